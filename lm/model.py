@@ -1,0 +1,110 @@
+"""A language model as the rest of Tradewind sees it."""
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lm.adapter import Adapter
+from lm.decoding import Decoding, Loop
+from lm.edit import Edit
+from lm.engine import Engine, Feed
+from lm.rows import Row, Run
+
+Message = dict[str, str]
+READ_BATCH = 16
+"""Sequences read at once: progress is shown, and a stop obeyed, in between."""
+
+
+class Stopped(Exception):
+    """The caller's stop was set before the work was done."""
+
+
+class LanguageModel:
+    """A causal language model: text in and out, its residual stream read and edited.
+
+    name: what it is called; hash: 16 hex digits of the sha256 of its weights; layers, width: of the residual stream;
+    context: most tokens of a row.
+    """
+
+    def __init__(self, name: str, hash: str, tokenizer, stop_ids: frozenset[int], engine: Engine, torch_model: Callable):
+        self.name, self.hash, self.tokenizer, self.stop_ids, self.engine = name, hash, tokenizer, stop_ids, engine
+        self.layers, self.width, self.context = engine.layers, engine.width, engine.context
+        self._torch_model = torch_model
+        self._busy = threading.Lock()
+        self._loop = Loop(engine, tokenizer._tokenizer, stop_ids, self._busy)
+
+    @cached_property
+    def torch(self):
+        """The transformers model with exactly these weights, frozen (for training on top of it)."""
+        return self._torch_model()
+
+    def chat_ids(self, prompt: str | Sequence[Message], system: str | None = None) -> list[int]:
+        """Token ids of a chat up to where the assistant answers; plain text where the model has no chat template."""
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        if system is not None:
+            messages = [{"role": "system", "content": system}, *messages]
+        if self.tokenizer.chat_template is None:
+            return self.text_ids("\n\n".join(message["content"] for message in messages))
+        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def text_ids(self, text: str) -> list[int]:
+        """Token ids of plain text, with the first token that the tokenizer adds."""
+        return self.tokenizer(text)["input_ids"]
+
+    def decode(self, rows: Sequence[Row], *, stop: threading.Event | None = None) -> Decoding:
+        """Starts decoding rows, in one batch with all else that is under way; see Decoding."""
+        return self._loop.submit(rows, stop)
+
+    def generate(self, rows: Sequence[Row], *, stop: threading.Event | None = None) -> list[Run]:
+        """Decodes rows to their ends."""
+        decoding = self.decode(rows, stop=stop)
+        for _ in decoding:
+            pass
+        return decoding.runs
+
+    def read(
+        self, ids: Sequence[Sequence[int]], *, pool: str = "last", starts: Sequence[int] | None = None,
+        adapter: Adapter | None = None, progress: Callable[[float], None] | None = None, stop: threading.Event | None = None,
+    ) -> Tensor:
+        """The output of every block, float32 [n, layers, width].
+
+        pool: "last" token, or the "mean" over positions from starts[i] (default 0) on. Raises Stopped.
+        """
+        if pool not in ("last", "mean"):
+            raise ValueError(f"pool is {pool!r}: give last or mean")
+        out = torch.zeros(len(ids), self.layers, self.width)
+        counts = [1 if pool == "last" else len(row) - (starts[i] if starts else 0) for i, row in enumerate(ids)]
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        for at in range(0, len(order), READ_BATCH):
+            if stop is not None and stop.is_set():
+                raise Stopped
+            batch = order[at : at + READ_BATCH]
+            with self._busy:
+                self.engine.forward([
+                    Feed(self.engine.open(len(ids[i]), (), adapter, 0), ids[i], want=0, pool=out[i], pooled=counts[i]) for i in batch])
+            if progress is not None:
+                progress((at + len(batch)) / len(order))
+        return out / torch.tensor(counts)[:, None, None]
+
+    def logprobs(
+        self, ids: Sequence[Sequence[int]], starts: Sequence[int], *, edits: Sequence[tuple[Edit, ...]] | None = None,
+        adapters: Sequence[Adapter | None] | None = None,
+    ) -> list[Tensor]:
+        """Teacher-forced log-probabilities: for each sequence float32 [len - start, vocabulary], predicting tokens start, start + 1, ...
+
+        edits, adapters: one a sequence; edits of the answer alone take it to begin at `start`.
+        """
+        results = []
+        for i, (row, start) in enumerate(zip(ids, starts, strict=True)):
+            if not 1 <= start < len(row):
+                raise ValueError(f"starts[{i}] is {start}: give a position from 1 to {len(row) - 1}, the sequence's last token")
+            slot = self.engine.open(len(row) - 1, edits[i] if edits else (), adapters[i] if adapters else None, start - 1)
+            with self._busy:
+                logits, _ = self.engine.forward([Feed(slot, row[:-1], want=len(row) - start)])
+            results.append(torch.from_numpy(np.ascontiguousarray(logits)).log_softmax(-1))
+        return results

@@ -1,0 +1,219 @@
+"""engine.c driven from Python."""
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lm.adapter import MODULES, Adapter
+from lm.edit import TRACE, Edit
+from lm.engine import Feed, Slot
+from lm.native.build import library
+from lm.native.pack import Packed
+from lm.native.weights import Weights, head_width
+
+CHUNK = 256
+"""Most tokens of one pass: longer feeds are cut, which changes no result and bounds the scratch memory."""
+
+
+class _Linear(Structure):
+    _fields_ = [("codes", c_void_p), ("grid", c_void_p), ("bias", c_void_p),
+                ("n", c_int32), ("k", c_int32), ("bits", c_int32), ("pad", c_int32)]
+
+
+class _Block(Structure):
+    _fields_ = [(name, _Linear) for name in ("qkv", "out", "gate_up", "down")] + [
+        (name, c_void_p) for name in ("norm_attention", "norm_mlp", "norm_q", "norm_k")]
+
+
+class _Model(Structure):
+    _fields_ = [("blocks", c_void_p), ("embedding", _Linear), ("head", _Linear), ("norm", c_void_p), ("cos", c_void_p),
+                ("sin", c_void_p), ("epsilon", c_float), ("pad", c_float)] + [
+        (name, c_int32) for name in ("layers", "width", "heads", "kv_heads", "head_width", "inner", "window", "pad2")]
+
+
+class _Edit(Structure):
+    _fields_ = [(name, c_void_p) for name in ("read", "bias", "write", "goal", "fixed", "gram", "sense")] + [
+        ("layer", c_int32), ("count", c_int32), ("start", c_int32), ("pad", c_int32), ("cap", c_float), ("pad2", c_float)]
+
+
+class _LowRank(Structure):
+    _fields_ = [("a", c_void_p), ("bt", c_void_p), ("rank", c_int32), ("offset", c_int32), ("n", c_int32), ("pad", c_int32)]
+
+
+class _Row(Structure):
+    _fields_ = [("cache", c_void_p), ("edits", c_void_p), ("adapter", c_void_p), ("capacity", c_int32), ("edit_count", c_int32)]
+
+
+class _Batch(Structure):
+    _fields_ = [(name, c_void_p) for name in (
+        "ids", "positions", "rows", "row", "x", "h", "qkv", "attention", "gate_up", "panel", "scores", "trace", "record",
+        "record_layer", "pool", "wanted", "logits")] + [
+        (name, c_int32) for name in ("tokens", "wanted_count", "edits_max", "longest", "threads", "first_block")] + [("input", c_void_p)]
+
+
+class _State:
+    """A slot's memory, and the C structures that point into it."""
+
+    def __init__(self, cache: Tensor, edits, adapter, keep: list):
+        self.cache, self.keep = cache, keep
+        self.row = _Row(cache.data_ptr(), ctypes.addressof(edits), ctypes.addressof(adapter) if adapter else None,
+                        cache.shape[3], len(edits))
+        keep += [edits, adapter]
+
+
+class NativeEngine:
+    """Llama-style models on CPU. A row's numbers are the same, bit for bit, alone and in any batch."""
+
+    def __init__(self, weights: Weights, config, context: int, threads: int):
+        self.layers, self.width, self.context = config.num_hidden_layers, config.hidden_size, context
+        self.vocabulary, self.threads = config.vocab_size, threads
+        self._library = library()
+        self._library.tw_forward.argtypes = [POINTER(_Model), POINTER(_Batch)]
+        self._library.tw_forward.restype = None
+        self._keep: list = [weights]
+        self._hw = head_width(config)
+        cos, sin = _rotary(config, context)
+        blocks = (_Block * self.layers)(*(self._block(weights, layer) for layer in range(self.layers)))
+        self._keep += [cos, sin, blocks]
+        embedding = _linear(weights["embedding"])
+        self._model = _Model(
+            ctypes.addressof(blocks), embedding, _linear(weights["head"]) if "head" in weights else embedding,
+            weights["norm"].data_ptr(), cos.data_ptr(), sin.data_ptr(), config.rms_norm_eps, 0.0, self.layers, self.width,
+            config.num_attention_heads, config.num_key_value_heads, self._hw, config.intermediate_size,
+            getattr(config, "sliding_window", None) or 0, 0,
+        )
+        self._qkv = (config.num_attention_heads + 2 * config.num_key_value_heads) * self._hw
+        self._scratch: dict[str, Tensor] = {}
+        self._adapters: WeakKeyDictionary = WeakKeyDictionary()
+
+    def _block(self, weights: Weights, layer: int) -> _Block:
+        linears = [_linear(weights[f"{layer}.{part}"], weights.get(f"{layer}.{part}.bias")) for part in ("qkv", "out", "gate_up", "down")]
+        norms = [weights.get(f"{layer}.{name}") for name in ("norm_attention", "norm_mlp", "norm_q", "norm_k")]
+        return _Block(*linears, *(_pointer(norm) for norm in norms))
+
+    def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
+        """A slot for a row of up to `capacity` positions."""
+        cache = torch.empty(self.layers, 2, self._model.kv_heads, capacity, self._hw)
+        keep: list = []
+        table = (_Edit * len(edits))(*(_edit(edit, answer_from, keep) for edit in edits))
+        if adapter is not None and adapter not in self._adapters:
+            self._adapters[adapter] = self._adapter_table(adapter)
+        low_rank = None if adapter is None else self._adapters[adapter][0]
+        return Slot(_State(cache, table, low_rank, keep), edits, adapter, answer_from, capacity)
+
+    def _adapter_table(self, adapter: Adapter) -> tuple[ctypes.Array, list[Tensor]]:
+        keep: list[Tensor] = []
+        m = self._model
+        q, kv, inner = m.heads * self._hw, m.kv_heads * self._hw, m.inner
+        offsets = {"q_proj": 0, "k_proj": q, "v_proj": q + kv, "o_proj": 0, "gate_proj": 0, "up_proj": inner, "down_proj": 0}
+        sizes = {"q_proj": (self.width, q), "k_proj": (self.width, kv), "v_proj": (self.width, kv), "o_proj": (q, self.width),
+                 "gate_proj": (self.width, inner), "up_proj": (self.width, inner), "down_proj": (inner, self.width)}
+        table = (_LowRank * (self.layers * len(MODULES)))()
+        for (block, module), (a, b) in adapter.parts.items():
+            if block >= self.layers or (a.shape[1], b.shape[0]) != sizes[module]:
+                raise ValueError(f"the adapter's {module} of block {block}, {b.shape[0]} x {a.shape[1]}, does not fit this model")
+            a, bt = a.detach().float().contiguous(), b.detach().float().T.contiguous()
+            keep += [a, bt]
+            table[block * len(MODULES) + MODULES.index(module)] = _LowRank(
+                a.data_ptr(), bt.data_ptr(), a.shape[0], offsets[module], b.shape[0], 0)
+        return table, keep
+
+    def forward(self, feeds: Sequence[Feed]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Advances slots; see lm.engine.Engine."""
+        for feed in feeds:
+            if feed.slot.length + len(feed.ids) > feed.slot.capacity:
+                raise ValueError(f"a row of {feed.slot.length + len(feed.ids)} tokens exceeds its capacity of {feed.slot.capacity}")
+        passes: list[list[tuple[Feed, int, int]]] = [[]]
+        size = 0
+        for feed in feeds:
+            for begin in range(0, len(feed.ids), CHUNK):
+                end = min(begin + CHUNK, len(feed.ids))
+                if size + end - begin > CHUNK:
+                    passes.append([])
+                    size = 0
+                passes[-1].append((feed, begin, end))
+                size += end - begin
+        out, traces = zip(*(self._pass(batch) for batch in passes), strict=True)
+        parts = [part for spans in traces for part in spans]
+        found = [np.concatenate([trace for owner, trace in parts if owner is feed]) for feed in feeds]
+        return out[0] if len(out) == 1 else np.concatenate(out), found
+
+    def _pass(self, batch: list[tuple[Feed, int, int]]) -> tuple[np.ndarray, list[tuple[Feed, np.ndarray]]]:
+        n = sum(end - begin for _, begin, end in batch)
+        edits_max = max(len(feed.slot.edits) for feed, _, _ in batch)
+        longest = max(feed.slot.length + end - begin for feed, begin, end in batch)
+        longest += 32 - longest % 16
+        table = (_Row * len(batch))(*(feed.slot.state.row for feed, _, _ in batch))
+        numbers = np.empty((4, n), np.int32)
+        pointers = np.zeros((2, n), np.uint64)
+        wanted: list[int] = []
+        spans = []
+        at = 0
+        for index, (feed, begin, end) in enumerate(batch):
+            here = slice(at, at + end - begin)
+            numbers[0, here] = feed.ids[begin:end]
+            numbers[1, here] = np.arange(feed.slot.length, feed.slot.length + end - begin)
+            numbers[2, here] = index
+            numbers[3, here] = feed.record
+            if feed.hidden is not None:
+                pointers[0, here] = feed.hidden.data_ptr() + np.arange(begin, end, dtype=np.uint64) * np.uint64(self.width * 4)
+            first = max(begin, len(feed.ids) - feed.pooled)
+            if feed.pool is not None and first < end:
+                pointers[1, at + first - begin : here.stop] = feed.pool.data_ptr()
+            first = max(begin, len(feed.ids) - feed.want)
+            wanted += range(at + first - begin, here.stop)
+            spans.append((feed, at + first - begin, here.stop))
+            feed.slot.length += end - begin
+            at = here.stop
+        padded = -(-self.vocabulary // 16) * 16
+        out = np.empty((len(wanted), padded), np.float32)
+        trace = np.zeros((n, edits_max, TRACE), np.float32)
+        chosen = np.array(wanted, np.int32)
+        m = self._model
+        width = self.width
+        scratch = [self._buffer(name, size) for name, size in (
+            ("x", n * width), ("h", max(n, len(wanted)) * width), ("qkv", n * self._qkv), ("attention", n * m.heads * self._hw),
+            ("gate_up", n * 2 * m.inner), ("panel", self.threads * 256 * 16), ("scores", self.threads * longest))]
+        call = _Batch(
+            numbers[0].ctypes.data, numbers[1].ctypes.data, numbers[2].ctypes.data, ctypes.addressof(table), *scratch,
+            trace.ctypes.data if edits_max else None,
+            pointers[0].ctypes.data if pointers[0].any() else None, numbers[3].ctypes.data,
+            pointers[1].ctypes.data if pointers[1].any() else None, chosen.ctypes.data, out.ctypes.data,
+            n, len(wanted), edits_max, longest, self.threads, 0, None)
+        self._library.tw_forward(ctypes.byref(m), ctypes.byref(call))
+        return out[:, : self.vocabulary], [(feed, trace[start:stop, : len(feed.slot.edits)]) for feed, start, stop in spans]
+
+    def _buffer(self, name: str, size: int) -> int:
+        if name not in self._scratch or self._scratch[name].numel() < size:
+            self._scratch[name] = torch.empty(size)
+        return self._scratch[name].data_ptr()
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _linear(packed: Packed, bias: Tensor | None = None) -> _Linear:
+    return _Linear(packed.codes.data_ptr(), packed.grid.data_ptr(), _pointer(bias), packed.n, packed.k, packed.bits, 0)
+
+
+def _edit(edit: Edit, answer_from: int, keep: list) -> _Edit:
+    fixed = None if edit.fixed is None else edit.fixed.float().contiguous()
+    parts = [edit.read, edit.bias, edit.write, edit.goal]
+    tensors = [part.detach().float().contiguous() for part in parts] + [fixed, edit.gram.contiguous(), edit.sense.int().contiguous()]
+    keep += tensors
+    return _Edit(*(_pointer(tensor) for tensor in tensors), edit.layer, len(edit.read), answer_from if edit.answer_only else 0, 0,
+                 edit.cap or 0.0, 0.0)
+
+
+def _rotary(config, context: int) -> tuple[Tensor, Tensor]:
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    rotary = LlamaRotaryEmbedding(config)
+    angles = torch.arange(context, dtype=torch.float32)[:, None] * rotary.inv_freq.float()[None]
+    return (angles.cos() * rotary.attention_scaling).contiguous(), (angles.sin() * rotary.attention_scaling).contiguous()

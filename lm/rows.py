@@ -1,0 +1,83 @@
+"""What goes into a decode and what comes out of it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from lm.adapter import Adapter
+from lm.edit import Edit, Trace, traces
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. temperature 0 is greedy; the same seed draws the same noise for every row."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    max_new_tokens: int = 64
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature <= 10:
+            raise ValueError(f"temperature is {self.temperature}: give a number from 0 (greedy) to 10")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}: give a number above 0, up to 1 (all tokens)")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens is {self.max_new_tokens}: give at least 1")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One text to be generated: prompt token ids, sampling, edits of the residual stream, adapter.
+
+    record: a block whose output is kept for every position that was fed (for training on its top).
+    """
+
+    prompt: tuple[int, ...]
+    sampling: Sampling = Sampling()
+    edits: tuple[Edit, ...] = ()
+    adapter: Adapter | None = None
+    record: int | None = None
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token that row `row` of the decode has just produced. logprob: under the row's model at temperature 1."""
+
+    row: int
+    id: int
+    text: str
+    logprob: float
+    trace: np.ndarray
+
+    @property
+    def traces(self) -> tuple[Trace, ...]:
+        """What each edit of the row read and wrote at the position that predicted this token."""
+        return traces(self.trace)
+
+
+@dataclass
+class Run:
+    """One generated text. trace: float32 [tokens, edits, lm.edit.TRACE]; hidden: [positions, width] where it was recorded."""
+
+    prompt: tuple[int, ...]
+    ids: list[int] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    trace: list[np.ndarray] = field(default_factory=list)
+    finish: str = ""
+    seconds: float = 0.0
+    hidden: Tensor | None = None
+
+    @property
+    def text(self) -> str:
+        """The answer, without special tokens."""
+        return "".join(self.pieces)
+
+    @property
+    def traces(self) -> list[tuple[Trace, ...]]:
+        """For each token, what each edit read and wrote at the position that predicted it."""
+        return [traces(row) for row in self.trace]
