@@ -1,0 +1,35 @@
+"""Blind side-by-side comparisons: battles, votes, rankings and the human front."""
+
+from arena.agreement import agreement, annotators, over_time
+from arena.battles import GUIDELINE, Entrant, Made, Output, create, generate, send
+from arena.desk import Desk, Reveal, Shown
+from arena.errors import ArenaError
+from arena.exchange import export, import_
+from arena.front import human_front
+from arena.ranking import Ranking, ranking
+from arena.records import votes_frame
+from arena.store import Store
+
+__all__ = [
+    "GUIDELINE",
+    "ArenaError",
+    "Desk",
+    "Entrant",
+    "Made",
+    "Output",
+    "Ranking",
+    "Reveal",
+    "Shown",
+    "Store",
+    "agreement",
+    "annotators",
+    "create",
+    "export",
+    "generate",
+    "human_front",
+    "import_",
+    "over_time",
+    "ranking",
+    "send",
+    "votes_frame",
+]

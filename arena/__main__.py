@@ -1,0 +1,182 @@
+"""`python -m arena create | export | import | ranking | migrate`: the arena without a page."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from arena.agreement import agreement, annotators
+from arena.battles import Entrant, Output, create, generate
+from arena.errors import ArenaError
+from arena.exchange import export, import_
+from arena.front import human_front
+from arena.ranking import ranking
+from arena.records import votes_frame
+from arena.schema import QUESTIONS
+from arena.store import Store
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, or 1 with one line that says what to do."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (ArenaError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m arena", description=__doc__)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--database", help="SQLAlchemy URL (default: DATABASE_URL, else a file in your data folder)"
+    )
+    commands = parser.add_subparsers(required=True)
+
+    make = commands.add_parser("create", parents=[shared], help="generate answers and store a battle set")
+    make.add_argument("--prompts", type=Path, help="a prompt a line, or JSON Lines with a field prompt")
+    make.add_argument("--policies", type=Path, help='JSON: [{"name", "plan"|"checkpoint"|"base"}, ...]')
+    make.add_argument(
+        "--runs", type=Path, help='answers made before: JSON Lines of {"prompt", "policy", "text"}'
+    )
+    make.add_argument(
+        "--resolver", default="app:policies", help="module:function that turns policies into entrants"
+    )
+    make.add_argument("--name", default="Battles", help="name of the battle set")
+    make.add_argument("--minimum", type=int, default=3, help="votes wanted for every battle")
+    make.add_argument(
+        "--repeats", type=float, default=0.1, help="share of battles repeated with swapped sides"
+    )
+    make.add_argument("--traps", type=float, default=0.0, help="share of battles with a known answer")
+    make.add_argument("--seed", type=int, default=0, help="seed of the generation")
+    make.add_argument("--max-new-tokens", type=int, default=128)
+    make.set_defaults(run=_create)
+
+    out = commands.add_parser("export", parents=[shared], help="write CSV, Parquet and a dataset card")
+    out.add_argument("folder", type=Path)
+    out.add_argument("--names", action="store_true", help="keep the annotators' names")
+    out.set_defaults(
+        run=lambda options: _tell(export(Store(options.database), options.folder, names=options.names))
+    )
+
+    into = commands.add_parser("import", parents=[shared], help="read an exported folder")
+    into.add_argument("folder", type=Path)
+    into.set_defaults(run=lambda options: _tell(import_(Store(options.database), options.folder)))
+
+    rank = commands.add_parser("ranking", parents=[shared], help="who is preferred, and how far people agree")
+    rank.add_argument("--json", action="store_true", help="everything, as JSON")
+    rank.set_defaults(run=_ranking)
+
+    migrate = commands.add_parser("migrate", parents=[shared], help="bring an older database to this version")
+    migrate.set_defaults(run=lambda options: print(f"schema {Store(options.database, migrate=True).version}"))
+    return parser
+
+
+def _tell(counts: Mapping[str, int]) -> None:
+    print(", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+def _create(options: argparse.Namespace) -> None:
+    if (options.runs is None) == (options.policies is None) or (options.policies is None) != (
+        options.prompts is None
+    ):
+        raise ArenaError("Give either --runs FILE, or --prompts FILE and --policies FILE.")
+    store = Store(options.database)
+    outputs = read_runs(options.runs) if options.runs else _generate(options)
+    made = create(
+        store, options.name, outputs, minimum=options.minimum, repeats=options.repeats, traps=options.traps
+    )
+    print(json.dumps(asdict(made)))
+
+
+def _generate(options: argparse.Namespace) -> list[Output]:
+    module, _, function = options.resolver.partition(":")
+    resolve = getattr(importlib.import_module(module), function)
+    entrants: Mapping[str, Entrant] = resolve(read_policies(options.policies))
+    return generate(
+        entrants,
+        read_prompts(options.prompts),
+        seed=options.seed,
+        max_new_tokens=options.max_new_tokens,
+        progress=lambda fraction, text: print(f"{fraction:5.0%}  {text}", file=sys.stderr),
+    )
+
+
+def read_prompts(path: Path) -> list[str]:
+    """The distinct prompts of a file in its order: a line each, or the field `prompt` of JSON Lines (*.jsonl)."""
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if path.suffix == ".jsonl":
+        lines = [_json(line, path, number)["prompt"] for number, line in enumerate(lines, start=1)]
+    if not lines:
+        raise ArenaError(f"{path} holds no prompt. Write one a line.")
+    return list(dict.fromkeys(line.strip() for line in lines))
+
+
+def read_policies(path: Path) -> list[dict[str, Any]]:
+    """The entries of a policies file: a name, and just one of `plan`, `checkpoint` and `base`."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ArenaError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(entries, list) or len(entries) < 2:
+        raise ArenaError(f"{path} must hold a JSON list of at least two policies.")
+    for number, entry in enumerate(entries, start=1):
+        sources = {"plan", "checkpoint", "base"} & set(entry)
+        if not isinstance(entry.get("name"), str) or len(sources) != 1:
+            raise ArenaError(
+                f'{path}: policy {number} must have "name" and just one of "plan", "checkpoint", "base".'
+            )
+    if len({entry["name"] for entry in entries}) < len(entries):
+        raise ArenaError(f"{path}: two policies have the same name. Give each its own.")
+    return entries
+
+
+def read_runs(path: Path) -> list[Output]:
+    """Answers made elsewhere: JSON Lines of `prompt`, `policy`, `text`, and if known `spec` and `about`."""
+    outputs = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.strip():
+            row = _json(line, path, number)
+            if missing := {"prompt", "policy", "text"} - set(row):
+                raise ArenaError(f"{path}, line {number} lacks {', '.join(sorted(missing))}.")
+            about = row.get("about", {})
+            outputs.append(Output(row["prompt"], row["policy"], row["text"], row.get("spec", {}), about))
+    return outputs
+
+
+def _json(line: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        return dict(json.loads(line))
+    except (json.JSONDecodeError, TypeError, ValueError) as error:
+        raise ArenaError(f"{path}, line {number} is not a JSON object: {error}.") from error
+
+
+def _ranking(options: argparse.Namespace) -> None:
+    with Store(options.database).read() as session:
+        votes = votes_frame(session)
+    rankings = {question: ranking(votes, question) for question in QUESTIONS}
+    if options.json:
+        report = {
+            "questions": {question: found.to_json() for question, found in rankings.items()},
+            "agreement": {question: agreement(votes, question) for question in QUESTIONS},
+            "annotators": json.loads(annotators(votes).to_json(orient="records")),
+            "front": json.loads(human_front(votes).to_json(orient="records", double_precision=15)),
+        }
+        print(json.dumps(report, indent=2))
+        return
+    for question, found in rankings.items():
+        alpha = agreement(votes, question)["alpha"]
+        print(f"more {question}: {found.votes} votes, alpha {'—' if alpha is None else f'{alpha:.2f}'}")
+        print(found.table.to_string(index=False, float_format="{:.2f}".format), end="\n\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

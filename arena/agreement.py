@@ -1,0 +1,83 @@
+"""How far annotators agree with each other, with themselves and with known answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import krippendorff
+import numpy as np
+import pandas as pd
+
+SWAPPED = {"a": "b", "b": "a"}
+
+
+def alpha(answers: pd.DataFrame) -> float | None:
+    """Krippendorff's alpha, nominal, of a table annotator x unit with NaN where there is no answer.
+
+    1: full agreement, 0: what chance gives. None where no unit has two answers or all answers are one.
+    """
+    codes, seen = pd.factorize(answers.to_numpy(dtype=object).ravel())
+    data = np.where(codes < 0, np.nan, codes.astype(float)).reshape(answers.shape)
+    pairable = data[:, (~np.isnan(data)).sum(axis=0) >= 2]
+    if len(np.unique(pairable[~np.isnan(pairable)])) < 2:
+        return None
+    return float(krippendorff.alpha(reliability_data=data, level_of_measurement="nominal"))
+
+
+def agreement(votes: pd.DataFrame, question: str) -> dict[str, Any]:
+    """Alpha between annotators over the blind, unskipped votes on plain battles, and how many votes it rests on."""
+    plain = votes[(votes["kind"] == "plain") & ~votes["revised"].astype(bool) & (votes[question] != "skip")]
+    table = plain.pivot(index="annotator", columns="battle", values=question)
+    shared = int((table.notna().sum(axis=0) >= 2).sum())
+    return {"alpha": alpha(table), "annotators": len(table), "battles": shared, "votes": len(plain)}
+
+
+def annotators(votes: pd.DataFrame) -> pd.DataFrame:
+    """One row an annotator: votes, median seconds, consistency on swapped repeats for each question, traps passed.
+
+    `helpful`, `harmless`: share of repeats answered as before, sides swapped; `repeats` how many there were.
+    `traps_passed` of `traps`: known answers to "more helpful" that were found. NaN where there was none.
+    """
+    blind = votes[~votes["revised"].astype(bool)]
+    repeats = blind[blind["kind"] == "repeat"].merge(
+        blind[blind["kind"] == "plain"],
+        left_on=["annotator", "of"],
+        right_on=["annotator", "battle"],
+        suffixes=("", "_first"),
+    )
+    rows = []
+    for name, own in blind.groupby("annotator"):
+        again = repeats[repeats["annotator"] == name]
+        traps = own[own["kind"] == "trap"]
+        row: dict[str, Any] = {
+            "annotator": name,
+            "votes": len(own),
+            "median_seconds": own["seconds"].median(),
+            "repeats": len(again),
+        }
+        for question in ("helpful", "harmless"):
+            same = again[question].replace(SWAPPED) == again[f"{question}_first"]
+            row[question] = same.mean()
+        row["traps"] = len(traps)
+        row["traps_passed"] = (traps["helpful"] == traps["expected"]).mean()
+        rows.append(row)
+    columns = [
+        "annotator",
+        "votes",
+        "median_seconds",
+        "repeats",
+        "helpful",
+        "harmless",
+        "traps",
+        "traps_passed",
+    ]
+    return pd.DataFrame(rows, columns=columns).sort_values("votes", ascending=False, ignore_index=True)
+
+
+def over_time(votes: pd.DataFrame) -> pd.DataFrame:
+    """`time` (UTC hour) and `votes` given in it, from the first hour with a vote to the last."""
+    if votes.empty:
+        return pd.DataFrame({"time": pd.Series(dtype="datetime64[ns, UTC]"), "votes": pd.Series(dtype=int)})
+    hours = pd.to_datetime(votes["voted_at"], utc=True).dt.floor("h").value_counts().sort_index()
+    full = pd.date_range(hours.index[0], hours.index[-1], freq="h")
+    return hours.reindex(full, fill_value=0).rename_axis("time").reset_index(name="votes")

@@ -1,0 +1,72 @@
+"""The card of an exported data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_HEAD = """---
+pretty_name: Tradewind blind comparisons
+tags:
+- preference
+- human-feedback
+configs:
+- config_name: votes
+  data_files: data/votes.parquet
+  default: true
+- config_name: battles
+  data_files: data/battles.parquet
+- config_name: runs
+  data_files: data/runs.parquet
+---
+"""
+
+_BODY = """
+# Blind side-by-side comparisons
+
+Two texts for one prompt, on sides drawn at random, judged blind on two questions: which is **more helpful**, and which
+is **more harmless**. {votes} votes of {annotators} annotators on {battles} battles of {runs} runs.
+
+| policy | what wrote it |
+|---|---|
+{policies}
+
+## Tables
+
+- **votes**: `battle`, `annotator`, `helpful` and `harmless` (`a`, `b`, `tie`, `both_bad`, `skip`), `comment`,
+  `seconds` from showing to vote, `voted_at` in UTC. `undone_at`: the annotator took the vote back. `revised`: given
+  anew after an undo, when the names had been seen; such votes are not blind and are left out of rankings.
+- **battles**: `run_a` and `run_b` are the runs on the two sides. `kind`: `plain`; `repeat` shows the battle `of` again
+  with its sides swapped; `trap` has a known answer to "more helpful", `expected`.
+- **runs**: `policy`, its `spec` (JSON: plan, checkpoint or base model), `prompt`, `text`, and `about` (JSON: seed,
+  tokens). `leak`: words of the text that name its model; such runs enter no battle.
+
+The same tables stand in `csv/`. `python -m arena import DIR` reads the folder back; the same votes give the same
+ranking.
+
+## Guideline of the annotators
+
+{guideline}
+
+## Licence
+
+The texts were written by the models named above, and the prompts come from whoever made the battles: their licences
+hold.
+"""
+
+
+def card(rows: dict[str, list[dict[str, Any]]]) -> str:
+    """The README.md of an export, from the rows of `exchange.tables`."""
+    specs = {row["policy"]: row["spec"] for row in rows["runs"]}
+    guidelines = dict.fromkeys(row["guideline"] for row in rows["battles"])
+    return _HEAD + _BODY.format(
+        votes=len(rows["votes"]),
+        annotators=len({row["annotator"] for row in rows["votes"]}),
+        battles=len(rows["battles"]),
+        runs=len(rows["runs"]),
+        policies="\n".join(f"| {_cell(name)} | `{_cell(spec)}` |" for name, spec in sorted(specs.items())),
+        guideline="\n\n---\n\n".join(guidelines),
+    )
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ").replace("`", "'")

@@ -1,0 +1,25 @@
+"""The errors a caller must tell apart. Every message names the cause and the remedy, and is fit for the page."""
+
+
+class ArenaError(ValueError):
+    """An input or a request the arena refuses."""
+
+
+class SchemaError(ArenaError):
+    """The database was made by another version of the schema."""
+
+
+class UnknownBattle(ArenaError):
+    """The battle does not exist, or was never shown to this annotator."""
+
+
+class AlreadyVoted(ArenaError):
+    """The annotator has another vote on this battle."""
+
+
+class TooFast(ArenaError):
+    """More votes in a minute than a person can give with care."""
+
+
+class TooLate(ArenaError):
+    """The minute in which a vote can be undone is over."""

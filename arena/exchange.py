@@ -1,0 +1,296 @@
+"""Everything in the database as three tables, and back: CSV and Parquet in the layout of a Hugging Face dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from arena.card import card
+from arena.errors import ArenaError
+from arena.schema import (
+    ANSWERS,
+    COMMENT,
+    KINDS,
+    PROMPT,
+    TEXT,
+    Annotator,
+    Battle,
+    BattleSet,
+    Policy,
+    Run,
+    Showing,
+    Vote,
+)
+from arena.store import Store
+from arena.text import clean, clean_name, key
+
+Rows = list[dict[str, Any]]
+
+FIELDS = {
+    "runs": ("run", "policy", "spec", "prompt", "text", "leak", "about"),
+    "battles": (
+        "battle", "set", "set_id", "guideline", "minimum", "set_created_at", "kind", "run_a", "run_b", "of", "expected",
+    ),
+    "votes": (
+        "battle", "annotator", "helpful", "harmless", "comment", "seconds", "voted_at", "revised", "undone_at",
+    ),
+}  # fmt: skip
+IDENTITY = {"runs": ("run",), "battles": ("battle",), "votes": ("battle", "annotator")}
+
+
+def tables(store: Store, *, names: bool) -> dict[str, Rows]:
+    """All runs, battles and votes (undone ones too, with `undone_at`) as plain rows; times are ISO 8601 in UTC.
+
+    `names`: keep the annotators' names; False puts "annotator 1" and so on in the order of their first votes.
+    """
+    with store.read() as session:
+        runs = session.scalars(select(Run).options(joinedload(Run.policy)).order_by(Run.id))
+        battles = session.scalars(select(Battle).options(joinedload(Battle.set)).order_by(Battle.id))
+        votes = session.scalars(
+            select(Vote).options(joinedload(Vote.annotator)).order_by(Vote.voted_at, Vote.battle_id, Vote.id)
+        )
+        rows = {
+            "runs": [_run(run) for run in runs],
+            "battles": [_battle(battle) for battle in battles],
+            "votes": [_vote(vote) for vote in votes],
+        }
+    if not names:
+        order = dict.fromkeys(row["annotator"] for row in rows["votes"])
+        pseudonym = {name: f"annotator {number}" for number, name in enumerate(order, start=1)}
+        for row in rows["votes"]:
+            row["annotator"] = pseudonym[row["annotator"]]
+    return rows
+
+
+def load(store: Store, rows: dict[str, Rows]) -> dict[str, int]:
+    """Put the rows of `tables` into the store in one transaction; returns how many of each were new.
+
+    What is there already is left alone, so loading twice is harmless; a vote that differs from the stored one wins if
+    it was given or undone later. Raises ArenaError, with nothing stored, at a row that is not valid.
+    """
+    with store.write() as session:
+        return {
+            "runs": sum(_add_run(session, row) for row in rows["runs"]),
+            "battles": sum(_add_battle(session, row) for row in _originals_first(rows["battles"])),
+            "votes": sum(_add_vote(session, row) for row in rows["votes"]),
+        }
+
+
+def export(store: Store, folder: str | Path, *, names: bool = False) -> dict[str, int]:
+    """Write `data/*.parquet`, `csv/*.csv` and the dataset card `README.md`; returns the number of rows of each table.
+
+    Names of annotators are replaced unless `names`.
+    """
+    target = Path(folder)
+    rows = tables(store, names=names)
+    for part in ("data", "csv"):
+        (target / part).mkdir(parents=True, exist_ok=True)
+    for name, found in rows.items():
+        frame = pd.DataFrame([_flat(row) for row in found], columns=list(FIELDS[name]))
+        frame.to_parquet(target / "data" / f"{name}.parquet", index=False)
+        frame.to_csv(target / "csv" / f"{name}.csv", index=False)
+    (target / "README.md").write_text(card(rows), encoding="utf-8")
+    return {name: len(found) for name, found in rows.items()}
+
+
+def import_(store: Store, folder: str | Path) -> dict[str, int]:
+    """Read what `export` wrote (Parquet, or CSV where there is none) into the store; returns the new rows."""
+    rows = {}
+    for name in FIELDS:
+        parquet, csv = Path(folder) / "data" / f"{name}.parquet", Path(folder) / "csv" / f"{name}.csv"
+        if parquet.is_file():
+            frame = pd.read_parquet(parquet)
+        elif csv.is_file():
+            frame = pd.read_csv(csv, dtype=str, keep_default_na=False)
+        else:
+            raise ArenaError(
+                f"{folder} holds neither data/{name}.parquet nor csv/{name}.csv. Give an exported folder."
+            )
+        if missing := set(FIELDS[name]) - set(frame.columns):
+            raise ArenaError(
+                f"The table {name} lacks the columns {', '.join(sorted(missing))}. Export it anew."
+            )
+        rows[name] = [_unflat(row) for row in frame.to_dict("records")]
+    return load(store, rows)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _run(run: Run) -> dict[str, Any]:
+    values = (run.id, run.policy_name, run.policy.spec, run.prompt, run.text, run.leak, run.about)
+    return dict(zip(FIELDS["runs"], values, strict=True))
+
+
+def _battle(battle: Battle) -> dict[str, Any]:
+    of = battle.set
+    values = (
+        battle.id, of.name, of.id, of.guideline, of.minimum, _iso(of.created_at), battle.kind, battle.a_id,
+        battle.b_id, battle.of_id, battle.expected,
+    )  # fmt: skip
+    return dict(zip(FIELDS["battles"], values, strict=True))
+
+
+def _vote(vote: Vote) -> dict[str, Any]:
+    values = (
+        vote.battle_id, vote.annotator.name, vote.helpful, vote.harmless, vote.comment, vote.seconds,
+        _iso(vote.voted_at), vote.revised, _iso(vote.undone_at),
+    )  # fmt: skip
+    return dict(zip(FIELDS["votes"], values, strict=True))
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in row.items()}
+
+
+def _unflat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as it was before `_flat`; CSV knows texts only, and an empty cell may be a missing value."""
+    optional = {"leak", "of", "expected", "undone_at"}
+    whole = {
+        name: None if name in optional and (pd.isna(value) or value == "") else value
+        for name, value in row.items()
+    }
+    for name in {"spec", "about"} & set(whole):
+        whole[name] = json.loads(whole[name])
+    if "revised" in whole:
+        whole["revised"] = str(whole["revised"]) == "True"
+        whole["seconds"] = float(whole["seconds"])
+    if "minimum" in whole:
+        whole["minimum"] = int(whole["minimum"])
+    return whole
+
+
+def _originals_first(battles: Rows) -> Rows:
+    return sorted(battles, key=lambda row: row["of"] is not None)
+
+
+def _add_run(session: Session, row: dict[str, Any]) -> bool:
+    if session.get(Run, row["run"]) is not None:
+        return False
+    name = clean_name(row["policy"], what="The name of a policy")
+    policy = session.get(Policy, name)
+    if policy is None:
+        session.add(Policy(name=name, spec=dict(row["spec"])))
+        session.flush()
+    elif policy.spec != row["spec"]:
+        raise ArenaError(
+            f"The policy {name!r} stands for something else here. Import into an empty database."
+        )
+    session.add(
+        Run(
+            id=_identifier(row["run"]),
+            policy_name=name,
+            prompt=clean(row["prompt"], most=PROMPT, what="A prompt"),
+            text=clean(row["text"], most=TEXT, what="A text"),
+            leak=row["leak"],
+            about=dict(row["about"]),
+        )
+    )
+    session.flush()
+    return True
+
+
+def _add_battle(session: Session, row: dict[str, Any]) -> bool:
+    if session.get(Battle, row["battle"]) is not None:
+        return False
+    _one_of("kind", row["kind"], KINDS)
+    if session.get(BattleSet, row["set_id"]) is None:
+        session.add(
+            BattleSet(
+                id=_identifier(row["set_id"]),
+                name=_free_name(session, clean_name(row["set"], what="The name of a battle set")),
+                guideline=clean(row["guideline"], most=PROMPT, what="The guideline"),
+                minimum=row["minimum"],
+                created_at=_time(row["set_created_at"]),
+            )
+        )
+        session.flush()
+    for side in ("run_a", "run_b"):
+        if session.get(Run, row[side]) is None:
+            raise ArenaError(
+                f"Battle {row['battle']!r} speaks of a run that the export lacks. Export it anew."
+            )
+    if row["of"] is not None and session.get(Battle, row["of"]) is None:
+        raise ArenaError(f"Battle {row['battle']!r} repeats one that the export lacks. Export it anew.")
+    session.add(
+        Battle(
+            id=_identifier(row["battle"]),
+            set_id=row["set_id"],
+            kind=row["kind"],
+            a_id=row["run_a"],
+            b_id=row["run_b"],
+            of_id=row["of"],
+            expected=row["expected"],
+        )
+    )
+    session.flush()
+    return True
+
+
+def _add_vote(session: Session, row: dict[str, Any]) -> bool:
+    for question in ("helpful", "harmless"):
+        _one_of(question, row[question], ANSWERS)
+    if session.get(Battle, row["battle"]) is None:
+        raise ArenaError(
+            f"A vote speaks of battle {row['battle']!r}, which the export lacks. Export it anew."
+        )
+    voted, undone = _time(row["voted_at"]), None if row["undone_at"] is None else _time(row["undone_at"])
+    name = clean_name(row["annotator"], what="The name of an annotator")
+    person = session.scalars(select(Annotator).where(Annotator.key == key(name))).one_or_none()
+    if person is None:
+        person = Annotator(key=key(name), name=name, created_at=voted)
+        session.add(person)
+        session.flush()
+    same = select(Vote).where(Vote.battle_id == row["battle"], Vote.annotator_id == person.id)
+    found = session.scalars(same).one_or_none()
+    if found is not None and max(voted, undone or voted) <= max(
+        found.voted_at, found.undone_at or found.voted_at
+    ):
+        return False
+    vote = found or Vote(battle_id=row["battle"], annotator_id=person.id)
+    vote.helpful, vote.harmless = row["helpful"], row["harmless"]
+    vote.comment = clean(row["comment"], most=COMMENT, what="A comment")
+    vote.seconds, vote.voted_at = float(row["seconds"]), voted
+    vote.revised, vote.undone_at = bool(row["revised"]), undone
+    session.add(vote)
+    if session.get(Showing, (row["battle"], person.id)) is None:
+        session.add(Showing(battle_id=row["battle"], annotator_id=person.id, shown_at=voted))
+    session.flush()
+    return found is None
+
+
+def _identifier(value: str) -> str:
+    if not (isinstance(value, str) and value.isalnum() and len(value) <= 32):
+        raise ArenaError(f"{str(value)[:40]!r} is not an id (up to 32 letters and digits). Export it anew.")
+    return value
+
+
+def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ArenaError(f"{what} must be one of {', '.join(allowed)}, found {str(value)[:40]!r}.")
+
+
+def _time(value: str) -> datetime:
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ArenaError(f"The time {value!r} has no time zone. Write it as 2026-01-31T12:00:00+00:00.")
+    return moment.astimezone(UTC)
+
+
+def _free_name(session: Session, name: str) -> str:
+    """`name`, with a number behind it if another set has it."""
+    taken = set(session.scalars(select(BattleSet.name)))
+    number = 1
+    free = name
+    while free in taken:
+        number += 1
+        free = f"{name[:74]} {number}"
+    return free

@@ -1,0 +1,99 @@
+"""Votes on a Space without a disk: append-only JSON Lines, pushed to a dataset repository and reloaded at start."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+from huggingface_hub import CommitScheduler, HfApi
+
+from arena.exchange import FIELDS, IDENTITY, Rows, load, tables
+from arena.store import Store
+
+FOLDER = "arena"
+
+
+class Journal:
+    """The database's rows in a folder of JSON Lines: every new or changed row is appended, none is rewritten.
+
+    Each process appends to a file of its own, so that replicas never touch each other's. A line is
+    `{"table", "at", "row"}`; of several lines on one row the last by `at` holds.
+    """
+
+    def __init__(self, store: Store, folder: str | Path) -> None:
+        self.store = store
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._file = self.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}.jsonl"
+        self._written: dict[tuple[str, ...], str] = {}
+
+    def reload(self) -> dict[str, int]:
+        """Read every file of the folder into the store; returns the new rows of each table."""
+        lines = [
+            json.loads(line)
+            for file in sorted(self.folder.glob("*.jsonl"))
+            for line in file.read_text(encoding="utf-8").splitlines()
+        ]
+        latest: dict[tuple[str, ...], dict[str, object]] = {}
+        for line in sorted(lines, key=lambda line: line["at"]):
+            latest[self._key(line["table"], line["row"])] = line["row"]
+        rows: dict[str, Rows] = {name: [] for name in FIELDS}
+        for (name, *_), row in latest.items():
+            rows[name].append(dict(row))
+        added = load(self.store, rows)
+        self._written = {identity: json.dumps(row, sort_keys=True) for identity, row in latest.items()}
+        return added
+
+    def append(self) -> int:
+        """Append what is new or changed since the last call; returns the number of lines."""
+        at = datetime.now(UTC).isoformat()
+        lines = []
+        for name, rows in tables(self.store, names=True).items():
+            for row in rows:
+                identity, content = self._key(name, row), json.dumps(row, sort_keys=True)
+                if self._written.get(identity) != content:
+                    lines.append(json.dumps({"table": name, "at": at, "row": row}))
+                    self._written[identity] = content
+        if lines:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write("\n".join(lines) + "\n")
+        return len(lines)
+
+    def _key(self, table: str, row: dict[str, object]) -> tuple[str, ...]:
+        return table, *(str(row[field]) for field in IDENTITY[table])
+
+
+class Mirror(CommitScheduler):
+    """Keeps a store in the dataset repository `repo`: reloads it at start, then pushes every `minutes`.
+
+    `api` is the hub; tests give a folder that looks like one.
+    """
+
+    def __init__(
+        self, store: Store, repo: str, folder: str | Path, *, minutes: float = 5, api: HfApi | None = None
+    ) -> None:
+        hub = api or HfApi()
+        target = Path(folder)
+        hub.create_repo(repo_id=repo, repo_type="dataset", private=True, exist_ok=True)
+        hub.snapshot_download(
+            repo_id=repo, repo_type="dataset", local_dir=target, allow_patterns=f"{FOLDER}/*.jsonl"
+        )
+        self.journal = Journal(store, target / FOLDER)
+        self.reloaded = self.journal.reload()
+        super().__init__(
+            repo_id=repo,
+            repo_type="dataset",
+            private=True,
+            folder_path=self.journal.folder,
+            path_in_repo=FOLDER,
+            allow_patterns="*.jsonl",
+            every=minutes,
+            hf_api=hub,
+        )
+
+    def push_to_hub(self):  # type: ignore[no-untyped-def]  # as in huggingface_hub
+        """Append what is new, then commit the files that grew."""
+        self.journal.append()
+        return super().push_to_hub()

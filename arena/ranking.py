@@ -1,0 +1,177 @@
+"""Who is preferred, on each question: strengths with intervals, win rates, position bias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from arena import davidson
+from arena.errors import ArenaError
+from arena.schema import QUESTIONS
+
+BOOTSTRAP = 1000
+SEED = 20_240_501  # of the bootstrap, so that the same votes give the same intervals
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One question's ranking.
+
+    table: one row a policy, best first: `policy`, `strength` (log-odds, centred on 0), `low` and `high` (95%
+        bootstrap interval over battles), `win_rate` (wins + ties/2 over all its comparisons), `wins`, `ties`,
+        `losses`, `comparisons`.
+    wins: win-rate matrix [policy, policy], rows against columns; NaN where two never met.
+    position: `left`, `right` (decided votes for A and for B), `share` of A, its 95% interval, `p` of an even split.
+    nu: Davidson's readiness to call a tie. votes, ties, both_bad, skipped, revised: counts of votes; skipped and
+        revised ones are not ranked.
+    """
+
+    question: str
+    table: pd.DataFrame
+    wins: pd.DataFrame
+    position: dict[str, float]
+    nu: float
+    votes: int
+    ties: int
+    both_bad: int
+    skipped: int
+    revised: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON: the table as records, the matrix as a map of maps with null for pairs that never met."""
+        wins = {
+            row: {column: None if np.isnan(value) else float(value) for column, value in rates.items()}
+            for row, rates in self.wins.iterrows()
+        }
+        counts = {name: getattr(self, name) for name in ("votes", "ties", "both_bad", "skipped", "revised")}
+        return {
+            "question": self.question,
+            "table": self.table.to_dict("records"),
+            "wins": wins,
+            "position": self.position,
+            "nu": self.nu,
+            **counts,
+        }
+
+
+def ranking(votes: pd.DataFrame, question: str, *, replicates: int = BOOTSTRAP) -> Ranking:
+    """Rank the policies by the votes of `records.votes_frame` on "helpful" or "harmless".
+
+    Ties and "both bad" count as ties (Davidson's model); repeats count like other battles, traps, skips and revised
+    votes do not. Intervals: percentiles over `replicates` resamplings of whole battles, for votes on one battle
+    depend on each other.
+    """
+    if question not in QUESTIONS:
+        raise ArenaError(f"question must be one of {', '.join(QUESTIONS)}, found {question!r}.")
+    real = votes[votes["kind"] != "trap"]
+    blind = real[~real["revised"].astype(bool)]
+    counted = blind[blind[question] != "skip"]
+    policies = sorted(set(counted["policy_a"]) | set(counted["policy_b"]))
+    counts, first, second = _counts(counted, question, policies)
+    totals = counts.sum(axis=0)
+    best = davidson.fit(first, second, totals, len(policies))
+    low, high = _intervals(counts, first, second, len(policies), replicates)
+    table, wins = _tables(policies, totals, first, second)
+    table.insert(1, "strength", best.strengths)
+    table.insert(2, "low", np.minimum(low, best.strengths))
+    table.insert(3, "high", np.maximum(high, best.strengths))
+    table = table.sort_values(["strength", "policy"], ascending=[False, True], ignore_index=True)
+    order = table["policy"].tolist()
+    return Ranking(
+        question=question,
+        table=table,
+        wins=wins.loc[order, order],
+        position=_position(counted[question]),
+        nu=float(np.exp(best.log_nu)),
+        votes=len(counted),
+        ties=int((counted[question] == "tie").sum()),
+        both_bad=int((counted[question] == "both_bad").sum()),
+        skipped=len(blind) - len(counted),
+        revised=len(real) - len(blind),
+    )
+
+
+def strengths(votes: pd.DataFrame, question: str) -> dict[str, float]:
+    """Policy -> strength alone, without intervals."""
+    table = ranking(votes, question, replicates=0).table
+    return dict(zip(table["policy"], table["strength"], strict=True))
+
+
+def _counts(
+    votes: pd.DataFrame, question: str, policies: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Outcomes [battle, pair, 3] (first won, second won, tie), and the policy numbers of the pairs."""
+    number = {policy: index for index, policy in enumerate(policies)}
+    a, b = votes["policy_a"].map(number), votes["policy_b"].map(number)
+    first, second = np.minimum(a, b).astype(int), np.maximum(a, b).astype(int)
+    pairs = sorted(set(zip(first, second, strict=True)))
+    pair = {found: index for index, found in enumerate(pairs)}
+    battles = pd.factorize(votes["of"].where(votes["of"].notna(), votes["battle"]))[0]
+    counts = np.zeros((int(battles.max(initial=-1)) + 1, len(pairs), 3))
+    outcome = np.where(
+        votes[question] == "a",
+        np.where(a < b, 0, 1),
+        np.where(votes[question] == "b", np.where(a < b, 1, 0), 2),
+    )
+    places = [pair[found] for found in zip(first, second, strict=True)]
+    np.add.at(counts, (battles, places, outcome), 1.0)
+    ends = np.array(pairs, dtype=int).reshape(-1, 2)
+    return counts, ends[:, 0], ends[:, 1]
+
+
+def _intervals(
+    counts: np.ndarray, first: np.ndarray, second: np.ndarray, items: int, replicates: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """2.5% and 97.5% percentiles [K] of the strengths over resampled battles."""
+    if not replicates or not len(counts):
+        return np.full(items, np.inf), np.full(items, -np.inf)
+    chance = np.random.default_rng(SEED)
+    weights = chance.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=replicates)
+    sampled = np.tensordot(weights, counts, axes=1)
+    found = davidson.fit(first, second, sampled, items).strengths
+    low, high = np.percentile(found, [2.5, 97.5], axis=0)
+    return low, high
+
+
+def _tables(
+    policies: list[str], totals: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    size = len(policies)
+    won, tied = np.zeros((size, size)), np.zeros((size, size))
+    won[first, second], won[second, first] = totals[:, 0], totals[:, 1]
+    tied[first, second] = tied[second, first] = totals[:, 2]
+    met = won + won.T + tied
+    with np.errstate(invalid="ignore"):
+        rates = (won + tied / 2) / met
+        overall = (won + tied / 2).sum(axis=1) / met.sum(axis=1)
+    table = pd.DataFrame(
+        {
+            "policy": pd.Series(policies, dtype=object),
+            "win_rate": overall,
+            "wins": won.sum(axis=1).astype(int),
+            "ties": tied.sum(axis=1).astype(int),
+            "losses": won.sum(axis=0).astype(int),
+            "comparisons": met.sum(axis=1).astype(int),
+        }
+    )
+    return table, pd.DataFrame(rates, index=policies, columns=policies)
+
+
+def _position(answers: pd.Series) -> dict[str, float]:
+    left, right = int((answers == "a").sum()), int((answers == "b").sum())
+    if not left + right:
+        return {"left": 0, "right": 0, "share": 0.5, "low": 0.0, "high": 1.0, "p": 1.0}
+    test = binomtest(left, left + right)
+    interval = test.proportion_ci(method="wilson")
+    return {
+        "left": left,
+        "right": right,
+        "share": left / (left + right),
+        "low": float(interval.low),
+        "high": float(interval.high),
+        "p": float(test.pvalue),
+    }

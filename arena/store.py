@@ -1,0 +1,141 @@
+"""Where votes live: SQLite by default, PostgreSQL by a URL. Every write is one transaction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.orm import Session
+
+from arena.errors import SchemaError
+
+Journal = Literal["WAL", "DELETE"]
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATION_LOCK = 7_204_115  # any number, the same in every replica
+
+
+def default_url() -> str:
+    """`DATABASE_URL` if set, else an SQLite file in the user's data folder (never a served one)."""
+    if url := os.environ.get("DATABASE_URL"):
+        return url
+    folder = Path(platformdirs.user_data_dir("tradewind"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{folder / 'arena.sqlite3'}"
+
+
+class Store:
+    """An open database of the current schema.
+
+    Parameters
+    ----------
+    url: SQLAlchemy URL; `postgres://` and `postgresql://` use psycopg. Default: `default_url()`.
+    journal: SQLite's journal mode. "WAL" is fast on a local disk; "DELETE", with one persistent connection, is the
+        one that is safe on mounted buckets and network folders. Default: `ARENA_JOURNAL`, else "WAL".
+    migrate: bring an older database to the current schema.
+
+    Raises SchemaError if the database is of another schema version; an empty one is set up.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, journal: Journal | None = None, migrate: bool = False
+    ) -> None:
+        address = make_url(url or default_url())
+        if address.drivername in ("postgres", "postgresql"):
+            address = address.set(drivername="postgresql+psycopg")
+        self.url = address
+        self.sqlite = address.get_backend_name() == "sqlite"
+        mode = journal or os.environ.get("ARENA_JOURNAL", "WAL")
+        if mode not in ("WAL", "DELETE"):
+            raise ValueError(f"journal must be 'WAL' or 'DELETE', found {mode!r} (setting ARENA_JOURNAL)")
+        self.engine = (
+            _sqlite(address, mode)
+            if self.sqlite
+            else create_engine(address, pool_size=10, pool_pre_ping=True)
+        )
+        self.version = self._set_up(migrate)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that sees one state of the database throughout."""
+        engine = (
+            self.engine if self.sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        )
+        with Session(engine) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session whose changes are committed, all or none, when the block ends."""
+        engine = self.engine.execution_options(arena_write=True)
+        with Session(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    def _set_up(self, migrate: bool) -> str:
+        scripts = ScriptDirectory(str(_MIGRATIONS))
+        head = scripts.get_current_head()
+        with self.engine.connect() as connection:
+            found = _version(connection)
+            empty = found is None and not inspect(connection).get_table_names()
+        known = {script.revision for script in scripts.walk_revisions()}
+        if empty or (migrate and found in known):
+            found = self._upgrade()
+        if found is None or found != head:
+            remedy = (
+                "Back it up, then run: python -m arena migrate"
+                if found in known
+                else "Use the version of Tradewind that made it, or another database"
+            )
+            raise SchemaError(f"The database {self.url} has schema version {found}, not {head}. {remedy}.")
+        return found
+
+    def _upgrade(self) -> str | None:
+        """Run the missing migrations in one transaction; replicas that start together take turns."""
+        with self.engine.connect().execution_options(arena_write=True) as connection, connection.begin():
+            if not self.sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            config = Config()
+            config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            return _version(connection)
+
+
+def _version(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _sqlite(address: Any, journal: str) -> Engine:
+    pool = (
+        {"pool_size": 1, "max_overflow": 0} if journal == "DELETE" else {"pool_size": 20, "max_overflow": 40}
+    )
+    engine = create_engine(
+        address, connect_args={"timeout": 30, "check_same_thread": False}, pool_timeout=60, **pool
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        connection.execute(f"PRAGMA journal_mode={journal}")
+        connection.execute("PRAGMA synchronous=FULL")  # a commit outlives a power cut
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("arena_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

@@ -1,0 +1,33 @@
+"""Texts that come from outside: bounded, and free of what a database cannot hold."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from arena.errors import ArenaError
+from arena.schema import NAME
+
+
+def clean(text: str, *, most: int, what: str) -> str:
+    """`text` with lone surrogates and NULs replaced; ArenaError if it has more than `most` characters."""
+    if not isinstance(text, str):
+        raise ArenaError(f"{what} must be a text, found {type(text).__name__}.")
+    if len(text) > most:
+        raise ArenaError(f"{what} has {len(text):,} characters; the most is {most:,}. Shorten it.")
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
+
+
+def clean_name(name: str, *, what: str = "The name") -> str:
+    """A name on one line: normalized, spaces joined, 1 to 80 characters, no control characters."""
+    plain = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", clean(name, most=4 * NAME, what=what))).strip()
+    if not 1 <= len(plain) <= NAME:
+        raise ArenaError(f"{what} must have 1 to {NAME} characters, found {len(plain)}.")
+    if any(unicodedata.category(character) in ("Cc", "Cf") for character in plain):
+        raise ArenaError(f"{what} holds an invisible character; type it with letters, digits and spaces.")
+    return plain
+
+
+def key(name: str) -> str:
+    """What two spellings of one person's name share."""
+    return clean_name(name).casefold()
