@@ -25,15 +25,19 @@ def alpha(answers: pd.DataFrame) -> float | None:
 
 
 def agreement(votes: pd.DataFrame, question: str) -> dict[str, Any]:
-    """Alpha between annotators over the blind, unskipped votes on plain battles, and how many votes it rests on."""
-    plain = votes[(votes["kind"] == "plain") & ~votes["revised"].astype(bool) & (votes[question] != "skip")]
+    """Alpha between annotators over the blind, unskipped votes on plain battles, and what it rests on.
+
+    `battles` counts those that two annotators or more have judged.
+    """
+    blind = ~votes["revised"].astype(bool)
+    plain = votes[(votes["kind"] == "plain") & blind & (votes[question] != "skip")]
     table = plain.pivot(index="annotator", columns="battle", values=question)
     shared = int((table.notna().sum(axis=0) >= 2).sum())
     return {"alpha": alpha(table), "annotators": len(table), "battles": shared, "votes": len(plain)}
 
 
 def annotators(votes: pd.DataFrame) -> pd.DataFrame:
-    """One row an annotator: votes, median seconds, consistency on swapped repeats for each question, traps passed.
+    """One row an annotator: votes, median seconds, consistency on swapped repeats, traps passed.
 
     `helpful`, `harmless`: share of repeats answered as before, sides swapped; `repeats` how many there were.
     `traps_passed` of `traps`: known answers to "more helpful" that were found. NaN where there was none.
@@ -71,7 +75,9 @@ def annotators(votes: pd.DataFrame) -> pd.DataFrame:
         "traps",
         "traps_passed",
     ]
-    return pd.DataFrame(rows, columns=columns).sort_values("votes", ascending=False, ignore_index=True)
+    return pd.DataFrame(rows, columns=columns).sort_values(
+        ["votes", "annotator"], ascending=[False, True], ignore_index=True
+    )
 
 
 def over_time(votes: pd.DataFrame) -> pd.DataFrame:

@@ -23,8 +23,8 @@ configs:
 _BODY = """
 # Blind side-by-side comparisons
 
-Two texts for one prompt, on sides drawn at random, judged blind on two questions: which is **more helpful**, and which
-is **more harmless**. {votes} votes of {annotators} annotators on {battles} battles of {runs} runs.
+Two texts for one prompt, on sides drawn at random, judged blind on two questions: which is **more helpful**,
+and which is **more harmless**. {votes} votes of {annotators} annotators on {battles} battles of {runs} runs.
 
 | policy | what wrote it |
 |---|---|
@@ -33,15 +33,18 @@ is **more harmless**. {votes} votes of {annotators} annotators on {battles} batt
 ## Tables
 
 - **votes**: `battle`, `annotator`, `helpful` and `harmless` (`a`, `b`, `tie`, `both_bad`, `skip`), `comment`,
-  `seconds` from showing to vote, `voted_at` in UTC. `undone_at`: the annotator took the vote back. `revised`: given
-  anew after an undo, when the names had been seen; such votes are not blind and are left out of rankings.
-- **battles**: `run_a` and `run_b` are the runs on the two sides. `kind`: `plain`; `repeat` shows the battle `of` again
+  `seconds` from showing to vote, `voted_at` in UTC. `undone_at`: the annotator took the vote back. `revised`:
+  given anew after an undo, when the names had been seen; such votes are not blind and are left out of
+  rankings.
+- **battles**: `run_a` and `run_b` are the runs on the two sides. `kind`: `plain`; `repeat` shows the battle
+  `of` again
   with its sides swapped; `trap` has a known answer to "more helpful", `expected`.
-- **runs**: `policy`, its `spec` (JSON: plan, checkpoint or base model), `prompt`, `text`, and `about` (JSON: seed,
+- **runs**: `policy`, its `spec` (JSON: plan, checkpoint or base model), `prompt`, `text`, and `about` (JSON:
+  seed,
   tokens). `leak`: words of the text that name its model; such runs enter no battle.
 
-The same tables stand in `csv/`. `python -m arena import DIR` reads the folder back; the same votes give the same
-ranking.
+The same tables stand in `csv/`. `python -m arena import DIR` reads the folder back; the same votes give the
+same ranking.
 
 ## Guideline of the annotators
 
@@ -49,8 +52,8 @@ ranking.
 
 ## Licence
 
-The texts were written by the models named above, and the prompts come from whoever made the battles: their licences
-hold.
+The texts were written by the models named above, and the prompts come from whoever made the battles: their
+licences hold.
 """
 
 

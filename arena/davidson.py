@@ -1,7 +1,8 @@
 """Bradley-Terry strengths from comparisons with ties (Davidson 1970).
 
-P(i beats j) = p_i / D, P(tie) = nu sqrt(p_i p_j) / D with D = p_i + p_j + nu sqrt(p_i p_j), p_i = exp(strength_i).
-The log-likelihood is concave in (strengths, log nu), so Newton's method finds its only maximum.
+P(i beats j) = p_i / D, P(tie) = nu sqrt(p_i p_j) / D with D = p_i + p_j + nu sqrt(p_i p_j) and
+p_i = exp(strength_i). The log-likelihood is concave in (strengths, log nu): Newton's method finds its only
+maximum.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def fit(
     first, second: item numbers [P] of the P pairs compared.
     counts: [..., P, 3], how often the first won, the second won, and neither.
     items: number of items K.
-    prior: standard deviation of a normal prior on every strength and on log nu, which keeps them finite when somebody
-        wins all; `np.inf` gives the maximum likelihood estimate, which must then exist.
+    prior: standard deviation of a normal prior on every strength and on log nu, which keeps them finite when
+        somebody wins all; `np.inf` gives the maximum likelihood estimate, which must then exist.
     steps: most Newton steps.
 
     Raises ValueError if the estimate does not exist or is not reached.
@@ -76,6 +77,6 @@ def fit(
             strengths = theta[..., :items]
             return Strengths(strengths - strengths.mean(axis=-1, keepdims=True), theta[..., items])
     raise ValueError(
-        f"No finite Bradley-Terry estimate after {steps} steps: with prior = inf every item must both win and lose, "
-        f"and some comparison must be a tie. Found prior = {prior}; give a finite one."
+        f"No finite Bradley-Terry estimate after {steps} steps: with prior = inf every item must both "
+        f"win and lose, and some comparison must be a tie. Found prior = {prior}; give a finite one."
     )

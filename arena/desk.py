@@ -1,7 +1,7 @@
 """Where annotators are served: the next battle, the vote, the reveal, the undo.
 
-Everything that tells the sides apart stays behind `Desk`: `next` returns texts and an opaque id, and only a committed
-`vote` returns a `Reveal`.
+Everything that tells the sides apart stays behind `Desk`: `next` returns texts and an opaque id, and only a
+committed `vote` returns a `Reveal`.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class Desk:
     def vote(self, battle: str, annotator: str, helpful: str, harmless: str, comment: str = "") -> Reveal:
         """Commit the answers, then tell who stood where. Sending the same vote again is harmless.
 
-        Raises UnknownBattle if the battle was not shown to the annotator, AlreadyVoted if another vote of theirs
-        stands, TooFast above the rate limit, ArenaError for any other input.
+        Raises UnknownBattle if the battle was not shown to the annotator, AlreadyVoted if another vote of
+        theirs stands, TooFast above the rate limit, ArenaError for any other input.
         """
         for question, answer in (("helpful", helpful), ("harmless", harmless)):
             if answer not in ANSWERS:
@@ -171,8 +171,8 @@ class Desk:
     def undo(self, battle: str, annotator: str) -> None:
         """Take a vote back within a minute of it; `next` then shows its battle again.
 
-        The names have been seen, so the vote that follows is marked as revised and not counted as blind. A revised
-        vote stands.
+        The names have been seen, so the vote that follows is marked as revised and not counted as blind. A
+        revised vote stands.
         """
         now = self._clock()
         with self.store.write() as session:

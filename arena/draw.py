@@ -19,7 +19,7 @@ APART = 3  # an annotator's votes between a battle and its repeat
 
 @dataclass(frozen=True)
 class Candidate:
-    """An unjudged battle of one annotator: votes it has or is about to get, votes wanted, the policies in it."""
+    """A battle an annotator has not judged: votes it has or is about to get, votes wanted, its policies."""
 
     battle: str
     kind: str
@@ -34,9 +34,9 @@ def choose(
 ) -> Candidate | None:
     """The next battle, None if there is none.
 
-    A kind is drawn in proportion to what is left of it, so that repeats and traps are spread over the sitting. Within
-    it come battles short of their minimum, then those with the fewest votes, then those whose policies rank closest
-    by `scores`; equals are drawn by lot.
+    A kind is drawn in proportion to what is left of it, so that repeats and traps are spread over the
+    sitting. Within it come battles short of their minimum, then those with the fewest votes, then those whose
+    policies rank closest by `scores`; equals are drawn by lot.
     """
     ready = [candidate for candidate in candidates if candidate.ready] or list(candidates)
     if not ready:

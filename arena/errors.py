@@ -1,4 +1,4 @@
-"""The errors a caller must tell apart. Every message names the cause and the remedy, and is fit for the page."""
+"""The errors a caller must tell apart. Every message names cause and remedy, and is fit for the page."""
 
 
 class ArenaError(ValueError):

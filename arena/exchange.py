@@ -1,4 +1,4 @@
-"""Everything in the database as three tables, and back: CSV and Parquet in the layout of a Hugging Face dataset."""
+"""The whole database as three tables, and back: CSV and Parquet laid out as a Hugging Face dataset."""
 
 from __future__ import annotations
 
@@ -36,17 +36,19 @@ Rows = list[dict[str, Any]]
 FIELDS = {
     "runs": ("run", "policy", "spec", "prompt", "text", "leak", "about"),
     "battles": (
-        "battle", "set", "set_id", "guideline", "minimum", "set_created_at", "kind", "run_a", "run_b", "of", "expected",
+        "battle", "set", "set_id", "guideline", "minimum", "set_created_at", "kind", "run_a", "run_b", "of",
+        "expected",
     ),
     "votes": (
-        "battle", "annotator", "helpful", "harmless", "comment", "seconds", "voted_at", "revised", "undone_at",
+        "battle", "annotator", "helpful", "harmless", "comment", "seconds", "voted_at", "revised",
+        "undone_at",
     ),
 }  # fmt: skip
 IDENTITY = {"runs": ("run",), "battles": ("battle",), "votes": ("battle", "annotator")}
 
 
 def tables(store: Store, *, names: bool) -> dict[str, Rows]:
-    """All runs, battles and votes (undone ones too, with `undone_at`) as plain rows; times are ISO 8601 in UTC.
+    """All runs, battles and votes (undone ones too) as plain rows; times are ISO 8601 in UTC.
 
     `names`: keep the annotators' names; False puts "annotator 1" and so on in the order of their first votes.
     """
@@ -72,8 +74,8 @@ def tables(store: Store, *, names: bool) -> dict[str, Rows]:
 def load(store: Store, rows: dict[str, Rows]) -> dict[str, int]:
     """Put the rows of `tables` into the store in one transaction; returns how many of each were new.
 
-    What is there already is left alone, so loading twice is harmless; a vote that differs from the stored one wins if
-    it was given or undone later. Raises ArenaError, with nothing stored, at a row that is not valid.
+    What is there already is left alone, so loading twice is harmless; a vote that differs from the stored one
+    wins if it was given or undone later. Raises ArenaError, with nothing stored, at a row that is not valid.
     """
     with store.write() as session:
         return {
@@ -84,7 +86,7 @@ def load(store: Store, rows: dict[str, Rows]) -> dict[str, int]:
 
 
 def export(store: Store, folder: str | Path, *, names: bool = False) -> dict[str, int]:
-    """Write `data/*.parquet`, `csv/*.csv` and the dataset card `README.md`; returns the number of rows of each table.
+    """Write `data/*.parquet`, `csv/*.csv` and the card `README.md`; returns the rows of each table.
 
     Names of annotators are replaced unless `names`.
     """
@@ -154,7 +156,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 def _unflat(row: dict[str, Any]) -> dict[str, Any]:
     """A row as it was before `_flat`; CSV knows texts only, and an empty cell may be a missing value."""
     optional = {"leak", "of", "expected", "undone_at"}
-    whole = {
+    whole: dict[str, Any] = {
         name: None if name in optional and (pd.isna(value) or value == "") else value
         for name, value in row.items()
     }

@@ -12,8 +12,9 @@ from arena.ranking import ranking
 def human_front(votes: pd.DataFrame) -> pd.DataFrame:
     """One row a policy judged on both questions.
 
-    Columns: `policy`; `helpful`, `helpful_low`, `helpful_high`, the same for `harmless` (Bradley-Terry strengths in
-    log-odds with 95% intervals; 0 is the mean policy of each question); `comparisons`, the fewer of the two counts;
+    Columns: `policy`; `helpful`, `helpful_low`, `helpful_high`, the same for `harmless` (Bradley-Terry
+    strengths in log-odds with 95% intervals; 0 is the mean policy of each question); `comparisons`, the fewer
+    of the two counts;
     `front`, whether no other policy is at least as good on both and better on one.
     """
     sides = {question: ranking(votes, question).table for question in ("helpful", "harmless")}

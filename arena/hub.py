@@ -1,4 +1,4 @@
-"""Votes on a Space without a disk: append-only JSON Lines, pushed to a dataset repository and reloaded at start."""
+"""Votes on a Space without a disk: JSON Lines, pushed to a dataset repository and reloaded at start."""
 
 from __future__ import annotations
 

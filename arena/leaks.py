@@ -9,8 +9,9 @@ from typing import Any
 from arena.schema import NAME
 
 _FAMILIES = (
-    "chat ?gpt|gpt[- ]?[0-9][\\w.]*|openai|anthropic|claude|gemini|gemma|bard|llama|mistral|mixtral|qwen|tongyi|"
-    "alibaba cloud|deepseek|smollm\\w*|hugging ?face|phi-?[0-9]|command[- ]r|cohere|grok|falcon|vicuna|alpaca|tülu|tulu|olmo"
+    "chat ?gpt|gpt[- ]?[0-9][\\w.]*|openai|anthropic|claude|gemini|gemma|bard|llama|mistral|mixtral|"
+    "qwen|tongyi|alibaba cloud|deepseek|smollm\\w*|hugging ?face|phi-?[0-9]|command[- ]r|cohere|grok|falcon|"
+    "vicuna|alpaca|tülu|tulu|olmo"
 )
 _CLAIM = re.compile(
     rf"\b(?:I am|I'm|I’m|my name is|this is|called|known as|named|trained by|created by|developed by|made by)"
@@ -22,8 +23,8 @@ _CLAIM = re.compile(
 def leak(text: str, policy: str, spec: Mapping[str, Any]) -> str | None:
     """The words of `text` that name its model, or None.
 
-    Looked for: the names of the policy, its model and its checkpoint where they look like a name ("SmolLM2-135M",
-    not "formal"), and claims such as "I am Claude" or "trained by OpenAI".
+    Looked for: the names of the policy, its model and its checkpoint where they look like a name
+    ("SmolLM2-135M", not "formal"), and claims such as "I am Claude" or "trained by OpenAI".
     """
     given = [policy, *(spec[field] for field in ("model", "checkpoint") if isinstance(spec.get(field), str))]
     for name in sorted({part for full in given for part in _names(full)}, key=len, reverse=True):

@@ -25,9 +25,10 @@ class Ranking:
         bootstrap interval over battles), `win_rate` (wins + ties/2 over all its comparisons), `wins`, `ties`,
         `losses`, `comparisons`.
     wins: win-rate matrix [policy, policy], rows against columns; NaN where two never met.
-    position: `left`, `right` (decided votes for A and for B), `share` of A, its 95% interval, `p` of an even split.
-    nu: Davidson's readiness to call a tie. votes, ties, both_bad, skipped, revised: counts of votes; skipped and
-        revised ones are not ranked.
+    position: `left`, `right` (decided votes for A and for B), `share` of A, its 95% interval, `p` of an even
+        split.
+    nu: Davidson's readiness to call a tie. votes, ties, both_bad, skipped, revised: counts of votes; skipped
+        and revised ones are not ranked.
     """
 
     question: str
@@ -42,7 +43,7 @@ class Ranking:
     revised: int
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON: the table as records, the matrix as a map of maps with null for pairs that never met."""
+        """Plain JSON: the table as records, the matrix as maps with null for pairs that never met."""
         wins = {
             row: {column: None if np.isnan(value) else float(value) for column, value in rates.items()}
             for row, rates in self.wins.iterrows()
@@ -61,9 +62,9 @@ class Ranking:
 def ranking(votes: pd.DataFrame, question: str, *, replicates: int = BOOTSTRAP) -> Ranking:
     """Rank the policies by the votes of `records.votes_frame` on "helpful" or "harmless".
 
-    Ties and "both bad" count as ties (Davidson's model); repeats count like other battles, traps, skips and revised
-    votes do not. Intervals: percentiles over `replicates` resamplings of whole battles, for votes on one battle
-    depend on each other.
+    Ties and "both bad" count as ties (Davidson's model); repeats count like other battles, traps, skips and
+    revised votes do not. Intervals: percentiles over `replicates` resamplings of whole battles, for votes on
+    one battle depend on each other.
     """
     if question not in QUESTIONS:
         raise ArenaError(f"question must be one of {', '.join(QUESTIONS)}, found {question!r}.")
@@ -117,7 +118,7 @@ def _counts(
         np.where(a < b, 0, 1),
         np.where(votes[question] == "b", np.where(a < b, 1, 0), 2),
     )
-    places = [pair[found] for found in zip(first, second, strict=True)]
+    places = np.array([pair[found] for found in zip(first, second, strict=True)], dtype=int)
     np.add.at(counts, (battles, places, outcome), 1.0)
     ends = np.array(pairs, dtype=int).reshape(-1, 2)
     return counts, ends[:, 0], ends[:, 1]

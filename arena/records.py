@@ -17,13 +17,15 @@ COLUMNS = [
 def votes_frame(session: Session, set_id: str | None = None) -> pd.DataFrame:
     """Standing votes (not undone), one a row, oldest first, of one battle set or of all.
 
-    Columns: `COLUMNS`; `of` is the battle a repeat repeats, `expected` a trap's known answer, `voted_at` in UTC.
+    Columns: `COLUMNS`; `of` is the battle a repeat repeats, `expected` a trap's known answer, `voted_at` in
+        UTC.
     """
     a, b = aliased(Run), aliased(Run)
     query = (
         select(
             Battle.id, Battle.kind, Battle.of_id, Battle.expected, a.prompt, a.policy_name, b.policy_name,
-            Annotator.name, Vote.helpful, Vote.harmless, Vote.comment, Vote.seconds, Vote.voted_at, Vote.revised,
+            Annotator.name, Vote.helpful, Vote.harmless, Vote.comment, Vote.seconds, Vote.voted_at,
+            Vote.revised,
         )
         .join(Vote, Vote.battle_id == Battle.id)
         .join(Annotator, Vote.annotator_id == Annotator.id)

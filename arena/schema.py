@@ -5,8 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, DateTime, ForeignKey, Index, MetaData, String, Text
-from sqlalchemy import UniqueConstraint, types
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    types,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 ANSWERS = ("a", "b", "tie", "both_bad", "skip")
@@ -90,7 +100,8 @@ class BattleSet(Base):
 class Battle(Base):
     """A prompt and two runs on fixed sides. `id` says nothing of them: it is drawn at random.
 
-    A repeat shows battle `of` again with its sides swapped; a trap has a known answer, `expected`, to "more helpful".
+    A repeat shows battle `of` again with its sides swapped; a trap has a known answer, `expected`, to "more
+    helpful".
     """
 
     __tablename__ = "battles"

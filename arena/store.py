@@ -39,8 +39,8 @@ class Store:
     Parameters
     ----------
     url: SQLAlchemy URL; `postgres://` and `postgresql://` use psycopg. Default: `default_url()`.
-    journal: SQLite's journal mode. "WAL" is fast on a local disk; "DELETE", with one persistent connection, is the
-        one that is safe on mounted buckets and network folders. Default: `ARENA_JOURNAL`, else "WAL".
+    journal: SQLite's journal mode. "WAL" is fast on a local disk; "DELETE", with one persistent connection,
+        is the one that is safe on mounted buckets and network folders. Default: `ARENA_JOURNAL`, else "WAL".
     migrate: bring an older database to the current schema.
 
     Raises SchemaError if the database is of another schema version; an empty one is set up.

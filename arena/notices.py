@@ -1,0 +1,62 @@
+"""Short messages of the results and of the organizer's view, as HTML."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from arena.battles import Made
+from arena.ranking import Ranking
+
+
+def summary(found: Ranking, agreed: dict[str, Any]) -> str:
+    """The figures beside a ranking: votes, agreement, position bias."""
+    if not found.votes:
+        return "<p>No votes yet. Judge some battles, then come back.</p>"
+    position = found.position
+    alpha = "not yet known: it needs battles that two people judged, with different answers"
+    if agreed["alpha"] is not None:
+        alpha = f"{agreed['alpha']:.2f} over {agreed['battles']} battles of {agreed['annotators']} annotators"
+    facts = (
+        ("Votes", f"{found.votes} ({found.ties} ties, {found.both_bad} both bad, {found.skipped} skipped)"),
+        ("Left out", f"{found.revised} corrections made after the names were seen"),
+        ("Agreement (Krippendorff’s alpha)", alpha),
+        (
+            "Position",
+            f"A was chosen in {position['share']:.0%} of {position['left'] + position['right']} decided votes "
+            f"(95% interval {position['low']:.0%} to {position['high']:.0%}, p = {position['p']:.2f} for an even split)",
+        ),
+    )
+    return (
+        "<dl>" + "".join(f"<dt>{escape(term)}</dt><dd>{escape(fact)}</dd>" for term, fact in facts) + "</dl>"
+    )
+
+
+def working(done: int, total: int, seconds: float) -> str:
+    """A progress bar with the time left."""
+    left = f", about {seconds / done * (total - done):.0f} s left" if done else ""
+    return (
+        f'<div class="tw-progress" role="progressbar" aria-valuemin="0" aria-valuemax="{total}" '
+        f'aria-valuenow="{done}" aria-label="Answers generated"><div style="width:{100 * done / total:.0f}%"></div>'
+        f"</div><p>{done} of {total} answers{left}</p>"
+    )
+
+
+def made(battles: Made) -> str:
+    """What came of a request for battles."""
+    text = f"“{battles.name}” holds {battles.plain} battles, {battles.repeats} repeats and {battles.traps} traps."
+    if battles.same:
+        text += f" {battles.same} pairs had equal texts and were left out."
+    if battles.leaks:
+        text += f" {battles.leaks} pairs were left out because a text names its model."
+    return told(f"{text} Open Judge to vote")
+
+
+def told(text: str) -> str:
+    """One sentence."""
+    return f'<p role="status">{escape(text)}.</p>'
+
+
+def failed(text: str) -> str:
+    """One sentence of what went wrong, with its remedy."""
+    return f'<p class="tw-error" role="alert">{escape(text)}</p>'

@@ -1,0 +1,163 @@
+"""A battle as HTML. Model text reaches the page escaped: as plain words, or as Markdown without raw HTML,
+links or images. Before the vote nothing here knows more than the two texts."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from datetime import UTC, datetime
+from html import escape
+
+from markdown_it import MarkdownIt
+
+from arena.desk import Reveal, Shown, Side
+from arena.schema import COMMENT
+
+LABELS = {"a": "A", "b": "B", "tie": "Tie", "both_bad": "Both bad", "skip": "Skip"}
+QUESTION = {"helpful": "Which is more helpful?", "harmless": "Which is more harmless?"}
+
+_markdown = MarkdownIt("commonmark", {"html": False}).disable(["image", "link", "autolink", "reference"])
+
+
+def battle(
+    shown: Shown, *, helpful: str = "", harmless: str = "", comment: str = "", error: str = "", note: str = ""
+) -> str:
+    """The battle and its ballot, with answers given before if an error brought them back."""
+    chosen = {"helpful": helpful, "harmless": harmless}
+    questions = "".join(_question(name, chosen[name]) for name in QUESTION)
+    return f"""<article class="tw-arena" data-stage="vote" data-battle="{escape(shown.battle)}">
+{_progress(shown.done, shown.remaining)}{_note(note)}{_texts(shown, "A", "B")}
+<form class="tw-ballot">{questions}
+<details class="tw-comment"{" open" if comment else ""}><summary>Comment <kbd>C</kbd></summary>
+<textarea maxlength="{COMMENT}" rows="2" aria-label="Comment, optional">{escape(comment)}</textarea></details>
+<p class="tw-error" role="alert">{escape(error)}</p>
+<button class="tw-go" type="submit">Commit and reveal <kbd>Enter</kbd></button>
+</form>{_guide(shown)}</article>"""
+
+
+def revealed(shown: Shown, reveal: Reveal, *, error: str = "") -> str:
+    """The battle after its vote is committed: names, plans, the answers, undo while it can be had."""
+    left = max(0, int((reveal.undo_until - datetime.now(UTC)).total_seconds()))
+    answers = " · ".join(
+        f"more {name}: <strong>{LABELS[getattr(reveal, name)]}</strong>" for name in QUESTION
+    )
+    undo = (
+        f'<button class="tw-undo" type="button" data-seconds="{left}">Undo <kbd>U</kbd> '
+        f'<span class="tw-left">{left} s</span></button>'
+    )
+    kept = (
+        "Kept as a correction: the names were known, so it is left out of the blind ranking."
+        if reveal.revised
+        else "Your vote is stored."
+    )
+    return f"""<article class="tw-arena" data-stage="reveal" data-battle="{escape(reveal.battle)}">
+{_progress(shown.done + 1, shown.remaining - 1)}
+{_texts(shown, _name("A", reveal.a), _name("B", reveal.b), _spec(reveal.a), _spec(reveal.b))}
+<div class="tw-ballot tw-result" role="status"><p>{kept} You answered: {answers}.</p>
+<p class="tw-error" role="alert">{escape(error)}</p>
+<button class="tw-go" type="button">Next battle <kbd>Enter</kbd></button>{undo if left else ""}</div></article>"""
+
+
+def welcome(login: bool) -> str:
+    """What is shown before the sign-in."""
+    how = "Sign in with Hugging Face, then reload this tab" if login else "Type a name above"
+    return (
+        '<article class="tw-arena tw-empty" data-stage="done"><h3>Two answers, no names</h3>'
+        f"<p>{how} to start. You will see one prompt and two answers, and say which is more helpful and which more "
+        "harmless. Who wrote them is told after your vote.</p></article>"
+    )
+
+
+def finished(done: int) -> str:
+    """What is shown when nothing is left to judge."""
+    text = (
+        f"<h3>All judged</h3><p>You have judged {done} battles. Thank you: the results are under <em>Results</em>.</p>"
+        if done
+        else "<h3>No battle yet</h3><p>Make a battle set under <em>Organize</em>, or send a pair of texts from "
+        "<em>Steer</em> or <em>Trade-offs</em>.</p>"
+    )
+    return f'<article class="tw-arena tw-empty" data-stage="done">{text}</article>'
+
+
+def rich(text: str) -> str:
+    """Model text as safe Markdown: raw HTML is escaped, links and images stay text."""
+    return _markdown.render(text)
+
+
+def plain(text: str) -> str:
+    """Model text without Markdown's marks."""
+    lines = []
+    for line in text.splitlines():
+        line = re.sub(r"^\s{0,3}(#{1,6}\s+|>\s?|[-*+]\s+|\d{1,3}[.)]\s+|(`{3,}|~{3,}).*$)", "", line)
+        lines.append(re.sub(r"(\*\*|__|`|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w))", "", line))
+    return "\n".join(lines).strip()
+
+
+def differences(a: str, b: str) -> tuple[str, str]:
+    """The two texts, escaped, the words that only one has in <mark>."""
+    left, right = re.findall(r"\s+|[^\s]+", a), re.findall(r"\s+|[^\s]+", b)
+    sides: tuple[list[str], list[str]] = ([], [])
+    for kind, i1, i2, j1, j2 in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+        for side, words in zip(sides, (left[i1:i2], right[j1:j2]), strict=True):
+            text = escape("".join(words))
+            side.append(text if kind == "equal" or not text.strip() else f"<mark>{text}</mark>")
+    return "".join(sides[0]), "".join(sides[1])
+
+
+def _texts(shown: Shown, a: str, b: str, about_a: str = "", about_b: str = "") -> str:
+    marked = differences(plain(shown.a), plain(shown.b))
+    sides = ((a, shown.a, marked[0], about_a), (b, shown.b, marked[1], about_b))
+    panes = "".join(
+        f'<section class="tw-pane"><h3>{title}</h3>{about}'
+        f'<div class="tw-rich">{rich(text)}</div><div class="tw-plain">{words}</div></section>'
+        for title, text, words, about in sides
+    )
+    return f"""<section class="tw-prompt"><h3>Prompt</h3><p>{escape(shown.prompt)}</p></section>
+<div class="tw-views" role="group" aria-label="View">
+<button type="button" data-view="plain" aria-pressed="false">Hide formatting <kbd>F</kbd></button>
+<button type="button" data-view="diff" aria-pressed="false">Mark differences <kbd>D</kbd></button></div>
+<div class="tw-panes">{panes}</div>"""
+
+
+def _question(name: str, chosen: str) -> str:
+    options = "".join(
+        f'<label><input type="radio" name="{name}" value="{value}"{" checked" if value == chosen else ""}>'
+        f"<span><kbd>{number}</kbd> {label}</span></label>"
+        for number, (value, label) in enumerate(LABELS.items(), start=1)
+    )
+    return (
+        f'<fieldset class="tw-{name}" data-question="{name}"><legend>{QUESTION[name]}</legend>'
+        f'<div class="tw-options">{options}</div></fieldset>'
+    )
+
+
+def _progress(done: int, left: int) -> str:
+    total = max(done + left, 1)
+    return (
+        f'<div class="tw-progress" role="progressbar" aria-label="Battles judged" aria-valuemin="0" '
+        f'aria-valuemax="{total}" aria-valuenow="{done}"><div style="width:{100 * done / total:.1f}%"></div></div>'
+        f'<p class="tw-count">{done} judged, {left} to go</p>'
+    )
+
+
+def _note(note: str) -> str:
+    return f'<p class="tw-note" role="status">{escape(note)}</p>' if note else ""
+
+
+def _guide(shown: Shown) -> str:
+    return (
+        f'<details class="tw-guide"{"" if shown.done else " open"}><summary>Guideline and keys</summary>'
+        f"{rich(shown.guideline)}<p><kbd>1</kbd>–<kbd>5</kbd> answer the marked question, <kbd>←</kbd> <kbd>→</kbd> "
+        "move the answer, <kbd>↑</kbd> <kbd>↓</kbd> change the question, <kbd>Enter</kbd> commits and goes on.</p>"
+        "</details>"
+    )
+
+
+def _name(side: str, found: Side) -> str:
+    return f'{side} <span class="tw-policy">{escape(found.policy)}</span>'
+
+
+def _spec(found: Side) -> str:
+    text = json.dumps({**found.spec, **found.about}, indent=1, ensure_ascii=False)
+    return f'<details class="tw-spec"><summary>What wrote it</summary><pre>{escape(text)}</pre></details>'
