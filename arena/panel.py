@@ -182,7 +182,11 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
         note = "Vote taken back. You have seen the names, so your new answer is kept as a correction, not as blind."
         return view.battle(current, note=note)
 
-    served = {"api_visibility": "private", "concurrency_limit": SERVED, "show_progress": "hidden"}
+    served: dict[str, Any] = {
+        "api_visibility": "private",
+        "concurrency_limit": SERVED,
+        "show_progress": "hidden",
+    }
     for trigger in (enter.click, typed.submit, chosen.input):
         trigger(start, [typed, chosen], [name, shown, page], **served)
     page.next(on_next, [name, chosen], [shown, page], **served)
@@ -334,7 +338,7 @@ def _organize(
                 return notices.failed(str(error))
         return notices.told(", ".join(f"{count} {table}" for table, count in new.items()) + " imported")
 
-    private = {"api_visibility": "private"}
+    private: dict[str, Any] = {"api_visibility": "private"}
     tab.select(offer, None, picked, **private)
     work = make.click(
         on_make,

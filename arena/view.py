@@ -64,15 +64,15 @@ def welcome(login: bool) -> str:
     how = "Sign in with Hugging Face, then reload this tab" if login else "Type a name above"
     return (
         '<article class="tw-arena tw-empty" data-stage="done"><h3>Two answers, no names</h3>'
-        f"<p>{how} to start. You will see one prompt and two answers, and say which is more helpful and which more "
-        "harmless. Who wrote them is told after your vote.</p></article>"
+        f"<p>{how} to start. You will see one prompt and two answers, and say which is more helpful and "
+        "which more harmless. Who wrote them is told after your vote.</p></article>"
     )
 
 
 def finished(done: int) -> str:
     """What is shown when nothing is left to judge."""
     text = (
-        f"<h3>All judged</h3><p>You have judged {done} battles. Thank you: the results are under <em>Results</em>.</p>"
+        f"<h3>All judged</h3><p>You have judged {done} battles. Thank you: see <em>Results</em>.</p>"
         if done
         else "<h3>No battle yet</h3><p>Make a battle set under <em>Organize</em>, or send a pair of texts from "
         "<em>Steer</em> or <em>Trade-offs</em>.</p>"
@@ -136,7 +136,8 @@ def _progress(done: int, left: int) -> str:
     total = max(done + left, 1)
     return (
         f'<div class="tw-progress" role="progressbar" aria-label="Battles judged" aria-valuemin="0" '
-        f'aria-valuemax="{total}" aria-valuenow="{done}"><div style="width:{100 * done / total:.1f}%"></div></div>'
+        f'aria-valuemax="{total}" aria-valuenow="{done}">'
+        f'<div style="width:{100 * done / total:.1f}%"></div></div>'
         f'<p class="tw-count">{done} judged, {left} to go</p>'
     )
 
@@ -148,9 +149,9 @@ def _note(note: str) -> str:
 def _guide(shown: Shown) -> str:
     return (
         f'<details class="tw-guide"{"" if shown.done else " open"}><summary>Guideline and keys</summary>'
-        f"{rich(shown.guideline)}<p><kbd>1</kbd>–<kbd>5</kbd> answer the marked question, <kbd>←</kbd> <kbd>→</kbd> "
-        "move the answer, <kbd>↑</kbd> <kbd>↓</kbd> change the question, <kbd>Enter</kbd> commits and goes on.</p>"
-        "</details>"
+        f'{rich(shown.guideline)}<p class="tw-keys"><kbd>1</kbd>–<kbd>5</kbd> answer the marked question, '
+        "<kbd>←</kbd> <kbd>→</kbd> move the answer, <kbd>↑</kbd> <kbd>↓</kbd> change the question, "
+        "<kbd>Enter</kbd> commits and goes on.</p></details>"
     )
 
 

@@ -147,12 +147,10 @@ function drawn() {
   show();
   mark();
   countdown();
-  if (document.activeElement === document.body || element.contains(document.activeElement)) {
-    (stage() === 'reveal' ? element.querySelector('.tw-go') : questions()[0]?.querySelector('input'))?.focus({ preventScroll: true });
-  }
+  const first = element.querySelector('fieldset input') ?? element.querySelector('.tw-go');
+  first?.focus({ preventScroll: true });
   if (moved) element.scrollIntoView({ block: 'start' });
   moved = false;
 }
 
 watch('value', drawn);
-drawn();
