@@ -56,27 +56,20 @@ def candidates(session: Session, annotator: int | None, set_id: str | None, now:
     """Every battle the annotator (by id; None for one without votes) has not judged, of one set or of all."""
     a, b = aliased(Run), aliased(Run)
     own = select(Vote.battle_id).where(Vote.annotator_id == annotator, Vote.undone_at.is_(None))
-    votes = dict(
-        session.execute(
-            select(Vote.battle_id, func.count())
-            .where(Vote.undone_at.is_(None), or_(Vote.helpful != "skip", Vote.harmless != "skip"))
-            .group_by(Vote.battle_id)
-        )
-        .tuples()
-        .all()
+    given = (
+        select(Vote.battle_id, func.count())
+        .where(Vote.undone_at.is_(None), or_(Vote.helpful != "skip", Vote.harmless != "skip"))
+        .group_by(Vote.battle_id)
     )
-    reserved = dict(
-        session.execute(
-            select(Showing.battle_id, func.count())
-            .outerjoin(
-                Vote, and_(Vote.battle_id == Showing.battle_id, Vote.annotator_id == Showing.annotator_id)
-            )
-            .where(Showing.shown_at > now - RESERVED, Vote.id.is_(None))
-            .group_by(Showing.battle_id)
-        )
-        .tuples()
-        .all()
+    answered = and_(Vote.battle_id == Showing.battle_id, Vote.annotator_id == Showing.annotator_id)
+    awaited = (
+        select(Showing.battle_id, func.count())
+        .outerjoin(Vote, answered)
+        .where(Showing.shown_at > now - RESERVED, Vote.id.is_(None))
+        .group_by(Showing.battle_id)
     )
+    votes = {battle: count for battle, count in session.execute(given)}
+    reserved = {battle: count for battle, count in session.execute(awaited)}
     query = (
         select(Battle.id, Battle.kind, Battle.of_id, BattleSet.minimum, a.policy_name, b.policy_name)
         .join(BattleSet, Battle.set_id == BattleSet.id)

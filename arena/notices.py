@@ -14,17 +14,17 @@ def summary(found: Ranking, agreed: dict[str, Any]) -> str:
     if not found.votes:
         return "<p>No votes yet. Judge some battles, then come back.</p>"
     position = found.position
-    alpha = "not yet known: it needs battles that two people judged, with different answers"
+    alpha = "not known yet: it needs battles that two people judged, and more than one answer"
     if agreed["alpha"] is not None:
         alpha = f"{agreed['alpha']:.2f} over {agreed['battles']} battles of {agreed['annotators']} annotators"
     facts = (
         ("Votes", f"{found.votes} ({found.ties} ties, {found.both_bad} both bad, {found.skipped} skipped)"),
-        ("Left out", f"{found.revised} corrections made after the names were seen"),
+        ("Left out", f"corrections made after the names were seen: {found.revised}"),
         ("Agreement (Krippendorff’s alpha)", alpha),
         (
             "Position",
-            f"A was chosen in {position['share']:.0%} of {position['left'] + position['right']} decided votes "
-            f"(95% interval {position['low']:.0%} to {position['high']:.0%}, p = {position['p']:.2f} for an even split)",
+            f"A was chosen in {position['share']:.0%} of {position['left'] + position['right']} decided votes, "
+            f"95% interval {position['low']:.0%} to {position['high']:.0%}; p = {position['p']:.2f} if unbiased",
         ),
     )
     return (
@@ -37,7 +37,8 @@ def working(done: int, total: int, seconds: float) -> str:
     left = f", about {seconds / done * (total - done):.0f} s left" if done else ""
     return (
         f'<div class="tw-progress" role="progressbar" aria-valuemin="0" aria-valuemax="{total}" '
-        f'aria-valuenow="{done}" aria-label="Answers generated"><div style="width:{100 * done / total:.0f}%"></div>'
+        f'aria-valuenow="{done}" aria-label="Answers generated">'
+        f'<div style="width:{100 * done / total:.0f}%"></div>'
         f"</div><p>{done} of {total} answers{left}</p>"
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import pandas as pd
 from sqlalchemy import select
 
 from arena import notices, plots, view
@@ -64,7 +65,7 @@ def build(
 
 
 def signed(name: str, profile: gr.OAuthProfile | None, login: bool) -> str:
-    """The name to vote under: the login's where one is wanted, else the given one. ArenaError if there is none."""
+    """The name to vote under: the login's where one is wanted, else the given one; ArenaError without one."""
     if not login:
         return clean_name(name)
     if profile is None:
@@ -76,7 +77,7 @@ def signed(name: str, profile: gr.OAuthProfile | None, login: bool) -> str:
 
 def _endpoints(desk: Desk, login: bool) -> None:
     def battle(annotator: str, profile: gr.OAuthProfile | None = None) -> dict[str, Any]:
-        """The next battle of an annotator: an opaque id and the two texts; `battle` is null when all are judged."""
+        """The next battle: an opaque id and the two texts; `battle` is null when all are judged."""
         with _told():
             shown = desk.next(signed(annotator, profile, login))
         if shown is None:
@@ -139,14 +140,15 @@ class _told:
 
 def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
     shown = gr.State(None)
-    with gr.Row(elem_classes="tw-signin"):
+    with gr.Row(elem_classes="tw-signin") as form:
         typed = gr.Textbox(
             label="Your name", placeholder="as it will stand beside your votes", visible=not login
         )
-        enter = gr.Button("Start judging", variant="primary", visible=not login)
+        enter = gr.Button("Start judging", variant="primary")
         if login:
             gr.LoginButton()
         chosen = gr.Dropdown([ALL], value=ALL, label="Battle set", interactive=True)
+    who = gr.Button(visible=False, size="sm", elem_classes="tw-who")
     page = gr.HTML(
         view.welcome(login),
         js_on_load=(ASSETS / "arena.js").read_text(encoding="utf-8"),
@@ -157,10 +159,15 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
     def sets() -> gr.Dropdown:
         return gr.Dropdown([ALL, *_sets(desk.store)])
 
-    def start(typed: str, set_name: str, profile: gr.OAuthProfile | None) -> tuple[str, Shown | None, str]:
+    def start(typed: str, set_name: str, profile: gr.OAuthProfile | None) -> tuple[Any, ...]:
         with _told():
             person = signed("" if login else typed, profile, login)
-            return person, *_next(desk, person, set_name)
+            found = _next(desk, person, set_name)
+        label = f"{person} · {set_name} · change"
+        return person, *found, gr.Row(visible=False), gr.Button(label, visible=True)
+
+    def change() -> tuple[gr.Row, gr.Button]:
+        return gr.Row(visible=True), gr.Button(visible=False)
 
     def on_next(person: str, set_name: str) -> tuple[Shown | None, str]:
         with _told():
@@ -179,7 +186,7 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
             desk.undo(battle, person)
         except ArenaError as error:
             return view.revealed(current, desk.reveal(battle, person), error=str(error))
-        note = "Vote taken back. You have seen the names, so your new answer is kept as a correction, not as blind."
+        note = "Vote taken back. You have seen the names: a new answer is kept as a correction, not as blind."
         return view.battle(current, note=note)
 
     served: dict[str, Any] = {
@@ -187,8 +194,9 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
         "concurrency_limit": SERVED,
         "show_progress": "hidden",
     }
-    for trigger in (enter.click, typed.submit, chosen.input):
-        trigger(start, [typed, chosen], [name, shown, page], **served)
+    for trigger in (enter.click, typed.submit):
+        trigger(start, [typed, chosen], [name, shown, page, form, who], **served)
+    who.click(change, None, [form, who], **served)
     page.next(on_next, [name, chosen], [shown, page], **served)
     page.vote(on_vote, [name, shown], page, **served)
     page.undo(on_undo, [name, shown], page, **served)
@@ -235,11 +243,11 @@ def _results(store: Store, chosen: gr.Dropdown, tab: gr.Tab) -> None:
             notices.summary(found, agreement(votes, question)),
             plots.strengths(found),
             plots.wins(found),
-            found.table.round(2),
+            _tidy(found.table),
             plots.front(human),
             plots.over_time(over_time(votes)),
-            human.round(2),
-            annotators(votes).round(2),
+            _tidy(human),
+            _tidy(annotators(votes)),
         )
 
     outputs = [summary, strength, wins, table, front, time_line, points, people]
@@ -251,6 +259,10 @@ def _results(store: Store, chosen: gr.Dropdown, tab: gr.Tab) -> None:
         api_visibility="private",
         concurrency_limit=4,
     )
+
+
+def _tidy(table: pd.DataFrame) -> pd.DataFrame:
+    return table.round(2).rename(columns=lambda name: name.replace("_", " "))
 
 
 def _organize(
@@ -274,11 +286,11 @@ def _organize(
                 traps = gr.Slider(0, 0.5, value=0.0, step=0.05, label="Share of traps with a known answer")
                 seed = gr.Number(0, precision=0, label="Seed")
                 tokens = gr.Slider(8, 512, value=128, step=8, label="Most tokens an answer")
-    with gr.Row():
+    with gr.Row(elem_classes="tw-actions"):
         make = gr.Button("Make battles", variant="primary")
         stop = gr.Button("Stop")
     status = gr.HTML(elem_classes="tw-status")
-    with gr.Row():
+    with gr.Row(elem_classes="tw-actions"):
         out = gr.DownloadButton("Export votes, battles and runs (.zip)")
         into = gr.UploadButton("Import an export (.zip)", file_types=[".zip"])
 
@@ -358,6 +370,6 @@ def _check_request(prompts: list[str], entrants: Mapping[str, Entrant], tokens: 
         raise ArenaError("Give at least one prompt, and pick two policies or more.")
     if len(prompts) * len(entrants) > MOST_ANSWERS or not 1 <= tokens <= 512:
         raise ArenaError(
-            f"{len(prompts)} prompts for {len(entrants)} policies with {tokens} tokens are more than one request may "
+            f"{len(prompts)} prompts for {len(entrants)} policies with {tokens} tokens are more than a page may "
             f"ask: at most {MOST_ANSWERS:,} answers of 512 tokens. Use python -m arena create for more."
         )

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from arena.ranking import Ranking
 
 COLOUR = {"helpful": "#E69F00", "harmless": "#009E73"}
+HOUR = 3_600_000  # milliseconds
 BLUE, GREY = "#0072B2", "#808080"
 
 
@@ -51,8 +52,9 @@ def wins(found: Ranking) -> go.Figure:
             colorbar={"tickformat": ".0%", "thickness": 10},
         )
     )
-    figure.update_yaxes(autorange="reversed")
-    return _dress(figure, f"How often the row is found more {found.question} than the column", "", "")
+    _dress(figure, f"How often the row is found more {found.question} than the column", "", "")
+    figure.update_xaxes(showgrid=False)
+    return figure.update_yaxes(autorange="reversed", showgrid=False)
 
 
 def front(points: pd.DataFrame) -> go.Figure:
@@ -92,8 +94,13 @@ def front(points: pd.DataFrame) -> go.Figure:
 
 def over_time(counts: pd.DataFrame) -> go.Figure:
     """Votes an hour."""
-    figure = go.Figure(go.Bar(x=counts["time"], y=counts["votes"], marker={"color": GREY}))
-    return _dress(figure, f"{int(counts['votes'].sum())} votes over time", "hour (UTC)", "votes")
+    figure = go.Figure(go.Bar(x=counts["time"], y=counts["votes"], width=0.9 * HOUR, marker={"color": GREY}))
+    _dress(figure, f"{int(counts['votes'].sum())} votes over time", "hour (UTC)", "votes")
+    if len(counts):
+        end = counts["time"].iloc[-1]
+        start = min(counts["time"].iloc[0], end - pd.Timedelta(hours=11))
+        figure.update_xaxes(range=[start - pd.Timedelta(hours=1), end + pd.Timedelta(hours=1)])
+    return figure
 
 
 def _bars(part: pd.DataFrame, question: str) -> dict[str, object]:
@@ -108,7 +115,7 @@ def _bars(part: pd.DataFrame, question: str) -> dict[str, object]:
 def _dress(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
     clear, line = "rgba(0,0,0,0)", "rgba(128,128,128,.25)"
     figure.update_layout(
-        title={"text": title, "font": {"size": 15}, "x": 0, "xref": "paper"},
+        title={"text": title, "font": {"size": 15}, "x": 0.02, "xanchor": "left"},
         paper_bgcolor=clear,
         plot_bgcolor=clear,
         font={"color": GREY, "size": 13},

@@ -1,0 +1,255 @@
+"""Export, import, the mirror on the hub and the command line: what goes out comes back the same."""
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from huggingface_hub import HfApi
+from sqlalchemy import func, select
+
+from arena import ArenaError, Desk, Store, create, export, import_, ranking, votes_frame
+from arena.__main__ import main
+from arena.exchange import load, tables
+from arena.hub import Journal, Mirror
+from arena.schema import Run
+from tests.arena_fixtures import answers, judge_all, lite, postgres, store, url  # noqa: F401
+
+
+@pytest.fixture
+def judged(store):
+    """Three people judged everything; one vote was undone, one given anew, one comment is awkward."""
+    create(store, "Set", answers(5), repeats=0.2, traps=0.1)
+    desk = Desk(store, votes_a_minute=1000)
+    shown = desk.next("Ada")
+    desk.vote(shown.battle, "Ada", "a", "tie", 'a "quoted", comma\nand line; =1+1')
+    desk.undo(shown.battle, "Ada")
+    desk.vote(shown.battle, "Ada", "b", "tie", 'a "quoted", comma\nand line; =1+1')
+    for person in ("Ada", "Bob"):
+        judge_all(desk, person, ("base", "kind", "formal", "scrambled"))
+    shown = desk.next("Eve")
+    desk.vote(shown.battle, "Eve", "skip", "both_bad")
+    desk.undo(shown.battle, "Eve")
+    return store
+
+
+def empty(folder: Path, name: str = "empty") -> Store:
+    return Store(f"sqlite:///{folder / name}.sqlite3")
+
+
+def rank(store):
+    with store.read() as session:
+        votes = votes_frame(session)
+    return [ranking(votes, question).to_json() for question in ("helpful", "harmless")]
+
+
+@pytest.mark.parametrize("kept", ["data", "csv"])
+def test_an_import_into_an_empty_database_gives_the_same_tables_and_ranking(judged, tmp_path, kept):
+    counts = export(judged, tmp_path / "out", names=True)
+    shutil.rmtree(tmp_path / "out" / ({"data", "csv"} - {kept}).pop())
+    other = empty(tmp_path)
+    assert import_(other, tmp_path / "out") == counts
+    assert tables(other, names=True) == tables(judged, names=True)
+    assert rank(other) == rank(judged)
+    assert import_(other, tmp_path / "out") == {"runs": 0, "battles": 0, "votes": 0}
+
+
+def test_names_stay_at_home_unless_asked_for(judged, tmp_path):
+    export(judged, tmp_path / "out")
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert not any(name in everything for name in (b"Ada", b"Bob", b"Eve"))
+    assert pd.read_parquet(tmp_path / "out/data/votes.parquet")["annotator"].nunique() == 3
+    other = empty(tmp_path)
+    import_(other, tmp_path / "out")
+    assert rank(other) == rank(judged)
+
+
+def test_the_card_points_at_the_tables(judged, tmp_path):
+    counts = export(judged, tmp_path)
+    head = yaml.safe_load((tmp_path / "README.md").read_text().split("---")[1])
+    for part in head["configs"]:
+        assert len(pd.read_parquet(tmp_path / part["data_files"])) == counts[part["config_name"]]
+
+
+@pytest.mark.parametrize(
+    ("table", "field", "value", "message"),
+    [
+        ("votes", "helpful", "c", "helpful must be one of"),
+        ("votes", "comment", "x" * 1001, "1,001 characters"),
+        ("votes", "battle", "f" * 32, "which the export lacks"),
+        ("votes", "voted_at", "2026-01-31T12:00:00", "no time zone"),
+        ("battles", "kind", "odd", "kind must be one of"),
+        ("battles", "run_a", "f" * 32, "a run that the export lacks"),
+        ("battles", "battle", "<b>", "is not an id"),
+        ("runs", "text", "x" * 20_001, "20,001 characters"),
+    ],
+)
+def test_a_bad_row_is_named_and_nothing_is_stored(judged, tmp_path, table, field, value, message):
+    rows = tables(judged, names=True)
+    rows[table][-1][field] = value
+    other = empty(tmp_path)
+    with pytest.raises(ArenaError, match=message):
+        load(other, rows)
+    with other.read() as session:
+        assert session.scalar(select(func.count(Run.id))) == 0
+
+
+def test_a_folder_that_is_no_export_is_named(lite, tmp_path):
+    with pytest.raises(ArenaError, match="holds neither data/runs.parquet nor csv/runs.csv"):
+        import_(lite, tmp_path)
+
+
+class FolderHub(HfApi):
+    """A hub whose repositories are folders."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(endpoint="http://127.0.0.1:9", token=False)
+        self.root = root
+        self.commits = 0
+
+    def create_repo(self, repo_id, **settings):
+        (self.root / repo_id).mkdir(parents=True, exist_ok=True)
+        return type("Url", (), {"repo_id": repo_id})()
+
+    def snapshot_download(self, repo_id, *, local_dir, **settings):
+        shutil.copytree(self.root / repo_id, local_dir, dirs_exist_ok=True)
+        return str(local_dir)
+
+    def create_commit(self, repo_id, *, operations, **settings):
+        for operation in operations:
+            target = self.root / repo_id / operation.path_in_repo
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with operation.as_file() as file:
+                target.write_bytes(file.read())
+        self.commits += 1
+
+
+def pushed(mirror: Mirror) -> None:
+    mirror.last_future.result(timeout=30)
+    mirror.trigger().result(timeout=30)
+
+
+def test_a_space_without_a_disk_finds_its_votes_again(judged, tmp_path):
+    hub = FolderHub(tmp_path / "hub")
+    mirror = Mirror(judged, "lab/votes", tmp_path / "first", minutes=60, api=hub)
+    pushed(mirror)
+    reborn = empty(tmp_path, "reborn")
+    second = Mirror(reborn, "lab/votes", tmp_path / "second", minutes=60, api=hub)
+    assert second.reloaded["votes"] == len(tables(judged, names=True)["votes"])
+    assert tables(reborn, names=True) == tables(judged, names=True)
+    assert rank(reborn) == rank(judged)
+    before = hub.commits
+    pushed(second)
+    assert hub.commits == before  # what was reloaded is not written again
+    mirror.stop(), second.stop()
+
+
+def test_the_mirror_pushes_by_itself_what_is_voted_later(lite, tmp_path):
+    create(lite, "Set", answers(2), repeats=0.0)
+    hub = FolderHub(tmp_path / "hub")
+    mirror = Mirror(lite, "lab/votes", tmp_path / "first", minutes=0.005, api=hub)
+    desk = Desk(lite)
+    desk.vote(desk.next("Ada").battle, "Ada", "a", "b")
+    end = time.monotonic() + 20
+    while '"table": "votes"' not in "".join(file.read_text() for file in (hub.root / "lab/votes").rglob("*.jsonl")):
+        assert time.monotonic() < end, "no vote was pushed within 20 s"
+        time.sleep(0.05)
+    mirror.stop()
+
+
+def test_the_journal_only_grows_and_the_last_line_on_a_row_holds(lite, tmp_path):
+    create(lite, "Set", answers(2), repeats=0.0)
+    journal = Journal(lite, tmp_path / "lines")
+    first = journal.append()
+    (file,) = (tmp_path / "lines").glob("*.jsonl")
+    before = file.read_text()
+    desk = Desk(lite)
+    shown = desk.next("Ada")
+    desk.vote(shown.battle, "Ada", "a", "b")
+    assert journal.append() == 1
+    desk.undo(shown.battle, "Ada")
+    assert (journal.append(), journal.append()) == (1, 0)
+    assert file.read_text().startswith(before)
+    assert len(file.read_text().splitlines()) == first + 2
+    other = empty(tmp_path)
+    Journal(other, tmp_path / "lines").reload()
+    (vote,) = tables(other, names=True)["votes"]
+    assert vote["undone_at"] is not None
+
+
+def write(path: Path, content: object) -> str:
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return str(path)
+
+
+def test_the_command_line_creates_from_policies_exports_imports_and_ranks(tmp_path, capsys, monkeypatch):
+    module = """
+from types import SimpleNamespace
+from arena import Entrant
+class Echo:
+    def __init__(self, name): self.name = name
+    def respond(self, prompts, *, seed, max_new_tokens):
+        return [SimpleNamespace(text=f"{self.name[::-1]} {p}", ids=[1], finish="stop", seconds=0.1) for p in prompts]
+def policies(entries):
+    return {entry["name"]: Entrant(Echo(entry["name"]), entry) for entry in entries}
+"""
+    write(tmp_path / "canned.py", module)
+    monkeypatch.syspath_prepend(tmp_path)
+    prompts = write(tmp_path / "prompts.txt", "one\n\ntwo\none\n")
+    policies = write(
+        tmp_path / "policies.json",
+        [{"name": "base", "base": True}, {"name": "kind", "plan": {}}, {"name": "formal", "checkpoint": "c1"}],
+    )
+    database, other = (f"sqlite:///{tmp_path / name}.sqlite3" for name in ("first", "second"))
+    asked = ["--prompts", prompts, "--policies", policies, "--resolver", "canned:policies", "--repeats", "0"]
+    assert main(["create", *asked, "--database", database]) == 0
+    assert json.loads(capsys.readouterr().out)["plain"] == 6
+    judge_all(Desk(Store(database)), "Ada")
+    assert main(["export", str(tmp_path / "out"), "--names", "--database", database]) == 0
+    assert capsys.readouterr().out == "6 runs, 6 battles, 6 votes\n"
+    assert main(["import", str(tmp_path / "out"), "--database", other]) == 0
+    capsys.readouterr()
+    reports = []
+    for address in (database, other):
+        assert main(["ranking", "--json", "--database", address]) == 0
+        reports.append(json.loads(capsys.readouterr().out))
+    assert reports[0] == reports[1]
+    assert [row["policy"] for row in reports[0]["questions"]["helpful"]["table"]] == ["base", "kind", "formal"]
+    assert [row["front"] for row in reports[0]["front"]] == [True, False, False]
+    assert main(["migrate", "--database", database]) == 0
+    assert capsys.readouterr().out == "schema 0001\n"
+    sys.modules.pop("canned")
+
+
+def test_runs_made_elsewhere_need_no_model(tmp_path, capsys):
+    lines = "\n".join(json.dumps({"prompt": "p", "policy": name, "text": name}) for name in ("x", "y"))
+    database = f"sqlite:///{tmp_path / 'a.sqlite3'}"
+    assert main(["create", "--runs", write(tmp_path / "runs.jsonl", lines), "--database", database]) == 0
+    assert json.loads(capsys.readouterr().out)["plain"] == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"--runs": '{"prompt": "p", "policy": "x"}'}, "line 1 lacks text"),
+        ({"--runs": "[]\nnonsense"}, "is not a JSON object"),
+        ({"--prompts": "p"}, "Give either --runs FILE, or --prompts FILE and --policies FILE"),
+        ({"--prompts": "p", "--policies": "{"}, "is not JSON"),
+        ({"--prompts": "p", "--policies": "[]"}, "at least two policies"),
+        ({"--prompts": "p", "--policies": '[{"name": "x"}, {"name": "y", "base": true}]'}, "policy 1 must have"),
+        (
+            {"--prompts": "p", "--policies": '[{"name": "x", "base": true}, {"name": "x", "base": true}]'},
+            "two policies have the same name",
+        ),
+    ],
+)
+def test_a_wrong_file_is_one_line_on_stderr(tmp_path, capsys, files, message):
+    options = [part for name, text in files.items() for part in (name, write(tmp_path / f"{name}.txt", text))]
+    options += ["--resolver", "json:loads", "--database", f"sqlite:///{tmp_path / 'a.sqlite3'}"]
+    assert main(["create", *options]) == 1
+    told = capsys.readouterr().err
+    assert message in told and told.startswith("error: ") and len(told.splitlines()) == 1
