@@ -24,12 +24,16 @@ def summary(found: Ranking, agreed: dict[str, Any]) -> str:
         (
             "Position",
             f"A was chosen in {position['share']:.0%} of {position['left'] + position['right']} decided votes, "
-            f"95% interval {position['low']:.0%} to {position['high']:.0%}; p = {position['p']:.2f} if unbiased",
+            f"95% interval {position['low']:.0%} to {position['high']:.0%}; {_chance(position['p'])} if unbiased",
         ),
     )
     return (
         "<dl>" + "".join(f"<dt>{escape(term)}</dt><dd>{escape(fact)}</dd>" for term, fact in facts) + "</dl>"
     )
+
+
+def _chance(p: float) -> str:
+    return "p < 0.01" if p < 0.01 else f"p = {p:.2f}"
 
 
 def working(done: int, total: int, seconds: float) -> str:

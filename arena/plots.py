@@ -30,9 +30,16 @@ def strengths(found: Ranking) -> go.Figure:
             hovertemplate="%{y}: %{x:.2f}<br>wins %{customdata[0]:.0%} of %{customdata[1]}<extra></extra>",
         )
     )
-    best = found.table["policy"].iloc[0] if len(found.table) else "Nobody yet"
-    title = f"{best} ranks first as more {found.question} ({found.votes} votes)"
-    return _dress(figure, title, "Bradley-Terry strength (log-odds), 95% interval", "")
+    return _dress(figure, _verdict(found), "Bradley-Terry strength (log-odds), 95% interval", "")
+
+
+def _verdict(found: Ranking) -> str:
+    if len(found.table) < 2:
+        return "No ranking yet"
+    first, second = found.table.iloc[0], found.table.iloc[1]
+    if first["low"] > second["high"]:
+        return f"{first['policy']} is found more {found.question} than any other ({found.votes} votes)"
+    return f"Nobody is clearly more {found.question} yet: the intervals overlap ({found.votes} votes)"
 
 
 def wins(found: Ranking) -> go.Figure:

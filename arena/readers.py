@@ -54,6 +54,9 @@ def read_runs(path: Path) -> list[Output]:
 
 def _json(line: str, path: Path, number: int) -> dict[str, Any]:
     try:
-        return dict(json.loads(line))
-    except (json.JSONDecodeError, TypeError, ValueError) as error:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
         raise ArenaError(f"{path}, line {number} is not a JSON object: {error}.") from error
+    if not isinstance(row, dict):
+        raise ArenaError(f"{path}, line {number} is not a JSON object but a {type(row).__name__}.")
+    return row

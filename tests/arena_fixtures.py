@@ -56,7 +56,10 @@ def answers(prompts: int = 4, policies: tuple[str, ...] = ("base", "formal", "ki
     """Answers in which a policy can be told by one word: its name, upside down."""
     return [
         Output(
-            f"prompt {number}", name, f"Answer {number} in many words of the style {name[::-1]} here", {"plan": name}
+            f"prompt {number}",
+            name,
+            f"Answer {number} in many words of the style {name[::-1]} here",
+            {"plan": name},
         )
         for number in range(prompts)
         for name in policies
@@ -71,8 +74,10 @@ def judge_all(desk: Desk, annotator: str, order: tuple[str, ...] = ("base", "kin
     """Votes for the policy that stands first in `order`, on both questions; returns the number of votes."""
     count = 0
     while (shown := desk.next(annotator)) is not None:
-        ranks = {side: next(n for n, name in enumerate(order) if name[::-1] in text) for side, text in
-                 (("a", shown.a), ("b", shown.b))}
+        ranks = {
+            side: next(n for n, name in enumerate(order) if name[::-1] in text)
+            for side, text in (("a", shown.a), ("b", shown.b))
+        }
         choice = "tie" if ranks["a"] == ranks["b"] else min(ranks, key=ranks.__getitem__)
         desk.vote(shown.battle, annotator, choice, choice)
         count += 1

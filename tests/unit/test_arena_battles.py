@@ -18,7 +18,9 @@ def made(store, kind):
     """(battle, policy on A, policy on B, run A, run B) of every battle of a kind."""
     with store.read() as session:
         battles = session.scalars(select(Battle).where(Battle.kind == kind)).all()
-        return [(battle, battle.a.policy_name, battle.b.policy_name, battle.a, battle.b) for battle in battles]
+        return [
+            (battle, battle.a.policy_name, battle.b.policy_name, battle.a, battle.b) for battle in battles
+        ]
 
 
 @pytest.mark.parametrize("prompts", [1, 2, 7, 10])
@@ -118,7 +120,9 @@ def test_what_cannot_be_compared_is_refused_and_nothing_is_stored(lite, outputs,
 
 @pytest.mark.parametrize("setting", [{"minimum": 0}, {"repeats": 1.1}, {"traps": 0.6}])
 def test_settings_out_of_range_are_named(lite, setting):
-    with pytest.raises(ArenaError, match=f"{next(iter(setting))} must be .*found {next(iter(setting.values()))}"):
+    with pytest.raises(
+        ArenaError, match=f"{next(iter(setting))} must be .*found {next(iter(setting.values()))}"
+    ):
         create(lite, "Set", answers(), **setting)
 
 
@@ -175,7 +179,9 @@ def test_the_draw_prefers_short_battles_then_few_votes_then_close_ranks():
     short = [candidate("full", 1, minimum=1), candidate("short", 2)]
     assert choose(short, scores, chance).battle == "short"
     assert choose([candidate("few", 1), candidate("many", 2)], scores, chance).battle == "few"
-    assert choose([candidate("far"), candidate("close", policies=("p", "r"))], scores, chance).battle == "close"
+    assert (
+        choose([candidate("far"), candidate("close", policies=("p", "r"))], scores, chance).battle == "close"
+    )
     assert choose([], scores, chance) is None
 
 

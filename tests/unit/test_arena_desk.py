@@ -116,7 +116,9 @@ def test_bad_input_is_refused_in_one_sentence_and_nothing_is_stored(desk, store,
 def test_a_comment_may_hold_what_a_database_cannot(desk, store):
     shown = desk.next("Ada")
     desk.vote(shown.battle, "Ada", "a", "a", "nul \x00 surrogate \ud800 ' ; DROP TABLE votes")
-    assert votes(store)["comment"].tolist() == ["nul \N{REPLACEMENT CHARACTER} surrogate ? ' ; DROP TABLE votes"]
+    assert votes(store)["comment"].tolist() == [
+        "nul \N{REPLACEMENT CHARACTER} surrogate ? ' ; DROP TABLE votes"
+    ]
 
 
 def test_undo_brings_the_battle_back_and_the_correction_is_marked(desk, store, clock):

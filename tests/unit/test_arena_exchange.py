@@ -20,9 +20,8 @@ from arena.schema import Run
 from tests.arena_fixtures import answers, judge_all, lite, postgres, store, url  # noqa: F401
 
 
-@pytest.fixture
-def judged(store):
-    """Three people judged everything; one vote was undone, one given anew, one comment is awkward."""
+def judge(store):
+    """Two people judge everything; one vote is given anew, one undone, one comment is awkward."""
     create(store, "Set", answers(5), repeats=0.2, traps=0.1)
     desk = Desk(store, votes_a_minute=1000)
     shown = desk.next("Ada")
@@ -35,6 +34,11 @@ def judged(store):
     desk.vote(shown.battle, "Eve", "skip", "both_bad")
     desk.undo(shown.battle, "Eve")
     return store
+
+
+@pytest.fixture
+def judged(store):
+    return judge(store)
 
 
 def empty(folder: Path, name: str = "empty") -> Store:
@@ -68,8 +72,8 @@ def test_names_stay_at_home_unless_asked_for(judged, tmp_path):
     assert rank(other) == rank(judged)
 
 
-def test_the_card_points_at_the_tables(judged, tmp_path):
-    counts = export(judged, tmp_path)
+def test_the_card_points_at_the_tables(lite, tmp_path):
+    counts = export(judge(lite), tmp_path)
     head = yaml.safe_load((tmp_path / "README.md").read_text().split("---")[1])
     for part in head["configs"]:
         assert len(pd.read_parquet(tmp_path / part["data_files"])) == counts[part["config_name"]]
@@ -88,8 +92,8 @@ def test_the_card_points_at_the_tables(judged, tmp_path):
         ("runs", "text", "x" * 20_001, "20,001 characters"),
     ],
 )
-def test_a_bad_row_is_named_and_nothing_is_stored(judged, tmp_path, table, field, value, message):
-    rows = tables(judged, names=True)
+def test_a_bad_row_is_named_and_nothing_is_stored(lite, tmp_path, table, field, value, message):
+    rows = tables(judge(lite), names=True)
     rows[table][-1][field] = value
     other = empty(tmp_path)
     with pytest.raises(ArenaError, match=message):
@@ -129,7 +133,6 @@ class FolderHub(HfApi):
 
 
 def pushed(mirror: Mirror) -> None:
-    mirror.last_future.result(timeout=30)
     mirror.trigger().result(timeout=30)
 
 
@@ -155,7 +158,9 @@ def test_the_mirror_pushes_by_itself_what_is_voted_later(lite, tmp_path):
     desk = Desk(lite)
     desk.vote(desk.next("Ada").battle, "Ada", "a", "b")
     end = time.monotonic() + 20
-    while '"table": "votes"' not in "".join(file.read_text() for file in (hub.root / "lab/votes").rglob("*.jsonl")):
+    while '"table": "votes"' not in "".join(
+        file.read_text() for file in (hub.root / "lab/votes").rglob("*.jsonl")
+    ):
         assert time.monotonic() < end, "no vote was pushed within 20 s"
         time.sleep(0.05)
     mirror.stop()
@@ -202,7 +207,11 @@ def policies(entries):
     prompts = write(tmp_path / "prompts.txt", "one\n\ntwo\none\n")
     policies = write(
         tmp_path / "policies.json",
-        [{"name": "base", "base": True}, {"name": "kind", "plan": {}}, {"name": "formal", "checkpoint": "c1"}],
+        [
+            {"name": "base", "base": True},
+            {"name": "kind", "plan": {}},
+            {"name": "formal", "checkpoint": "c1"},
+        ],
     )
     database, other = (f"sqlite:///{tmp_path / name}.sqlite3" for name in ("first", "second"))
     asked = ["--prompts", prompts, "--policies", policies, "--resolver", "canned:policies", "--repeats", "0"]
@@ -218,7 +227,11 @@ def policies(entries):
         assert main(["ranking", "--json", "--database", address]) == 0
         reports.append(json.loads(capsys.readouterr().out))
     assert reports[0] == reports[1]
-    assert [row["policy"] for row in reports[0]["questions"]["helpful"]["table"]] == ["base", "kind", "formal"]
+    assert [row["policy"] for row in reports[0]["questions"]["helpful"]["table"]] == [
+        "base",
+        "kind",
+        "formal",
+    ]
     assert [row["front"] for row in reports[0]["front"]] == [True, False, False]
     assert main(["migrate", "--database", database]) == 0
     assert capsys.readouterr().out == "schema 0001\n"
@@ -240,7 +253,10 @@ def test_runs_made_elsewhere_need_no_model(tmp_path, capsys):
         ({"--prompts": "p"}, "Give either --runs FILE, or --prompts FILE and --policies FILE"),
         ({"--prompts": "p", "--policies": "{"}, "is not JSON"),
         ({"--prompts": "p", "--policies": "[]"}, "at least two policies"),
-        ({"--prompts": "p", "--policies": '[{"name": "x"}, {"name": "y", "base": true}]'}, "policy 1 must have"),
+        (
+            {"--prompts": "p", "--policies": '[{"name": "x"}, {"name": "y", "base": true}]'},
+            "policy 1 must have",
+        ),
         (
             {"--prompts": "p", "--policies": '[{"name": "x", "base": true}, {"name": "x", "base": true}]'},
             "two policies have the same name",

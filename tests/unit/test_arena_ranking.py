@@ -39,7 +39,8 @@ def simulated(strengths, battles=400, seed=0, left=0.0):
     for number in range(battles):
         a, b = chance.choice(names, 2, replace=False)
         answer = [
-            "a" if chance.random() < 1 / (1 + np.exp(strengths[b] - strengths[a] - left)) else "b" for _ in "xy"
+            "a" if chance.random() < 1 / (1 + np.exp(strengths[b] - strengths[a] - left)) else "b"
+            for _ in "xy"
         ]
         rows.append((str(number), a, b, f"person {number % 5}", *answer))
     return votes_of(rows)
@@ -73,7 +74,9 @@ def test_the_gradient_is_zero_at_the_estimate():
     whole = p[i] + p[j] + tie
     assert (n * tie / whole).sum() == pytest.approx(PUDDING[:, 4].sum(), abs=1e-6)
     for item in range(6):
-        expected = (n * (p[i] + tie / 2) / whole)[i == item].sum() + (n * (p[j] + tie / 2) / whole)[j == item].sum()
+        expected = (n * (p[i] + tie / 2) / whole)[i == item].sum() + (n * (p[j] + tie / 2) / whole)[
+            j == item
+        ].sum()
         observed = (PUDDING[:, 2] + PUDDING[:, 4] / 2)[i == item].sum()
         observed += (PUDDING[:, 3] + PUDDING[:, 4] / 2)[j == item].sum()
         assert expected == pytest.approx(observed, abs=1e-6)
@@ -116,7 +119,11 @@ def test_swapping_the_sides_of_every_vote_changes_nothing_but_the_position():
 
 def test_the_win_matrix_counts_ties_half_and_adds_up_to_one():
     votes = votes_of(
-        [("1", "x", "y", "p", "a", "tie"), ("2", "y", "x", "p", "tie", "a"), ("3", "y", "x", "p", "both_bad", "b")]
+        [
+            ("1", "x", "y", "p", "a", "tie"),
+            ("2", "y", "x", "p", "tie", "a"),
+            ("3", "y", "x", "p", "both_bad", "b"),
+        ]
     )
     found = ranking(votes, "helpful")
     assert found.wins.loc["x", "y"] == pytest.approx(2 / 3)
@@ -160,7 +167,12 @@ def test_an_unknown_question_is_refused():
 
 def test_alpha_is_the_published_one():
     """Krippendorff (2011), Computing Krippendorff's alpha-reliability, section C: nominal data, 0.743."""
-    rows = ["1 2 3 3 2 1 4 1 2 * * *", "1 2 3 3 2 2 4 1 2 5 * 3", "* 3 3 3 2 3 4 2 2 5 1 *", "1 2 3 3 2 4 4 1 2 5 1 *"]
+    rows = [
+        "1 2 3 3 2 1 4 1 2 * * *",
+        "1 2 3 3 2 2 4 1 2 5 * 3",
+        "* 3 3 3 2 3 4 2 2 5 1 *",
+        "1 2 3 3 2 4 4 1 2 5 1 *",
+    ]
     table = pd.DataFrame([[None if cell == "*" else cell for cell in row.split()] for row in rows])
     assert alpha(table) == pytest.approx(0.743, abs=5e-4)
 
@@ -174,8 +186,14 @@ def test_agreement_counts_blind_plain_votes_and_is_one_when_all_agree():
 
 
 def test_consistency_swaps_the_sides_and_traps_are_marked():
-    rows = [("1", "x", "y", "p", "a", "tie"), ("1r", "y", "x", "p", "b", "tie"), ("2", "x", "y", "p", "a", "a"),
-            ("2r", "y", "x", "p", "a", "b"), ("t", "x", "trap", "p", "b", "tie"), ("1r", "y", "x", "q", "a", "a")]
+    rows = [
+        ("1", "x", "y", "p", "a", "tie"),
+        ("1r", "y", "x", "p", "b", "tie"),
+        ("2", "x", "y", "p", "a", "a"),
+        ("2r", "y", "x", "p", "a", "b"),
+        ("t", "x", "trap", "p", "b", "tie"),
+        ("1r", "y", "x", "q", "a", "a"),
+    ]
     votes = votes_of(
         rows,
         kind=["plain", "repeat", "plain", "repeat", "trap", "repeat"],
@@ -206,4 +224,6 @@ def test_the_human_front_holds_who_is_beaten_by_nobody_on_both_questions():
     assert human_front(opposed)["front"].all()
     same = human_front(votes.assign(harmless=votes["helpful"])).set_index("policy")
     assert same["front"].to_dict() == {"x": True, "y": False, "z": False}
-    assert same.loc["x", "helpful"] == ranking(votes, "helpful").table.set_index("policy").loc["x", "strength"]
+    assert (
+        same.loc["x", "helpful"] == ranking(votes, "helpful").table.set_index("policy").loc["x", "strength"]
+    )

@@ -107,7 +107,13 @@ def test_the_database_itself_refuses_a_second_vote_and_an_unknown_answer(store):
 
     def add(helpful):
         with store.write() as session:
-            given = {"helpful": helpful, "harmless": "tie", "comment": "", "seconds": 1.0, "voted_at": Clock()()}
+            given = {
+                "helpful": helpful,
+                "harmless": "tie",
+                "comment": "",
+                "seconds": 1.0,
+                "voted_at": Clock()(),
+            }
             session.add(Vote(battle_id=battle, annotator_id=1, **given))
 
     with pytest.raises(IntegrityError):

@@ -25,7 +25,13 @@ PROMPTS = ["How do I boil an egg?", "How do I boil two eggs?", "Eggs, hard, plea
 def outputs() -> list[Output]:
     """Three policies on three prompts, whose names and plans hold words that no text holds."""
     return [
-        Output(prompt, SECRET[name], f"{text} ({number})", {"plan": {"marker": f"spec-{SECRET[name]}"}}, {"seed": 3})
+        Output(
+            prompt,
+            SECRET[name],
+            f"{text} ({number})",
+            {"plan": {"marker": f"spec-{SECRET[name]}"}},
+            {"seed": 3},
+        )
         for number, prompt in enumerate(PROMPTS)
         for name, text in TEXTS.items()
     ]
@@ -57,7 +63,10 @@ class Echo:
 
 
 def policies() -> dict[str, Entrant]:
-    return {name: Entrant(Echo(words), {"plan": {"words": words}}) for name, words in (("one", "Yes:"), ("two", "No:"))}
+    return {
+        name: Entrant(Echo(words), {"plan": {"words": words}})
+        for name, words in (("one", "Yes:"), ("two", "No:"))
+    }
 
 
 def app(store: Store) -> gr.Blocks:
@@ -70,11 +79,18 @@ if __name__ == "__main__":
     database, port, *rest = sys.argv[1:]
     opened = Store(database)
     try:
-        create(opened, "Eggs", {"empty": [], "hostile": hostile()}[rest[0]] if rest else outputs(), repeats=0.0)
+        create(
+            opened, "Eggs", {"empty": [], "hostile": hostile()}[rest[0]] if rest else outputs(), repeats=0.0
+        )
     except ArenaError as refused:
         print(refused)
     web = ROOT / "assets" / "web"
     css = [path for path in (web / "base.css", web / "arena.css") if path.is_file()]
     app(opened).queue(max_size=256).launch(
-        server_name="127.0.0.1", server_port=int(port), css_paths=css, quiet=True, run_history=False, ssr_mode=False
+        server_name="127.0.0.1",
+        server_port=int(port),
+        css_paths=css,
+        quiet=True,
+        run_history=False,
+        ssr_mode=False,
     )

@@ -1,0 +1,189 @@
+"""How the Compare tab stands a crowd: speed, and lost, doubled or misattributed votes.
+
+python benchmarks/arena_load.py                                  50 annotators, one app, SQLite
+python benchmarks/arena_load.py --database URL --replicas 2      the same on an empty PostgreSQL, two apps
+python benchmarks/arena_load.py --kill                           the app is killed (-9) halfway and started again
+"""
+
+import argparse
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from arena import Output, Store, create, ranking, votes_frame  # noqa: E402
+
+ANSWERS = ("a", "b", "tie", "both_bad", "skip")
+
+
+def serve(database: str, port: int) -> None:
+    """One replica: the tab alone, without a limit on votes a minute that only a machine exceeds."""
+    import gradio as gr
+
+    from arena.panel import build
+
+    with gr.Blocks(analytics_enabled=False) as app:
+        build(Store(database), votes_a_minute=100_000)
+    app.queue(max_size=512).launch(server_name="127.0.0.1", server_port=port, quiet=True, ssr_mode=False)
+
+
+def start(database: str) -> tuple[subprocess.Popen, str]:
+    """A running replica and its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--serve", str(port), "--database", database], stdout=subprocess.DEVNULL
+    )
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=5).close()
+            return process, f"http://127.0.0.1:{port}"
+        except (urllib.error.URLError, TimeoutError):
+            if process.poll() is not None:
+                raise SystemExit("The app did not start; its message stands above.") from None
+            time.sleep(0.2)
+
+
+def call(address: str, endpoint: str, *data: object) -> dict:
+    """One call of an endpoint; ConnectionError if the app goes away or refuses."""
+    url = f"{address}/gradio_api/call/{endpoint}"
+    body = json.dumps({"data": data}).encode()
+    try:
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=120) as reply:
+            event = json.load(reply)["event_id"]
+        with urllib.request.urlopen(f"{url}/{event}", timeout=120) as stream:
+            lines = [line.split(": ", 1)[1] for line in stream.read().decode().split("\n") if ": " in line]
+    except (OSError, ValueError) as error:
+        raise ConnectionError(str(error)) from error
+    if lines[-2:-1] != ["complete"]:
+        raise ConnectionError(str(lines[-2:]))
+    return json.loads(lines[-1])[0]
+
+
+class Crowd:
+    """Annotators that vote until nothing is left, and remember what they were told."""
+
+    def __init__(self, addresses: list[str]) -> None:
+        self.addresses = addresses
+        self.told: list[tuple[str, str, str]] = []
+        self.sent: dict[tuple[str, str], str] = {}
+        self.seconds: dict[str, list[float]] = {"battle": [], "vote": []}
+        self.lock = threading.Lock()
+
+    def sit(self, number: int) -> None:
+        """One annotator's sitting; it ends early if the app goes away."""
+        person, address = f"person {number}", self.addresses[number % len(self.addresses)]
+        answer = ANSWERS[number % len(ANSWERS)]
+        try:
+            while (battle := self.timed(address, "battle", person)["battle"]) is not None:
+                self.sent[battle, person] = answer
+                self.timed(address, "vote", battle, person, answer, "tie", person)
+                with self.lock:
+                    self.told.append((battle, person, answer))
+        except ConnectionError:
+            return
+
+    def timed(self, address: str, endpoint: str, *data: object) -> dict:
+        began = time.perf_counter()
+        result = call(address, endpoint, *data)
+        with self.lock:
+            self.seconds[endpoint].append(time.perf_counter() - began)
+        return result
+
+    def run(self, annotators: int) -> float:
+        """All sittings at once; returns the seconds they took."""
+        began = time.perf_counter()
+        with ThreadPoolExecutor(annotators) as pool:
+            list(pool.map(self.sit, range(annotators)))
+        return time.perf_counter() - began
+
+
+def faults(database: str, crowd: Crowd) -> dict[str, int]:
+    """What the database holds against what the annotators sent and were told."""
+    with Store(database).read() as session:
+        votes = votes_frame(session)
+    stored = list(zip(votes["battle"], votes["annotator"], votes["helpful"], votes["comment"], strict=True))
+    wrong = [row for row in stored if crowd.sent.get((row[0], row[1])) != row[2] or row[1] != row[3]]
+    return {
+        "stored": len(stored),
+        "told": len(crowd.told),
+        "lost": len(set(crowd.told) - {row[:3] for row in stored}),
+        "doubled": len(stored) - len({row[:2] for row in stored}),
+        "misattributed": len(wrong),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--annotators", type=int, default=50)
+    parser.add_argument("--prompts", type=int, default=4, help="three battles each")
+    parser.add_argument(
+        "--database", help="SQLAlchemy URL of an empty database (default: a temporary SQLite)"
+    )
+    parser.add_argument("--replicas", type=int, default=1)
+    parser.add_argument(
+        "--kill", action="store_true", help="kill -9 every replica when half the votes are in"
+    )
+    parser.add_argument("--serve", type=int, metavar="PORT", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        return serve(options.database, options.serve)
+    with tempfile.TemporaryDirectory() as folder:
+        database = options.database or f"sqlite:///{folder}/arena.sqlite3"
+        outputs = [
+            Output(f"prompt {number}", name, f"{name[::-1]} answers {number}")
+            for number in range(options.prompts)
+            for name in ("base", "formal", "kind")
+        ]
+        create(Store(database), "Load", outputs, repeats=0.0)
+        replicas = [start(database) for _ in range(options.replicas)]
+        crowd = Crowd([address for _, address in replicas])
+        wanted = options.annotators * options.prompts * 3
+        if options.kill:
+            threading.Thread(target=kill, args=(replicas, crowd, wanted // 2), daemon=True).start()
+        took = crowd.run(options.annotators)
+        found = faults(database, crowd)
+        print(
+            f"{options.annotators} annotators, {options.replicas} app(s), {Store(database).url.get_backend_name()}"
+        )
+        print(f"{len(crowd.told)} of {wanted} votes in {took:.1f} s: {len(crowd.told) / took:.1f} votes/s")
+        for endpoint, seconds in crowd.seconds.items():
+            cuts = statistics.quantiles(seconds, n=20)
+            print(f"/{endpoint}: median {statistics.median(seconds):.2f} s, 95% under {cuts[-1]:.2f} s")
+        print(", ".join(f"{name} {count}" for name, count in found.items()))
+        if not options.kill:
+            seen = [call(address, "ranking", "helpful")["table"] for _, address in replicas]
+            with Store(database).read() as session:
+                own = ranking(votes_frame(session), "helpful").to_json()["table"]
+            print("replicas and database agree on the ranking:", all(table == own for table in seen))
+        for process, _ in replicas:
+            process.kill()
+            process.wait()
+        sys.exit(int(any(found[fault] for fault in ("lost", "doubled", "misattributed"))))
+
+
+def kill(replicas: list, crowd: Crowd, votes: int) -> None:
+    """SIGKILL to every replica once so many votes were told."""
+    while len(crowd.told) < votes:
+        time.sleep(0.01)
+    for process, _ in replicas:
+        process.kill()
+    print(f"killed -9 after {votes} votes")
+
+
+if __name__ == "__main__":
+    main()

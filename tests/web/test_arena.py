@@ -1,0 +1,301 @@
+"""The Compare tab in a real browser: blind traffic, keyboard, hostile text, phone; and a crowd on one app."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from arena import Store, export, import_, ranking, votes_frame
+from tests.arena_postgres import free_port
+from tests.web.arena_app import SECRET
+
+HERE = Path(__file__).parent
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--disable-quic", "--no-first-run",
+]  # fmt: skip
+
+
+@contextlib.contextmanager
+def running(folder: Path, *options: str):
+    """The tab on a store of its own; yields the page's address and the database's URL."""
+    database, port = f"sqlite:///{folder / 'arena.sqlite3'}", free_port()
+    command = [sys.executable, str(HERE / "arena_app.py"), database, str(port), *options]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        address, end = f"http://127.0.0.1:{port}", time.monotonic() + 90
+        while True:
+            try:
+                urllib.request.urlopen(address, timeout=5).close()
+                break
+            except (urllib.error.URLError, TimeoutError):
+                assert process.poll() is None, process.stderr.read().decode()
+                assert time.monotonic() < end, "the app did not start within 90 s"
+                time.sleep(0.3)
+        try:
+            yield address, database
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def app(tmp_path):
+    with running(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One app for the tests that look and do not count votes; each signs in under a name of its own."""
+    with running(tmp_path_factory.mktemp("shared")) as found:
+        yield found
+
+
+def sign_in(page: Page, address: str, name: str = "Ada") -> None:
+    page.goto(address)
+    page.get_by_label("Your name").fill(name)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-stage=vote]")
+
+
+def press(page: Page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def stored(database: str):
+    with Store(database).read() as session:
+        return votes_frame(session)
+
+
+def call(address: str, endpoint: str, *data: object) -> object:
+    """One call of an endpoint, as any client makes it; RuntimeError with what the app says if it refuses."""
+    url = f"{address}/gradio_api/call/{endpoint}"
+    body = json.dumps({"data": data}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        event = json.load(reply)["event_id"]
+    with urllib.request.urlopen(f"{url}/{event}", timeout=60) as stream:
+        kind, value = [line.split(": ", 1)[1] for line in stream.read().decode().split("\n") if ": " in line][
+            -2:
+        ]
+    if kind != "complete":
+        raise RuntimeError(value)
+    return json.loads(value)[0]
+
+
+class Wiretap:
+    """A proxy before the app that keeps every byte that passes, in both directions."""
+
+    def __init__(self, address: str) -> None:
+        self.target = ("127.0.0.1", int(address.rsplit(":", 1)[1]))
+        self.record = bytearray()
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self.server.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            near, _ = self.server.accept()
+            far = socket.create_connection(self.target)
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self._pipe, args=(source, sink), daemon=True).start()
+
+    def _pipe(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # either end may hang up
+            while part := source.recv(65536):
+                self.record += part
+                sink.sendall(part)
+            sink.shutdown(socket.SHUT_WR)
+
+
+def test_nothing_in_the_traffic_tells_the_sides_apart_before_the_vote(browser, shared):
+    """Every byte between browser and app until the vote is searched for the names and plans, uncompressed."""
+    tap = Wiretap(shared[0])
+    page = browser.new_page(extra_http_headers={"Accept-Encoding": "identity"})
+    sign_in(page, tap.address, "tapped")
+    page.wait_for_timeout(500)
+    before, shown = bytes(tap.record), page.content()
+    assert b"eggs in cold water" in before, "the record must hold the battle itself, readable"
+    for secret in SECRET.values():
+        assert secret.encode() not in before
+        assert secret not in shown
+    press(page, "1", "2", "Enter")
+    page.wait_for_selector("[data-stage=reveal]")
+    assert sum(secret in page.content() for secret in SECRET.values()) == 2
+    assert sum(secret.encode() in tap.record for secret in SECRET.values()) == 2
+    page.close()
+
+
+def test_a_set_is_judged_with_the_keyboard_alone_then_ranked_exported_and_imported(browser, app, tmp_path):
+    address, database = app
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    sign_in(page, address)
+    press(page, "c")
+    page.keyboard.type("a comment with 1 2 3 in it")
+    press(page, "Escape", "ArrowUp", "ArrowRight", "ArrowRight", "ArrowDown", "ArrowLeft")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-stage=reveal]")
+    (first,) = stored(database).to_dict("records")
+    assert (first["helpful"], first["harmless"]) == ("tie", "a")
+    assert first["comment"] == "a comment with 1 2 3 in it"
+    press(page, "u")
+    page.wait_for_selector("[data-stage=vote]")
+    assert stored(database).empty
+    for number in range(9):
+        press(page, "2", "3", "Enter")
+        page.wait_for_selector("[data-stage=reveal]")
+        assert len(stored(database)) == number + 1
+        press(page, "Enter")
+        page.wait_for_selector("[data-stage=done]" if number == 8 else "[data-stage=vote]")
+    votes = stored(database)
+    assert set(votes["helpful"]) == {"b"} and set(votes["harmless"]) == {"tie"}
+    assert votes["revised"].sum() == 1
+    page.get_by_role("tab", name="Results").click()
+    page.get_by_text("Votes", exact=True).wait_for()
+    page.get_by_text("8 (0 ties, 0 both bad, 0 skipped)").wait_for()
+    page.close()
+    export(Store(database), tmp_path / "out")
+    other = Store(f"sqlite:///{tmp_path / 'other.sqlite3'}")
+    import_(other, tmp_path / "out")
+    with other.read() as session:
+        again = votes_frame(session)
+    assert ranking(again, "helpful").to_json() == ranking(votes, "helpful").to_json()
+
+
+def test_an_unanswered_question_is_asked_for_and_keys_in_other_fields_do_nothing(browser, app):
+    address, database = app
+    page = browser.new_page()
+    sign_in(page, address)
+    press(page, "Enter")
+    assert "Answer both questions first" in page.locator(".tw-error").inner_text()
+    press(page, "c", "1", "2", "Enter")
+    assert stored(database).empty
+    assert page.locator("input:checked").count() == 0
+    page.close()
+
+
+def test_views_switch_and_stay_for_the_next_battle(browser, shared):
+    address, _ = shared
+    page = browser.new_page()
+    sign_in(page, address, "viewer")
+    assert page.locator(".tw-rich").first.is_visible()
+    press(page, "f")
+    assert page.locator(".tw-plain").first.is_visible() and not page.locator(".tw-rich").first.is_visible()
+    press(page, "1", "1", "Enter")
+    page.wait_for_selector("[data-stage=reveal]")
+    press(page, "Enter")
+    page.wait_for_selector("[data-stage=vote]")
+    assert page.locator("[data-view=plain]").get_attribute("aria-pressed") == "true"
+    assert page.locator(".tw-plain").first.is_visible()
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_battle_fits_and_its_panes_are_equally_high(browser, shared, width, scheme):
+    address, _ = shared
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    sign_in(page, f"{address}/?__theme={scheme}", f"{width} {scheme}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    boxes = [page.locator(".tw-pane").nth(side).bounding_box() for side in (0, 1)]
+    if width == 1440:
+        assert boxes[0]["height"] == boxes[1]["height"] and boxes[0]["y"] == boxes[1]["y"]
+    else:
+        assert boxes[0]["x"] == boxes[1]["x"] and boxes[0]["width"] > 0.7 * width
+    ring = page.evaluate("getComputedStyle(document.activeElement.nextElementSibling).outlineWidth")
+    assert ring == "3px"
+    page.close()
+
+
+def test_a_battle_of_script_tags_is_shown_as_text_and_runs_nothing(browser, tmp_path):
+    with running(tmp_path, "hostile") as (address, _):
+        page = browser.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+        sign_in(page, address)
+        page.wait_for_timeout(500)
+        assert page.title() == "Compare"
+        assert page.locator(".tw-arena script, .tw-arena img").count() == 0
+        for place in (".tw-prompt", ".tw-rich >> nth=0"):
+            words = page.locator(place).inner_text()
+            assert "<script>document.title='owned'</script>" in words
+            assert "${document.title='owned'} {{value}}" in words
+        assert not any(url.endswith("/x") for url in asked)
+        page.close()
+
+
+def test_the_organizer_makes_a_set_from_policies(browser, tmp_path):
+    with running(tmp_path, "empty") as (address, database):
+        page = browser.new_page()
+        page.goto(address)
+        page.get_by_role("tab", name="Organize").click()
+        page.get_by_label("Prompts, one a line").fill("First?\nSecond?")
+        for name in ("one", "two"):
+            page.get_by_label(name, exact=True).check()
+        page.get_by_role("button", name="Make battles").click()
+        page.get_by_text("holds 2 battles, 0 repeats and 0 traps").wait_for()
+        page.get_by_role("tab", name="Judge").click()
+        page.get_by_label("Your name").fill("Ada")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("[data-stage=vote]")
+        assert page.locator(".tw-count").inner_text() == "0 judged, 2 to go"
+        page.close()
+    assert stored(database).empty
+
+
+def test_fifty_annotators_at_once_on_one_app(app):
+    """Each judges all nine battles through the endpoints; their comments and answers are their own."""
+    address, database = app
+    answers = ("a", "b", "tie", "both_bad", "skip")
+
+    def sit(number: int) -> int:
+        person, count = f"person {number}", 0
+        while (battle := call(address, "battle", person))["battle"] is not None:
+            reveal = call(address, "vote", battle["battle"], person, answers[number % 5], "tie", person)
+            assert reveal["helpful"] == answers[number % 5]
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(50) as pool:
+        assert list(pool.map(sit, range(50))) == [9] * 50
+    votes = stored(database)
+    assert len(votes) == 450 == len(votes[["battle", "annotator"]].drop_duplicates())
+    assert (votes["comment"] == votes["annotator"]).all()
+    assert (
+        votes["helpful"]
+        == votes["annotator"].str.split().str[1].astype(int).mod(5).map(dict(enumerate(answers)))
+    ).all()
+
+
+def test_the_endpoints_keep_their_contract(app):
+    address, _ = app
+    battle = call(address, "battle", "Ada")
+    assert set(battle) == {"battle", "prompt", "a", "b", "remaining"} and battle["remaining"] == 9
+    with pytest.raises(RuntimeError, match="not shown to you"):
+        call(address, "vote", battle["battle"], "Bob", "a", "b", "")
+    reveal = call(address, "vote", battle["battle"], "Ada", "a", "b", "")
+    assert {reveal["a"]["policy"], reveal["b"]["policy"]} < set(SECRET.values())
+    assert call(address, "undo", battle["battle"], "Ada") == {"undone": battle["battle"]}
+    assert call(address, "battle", "Ada")["battle"] == battle["battle"]
+    assert call(address, "ranking", "helpful")["votes"] == 0
+    with pytest.raises(RuntimeError, match="question must be one of"):
+        call(address, "ranking", "pretty")
