@@ -14,6 +14,7 @@ def summary(found: Ranking, agreed: dict[str, Any]) -> str:
     if not found.votes:
         return "<p>No votes yet. Judge some battles, then come back.</p>"
     position = found.position
+    decided = position["left"] + position["right"]
     alpha = "not known yet: it needs battles that two people judged, and more than one answer"
     if agreed["alpha"] is not None:
         alpha = f"{agreed['alpha']:.2f} over {agreed['battles']} battles of {agreed['annotators']} annotators"
@@ -23,13 +24,12 @@ def summary(found: Ranking, agreed: dict[str, Any]) -> str:
         ("Agreement (Krippendorff’s alpha)", alpha),
         (
             "Position",
-            f"A was chosen in {position['share']:.0%} of {position['left'] + position['right']} decided votes, "
-            f"95% interval {position['low']:.0%} to {position['high']:.0%}; {_chance(position['p'])} if unbiased",
+            f"A was chosen in {position['share']:.0%} of {decided} decided votes, 95% interval "
+            f"{position['low']:.0%} to {position['high']:.0%}; {_chance(position['p'])} if unbiased",
         ),
     )
-    return (
-        "<dl>" + "".join(f"<dt>{escape(term)}</dt><dd>{escape(fact)}</dd>" for term, fact in facts) + "</dl>"
-    )
+    rows = (f"<dt>{escape(term)}</dt><dd>{escape(fact)}</dd>" for term, fact in facts)
+    return f"<dl>{''.join(rows)}</dl>"
 
 
 def _chance(p: float) -> str:
@@ -49,7 +49,9 @@ def working(done: int, total: int, seconds: float) -> str:
 
 def made(battles: Made) -> str:
     """What came of a request for battles."""
-    text = f"“{battles.name}” holds {battles.plain} battles, {battles.repeats} repeats and {battles.traps} traps."
+    text = (
+        f"“{battles.name}” got {battles.plain} battles, {battles.repeats} repeats and {battles.traps} traps."
+    )
     if battles.same:
         text += f" {battles.same} pairs had equal texts and were left out."
     if battles.leaks:

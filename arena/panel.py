@@ -42,7 +42,7 @@ def build(
     votes_a_minute: int = 30,
     model_queue: str = "model",
 ) -> None:
-    """Build the tab inside an open `gr.Tab` or `gr.Blocks`, and the endpoints /battle, /vote, /undo, /ranking.
+    """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /battle, /vote, /undo, /ranking.
 
     Parameters
     ----------
@@ -370,6 +370,6 @@ def _check_request(prompts: list[str], entrants: Mapping[str, Entrant], tokens: 
         raise ArenaError("Give at least one prompt, and pick two policies or more.")
     if len(prompts) * len(entrants) > MOST_ANSWERS or not 1 <= tokens <= 512:
         raise ArenaError(
-            f"{len(prompts)} prompts for {len(entrants)} policies with {tokens} tokens are more than a page may "
-            f"ask: at most {MOST_ANSWERS:,} answers of 512 tokens. Use python -m arena create for more."
+            f"{len(prompts)} prompts for {len(entrants)} policies with {tokens} tokens are more than a page "
+            f"may ask: at most {MOST_ANSWERS:,} answers of 512 tokens. Use python -m arena create for more."
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +63,8 @@ class Store:
             if self.sqlite
             else create_engine(address, pool_size=10, pool_pre_ping=True)
         )
+        # SQLite has one writer at a time and lets the others poll: in one process they queue up instead.
+        self._turn = threading.Lock() if self.sqlite else nullcontext()
         self.version = self._set_up(migrate)
 
     @contextmanager
@@ -77,7 +80,7 @@ class Store:
     def write(self) -> Iterator[Session]:
         """A session whose changes are committed, all or none, when the block ends."""
         engine = self.engine.execution_options(arena_write=True)
-        with Session(engine, expire_on_commit=False) as session, session.begin():
+        with self._turn, Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     def close(self) -> None:

@@ -56,7 +56,8 @@ def revealed(shown: Shown, reveal: Reveal, *, error: str = "") -> str:
 {_texts(shown, _name("A", reveal.a), _name("B", reveal.b), _spec(reveal.a), _spec(reveal.b))}
 <div class="tw-ballot tw-result" role="status"><p>{kept} You answered: {answers}.</p>
 <p class="tw-error" role="alert">{escape(error)}</p>
-<button class="tw-go" type="button">Next battle <kbd>Enter</kbd></button>{undo if left else ""}</div></article>"""
+<button class="tw-go" type="button">Next battle <kbd>Enter</kbd></button>
+{undo if left else ""}</div></article>"""
 
 
 def welcome(login: bool) -> str:
@@ -74,7 +75,7 @@ def finished(done: int) -> str:
     text = (
         f"<h3>All judged</h3><p>You have judged {done} battles. Thank you: see <em>Results</em>.</p>"
         if done
-        else "<h3>No battle yet</h3><p>Make a battle set under <em>Organize</em>, or send a pair of texts from "
+        else "<h3>No battle yet</h3><p>Make a battle set under <em>Organize</em>, or send two texts from "
         "<em>Steer</em> or <em>Trade-offs</em>.</p>"
     )
     return f'<article class="tw-arena tw-empty" data-stage="done">{text}</article>'

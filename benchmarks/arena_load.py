@@ -1,11 +1,12 @@
 """How the Compare tab stands a crowd: speed, and lost, doubled or misattributed votes.
 
-python benchmarks/arena_load.py                                  50 annotators, one app, SQLite
-python benchmarks/arena_load.py --database URL --replicas 2      the same on an empty PostgreSQL, two apps
-python benchmarks/arena_load.py --kill                           the app is killed (-9) halfway and started again
+python benchmarks/arena_load.py             50 annotators, one app, SQLite
+    --database URL --replicas 2             on an empty PostgreSQL database, two apps
+    --kill                                  every app is killed (-9) halfway: no vote that was told may be missing
 """
 
 import argparse
+import http.client
 import json
 import socket
 import statistics
@@ -65,7 +66,7 @@ def call(address: str, endpoint: str, *data: object) -> dict:
             event = json.load(reply)["event_id"]
         with urllib.request.urlopen(f"{url}/{event}", timeout=120) as stream:
             lines = [line.split(": ", 1)[1] for line in stream.read().decode().split("\n") if ": " in line]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise ConnectionError(str(error)) from error
     if lines[-2:-1] != ["complete"]:
         raise ConnectionError(str(lines[-2:]))
@@ -157,8 +158,8 @@ def main() -> None:
             threading.Thread(target=kill, args=(replicas, crowd, wanted // 2), daemon=True).start()
         took = crowd.run(options.annotators)
         found = faults(database, crowd)
-        print(
-            f"{options.annotators} annotators, {options.replicas} app(s), {Store(database).url.get_backend_name()}"
+        backend = Store(database).url.get_backend_name()
+        print(f"{options.annotators} annotators, {options.replicas} app(s), {backend}")
         )
         print(f"{len(crowd.told)} of {wanted} votes in {took:.1f} s: {len(crowd.told) / took:.1f} votes/s")
         for endpoint, seconds in crowd.seconds.items():

@@ -11,7 +11,9 @@ from arena.battles import TRAP
 from arena.draw import Candidate, choose
 from arena.leaks import leak
 from arena.schema import Battle, Policy, Run
-from tests.arena_fixtures import answers, lite  # noqa: F401
+from tests.arena_canned import answers
+
+pytest_plugins = ["tests.arena_fixtures"]
 
 
 def made(store, kind):

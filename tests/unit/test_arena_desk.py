@@ -1,4 +1,4 @@
-"""The desk: blind before the vote, committed before the reveal, one vote a person, undo, limits, crowds, crashes."""
+"""The desk: blind before the vote, committed before the reveal, one vote each, undo, limits, crowds."""
 
 import os
 import signal
@@ -14,7 +14,9 @@ import pytest
 from arena import Desk, Shown, Store, create, votes_frame
 from arena.errors import AlreadyVoted, ArenaError, TooFast, TooLate, UnknownBattle
 from arena.exchange import tables
-from tests.arena_fixtures import Clock, answers, fill, judge_all, lite, postgres, store, url  # noqa: F401
+from tests.arena_canned import Clock, answers, fill, judge_all
+
+pytest_plugins = ["tests.arena_fixtures"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -176,7 +178,7 @@ def test_repeats_come_after_their_original_and_measure_consistency(lite, clock):
 
 
 def test_a_crowd_on_two_replicas_loses_doubles_and_misattributes_nothing(url):
-    """12 people on two desks, each request sent twice at once: every person ends with one own vote a battle."""
+    """12 people on two desks, each vote sent twice at once: everybody ends with one own vote a battle."""
     replicas = [Desk(Store(url), votes_a_minute=1000) for _ in range(2)]
     fill(replicas[0].store)
     failures = []

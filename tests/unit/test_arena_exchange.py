@@ -17,7 +17,9 @@ from arena.__main__ import main
 from arena.exchange import load, tables
 from arena.hub import Journal, Mirror
 from arena.schema import Run
-from tests.arena_fixtures import answers, judge_all, lite, postgres, store, url  # noqa: F401
+from tests.arena_canned import answers, judge_all
+
+pytest_plugins = ["tests.arena_fixtures"]
 
 
 def judge(store):
@@ -198,7 +200,8 @@ from arena import Entrant
 class Echo:
     def __init__(self, name): self.name = name
     def respond(self, prompts, *, seed, max_new_tokens):
-        return [SimpleNamespace(text=f"{self.name[::-1]} {p}", ids=[1], finish="stop", seconds=0.1) for p in prompts]
+        run = {"ids": [1], "finish": "stop", "seconds": 0.1}
+        return [SimpleNamespace(text=f"{self.name[::-1]} {prompt}", **run) for prompt in prompts]
 def policies(entries):
     return {entry["name"]: Entrant(Echo(entry["name"]), entry) for entry in entries}
 """

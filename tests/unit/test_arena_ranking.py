@@ -8,7 +8,7 @@ from arena import ArenaError, agreement, annotators, davidson, human_front, over
 from arena.agreement import alpha
 from arena.records import COLUMNS
 
-# Davidson (1970), JASA 65, table 1: six brands of chocolate pudding. i, j, i preferred, j preferred, no preference.
+# Davidson (1970), JASA 65: six brands of chocolate pudding. i, j, i preferred, j preferred, no preference.
 PUDDING = np.array(
     [
         [1, 2, 19, 22, 16], [1, 3, 16, 19, 12], [2, 3, 19, 19, 10], [1, 4, 18, 23, 13], [2, 4, 23, 19, 9],

@@ -12,7 +12,9 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from arena.errors import SchemaError
 from arena.schema import Annotator, Base, Vote
 from arena.store import Store, default_url
-from tests.arena_fixtures import Clock, fill, lite, postgres, store, url  # noqa: F401
+from tests.arena_canned import Clock, fill
+
+pytest_plugins = ["tests.arena_fixtures"]
 
 
 def test_the_migrations_make_the_schema_of_the_models(store):

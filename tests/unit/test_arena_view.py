@@ -1,4 +1,4 @@
-"""The page: model text is escaped, differences are words, and nothing tells the sides apart before the vote."""
+"""The page: model text is escaped, differences are words, nothing tells the sides apart before the vote."""
 
 import re
 from datetime import UTC, datetime
@@ -7,7 +7,9 @@ import pytest
 
 from arena import Desk, Shown, create, view
 from arena.desk import Reveal, Side
-from tests.arena_fixtures import answers, lite  # noqa: F401
+from tests.arena_canned import answers
+
+pytest_plugins = ["tests.arena_fixtures"]
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -21,10 +23,10 @@ HOSTILE = [
     "`<script>`",
     "[ref]: http://evil.example\n\n[ref]",
 ]
-ALLOWED = {
-    "article", "button", "code", "details", "div", "em", "fieldset", "form", "h1", "h2", "h3", "input", "kbd", "label", "legend",
-    "li", "mark", "p", "pre", "section", "span", "strong", "summary", "textarea", "ul",
-}  # fmt: skip
+ALLOWED = set(
+    "article button code details div em fieldset form h1 h2 h3 input kbd label legend li mark p pre section span "
+    "strong summary textarea ul".split()
+)
 
 
 def shown(a, b="other", prompt="prompt"):
@@ -62,7 +64,7 @@ def test_differences_mark_the_words_that_only_one_side_has():
 
 
 def test_the_page_of_a_battle_is_the_same_whoever_stands_where(lite):
-    """With the two texts and the id taken out, the pages of all battles are equal: nothing is left to tell sides by."""
+    """Without the texts and the id, the pages of all battles are equal: nothing is left to tell sides by."""
     create(lite, "Set", answers(4), repeats=0.2, traps=0.2)
     desk = Desk(lite, votes_a_minute=1000)
     rest = set()

@@ -1,4 +1,4 @@
-"""The Compare tab alone, on a store with canned answers: `python tests/web/arena_app.py DATABASE PORT [empty]`."""
+"""The Compare tab alone, with canned answers: python tests/web/arena_app.py DATABASE PORT [empty|hostile]"""
 
 import sys
 from dataclasses import dataclass, field
@@ -14,11 +14,14 @@ from arena.panel import build  # noqa: E402
 
 SECRET = {"plain": "zq-plain-secret", "formal": "zq-formal-secret", "kind": "zq-kind-secret"}
 TEXTS = {
-    "plain": "Put the eggs in cold water, bring it to the boil, and wait **nine minutes**.\n\n1. Cool them.\n2. Peel.",
-    "formal": "One should place the eggs in cold water, heat it until it boils, and allow nine minutes to pass.",
-    "kind": "Happy to help! Put the eggs in cold water, let it boil, and give them nine cosy minutes. You can do it!",
+    "plain": "Put the eggs in cold water, boil it, and wait **nine minutes**.\n\n1. Cool them.\n2. Peel.",
+    "formal": "One should place the eggs in cold water, heat it, and allow nine minutes to pass.",
+    "kind": "Happy to help! Put the eggs in cold water, let it boil, and give them nine cosy minutes.",
 }
-HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> ${document.title='owned'} {{value}}"
+HOSTILE = (
+    "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> "
+    "${document.title='owned'} {{value}}"
+)
 PROMPTS = ["How do I boil an egg?", "How do I boil two eggs?", "Eggs, hard, please: how?"]
 
 

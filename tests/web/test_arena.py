@@ -1,4 +1,4 @@
-"""The Compare tab in a real browser: blind traffic, keyboard, hostile text, phone; and a crowd on one app."""
+"""The Compare tab in a real browser: blind traffic, keyboard, hostile text, phone; a crowd on one app."""
 
 import contextlib
 import json
@@ -20,10 +20,10 @@ from tests.arena_postgres import free_port
 from tests.web.arena_app import SECRET
 
 HERE = Path(__file__).parent
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--disable-quic", "--no-first-run",
-]  # fmt: skip
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
+    "--disable-sync --disable-quic --no-first-run"
+).split()
 
 
 @contextlib.contextmanager
@@ -252,7 +252,7 @@ def test_the_organizer_makes_a_set_from_policies(browser, tmp_path):
         for name in ("one", "two"):
             page.get_by_label(name, exact=True).check()
         page.get_by_role("button", name="Make battles").click()
-        page.get_by_text("holds 2 battles, 0 repeats and 0 traps").wait_for()
+        page.get_by_text("got 2 battles, 0 repeats and 0 traps").wait_for()
         page.get_by_role("tab", name="Judge").click()
         page.get_by_label("Your name").fill("Ada")
         page.keyboard.press("Enter")

@@ -1,0 +1,50 @@
+"""Battles and judges for the arena's tests."""
+
+from datetime import UTC, datetime, timedelta
+
+from arena import Desk, Output, Store, create
+
+
+class Clock:
+    """A time that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+def answers(prompts: int = 4, policies: tuple[str, ...] = ("base", "formal", "kind")) -> list[Output]:
+    """Answers in which a policy can be told by one word: its name, upside down."""
+    return [
+        Output(
+            f"prompt {number}",
+            name,
+            f"Answer {number} in many words of the style {name[::-1]} here",
+            {"plan": name},
+        )
+        for number in range(prompts)
+        for name in policies
+    ]
+
+
+def fill(store: Store, **settings: object) -> None:
+    create(store, "Set", answers(), **{"repeats": 0.0, **settings})
+
+
+def judge_all(desk: Desk, annotator: str, order: tuple[str, ...] = ("base", "kind", "formal")) -> int:
+    """Votes for the policy that stands first in `order`, on both questions; returns the number of votes."""
+    count = 0
+    while (shown := desk.next(annotator)) is not None:
+        ranks = {
+            side: next(n for n, name in enumerate(order) if name[::-1] in text)
+            for side, text in (("a", shown.a), ("b", shown.b))
+        }
+        choice = "tie" if ranks["a"] == ranks["b"] else min(ranks, key=ranks.__getitem__)
+        desk.vote(shown.battle, annotator, choice, choice)
+        count += 1
+    return count
