@@ -15,11 +15,11 @@
 #endif
 
 #ifdef __AVX512F__
-enum { LANES = 16, TILE = 12 };
+enum { LANES = 16, TILE = 12, PAIR_ROWS = 4 };
 #else
-enum { LANES = 8, TILE = 6 };
+enum { LANES = 8, TILE = 6, PAIR_ROWS = 2 };
 #endif
-enum { BLOCK = 16, PER = BLOCK / LANES, GROUP = 32, PANEL = 256, TARGETS = 4, TRACE = 2 * TARGETS + 2 };
+enum { BLOCK = 16, PER = BLOCK / LANES, GROUP = 32, PANEL = 256, CODES_MOST = 4, TARGETS = 4, TRACE = 2 * TARGETS + 2 };
 
 typedef float vf __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef uint32_t vu __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
@@ -147,35 +147,42 @@ INLINE vf decode(vu word, int i, int bits, vf scale, vf offset) {
     return (vf)((code & mask) | 0x3F800000u) * scale + offset;
 }
 
-/* Rows r < R times `B` neighbouring blocks of 16 outputs, straight from the codes. */
-INLINE void tile_codes(const Linear *w, int bits, int B, int R, int block, const float *x, int ldx, float *y, int ldy) {
-    const int per_word = 32 / bits, words = w->k / per_word, groups = w->k / GROUP;
-    const uint32_t *codes = w->codes + (size_t)block * words * BLOCK;
-    const float *grid = w->grid + (size_t)block * groups * 2 * BLOCK;
-    vf acc[2 * 4 * 4] = {{0}};
-    for (int g = 0; g < groups; g++) {
-        vf scale[8], offset[8];
-        UNROLL for (int b = 0; b < B; b++) UNROLL for (int v = 0; v < PER; v++) {
-            const float *p = grid + ((size_t)b * groups + g) * 2 * BLOCK + v * LANES;
-            scale[b * PER + v] = load(p);
-            offset[b * PER + v] = load(p + BLOCK);
-        }
-        for (int u = 0; u < GROUP / per_word; u++) {
-            vu word[8];
-            UNROLL for (int b = 0; b < B; b++) UNROLL for (int v = 0; v < PER; v++)
-                word[b * PER + v] = *(const vu *)(codes + ((size_t)b * words + g * (GROUP / per_word) + u) * BLOCK + v * LANES);
-            UNROLL for (int i = 0; i < per_word; i++) {
-                const float *xk = x + g * GROUP + u * per_word + i;
-                UNROLL for (int c = 0; c < B * PER; c++) {
-                    vf weight = decode(word[c], i, bits, scale[c], offset[c]);
-                    UNROLL for (int r = 0; r < R; r++) acc[c * R + r] += weight * xk[(size_t)r * ldx];
-                }
-            }
-        }
+/* Rows r < R times B neighbouring blocks of 16 outputs, straight from the codes. One function for each size: with sizes
+ * fixed the accumulators stay in registers. */
+#define TILE_CODES(bits, B, R) \
+    static void tile_codes_##bits##_##B##_##R(const Linear *w, int block, const float *x, int ldx, float *y, int ldy) { \
+        enum { PER_WORD = 32 / bits, STEPS = GROUP / PER_WORD, COLUMNS = B * PER }; \
+        const int words = w->k / PER_WORD, groups = w->k / GROUP; \
+        const uint32_t *codes = w->codes + (size_t)block * words * BLOCK; \
+        const float *grid = w->grid + (size_t)block * groups * 2 * BLOCK; \
+        vf acc[COLUMNS * R]; \
+        UNROLL for (int i = 0; i < COLUMNS * R; i++) acc[i] = (vf){0}; \
+        for (int g = 0; g < groups; g++) { \
+            vf scale[COLUMNS], offset[COLUMNS]; \
+            UNROLL for (int c = 0; c < COLUMNS; c++) { \
+                const float *p = grid + ((size_t)(c / PER) * groups + g) * 2 * BLOCK + c % PER * LANES; \
+                scale[c] = load(p); \
+                offset[c] = load(p + BLOCK); \
+            } \
+            for (int u = 0; u < STEPS; u++) { \
+                const float *xk = x + g * GROUP + u * PER_WORD; \
+                vu word[COLUMNS]; \
+                UNROLL for (int c = 0; c < COLUMNS; c++) \
+                    word[c] = *(const vu *)(codes + ((size_t)(c / PER) * words + g * STEPS + u) * BLOCK + c % PER * LANES); \
+                UNROLL for (int i = 0; i < PER_WORD; i++) UNROLL for (int c = 0; c < COLUMNS; c++) { \
+                    vf weight = decode(word[c], i, bits, scale[c], offset[c]); \
+                    UNROLL for (int r = 0; r < R; r++) acc[c * R + r] += weight * xk[(size_t)r * ldx + i]; \
+                } \
+            } \
+        } \
+        UNROLL for (int c = 0; c < COLUMNS; c++) UNROLL for (int r = 0; r < R; r++) \
+            store(y + (size_t)r * ldy + c * LANES, acc[c * R + r]); \
     }
-    UNROLL for (int b = 0; b < B; b++) UNROLL for (int v = 0; v < PER; v++) UNROLL for (int r = 0; r < R; r++)
-        store(y + (size_t)r * ldy + b * BLOCK + v * LANES, acc[(b * PER + v) * R + r]);
-}
+#define TILES_CODES(bits) \
+    TILE_CODES(bits, 1, 1) TILE_CODES(bits, 1, 2) TILE_CODES(bits, 1, 3) TILE_CODES(bits, 1, 4) \
+    TILE_CODES(bits, 2, 1) TILE_CODES(bits, 2, 2) TILE_CODES(bits, 2, 3) TILE_CODES(bits, 2, 4)
+TILES_CODES(4)
+TILES_CODES(8)
 
 /* Decoded weights of one block for k in [k0, k0 + count): panel[k][16]. */
 INLINE void decode_panel(const Linear *w, int bits, int block, int k0, int count, float *panel) {
@@ -193,21 +200,25 @@ INLINE void decode_panel(const Linear *w, int bits, int block, int k0, int count
         }
 }
 
-INLINE void tile_panel(int R, const float *panel, int count, const float *x, int ldx, float *y, int ldy, int first) {
-    vf acc[TILE * PER];
-    UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < PER; v++)
-        acc[r * PER + v] = first ? (vf){0} : load(y + (size_t)r * ldy + v * LANES);
-    for (int k = 0; k < count; k++) {
-        vf weight[PER];
-        UNROLL for (int v = 0; v < PER; v++) weight[v] = load(panel + k * BLOCK + v * LANES);
-        UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < PER; v++) acc[r * PER + v] += weight[v] * x[(size_t)r * ldx + k];
+#define TILE_PANEL(R) \
+    static void tile_panel_##R(const float *panel, int count, const float *x, int ldx, float *y, int ldy, int first) { \
+        vf acc[R * PER]; \
+        UNROLL for (int i = 0; i < R * PER; i++) acc[i] = first ? (vf){0} : load(y + (size_t)(i / PER) * ldy + i % PER * LANES); \
+        for (int k = 0; k < count; k++) { \
+            vf weight[PER]; \
+            UNROLL for (int v = 0; v < PER; v++) weight[v] = load(panel + k * BLOCK + v * LANES); \
+            UNROLL for (int i = 0; i < R * PER; i++) acc[i] += weight[i % PER] * x[(size_t)(i / PER) * ldx + k]; \
+        } \
+        UNROLL for (int i = 0; i < R * PER; i++) store(y + (size_t)(i / PER) * ldy + i % PER * LANES, acc[i]); \
     }
-    UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < PER; v++) store(y + (size_t)r * ldy + v * LANES, acc[r * PER + v]);
-}
+TILE_PANEL(1) TILE_PANEL(2) TILE_PANEL(3) TILE_PANEL(4) TILE_PANEL(5) TILE_PANEL(6)
+#if defined(__AVX512F__)
+TILE_PANEL(7) TILE_PANEL(8) TILE_PANEL(9) TILE_PANEL(10) TILE_PANEL(11) TILE_PANEL(12)
+#endif
 
-static void panel_rows(int R, const float *panel, int count, const float *x, int ldx, float *y, int ldy, int first) {
-    switch (R) {
-#define CASE(n) case n: tile_panel(n, panel, count, x, ldx, y, ldy, first); break;
+static void panel_rows(int rows, const float *panel, int count, const float *x, int ldx, float *y, int ldy, int first) {
+    switch (rows) {
+#define CASE(R) case R: tile_panel_##R(panel, count, x, ldx, y, ldy, first); break;
         CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #if defined(__AVX512F__)
         CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
@@ -215,27 +226,33 @@ static void panel_rows(int R, const float *panel, int count, const float *x, int
     }
 }
 
-#define CODES(bits, B, R) tile_codes(w, bits, B, R, block, x, ldx, y + block * BLOCK, ldy)
-INLINE void codes_rows(const Linear *w, int bits, int B, int rows, int block, const float *x, int ldx, float *y, int ldy) {
-    if (rows == 1) CODES(bits, B, 1);
-    else if (rows == 2) CODES(bits, B, 2);
-    else if (rows == 3) CODES(bits, B, 3);
-    else CODES(bits, B, 4);
+#define CODES_ROWS(bits, B) \
+    switch (rows) { \
+        case 1: tile_codes_##bits##_##B##_1(w, block, x, ldx, y + block * BLOCK, ldy); break; \
+        case 2: tile_codes_##bits##_##B##_2(w, block, x, ldx, y + block * BLOCK, ldy); break; \
+        case 3: tile_codes_##bits##_##B##_3(w, block, x, ldx, y + block * BLOCK, ldy); break; \
+        default: tile_codes_##bits##_##B##_4(w, block, x, ldx, y + block * BLOCK, ldy); \
+    }
+
+static void product_codes(const Linear *w, int rows, const float *x, int ldx, float *y, int ldy, int begin, int end) {
+    int block = begin;
+    const int pairs = rows <= PAIR_ROWS ? end - 1 : begin;
+    if (w->bits == 4) {
+        for (; block < pairs; block += 2) CODES_ROWS(4, 2)
+        for (; block < end; block++) CODES_ROWS(4, 1)
+    } else {
+        for (; block < pairs; block += 2) CODES_ROWS(8, 2)
+        for (; block < end; block++) CODES_ROWS(8, 1)
+    }
 }
 
-INLINE void product_bits(const Linear *w, int bits, int rows, const float *x, int ldx, float *y, int ldy, int begin, int end, float *panel) {
-    enum { PAIR = LANES == 16 ? 4 : 2 };
-    int block = begin;
-    if (rows <= 4) {
-        if (rows <= 2) for (; block + PAIR <= end; block += PAIR) codes_rows(w, bits, PAIR, rows, block, x, ldx, y, ldy);
-        for (; block < end; block++) codes_rows(w, bits, 1, rows, block, x, ldx, y, ldy);
-        return;
-    }
+static void product_panels(const Linear *w, int rows, const float *x, int ldx, float *y, int ldy, int begin, int end, float *panel) {
     const int tiles = (rows + TILE - 1) / TILE;
-    for (; block < end; block++)
+    for (int block = begin; block < end; block++)
         for (int k = 0; k < w->k; k += PANEL) {
             int count = w->k - k < PANEL ? w->k - k : PANEL;
-            decode_panel(w, bits, block, k, count, panel);
+            if (w->bits == 4) decode_panel(w, 4, block, k, count, panel);
+            else decode_panel(w, 8, block, k, count, panel);
             for (int t = 0; t < tiles; t++) {
                 int from = (int)((int64_t)rows * t / tiles), to = (int)((int64_t)rows * (t + 1) / tiles);
                 panel_rows(to - from, panel, count, x + (size_t)from * ldx + k, ldx, y + (size_t)from * ldy + block * BLOCK, ldy, k == 0);
@@ -247,8 +264,8 @@ INLINE void product_bits(const Linear *w, int bits, int rows, const float *x, in
 static void product(const Linear *w, int rows, const float *x, int ldx, float *y, int ldy, int me, int threads, float *panel) {
     const int blocks = (w->n + BLOCK - 1) / BLOCK;
     const int begin = (int)((int64_t)blocks * me / threads), end = (int)((int64_t)blocks * (me + 1) / threads);
-    if (w->bits == 4) product_bits(w, 4, rows, x, ldx, y, ldy, begin, end, panel);
-    else product_bits(w, 8, rows, x, ldx, y, ldy, begin, end, panel);
+    if (rows <= CODES_MOST) product_codes(w, rows, x, ldx, y, ldy, begin, end);
+    else product_panels(w, rows, x, ldx, y, ldy, begin, end, panel);
     if (w->bias)
         for (int r = 0; r < rows; r++)
             for (int i = begin * BLOCK; i < end * BLOCK && i < w->n; i++) y[(size_t)r * ldy + i] += w->bias[i];
