@@ -38,7 +38,7 @@ def build(
     *,
     policies: Callable[[], Mapping[str, Entrant]] = dict,
     login: bool = False,
-    organizes: Callable[[str], bool] = lambda name: True,
+    organizes: Callable[[str], bool] | None = None,
     votes_a_minute: int = 30,
     model_queue: str = "model",
 ) -> None:
@@ -48,7 +48,9 @@ def build(
     ----------
     policies: asked each time the organizer opens the list of what can be compared.
     login: sign in with Hugging Face (`hf_oauth`); votes are then taken under the login alone.
-    organizes: whether the person of this name may make, export and import battle sets.
+    organizes: whether the person of this name may make, export and import battle sets (an export tells all
+        sides).
+        Default: everybody where names are typed (your own machine), nobody where they are logins.
     votes_a_minute: most votes of one person in a minute.
     model_queue: the app's `concurrency_id` for whatever runs the model.
     """
@@ -61,7 +63,7 @@ def build(
         with gr.Tab("Results") as results:
             _results(store, chosen, results)
         with gr.Tab("Organize") as organize:
-            _organize(store, name, policies, organizes, model_queue, organize)
+            _organize(store, name, policies, organizes or (lambda person: not login), model_queue, organize)
 
 
 def signed(name: str, profile: gr.OAuthProfile | None, login: bool) -> str:
@@ -207,9 +209,7 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
 def _next(desk: Desk, person: str, set_name: str) -> tuple[Shown | None, str]:
     shown = desk.next(person, _sets(desk.store).get(set_name))
     if shown is None:
-        with desk.store.read() as session:
-            judged = votes_frame(session)
-        return None, view.finished(int((judged["annotator"] == person).sum()))
+        return None, view.finished(desk.judged(person))
     return shown, view.battle(shown)
 
 

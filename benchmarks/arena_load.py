@@ -2,7 +2,7 @@
 
 python benchmarks/arena_load.py             50 annotators, one app, SQLite
     --database URL --replicas 2             on an empty PostgreSQL database, two apps
-    --kill                                  every app is killed (-9) halfway: no vote that was told may be missing
+    --kill                                  every app is killed (-9) halfway: no told vote may be missing
 """
 
 import argparse
@@ -160,7 +160,6 @@ def main() -> None:
         found = faults(database, crowd)
         backend = Store(database).url.get_backend_name()
         print(f"{options.annotators} annotators, {options.replicas} app(s), {backend}")
-        )
         print(f"{len(crowd.told)} of {wanted} votes in {took:.1f} s: {len(crowd.told) / took:.1f} votes/s")
         for endpoint, seconds in crowd.seconds.items():
             cuts = statistics.quantiles(seconds, n=20)

@@ -68,7 +68,7 @@ def test_a_battle_stays_until_it_is_voted_on_and_never_comes_back(desk, clock):
         assert (shown.done, shown.remaining) == (len(seen), 12 - len(seen))
         seen.append(shown.battle)
         desk.vote(shown.battle, " ada", "tie", "skip")
-    assert len(set(seen)) == len(seen) == 12
+    assert len(set(seen)) == len(seen) == 12 == desk.judged("ada")
 
 
 def test_annotators_at_once_are_spread_over_the_battles(desk):
