@@ -111,6 +111,12 @@ class Desk:
                 battle.id, a.prompt, a.text, b.text, battle.set.guideline, max(len(open_), 1), done or 0
             )
 
+    def judged(self, annotator: str) -> int:
+        """How many battles this annotator has judged."""
+        own = select(func.count(Vote.id)).join(Annotator).where(Annotator.key == key(annotator))
+        with self.store.read() as session:
+            return session.scalar(own.where(Vote.undone_at.is_(None))) or 0
+
     def vote(self, battle: str, annotator: str, helpful: str, harmless: str, comment: str = "") -> Reveal:
         """Commit the answers, then tell who stood where. Sending the same vote again is harmless.
 

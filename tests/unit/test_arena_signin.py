@@ -38,7 +38,7 @@ def test_with_a_login_only_the_login_votes():
 
 @pytest.fixture
 def space(lite, monkeypatch):
-    """The tab as on a Space with `hf_oauth`: calls an endpoint with the session cookie of a login, or none."""
+    """The tab as on a Space with `hf_oauth`: calls an endpoint with the cookie of a login, or none."""
     monkeypatch.setenv("SYSTEM", "spaces")
     monkeypatch.setenv("SPACE_ID", "lab/arena")
     settings = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL")
