@@ -1,0 +1,19 @@
+"""Scores of a text as a sequence of tokens."""
+
+from collections.abc import Sequence
+
+
+def _grams(ids: Sequence[int], n: int) -> list[tuple[int, ...]]:
+    return [tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)]
+
+
+def repetition(ids: Sequence[int], n: int = 3) -> float:
+    """Share of n-grams that occurred before in the text; 0 for texts shorter than n."""
+    grams = _grams(ids, n)
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def distinct(ids: Sequence[int], n: int = 2) -> float:
+    """Share of distinct n-grams; 1 for texts shorter than n."""
+    grams = _grams(ids, n)
+    return len(set(grams)) / len(grams) if grams else 1.0

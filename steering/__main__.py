@@ -1,0 +1,123 @@
+"""python -m steering train|generate|sweep|evaluate|export"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from lm import SourceError, load
+from steering.cav import Settings, train
+from steering.concepts import Concept, shipped
+from steering.evaluate import evaluate, labelled
+from steering.export import export
+from steering.library import Library
+from steering.plan import Plan
+from steering.steer import steer
+from steering.sweep import MAGNITUDES, sweep
+
+
+def _plan(text: str) -> Plan:
+    return Plan.from_json(text if text.lstrip().startswith("{") else Path(text).read_text())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m steering", description="Concept activation vectors: train, steer, measure, export.")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--model", help="folder or hub id (default: $TRADEWIND_MODEL or the embedded model)")
+    shared.add_argument("--json", action="store_true", help="print JSON")
+    decode = argparse.ArgumentParser(add_help=False)
+    decode.add_argument("--plan", required=True, help="a plan as JSON, or a file that holds it")
+    decode.add_argument("--seed", type=int, default=0)
+    decode.add_argument("--max-new-tokens", type=int, default=48)
+    decode.add_argument("--temperature", type=float, default=0.0)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("train", parents=[shared], help="train concepts and save their vectors")
+    one.add_argument("concepts", nargs="*", help="names of shipped concepts, or concept files (default: all shipped)")
+    one.add_argument("--out", type=Path, default=Path("assets/vectors"))
+    one.add_argument("--source", choices=["input", "output"], default="input")
+    one = commands.add_parser("generate", parents=[shared, decode], help="answer a prompt, unsteered and steered")
+    one.add_argument("--prompt", required=True)
+    one = commands.add_parser("sweep", parents=[shared, decode], help="a table over magnitudes and layer bands")
+    group = one.add_mutually_exclusive_group(required=True)
+    group.add_argument("--prompt")
+    group.add_argument("--prompts", type=Path, help="a file, one prompt a line")
+    one.add_argument("--values", type=float, nargs="+", default=list(MAGNITUDES), help="p0, or strengths for the method fixed")
+    one.add_argument("--bands", nargs="+", help="bands of blocks such as 5-9 10-14")
+    one.add_argument("--csv", type=Path)
+    one = commands.add_parser("evaluate", parents=[shared], help="unsteered, prompted, fixed and GCAV; or accuracy on labelled texts")
+    one.add_argument("--plan", help="a plan as JSON, or a file that holds it")
+    one.add_argument("--prompts", type=Path, help="a file, one prompt a line")
+    one.add_argument("--concept", help="with --labelled: whose vectors are tried")
+    one.add_argument("--labelled", type=Path, help="JSON Lines of text and toxic, label or rating")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--max-new-tokens", type=int, default=48)
+    one = commands.add_parser("export", parents=[shared], help="write a concept's directions as .gguf or .safetensors")
+    one.add_argument("concept")
+    one.add_argument("out", type=Path)
+    one.add_argument("--method", choices=["gcav", "diffmean"], default="gcav")
+    return parser
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+
+
+def _train(args, library: Library) -> dict:
+    done = {}
+    for name in args.concepts or list(shipped()):
+        concept = shipped()[name] if name in shipped() else Concept.load(name)
+        cav = train(library.model, concept, Settings(source=args.source))
+        cav.save(args.out / f"{concept.name}.safetensors")
+        done[concept.name] = {name: [round(float(v), 3) for v in getattr(cav, name)] for name in ("accuracy", "shuffled", "random")}
+        if not args.json:
+            print(f"{concept.name}: best held-out accuracy {float(cav.accuracy.max()):.3f}, shuffled {float(cav.shuffled.mean()):.3f}, random {float(cav.random.mean()):.3f}")
+    return done
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command; errors of the user's input become one line."""
+    args = _parser().parse_args(argv)
+    try:
+        library = Library(load(args.model))
+        result = _COMMANDS[args.command](args, library)
+    except (ValueError, OSError, SourceError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if args.json:
+        print(json.dumps(result))
+    elif args.command != "train":
+        print(result if isinstance(result, str) else json.dumps(result, indent=1))
+    return 0
+
+
+def _generate(args, library: Library) -> dict:
+    return steer(library, args.prompt, _plan(args.plan), seed=args.seed, max_new_tokens=args.max_new_tokens, temperature=args.temperature)
+
+
+def _sweep(args, library: Library):
+    bands = [tuple(range(int(low), int(high) + 1)) for low, high in (band.split("-") for band in args.bands)] if args.bands else None
+    prompts = [args.prompt] if args.prompt else _lines(args.prompts)
+    for _, table in sweep(library, prompts, _plan(args.plan), values=args.values, bands=bands, seed=args.seed,
+                          max_new_tokens=args.max_new_tokens, temperature=args.temperature):
+        pass
+    if args.csv:
+        table.to_csv(args.csv, index=False)
+    return json.loads(table.to_json(orient="records")) if args.json else table.drop(columns="prompt").to_string()
+
+
+def _evaluate(args, library: Library) -> dict:
+    if args.labelled:
+        return labelled(library, library.cav(args.concept), args.labelled, seed=args.seed)
+    if not (args.plan and args.prompts):
+        raise ValueError("evaluate needs --plan and --prompts, or --concept and --labelled")
+    return evaluate(library, _plan(args.plan), _lines(args.prompts), seed=args.seed, max_new_tokens=args.max_new_tokens)
+
+
+def _export(args, library: Library) -> dict:
+    return {"written": str(export(library.cav(args.concept), args.out, method=args.method))}
+
+
+_COMMANDS = {"train": _train, "generate": _generate, "sweep": _sweep, "evaluate": _evaluate, "export": _export}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""Concept activation vectors: logistic read-outs of the residual stream after every block."""
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lm import LanguageModel
+from steering.concepts import Concept
+
+QUESTION = "Please go on."
+TENSORS = ("w", "b", "diffmean", "accuracy", "shuffled", "random")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a CAV is trained.
+
+    frame: texts stand as the assistant's "answer", the user's "prompt", or "plain". penalty: of |w|^2 / 2 after the
+    activations are centered and scaled by one number a layer to unit variance. folds: of the held-out accuracy.
+    source: "input" labels a text by its side (GCAV-Input), "output" keeps those whose response shows it (GCAV-Output).
+    """
+
+    frame: str = "answer"
+    penalty: float = 30.0
+    folds: int = 5
+    seed: int = 0
+    source: str = "input"
+
+
+@dataclass(frozen=True, eq=False)
+class CAV:
+    """One concept in one model. w [layers, width] and b [layers]: P(concept | e) = sigmoid(w . e + b), in raw activation space.
+
+    diffmean [layers, width]: unit difference of means. accuracy, shuffled, random [layers]: held-out accuracy, and that
+    of the controls: a fit to shuffled labels, and a random direction with its best threshold.
+    """
+
+    model: str
+    model_hash: str
+    concept: str
+    concept_hash: str
+    settings: Settings
+    w: Tensor
+    b: Tensor
+    diffmean: Tensor
+    accuracy: Tensor
+    shuffled: Tensor
+    random: Tensor
+
+    @property
+    def direction(self) -> Tensor:
+        """Unit vectors w / |w| [layers, width]."""
+        return self.w / self.w.norm(dim=1, keepdim=True)
+
+    def save(self, path: Path | str) -> None:
+        """Writes safetensors with the metadata."""
+        about = {"model": self.model, "model_hash": self.model_hash, "concept": self.concept, "concept_hash": self.concept_hash,
+                 "settings": json.dumps(asdict(self.settings))}
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: getattr(self, name).contiguous() for name in TENSORS}, path, about)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "CAV":
+        """Reads what `save` wrote. Raises ValueError where the file is damaged or something else."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = dict(file.metadata() or {})
+                tensors = {name: file.get_tensor(name) for name in TENSORS}
+            return cls(settings=Settings(**json.loads(about.pop("settings"))), **about, **tensors)
+        except (SafetensorError, KeyError, TypeError) as error:
+            raise ValueError(f"{Path(path).name} is no concept vector of Tradewind ({error}): train it again") from None
+
+
+def frame_ids(model: LanguageModel, text: str, frame: str) -> list[int]:
+    """Token ids of a text as the assistant's answer, as the user's prompt, or plain."""
+    if frame == "plain":
+        return model.text_ids(text)
+    if frame == "prompt":
+        return model.chat_ids(text)
+    if frame == "answer":
+        return model.chat_ids(QUESTION) + model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    raise ValueError(f"frame is {frame!r}: give answer, prompt or plain")
+
+
+def train(
+    model: LanguageModel, concept: Concept, settings: Settings = Settings(), *,
+    progress: Callable[[float], None] | None = None, stop: threading.Event | None = None,
+) -> CAV:
+    """Trains a concept's vectors at every block (section 3.1 of the paper). Raises lm.Stopped."""
+    if settings.source == "output":
+        from steering.responses import filtered
+
+        concept = filtered(model, concept, settings, stop=stop)
+    texts = concept.positive + concept.negative
+    ids = [frame_ids(model, text, settings.frame) for text in texts]
+    activations = model.read(ids, progress=progress, stop=stop).transpose(0, 1)
+    labels = torch.tensor([1.0] * len(concept.positive) + [0.0] * len(concept.negative))
+    w, b = fit(activations, labels, settings.penalty)
+    means = [activations[:, labels == side].mean(1) for side in (1, 0)]
+    diffmean = means[0] - means[1]
+    accuracy, shuffled, random = _held_out(activations, labels, settings, _groups(concept))
+    return CAV(model.name, model.hash, concept.name, concept.hash, settings, w, b,
+               diffmean / diffmean.norm(dim=1, keepdim=True), accuracy, shuffled, random)
+
+
+def fit(activations: Tensor, labels: Tensor, penalty: float, steps: int = 12) -> tuple[Tensor, Tensor]:
+    """Logistic regression with an L2 penalty, at all layers at once. activations: [layers, n, width]; labels: [n], 0 or 1.
+
+    Newton's method in the n coefficients of w = X^T a, exact for any width. Returns w [layers, width], b [layers] in
+    the space of the activations as they are.
+    """
+    x = activations.double()
+    mean = x.mean(1, keepdim=True)
+    scale = (x - mean).pow(2).mean((1, 2), keepdim=True).sqrt()
+    x = (x - mean) / scale
+    layers, n, _ = x.shape
+    kernel, y = x @ x.transpose(1, 2), labels.double()
+    f = x.new_zeros(layers, n)
+    system = x.new_ones(layers, n + 1, n + 1)
+    system[:, n, n] = 0
+    for _ in range(steps):
+        p = f.sigmoid()
+        weight = (p * (1 - p)).clamp_min(1e-6)
+        system[:, :n, :n] = kernel + torch.diag_embed(penalty / weight)
+        target = torch.cat([f + (y - p) / weight, x.new_zeros(layers, 1)], 1)
+        solution = torch.linalg.solve(system, target)
+        a, b = solution[:, :n], solution[:, n]
+        f = torch.einsum("lij,lj->li", kernel, a) + b[:, None]
+    w = torch.einsum("lnd,ln->ld", x, a) / scale[:, 0]
+    return w.float(), (b - (w * mean[:, 0]).sum(1)).float()
+
+
+def _groups(concept: Concept) -> Tensor:
+    """Pairs share a fold: [n] group numbers."""
+    return torch.cat([torch.arange(len(concept.positive)), torch.arange(len(concept.negative))])
+
+
+def _held_out(activations: Tensor, labels: Tensor, settings: Settings, groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(settings.seed)
+    fold = torch.randperm(int(groups.max()) + 1, generator=generator)[groups] % settings.folds
+    mixed = labels[torch.randperm(len(labels), generator=generator)]
+    layers, width = activations.shape[0], activations.shape[2]
+    noise = torch.randn(layers, width, generator=generator)
+    correct = torch.zeros(3, layers)
+    for k in range(settings.folds):
+        inside, outside = activations[:, fold != k], activations[:, fold == k]
+        for row, target in ((0, labels), (1, mixed)):
+            w, b = fit(inside, target[fold != k], settings.penalty)
+            correct[row] += _right(outside, w, b, target[fold == k])
+        projected = torch.einsum("lnd,ld->ln", inside, noise)
+        sides = [projected[:, labels[fold != k] == side].mean(1) for side in (1, 0)]
+        sign = (sides[0] - sides[1]).sign()
+        correct[2] += _right(outside, noise * sign[:, None], -sign * (sides[0] + sides[1]) / 2, labels[fold == k])
+    return tuple(correct / len(labels))
+
+
+def _right(x: Tensor, w: Tensor, b: Tensor, labels: Tensor) -> Tensor:
+    return ((torch.einsum("lnd,ld->ln", x, w) + b[:, None] > 0) == labels.bool()).sum(1)
+
+
+def probabilities(cav: CAV, activations: Tensor) -> Tensor:
+    """P(concept) [n, layers] of activations [n, layers, width]."""
+    return (torch.einsum("nld,ld->nl", activations, cav.w) + cav.b).sigmoid()
+
+
+def best_layers(cavs: Sequence[CAV], count: int = 8) -> tuple[int, ...]:
+    """The `count` blocks with the highest mean held-out accuracy, from the second quarter to the seventh eighth of the model.
+
+    The first blocks read words rather than meaning, and after the last ones too little of the model is left to act.
+    """
+    accuracy = torch.stack([cav.accuracy for cav in cavs]).mean(0)
+    layers = len(accuracy)
+    allowed = range(layers // 4, max(layers // 4 + 1, layers * 7 // 8))
+    ranked = sorted(allowed, key=lambda layer: (-round(float(accuracy[layer]), 4), abs(layer - layers / 2)))
+    return tuple(sorted(ranked[:count]))

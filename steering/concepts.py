@@ -1,0 +1,118 @@
+"""Concepts: a name, a description, and texts that have it beside texts that lack it."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+SHIPPED = Path(__file__).parent.parent / "assets" / "concepts"
+MAX_BYTES = 5_000_000
+MAX_CHARACTERS = 4_000
+FEWEST = 8
+"""Fewest texts a side: below it, held-out accuracy says nothing."""
+MOST = 2_000
+
+
+class ConceptError(ValueError):
+    """A concept that cannot be used; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class Concept:
+    """Contrastive texts. Texts of the same index make a pair (same subject, other pole) where the sides are of one length.
+
+    low, high: what the negative and the positive side are called; scorer: an independent scorer (steering.scorers), if any.
+    """
+
+    name: str
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+    description: str = ""
+    low: str = ""
+    high: str = ""
+    scorer: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.strip() or len(self.name) > 60 or not self.name.isprintable():
+            raise ConceptError(f"the concept's name is {self.name[:80]!r}: give 1 to 60 printable characters")
+        for side in ("positive", "negative"):
+            texts = getattr(self, side)
+            if len(texts) < FEWEST:
+                raise ConceptError(f"{self.name}: the {side} side has {len(texts)} texts: give at least {FEWEST}, better 100")
+            if len(texts) > MOST:
+                raise ConceptError(f"{self.name}: the {side} side has {len(texts)} texts: give at most {MOST}")
+        shared = set(self.positive) & set(self.negative)
+        if shared:
+            raise ConceptError(f"{self.name}: {len(shared)} texts stand on both sides, such as {min(shared)[:60]!r}: remove them")
+        if not self.high:
+            object.__setattr__(self, "high", self.name)
+        if not self.low:
+            object.__setattr__(self, "low", f"not {self.high}")
+
+    @cached_property
+    def hash(self) -> str:
+        """16 hex digits that change with the texts."""
+        return hashlib.sha256(json.dumps([self.positive, self.negative]).encode()).hexdigest()[:16]
+
+    @classmethod
+    def parse(cls, text: str, name: str, **details: str | None) -> "Concept":
+        """A concept from JSON Lines, each an object with a "positive" text, a "negative" one, or both."""
+        if len(text) > MAX_BYTES:
+            raise ConceptError(f"{name}: {len(text):,} characters are too many: give at most {MAX_BYTES:,}")
+        sides: dict[str, list[str]] = {"positive": [], "negative": []}
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                for side, value in _line(line, f"{name}, line {number}").items():
+                    sides[side].append(value)
+        return cls(name, tuple(sides["positive"]), tuple(sides["negative"]), **details)
+
+    @classmethod
+    def load(cls, path: str | Path, name: str | None = None, **details: str | None) -> "Concept":
+        """Reads a JSON Lines file; the concept is called `name`, or as the file."""
+        path = Path(path)
+        if not path.is_file():
+            raise ConceptError(f"{path} is no file: give a concept file in JSON Lines")
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ConceptError(f"{path.name} has {size:,} bytes: give at most {MAX_BYTES:,}")
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ConceptError(f"{path.name} is no UTF-8 text (byte {error.start:,}): give JSON Lines") from None
+        return cls.parse(text, name or path.stem, **details)
+
+    @classmethod
+    def from_texts(cls, name: str, positive: Sequence[str], negative: Sequence[str], **details: str | None) -> "Concept":
+        """A concept from plain texts; empty ones are left out."""
+        sides = [tuple(_text(text.strip(), f"{name}, a {side} text") for text in texts if text.strip())
+                 for side, texts in (("positive", positive), ("negative", negative))]
+        return cls(name, *sides, **details)
+
+
+def _line(line: str, where: str) -> dict[str, str]:
+    try:
+        value = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ConceptError(f"{where} is no JSON ({getattr(error, 'msg', 'nested too deep')}): one object a line") from None
+    if not isinstance(value, dict) or not value.keys() & {"positive", "negative"}:
+        raise ConceptError(f'{where} needs an object with "positive", "negative" or both')
+    return {side: _text(value[side], f"{where}, {side}") for side in ("positive", "negative") if side in value}
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConceptError(f"{where} is {str(value)[:40]!r}: give a text that is not empty")
+    if len(value) > MAX_CHARACTERS:
+        raise ConceptError(f"{where} has {len(value):,} characters: give at most {MAX_CHARACTERS:,}")
+    if "\x00" in value:
+        raise ConceptError(f"{where} holds a NUL character: give plain text")
+    return value
+
+
+@cache
+def shipped() -> dict[str, Concept]:
+    """The concepts of assets/concepts, by name."""
+    about = json.loads((SHIPPED / "concepts.json").read_text())
+    return {name: Concept.load(SHIPPED / f"{name}.jsonl", name, **details) for name, details in about.items()}

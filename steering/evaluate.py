@@ -1,0 +1,86 @@
+"""Does steering work? Unsteered, prompted, fixed strength and GCAV on the same prompts, with bootstrap intervals."""
+
+import dataclasses
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lm import Row, Sampling
+from steering.cav import CAV, frame_ids, probabilities
+from steering.library import Library
+from steering.metrics import measure
+from steering.plan import Plan, edits, layers_of
+from steering.steer import prompt_ids
+
+
+def interval(values: Sequence[float], seed: int = 0, draws: int = 2000) -> tuple[float, float, float]:
+    """Mean and its 95% percentile bootstrap interval."""
+    sample = np.asarray(values, float)
+    means = sample[np.random.default_rng(seed).integers(0, len(sample), (draws, len(sample)))].mean(1)
+    return float(sample.mean()), *(float(q) for q in np.quantile(means, [0.025, 0.975]))
+
+
+def evaluate(library: Library, plan: Plan, prompts: Sequence[str], *, seed: int = 0, max_new_tokens: int = 48, temperature: float = 0.7) -> dict:
+    """Independent score, KL, NLL, repetition of four methods: {method: {metric: (mean, low, high)}}.
+
+    The prompt baseline asks for the concept in the system message. The fixed strength is the mean |eps| that GCAV
+    used, so both write equally much.
+    """
+    concept = library.concepts[plan.targets[0].concept]
+    pole = concept.high if plan.targets[0].direction == "amplify" else concept.low
+    sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
+    model = library.model
+    plain = [prompt_ids(library, prompt) for prompt in prompts]
+    asked = [tuple(model.chat_ids(prompt, system=f"You are a helpful assistant. Answer in a way that is {pole}.")) for prompt in prompts]
+    gcav = edits(plan, library)
+    results: dict[str, dict] = {}
+
+    def add(name: str, rows: list[Row], made) -> list:
+        runs = model.generate(rows)
+        numbers = [dataclasses.asdict(one) for one in measure(model, runs, [made] * len(runs), [concept])]
+        results[name] = {
+            "score": interval([one["scores"][concept.name] for one in numbers], seed),
+            **{key: interval([one[key] for one in numbers], seed) for key in ("kl", "nll", "repetition", "distinct")}}
+        return runs
+
+    add("unsteered", [Row(ids, sampling) for ids in plain], ())
+    add("prompted", [Row(ids, sampling) for ids in asked], ())
+    runs = add("gcav", [Row(ids, sampling, gcav) for ids in plain], gcav)
+    eps = np.abs(np.concatenate([np.stack(run.trace)[..., 4:8].sum(-1).ravel() for run in runs])).mean()
+    fixed = edits(dataclasses.replace(plan, method="fixed", strength=float(eps)), library)
+    add("fixed", [Row(ids, sampling, fixed) for ids in plain], fixed)
+    return {"concept": concept.name, "direction": plan.targets[0].direction, "p0": plan.targets[0].p0, "model": model.name,
+            "model_hash": model.hash, "prompts": len(prompts), "seed": seed, "max_new_tokens": max_new_tokens,
+            "temperature": temperature, "fixed_strength": float(eps), "methods": results}
+
+
+def labelled(library: Library, cav: CAV, path: Path, *, most: int = 1000, seed: int = 0) -> dict:
+    """Accuracy of a CAV on people's labels that it never saw, at its steering blocks' mean logit.
+
+    The file is JSON Lines (or .gz) with "text" and "toxic" (0/1), "label" (0/1) or "rating" (sign; |rating| < 1 is left
+    out). Balanced by sampling; the threshold is the CAV's own, and also the sample's median, which forgives a shift.
+    """
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as file:
+        entries = [json.loads(line) for line in file]
+    sides: dict[int, list[str]] = {0: [], 1: []}
+    for entry in entries:
+        value = entry.get("toxic", entry.get("label", entry.get("rating")))
+        if "rating" in entry and abs(value) < 1:
+            continue
+        sides[int(value > 0)].append(entry["text"])
+    rng = np.random.default_rng(seed)
+    each = min(most // 2, *(len(texts) for texts in sides.values()))
+    texts = [sides[side][i] for side in (0, 1) for i in rng.permutation(len(sides[side]))[:each]]
+    truth = torch.tensor([0] * each + [1] * each)
+    activations = library.model.read([frame_ids(library.model, text, cav.settings.frame) for text in texts])
+    layers = list(layers_of(Plan.from_json({"targets": [{"concept": cav.concept}]}), [cav]))
+    logit = probabilities(cav, activations).logit()[:, layers].mean(1)
+    right = ((logit > 0) == truth).float().tolist()
+    shifted = ((logit > logit.median()) == truth).float().tolist()
+    return {"concept": cav.concept, "file": path.name, "n": 2 * each, "seed": seed, "layers": layers,
+            "accuracy": interval(right, seed), "accuracy_at_median": interval(shifted, seed)}

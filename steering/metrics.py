@@ -1,0 +1,57 @@
+"""What a run did: how strongly it was steered, how far it went from the unsteered model, how the text reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lm import Edit, LanguageModel, Run
+from lm.edit import MAX_TARGETS
+from lm.text import distinct, repetition
+from steering.concepts import Concept
+from steering.scorers import scores
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Numbers of one run.
+
+    nll: mean negative log-likelihood a token under the unsteered model, nats. kl, kl95: KL(run's model || unsteered)
+    a token, its mean and 95th percentile, nats. repetition: share of 3-grams that repeat. distinct: share of distinct
+    2-grams. gate: share of (token, block) pairs that were written. strength: mean |eps| / |e| where written.
+    capped: share of writes that the cap held back.
+    """
+
+    nll: float
+    kl: float
+    kl95: float
+    repetition: float
+    distinct: float
+    tokens_per_second: float
+    gate: float
+    strength: float
+    capped: float
+    scores: dict[str, float]
+
+
+def measure(model: LanguageModel, runs: Sequence[Run], edits: Sequence[tuple[Edit, ...]], concepts: Sequence[Concept]) -> list[Metrics]:
+    """Metrics of runs and the edits that they were decoded with."""
+    return [_measure(model, run, edit, concepts) for run, edit in zip(runs, edits, strict=True)]
+
+
+def _measure(model: LanguageModel, run: Run, edits: tuple[Edit, ...], concepts: Sequence[Concept]) -> Metrics:
+    ids, start = [*run.prompt, *run.ids], len(run.prompt)
+    plain = model.logprobs([ids], [start])[0]
+    chosen = plain[range(len(run.ids)), run.ids]
+    own = model.logprobs([ids], [start], edits=[edits])[0] if any(edit.fixed is not None or edit.sense.any() for edit in edits) else plain
+    kl = (own.exp() * (own - plain)).sum(1).clamp_min(0)
+    trace = np.stack(run.trace) if edits else np.zeros((len(run.ids), 0, 2 * MAX_TARGETS + 2), np.float32)
+    eps = np.abs(trace[..., MAX_TARGETS : 2 * MAX_TARGETS]).sum(-1)
+    written = eps > 0
+    return Metrics(
+        nll=-float(chosen.mean()), kl=float(kl.mean()), kl95=float(kl.quantile(0.95)), repetition=repetition(run.ids),
+        distinct=distinct(run.ids), tokens_per_second=len(run.ids) / run.seconds if run.seconds else 0.0,
+        gate=float(written.mean()) if written.size else 0.0,
+        strength=float((eps / trace[..., -2])[written].mean()) if written.any() else 0.0,
+        capped=float((trace[..., -1] == 1)[written].mean()) if written.any() else 0.0,
+        scores=scores(run.text, concepts))

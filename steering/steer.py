@@ -1,0 +1,93 @@
+"""One prompt, unsteered and steered, from one batch and one seed."""
+
+import dataclasses
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lm import Decoding, Edit, Row, Run, Sampling
+from steering.library import Library
+from steering.metrics import Metrics, measure
+from steering.plan import Plan, PlanError, edits, readers
+
+MOST_CHARACTERS, MOST_PROMPT_TOKENS, MOST_NEW_TOKENS = 4_000, 1_024, 512
+
+
+class PromptError(ValueError):
+    """A prompt that cannot be answered; the message says why."""
+
+
+def prompt_ids(library: Library, prompt: str) -> tuple[int, ...]:
+    """The prompt within the chat template. Raises PromptError where it is empty or too long."""
+    if not prompt.strip():
+        raise PromptError("the prompt is empty: write what the model shall answer")
+    if len(prompt) > MOST_CHARACTERS:
+        raise PromptError(f"the prompt has {len(prompt):,} characters: at most {MOST_CHARACTERS:,} are taken")
+    ids = library.model.chat_ids(prompt)
+    if len(ids) > MOST_PROMPT_TOKENS:
+        raise PromptError(f"the prompt has {len(ids):,} tokens: at most {MOST_PROMPT_TOKENS:,} are taken")
+    return tuple(ids)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A decode of two rows, unsteered (0) and steered (1), and the edits of each."""
+
+    decoding: Decoding
+    edits: tuple[tuple[Edit, ...], tuple[Edit, ...]]
+
+
+@dataclass(frozen=True)
+class Steered:
+    """One side of a comparison, ready to be shown."""
+
+    run: Run
+    metrics: Metrics
+
+    def to_dict(self) -> dict:
+        """The contract's object: text, tokens, metrics."""
+        return {"text": self.run.text, "tokens": self.run.pieces, "metrics": dataclasses.asdict(self.metrics)}
+
+
+def pair(
+    library: Library, prompt: str, plan: Plan, *, seed: int = 0, max_new_tokens: int = 96, temperature: float = 0.0,
+    stop: threading.Event | None = None,
+) -> Pair:
+    """Starts both rows. Raises PlanError or PromptError before anything is computed."""
+    if not 1 <= max_new_tokens <= MOST_NEW_TOKENS:
+        raise PlanError(f"max_new_tokens is {max_new_tokens}: give a number from 1 to {MOST_NEW_TOKENS}")
+    ids = prompt_ids(library, prompt)
+    sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
+    both = (readers(plan, library), edits(plan, library))
+    return Pair(library.model.decode([Row(ids, sampling, edit) for edit in both], stop=stop), both)
+
+
+def finish(library: Library, pair: Pair, plan: Plan) -> tuple[Steered, Steered]:
+    """Measures what a decode has brought so far."""
+    concepts = [library.concepts[target.concept] for target in plan.targets]
+    runs = pair.decoding.runs
+    return tuple(Steered(run, metrics) for run, metrics in zip(runs, measure(library.model, runs, pair.edits, concepts), strict=True))
+
+
+def steer(library: Library, prompt: str, plan: Plan, **settings) -> dict[str, dict]:
+    """Both texts with tokens and metrics, as the endpoint /steer gives them; settings as for `pair`."""
+    started = pair(library, prompt, plan, **settings)
+    for _ in started.decoding:
+        pass
+    unsteered, steered = finish(library, started, plan)
+    return {"unsteered": unsteered.to_dict(), "steered": steered.to_dict()}
+
+
+@dataclass(frozen=True)
+class SteeredPolicy:
+    """A plan (None: the plain model) as a policy."""
+
+    library: Library
+    plan: Plan | None
+    temperature: float = 0.7
+
+    def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
+        """One run a prompt."""
+        made = edits(self.plan, self.library) if self.plan else ()
+        sampling = Sampling(temperature=self.temperature, seed=seed, max_new_tokens=max_new_tokens)
+        return self.library.model.generate([Row(prompt_ids(self.library, prompt), sampling, made) for prompt in prompts])

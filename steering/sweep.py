@@ -1,0 +1,52 @@
+"""Dose and response: prompts x magnitudes x bands of layers, in batched decodes."""
+
+import dataclasses
+import threading
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from lm import Row, Sampling
+from steering.library import Library
+from steering.metrics import measure
+from steering.plan import Plan, PlanError, edits
+from steering.steer import prompt_ids
+
+MAGNITUDES = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
+MOST_ROWS = 400
+
+
+def magnitudes(plan: Plan, values: Sequence[float]) -> list[Plan]:
+    """The plan with its first target at each p0 (or, for the fixed method, at each strength)."""
+    if plan.method == "fixed":
+        return [dataclasses.replace(plan, strength=value) for value in values]
+    first, *rest = plan.targets
+    return [dataclasses.replace(plan, targets=(dataclasses.replace(first, p0=value), *rest)) for value in values]
+
+
+def sweep(
+    library: Library, prompts: Sequence[str], plan: Plan, *, values: Sequence[float] = MAGNITUDES,
+    bands: Sequence[str | tuple[int, ...]] | None = None, seed: int = 0, max_new_tokens: int = 48, temperature: float = 0.0,
+    stop: threading.Event | None = None,
+) -> Iterator[tuple[float, pd.DataFrame]]:
+    """Yields (share done, table so far): one row a prompt, band and magnitude, and the unsteered text as magnitude None."""
+    bands = bands or [plan.layers]
+    plans: list[Plan | None] = [None, *(one for band in bands for one in magnitudes(dataclasses.replace(plan, layers=band), values))]
+    if len(plans) * len(prompts) > MOST_ROWS:
+        raise PlanError(f"a sweep of {len(plans) * len(prompts)} texts is too long: at most {MOST_ROWS} are decoded")
+    made = [() if one is None else edits(one, library) for one in plans]
+    concepts = [library.concepts[target.concept] for target in plan.targets]
+    sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
+    rows: list[dict] = []
+    for number, prompt in enumerate(prompts, 1):
+        ids = prompt_ids(library, prompt)
+        runs = library.model.generate([Row(ids, sampling, edit) for edit in made], stop=stop)
+        if stop is not None and stop.is_set():
+            return
+        for one, run, metrics in zip(plans, runs, measure(library.model, runs, made, concepts), strict=True):
+            value = None if one is None else one.strength if one.method == "fixed" else one.targets[0].p0
+            layers = "" if one is None else " ".join(str(edit.layer) for edit in made[plans.index(one)])
+            numbers = dataclasses.asdict(metrics)
+            found = numbers.pop("scores")
+            rows.append({"prompt": prompt, "magnitude": value, "layers": layers, **found, **numbers, "text": run.text})
+        yield number / len(prompts), pd.DataFrame(rows)
