@@ -51,6 +51,10 @@ class Engine(Protocol):
         """A slot for a row of up to `capacity` positions; edits that spare the prompt act from `answer_from` on."""
         ...
 
+    def fork(self, slot: Slot, capacity: int) -> Slot:
+        """A new slot, without edits, that has taken in what `slot` has."""
+        ...
+
     def forward(self, feeds: Sequence[Feed]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Advances slots. Returns logits float32 [sum of want, vocabulary] and, a feed, traces [want, edits, TRACE]."""
         ...

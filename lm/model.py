@@ -80,13 +80,19 @@ class LanguageModel:
         out = torch.zeros(len(ids), self.layers, self.width)
         counts = [1 if pool == "last" else len(row) - (starts[i] if starts else 0) for i, row in enumerate(ids)]
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        first_needed = [len(row) - count for row, count in zip(ids, counts, strict=True)]
+        shared = min(_common(ids), *first_needed) if len(ids) > 1 else 0
+        prefix = self.engine.open(max(shared, 1), (), adapter, 0)
+        if shared:
+            with self._busy:
+                self.engine.forward([Feed(prefix, ids[0][:shared], want=0)])
         for at in range(0, len(order), READ_BATCH):
             if stop is not None and stop.is_set():
                 raise Stopped
             batch = order[at : at + READ_BATCH]
             with self._busy:
                 self.engine.forward([
-                    Feed(self.engine.open(len(ids[i]), (), adapter, 0), ids[i], want=0, pool=out[i], pooled=counts[i]) for i in batch])
+                    Feed(self.engine.fork(prefix, len(ids[i])), ids[i][shared:], want=0, pool=out[i], pooled=counts[i]) for i in batch])
             if progress is not None:
                 progress((at + len(batch)) / len(order))
         return out / torch.tensor(counts)[:, None, None]
@@ -108,3 +114,9 @@ class LanguageModel:
                 logits, _ = self.engine.forward([Feed(slot, row[:-1], want=len(row) - start)])
             results.append(torch.from_numpy(np.ascontiguousarray(logits)).log_softmax(-1))
         return results
+
+
+def _common(ids: Sequence[Sequence[int]]) -> int:
+    """Length of the longest prefix that all sequences share."""
+    low, high = min(ids), max(ids)
+    return next((i for i, (a, b) in enumerate(zip(low, high)) if a != b), min(len(low), len(high)))

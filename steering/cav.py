@@ -22,12 +22,14 @@ TENSORS = ("w", "b", "diffmean", "accuracy", "shuffled", "random")
 class Settings:
     """How a CAV is trained.
 
-    frame: texts stand as the assistant's "answer", the user's "prompt", or "plain". penalty: of |w|^2 / 2 after the
+    frame: texts stand as the assistant's "answer", the user's "prompt", or "plain". position: activations of the "last" token, or their "mean" over the text.
+    penalty: of |w|^2 / 2 after the
     activations are centered and scaled by one number a layer to unit variance. folds: of the held-out accuracy.
     source: "input" labels a text by its side (GCAV-Input), "output" keeps those whose response shows it (GCAV-Output).
     """
 
     frame: str = "answer"
+    position: str = "mean"
     penalty: float = 30.0
     folds: int = 5
     seed: int = 0
@@ -100,7 +102,7 @@ def train(
         concept = filtered(model, concept, settings, stop=stop)
     texts = concept.positive + concept.negative
     ids = [frame_ids(model, text, settings.frame) for text in texts]
-    activations = model.read(ids, progress=progress, stop=stop).transpose(0, 1)
+    activations = read(model, ids, settings, progress, stop).transpose(0, 1)
     labels = torch.tensor([1.0] * len(concept.positive) + [0.0] * len(concept.negative))
     w, b = fit(activations, labels, settings.penalty)
     means = [activations[:, labels == side].mean(1) for side in (1, 0)]
@@ -110,7 +112,13 @@ def train(
                diffmean / diffmean.norm(dim=1, keepdim=True), accuracy, shuffled, random)
 
 
-def fit(activations: Tensor, labels: Tensor, penalty: float, steps: int = 12) -> tuple[Tensor, Tensor]:
+def read(model: LanguageModel, ids: list[list[int]], settings: Settings, progress=None, stop=None) -> Tensor:
+    """Activations [n, layers, width] of framed texts at the position that the settings name."""
+    starts = [len(frame_ids(model, "", settings.frame))] * len(ids) if settings.frame == "answer" else None
+    return model.read(ids, pool=settings.position, starts=starts, progress=progress, stop=stop)
+
+
+def fit(activations: Tensor, labels: Tensor, penalty: float, steps: int = 8) -> tuple[Tensor, Tensor]:
     """Logistic regression with an L2 penalty, at all layers at once. activations: [layers, n, width]; labels: [n], 0 or 1.
 
     Newton's method in the n coefficients of w = X^T a, exact for any width. Returns w [layers, width], b [layers] in

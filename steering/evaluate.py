@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lm import Row, Sampling
-from steering.cav import CAV, frame_ids, probabilities
+from steering.cav import CAV, frame_ids, probabilities, read
 from steering.library import Library
 from steering.metrics import measure
 from steering.plan import Plan, edits, layers_of
@@ -77,7 +77,7 @@ def labelled(library: Library, cav: CAV, path: Path, *, most: int = 1000, seed: 
     each = min(most // 2, *(len(texts) for texts in sides.values()))
     texts = [sides[side][i] for side in (0, 1) for i in rng.permutation(len(sides[side]))[:each]]
     truth = torch.tensor([0] * each + [1] * each)
-    activations = library.model.read([frame_ids(library.model, text, cav.settings.frame) for text in texts])
+    activations = read(library.model, [frame_ids(library.model, text, cav.settings.frame) for text in texts], cav.settings)
     layers = list(layers_of(Plan.from_json({"targets": [{"concept": cav.concept}]}), [cav]))
     logit = probabilities(cav, activations).logit()[:, layers].mean(1)
     right = ((logit > 0) == truth).float().tolist()

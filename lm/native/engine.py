@@ -106,6 +106,13 @@ class NativeEngine:
         low_rank = None if adapter is None else self._adapters[adapter][0]
         return Slot(_State(cache, table, low_rank, keep), edits, adapter, answer_from, capacity)
 
+    def fork(self, slot: Slot, capacity: int) -> Slot:
+        """A new slot, without edits, that has taken in what `slot` has."""
+        other = self.open(capacity, (), slot.adapter, 0)
+        other.length = slot.length
+        other.state.cache[:, :, :, : slot.length] = slot.state.cache[:, :, :, : slot.length]
+        return other
+
     def _adapter_table(self, adapter: Adapter) -> tuple[ctypes.Array, list[Tensor]]:
         keep: list[Tensor] = []
         m = self._model
