@@ -12,9 +12,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lm import LanguageModel
+from steering import logistic
 from steering.concepts import Concept
 
 QUESTION = "Please go on."
+RANDOM_DIRECTIONS = 16
 TENSORS = ("w", "b", "diffmean", "accuracy", "shuffled", "random")
 
 
@@ -107,7 +109,7 @@ def train(
     w, b = fit(activations, labels, settings.penalty)
     means = [activations[:, labels == side].mean(1) for side in (1, 0)]
     diffmean = means[0] - means[1]
-    accuracy, shuffled, random = _held_out(activations, labels, settings, _groups(concept))
+    accuracy, shuffled, random = _held_out(activations, len(concept.positive), settings)
     return CAV(model.name, model.hash, concept.name, concept.hash, settings, w, b,
                diffmean / diffmean.norm(dim=1, keepdim=True), accuracy, shuffled, random)
 
@@ -118,59 +120,47 @@ def read(model: LanguageModel, ids: list[list[int]], settings: Settings, progres
     return model.read(ids, pool=settings.position, starts=starts, progress=progress, stop=stop)
 
 
-def fit(activations: Tensor, labels: Tensor, penalty: float, steps: int = 8) -> tuple[Tensor, Tensor]:
-    """Logistic regression with an L2 penalty, at all layers at once. activations: [layers, n, width]; labels: [n], 0 or 1.
+def fit(activations: Tensor, labels: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+    """Logistic regression with an L2 penalty at every layer. activations: [layers, n, width]; labels: [n], 0 or 1.
 
-    Newton's method in the n coefficients of w = X^T a, exact for any width. Returns w [layers, width], b [layers] in
-    the space of the activations as they are.
+    Returns w [layers, width] and b [layers] in the space of the activations as they are.
     """
+    x, mean, scale = _scaled(activations)
+    alpha, bias = logistic.fit(x @ x.mT, labels, penalty)
+    w = torch.einsum("lnd,ln->ld", x, alpha) / scale[:, 0]
+    return w.float(), (bias - (w * mean[:, 0]).sum(1)).float()
+
+
+def _scaled(activations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Activations centered and divided by one number a layer, that mean, that number: float64 [layers, n or 1, width or 1]."""
     x = activations.double()
     mean = x.mean(1, keepdim=True)
     scale = (x - mean).pow(2).mean((1, 2), keepdim=True).sqrt()
-    x = (x - mean) / scale
-    layers, n, _ = x.shape
-    kernel, y = x @ x.transpose(1, 2), labels.double()
-    f = x.new_zeros(layers, n)
-    system = x.new_ones(layers, n + 1, n + 1)
-    system[:, n, n] = 0
-    for _ in range(steps):
-        p = f.sigmoid()
-        weight = (p * (1 - p)).clamp_min(1e-6)
-        system[:, :n, :n] = kernel + torch.diag_embed(penalty / weight)
-        target = torch.cat([f + (y - p) / weight, x.new_zeros(layers, 1)], 1)
-        solution = torch.linalg.solve(system, target)
-        a, b = solution[:, :n], solution[:, n]
-        f = torch.einsum("lij,lj->li", kernel, a) + b[:, None]
-    w = torch.einsum("lnd,ln->ld", x, a) / scale[:, 0]
-    return w.float(), (b - (w * mean[:, 0]).sum(1)).float()
+    return (x - mean) / scale, mean, scale
 
 
-def _groups(concept: Concept) -> Tensor:
-    """Pairs share a fold: [n] group numbers."""
-    return torch.cat([torch.arange(len(concept.positive)), torch.arange(len(concept.negative))])
-
-
-def _held_out(activations: Tensor, labels: Tensor, settings: Settings, groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _held_out(activations: Tensor, positives: int, settings: Settings) -> tuple[Tensor, Tensor, Tensor]:
+    """Accuracy over the folds, [layers] each: of the fit, of one to shuffled labels, of random directions. Pairs share a fold."""
     generator = torch.Generator().manual_seed(settings.seed)
-    fold = torch.randperm(int(groups.max()) + 1, generator=generator)[groups] % settings.folds
-    mixed = labels[torch.randperm(len(labels), generator=generator)]
-    layers, width = activations.shape[0], activations.shape[2]
-    noise = torch.randn(layers, width, generator=generator)
-    correct = torch.zeros(3, layers)
+    x = _scaled(activations)[0]
+    layers, n, width = x.shape
+    gram = x @ x.mT
+    labels = (torch.arange(n) < positives).double()
+    pair = torch.cat([torch.arange(positives), torch.arange(n - positives)])
+    fold = torch.randperm(int(pair.max()) + 1, generator=generator)[pair] % settings.folds
+    both = torch.stack([labels, labels[torch.randperm(n, generator=generator)]])
+    noise = x @ torch.randn(layers, width, RANDOM_DIRECTIONS, generator=generator, dtype=x.dtype)
+    right = torch.zeros(3, layers)
     for k in range(settings.folds):
-        inside, outside = activations[:, fold != k], activations[:, fold == k]
-        for row, target in ((0, labels), (1, mixed)):
-            w, b = fit(inside, target[fold != k], settings.penalty)
-            correct[row] += _right(outside, w, b, target[fold == k])
-        projected = torch.einsum("lnd,ld->ln", inside, noise)
-        sides = [projected[:, labels[fold != k] == side].mean(1) for side in (1, 0)]
-        sign = (sides[0] - sides[1]).sign()
-        correct[2] += _right(outside, noise * sign[:, None], -sign * (sides[0] + sides[1]) / 2, labels[fold == k])
-    return tuple(correct / len(labels))
-
-
-def _right(x: Tensor, w: Tensor, b: Tensor, labels: Tensor) -> Tensor:
-    return ((torch.einsum("lnd,ld->ln", x, w) + b[:, None] > 0) == labels.bool()).sum(1)
+        inside, outside = fold != k, fold == k
+        alpha, bias = logistic.fit(gram[:, inside][:, :, inside], both[:, None, inside], settings.penalty)
+        z = (gram[:, outside][:, :, inside] @ alpha[..., None])[..., 0] + bias[..., None]
+        right[:2] += ((z > 0) == both[:, None, outside].bool()).sum(-1)
+        top, bottom = noise[:, inside & (labels == 1)].mean(1), noise[:, inside & (labels == 0)].mean(1)
+        z = (noise[:, outside] - ((top + bottom) / 2)[:, None]) * (top - bottom).sign()[:, None]
+        right[2] += ((z > 0) == labels[outside, None].bool()).float().mean(-1).sum(-1)
+    accuracy, shuffled, random = right / n
+    return accuracy, shuffled, random
 
 
 def probabilities(cav: CAV, activations: Tensor) -> Tensor:

@@ -7,12 +7,11 @@ MOST_STEPS = 60
 
 
 def fit(gram: Tensor, labels: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-    """Minimizes, a problem, mean log loss + penalty/2 |w|^2 over w = sum_i alpha_i x_i and a free intercept.
+    """Minimizes, a problem, the sum of log losses + penalty/2 |w|^2 over w = sum_i alpha_i x_i and a free intercept.
 
     gram: float64 [..., n, n] of the examples x; labels: 0 or 1 [..., n]. Returns alpha [..., n] and the intercept [...].
     Newton's method: each step is a weighted least-squares problem, solved in the n examples instead of the width.
     """
-    n = gram.shape[-1]
     shape = torch.broadcast_shapes(gram.shape[:-1], labels.shape)
     labels = labels.to(gram).expand(shape)
     alpha, bias = gram.new_zeros(shape), gram.new_zeros(shape[:-1])
@@ -22,7 +21,7 @@ def fit(gram: Tensor, labels: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
         z = _times(gram, alpha) + bias[..., None]
         p = z.sigmoid()
         weight = (p * (1 - p)).clamp_min(1e-9)
-        system = gram + torch.diag_embed(n * penalty / weight)
+        system = gram + torch.diag_embed(penalty / weight)
         target = z + (labels - p) / weight
         solved = torch.cholesky_solve(torch.stack([target, ones], -1), torch.linalg.cholesky(system))
         new_bias = solved[..., 0].sum(-1) / solved[..., 1].sum(-1)
@@ -31,13 +30,13 @@ def fit(gram: Tensor, labels: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
         size = torch.ones_like(bias)
         for _ in range(30):
             trial = _loss(gram, labels, alpha + size[..., None] * step, bias + size * turn, penalty)
-            worse = trial > value + 1e-12
+            worse = trial > value + 1e-9
             if not worse.any():
                 break
             size = torch.where(worse, size / 2, size)
         alpha, bias = alpha + size[..., None] * step, bias + size * turn
         gain, value = value - trial, trial
-        if gain.max() < 1e-10:
+        if gain.max() < 1e-8:
             break
     return alpha, bias
 
@@ -50,4 +49,4 @@ def _loss(gram: Tensor, labels: Tensor, alpha: Tensor, bias: Tensor, penalty: fl
     inner = _times(gram, alpha)
     z = inner + bias[..., None]
     log_loss = torch.nn.functional.softplus(z) - labels * z
-    return log_loss.mean(-1) + penalty / 2 * (alpha * inner).sum(-1)
+    return log_loss.sum(-1) + penalty / 2 * (alpha * inner).sum(-1)
