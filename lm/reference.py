@@ -1,3 +1,129 @@
+"""Any Hugging Face causal language model, through transformers and forward hooks."""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lm.adapter import MODULES, Adapter
+from lm.edit import TRACE, Edit
+from lm.engine import Feed, Slot
+
+
+def blocks_of(model: nn.Module) -> nn.ModuleList:
+    """The list of a transformers model's decoder blocks. Raises ValueError where there is none."""
+    count = model.config.get_text_config().num_hidden_layers
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return module
+    raise ValueError(f"{type(model).__name__} has no list of {count} blocks: only decoder-only models can be steered")
+
+
+@contextmanager
+def _hooked(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """`change` is applied to the module's output (the first of a tuple) within the context."""
+
+    def hook(_module, _inputs, output):
+        return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _adapted(module: nn.Module, a: Tensor, b: Tensor) -> Iterator[None]:
+    def hook(_module, inputs, output):
+        x = inputs[0]
+        return output + (x @ a.to(x).T) @ b.to(x).T
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 class ReferenceEngine:
-    def __init__(self, model, context):
-        raise SystemExit("soon")
+    """Runs each row by itself, with a cache of its own and hooks that live for one call, so rows cannot touch each other."""
+
+    def __init__(self, model, context: int):
+        config = model.config.get_text_config()
+        self._model, self._blocks = model, blocks_of(model)
+        self.layers, self.width = config.num_hidden_layers, config.hidden_size
+        self.context = min(config.max_position_embeddings, context)
+
+    def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
+        """A slot for a row; see lm.engine.Engine."""
+        from transformers import DynamicCache
+
+        return Slot(DynamicCache(config=self._model.config), edits, adapter, answer_from, capacity)
+
+    def fork(self, slot: Slot, capacity: int) -> Slot:
+        """A new slot, without edits, that has taken in what `slot` has."""
+        return Slot(copy.deepcopy(slot.state), (), slot.adapter, 0, capacity, slot.length)
+
+    @torch.inference_mode()
+    def forward(self, feeds: Sequence[Feed]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Advances slots; see lm.engine.Engine."""
+        done = [self._advance(feed) for feed in feeds]
+        return np.concatenate([logits for logits, _ in done]), [trace for _, trace in done]
+
+    def _advance(self, feed: Feed) -> tuple[np.ndarray, np.ndarray]:
+        slot, count = feed.slot, len(feed.ids)
+        device = self._model.get_input_embeddings().weight.device
+        ids = torch.tensor([list(feed.ids)], device=device)
+        positions = torch.arange(slot.length, slot.length + count, device=device)
+        traces = torch.zeros(count, len(slot.edits), TRACE)
+        with ExitStack() as hooks:
+            for (block, module), (a, b) in (slot.adapter.parts if slot.adapter else {}).items():
+                hooks.enter_context(_adapted(self._module(block, module), a, b))
+            for index, edit in enumerate(slot.edits):
+                active = positions >= (slot.answer_from if edit.answer_only else 0)
+                hooks.enter_context(_hooked(self._blocks[edit.layer], _writer(edit, active, traces[:, index])))
+            if feed.hidden is not None:
+                hooks.enter_context(_hooked(self._blocks[feed.record], _reader(feed.hidden)))
+            if feed.pool is not None:
+                for layer, block in enumerate(self._blocks):
+                    hooks.enter_context(_hooked(block, _pooler(feed.pool[layer], feed.pooled)))
+            output = self._model(
+                input_ids=ids, position_ids=positions[None], past_key_values=slot.state, use_cache=True, logits_to_keep=max(feed.want, 1))
+        slot.length += count
+        logits = output.logits[0].float().cpu().numpy()
+        return logits[len(logits) - feed.want :], traces[count - feed.want :].numpy()
+
+    def _module(self, block: int, name: str) -> nn.Module:
+        found = next((module for path, module in self._blocks[block].named_modules() if path.rsplit(".", 1)[-1] == name), None)
+        if found is None:
+            raise ValueError(f"the adapter changes {name}, which this model lacks: only models with {', '.join(MODULES)} take it")
+        return found
+
+
+def _writer(edit: Edit, active: Tensor, trace: Tensor) -> Callable[[Tensor], Tensor]:
+    def change(hidden: Tensor) -> Tensor:
+        written, found = edit.apply(hidden[0], active.to(hidden.device))
+        trace.copy_(found)
+        return written[None]
+
+    return change
+
+
+def _reader(out: Tensor) -> Callable[[Tensor], Tensor]:
+    def change(hidden: Tensor) -> Tensor:
+        out[: hidden.shape[1]].copy_(hidden[0])
+        return hidden
+
+    return change
+
+
+def _pooler(out: Tensor, count: int) -> Callable[[Tensor], Tensor]:
+    def change(hidden: Tensor) -> Tensor:
+        out.add_(hidden[0, -count:].float().sum(0).to(out.device))
+        return hidden
+
+    return change

@@ -1,0 +1,189 @@
+"""Reading, editing and decoding on tiny random models: what holds for every family and engine."""
+
+import threading
+
+import pytest
+import torch
+
+from lm import Adapter, Edit, LanguageModel, Row, Sampling, load
+from lm.native.pack import quantize8, unpack
+from lm.reference import ReferenceEngine, blocks_of
+from tests.tiny import CONFIGS, LAYERS, NATIVE, WIDTH, tiny
+
+ENGINES = [(family, "reference") for family in CONFIGS] + [(family, "native") for family in NATIVE]
+PROMPT = tuple(b"A short prompt that is longer than the window.")
+
+
+@pytest.fixture(scope="module", params=ENGINES, ids="-".join)
+def model(request) -> LanguageModel:
+    return load(str(tiny(request.param[0])), engine=request.param[1])
+
+
+def edit(layer: int, *, goal: float, sense: int = 1, seed: int = 0, **more) -> Edit:
+    read = torch.randn(1, WIDTH, generator=torch.Generator().manual_seed(seed))
+    return Edit(layer, read, torch.zeros(1), read / read.norm(), torch.tensor([goal]), torch.tensor([sense]), **more)
+
+
+def sample(n: int = 12, seed: int = 3) -> Sampling:
+    return Sampling(temperature=1.0, seed=seed, max_new_tokens=n)
+
+
+@torch.no_grad()
+def test_read_is_the_output_of_every_block(model):
+    outputs: list[torch.Tensor] = []
+    handles = [block.register_forward_hook(lambda _m, _i, out: outputs.append(out[0] if isinstance(out, tuple) else out)) for block in blocks_of(model.torch)]
+    model.torch(torch.tensor([PROMPT]))
+    for handle in handles:
+        handle.remove()
+    expected = torch.stack([out[0] for out in outputs])
+    torch.testing.assert_close(model.read([PROMPT])[0], expected[:, -1], atol=2e-4, rtol=2e-4)
+    torch.testing.assert_close(model.read([PROMPT], pool="mean", starts=[5])[0], expected[:, 5:].mean(1), atol=2e-4, rtol=2e-4)
+
+
+def test_a_shared_prefix_changes_nothing(model):
+    rows = [PROMPT, PROMPT[:20] + PROMPT, PROMPT[:30]]
+    together = model.read(rows, pool="mean", starts=[12, 15, 20])
+    alone = torch.cat([model.read([row], pool="mean", starts=[start]) for row, start in zip(rows, (12, 15, 20), strict=True)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_a_gate_that_never_fires_leaves_the_row_as_it_is(model):
+    idle = tuple(edit(layer, goal=-1e6) for layer in range(LAYERS))
+    busy = tuple(edit(layer, goal=40.0) for layer in range(LAYERS))
+    plain, gated, steered = model.generate([Row(PROMPT, sample(), edits) for edits in ((), idle, busy)])
+    assert gated.ids == plain.ids and gated.logprobs == plain.logprobs
+    assert steered.ids != plain.ids
+    assert all(trace.eps[0] == 0 for traces in gated.traces for trace in traces)
+
+
+def test_a_row_is_the_same_alone_and_in_a_batch(model):
+    rows = [Row(PROMPT[:length], sample(seed=length), (edit(1, goal=length / 10),)) for length in (5, 17, 40)]
+    assert [run.ids for run in model.generate(rows)] == [model.generate([row])[0].ids for row in rows]
+
+
+def test_the_edit_reaches_its_goal_at_the_output_of_its_block(model):
+    one = edit(1, goal=9.0)
+    run = model.generate([Row(PROMPT, sample(6), (one,))])[0]
+    for (trace,) in run.traces:
+        after = trace.before[0] + trace.eps[0] * float(one.gram)
+        assert after >= 9.0 - 1e-3
+        assert (trace.eps[0] == 0) == (trace.before[0] >= 9.0)
+
+
+@torch.no_grad()
+def test_an_edit_is_added_to_the_output_of_its_block_exactly(model):
+    vector = torch.randn(1, WIDTH, generator=torch.Generator().manual_seed(1))
+    fixed = Edit(1, vector, torch.zeros(1), vector, torch.zeros(1), torch.ones(1), fixed=torch.tensor([0.7]))
+    handle = blocks_of(model.torch)[1].register_forward_hook(
+        lambda _m, _i, out: (out[0] + 0.7 * vector, *out[1:]) if isinstance(out, tuple) else out + 0.7 * vector)
+    expected = model.torch(torch.tensor([PROMPT])).logits[0].log_softmax(-1)[3:-1]
+    handle.remove()
+    torch.testing.assert_close(model.logprobs([PROMPT], [4], edits=[(fixed,)])[0], expected, atol=3e-3, rtol=3e-3)
+
+
+def test_the_first_answer_token_is_steered_when_only_the_answer_is(model):
+    row = Row(PROMPT, sample(3), (edit(1, goal=50.0, answer_only=True),))
+    assert model.generate([row])[0].traces[0][0].eps[0] != 0
+
+
+def test_the_cap_bounds_the_write_and_says_so(model):
+    run = model.generate([Row(PROMPT, sample(4), (edit(1, goal=1e4, cap=0.1),))])[0]
+    for (trace,) in run.traces:
+        assert abs(trace.eps[0]) <= 0.1 * trace.norm * 1.001 and trace.flag == 1
+
+
+def test_teacher_forcing_gives_what_decoding_drew(model):
+    row = Row(PROMPT, sample(), (edit(1, goal=5.0, answer_only=True),))
+    run = model.generate([row])[0]
+    found = model.logprobs([[*PROMPT, *run.ids]], [len(PROMPT)], edits=[row.edits])[0]
+    chosen = found[range(len(run.ids)), run.ids]
+    torch.testing.assert_close(chosen, torch.tensor(run.logprobs), atol=1e-3, rtol=1e-3)
+
+
+def test_stop_ends_within_one_token_and_leaves_nothing_behind(model):
+    stop, seen = threading.Event(), 0
+    decoding = model.decode([Row(PROMPT, sample(400))], stop=stop)
+    for _ in decoding:
+        seen += 1
+        stop.set()
+    assert decoding.runs[0].finish == "cancelled" and seen < 400
+    assert model.generate([Row(PROMPT, sample())])[0].ids == model.generate([Row(PROMPT, sample())])[0].ids
+
+
+def test_an_error_in_the_middle_leaves_no_hook_behind():
+    model = load(str(tiny("llama")), engine="reference")
+    before = model.generate([Row(PROMPT, sample())])[0].ids
+    bad = edit(1, goal=1.0)
+    object.__setattr__(bad, "bias", torch.zeros(3))
+    with pytest.raises(RuntimeError):
+        model.generate([Row(PROMPT, sample(), (bad,))])
+    assert all(not module._forward_hooks for module in model.torch.modules())
+    assert model.generate([Row(PROMPT, sample())])[0].ids == before
+
+
+def test_two_callers_at_once_get_what_they_would_get_alone(model):
+    rows = [Row(PROMPT, sample(30, seed), (edit(1, goal=seed * 3.0, seed=seed),)) for seed in range(4)]
+    alone = [model.generate([row])[0].ids for row in rows]
+    found: dict[int, list[int]] = {}
+    threads = [threading.Thread(target=lambda i=i: found.update({i: model.generate([rows[i]])[0].ids})) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[i] for i in range(4)] == alone
+
+
+@pytest.mark.parametrize("family", NATIVE)
+def test_native_logits_are_those_of_the_unpacked_model(family):
+    model = load(str(tiny(family)), engine="native")
+    with torch.no_grad():
+        expected = model.torch(torch.tensor([PROMPT])).logits[0].log_softmax(-1)[:-1]
+    torch.testing.assert_close(model.logprobs([PROMPT], [1])[0], expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", NATIVE)
+def test_adapters_act_alike_on_both_engines(family, tmp_path):
+    generator = torch.Generator().manual_seed(2)
+    sizes = {"q_proj": (WIDTH, 64), "v_proj": (WIDTH, 32), "o_proj": (64, WIDTH), "up_proj": (WIDTH, 96), "down_proj": (96, WIDTH)}
+    adapter = Adapter({(1, name): (torch.randn(4, k, generator=generator), torch.randn(n, 4, generator=generator) * 0.05) for name, (k, n) in sizes.items()})
+    adapter.save(tmp_path, "tiny")
+    again = Adapter.load(tmp_path)
+    native = load(str(tiny(family)), engine="native")
+    reference = LanguageModel("same", native.hash, native.tokenizer, native.stop_ids, ReferenceEngine(native.torch, 512), lambda: native.torch)
+    a, b = (model.logprobs([PROMPT], [1], adapters=[again])[0] for model in (native, reference))
+    torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+    assert not torch.equal(a, native.logprobs([PROMPT], [1])[0])
+    half = Adapter.mix([(adapter, 0.5), (adapter, 0.5)])
+    torch.testing.assert_close(native.logprobs([PROMPT], [1], adapters=[half])[0], a, atol=1e-4, rtol=1e-4)
+
+
+def test_packing_is_exact_to_a_half_step():
+    weight = torch.randn(40, 64)
+    step = weight.reshape(40, 2, 32).abs().amax(-1, keepdim=True) / 127
+    assert ((unpack(quantize8(weight)) - weight).reshape(40, 2, 32).abs() <= step * 0.5001).all()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (Row(()), "prompt is empty"),
+        (Row(PROMPT, Sampling(max_new_tokens=100_000)), "exceed the context"),
+        (Row(PROMPT, edits=(edit(LAYERS, goal=0.0),)), "does not fit"),
+    ],
+)
+def test_rows_that_cannot_be_decoded_are_refused(row, message):
+    with pytest.raises(ValueError, match=message):
+        load(str(tiny("llama"))).decode([row])
+
+
+@pytest.mark.parametrize("bad", [{"temperature": -1}, {"temperature": float("nan")}, {"top_p": 0}, {"seed": -1}, {"max_new_tokens": 0}])
+def test_sampling_out_of_bounds_is_refused(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        Sampling(**bad)
+
+
+def test_pickles_are_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04")
+    with pytest.raises(ValueError, match="safetensors"):
+        load(str(tmp_path))
