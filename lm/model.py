@@ -119,4 +119,4 @@ class LanguageModel:
 def _common(ids: Sequence[Sequence[int]]) -> int:
     """Length of the longest prefix that all sequences share."""
     low, high = min(ids), max(ids)
-    return next((i for i, (a, b) in enumerate(zip(low, high)) if a != b), min(len(low), len(high)))
+    return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))

@@ -46,7 +46,8 @@ def folder_of(name: str) -> Path:
         raise SourceError(f"model {name!r} is neither a folder here nor a hub id of the form owner/name") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise SourceError(
-            f"model {name!r} could not be fetched from the hub ({type(error).__name__}): check the id and the network, or give a local folder"
+            f"model {name!r} could not be fetched from the hub ({type(error).__name__}): check the id and the network, "
+            "or give a local folder"
         ) from None
 
 

