@@ -13,7 +13,7 @@ from steering.export import export
 from steering.library import Library
 from steering.plan import Plan
 from steering.steer import steer
-from steering.sweep import MAGNITUDES, sweep
+from steering.sweep import sweep
 
 
 def _plan(text: str) -> Plan:
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     group = one.add_mutually_exclusive_group(required=True)
     group.add_argument("--prompt")
     group.add_argument("--prompts", type=Path, help="a file, one prompt a line")
-    one.add_argument("--values", type=float, nargs="+", default=list(MAGNITUDES), help="p0, or strengths for the method fixed")
+    one.add_argument("--values", type=float, nargs="+", help="p0, or strengths for the method fixed (default: nine)")
     one.add_argument("--bands", nargs="+", help="bands of blocks such as 5-9 10-14")
     one.add_argument("--csv", type=Path)
     one = commands.add_parser("evaluate", parents=[shared], help="unsteered, prompted, fixed and GCAV; or accuracy on labelled texts")

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,16 +18,16 @@ from steering.concepts import Concept
 
 QUESTION = "Please go on."
 RANDOM_DIRECTIONS = 16
-TENSORS = ("w", "b", "diffmean", "accuracy", "shuffled", "random")
+TENSORS = ("w", "b", "diffmean", "gap", "accuracy", "shuffled", "random")
 
 
 @dataclass(frozen=True)
 class Settings:
     """How a CAV is trained.
 
-    frame: texts stand as the assistant's "answer", the user's "prompt", or "plain". position: activations of the "last" token, or their "mean" over the text.
-    penalty: of |w|^2 / 2 after the
-    activations are centered and scaled by one number a layer to unit variance. folds: of the held-out accuracy.
+    frame: texts stand as the assistant's "answer", the user's "prompt", or "plain". position: activations of the "last"
+    token, or their "mean" over the text. penalty: of |w|^2 / 2 beside the sum of log losses, after the activations are
+    centered and scaled by one number a layer to unit variance. folds: of the held-out accuracy.
     source: "input" labels a text by its side (GCAV-Input), "output" keeps those whose response shows it (GCAV-Output).
     """
 
@@ -37,12 +38,21 @@ class Settings:
     seed: int = 0
     source: str = "input"
 
+    def __post_init__(self) -> None:
+        for name, known in (("frame", ("answer", "prompt", "plain")), ("position", ("last", "mean")), ("source", ("input", "output"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: give one of {', '.join(known)}")
+        if not self.penalty > 0:
+            raise ValueError(f"penalty is {self.penalty}: give a positive number; larger ones make |w| smaller and eps larger")
+        if not 2 <= self.folds <= 8:
+            raise ValueError(f"folds is {self.folds}: give 2 to 8")
+
 
 @dataclass(frozen=True, eq=False)
 class CAV:
     """One concept in one model. w [layers, width] and b [layers]: P(concept | e) = sigmoid(w . e + b), in raw activation space.
 
-    diffmean [layers, width]: unit difference of means. accuracy, shuffled, random [layers]: held-out accuracy, and that
+    diffmean [layers, width]: unit difference of the sides' means, gap [layers]: its length. accuracy, shuffled, random [layers]: held-out accuracy, and that
     of the controls: a fit to shuffled labels, and a random direction with its best threshold.
     """
 
@@ -54,6 +64,7 @@ class CAV:
     w: Tensor
     b: Tensor
     diffmean: Tensor
+    gap: Tensor
     accuracy: Tensor
     shuffled: Tensor
     random: Tensor
@@ -67,8 +78,11 @@ class CAV:
         """Writes safetensors with the metadata."""
         about = {"model": self.model, "model_hash": self.model_hash, "concept": self.concept, "concept_hash": self.concept_hash,
                  "settings": json.dumps(asdict(self.settings))}
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: getattr(self, name).contiguous() for name in TENSORS}, path, about)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+        save_file({name: getattr(self, name).contiguous() for name in TENSORS}, part, about)
+        part.replace(path)
 
     @classmethod
     def load(cls, path: Path | str) -> "CAV":
@@ -77,9 +91,19 @@ class CAV:
             with safe_open(path, framework="pt") as file:
                 about = dict(file.metadata() or {})
                 tensors = {name: file.get_tensor(name) for name in TENSORS}
+            _check(tensors)
             return cls(settings=Settings(**json.loads(about.pop("settings"))), **about, **tensors)
-        except (SafetensorError, KeyError, TypeError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{Path(path).name} is no concept vector of Tradewind ({error}): train it again") from None
+
+
+def _check(tensors: dict[str, Tensor]) -> None:
+    shape = tensors["w"].shape
+    for name, tensor in tensors.items():
+        if tensor.shape != (shape if name in ("w", "diffmean") else shape[:1]):
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}")
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
 
 
 def frame_ids(model: LanguageModel, text: str, frame: str) -> list[int]:
@@ -108,10 +132,11 @@ def train(
     labels = torch.tensor([1.0] * len(concept.positive) + [0.0] * len(concept.negative))
     w, b = fit(activations, labels, settings.penalty)
     means = [activations[:, labels == side].mean(1) for side in (1, 0)]
-    diffmean = means[0] - means[1]
+    difference = means[0] - means[1]
+    gap = difference.norm(dim=1)
     accuracy, shuffled, random = _held_out(activations, len(concept.positive), settings)
     return CAV(model.name, model.hash, concept.name, concept.hash, settings, w, b,
-               diffmean / diffmean.norm(dim=1, keepdim=True), accuracy, shuffled, random)
+               difference / gap[:, None], gap, accuracy, shuffled, random)
 
 
 def read(model: LanguageModel, ids: list[list[int]], settings: Settings, progress=None, stop=None) -> Tensor:
@@ -169,12 +194,14 @@ def probabilities(cav: CAV, activations: Tensor) -> Tensor:
 
 
 def best_layers(cavs: Sequence[CAV], count: int = 8) -> tuple[int, ...]:
-    """The `count` blocks with the highest mean held-out accuracy, from the second quarter to the seventh eighth of the model.
+    """`count` blocks, spread over the model from a third to five sixths: of each stretch the one with the best mean held-out accuracy.
 
-    The first blocks read words rather than meaning, and after the last ones too little of the model is left to act.
+    The first blocks read words rather than meaning, and after the last too little of the model is left to act. Spread
+    blocks steer with less KL than a contiguous band of as many (measured on the default model).
     """
     accuracy = torch.stack([cav.accuracy for cav in cavs]).mean(0)
     layers = len(accuracy)
-    allowed = range(layers // 4, max(layers // 4 + 1, layers * 7 // 8))
-    ranked = sorted(allowed, key=lambda layer: (-round(float(accuracy[layer]), 4), abs(layer - layers / 2)))
-    return tuple(sorted(ranked[:count]))
+    first, end = layers // 3, max(layers // 3 + 1, round(layers * 0.85))
+    count = min(count, end - first)
+    edges = [first + (end - first) * i // count for i in range(count + 1)]
+    return tuple(a + int(accuracy[a:b].argmax()) for a, b in zip(edges, edges[1:], strict=False))

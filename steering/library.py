@@ -1,5 +1,6 @@
 """The concept vectors of one model: shipped, cached, or trained on first use."""
 
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from steering.cav import CAV, Settings, train
 from steering.concepts import Concept, shipped
 from steering.plan import PlanError
 
+log = logging.getLogger(__name__)
 SHIPPED = Path(__file__).parents[1] / "assets" / "vectors"
 
 
@@ -61,7 +63,11 @@ class Library:
     def _stored(self, name: str) -> CAV | None:
         for path in (SHIPPED / f"{name}.safetensors", self._cache(name)):
             if path.exists():
-                cav = CAV.load(path)
+                try:
+                    cav = CAV.load(path)
+                except ValueError as error:
+                    log.warning("%s", error)
+                    continue
                 if (cav.model_hash, cav.concept_hash, cav.settings) == (self.model.hash, self.concepts[name].hash, Settings()):
                     return cav
         return None

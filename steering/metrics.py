@@ -35,11 +35,13 @@ class Metrics:
 
 
 def measure(model: LanguageModel, runs: Sequence[Run], edits: Sequence[tuple[Edit, ...]], concepts: Sequence[Concept]) -> list[Metrics]:
-    """Metrics of runs and the edits that they were decoded with."""
+    """Metrics of runs and the edits that they were decoded with. Raises ValueError where a run has no tokens."""
     return [_measure(model, run, edit, concepts) for run, edit in zip(runs, edits, strict=True)]
 
 
 def _measure(model: LanguageModel, run: Run, edits: tuple[Edit, ...], concepts: Sequence[Concept]) -> Metrics:
+    if not run.ids:
+        raise ValueError("the run has no tokens yet: there is nothing to measure")
     ids, start = [*run.prompt, *run.ids], len(run.prompt)
     plain = model.logprobs([ids], [start])[0]
     chosen = plain[range(len(run.ids)), run.ids]
@@ -55,3 +57,23 @@ def _measure(model: LanguageModel, run: Run, edits: tuple[Edit, ...], concepts: 
         strength=float((eps / trace[..., -2])[written].mean()) if written.any() else 0.0,
         capped=float((trace[..., -1] == 1)[written].mean()) if written.any() else 0.0,
         scores=scores(run.text, concepts))
+
+
+def history(run: Run, edits: tuple[Edit, ...]) -> dict[str, list]:
+    """A run's traces as JSON: the blocks, and for each token and block P(concept) `before` and `after` the write and eps, one
+    number a target, and `share` = |sum of writes| / |e|."""
+    before, after, eps, share = [], [], [], []
+    for traces in run.traces:
+        z = [np.array(trace.before[: len(edit.goal)]) for edit, trace in zip(edits, traces, strict=True)]
+        strengths = [np.array(trace.eps[: len(edit.goal)]) for edit, trace in zip(edits, traces, strict=True)]
+        moved = [a + edit.gram.numpy() @ b for edit, a, b in zip(edits, z, strengths, strict=True)]
+        writes = [np.linalg.norm(b @ edit.write.numpy()) for edit, b in zip(edits, strengths, strict=True)]
+        before.append([_sigmoid(a) for a in z])
+        after.append([_sigmoid(a) for a in moved])
+        eps.append([b.tolist() for b in strengths])
+        share.append([float(write / trace.norm) for write, trace in zip(writes, traces, strict=True)])
+    return {"layers": [edit.layer for edit in edits], "before": before, "after": after, "eps": eps, "share": share}
+
+
+def _sigmoid(z: np.ndarray) -> list[float]:
+    return (1 / (1 + np.exp(-np.clip(z, -500, 500)))).tolist()

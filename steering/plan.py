@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from steering.library import Library
 
 DIRECTIONS, METHODS, SCOPES = ("amplify", "remove"), ("gcav", "diffmean", "fixed"), ("all", "answer")
-MOST_TARGETS, MOST_STRENGTH = 3, 1000.0
+MOST_TARGETS, MOST_STRENGTH = 3, 100.0
 LEAST_P, MOST_P = 1e-6, 1 - 1e-6
 
 
@@ -56,7 +56,7 @@ class Plan:
     """Targets, blocks ("auto" or a tuple), method, token scope, cap on |eps| / |e|.
 
     method: "gcav" (logistic direction), "diffmean" (difference of means, the classifier's threshold) or "fixed"
-    (`strength` times the unit direction at every position, no gate).
+    (CAA: `strength` times the difference of the sides' means, at every position, no gate).
     """
 
     targets: tuple[Target, ...]
@@ -72,8 +72,10 @@ class Plan:
         names = [target.concept for target in self.targets]
         if len(set(names)) < len(names):
             raise PlanError(f"targets name a concept twice ({', '.join(names)}): give each once")
-        if self.layers != "auto" and (not self.layers or not all(type(layer) is int and layer >= 0 for layer in self.layers)):
+        if self.layers != "auto" and (not self.layers or not isinstance(self.layers, tuple) or not all(type(layer) is int and layer >= 0 for layer in self.layers)):
             raise PlanError(f'layers is {self.layers!r}: give "auto" or a list of block numbers from 0')
+        if self.layers != "auto" and len(set(self.layers)) < len(self.layers):
+            raise PlanError(f"layers is {list(self.layers)}: give each block once")
         if self.method not in METHODS:
             raise PlanError(f"method is {self.method!r}: give one of {', '.join(METHODS)}")
         if self.scope not in SCOPES:
@@ -110,7 +112,7 @@ class Plan:
         except TypeError:
             raise PlanError("a target has concept, direction and p0, and no other field") from None
         if isinstance(fields.get("layers"), list):
-            fields["layers"] = tuple(dict.fromkeys(fields["layers"]))
+            fields["layers"] = tuple(fields["layers"])
         return cls(**fields)
 
     def to_json(self) -> str:
@@ -152,12 +154,12 @@ def edits(plan: Plan, library: "Library") -> tuple[Edit, ...]:
 
 
 def _edit(plan: Plan, cavs: Sequence[CAV], layer: int) -> Edit:
-    write = torch.stack([(cav.diffmean if plan.method == "diffmean" else cav.direction)[layer] for cav in cavs])
+    write = torch.stack([(cav.direction if plan.method == "gcav" else cav.diffmean)[layer] for cav in cavs])
     sense = torch.tensor([target.sense for target in plan.targets])
     return Edit(
         layer, torch.stack([cav.w[layer] for cav in cavs]), torch.stack([cav.b[layer] for cav in cavs]), write,
         torch.tensor([target.goal for target in plan.targets]), sense,
-        None if plan.method != "fixed" else sense * float(plan.strength), plan.cap, plan.scope == "answer")
+        None if plan.method != "fixed" else sense * plan.strength * torch.stack([cav.gap[layer] for cav in cavs]), plan.cap, plan.scope == "answer")
 
 
 def readers(plan: Plan, library: "Library") -> tuple[Edit, ...]:

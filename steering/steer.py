@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lm import Decoding, Edit, Row, Run, Sampling
 from steering.library import Library
-from steering.metrics import Metrics, measure
+from steering.metrics import Metrics, history, measure
 from steering.plan import Plan, PlanError, edits, readers
 
 MOST_CHARACTERS, MOST_PROMPT_TOKENS, MOST_NEW_TOKENS = 4_000, 1_024, 512
@@ -43,10 +43,12 @@ class Steered:
 
     run: Run
     metrics: Metrics
+    edits: tuple[Edit, ...]
 
     def to_dict(self) -> dict:
-        """The contract's object: text, tokens, metrics."""
-        return {"text": self.run.text, "tokens": self.run.pieces, "metrics": dataclasses.asdict(self.metrics)}
+        """The contract's object: text, tokens, metrics; and what each token's edits read and wrote."""
+        return {"text": self.run.text, "tokens": self.run.pieces, "metrics": dataclasses.asdict(self.metrics),
+                "trace": history(self.run, self.edits)}
 
 
 def pair(
@@ -66,7 +68,8 @@ def finish(library: Library, pair: Pair, plan: Plan) -> tuple[Steered, Steered]:
     """Measures what a decode has brought so far."""
     concepts = [library.concepts[target.concept] for target in plan.targets]
     runs = pair.decoding.runs
-    return tuple(Steered(run, metrics) for run, metrics in zip(runs, measure(library.model, runs, pair.edits, concepts), strict=True))
+    unsteered, steered = measure(library.model, runs, pair.edits, concepts)
+    return Steered(runs[0], unsteered, pair.edits[0]), Steered(runs[1], steered, pair.edits[1])
 
 
 def steer(library: Library, prompt: str, plan: Plan, **settings) -> dict[str, dict]:

@@ -12,8 +12,17 @@ from steering.metrics import measure
 from steering.plan import Plan, PlanError, edits
 from steering.steer import prompt_ids
 
-MAGNITUDES = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
+MAGNITUDES = (0.1, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
+"""Values of p0 to amplify; to remove, take 1 - p0."""
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 MOST_ROWS = 400
+
+
+def usual(plan: Plan) -> tuple[float, ...]:
+    """Nine magnitudes that fit a plan's method and direction."""
+    if plan.method == "fixed":
+        return STRENGTHS
+    return MAGNITUDES if plan.targets[0].direction == "amplify" else tuple(round(1 - p, 9) for p in MAGNITUDES)
 
 
 def magnitudes(plan: Plan, values: Sequence[float]) -> list[Plan]:
@@ -25,15 +34,17 @@ def magnitudes(plan: Plan, values: Sequence[float]) -> list[Plan]:
 
 
 def sweep(
-    library: Library, prompts: Sequence[str], plan: Plan, *, values: Sequence[float] = MAGNITUDES,
+    library: Library, prompts: Sequence[str], plan: Plan, *, values: Sequence[float] | None = None,
     bands: Sequence[str | tuple[int, ...]] | None = None, seed: int = 0, max_new_tokens: int = 48, temperature: float = 0.0,
     stop: threading.Event | None = None,
 ) -> Iterator[tuple[float, pd.DataFrame]]:
     """Yields (share done, table so far): one row a prompt, band and magnitude, and the unsteered text as magnitude None."""
-    bands = bands or [plan.layers]
+    bands, values = bands or [plan.layers], usual(plan) if values is None else values
     plans: list[Plan | None] = [None, *(one for band in bands for one in magnitudes(dataclasses.replace(plan, layers=band), values))]
     if len(plans) * len(prompts) > MOST_ROWS:
         raise PlanError(f"a sweep of {len(plans) * len(prompts)} texts is too long: at most {MOST_ROWS} are decoded")
+    if not prompts:
+        raise PlanError("a sweep needs a prompt: give at least one")
     made = [() if one is None else edits(one, library) for one in plans]
     concepts = [library.concepts[target.concept] for target in plan.targets]
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
