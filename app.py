@@ -1,0 +1,82 @@
+"""Tradewind: reads the settings, composes the panels, launches."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+import plotly
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+import arena
+from arena.panel import build as build_arena
+from lm import LanguageModel, load
+from steering import Library
+from steering.panel import build as build_steering
+
+WEB = Path(__file__).parent / "assets" / "web"
+SHEETS = ("base.css", "steer.css", "arena.css", "pareto.css")
+HEAD = "\n".join(f'<link rel="stylesheet" href="tw/{sheet}">' for sheet in SHEETS if (WEB / sheet).exists())
+FACES = ("Source Sans 3", "system-ui", "sans-serif")
+
+
+def theme() -> gr.themes.Base:
+    """Gradio's own parts in the colours of assets/web/base.css."""
+    blue = gr.themes.Color(*("#f0f7fb #d8ebf5 #b0d6ea #7fbcdc #3f9ac9 #0072b2 #00659e #00547f #004263 #003049 #00202f".split()))
+    return gr.themes.Base(primary_hue=blue, secondary_hue=blue, neutral_hue="stone", font=FACES, font_mono=("ui-monospace", "monospace")).set(
+        body_background_fill="#fcfbf8", body_background_fill_dark="#17181a", body_text_color="#1d1c1a", body_text_color_dark="#ebe8e1",
+        background_fill_primary="#ffffff", background_fill_primary_dark="#1f2123",
+        background_fill_secondary="#fcfbf8", background_fill_secondary_dark="#17181a",
+        block_background_fill="transparent", block_background_fill_dark="transparent", block_border_width="0px", block_shadow="none",
+        block_padding="0px", block_label_background_fill="transparent", block_label_background_fill_dark="transparent",
+        border_color_primary="#e2ded5", border_color_primary_dark="#34363a",
+        input_background_fill="#ffffff", input_background_fill_dark="#1f2123",
+        button_secondary_background_fill="#ffffff", button_secondary_background_fill_dark="#1f2123",
+        button_primary_background_fill="#0072b2", button_primary_background_fill_dark="#56b4e9", button_primary_text_color_dark="#10202b",
+    )
+
+
+def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
+    """The page with its four tabs."""
+    library = Library(model)
+    about = (WEB / "about.md").read_text(encoding="utf-8").format(
+        model=model.name, hash=model.hash, layers=model.layers, width=model.width, cores=os.cpu_count())
+    with gr.Blocks(title="Tradewind", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
+        gr.HTML((WEB / "head.html").read_text(encoding="utf-8").replace("{model}", escape(model.name)), apply_default_css=False,
+                js_on_load=(WEB / "head.js").read_text(encoding="utf-8"))
+        with gr.Tabs(elem_classes="tw-tabs"):
+            with gr.Tab("Steer"):
+                build_steering(library)
+            with gr.Tab("Compare"):
+                build_arena(store)
+            with gr.Tab("About"):
+                gr.Markdown(about, elem_classes="tw-essay")
+    return page.queue(max_size=256)
+
+
+def settings() -> argparse.Namespace:
+    """Command line over environment over defaults."""
+    parser = argparse.ArgumentParser(description="Tradewind: steer a language model, and see what it costs.")
+    parser.add_argument("--model", default=os.environ.get("TRADEWIND_MODEL"), help="hub id or folder (default: the embedded model)")
+    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to listen on")
+    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")), help="port to listen on")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Load the model and serve the page."""
+    asked = settings()
+    model = load(asked.model, progress=lambda fraction, text: print(f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True))
+    compose(model, arena.Store()).launch(
+        server_name=asked.host, server_port=asked.port, share=False, theme=theme(), head=HEAD, footer_links=["api"], run_history=False,
+        show_error=False, ssr_mode=False, max_file_size="5mb", enable_monitoring=False,
+        app_kwargs={"routes": [Mount("/tw/plotly", StaticFiles(directory=Path(plotly.__file__).parent / "package_data")),
+                               Mount("/tw", StaticFiles(directory=WEB))]})
+
+
+if __name__ == "__main__":
+    main()

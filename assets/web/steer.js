@@ -1,0 +1,151 @@
+// The left column of the Steer tab: prompt, concepts, layers, and what is seldom used. Every change asks for a new run.
+import { h, heard, tell } from './dom.js';
+import { fromAddress, lastWins, toAddress } from './steer-request.js';
+import { layerControl } from './steer-layers.js';
+import { targetRows } from './steer-targets.js';
+import { trainer } from './steer-train.js';
+
+const TYPING = 500;
+const METHODS = [['gcav', 'GCAV'], ['diffmean', 'DiffMean'], ['fixed', 'Fixed']];
+const METHOD_NOTES = {
+  gcav: 'Adds just enough of the classifier’s direction to reach p, token by token, and nothing where p holds already.',
+  diffmean: 'The same, along the difference of the class means.',
+  fixed: 'Adds the same push at every token, whatever the text says (ActAdd, CAA): the method to compare with.',
+};
+const SCOPES = [['all', 'Prompt and answer'], ['answer', 'Answer only']];
+
+const field = (label, control, hint) => h('label', { class: 'tw-field' }, h('span', {}, label), control, hint);
+const fold = (title, open, ...inside) => h('details', { class: 'tw-fold', open }, h('summary', {}, title), h('div', { class: 'tw-inside' }, ...inside));
+
+function choice(label, options, picked) {
+  const buttons = options.map(([value, text]) => h('button', { type: 'button', 'data-value': value, onclick: () => { set(value); picked(value); } }, text));
+  const set = (value) => buttons.forEach((button) => button.setAttribute('aria-pressed', String(button.dataset.value === value)));
+  return { node: h('div', { class: 'tw-choice', role: 'group', 'aria-label': label }, buttons), set };
+}
+
+function slider(label, options, say, moved) {
+  const output = h('output', { class: 'tw-number' });
+  const input = h('input', { type: 'range', class: 'tw-range', ...options, 'aria-label': label, oninput: () => { show(); moved(Number(input.value)); } });
+  function show() {
+    output.textContent = say(Number(input.value));
+    input.setAttribute('aria-valuetext', output.textContent);
+    const at = (100 * (input.value - options.min)) / (options.max - options.min);
+    input.style.setProperty('--from', '0%');
+    input.style.setProperty('--to', `${at}%`);
+  }
+  return { node: h('div', { class: 'tw-field' }, h('span', { class: 'tw-split' }, label, output), input), set: (value) => { input.value = value; show(); } };
+}
+
+export default function mount({ element, props, trigger, watch }) {
+  const { concepts, layers, limits, examples, opening } = props.value;
+  const known = { ...concepts };
+  let request = fromAddress(opening) ?? structuredClone(opening);
+  let typing = null;
+  let run = 0;
+  const sender = lastWins((next) => trigger('run', next));
+
+  function go() {
+    clearTimeout(typing);
+    run += 1;
+    const sent = { ...structuredClone(request), run };
+    delete sent.problem;
+    tell('asked', sent);
+    sender.push(sent);
+    if (run > 1) history.replaceState(null, '', toAddress(request));
+  }
+  const change = (edit) => (value) => { edit(value); go(); };
+
+  const prompt = h('textarea', {
+    rows: 3, maxlength: limits.prompt, 'aria-label': 'Prompt', placeholder: 'Ask for something',
+    oninput: () => { request.prompt = prompt.value; clearTimeout(typing); typing = setTimeout(go, TYPING); },
+    onkeydown: (event) => { if (event.key === 'Enter' && !event.shiftKey) { event.preventDefault(); go(); } },
+  });
+  const tries = h('div', { class: 'tw-tries' }, 'Try ', examples.map((text) =>
+    h('button', { type: 'button', class: 'tw-quiet', title: text, onclick: () => { request.prompt = prompt.value = text; go(); } }, text)));
+  const rows = h('section');
+  const targets = targetRows(rows, () => known, change((value) => (request.plan.targets = structuredClone(value))));
+  const layerBox = h('div');
+  const layer = layerControl(layerBox, layers, change((value) => (request.plan.layers = value)));
+
+  const strength = slider('Strength', { min: 0, max: limits.strength, step: limits.strength / 200 }, (value) => `${value.toFixed(2)} × class gap`,
+    change((value) => (request.plan.strength = value)));
+  const methodNote = h('p', { class: 'tw-hint' });
+  const method = choice('Method', METHODS, change((value) => {
+    request.plan.method = value;
+    request.plan.strength = value === 'fixed' ? (request.plan.strength ?? 1) : null;
+    shape();
+  }));
+  const scope = choice('Where', SCOPES, change((value) => (request.plan.scope = value)));
+  const cap = slider('Cap on the push', { min: 0.05, max: 1, step: 0.05 }, (value) => (value >= 1 ? 'none' : `|ε| ≤ ${value.toFixed(2)} ‖e‖`),
+    change((value) => (request.plan.cap = value >= 1 ? null : value)));
+
+  const seed = h('input', { type: 'number', min: 0, max: limits.seed, step: 1, 'aria-label': 'Seed', onchange: () => {
+    request.seed = Math.min(limits.seed, Math.max(0, Math.round(Number(seed.value) || 0)));
+    seed.value = request.seed;
+    go();
+  } });
+  const dice = h('button', { type: 'button', class: 'tw-dice', 'aria-label': 'Roll a new seed', title: 'Roll a new seed', onclick: () => {
+    request.seed = Math.floor(Math.random() * 10000);
+    if (request.temperature === 0) temperature.set((request.temperature = opening.temperature || 0.7));
+    seed.value = request.seed;
+    go();
+  } }, h('span', { 'aria-hidden': 'true' }, '⚄'));
+  const length = slider('Length', { min: 8, max: limits.tokens, step: 8 }, (value) => `${value} tokens`, change((value) => (request.max_new_tokens = value)));
+  const temperature = slider('Temperature', { min: 0, max: limits.temperature, step: 0.05 }, (value) => (value ? value.toFixed(2) : '0, the likeliest token'),
+    change((value) => (request.temperature = value)));
+
+  const training = h('div');
+  const learn = trainer(training, (asked) => trigger('train', asked));
+  const narrow = matchMedia('(max-width: 48rem)').matches;
+  const problem = h('p', { class: 'tw-problem', role: 'alert' }, request.problem);
+  const notes = Object.entries(concepts).length;
+
+  element.firstElementChild.replaceChildren(
+    h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), tries, problem),
+    h('section', {}, h('h2', {}, 'Concepts'), rows),
+    narrow ? fold('Layers', false, layerBox) : h('section', {}, h('h2', {}, 'Layers'), layerBox),
+    h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice),
+    h('div', { class: 'tw-folds', 'data-concepts': notes },
+      fold('Length and temperature', false, length.node, temperature.node),
+      fold('Method and scope', request.plan.method !== 'gcav', method.node, methodNote, strength.node, scope.node, cap.node),
+      fold('Teach it a concept of your own', false, training)));
+
+  function shape() {
+    strength.node.hidden = request.plan.method !== 'fixed';
+    strength.set(request.plan.strength ?? 1);
+    methodNote.textContent = METHOD_NOTES[request.plan.method];
+    rows.classList.toggle('tw-fixed', request.plan.method === 'fixed');
+  }
+
+  function show() {
+    prompt.value = request.prompt;
+    targets.set(request.plan.targets);
+    layer.set(request.plan.layers);
+    method.set(request.plan.method);
+    scope.set(request.plan.scope);
+    cap.set(request.plan.cap ?? 1);
+    seed.value = request.seed;
+    length.set(request.max_new_tokens);
+    temperature.set(request.temperature);
+    shape();
+  }
+
+  heard('shown', (shown) => { if (shown === run) sender.shown(); });
+  heard('plan', ({ layers: used, curves }) => layer.show(used, curves));
+  heard('ask', (edit) => { edit(request); show(); go(); });
+  heard('sweep', () => trigger('sweep', structuredClone(request)));
+  heard('vector', (asked) => trigger('vector', asked));
+  heard('stop', () => trigger('stop', { run }));
+  watch('value', () => {
+    const { training: state } = props.value;
+    if (!state) return;
+    learn(state);
+    if (!state.done) return;
+    known[state.done.name] = state.done;
+    request.plan.targets = [{ concept: state.done.name, direction: 'amplify', p0: 0.98 }];
+    show();
+    go();
+  });
+  show();
+  go();
+}

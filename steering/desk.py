@@ -1,0 +1,274 @@
+"""The Steer tab's work: checks what the page asks for, runs it, and tells the page how it goes."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from lm import Stopped
+from lm.paths import cache_folder
+from steering import view
+from steering.cav import train
+from steering.concepts import Concept
+from steering.library import Library
+from steering.plan import Plan, edits
+from steering.snippet import snippet
+from steering.steer import MOST_CHARACTERS, MOST_NEW_TOKENS, finish, pair
+from steering.sweep import MAGNITUDES, sweep
+
+MOST_VISITORS, MOST_OWN_CONCEPTS, MOST_SEED, MOST_TEMPERATURE = 256, 8, 2**32 - 1, 2.0
+FRAME = 1 / 30
+"""Seconds between two updates of the page."""
+SWEEP_TOKENS = 48
+STRENGTHS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+
+Result = TypeVar("Result")
+Report = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a page or a script asks for; every number is within bounds."""
+
+    prompt: str
+    plan: Plan
+    seed: int = 0
+    max_new_tokens: int = 96
+    temperature: float = 0.0
+
+    @classmethod
+    def parse(cls, asked: Mapping[str, Any]) -> "Request":
+        """Raises ValueError with one sentence where something is missing or out of bounds."""
+        prompt = asked.get("prompt")
+        if not isinstance(prompt, str):
+            raise ValueError("prompt is missing: give a text")
+        return cls(
+            prompt, Plan.from_json(asked.get("plan") or {}), int(_bounded(asked, "seed", 0, MOST_SEED)),
+            int(_bounded(asked, "max_new_tokens", 1, MOST_NEW_TOKENS)), float(_bounded(asked, "temperature", 0, MOST_TEMPERATURE)))
+
+
+def _bounded(asked: Mapping[str, Any], name: str, least: float, most: float) -> float:
+    value = asked.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+        raise ValueError(f"{name} is {value!r}: give a number from {least:g} to {most:g}")
+    return value
+
+
+@dataclass
+class Visitor:
+    """One browser tab: its concepts, and the run that is under way."""
+
+    library: Library
+    stop: threading.Event = field(default_factory=threading.Event)
+    own: int = 0
+
+    def take_over(self) -> threading.Event:
+        """Stops the run under way and returns the stop of the next."""
+        self.stop.set()
+        self.stop = threading.Event()
+        return self.stop
+
+
+class Desk:
+    """All visitors of one app."""
+
+    def __init__(self, library: Library):
+        self.library = library
+        self._visitors: OrderedDict[str, Visitor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def visitor(self, session: str | None) -> Visitor:
+        """The tab of a session; the longest unseen is forgotten where there are too many."""
+        with self._lock:
+            visitor = self._visitors.pop(session or "", None) or Visitor(self.library.session())
+            self._visitors[session or ""] = visitor
+            while len(self._visitors) > MOST_VISITORS:
+                self._visitors.popitem(last=False)[1].stop.set()
+            return visitor
+
+    def leave(self, session: str | None) -> None:
+        """Forgets a session and stops its run."""
+        with self._lock:
+            visitor = self._visitors.pop(session or "", None)
+        if visitor:
+            visitor.stop.set()
+
+    def run(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, dict | None]]:
+        """States of the stage, and the heat map at the end. A newer run of the session ends this one."""
+        visitor = self.visitor(session)
+        stop = visitor.take_over()
+        state: dict[str, Any] = {"run": asked.get("run"), "phase": "running", "unsteered": [], "steered": []}
+        try:
+            request = Request.parse(asked)
+            for fraction, note in self._learn(visitor.library, request.plan, stop):
+                yield {**state, "phase": "learning", "fraction": fraction, "note": note}, None
+            yield from _stream(visitor.library, request, state, stop)
+        except Stopped:
+            yield {**state, "phase": "stopped", "note": "Stopped."}, None
+        except ValueError as error:
+            yield {**state, "phase": "error", "problem": sentence(error)}, None
+
+    def _learn(self, library: Library, plan: Plan, stop: threading.Event) -> Iterator[tuple[float, str]]:
+        missing = set(library.missing())
+        for target in plan.targets:
+            if target.concept in missing:
+                name, began = target.concept, time.monotonic()
+                for fraction in following(lambda report, name=name: library.cav(name, progress=report, stop=stop)):
+                    yield fraction, f"Learning {name} for {library.model.name}, once. {_left(began, fraction)}"
+
+    def sweep(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
+        """States of the dose-response chart."""
+        visitor = self.visitor(session)
+        try:
+            request = Request.parse(asked)
+            yield {"fraction": 0.02}
+            values = STRENGTHS if request.plan.method == "fixed" else _in_sense(request.plan)
+            frames = following(lambda report: _swept(visitor.library, request, values, report))
+            found = yield from _relay(frames)
+            yield {"fraction": None, "chart": view.dose(found, request.plan, visitor.library.concepts[request.plan.targets[0].concept])}
+        except ValueError as error:
+            yield {"fraction": None, "problem": sentence(error)}
+
+    def train(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
+        """States of the trainer; the last one names the concept that the session may use from then on."""
+        visitor = self.visitor(session)
+        try:
+            if visitor.own >= MOST_OWN_CONCEPTS:
+                raise ValueError(f"a tab holds {MOST_OWN_CONCEPTS} concepts of its own at most: open another tab")
+            concept = _concept(asked, visitor.library)
+            began = time.monotonic()
+            yield {"fraction": 0.0, "note": "Reading the examples."}
+            work = following(lambda report: train(self.library.model, concept, progress=report))
+            cav = yield from _relay(work, lambda fraction: f"Reading the examples. {_left(began, fraction)}")
+            visitor.library.add(concept, cav)
+            visitor.own += 1
+            best = int(cav.accuracy.argmax())
+            note = (f"Learned from {len(concept.positive)} and {len(concept.negative)} examples: {100 * float(cav.accuracy[best]):.0f} % "
+                    f"held-out accuracy at layer {best} (shuffled labels: {100 * float(cav.shuffled[best]):.0f} %).")
+            yield {"fraction": None, "note": note, "done": view.poles(concept) | {"curves": view.curves(cav)}}
+        except ValueError as error:
+            yield {"fraction": None, "problem": sentence(error)}
+
+    def vector(self, session: str | None, name: object) -> tuple[str, bytes]:
+        """File name and content of a concept's vectors as safetensors."""
+        cav = self.visitor(session).library.cav(str(name))
+        path = cache_folder("exports") / f"{threading.get_ident()}-{time.monotonic_ns()}.safetensors"
+        try:
+            cav.save(path)
+            return f"{cav.concept}-{cav.model.split('/')[-1]}.safetensors", path.read_bytes()
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _stream(library: Library, request: Request, state: dict, stop: threading.Event) -> Iterator[tuple[dict, dict | None]]:
+    concepts = [library.concepts[target.concept] for target in request.plan.targets]
+    cavs = [library.cav(concept.name) for concept in concepts]
+    started = pair(
+        library, request.prompt, request.plan, seed=request.seed, max_new_tokens=request.max_new_tokens,
+        temperature=request.temperature, stop=stop)
+    shades = [view.Shades(edits) for edits in started.edits]
+    state |= {
+        "layers": [edit.layer for edit in started.edits[1]], "concepts": [view.poles(concept) for concept in concepts],
+        "curves": [view.curves(cav) for cav in cavs],
+        "snippet": snippet(request.prompt, request.plan, model=None if library.model.name == "" else library.model.name, seed=request.seed,
+                           max_new_tokens=request.max_new_tokens, temperature=request.temperature)}
+    tokens: tuple[list, list] = ([], [])
+    told = 0.0
+    try:
+        for step in started.decoding:
+            for token in step:
+                tokens[token.row].append(shades[token.row](token))
+            now = time.monotonic()
+            if now - told >= FRAME and not stop.is_set():
+                told = now
+                yield {**state, "unsteered": list(tokens[0]), "steered": list(tokens[1])}, None
+    finally:
+        started.decoding.close()
+    whole = {**state, "unsteered": tokens[0], "steered": tokens[1]}
+    if stop.is_set():
+        yield {**whole, "phase": "stopped", "note": f"Stopped after {len(tokens[1])} tokens."}, None
+        return
+    yield {**whole, "phase": "done", "note": _summary(request, tokens)}, None
+    sides = finish(library, started, request.plan)
+    if not stop.is_set():
+        rows = view.rows(sides, concepts, tokens)
+        yield {**whole, "phase": "done", "note": _summary(request, tokens), "rows": rows}, view.heat(sides[1], started.edits[1], concepts[0])
+
+
+def _summary(request: Request, tokens: tuple[list, list]) -> str:
+    same = [token[0] for token in tokens[0]] == [token[0] for token in tokens[1]]
+    how = "the likeliest token each time" if request.temperature == 0 else f"seed {request.seed}, temperature {request.temperature:g}"
+    return f"{len(tokens[0])} and {len(tokens[1])} tokens, {how}." + (" The texts are equal: no push was needed." if same else "")
+
+
+def _concept(asked: Mapping[str, Any], library: Library) -> Concept:
+    name, lines = str(asked.get("name", "")).strip(), asked.get("lines") or ""
+    if not name:
+        raise ValueError("the concept has no name: give it one")
+    if name in library.concepts:
+        raise ValueError(f"there is a concept {name!r} already: give another name")
+    if lines:
+        return Concept.parse(str(lines), name)
+    sides = [asked.get(side) for side in ("positive", "negative")]
+    if not all(isinstance(side, list) and all(isinstance(text, str) for text in side) for side in sides):
+        raise ValueError("the examples must be lists of texts")
+    return Concept.from_texts(name, *sides)
+
+
+def _in_sense(plan: Plan) -> tuple[float, ...]:
+    return MAGNITUDES if plan.targets[0].direction == "amplify" else tuple(round(1 - p, 6) for p in MAGNITUDES)
+
+
+def _swept(library: Library, request: Request, values: tuple[float, ...], report: Report):
+    edits(request.plan, library)
+    found = None
+    for share, found in sweep(
+        library, [request.prompt], request.plan, values=values, seed=request.seed,
+        max_new_tokens=min(request.max_new_tokens, SWEEP_TOKENS), temperature=request.temperature,
+    ):
+        report(share)
+    return found
+
+
+def _relay(work: Generator[float, None, Result], note: Callable[[float], str] = lambda fraction: "") -> Generator[dict, None, Result]:
+    while True:
+        try:
+            fraction = next(work)
+        except StopIteration as end:
+            return end.value
+        yield {"fraction": max(0.02, fraction), "note": note(fraction)}
+
+
+def following(work: Callable[[Report], Result]) -> Generator[float, None, Result]:
+    """Runs work(report) in a thread, yields what it reports, and returns or raises as it does."""
+    told: SimpleQueue = SimpleQueue()
+    outcome: dict[str, Any] = {}
+
+    def body() -> None:
+        try:
+            outcome["value"] = work(told.put)
+        except Exception as error:  # handed on to the caller
+            outcome["error"] = error
+        told.put(None)
+
+    threading.Thread(target=body, daemon=True).start()
+    while (fraction := told.get()) is not None:
+        yield fraction
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["value"]
+
+
+def _left(began: float, fraction: float) -> str:
+    if fraction < 0.05:
+        return ""
+    return f"{max(1, round((time.monotonic() - began) * (1 - fraction) / fraction))} s left."
+
+
+def sentence(error: Exception) -> str:
+    """An error as the page says it: a capital at the start, a stop at the end."""
+    text = str(error)
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -1,0 +1,137 @@
+"""The Steer tab. The only file of steering that knows Gradio: it wires the page's events to the desk."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from steering import view
+from steering.desk import MOST_SEED, MOST_TEMPERATURE, Desk, Request, sentence
+from steering.library import Library
+from steering.plan import PlanError
+from steering.steer import MOST_CHARACTERS, steer
+from steering.sweep import sweep
+
+EXAMPLES = (
+    "Ask my landlord to fix the heating.",
+    "What should we do on Saturday?",
+    "Tell me about the ocean.",
+    "Describe the movie I saw last night.",
+)
+OPENING = {
+    "prompt": EXAMPLES[0],
+    "plan": {"targets": [{"concept": "formality", "direction": "amplify", "p0": 0.98}], "layers": "auto", "method": "gcav",
+             "strength": None, "scope": "all", "cap": None},
+    "seed": 7, "max_new_tokens": 64, "temperature": 0.0,
+}
+MOST_TOKENS_SHOWN, MOST_STRENGTH_SHOWN, AT_ONCE = 256, 4, 32
+SWEPT_AT_ONCE, MOST_SWEPT = 2, 120
+
+
+def _module(name: str, events: str = "") -> str:
+    """js_on_load of a part whose code is assets/web/<name>.js; Gradio wants the events named in it."""
+    return f"import(new URL('tw/{name}.js', document.baseURI)).then((m) => m.default({{ element, trigger, props, watch }})); // {events}"
+
+
+def _part(value: Any, name: str, css: str, events: str = "") -> gr.HTML:
+    return gr.HTML(value, html_template=f'<div class="{css}"></div>', js_on_load=_module(name, events), apply_default_css=False)
+
+
+def build(library: Library) -> None:
+    """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /steer, /sweep and /concepts."""
+    desk = Desk(library)
+    with gr.Row(elem_classes="tw-steer"):
+        with gr.Column(elem_classes="tw-left"):
+            controls = _part(_opening(library), "steer", "tw-console", "'run' 'stop' 'sweep' 'train' 'vector'")
+        with gr.Column(elem_classes="tw-right"):
+            stage = _part(None, "steer-stage", "tw-stage")
+            with gr.Row(elem_classes="tw-charts"):
+                heat = _part(view.NO_HEAT, "plot", "tw-chart", "'point'")
+                dose = _part({"chart": view.NO_DOSE}, "steer-dose", "tw-dose")
+    outbox = _part(None, "outbox", "tw-outbox")
+
+    def on_run(event: gr.EventData, request: gr.Request) -> Iterator[tuple[Any, Any]]:
+        for state, chart in desk.run(request.session_hash, event._data):
+            yield state, chart or gr.skip()
+
+    def on_stop(request: gr.Request) -> None:
+        desk.visitor(request.session_hash).stop.set()
+
+    def on_sweep(event: gr.EventData, request: gr.Request) -> Iterator[dict]:
+        yield from desk.sweep(request.session_hash, event._data)
+
+    def on_train(event: gr.EventData, request: gr.Request) -> Iterator[dict]:
+        for state in desk.train(request.session_hash, event._data):
+            yield _opening(library) | {"training": state}
+
+    def on_vector(event: gr.EventData, request: gr.Request) -> dict:
+        try:
+            name, content = desk.vector(request.session_hash, event._data.get("concept"))
+        except ValueError as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+        return {"name": name, "content": base64.b64encode(content).decode()}
+
+    live: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "multiple"}
+    controls.run(on_run, None, [stage, heat], concurrency_limit=AT_ONCE, **live)
+    controls.stop(on_stop, None, None, queue=False, **live)
+    controls.sweep(on_sweep, None, dose, concurrency_limit=SWEPT_AT_ONCE, **live)
+    controls.train(on_train, None, controls, concurrency_limit=SWEPT_AT_ONCE, **live)
+    controls.vector(on_vector, None, outbox, concurrency_limit=AT_ONCE, **live)
+    _endpoints(library)
+
+
+def _opening(library: Library) -> dict[str, Any]:
+    concepts = {name: view.poles(concept) for name, concept in library.concepts.items()}
+    first = "formality" if "formality" in concepts else next(iter(concepts))
+    target = {**OPENING["plan"]["targets"][0], "concept": first}
+    return {
+        "concepts": concepts, "layers": library.model.layers, "examples": EXAMPLES,
+        "opening": OPENING | {"plan": OPENING["plan"] | {"targets": [target]}},
+        "limits": {"prompt": MOST_CHARACTERS, "tokens": MOST_TOKENS_SHOWN, "strength": MOST_STRENGTH_SHOWN, "seed": MOST_SEED,
+                   "temperature": MOST_TEMPERATURE},
+    }
+
+
+def _endpoints(library: Library) -> None:
+    def asked(prompt: str, plan: Any, seed: int, max_new_tokens: int, temperature: float) -> Request:
+        try:
+            return Request.parse({"prompt": prompt, "plan": plan, "seed": seed, "max_new_tokens": max_new_tokens, "temperature": temperature})
+        except ValueError as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+
+    def steer_(prompt: str, plan: dict, seed: int = 0, max_new_tokens: int = 40, temperature: float = 0.0) -> dict:
+        """Answer a prompt, unsteered and steered, from one batch and one seed: text, tokens and metrics of both."""
+        request = asked(prompt, plan, seed, max_new_tokens, temperature)
+        try:
+            return steer(library, request.prompt, request.plan, seed=request.seed, max_new_tokens=request.max_new_tokens, temperature=request.temperature)
+        except ValueError as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+
+    def sweep_(
+        prompt: str, plan: dict, magnitudes: list[float], bands: list | None = None, seed: int = 0, max_new_tokens: int = 40,
+        temperature: float = 0.0,
+    ) -> dict:
+        """One prompt over magnitudes (p0, or strengths of the fixed method) and bands of layers: columns and rows."""
+        request = asked(prompt, plan, seed, max_new_tokens, temperature)
+        try:
+            bands = [Request.parse({**vars(request), "plan": {**plan, "layers": band}}).plan.layers for band in bands or [request.plan.layers]]
+            if not magnitudes or len(magnitudes) * len(bands) * request.max_new_tokens > MOST_SWEPT * 64:
+                raise PlanError(f"{len(magnitudes)} magnitudes over {len(bands)} bands: give 1 to {MOST_SWEPT} texts of 64 tokens")
+            frame = None
+            for _, frame in sweep(library, [request.prompt], request.plan, values=magnitudes, bands=bands, seed=request.seed,
+                                  max_new_tokens=request.max_new_tokens, temperature=request.temperature):
+                pass
+        except ValueError as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+        return {"columns": list(frame), "rows": frame.astype(object).where(frame.notna(), None).values.tolist()}
+
+    def concepts() -> list:
+        """The concepts that can be steered, with the words for their two ends."""
+        return [view.poles(concept) for concept in library.concepts.values()]
+
+    gr.api(steer_, api_name="steer", concurrency_limit=8)
+    gr.api(sweep_, api_name="sweep", concurrency_limit=2)
+    gr.api(concepts, api_name="concepts", concurrency_limit=8)
