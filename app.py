@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -15,8 +17,10 @@ from starlette.staticfiles import StaticFiles
 import arena
 from arena.panel import build as build_arena
 from lm import LanguageModel, load
-from steering import Library
+from steering import Library, Plan, PlanError
 from steering.panel import build as build_steering
+from steering.plan import edits
+from steering.steer import SteeredPolicy
 
 WEB = Path(__file__).parent / "assets" / "web"
 SHEETS = ("base.css", "steer.css", "arena.css", "pareto.css")
@@ -24,35 +28,86 @@ HEAD = "\n".join(f'<link rel="stylesheet" href="tw/{sheet}">' for sheet in SHEET
 FACES = ("Source Sans 3", "system-ui", "sans-serif")
 
 
+def policies(entries: Sequence[Mapping], library: Library | None = None) -> dict[str, arena.Entrant]:
+    """Answers of the entries of a policies file: {"name", and "plan": {...} or "base": true}. Raises arena.ArenaError."""
+    library = library or Library(load())
+    found = {}
+    for entry in entries:
+        if "plan" not in entry and entry.get("base") is not True:
+            raise arena.ArenaError(f"policy {entry.get('name')!r} has neither a plan nor base: true.")
+        try:
+            plan = Plan.from_json(entry["plan"]) if "plan" in entry else None
+            if plan:
+                edits(plan, library)
+        except PlanError as error:
+            raise arena.ArenaError(f"Policy {entry['name']!r}: {error}.") from None
+        about = {"plan": json.loads(plan.to_json())} if plan else {"base": True}
+        found[entry["name"]] = arena.Entrant(SteeredPolicy(library, plan), {"model": library.model.name, "model_hash": library.model.hash, **about})
+    return found
+
+
+def roster(library: Library) -> dict[str, arena.Entrant]:
+    """What the Compare tab offers: the plain model, and every concept amplified and removed."""
+    plans = [
+        {"name": f"{pole}, p = {p0}", "plan": {"targets": [{"concept": name, "direction": direction, "p0": p0}]}}
+        for name, concept in library.concepts.items()
+        for pole, direction, p0 in ((concept.high, "amplify", 0.999), (concept.low, "remove", 0.001))
+    ]
+    return policies([{"name": "unsteered", "base": True}, *plans], library)
+
+
 def theme() -> gr.themes.Base:
     """Gradio's own parts in the colours of assets/web/base.css."""
     blue = gr.themes.Color(*("#f0f7fb #d8ebf5 #b0d6ea #7fbcdc #3f9ac9 #0072b2 #00659e #00547f #004263 #003049 #00202f".split()))
-    return gr.themes.Base(primary_hue=blue, secondary_hue=blue, neutral_hue="stone", font=FACES, font_mono=("ui-monospace", "monospace")).set(
-        body_background_fill="#fcfbf8", body_background_fill_dark="#17181a", body_text_color="#1d1c1a", body_text_color_dark="#ebe8e1",
-        background_fill_primary="#ffffff", background_fill_primary_dark="#1f2123",
-        background_fill_secondary="#fcfbf8", background_fill_secondary_dark="#17181a",
-        block_background_fill="transparent", block_background_fill_dark="transparent", block_border_width="0px", block_shadow="none",
-        block_padding="0px", block_label_background_fill="transparent", block_label_background_fill_dark="transparent",
-        border_color_primary="#e2ded5", border_color_primary_dark="#34363a",
-        input_background_fill="#ffffff", input_background_fill_dark="#1f2123",
-        button_secondary_background_fill="#ffffff", button_secondary_background_fill_dark="#1f2123",
-        button_primary_background_fill="#0072b2", button_primary_background_fill_dark="#56b4e9", button_primary_text_color_dark="#10202b",
+    return gr.themes.Base(
+        primary_hue=blue, secondary_hue=blue, neutral_hue="stone", font=FACES, font_mono=("ui-monospace", "monospace")
+    ).set(
+        body_background_fill="#fcfbf8",
+        body_background_fill_dark="#17181a",
+        body_text_color="#1d1c1a",
+        body_text_color_dark="#ebe8e1",
+        background_fill_primary="#ffffff",
+        background_fill_primary_dark="#1f2123",
+        background_fill_secondary="#fcfbf8",
+        background_fill_secondary_dark="#17181a",
+        block_background_fill="transparent",
+        block_background_fill_dark="transparent",
+        block_border_width="0px",
+        block_shadow="none",
+        block_padding="0px",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        border_color_primary="#e2ded5",
+        border_color_primary_dark="#34363a",
+        input_background_fill="#ffffff",
+        input_background_fill_dark="#1f2123",
+        button_secondary_background_fill="#ffffff",
+        button_secondary_background_fill_dark="#1f2123",
+        button_primary_background_fill="#0072b2",
+        button_primary_background_fill_dark="#56b4e9",
+        button_primary_text_color_dark="#10202b",
     )
 
 
 def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
     """The page with its four tabs."""
     library = Library(model)
-    about = (WEB / "about.md").read_text(encoding="utf-8").format(
-        model=model.name, hash=model.hash, layers=model.layers, width=model.width, cores=os.cpu_count())
+    about = (
+        (WEB / "about.md")
+        .read_text(encoding="utf-8")
+        .format(model=model.name, hash=model.hash, layers=model.layers, width=model.width, cores=os.cpu_count())
+    )
     with gr.Blocks(title="Tradewind", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
-        gr.HTML((WEB / "head.html").read_text(encoding="utf-8").replace("{model}", escape(model.name)), apply_default_css=False,
-                js_on_load=(WEB / "head.js").read_text(encoding="utf-8"))
+        gr.HTML(
+            (WEB / "head.html").read_text(encoding="utf-8").replace("{model}", escape(model.name)),
+            apply_default_css=False,
+            js_on_load=(WEB / "head.js").read_text(encoding="utf-8"),
+        )
         with gr.Tabs(elem_classes="tw-tabs"):
             with gr.Tab("Steer"):
                 build_steering(library)
             with gr.Tab("Compare"):
-                build_arena(store)
+                build_arena(store, policies=lambda: roster(library))
             with gr.Tab("About"):
                 gr.Markdown(about, elem_classes="tw-essay")
     return page.queue(max_size=256)
@@ -70,12 +125,28 @@ def settings() -> argparse.Namespace:
 def main() -> None:
     """Load the model and serve the page."""
     asked = settings()
-    model = load(asked.model, progress=lambda fraction, text: print(f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True))
+    model = load(
+        asked.model, progress=lambda fraction, text: print(f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True)
+    )
     compose(model, arena.Store()).launch(
-        server_name=asked.host, server_port=asked.port, share=False, theme=theme(), head=HEAD, footer_links=["api"], run_history=False,
-        show_error=False, ssr_mode=False, max_file_size="5mb", enable_monitoring=False,
-        app_kwargs={"routes": [Mount("/tw/plotly", StaticFiles(directory=Path(plotly.__file__).parent / "package_data")),
-                               Mount("/tw", StaticFiles(directory=WEB))]})
+        server_name=asked.host,
+        server_port=asked.port,
+        share=False,
+        theme=theme(),
+        head=HEAD,
+        footer_links=["api"],
+        run_history=False,
+        show_error=False,
+        ssr_mode=False,
+        max_file_size="5mb",
+        enable_monitoring=False,
+        app_kwargs={
+            "routes": [
+                Mount("/tw/plotly", StaticFiles(directory=Path(plotly.__file__).parent / "package_data")),
+                Mount("/tw", StaticFiles(directory=WEB)),
+            ]
+        },
+    )
 
 
 if __name__ == "__main__":

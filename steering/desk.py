@@ -8,22 +8,24 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+import pandas as pd
+
 from lm import Stopped
 from lm.paths import cache_folder
+from lm.source import DEFAULT_NAME
 from steering import view
 from steering.cav import train
 from steering.concepts import Concept
 from steering.library import Library
-from steering.plan import Plan, edits
+from steering.plan import Plan
 from steering.snippet import snippet
-from steering.steer import MOST_CHARACTERS, MOST_NEW_TOKENS, finish, pair
-from steering.sweep import MAGNITUDES, sweep
+from steering.steer import MOST_NEW_TOKENS, finish, pair
+from steering.sweep import sweep
 
 MOST_VISITORS, MOST_OWN_CONCEPTS, MOST_SEED, MOST_TEMPERATURE = 256, 8, 2**32 - 1, 2.0
 FRAME = 1 / 30
 """Seconds between two updates of the page."""
 SWEEP_TOKENS = 48
-STRENGTHS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 
 Result = TypeVar("Result")
 Report = Callable[[float], None]
@@ -46,14 +48,18 @@ class Request:
         if not isinstance(prompt, str):
             raise ValueError("prompt is missing: give a text")
         return cls(
-            prompt, Plan.from_json(asked.get("plan") or {}), int(_bounded(asked, "seed", 0, MOST_SEED)),
-            int(_bounded(asked, "max_new_tokens", 1, MOST_NEW_TOKENS)), float(_bounded(asked, "temperature", 0, MOST_TEMPERATURE)))
+            prompt,
+            Plan.from_json(asked.get("plan") or {}),
+            int(_bounded(asked, "seed", 0, MOST_SEED)),
+            int(_bounded(asked, "max_new_tokens", 1, MOST_NEW_TOKENS)),
+            float(_bounded(asked, "temperature", 0, MOST_TEMPERATURE)),
+        )
 
 
 def _bounded(asked: Mapping[str, Any], name: str, least: float, most: float) -> float:
     value = asked.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise ValueError(f"{name} is {value!r}: give a number from {least:g} to {most:g}")
+        raise ValueError(f"{name} is {value!r}: give a number from {least:,} to {most:,}")
     return value
 
 
@@ -62,14 +68,20 @@ class Visitor:
     """One browser tab: its concepts, and the run that is under way."""
 
     library: Library
-    stop: threading.Event = field(default_factory=threading.Event)
+    stops: dict[str, threading.Event] = field(default_factory=dict)
     own: int = 0
 
-    def take_over(self) -> threading.Event:
-        """Stops the run under way and returns the stop of the next."""
-        self.stop.set()
-        self.stop = threading.Event()
-        return self.stop
+    def take_over(self, work: str) -> threading.Event:
+        """Stops what is under way of this work ("run", "sweep" or "train") and returns the stop of the next."""
+        self.stop(work)
+        self.stops[work] = threading.Event()
+        return self.stops[work]
+
+    def stop(self, *works: str) -> None:
+        """Stops these works; all of them where none is named."""
+        for work in works or tuple(self.stops):
+            if work in self.stops:
+                self.stops[work].set()
 
 
 class Desk:
@@ -86,7 +98,7 @@ class Desk:
             visitor = self._visitors.pop(session or "", None) or Visitor(self.library.session())
             self._visitors[session or ""] = visitor
             while len(self._visitors) > MOST_VISITORS:
-                self._visitors.popitem(last=False)[1].stop.set()
+                self._visitors.popitem(last=False)[1].stop()
             return visitor
 
     def leave(self, session: str | None) -> None:
@@ -94,12 +106,12 @@ class Desk:
         with self._lock:
             visitor = self._visitors.pop(session or "", None)
         if visitor:
-            visitor.stop.set()
+            visitor.stop()
 
     def run(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, dict | None]]:
         """States of the stage, and the heat map at the end. A newer run of the session ends this one."""
         visitor = self.visitor(session)
-        stop = visitor.take_over()
+        stop = visitor.take_over("run")
         state: dict[str, Any] = {"run": asked.get("run"), "phase": "running", "unsteered": [], "steered": []}
         try:
             request = Request.parse(asked)
@@ -122,33 +134,41 @@ class Desk:
     def sweep(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
         """States of the dose-response chart."""
         visitor = self.visitor(session)
+        stop = visitor.take_over("sweep")
         try:
             request = Request.parse(asked)
             yield {"fraction": 0.02}
-            values = STRENGTHS if request.plan.method == "fixed" else _in_sense(request.plan)
-            frames = following(lambda report: _swept(visitor.library, request, values, report))
-            found = yield from _relay(frames)
+            found = yield from _relay(following(lambda report: _swept(visitor.library, request, report, stop)))
+            if found is None:
+                raise Stopped
             yield {"fraction": None, "chart": view.dose(found, request.plan, visitor.library.concepts[request.plan.targets[0].concept])}
+        except Stopped:
+            yield {"fraction": None, "note": "Stopped."}
         except ValueError as error:
             yield {"fraction": None, "problem": sentence(error)}
 
     def train(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
         """States of the trainer; the last one names the concept that the session may use from then on."""
         visitor = self.visitor(session)
+        stop = visitor.take_over("train")
         try:
             if visitor.own >= MOST_OWN_CONCEPTS:
                 raise ValueError(f"a tab holds {MOST_OWN_CONCEPTS} concepts of its own at most: open another tab")
             concept = _concept(asked, visitor.library)
             began = time.monotonic()
             yield {"fraction": 0.0, "note": "Reading the examples."}
-            work = following(lambda report: train(self.library.model, concept, progress=report))
+            work = following(lambda report: train(self.library.model, concept, progress=report, stop=stop))
             cav = yield from _relay(work, lambda fraction: f"Reading the examples. {_left(began, fraction)}")
             visitor.library.add(concept, cav)
             visitor.own += 1
             best = int(cav.accuracy.argmax())
-            note = (f"Learned from {len(concept.positive)} and {len(concept.negative)} examples: {100 * float(cav.accuracy[best]):.0f} % "
-                    f"held-out accuracy at layer {best} (shuffled labels: {100 * float(cav.shuffled[best]):.0f} %).")
+            note = (
+                f"Learned from {len(concept.positive)} and {len(concept.negative)} examples: {100 * float(cav.accuracy[best]):.0f} % "
+                f"held-out accuracy at layer {best} (shuffled labels: {100 * float(cav.shuffled[best]):.0f} %)."
+            )
             yield {"fraction": None, "note": note, "done": view.poles(concept) | {"curves": view.curves(cav)}}
+        except Stopped:
+            yield {"fraction": None, "note": "Stopped."}
         except ValueError as error:
             yield {"fraction": None, "problem": sentence(error)}
 
@@ -167,14 +187,28 @@ def _stream(library: Library, request: Request, state: dict, stop: threading.Eve
     concepts = [library.concepts[target.concept] for target in request.plan.targets]
     cavs = [library.cav(concept.name) for concept in concepts]
     started = pair(
-        library, request.prompt, request.plan, seed=request.seed, max_new_tokens=request.max_new_tokens,
-        temperature=request.temperature, stop=stop)
+        library,
+        request.prompt,
+        request.plan,
+        seed=request.seed,
+        max_new_tokens=request.max_new_tokens,
+        temperature=request.temperature,
+        stop=stop,
+    )
     shades = [view.Shades(edits) for edits in started.edits]
     state |= {
-        "layers": [edit.layer for edit in started.edits[1]], "concepts": [view.poles(concept) for concept in concepts],
+        "layers": [edit.layer for edit in started.edits[1]],
+        "concepts": [view.poles(concept) for concept in concepts],
         "curves": [view.curves(cav) for cav in cavs],
-        "snippet": snippet(request.prompt, request.plan, model=None if library.model.name == "" else library.model.name, seed=request.seed,
-                           max_new_tokens=request.max_new_tokens, temperature=request.temperature)}
+        "snippet": snippet(
+            request.prompt,
+            request.plan,
+            model=None if library.model.name == DEFAULT_NAME else library.model.name,
+            seed=request.seed,
+            max_new_tokens=request.max_new_tokens,
+            temperature=request.temperature,
+        ),
+    }
     tokens: tuple[list, list] = ([], [])
     told = 0.0
     try:
@@ -195,7 +229,10 @@ def _stream(library: Library, request: Request, state: dict, stop: threading.Eve
     sides = finish(library, started, request.plan)
     if not stop.is_set():
         rows = view.rows(sides, concepts, tokens)
-        yield {**whole, "phase": "done", "note": _summary(request, tokens), "rows": rows}, view.heat(sides[1], started.edits[1], concepts[0])
+        yield (
+            {**whole, "phase": "done", "note": _summary(request, tokens), "rows": rows},
+            view.heat(sides[1], started.edits[1], concepts[0]),
+        )
 
 
 def _summary(request: Request, tokens: tuple[list, list]) -> str:
@@ -218,17 +255,18 @@ def _concept(asked: Mapping[str, Any], library: Library) -> Concept:
     return Concept.from_texts(name, *sides)
 
 
-def _in_sense(plan: Plan) -> tuple[float, ...]:
-    return MAGNITUDES if plan.targets[0].direction == "amplify" else tuple(round(1 - p, 6) for p in MAGNITUDES)
-
-
-def _swept(library: Library, request: Request, values: tuple[float, ...], report: Report):
-    edits(request.plan, library)
+def _swept(library: Library, request: Request, report: Report, stop: threading.Event) -> pd.DataFrame | None:
     found = None
-    for share, found in sweep(
-        library, [request.prompt], request.plan, values=values, seed=request.seed,
-        max_new_tokens=min(request.max_new_tokens, SWEEP_TOKENS), temperature=request.temperature,
+    for share, table in sweep(
+        library,
+        [request.prompt],
+        request.plan,
+        seed=request.seed,
+        max_new_tokens=min(request.max_new_tokens, SWEEP_TOKENS),
+        temperature=request.temperature,
+        stop=stop,
     ):
+        found = table
         report(share)
     return found
 

@@ -23,9 +23,17 @@ EXAMPLES = (
 )
 OPENING = {
     "prompt": EXAMPLES[0],
-    "plan": {"targets": [{"concept": "formality", "direction": "amplify", "p0": 0.98}], "layers": "auto", "method": "gcav",
-             "strength": None, "scope": "all", "cap": None},
-    "seed": 7, "max_new_tokens": 64, "temperature": 0.0,
+    "plan": {
+        "targets": [{"concept": "formality", "direction": "amplify", "p0": 0.98}],
+        "layers": "auto",
+        "method": "gcav",
+        "strength": None,
+        "scope": "all",
+        "cap": None,
+    },
+    "seed": 7,
+    "max_new_tokens": 64,
+    "temperature": 0.0,
 }
 MOST_TOKENS_SHOWN, MOST_STRENGTH_SHOWN, AT_ONCE = 256, 4, 32
 SWEPT_AT_ONCE, MOST_SWEPT = 2, 120
@@ -57,8 +65,8 @@ def build(library: Library) -> None:
         for state, chart in desk.run(request.session_hash, event._data):
             yield state, chart or gr.skip()
 
-    def on_stop(request: gr.Request) -> None:
-        desk.visitor(request.session_hash).stop.set()
+    def on_stop(event: gr.EventData, request: gr.Request) -> None:
+        desk.visitor(request.session_hash).stop(str(event._data.get("work")))
 
     def on_sweep(event: gr.EventData, request: gr.Request) -> Iterator[dict]:
         yield from desk.sweep(request.session_hash, event._data)
@@ -88,17 +96,26 @@ def _opening(library: Library) -> dict[str, Any]:
     first = "formality" if "formality" in concepts else next(iter(concepts))
     target = {**OPENING["plan"]["targets"][0], "concept": first}
     return {
-        "concepts": concepts, "layers": library.model.layers, "examples": EXAMPLES,
+        "concepts": concepts,
+        "layers": library.model.layers,
+        "examples": EXAMPLES,
         "opening": OPENING | {"plan": OPENING["plan"] | {"targets": [target]}},
-        "limits": {"prompt": MOST_CHARACTERS, "tokens": MOST_TOKENS_SHOWN, "strength": MOST_STRENGTH_SHOWN, "seed": MOST_SEED,
-                   "temperature": MOST_TEMPERATURE},
+        "limits": {
+            "prompt": MOST_CHARACTERS,
+            "tokens": MOST_TOKENS_SHOWN,
+            "strength": MOST_STRENGTH_SHOWN,
+            "seed": MOST_SEED,
+            "temperature": MOST_TEMPERATURE,
+        },
     }
 
 
 def _endpoints(library: Library) -> None:
     def asked(prompt: str, plan: Any, seed: int, max_new_tokens: int, temperature: float) -> Request:
         try:
-            return Request.parse({"prompt": prompt, "plan": plan, "seed": seed, "max_new_tokens": max_new_tokens, "temperature": temperature})
+            return Request.parse(
+                {"prompt": prompt, "plan": plan, "seed": seed, "max_new_tokens": max_new_tokens, "temperature": temperature}
+            )
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 
@@ -106,24 +123,44 @@ def _endpoints(library: Library) -> None:
         """Answer a prompt, unsteered and steered, from one batch and one seed: text, tokens and metrics of both."""
         request = asked(prompt, plan, seed, max_new_tokens, temperature)
         try:
-            return steer(library, request.prompt, request.plan, seed=request.seed, max_new_tokens=request.max_new_tokens, temperature=request.temperature)
+            return steer(
+                library,
+                request.prompt,
+                request.plan,
+                seed=request.seed,
+                max_new_tokens=request.max_new_tokens,
+                temperature=request.temperature,
+            )
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 
     def sweep_(
-        prompt: str, plan: dict, magnitudes: list[float], bands: list | None = None, seed: int = 0, max_new_tokens: int = 40,
+        prompt: str,
+        plan: dict,
+        magnitudes: list[float],
+        bands: list | None = None,
+        seed: int = 0,
+        max_new_tokens: int = 40,
         temperature: float = 0.0,
     ) -> dict:
         """One prompt over magnitudes (p0, or strengths of the fixed method) and bands of layers: columns and rows."""
         request = asked(prompt, plan, seed, max_new_tokens, temperature)
         try:
-            bands = [Request.parse({**vars(request), "plan": {**plan, "layers": band}}).plan.layers for band in bands or [request.plan.layers]]
+            bands = [
+                Request.parse({**vars(request), "plan": {**plan, "layers": band}}).plan.layers for band in bands or [request.plan.layers]
+            ]
             if not magnitudes or len(magnitudes) * len(bands) * request.max_new_tokens > MOST_SWEPT * 64:
                 raise PlanError(f"{len(magnitudes)} magnitudes over {len(bands)} bands: give 1 to {MOST_SWEPT} texts of 64 tokens")
-            frame = None
-            for _, frame in sweep(library, [request.prompt], request.plan, values=magnitudes, bands=bands, seed=request.seed,
-                                  max_new_tokens=request.max_new_tokens, temperature=request.temperature):
-                pass
+            *_, (_, frame) = sweep(
+                library,
+                [request.prompt],
+                request.plan,
+                values=magnitudes,
+                bands=bands,
+                seed=request.seed,
+                max_new_tokens=request.max_new_tokens,
+                temperature=request.temperature,
+            )
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
         return {"columns": list(frame), "rows": frame.astype(object).where(frame.notna(), None).values.tolist()}

@@ -62,7 +62,12 @@ def rows(sides: tuple[Steered, Steered], concepts: Sequence[Concept], tokens: tu
         for concept, (a, b) in zip(concepts, chances, strict=False)
     ]
     table += [
-        [f"{name}, judged from outside", "an independent scorer that knows nothing of the vectors", _share(plain.scores[name]), _share(steered.scores[name])]
+        [
+            f"{name}, judged from outside",
+            "an independent scorer that knows nothing of the vectors",
+            _share(plain.scores[name]),
+            _share(steered.scores[name]),
+        ]
         for name in plain.scores
     ]
     table += [
@@ -99,25 +104,47 @@ def heat(side: Steered, edits: tuple[Edit, ...], concept: Concept, index: int = 
     eps = np.stack(side.run.trace)[:, :, MAX_TARGETS + index].T
     layers, words = [edit.layer for edit in edits], [_visible(piece) for piece in side.run.pieces]
     most = float(np.abs(eps).max())
-    data = [{
-        "type": "heatmap", "z": np.round(eps, 3).tolist(), "x": list(range(len(words))), "y": [str(layer) for layer in layers],
-        "text": [words] * len(layers), "zmid": 0, "zmin": -(most or 1), "zmax": most or 1, "xgap": 1, "ygap": 1,
-        "colorscale": [[0, "var(--tw-low)"], [0.5, "var(--tw-raised)"], [1, "var(--tw-high)"]],
-        "colorbar": {"thickness": 8, "outlinewidth": 0, "title": {"text": "ε", "side": "top"}, "nticks": 5},
-        "hovertemplate": "“%{text}”, layer %{y}<br>ε = %{z}<extra></extra>",
-    }]
+    data = [
+        {
+            "type": "heatmap",
+            "z": np.round(eps, 3).tolist(),
+            "x": list(range(len(words))),
+            "y": [str(layer) for layer in layers],
+            "text": [words] * len(layers),
+            "zmid": 0,
+            "zmin": -(most or 1),
+            "zmax": most or 1,
+            "xgap": 1,
+            "ygap": 1,
+            "colorscale": [[0, "var(--tw-low)"], [0.5, "var(--tw-raised)"], [1, "var(--tw-high)"]],
+            "colorbar": {"thickness": 8, "outlinewidth": 0, "title": {"text": "ε", "side": "top"}, "nticks": 5},
+            "hovertemplate": "“%{text}”, layer %{y}<br>ε = %{z}<extra></extra>",
+        }
+    ]
     step = max(1, math.ceil(len(words) / 14))
     ticks = list(range(0, len(words), step))
     layout = {
-        "height": 280, "xaxis": {"title": {"text": "token"}, "tickvals": ticks, "ticktext": [words[at][:10] for at in ticks], "tickangle": -45, "showgrid": False},
+        "height": 280,
+        "xaxis": {
+            "title": {"text": "token"},
+            "tickvals": ticks,
+            "ticktext": [words[at][:10] for at in ticks],
+            "tickangle": -45,
+            "showgrid": False,
+        },
         "yaxis": {"title": {"text": "layer"}, "type": "category", "showgrid": False},
     }
     table = {
         "columns": ["token", *(f"layer {layer}" for layer in layers)],
         "rows": [[word, *(round(float(value), 3) for value in column)] for word, column in zip(words, eps.T, strict=True)],
     }
-    return {"title": _heat_title(eps, layers, concept), "note": "ε added along the concept's direction, by token and layer; white is no push.",
-            "figure": {"data": data, "layout": layout}, "table": table, "file": "tradewind-push.csv"}
+    return {
+        "title": _heat_title(eps, layers, concept),
+        "note": "ε added along the concept's direction, by token and layer; white is no push.",
+        "figure": {"data": data, "layout": layout},
+        "table": table,
+        "file": "tradewind-push.csv",
+    }
 
 
 def _heat_title(eps: np.ndarray, layers: Sequence[int], concept: Concept) -> str:
@@ -133,12 +160,17 @@ def _visible(piece: str) -> str:
 
 
 NO_HEAT: Chart = {"title": "Where the push lands", "empty": "Appears when the steered text is complete."}
-NO_DOSE: Chart = {"title": "Dose and response", "empty": "See how far the text moves, and what it costs, over the whole range of the magnitude. Takes a few seconds."}
+NO_DOSE: Chart = {
+    "title": "Dose and response",
+    "empty": "See how far the text moves, and what it costs, over the whole range of the magnitude. Takes a few seconds.",
+}
 
 
 def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
     """Score and KL over the magnitude of the plan's first target."""
-    steered = frame[frame.magnitude.notna()].sort_values("magnitude", ascending=plan.targets[0].direction == "amplify" or plan.method == "fixed")
+    steered = frame[frame.magnitude.notna()].sort_values(
+        "magnitude", ascending=plan.targets[0].direction == "amplify" or plan.method == "fixed"
+    )
     plain = frame[frame.magnitude.isna()]
     measure = concept.name if concept.name in frame else "kl"
     values = steered.magnitude.tolist()
@@ -147,17 +179,49 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
     names = [f"{value:g}" for value in values] if fixed else [_chance(value) for value in values]
     color = "var(--tw-accent)"
     data = [
-        {"type": "scatter", "mode": "lines+markers", "name": "steered", "x": places, "y": steered[measure].round(4).tolist(), "customdata": values,
-         "line": {"color": color, "width": 2}, "marker": {"size": 8, "color": color}, "hovertemplate": "%{y:.2f}<extra>steered</extra>"},
-        {"type": "scatter", "mode": "lines", "name": "unsteered", "x": places, "y": [round(float(plain[measure].mean()), 4)] * len(places),
-         "line": {"color": "var(--tw-unsteered)", "width": 1.5, "dash": "dot"}, "hoverinfo": "skip"},
-        {"type": "scatter", "mode": "lines+markers", "name": "KL", "x": places, "y": steered.kl.round(4).tolist(), "customdata": values, "yaxis": "y2",
-         "line": {"color": "var(--tw-warn)", "width": 2}, "marker": {"size": 7, "symbol": "diamond", "color": "var(--tw-warn)"},
-         "hovertemplate": "%{y:.2f} nats<extra>KL</extra>"},
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": "steered",
+            "x": places,
+            "y": steered[measure].round(4).tolist(),
+            "customdata": values,
+            "line": {"color": color, "width": 2},
+            "marker": {"size": 8, "color": color},
+            "hovertemplate": "%{y:.2f}<extra>steered</extra>",
+        },
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "unsteered",
+            "x": places,
+            "y": [round(float(plain[measure].mean()), 4)] * len(places),
+            "line": {"color": "var(--tw-unsteered)", "width": 1.5, "dash": "dot"},
+            "hoverinfo": "skip",
+        },
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": "KL",
+            "x": places,
+            "y": steered.kl.round(4).tolist(),
+            "customdata": values,
+            "yaxis": "y2",
+            "line": {"color": "var(--tw-warn)", "width": 2},
+            "marker": {"size": 7, "symbol": "diamond", "color": "var(--tw-warn)"},
+            "hovertemplate": "%{y:.2f} nats<extra>KL</extra>",
+        },
     ]
     layout = {
-        "height": 320, "grid": {"rows": 2, "columns": 1, "pattern": "coupled"},
-        "xaxis": {"title": {"text": "strength" if fixed else f"P({concept.high}) asked for"}, "tickvals": places, "ticktext": names, "anchor": "y2", "showgrid": False},
+        "height": 320,
+        "grid": {"rows": 2, "columns": 1, "pattern": "coupled"},
+        "xaxis": {
+            "title": {"text": "strength" if fixed else f"P({concept.high}) asked for"},
+            "tickvals": places,
+            "ticktext": names,
+            "anchor": "y2",
+            "showgrid": False,
+        },
         "yaxis": {"title": {"text": concept.high}, "domain": [0.48, 1], "range": [-0.04, 1.04], "nticks": 4},
         "yaxis2": {"title": {"text": "KL, nats"}, "domain": [0, 0.36], "rangemode": "tozero", "nticks": 3},
         "hovermode": "x",
@@ -165,8 +229,13 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
     columns = ["magnitude", "layers", measure, "kl", "nll", "repetition", "gate", "strength", "text"]
     columns = [name for name in dict.fromkeys(columns) if name in frame]
     table = {"columns": columns, "rows": [[_cell(value) for value in row] for row in frame[columns].itertuples(index=False)]}
-    return {"title": _dose_title(steered, plain, measure, concept), "note": "Score of an independent judge above, cost below. Click a point to take its magnitude over.",
-            "figure": {"data": data, "layout": layout}, "table": table, "file": "tradewind-dose.csv"}
+    return {
+        "title": _dose_title(steered, plain, measure, concept),
+        "note": "Score of an independent judge above, cost below. Click a point to take its magnitude over.",
+        "figure": {"data": data, "layout": layout},
+        "table": table,
+        "file": "tradewind-dose.csv",
+    }
 
 
 def _dose_title(steered: pd.DataFrame, plain: pd.DataFrame, measure: str, concept: Concept) -> str:

@@ -2,9 +2,12 @@
 import { chart } from './plot.js';
 import { h, tell } from './dom.js';
 
+const IDLE = 'Sweep the magnitude';
+
 export default function mount({ element, props, watch }) {
+  let working = false;
   const plot = h('div', { class: 'tw-chart' });
-  const button = h('button', { type: 'button', class: 'tw-button tw-sweep', onclick: () => tell('sweep') }, 'Sweep the magnitude');
+  const button = h('button', { type: 'button', class: 'tw-button tw-sweep', onclick: () => tell(...(working ? ['stop', 'sweep'] : ['sweep'])) }, IDLE);
   const meter = h('div', { class: 'tw-meter', hidden: true }, h('div'));
   const problem = h('p', { class: 'tw-problem', role: 'alert' });
   element.firstElementChild.replaceChildren(plot, meter, problem, button);
@@ -17,7 +20,8 @@ export default function mount({ element, props, watch }) {
   });
   function show() {
     const { fraction = null, problem: wrong = '', chart: drawn } = props.value;
-    button.disabled = fraction != null;
+    working = fraction != null;
+    button.textContent = working ? 'Stop' : IDLE;
     meter.hidden = fraction == null;
     meter.firstChild.style.width = `${100 * (fraction ?? 0)}%`;
     problem.textContent = wrong;

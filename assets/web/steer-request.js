@@ -1,15 +1,15 @@
 // What the page asks for: prompt, plan, seed, length, temperature. The address bar holds it, so that a link restores it.
 
-const FIELDS = ['seed', 'max_new_tokens', 'temperature'];
+/** What was asked last; the parts of the page share it. */
+export const page = { asked: null };
 
-/** A copy of a request. */
-export const copied = (request) => structuredClone(request);
+const FIELDS = ['seed', 'max_new_tokens', 'temperature'];
 
 /** The request in the page's address, over the page's own; null where the address says nothing. */
 export function fromAddress(own, search = location.search) {
   const query = new URLSearchParams(search);
   if (!query.has('plan')) return null;
-  const request = copied(own);
+  const request = structuredClone(own);
   try {
     const plan = JSON.parse(query.get('plan'));
     if (!Array.isArray(plan.targets) || !plan.targets.length) throw new Error('no targets');

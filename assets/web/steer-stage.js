@@ -1,7 +1,7 @@
 // The right side of the Steer tab: both texts as they stream, shaded by the concept's probability, and what the steering cost.
 import { copy, csv, download, h, heard, table, tell } from './dom.js';
 import { probability, ranges } from './words.js';
-import { toAddress } from './steer-request.js';
+import { page, toAddress } from './steer-request.js';
 
 const [TEXT, AFTER, BEFORE, SHARE, FLAG, LOGPROB] = [0, 1, 2, 3, 4, 5];
 const SIDES = ['unsteered', 'steered'];
@@ -21,7 +21,7 @@ function side(name, title) {
 export default function mount({ element, props, watch }) {
   const root = element.firstElementChild;
   const sides = [side('unsteered', 'Unsteered'), side('steered', 'Steered')];
-  let asked = null;
+  let asked = page.asked;
   let state = null;
   let picked = 0;
   let announced = 0;
@@ -30,7 +30,7 @@ export default function mount({ element, props, watch }) {
   const status = h('p', { class: 'tw-status', role: 'status' });
   const meter = h('div', { class: 'tw-meter', hidden: true }, h('div'));
   const problem = h('p', { class: 'tw-problem', role: 'alert' });
-  const stop = h('button', { type: 'button', class: 'tw-quiet tw-stop', hidden: true, onclick: () => tell('stop') }, 'Stop');
+  const stop = h('button', { type: 'button', class: 'tw-quiet tw-stop', hidden: true, onclick: () => tell('stop', 'run') }, 'Stop');
   const quiet = (label, act) => h('button', { type: 'button', class: 'tw-quiet', onclick: (event) => act(event.currentTarget) }, label);
   const tools = h('div', { class: 'tw-tools' }, stop,
     quiet('Copy link', (button) => copy(button, toAddress(asked))),
@@ -181,5 +181,5 @@ export default function mount({ element, props, watch }) {
   });
   watch('value', update);
   update();
-  tell('stage');
+  about();
 }

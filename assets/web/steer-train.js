@@ -2,6 +2,7 @@
 import { h } from './dom.js';
 
 const MOST_BYTES = 5_000_000;
+const IDLE = 'Learn it';
 const example = (text) => text.split('\n').filter((line) => line.trim());
 
 async function read(file) {
@@ -14,22 +15,22 @@ async function read(file) {
   }
 }
 
-/** The form in `node`; train({ name, low, positive, negative, lines }) sends it. */
-export function trainer(node, train) {
+/** The form in `node`; train({ name, positive, negative, lines }) sends it, stop() ends it. */
+export function trainer(node, train, stop) {
+  let working = false;
   const name = h('input', { type: 'text', maxlength: 60, placeholder: 'pirate', 'aria-label': 'Name of the concept' });
   const boxes = ['Texts that show it', 'Texts that do not'].map((label) => ({
     label, box: h('textarea', { rows: 4, maxlength: 1_000_000, 'aria-label': label, placeholder: 'One example a line, 8 or more', oninput: count }), number: h('span', { class: 'tw-number' }),
   }));
   const file = h('input', { type: 'file', accept: '.jsonl,.txt', hidden: true, onchange: opened });
-  const send = h('button', { type: 'button', class: 'tw-button', onclick: () => submit('') }, 'Learn it');
+  const send = h('button', { type: 'button', class: 'tw-button', onclick: () => (working ? stop() : submit('')) }, IDLE);
   const note = h('p', { class: 'tw-hint', role: 'status' });
   const meter = h('div', { class: 'tw-meter', hidden: true }, h('div'));
-  const chart = h('div', { class: 'tw-learned' });
   node.append(
     h('label', { class: 'tw-field' }, h('span', {}, 'Name'), name),
     ...boxes.map(({ label, box, number }) => h('label', { class: 'tw-field' }, h('span', { class: 'tw-split' }, label, number), box)),
     h('div', { class: 'tw-line' }, send, h('button', { type: 'button', class: 'tw-quiet', onclick: () => file.click() }, 'Open a file'), file),
-    meter, note, chart,
+    meter, note,
     h('p', { class: 'tw-hint' }, 'A file holds JSON Lines, each {"positive": …, "negative": …}. The concept lives in this tab only.'));
 
   function count() {
@@ -55,14 +56,14 @@ export function trainer(node, train) {
   }
 
   function submit(lines) {
-    send.disabled = true;
     problem('');
     train({ name: name.value.trim(), lines, positive: example(boxes[0].box.value), negative: example(boxes[1].box.value) });
   }
 
   /** What the server says: { fraction, note, problem, done }. */
   return function show(state) {
-    send.disabled = state.fraction != null;
+    working = state.fraction != null;
+    send.textContent = working ? 'Stop' : IDLE;
     meter.hidden = state.fraction == null;
     meter.firstChild.style.width = `${100 * (state.fraction ?? 0)}%`;
     problem(state.problem ?? '');

@@ -1,6 +1,6 @@
 // The left column of the Steer tab: prompt, concepts, layers, and what is seldom used. Every change asks for a new run.
 import { h, heard, tell } from './dom.js';
-import { fromAddress, lastWins, toAddress } from './steer-request.js';
+import { fromAddress, lastWins, page, toAddress } from './steer-request.js';
 import { layerControl } from './steer-layers.js';
 import { targetRows } from './steer-targets.js';
 import { trainer } from './steer-train.js';
@@ -49,6 +49,7 @@ export default function mount({ element, props, trigger, watch }) {
     run += 1;
     const sent = { ...structuredClone(request), run };
     delete sent.problem;
+    page.asked = sent;
     tell('asked', sent);
     sender.push(sent);
     if (run > 1) history.replaceState(null, '', toAddress(request));
@@ -95,17 +96,16 @@ export default function mount({ element, props, trigger, watch }) {
     change((value) => (request.temperature = value)));
 
   const training = h('div');
-  const learn = trainer(training, (asked) => trigger('train', asked));
+  const learn = trainer(training, (asked) => trigger('train', asked), () => trigger('stop', { work: 'train' }));
   const narrow = matchMedia('(max-width: 48rem)').matches;
   const problem = h('p', { class: 'tw-problem', role: 'alert' }, request.problem);
-  const notes = Object.entries(concepts).length;
 
   element.firstElementChild.replaceChildren(
     h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), tries, problem),
     h('section', {}, h('h2', {}, 'Concepts'), rows),
     narrow ? fold('Layers', false, layerBox) : h('section', {}, h('h2', {}, 'Layers'), layerBox),
     h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice),
-    h('div', { class: 'tw-folds', 'data-concepts': notes },
+    h('div', { class: 'tw-folds' },
       fold('Length and temperature', false, length.node, temperature.node),
       fold('Method and scope', request.plan.method !== 'gcav', method.node, methodNote, strength.node, scope.node, cap.node),
       fold('Teach it a concept of your own', false, training)));
@@ -135,7 +135,7 @@ export default function mount({ element, props, trigger, watch }) {
   heard('ask', (edit) => { edit(request); show(); go(); });
   heard('sweep', () => trigger('sweep', structuredClone(request)));
   heard('vector', (asked) => trigger('vector', asked));
-  heard('stop', () => trigger('stop', { run }));
+  heard('stop', (work) => trigger('stop', { work }));
   watch('value', () => {
     const { training: state } = props.value;
     if (!state) return;

@@ -1,0 +1,223 @@
+"""The Steer tab in a real browser, on the real model."""
+
+import json
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+PLAN = {
+    "targets": [{"concept": "sports", "direction": "amplify", "p0": 0.98}],
+    "layers": [10, 12, 14], "method": "gcav", "strength": None, "scope": "all", "cap": None,
+}  # fmt: skip
+
+
+def at(app: str, prompt: str = "Tell me about the ocean.", tokens: int = 16, seed: int = 3, temperature: float = 0.0, **plan) -> str:
+    """The address of a request, as the share link writes it."""
+    told = json.dumps({**PLAN, **plan})
+    return f"{app}/?prompt={quote(prompt)}&plan={quote(told)}&seed={seed}&max_new_tokens={tokens}&temperature={temperature}"
+
+
+def p0(value: float) -> dict:
+    return {"targets": [{**PLAN["targets"][0], "p0": value}]}
+
+
+def settled(page: Page) -> None:
+    """Waits for the newest run to be complete."""
+    page.wait_for_function(
+        "document.querySelector('.tw-stage')?.dataset.phase === 'done' && !document.querySelector('.tw-stage.tw-old')", timeout=120_000
+    )
+    page.wait_for_selector(".tw-metrics table")
+
+
+def shown(page: Page) -> int:
+    """Number of the run whose text is visible."""
+    return int(page.locator(".tw-stage").get_attribute("data-shown") or 0)
+
+
+def newer(page: Page, than: int) -> None:
+    page.wait_for_function(f"Number(document.querySelector('.tw-stage').dataset.shown) > {than}")
+
+
+def texts(page: Page) -> list[str]:
+    return [page.locator(f".tw-{side} .tw-text").inner_text() for side in ("unsteered", "steered")]
+
+
+def test_opens_with_a_prompt_and_a_run(app: str, page: Page) -> None:
+    page.goto(app)
+    settled(page)
+    assert page.get_by_label("Prompt", exact=True).input_value()
+    assert all(texts(page))
+    assert page.locator(".tw-legend .tw-scale").is_visible()
+
+
+def test_typing_regenerates(app: str, page: Page) -> None:
+    page.goto(at(app))
+    settled(page)
+    before, run = texts(page), shown(page)
+    page.get_by_label("Prompt", exact=True).fill("Name three kinds of bread.")
+    newer(page, run)
+    settled(page)
+    assert texts(page) != before
+    assert "bread" in parse_qs(urlsplit(page.url).query)["prompt"][0]
+
+
+def test_dragging_regenerates_and_the_last_setting_wins(app: str, page: Page) -> None:
+    page.goto(at(app, tokens=64))
+    settled(page)
+    run = shown(page)
+    slider = page.locator(".tw-magnitude")
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.65, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    for step in range(12):
+        page.mouse.move(box["x"] + box["width"] * (0.3 + 0.05 * step), box["y"] + box["height"] / 2)
+    page.mouse.up()
+    newer(page, run)
+    settled(page)
+    value = json.loads(parse_qs(urlsplit(page.url).query)["plan"][0])["targets"][0]["p0"]
+    assert value > 0.99
+    direct = page.context.new_page()
+    direct.goto(page.url)
+    settled(direct)
+    assert texts(direct) == texts(page)
+
+
+def test_arrow_keys_regenerate_and_say_the_value_in_words(app: str, page: Page) -> None:
+    page.goto(at(app, **p0(0.5)))
+    settled(page)
+    run = shown(page)
+    slider = page.locator(".tw-magnitude")
+    slider.focus()
+    slider.press("End")
+    newer(page, run)
+    expect(page.locator(".tw-target .tw-number")).to_have_text("p ≥ .999999")
+    expect(page.locator(".tw-target .tw-says")).to_contain_text("almost surely")
+    assert "almost surely" in slider.get_attribute("aria-valuetext")
+
+
+def test_stop_ends_the_run(app: str, page: Page) -> None:
+    page.goto(at(app, prompt="Write a long story about a lighthouse.", tokens=256, temperature=1.0))
+    page.wait_for_selector(".tw-steered .tw-token")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".tw-stage")).to_have_attribute("data-phase", "stopped")
+    count = page.locator(".tw-steered .tw-token").count()
+    page.wait_for_timeout(500)
+    assert 0 < count == page.locator(".tw-steered .tw-token").count() < 256
+
+
+def test_a_link_restores_everything(app: str, page: Page) -> None:
+    plan = {"targets": [{"concept": "film", "direction": "remove", "p0": 0.02}], "layers": [9, 10], "scope": "answer", "cap": 0.5}
+    page.goto(at(app, prompt="What is on tonight?", tokens=24, seed=11, temperature=0.6, **plan))
+    settled(page)
+    assert page.get_by_label("Prompt", exact=True).input_value() == "What is on tonight?"
+    assert page.get_by_label("Concept 1").input_value() == "film"
+    assert page.get_by_label("Seed", exact=True).input_value() == "11"
+    assert page.get_by_role("button", name="less", exact=True).get_attribute("aria-pressed") == "true"
+    assert page.locator(".tw-layer.tw-on").count() == 2
+    before = texts(page)
+    page.reload()
+    settled(page)
+    assert texts(page) == before
+
+
+def test_dice_write_the_seed_back(app: str, page: Page) -> None:
+    page.goto(at(app, temperature=0.8))
+    settled(page)
+    run = shown(page)
+    page.get_by_label("Roll a new seed").click()
+    newer(page, run)
+    settled(page)
+    seed = page.get_by_label("Seed", exact=True).input_value()
+    assert parse_qs(urlsplit(page.url).query)["seed"] == [seed]
+    assert f"seed {seed}" in page.locator(".tw-status").inner_text()
+
+
+@pytest.mark.parametrize("plan", [p0(1e-6), {"method": "fixed", "strength": 0}], ids=["gate never fires", "strength zero"])
+def test_no_push_is_the_unsteered_text(app: str, page: Page, plan: dict) -> None:
+    page.goto(at(app, tokens=48, temperature=0.9, **plan))
+    settled(page)
+    unsteered, steered = texts(page)
+    assert unsteered == steered
+    assert "equal" in page.locator(".tw-status").inner_text()
+
+
+def test_layers_by_keyboard(app: str, page: Page) -> None:
+    page.goto(at(app, layers=[10]))
+    settled(page)
+    run = shown(page)
+    page.get_by_label("Layers", exact=True).focus()
+    for key in ("ArrowRight", "ArrowRight", "Space"):
+        page.keyboard.press(key)
+    newer(page, run)
+    assert json.loads(parse_qs(urlsplit(page.url).query)["plan"][0])["layers"] == [2, 10]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_fits_a_phone(app: str, chrome, dark: bool) -> None:
+    context = chrome.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark" if dark else "light")
+    page = context.new_page()
+    page.goto(at(app))
+    settled(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    boxes = [page.locator(f".tw-{side} .tw-text").bounding_box() for side in ("unsteered", "steered")]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+    context.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ({"concept": "weather", "direction": "amplify", "p0": 0.9}, "no concept"),
+        ({"concept": "film", "direction": "amplify", "p0": 1}, "p0"),
+    ],
+)
+def test_a_bad_link_is_one_sentence(app: str, page: Page, query: dict, says: str) -> None:
+    page.goto(at(app, targets=[query]))
+    problem = page.locator(".tw-stage .tw-problem")
+    expect(problem).to_contain_text(says)
+    assert "Traceback" not in page.inner_text("body")
+
+
+def test_model_text_and_prompt_are_never_markup(app: str, page: Page) -> None:
+    page.goto(at(app, prompt="Repeat exactly: <img src=x onerror=\"document.title='owned'\"> <script>document.title='owned'</script>"))
+    settled(page)
+    assert page.title() != "owned"
+    assert page.locator(".tw-text img, .tw-text script").count() == 0
+
+
+def test_a_concept_of_ones_own(app: str, page: Page) -> None:
+    page.goto(at(app))
+    settled(page)
+    run = shown(page)
+    page.get_by_text("Teach it a concept of your own").click()
+    page.get_by_label("Name of the concept").fill("pirate")
+    page.get_by_label("Texts that show it").fill("\n".join(f"Arr matey, {thing} be on the high seas, yo ho ho!" for thing in THINGS))
+    page.get_by_label("Texts that do not").fill("\n".join(f"Dear colleague, {thing} is in the meeting room." for thing in THINGS))
+    page.get_by_role("button", name="Learn it").click()
+    expect(page.get_by_label("Concept 1")).to_have_value("pirate", timeout=120_000)
+    newer(page, run)
+    settled(page)
+    assert "held-out" in page.locator(".tw-folds [role=status]").inner_text()
+
+
+def test_a_lopsided_concept_is_refused(app: str, page: Page) -> None:
+    page.goto(at(app))
+    settled(page)
+    page.get_by_text("Teach it a concept of your own").click()
+    page.get_by_label("Name of the concept").fill("empty")
+    page.get_by_label("Texts that show it").fill("one\ntwo")
+    page.get_by_role("button", name="Learn it").click()
+    expect(page.locator(".tw-folds .tw-problem")).to_contain_text("at least")
+
+
+def test_sweep_draws_the_dose_response(app: str, page: Page) -> None:
+    page.goto(at(app))
+    settled(page)
+    page.get_by_role("button", name="Sweep the magnitude").click()
+    expect(page.locator(".tw-dose h3")).to_contain_text("nats a token", timeout=120_000)
+    page.locator(".tw-dose").get_by_role("button", name="Table").click()
+    assert page.locator(".tw-dose tbody tr").count() >= 9
+
+
+THINGS = ("the treasure", "the ship", "the captain", "the parrot", "the map", "the rum", "the crew", "the storm", "the gold", "the island")
