@@ -194,14 +194,13 @@ def probabilities(cav: CAV, activations: Tensor) -> Tensor:
 
 
 def best_layers(cavs: Sequence[CAV], count: int = 8) -> tuple[int, ...]:
-    """`count` blocks, spread over the model from a third to five sixths: of each stretch the one with the best mean held-out accuracy.
+    """The `count` blocks with the best mean held-out accuracy among the middle ones, from a quarter to six tenths of the model.
 
-    The first blocks read words rather than meaning, and after the last too little of the model is left to act. Spread
-    blocks steer with less KL than a contiguous band of as many (measured on the default model).
+    The first blocks read words rather than meaning. Later ones read as well but steer worse: on the default model they
+    bring more repetition and KL for the same effect.
     """
     accuracy = torch.stack([cav.accuracy for cav in cavs]).mean(0)
     layers = len(accuracy)
-    first, end = layers // 3, max(layers // 3 + 1, round(layers * 0.85))
-    count = min(count, end - first)
-    edges = [first + (end - first) * i // count for i in range(count + 1)]
-    return tuple(a + int(accuracy[a:b].argmax()) for a, b in zip(edges, edges[1:], strict=False))
+    first = round(layers * 0.27)
+    middle = range(first, max(first + 1, round(layers * 0.6)))
+    return tuple(sorted(sorted(middle, key=lambda layer: (-float(accuracy[layer]), layer))[:count]))

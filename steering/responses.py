@@ -3,7 +3,7 @@
 import dataclasses
 import threading
 
-from lm import LanguageModel, Row, Sampling
+from lm import LanguageModel, Row, Sampling, Stopped
 from steering.concepts import FEWEST, Concept, ConceptError
 from steering.scorers import scorer
 
@@ -11,17 +11,20 @@ LENGTH = 32
 
 
 def filtered(model: LanguageModel, concept: Concept, settings, *, stop: threading.Event | None = None) -> Concept:
-    """The concept with texts whose response falls on their side of the responses' median score.
+    """The concept with texts whose response falls on their side of the responses' mean score.
 
-    The scorer is independent of the vectors. Raises ConceptError where the concept has none or too few texts remain.
+    The scorer is independent of the vectors. Raises ConceptError where the concept has none or too few texts remain, lm.Stopped.
     """
     if concept.scorer is None:
         raise ConceptError(f"concept {concept.name!r} has no independent scorer: train it from its input texts")
     texts = concept.positive + concept.negative
     rows = [Row(tuple(model.chat_ids(text)), Sampling(seed=settings.seed, max_new_tokens=LENGTH)) for text in texts]
     judge = scorer(concept.scorer)
-    values = [judge(run.text) for run in model.generate(rows, stop=stop)]
-    middle = sorted(values)[len(values) // 2]
+    runs = model.generate(rows, stop=stop)
+    if stop is not None and stop.is_set():
+        raise Stopped
+    values = [judge(run.text) for run in runs]
+    middle = sum(values) / len(values)
     count = len(concept.positive)
     positive = tuple(text for text, value in zip(concept.positive, values[:count], strict=True) if value > middle)
     negative = tuple(text for text, value in zip(concept.negative, values[count:], strict=True) if value <= middle)
