@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from lm import Stopped
+from lm import Run, Stopped
 from lm.paths import cache_folder
 from lm.source import DEFAULT_NAME
 from steering import view
@@ -29,6 +29,8 @@ SWEEP_TOKENS = 48
 
 Result = TypeVar("Result")
 Report = Callable[[float], None]
+Send = Callable[[str, list[tuple[str, Plan | None, Run]]], str]
+"""Takes a prompt and its runs (policy name, plan, run) to the Compare tab, and returns a sentence."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Visitor:
 
     library: Library
     stops: dict[str, threading.Event] = field(default_factory=dict)
+    last: tuple[Request, tuple[Run, ...]] | None = None
     own: int = 0
 
     def take_over(self, work: str) -> threading.Event:
@@ -117,7 +120,7 @@ class Desk:
             request = Request.parse(asked)
             for fraction, note in self._learn(visitor.library, request.plan, stop):
                 yield {**state, "phase": "learning", "fraction": fraction, "note": note}, None
-            yield from _stream(visitor.library, request, state, stop)
+            visitor.last = yield from _stream(visitor.library, request, state, stop)
         except Stopped:
             yield {**state, "phase": "stopped", "note": "Stopped."}, None
         except ValueError as error:
@@ -172,6 +175,17 @@ class Desk:
         except ValueError as error:
             yield {"fraction": None, "problem": sentence(error)}
 
+    def compare(self, session: str | None, send: Send) -> str:
+        """Hands the last complete run to the blind comparison; the sentence to show."""
+        last = self.visitor(session).last
+        if last is None:
+            return "There is no complete run yet: wait for the texts, then send them."
+        request, runs = last
+        try:
+            return send(request.prompt, list(zip(("unsteered", _called(request.plan)), (None, request.plan), runs, strict=True)))
+        except ValueError as error:
+            return sentence(error)
+
     def vector(self, session: str | None, name: object) -> tuple[str, bytes]:
         """File name and content of a concept's vectors as safetensors."""
         cav = self.visitor(session).library.cav(str(name))
@@ -183,7 +197,9 @@ class Desk:
             path.unlink(missing_ok=True)
 
 
-def _stream(library: Library, request: Request, state: dict, stop: threading.Event) -> Iterator[tuple[dict, dict | None]]:
+def _stream(
+    library: Library, request: Request, state: dict, stop: threading.Event
+) -> Generator[tuple[dict, dict | None], None, tuple[Request, tuple[Run, ...]] | None]:
     concepts = [library.concepts[target.concept] for target in request.plan.targets]
     cavs = [library.cav(concept.name) for concept in concepts]
     started = pair(
@@ -224,7 +240,7 @@ def _stream(library: Library, request: Request, state: dict, stop: threading.Eve
     whole = {**state, "unsteered": tokens[0], "steered": tokens[1]}
     if stop.is_set():
         yield {**whole, "phase": "stopped", "note": f"Stopped after {len(tokens[1])} tokens."}, None
-        return
+        return None
     yield {**whole, "phase": "done", "note": _summary(request, tokens)}, None
     sides = finish(library, started, request.plan)
     if not stop.is_set():
@@ -233,12 +249,17 @@ def _stream(library: Library, request: Request, state: dict, stop: threading.Eve
             {**whole, "phase": "done", "note": _summary(request, tokens), "rows": rows},
             view.heat(sides[1], started.edits[1], concepts[0]),
         )
+    return request, tuple(started.decoding.runs)
 
 
 def _summary(request: Request, tokens: tuple[list, list]) -> str:
     same = [token[0] for token in tokens[0]] == [token[0] for token in tokens[1]]
     how = "the likeliest token each time" if request.temperature == 0 else f"seed {request.seed}, temperature {request.temperature:g}"
     return f"{len(tokens[0])} and {len(tokens[1])} tokens, {how}." + (" The texts are equal: no push was needed." if same else "")
+
+
+def _called(plan: Plan) -> str:
+    return ", ".join(f"{'more' if target.sense > 0 else 'less'} {target.concept} {target.p0:g}" for target in plan.targets)
 
 
 def _concept(asked: Mapping[str, Any], library: Library) -> Concept:

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from steering import view
-from steering.desk import MOST_SEED, MOST_TEMPERATURE, Desk, Request, sentence
+from steering.desk import MOST_SEED, MOST_TEMPERATURE, Desk, Request, Send, sentence
 from steering.library import Library
 from steering.plan import PlanError
 from steering.steer import MOST_CHARACTERS, steer
@@ -48,12 +48,17 @@ def _part(value: Any, name: str, css: str, events: str = "") -> gr.HTML:
     return gr.HTML(value, html_template=f'<div class="{css}"></div>', js_on_load=_module(name, events), apply_default_css=False)
 
 
-def build(library: Library) -> None:
-    """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /steer, /sweep and /concepts."""
+def build(library: Library, *, send: Send | None = None) -> None:
+    """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /steer, /sweep and /concepts.
+
+    send: takes the texts on the page to the blind comparison; without it there is no button for that.
+    """
     desk = Desk(library)
     with gr.Row(elem_classes="tw-steer"):
         with gr.Column(elem_classes="tw-left"):
-            controls = _part(_opening(library), "steer", "tw-console", "'run' 'stop' 'sweep' 'train' 'vector'")
+            controls = _part(
+                _opening(library) | {"compare": send is not None}, "steer", "tw-console", "'run' 'stop' 'sweep' 'train' 'vector' 'compare'"
+            )
         with gr.Column(elem_classes="tw-right"):
             stage = _part(None, "steer-stage", "tw-stage")
             with gr.Row(elem_classes="tw-charts"):
@@ -82,12 +87,17 @@ def build(library: Library) -> None:
             raise gr.Error(sentence(error), print_exception=False) from error
         return {"name": name, "content": base64.b64encode(content).decode()}
 
+    def on_compare(request: gr.Request) -> dict:
+        return {"say": desk.compare(request.session_hash, send)}
+
     live: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "multiple"}
     controls.run(on_run, None, [stage, heat], concurrency_limit=AT_ONCE, **live)
     controls.stop(on_stop, None, None, queue=False, **live)
     controls.sweep(on_sweep, None, dose, concurrency_limit=SWEPT_AT_ONCE, **live)
     controls.train(on_train, None, controls, concurrency_limit=SWEPT_AT_ONCE, **live)
     controls.vector(on_vector, None, outbox, concurrency_limit=AT_ONCE, **live)
+    if send is not None:
+        controls.compare(on_compare, None, outbox, concurrency_limit=AT_ONCE, **live)
     _endpoints(library)
 
 

@@ -1,9 +1,10 @@
-// Hands files that the server made to the browser: { name, content } with base64 content.
-import { download } from './dom.js';
+// What the server hands over once: a file { name, content } with base64 content, or a sentence { say }.
+import { download, tell } from './dom.js';
 
 export default function mount({ props, watch }) {
   watch('value', () => {
-    const { name, content } = props.value ?? {};
+    const { name, content, say } = props.value ?? {};
+    if (say) tell('said', say);
     if (name) download(name, Uint8Array.from(atob(content), (char) => char.charCodeAt(0)), 'application/octet-stream');
   });
 }

@@ -1,7 +1,7 @@
 // What the page asks for: prompt, plan, seed, length, temperature. The address bar holds it, so that a link restores it.
 
 /** What was asked last; the parts of the page share it. */
-export const page = { asked: null };
+export const page = { asked: null, compare: false };
 
 const FIELDS = ['seed', 'max_new_tokens', 'temperature'];
 

@@ -32,10 +32,13 @@ export default function mount({ element, props, watch }) {
   const problem = h('p', { class: 'tw-problem', role: 'alert' });
   const stop = h('button', { type: 'button', class: 'tw-quiet tw-stop', hidden: true, onclick: () => tell('stop', 'run') }, 'Stop');
   const quiet = (label, act) => h('button', { type: 'button', class: 'tw-quiet', onclick: (event) => act(event.currentTarget) }, label);
+  const toCompare = quiet('Send to Compare', () => tell('compare'));
+  const offer = () => (toCompare.hidden = !page.compare);
   const tools = h('div', { class: 'tw-tools' }, stop,
     quiet('Copy link', (button) => copy(button, toAddress(asked))),
     quiet('Copy Python', (button) => copy(button, state?.snippet ?? '')),
     quiet('Vector', () => tell('vector', { concept: concept().name })),
+    toCompare,
     quiet('CSV', () => download('tradewind-run.csv', csv(...Object.values(tokenTable())), 'text/csv')));
   const metrics = h('div', { class: 'tw-metrics' });
   const asTable = h('details', { class: 'tw-fold', ontoggle: () => asTable.open && fill() }, h('summary', {}, 'Tokens as a table'), h('div'));
@@ -179,6 +182,9 @@ export default function mount({ element, props, watch }) {
     hush();
     about();
   });
+  heard('ready', offer);
+  heard('said', (text) => (status.textContent = text));
+  offer();
   watch('value', update);
   update();
   about();

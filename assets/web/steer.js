@@ -39,6 +39,8 @@ function slider(label, options, say, moved) {
 export default function mount({ element, props, trigger, watch }) {
   const { concepts, layers, limits, examples, opening } = props.value;
   const known = { ...concepts };
+  page.compare = props.value.compare;
+  tell('ready');
   let request = fromAddress(opening) ?? structuredClone(opening);
   let typing = null;
   let run = 0;
@@ -134,6 +136,7 @@ export default function mount({ element, props, trigger, watch }) {
   heard('plan', ({ layers: used, curves }) => layer.show(used, curves));
   heard('ask', (edit) => { edit(request); show(); go(); });
   heard('sweep', () => trigger('sweep', structuredClone(request)));
+  heard('compare', () => trigger('compare', {}));
   heard('vector', (asked) => trigger('vector', asked));
   heard('stop', (work) => trigger('stop', { work }));
   watch('value', () => {
