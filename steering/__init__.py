@@ -6,4 +6,5 @@ from steering.library import Library
 from steering.plan import Plan, PlanError, Target
 from steering.steer import Steered, pair, steer
 
-__all__ = ["CAV", "Concept", "ConceptError", "Library", "Plan", "PlanError", "Settings", "Steered", "Target", "pair", "shipped", "steer", "train"]
+__all__ = [
+    "CAV", "Concept", "ConceptError", "Library", "Plan", "PlanError", "Settings", "Steered", "Target", "pair", "shipped", "steer", "train"]

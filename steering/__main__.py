@@ -70,7 +70,8 @@ def _train(args, library: Library) -> dict:
         cav.save(args.out / f"{concept.name}.safetensors")
         done[concept.name] = {name: [round(float(v), 3) for v in getattr(cav, name)] for name in ("accuracy", "shuffled", "random")}
         if not args.json:
-            print(f"{concept.name}: best held-out accuracy {float(cav.accuracy.max()):.3f}, shuffled {float(cav.shuffled.mean()):.3f}, random {float(cav.random.mean()):.3f}")
+            best, shuffled, random = float(cav.accuracy.max()), float(cav.shuffled.mean()), float(cav.random.mean())
+            print(f"{concept.name}: best held-out accuracy {best:.3f}, shuffled {shuffled:.3f}, random {random:.3f}", flush=True)
     return done
 
 

@@ -52,8 +52,8 @@ class Settings:
 class CAV:
     """One concept in one model. w [layers, width] and b [layers]: P(concept | e) = sigmoid(w . e + b), in raw activation space.
 
-    diffmean [layers, width]: unit difference of the sides' means, gap [layers]: its length. accuracy, shuffled, random [layers]: held-out accuracy, and that
-    of the controls: a fit to shuffled labels, and a random direction with its best threshold.
+    diffmean [layers, width]: unit difference of the sides' means, gap [layers]: its length. accuracy, shuffled, random
+    [layers]: held-out accuracy, and that of the controls: a fit to shuffled labels, and random directions cut between the means.
     """
 
     model: str
@@ -76,8 +76,8 @@ class CAV:
 
     def save(self, path: Path | str) -> None:
         """Writes safetensors with the metadata."""
-        about = {"model": self.model, "model_hash": self.model_hash, "concept": self.concept, "concept_hash": self.concept_hash,
-                 "settings": json.dumps(asdict(self.settings))}
+        about = {name: getattr(self, name) for name in ("model", "model_hash", "concept", "concept_hash")}
+        about["settings"] = json.dumps(asdict(self.settings))
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")

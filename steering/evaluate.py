@@ -13,7 +13,7 @@ from lm import Row, Sampling
 from steering.cav import CAV, frame_ids, probabilities, read
 from steering.library import Library
 from steering.metrics import measure
-from steering.plan import Plan, edits, layers_of
+from steering.plan import Plan, PlanError, edits, layers_of
 from steering.steer import prompt_ids
 
 
@@ -24,12 +24,18 @@ def interval(values: Sequence[float], seed: int = 0, draws: int = 2000) -> tuple
     return float(sample.mean()), *(float(q) for q in np.quantile(means, [0.025, 0.975]))
 
 
-def evaluate(library: Library, plan: Plan, prompts: Sequence[str], *, seed: int = 0, max_new_tokens: int = 48, temperature: float = 0.7) -> dict:
+def evaluate(
+    library: Library, plan: Plan, prompts: Sequence[str], *, seed: int = 0, max_new_tokens: int = 48, temperature: float = 0.7,
+) -> dict:
     """Independent score, KL, NLL, repetition of four methods: {method: {metric: (mean, low, high)}}.
 
-    The prompt baseline asks for the concept in the system message. The fixed strength is the mean |eps| that GCAV
-    used, so both write equally much.
+    The prompt baseline asks for the concept in the system message. The fixed strength is the mean |eps| that GCAV used,
+    as a share of the class gap, so both write equally much. Raises PlanError where the concept has no scorer.
     """
+    if not prompts:
+        raise PlanError("an evaluation needs prompts: give at least one, better 20")
+    if library.concepts[plan.targets[0].concept].scorer is None:
+        raise PlanError(f"{plan.targets[0].concept} has no independent scorer: nothing could be judged but by the vector itself")
     concept = library.concepts[plan.targets[0].concept]
     pole = concept.high if plan.targets[0].direction == "amplify" else concept.low
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
@@ -41,7 +47,7 @@ def evaluate(library: Library, plan: Plan, prompts: Sequence[str], *, seed: int 
 
     def add(name: str, rows: list[Row], made) -> list:
         runs = model.generate(rows)
-        numbers = [dataclasses.asdict(one) for one in measure(model, runs, [made] * len(runs), [concept])]
+        numbers = [dataclasses.asdict(one) for one in measure(model, runs, [made] * len(runs), [concept], plain)]
         results[name] = {
             "score": interval([one["scores"][concept.name] for one in numbers], seed),
             **{key: interval([one[key] for one in numbers], seed) for key in ("kl", "nll", "repetition", "distinct")}}
@@ -50,12 +56,15 @@ def evaluate(library: Library, plan: Plan, prompts: Sequence[str], *, seed: int 
     add("unsteered", [Row(ids, sampling) for ids in plain], ())
     add("prompted", [Row(ids, sampling) for ids in asked], ())
     runs = add("gcav", [Row(ids, sampling, gcav) for ids in plain], gcav)
-    eps = np.abs(np.concatenate([np.stack(run.trace)[..., 4:8].sum(-1).ravel() for run in runs])).mean()
-    fixed = edits(dataclasses.replace(plan, method="fixed", strength=float(eps)), library)
+    gaps = library.cav(concept.name).gap[[edit.layer for edit in gcav]].numpy()
+    strength = float(np.mean([abs(eps[0]) / gap for run in runs for traces in run.traces
+                              for eps, gap in zip((trace.eps for trace in traces), gaps, strict=True)]))
+    first = dataclasses.replace(plan, targets=plan.targets[:1], method="fixed", strength=strength)
+    fixed = edits(first, library)
     add("fixed", [Row(ids, sampling, fixed) for ids in plain], fixed)
     return {"concept": concept.name, "direction": plan.targets[0].direction, "p0": plan.targets[0].p0, "model": model.name,
             "model_hash": model.hash, "prompts": len(prompts), "seed": seed, "max_new_tokens": max_new_tokens,
-            "temperature": temperature, "fixed_strength": float(eps), "methods": results}
+            "temperature": temperature, "fixed_strength": strength, "methods": results}
 
 
 def labelled(library: Library, cav: CAV, path: Path, *, most: int = 1000, seed: int = 0) -> dict:

@@ -15,7 +15,8 @@ def export(cav: CAV, path: Path | str, *, method: str = "gcav") -> Path:
     path = Path(path)
     directions = cav.diffmean if method == "diffmean" else cav.direction
     if path.suffix == ".safetensors":
-        save_file({f"direction.{layer}": row.clone() for layer, row in enumerate(directions)}, path, {"model": cav.model, "concept": cav.concept})
+        about = {"model": cav.model, "model_hash": cav.model_hash, "concept": cav.concept, "method": method}
+        save_file({f"direction.{layer}": row.clone() for layer, row in enumerate(directions)}, path, about)
     elif path.suffix == ".gguf":
         from gguf import GGUFWriter
 

@@ -41,7 +41,8 @@ class Library:
     def add(self, concept: Concept, cav: CAV) -> None:
         """Adds a concept trained for this model. Raises PlanError where it was trained for another."""
         if cav.model_hash != self.model.hash:
-            raise PlanError(f"the vector of {cav.concept!r} was made for {cav.model} ({cav.model_hash}), not for {self.model.name} ({self.model.hash})")
+            raise PlanError(
+                f"the vector of {cav.concept!r} was made for {cav.model} ({cav.model_hash}), not for {self.model.name} ({self.model.hash})")
         self.concepts[concept.name], self._cavs[concept.name] = concept, cav
 
     def cav(self, name: str, *, progress: Callable[[float], None] | None = None, stop: threading.Event | None = None) -> CAV:

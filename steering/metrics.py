@@ -34,18 +34,26 @@ class Metrics:
     scores: dict[str, float]
 
 
-def measure(model: LanguageModel, runs: Sequence[Run], edits: Sequence[tuple[Edit, ...]], concepts: Sequence[Concept]) -> list[Metrics]:
-    """Metrics of runs and the edits that they were decoded with. Raises ValueError where a run has no tokens."""
-    return [_measure(model, run, edit, concepts) for run, edit in zip(runs, edits, strict=True)]
+def measure(
+    model: LanguageModel, runs: Sequence[Run], edits: Sequence[tuple[Edit, ...]], concepts: Sequence[Concept],
+    prompts: Sequence[tuple[int, ...]] | None = None,
+) -> list[Metrics]:
+    """Metrics of runs and the edits that they were decoded with. Raises ValueError where a run has no tokens.
+
+    prompts: what the unsteered model is given, where that is not the run's own prompt (a prompt that asks for the concept).
+    """
+    plain = prompts or [run.prompt for run in runs]
+    return [_measure(model, *one, concepts) for one in zip(runs, edits, plain, strict=True)]
 
 
-def _measure(model: LanguageModel, run: Run, edits: tuple[Edit, ...], concepts: Sequence[Concept]) -> Metrics:
+def _measure(model: LanguageModel, run: Run, edits: tuple[Edit, ...], prompt: tuple[int, ...], concepts: Sequence[Concept]) -> Metrics:
     if not run.ids:
         raise ValueError("the run has no tokens yet: there is nothing to measure")
-    ids, start = [*run.prompt, *run.ids], len(run.prompt)
-    plain = model.logprobs([ids], [start])[0]
+    plain = model.logprobs([[*prompt, *run.ids]], [len(prompt)])[0]
     chosen = plain[range(len(run.ids)), run.ids]
-    own = model.logprobs([ids], [start], edits=[edits])[0] if any(edit.fixed is not None or edit.sense.any() for edit in edits) else plain
+    own = plain
+    if prompt != run.prompt or any(edit.fixed is not None or edit.sense.any() for edit in edits):
+        own = model.logprobs([[*run.prompt, *run.ids]], [len(run.prompt)], edits=[edits])[0]
     kl = (own.exp() * (own - plain)).sum(1).clamp_min(0)
     trace = np.stack(run.trace) if edits else np.zeros((len(run.ids), 0, 2 * MAX_TARGETS + 2), np.float32)
     eps = np.abs(trace[..., MAX_TARGETS : 2 * MAX_TARGETS]).sum(-1)

@@ -72,7 +72,9 @@ class Plan:
         names = [target.concept for target in self.targets]
         if len(set(names)) < len(names):
             raise PlanError(f"targets name a concept twice ({', '.join(names)}): give each once")
-        if self.layers != "auto" and (not self.layers or not isinstance(self.layers, tuple) or not all(type(layer) is int and layer >= 0 for layer in self.layers)):
+        if self.layers != "auto" and not (
+            isinstance(self.layers, tuple) and self.layers and all(type(layer) is int and layer >= 0 for layer in self.layers)
+        ):
             raise PlanError(f'layers is {self.layers!r}: give "auto" or a list of block numbers from 0')
         if self.layers != "auto" and len(set(self.layers)) < len(self.layers):
             raise PlanError(f"layers is {list(self.layers)}: give each block once")
@@ -148,7 +150,8 @@ def edits(plan: Plan, library: "Library") -> tuple[Edit, ...]:
         if plan.method != "fixed" and least_strengths(
             edit.goal.numpy() - edit.sense.numpy(), edit.gram.numpy(), edit.goal.numpy(), edit.sense.numpy()
         ) is None:
-            raise PlanError(f"the targets contradict each other at block {layer}: no strengths reach all of them; drop one or change its direction")
+            raise PlanError(
+                f"the targets contradict each other at block {layer}: no strengths reach all of them; drop one or change its direction")
         made.append(edit)
     return tuple(made)
 
@@ -159,7 +162,8 @@ def _edit(plan: Plan, cavs: Sequence[CAV], layer: int) -> Edit:
     return Edit(
         layer, torch.stack([cav.w[layer] for cav in cavs]), torch.stack([cav.b[layer] for cav in cavs]), write,
         torch.tensor([target.goal for target in plan.targets]), sense,
-        None if plan.method != "fixed" else sense * plan.strength * torch.stack([cav.gap[layer] for cav in cavs]), plan.cap, plan.scope == "answer")
+        None if plan.method != "fixed" else sense * plan.strength * torch.stack([cav.gap[layer] for cav in cavs]),
+        plan.cap, plan.scope == "answer")
 
 
 def readers(plan: Plan, library: "Library") -> tuple[Edit, ...]:

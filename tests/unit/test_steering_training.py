@@ -46,7 +46,10 @@ def test_fit_maps_back_to_raw_space():
     x[:, labels == 1, 0] += 3
     plain = fit(x, labels, 1.0)
     moved = fit(100 * x + 7, labels, 1.0)
-    logit = lambda data, w, b: torch.einsum("lnd,ld->ln", data, w) + b[:, None]
+
+    def logit(data, w, b):
+        return torch.einsum("lnd,ld->ln", data, w) + b[:, None]
+
     torch.testing.assert_close(logit(x, *plain), logit(100 * x + 7, *moved), atol=2e-3, rtol=1e-3)
 
 
@@ -62,7 +65,7 @@ def test_training_repeats_exactly(model, cav):
     assert torch.equal(train(model, CONCEPT).w, cav.w)
 
 
-@pytest.mark.parametrize("settings", [Settings(frame="prompt", position="last"), Settings(frame="plain"), Settings(position="last", penalty=3)])
+@pytest.mark.parametrize("settings", [Settings(frame="prompt", position="last"), Settings(frame="plain"), Settings(penalty=3)])
 def test_settings_are_recorded(model, settings, tmp_path):
     made = train(model, CONCEPT, settings)
     made.save(tmp_path / "v.safetensors")
@@ -130,7 +133,9 @@ class _Ordered:
 
 
 def test_auto_layers_are_the_most_accurate_of_the_middle(cav):
-    wide = lambda *poor: dataclasses.replace(cav, accuracy=torch.tensor([0.6 if layer in poor else 0.9 for layer in range(30)]))
+    def wide(*poor):
+        return dataclasses.replace(cav, accuracy=torch.tensor([0.6 if layer in poor else 0.9 for layer in range(30)]))
+
     assert best_layers([wide(11, 16)]) == (8, 9, 10, 12, 13, 14, 15, 17)
     assert best_layers([wide(11), wide(16)]) == (8, 9, 10, 12, 13, 14, 15, 17)
     assert best_layers([cav]) and all(0 <= layer < LAYERS for layer in best_layers([cav]))

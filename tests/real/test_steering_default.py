@@ -1,0 +1,52 @@
+"""Steering the embedded default model with the vectors that ship."""
+
+import pytest
+import torch
+
+from lm import load
+from steering import CAV, Library, Plan, shipped, steer
+from steering.cav import Settings, best_layers
+from steering.library import SHIPPED
+from steering.scorers import scorer
+
+PROMPTS = ("What should I do this weekend?", "Tell me about your neighbor.", "Give me some advice for a new job.")
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return Library(load())
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_vectors_fit_the_model_the_concepts_and_the_settings(library, name):
+    cav = CAV.load(SHIPPED / f"{name}.safetensors")
+    assert (cav.model_hash, cav.concept_hash, cav.settings) == (library.model.hash, shipped()[name].hash, Settings())
+    assert cav.accuracy[list(best_layers([cav]))].min() > 0.85
+    assert cav.shuffled.mean() < 0.65 and cav.random.mean() < 0.7
+    assert name not in library.missing()
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_concept_has_120_pairs_that_no_length_tells_apart(name):
+    concept = shipped()[name]
+    assert min(len(concept.positive), len(concept.negative)) >= 120
+    lengths = torch.tensor([[len(text) for text in side[:120]] for side in (concept.positive, concept.negative)])
+    cut = lengths.float().median()
+    share = ((lengths[0] > cut).float().mean() + (lengths[1] <= cut).float().mean()) / 2
+    assert 0.3 < share < 0.7
+
+
+@pytest.mark.parametrize("name, direction, p0", [("sentiment", "amplify", 0.999), ("sentiment", "remove", 0.001), ("formality", "remove", 0.001)])
+def test_steering_moves_an_independent_score(library, name, direction, p0):
+    plan = Plan.from_json({"targets": [{"concept": name, "direction": direction, "p0": p0}]})
+    judge = scorer(shipped()[name].scorer)
+    both = [steer(library, prompt, plan, max_new_tokens=32) for prompt in PROMPTS]
+    before, after = (sum(judge(one[side]["text"]) for one in both) / len(both) for side in ("unsteered", "steered"))
+    assert after > before if direction == "amplify" else after < before
+    assert all(one["steered"]["metrics"]["kl"] < 1.5 for one in both)
+
+
+def test_a_plan_that_asks_for_nothing_changes_nothing(library):
+    plan = Plan.from_json({"targets": [{"concept": "sports", "direction": "amplify", "p0": 0.5}], "method": "fixed", "strength": 0})
+    both = steer(library, PROMPTS[0], plan, max_new_tokens=24, temperature=0.8, seed=11)
+    assert both["steered"]["tokens"] == both["unsteered"]["tokens"] and both["steered"]["metrics"]["kl"] == 0
