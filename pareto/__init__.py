@@ -1,0 +1,1 @@
+"""P-GAPO: gradients of several objectives, combined; fronts, measured (arXiv 2507.01915)."""
