@@ -328,6 +328,7 @@ def _left(began: float, fraction: float) -> str:
 
 
 def sentence(error: Exception) -> str:
-    """An error as the page says it: a capital at the start, a stop at the end."""
+    """An error as the page says it: a capital at the start (but for names such as p0), a stop at the end."""
     text = str(error)
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    start = text[:1].upper() if text.split(" ")[0].isalpha() else text[:1]
+    return start + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -6,6 +6,8 @@ from gradio_client.exceptions import AppError
 
 PLAN = {"targets": [{"concept": "sports", "direction": "amplify", "p0": 0.98}], "layers": [10, 12], "method": "gcav"}
 
+NEVER = {"concept": "sports", "direction": "remove", "p0": 1 - 1e-6}
+
 
 @pytest.fixture(scope="module")
 def client(app: str) -> Client:
@@ -26,7 +28,7 @@ def test_steer_answers_with_both_sides(client: Client) -> None:
 
 
 def test_a_gate_that_never_fires_changes_nothing(client: Client) -> None:
-    found = ask(client, plan=PLAN | {"targets": [PLAN["targets"][0] | {"p0": 1e-6}]}, temperature=0.8, seed=5)
+    found = ask(client, plan=PLAN | {"targets": [NEVER]}, temperature=0.8, seed=5)
     assert found["unsteered"]["tokens"] == found["steered"]["tokens"]
 
 

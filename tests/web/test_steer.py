@@ -6,10 +6,16 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
+expect.set_options(timeout=30_000)
+
 PLAN = {
     "targets": [{"concept": "sports", "direction": "amplify", "p0": 0.98}],
     "layers": [10, 12, 14], "method": "gcav", "strength": None, "scope": "all", "cap": None,
 }  # fmt: skip
+
+
+NEVER = {"targets": [{"concept": "sports", "direction": "remove", "p0": 1 - 1e-6}]}
+"""A text about the ocean never reads as that surely about sport."""
 
 
 def at(app: str, prompt: str = "Tell me about the ocean.", tokens: int = 16, seed: int = 3, temperature: float = 0.0, **plan) -> str:
@@ -111,7 +117,7 @@ def test_a_link_restores_everything(app: str, page: Page) -> None:
     page.goto(at(app, prompt="What is on tonight?", tokens=24, seed=11, temperature=0.6, **plan))
     settled(page)
     assert page.get_by_label("Prompt", exact=True).input_value() == "What is on tonight?"
-    assert page.get_by_label("Concept 1").input_value() == "film"
+    assert page.get_by_label("Concept 1", exact=True).input_value() == "film"
     assert page.get_by_label("Seed", exact=True).input_value() == "11"
     assert page.get_by_role("button", name="less", exact=True).get_attribute("aria-pressed") == "true"
     assert page.locator(".tw-layer.tw-on").count() == 2
@@ -133,7 +139,7 @@ def test_dice_write_the_seed_back(app: str, page: Page) -> None:
     assert f"seed {seed}" in page.locator(".tw-status").inner_text()
 
 
-@pytest.mark.parametrize("plan", [p0(1e-6), {"method": "fixed", "strength": 0}], ids=["gate never fires", "strength zero"])
+@pytest.mark.parametrize("plan", [NEVER, {"method": "fixed", "strength": 0}], ids=["gate never fires", "strength zero"])
 def test_no_push_is_the_unsteered_text(app: str, page: Page, plan: dict) -> None:
     page.goto(at(app, tokens=48, temperature=0.9, **plan))
     settled(page)
@@ -175,7 +181,7 @@ def test_fits_a_phone(app: str, chrome, dark: bool) -> None:
 def test_a_bad_link_is_one_sentence(app: str, page: Page, query: dict, says: str) -> None:
     page.goto(at(app, targets=[query]))
     problem = page.locator(".tw-stage .tw-problem")
-    expect(problem).to_contain_text(says)
+    expect(problem).to_contain_text(says, timeout=60_000)
     assert "Traceback" not in page.inner_text("body")
 
 
@@ -195,7 +201,7 @@ def test_a_concept_of_ones_own(app: str, page: Page) -> None:
     page.get_by_label("Texts that show it").fill("\n".join(f"Arr matey, {thing} be on the high seas, yo ho ho!" for thing in THINGS))
     page.get_by_label("Texts that do not").fill("\n".join(f"Dear colleague, {thing} is in the meeting room." for thing in THINGS))
     page.get_by_role("button", name="Learn it").click()
-    expect(page.get_by_label("Concept 1")).to_have_value("pirate", timeout=120_000)
+    expect(page.get_by_label("Concept 1", exact=True)).to_have_value("pirate", timeout=120_000)
     newer(page, run)
     settled(page)
     assert "held-out" in page.locator(".tw-folds [role=status]").inner_text()
