@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--plan", help="a plan as JSON, or a file that holds it")
     one.add_argument("--prompts", type=Path, help="a file, one prompt a line")
     one.add_argument("--concept", help="with --labelled: whose vectors are tried")
+    one.add_argument("--most", type=int, default=600, help="with --labelled: most texts, half of each label")
     one.add_argument("--labelled", type=Path, help="JSON Lines of text and toxic, label or rating")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--max-new-tokens", type=int, default=48)
@@ -91,16 +93,22 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _band(text: str) -> tuple[int, ...]:
+    found = re.fullmatch(r"(\d{1,4})-(\d{1,4})", text)
+    if found is None or int(found[2]) < int(found[1]):
+        raise ValueError(f"a band is {text!r}: give first and last block, such as 8-15")
+    return tuple(range(int(found[1]), int(found[2]) + 1))
+
+
 def _generate(args, library: Library) -> dict:
     return steer(library, args.prompt, _plan(args.plan), seed=args.seed, max_new_tokens=args.max_new_tokens, temperature=args.temperature)
 
 
 def _sweep(args, library: Library):
-    bands = [tuple(range(int(low), int(high) + 1)) for low, high in (band.split("-") for band in args.bands)] if args.bands else None
+    bands = [_band(band) for band in args.bands] if args.bands else None
     prompts = [args.prompt] if args.prompt else _lines(args.prompts)
-    for _, table in sweep(library, prompts, _plan(args.plan), values=args.values, bands=bands, seed=args.seed,
-                          max_new_tokens=args.max_new_tokens, temperature=args.temperature):
-        pass
+    *_, (_, table) = sweep(library, prompts, _plan(args.plan), values=args.values, bands=bands, seed=args.seed,
+                           max_new_tokens=args.max_new_tokens, temperature=args.temperature)
     if args.csv:
         table.to_csv(args.csv, index=False)
     return json.loads(table.to_json(orient="records")) if args.json else table.drop(columns="prompt").to_string()
@@ -108,7 +116,9 @@ def _sweep(args, library: Library):
 
 def _evaluate(args, library: Library) -> dict:
     if args.labelled:
-        return labelled(library, library.cav(args.concept), args.labelled, seed=args.seed)
+        if args.concept is None:
+            raise ValueError("--labelled needs --concept: whose vectors shall be tried?")
+        return labelled(library, library.cav(args.concept), args.labelled, most=args.most, seed=args.seed)
     if not (args.plan and args.prompts):
         raise ValueError("evaluate needs --plan and --prompts, or --concept and --labelled")
     return evaluate(library, _plan(args.plan), _lines(args.prompts), seed=args.seed, max_new_tokens=args.max_new_tokens)

@@ -3,7 +3,7 @@
 import dataclasses
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,21 +67,17 @@ def evaluate(
             "temperature": temperature, "fixed_strength": strength, "methods": results}
 
 
-def labelled(library: Library, cav: CAV, path: Path, *, most: int = 1000, seed: int = 0) -> dict:
+def labelled(library: Library, cav: CAV, path: Path, *, most: int = 600, seed: int = 0) -> dict:
     """Accuracy of a CAV on people's labels that it never saw, at its steering blocks' mean logit.
 
     The file is JSON Lines (or .gz) with "text" and "toxic" (0/1), "label" (0/1) or "rating" (sign; |rating| < 1 is left
     out). Balanced by sampling; the threshold is the CAV's own, and also the sample's median, which forgives a shift.
     """
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as file:
-        entries = [json.loads(line) for line in file]
     sides: dict[int, list[str]] = {0: [], 1: []}
-    for entry in entries:
-        value = entry.get("toxic", entry.get("label", entry.get("rating")))
-        if "rating" in entry and abs(value) < 1:
-            continue
-        sides[int(value > 0)].append(entry["text"])
+    for text, positive in _labels(path):
+        sides[int(positive)].append(text)
+    if not (sides[0] and sides[1]):
+        raise ValueError(f"{path.name} has {len(sides[0])} texts of one label and {len(sides[1])} of the other: both are needed")
     rng = np.random.default_rng(seed)
     each = min(most // 2, *(len(texts) for texts in sides.values()))
     texts = [sides[side][i] for side in (0, 1) for i in rng.permutation(len(sides[side]))[:each]]
@@ -93,3 +89,16 @@ def labelled(library: Library, cav: CAV, path: Path, *, most: int = 1000, seed: 
     shifted = ((logit > logit.median()) == truth).float().tolist()
     return {"concept": cav.concept, "file": path.name, "n": 2 * each, "seed": seed, "layers": layers,
             "accuracy": interval(right, seed), "accuracy_at_median": interval(shifted, seed)}
+
+
+def _labels(path: Path) -> Iterator[tuple[str, bool]]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                entry = json.loads(line)
+                value = next(entry[key] for key in ("toxic", "label", "rating") if key in entry)
+                if "rating" not in entry or abs(value) >= 1:
+                    yield str(entry["text"]), value > 0
+            except (json.JSONDecodeError, KeyError, TypeError, StopIteration):
+                raise ValueError(f'{path.name}, line {number}: give an object with "text" and "toxic", "label" or "rating"') from None

@@ -36,7 +36,7 @@ def fit(gram: Tensor, labels: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
             size = torch.where(worse, size / 2, size)
         alpha, bias = alpha + size[..., None] * step, bias + size * turn
         gain, value = value - trial, trial
-        if gain.max() < 1e-8:
+        if gain.max() < 1e-6:
             break
     return alpha, bias
 

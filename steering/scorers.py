@@ -16,7 +16,7 @@ TOPICS = {
     "trophy victory volleyball win winner workout wrestling",
     "film": "acting actor actress animation audience award blockbuster box camera cast character cinema cinematography comedy costume "
     "credits critic dialogue director documentary drama edit editing ending festival film filmmaker footage genre hollywood horror lens "
-    "movie oscar plot premiere producer role scene screen screenplay script sequel shot soundtrack star story studio stunt thriller trailer",
+    "movie oscar plot premiere producer role scene screen screenplay script sequel shot soundtrack story studio stunt thriller trailer",
     "children": "baby bedtime birthday boy child childhood children class classroom crayon cuddle cradle dad daughter doll family girl "
     "grandma homework kid kids kindergarten lullaby mom mum nap nursery parent parents pajamas play playground playtime puppet puzzle "
     "school schoolyard sibling son story storybook swing teacher teddy toddler toy toys",

@@ -36,7 +36,8 @@ def test_every_concept_has_120_pairs_that_no_length_tells_apart(name):
     assert 0.3 < share < 0.7
 
 
-@pytest.mark.parametrize("name, direction, p0", [("sentiment", "amplify", 0.999), ("sentiment", "remove", 0.001), ("formality", "remove", 0.001)])
+@pytest.mark.parametrize("name, direction, p0", [
+    ("sentiment", "amplify", 0.999), ("sentiment", "remove", 0.001), ("formality", "remove", 0.001)])
 def test_steering_moves_an_independent_score(library, name, direction, p0):
     plan = Plan.from_json({"targets": [{"concept": name, "direction": direction, "p0": p0}]})
     judge = scorer(shipped()[name].scorer)

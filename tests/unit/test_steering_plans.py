@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from lm import load
 from lm.edit import least_write
 from steering import Concept, Library, Plan, PlanError, Target, pair, steer, train
-from steering.evaluate import evaluate, interval
+from steering.evaluate import evaluate, interval, labelled
 from steering.export import export
 from steering.metrics import measure
 from steering.plan import edits, report
@@ -252,7 +252,8 @@ def test_a_sessions_own_concepts_stay_with_it(library):
 
 def test_a_sweep_equals_single_runs(library):
     chosen = plan()
-    [(share, table)] = sweep(library, [PROMPT], chosen, values=[0.9, 0.999], bands=[(0,), (1, 2)], seed=3, max_new_tokens=12, temperature=1.0)
+    settings = {"seed": 3, "max_new_tokens": 12, "temperature": 1.0}
+    [(share, table)] = sweep(library, [PROMPT], chosen, values=[0.9, 0.999], bands=[(0,), (1, 2)], **settings)
     assert share == 1
     assert len(table) == 5 and pd.isna(table.magnitude[0])
     single = run(library, plan(0.999, layers=(1, 2)))["steered"]
@@ -314,6 +315,20 @@ def test_a_policy_answers_as_the_page_does(library):
 def test_scorers_order_clear_cases():
     assert sentiment("What a wonderful, happy day!") > 0.8 > 0.2 > sentiment("This is terrible and sad.")
     assert toxicity("you are a stupid idiot") > 0.8 > 0.5 > toxicity("The committee meets on Monday.")
-    assert formality("We respectfully request additional information regarding your application.") > 0.5 > formality("hey dude, gonna chill lol!")
+    assert formality("We respectfully request additional information regarding it.") > 0.5 > formality("hey dude, gonna chill lol!")
     assert topic("sports")("The goalkeeper won the match and the league.") > 0.5 > topic("sports")("The soup needs more salt and pepper.")
     assert [score("") for score in (formality, topic("film"))] == [0.5, 0.0]
+
+
+def test_labelled_texts_are_read_with_their_labels(library, tmp_path):
+    path = tmp_path / "l.jsonl"
+    rows = [{"text": text, "label": int(side)} for side, texts in ((True, LOUD.positive), (False, LOUD.negative)) for text in texts]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    found = labelled(library, library.cav("loud"), path)
+    assert found["n"] == 20 and found["accuracy"][0] > 0.9
+    path.write_text(json.dumps(rows[0]) + "\n{}")
+    with pytest.raises(ValueError, match="line 2"):
+        labelled(library, library.cav("loud"), path)
+    path.write_text(json.dumps(rows[0]))
+    with pytest.raises(ValueError, match="both are needed"):
+        labelled(library, library.cav("loud"), path)
