@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 import arena
 from arena.panel import build as build_arena
-from lm import LanguageModel, load
+from lm import LanguageModel, Run, load
 from steering import Library, Plan, PlanError
 from steering.panel import build as build_steering
 from steering.plan import edits
@@ -41,8 +41,7 @@ def policies(entries: Sequence[Mapping], library: Library | None = None) -> dict
                 edits(plan, library)
         except PlanError as error:
             raise arena.ArenaError(f"Policy {entry['name']!r}: {error}.") from None
-        about = {"plan": json.loads(plan.to_json())} if plan else {"base": True}
-        found[entry["name"]] = arena.Entrant(SteeredPolicy(library, plan), {"model": library.model.name, "model_hash": library.model.hash, **about})
+        found[entry["name"]] = arena.Entrant(SteeredPolicy(library, plan), _spec(library, plan))
     return found
 
 
@@ -54,6 +53,21 @@ def roster(library: Library) -> dict[str, arena.Entrant]:
         for pole, direction, p0 in ((concept.high, "amplify", 0.999), (concept.low, "remove", 0.001))
     ]
     return policies([{"name": "unsteered", "base": True}, *plans], library)
+
+
+def _spec(library: Library, plan: Plan | None) -> dict:
+    """What is told of a policy after the vote."""
+    about = {"plan": json.loads(plan.to_json())} if plan else {"base": True}
+    return {"model": library.model.name, "model_hash": library.model.hash, **about}
+
+
+def send(store: arena.Store, library: Library, prompt: str, sides: Sequence[tuple[str, Plan | None, Run]]) -> str:
+    """Takes texts of the Steer tab to the blind comparison; what to tell the visitor."""
+    try:
+        made = arena.send(store, [arena.Output(prompt, name, run.text, _spec(library, plan)) for name, plan, run in sides])
+    except arena.ArenaError as error:
+        return str(error)
+    return f"Sent to Compare: {made.plain} new battle{'' if made.plain == 1 else 's'} in the set “{made.set}”."
 
 
 def theme() -> gr.themes.Base:
@@ -90,7 +104,7 @@ def theme() -> gr.themes.Base:
 
 
 def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
-    """The page with its four tabs."""
+    """The page with its tabs."""
     library = Library(model)
     about = (
         (WEB / "about.md")
@@ -105,7 +119,7 @@ def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
         )
         with gr.Tabs(elem_classes="tw-tabs"):
             with gr.Tab("Steer"):
-                build_steering(library)
+                build_steering(library, send=lambda prompt, sides: send(store, library, prompt, sides))
             with gr.Tab("Compare"):
                 build_arena(store, policies=lambda: roster(library))
             with gr.Tab("About"):
