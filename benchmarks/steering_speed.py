@@ -77,8 +77,10 @@ class Bench:
         blocks = self.model.torch.model.layers
         hooks = [
             blocks[edit.layer].register_forward_hook(
-                lambda _m, _i, out, edit=edit: edit.apply(out[0], torch.ones(len(out[0]), dtype=torch.bool))[0][None])
-            for edit in self.edits]
+                lambda _m, _i, out, edit=edit: edit.apply(out[0], torch.ones(len(out[0]), dtype=torch.bool))[0][None]
+            )
+            for edit in self.edits
+        ]
         started = time.perf_counter()
         out = self.model.torch.generate(torch.tensor([self.ids]), max_new_tokens=NEW, do_sample=False, pad_token_id=0)
         for hook in hooks:
@@ -92,7 +94,9 @@ class Bench:
         return time.perf_counter() - started
 
     def sweep(self) -> float:
-        rows = [Row(self.ids, self.sampling, edits(one, self.library)) for one in [self.plan, *magnitudes(self.plan, MAGNITUDES), self.plan]]
+        rows = [
+            Row(self.ids, self.sampling, edits(one, self.library)) for one in [self.plan, *magnitudes(self.plan, MAGNITUDES), self.plan]
+        ]
         started = time.perf_counter()
         self.model.generate(rows)
         together = time.perf_counter() - started
@@ -117,11 +121,18 @@ def main() -> None:
             found[name].append(getattr(bench, name)())
     middle = {name: statistics.median(values) for name, values in found.items()}
     result = {
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads", "turns": args.turns, "prompt tokens": len(bench.ids),
-        "new tokens": NEW, "medians": middle, "steered / unsteered": middle["steered"] / middle["unsteered"],
-        "nine rows / one": middle["nine_rows"] / middle["steered"], "four users / one": middle["four_users"] / middle["steered"],
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "turns": args.turns,
+        "prompt tokens": len(bench.ids),
+        "new tokens": NEW,
+        "medians": middle,
+        "steered / unsteered": middle["steered"] / middle["unsteered"],
+        "nine rows / one": middle["nine_rows"] / middle["steered"],
+        "four users / one": middle["four_users"] / middle["steered"],
         "steered / transformers with hooks": middle["steered"] / middle["transformers"],
-        "nine single runs / one sweep of nine": bench.sweep(), "training 100 pairs, seconds": bench.training()}
+        "nine single runs / one sweep of nine": bench.sweep(),
+        "training 100 pairs, seconds": bench.training(),
+    }
     print(json.dumps(result) if args.json else json.dumps(result, indent=1))
 
 

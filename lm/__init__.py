@@ -9,4 +9,18 @@ from lm.policy import Policy
 from lm.rows import Row, Run, Sampling, Token
 from lm.source import SourceError
 
-__all__ = ["Adapter", "Decoding", "Edit", "LanguageModel", "Policy", "Row", "Run", "Sampling", "SourceError", "Stopped", "Token", "Trace", "load"]
+__all__ = [
+    "Adapter",
+    "Decoding",
+    "Edit",
+    "LanguageModel",
+    "Policy",
+    "Row",
+    "Run",
+    "Sampling",
+    "SourceError",
+    "Stopped",
+    "Token",
+    "Trace",
+    "load",
+]

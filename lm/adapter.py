@@ -33,7 +33,8 @@ class Adapter:
             tensors = load_file(folder / "adapter_model.safetensors")
         except FileNotFoundError as error:
             raise ValueError(
-                f"{folder} is no adapter folder: {Path(error.filename).name} is missing (PEFT adapters with safetensors are read, pickles are not)"
+                f"{folder} is no adapter folder: {Path(error.filename).name} is missing "
+                "(PEFT adapters with safetensors are read, pickles are not)"
             ) from None
         except (SafetensorError, json.JSONDecodeError) as error:
             raise ValueError(f"the adapter in {folder} is truncated or damaged ({error}): copy it again") from None
@@ -59,9 +60,16 @@ class Adapter:
             tensors |= {f"{prefix}.lora_A.weight": a.contiguous(), f"{prefix}.lora_B.weight": b.contiguous()}
         rank = next(iter(self.parts.values()))[0].shape[0]
         config = {
-            "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base_model, "r": rank, "lora_alpha": rank,
-            "target_modules": sorted({module for _, module in self.parts}), "layers_to_transform": sorted({block for block, _ in self.parts}),
-            "lora_dropout": 0.0, "bias": "none", "inference_mode": True,
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": base_model,
+            "r": rank,
+            "lora_alpha": rank,
+            "target_modules": sorted({module for _, module in self.parts}),
+            "layers_to_transform": sorted({block for block, _ in self.parts}),
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "inference_mode": True,
         }
         save_file(tensors, folder / "adapter_model.safetensors")
         (folder / "adapter_config.json").write_text(json.dumps(config, indent=1) + "\n")

@@ -32,7 +32,9 @@ def test_it_answers(model):
 
 
 def test_a_row_is_the_same_bit_for_bit_alone_and_in_a_batch(model):
-    rows = [Row(tuple(model.chat_ids(prompt)), Sampling(temperature=0.8, seed=seed, max_new_tokens=24)) for seed, prompt in enumerate(PROMPTS)]
+    rows = [
+        Row(tuple(model.chat_ids(prompt)), Sampling(temperature=0.8, seed=seed, max_new_tokens=24)) for seed, prompt in enumerate(PROMPTS)
+    ]
     together = model.generate(rows)
     for row, run in zip(rows, together, strict=True):
         alone = model.generate([row])[0]

@@ -31,7 +31,10 @@ def sample(n: int = 12, seed: int = 3) -> Sampling:
 @torch.no_grad()
 def test_read_is_the_output_of_every_block(model):
     outputs: list[torch.Tensor] = []
-    handles = [block.register_forward_hook(lambda _m, _i, out: outputs.append(out[0] if isinstance(out, tuple) else out)) for block in blocks_of(model.torch)]
+    handles = [
+        block.register_forward_hook(lambda _m, _i, out: outputs.append(out[0] if isinstance(out, tuple) else out))
+        for block in blocks_of(model.torch)
+    ]
     model.torch(torch.tensor([PROMPT]))
     for handle in handles:
         handle.remove()
@@ -75,7 +78,8 @@ def test_an_edit_is_added_to_the_output_of_its_block_exactly(model):
     vector = torch.randn(1, WIDTH, generator=torch.Generator().manual_seed(1))
     fixed = Edit(1, vector, torch.zeros(1), vector, torch.zeros(1), torch.ones(1), fixed=torch.tensor([0.7]))
     handle = blocks_of(model.torch)[1].register_forward_hook(
-        lambda _m, _i, out: (out[0] + 0.7 * vector, *out[1:]) if isinstance(out, tuple) else out + 0.7 * vector)
+        lambda _m, _i, out: (out[0] + 0.7 * vector, *out[1:]) if isinstance(out, tuple) else out + 0.7 * vector
+    )
     expected = model.torch(torch.tensor([PROMPT])).logits[0].log_softmax(-1)[3:-1]
     handle.remove()
     torch.testing.assert_close(model.logprobs([PROMPT], [4], edits=[(fixed,)])[0], expected, atol=3e-3, rtol=3e-3)
@@ -145,11 +149,18 @@ def test_native_logits_are_those_of_the_unpacked_model(family):
 def test_adapters_act_alike_on_both_engines(family, tmp_path):
     generator = torch.Generator().manual_seed(2)
     sizes = {"q_proj": (WIDTH, 64), "v_proj": (WIDTH, 32), "o_proj": (64, WIDTH), "up_proj": (WIDTH, 96), "down_proj": (96, WIDTH)}
-    adapter = Adapter({(1, name): (torch.randn(4, k, generator=generator), torch.randn(n, 4, generator=generator) * 0.05) for name, (k, n) in sizes.items()})
+    adapter = Adapter(
+        {
+            (1, name): (torch.randn(4, k, generator=generator), torch.randn(n, 4, generator=generator) * 0.05)
+            for name, (k, n) in sizes.items()
+        }
+    )
     adapter.save(tmp_path, "tiny")
     again = Adapter.load(tmp_path)
     native = load(str(tiny(family)), engine="native")
-    reference = LanguageModel("same", native.hash, native.tokenizer, native.stop_ids, ReferenceEngine(native.torch, 512), lambda: native.torch)
+    reference = LanguageModel(
+        "same", native.hash, native.tokenizer, native.stop_ids, ReferenceEngine(native.torch, 512), lambda: native.torch
+    )
     a, b = (model.logprobs([PROMPT], [1], adapters=[again])[0] for model in (native, reference))
     torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
     assert not torch.equal(a, native.logprobs([PROMPT], [1])[0])

@@ -28,7 +28,9 @@ def test_min_norm_is_that_of_torchjd(m, seed):
     torch.testing.assert_close(ours, theirs, atol=2e-2, rtol=2e-2)
 
 
-@pytest.mark.parametrize("method", [lambda gram: combine.mgda(gram), lambda gram: combine.gapo(gram, 1), lambda gram: combine.gapo(gram, 2)])
+@pytest.mark.parametrize(
+    "method", [lambda gram: combine.mgda(gram), lambda gram: combine.gapo(gram, 1), lambda gram: combine.gapo(gram, 2)]
+)
 @pytest.mark.parametrize("m", [2, 3])
 @pytest.mark.parametrize("seed", range(8))
 def test_no_objective_falls(method, m, seed):
@@ -93,7 +95,9 @@ def test_preferences_that_are_none_are_refused(bad):
 def test_normalized_advantages_weigh_objectives_alike_whatever_their_scale():
     a = torch.randn(2, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     weights = combine.preference([0.3, 0.7], 2)
-    torch.testing.assert_close(combine.normalize_advantages(a * torch.tensor([[100.0], [0.01]]), weights), combine.normalize_advantages(a, weights))
+    torch.testing.assert_close(
+        combine.normalize_advantages(a * torch.tensor([[100.0], [0.01]]), weights), combine.normalize_advantages(a, weights)
+    )
 
 
 @pytest.mark.parametrize(("method", "expected"), [("P-GAPO", 394), ("MORLHF", 351), ("Rewarded Soups", 244)])
