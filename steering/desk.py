@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from lm import Run, Stopped
 from lm.paths import cache_folder
 from lm.source import DEFAULT_NAME
 from steering import view
-from steering.cav import train
+from steering.cav import CAV, train
 from steering.concepts import Concept
 from steering.library import Library
 from steering.plan import Plan
@@ -131,7 +132,7 @@ class Desk:
         for target in plan.targets:
             if target.concept in missing:
                 name, began = target.concept, time.monotonic()
-                for fraction in following(lambda report, name=name: library.cav(name, progress=report, stop=stop)):
+                for fraction in following(partial(_fetched, library, name, stop)):
                     yield fraction, f"Learning {name} for {library.model.name}, once. {_left(began, fraction)}"
 
     def sweep(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
@@ -197,11 +198,15 @@ class Desk:
             path.unlink(missing_ok=True)
 
 
+def _fetched(library: Library, name: str, stop: threading.Event, report: Report) -> CAV:
+    return library.cav(name, progress=report, stop=stop)
+
+
 def _stream(
     library: Library, request: Request, state: dict, stop: threading.Event
 ) -> Generator[tuple[dict, dict | None], None, tuple[Request, tuple[Run, ...]] | None]:
-    concepts = [library.concepts[target.concept] for target in request.plan.targets]
-    cavs = [library.cav(concept.name) for concept in concepts]
+    cavs = [library.cav(target.concept) for target in request.plan.targets]
+    concepts = [library.concepts[cav.concept] for cav in cavs]
     started = pair(
         library,
         request.prompt,
@@ -270,10 +275,14 @@ def _concept(asked: Mapping[str, Any], library: Library) -> Concept:
         raise ValueError(f"there is a concept {name!r} already: give another name")
     if lines:
         return Concept.parse(str(lines), name)
-    sides = [asked.get(side) for side in ("positive", "negative")]
-    if not all(isinstance(side, list) and all(isinstance(text, str) for text in side) for side in sides):
-        raise ValueError("the examples must be lists of texts")
-    return Concept.from_texts(name, *sides)
+    return Concept.from_texts(name, _texts(asked, "positive"), _texts(asked, "negative"))
+
+
+def _texts(asked: Mapping[str, Any], side: str) -> list[str]:
+    texts = asked.get(side)
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"the {side} examples must be a list of texts")
+    return texts
 
 
 def _swept(library: Library, request: Request, report: Report, stop: threading.Event) -> pd.DataFrame | None:

@@ -16,25 +16,14 @@ from steering.steer import MOST_CHARACTERS, steer
 from steering.sweep import sweep
 
 EXAMPLES = (
-    "Ask my landlord to fix the heating.",
     "What should we do on Saturday?",
-    "Tell me about the ocean.",
+    "Write a short note to my neighbor about the noise.",
     "Describe the movie I saw last night.",
+    "Tell me about your weekend.",
 )
-OPENING = {
-    "prompt": EXAMPLES[0],
-    "plan": {
-        "targets": [{"concept": "formality", "direction": "amplify", "p0": 0.98}],
-        "layers": "auto",
-        "method": "gcav",
-        "strength": None,
-        "scope": "all",
-        "cap": None,
-    },
-    "seed": 7,
-    "max_new_tokens": 64,
-    "temperature": 0.0,
-}
+OPENING_TARGET = {"concept": "sports", "direction": "amplify", "p0": 0.98}
+OPENING_PLAN = {"layers": "auto", "method": "gcav", "strength": None, "scope": "all", "cap": None}
+OPENING = {"prompt": EXAMPLES[0], "seed": 7, "max_new_tokens": 64, "temperature": 0.0}
 MOST_TOKENS_SHOWN, MOST_STRENGTH_SHOWN, AT_ONCE = 256, 4, 32
 SWEPT_AT_ONCE, MOST_SWEPT = 2, 120
 
@@ -88,6 +77,7 @@ def build(library: Library, *, send: Send | None = None) -> None:
         return {"name": name, "content": base64.b64encode(content).decode()}
 
     def on_compare(request: gr.Request) -> dict:
+        assert send is not None
         return {"say": desk.compare(request.session_hash, send)}
 
     live: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "multiple"}
@@ -103,13 +93,13 @@ def build(library: Library, *, send: Send | None = None) -> None:
 
 def _opening(library: Library) -> dict[str, Any]:
     concepts = {name: view.poles(concept) for name, concept in library.concepts.items()}
-    first = "formality" if "formality" in concepts else next(iter(concepts))
-    target = {**OPENING["plan"]["targets"][0], "concept": first}
+    first = OPENING_TARGET["concept"] if OPENING_TARGET["concept"] in concepts else next(iter(concepts))
+    plan = OPENING_PLAN | {"targets": [OPENING_TARGET | {"concept": first}]}
     return {
         "concepts": concepts,
         "layers": library.model.layers,
         "examples": EXAMPLES,
-        "opening": OPENING | {"plan": OPENING["plan"] | {"targets": [target]}},
+        "opening": OPENING | {"plan": plan},
         "limits": {
             "prompt": MOST_CHARACTERS,
             "tokens": MOST_TOKENS_SHOWN,
