@@ -74,6 +74,7 @@ class Visitor:
     stops: dict[str, threading.Event] = field(default_factory=dict)
     last: tuple[Request, tuple[Run, ...]] | None = None
     own: int = 0
+    ready: set[str] = field(default_factory=set)
 
     def take_over(self, work: str) -> threading.Event:
         """Stops what is under way of this work ("run", "sweep" or "train") and returns the stop of the next."""
@@ -119,7 +120,7 @@ class Desk:
         state: dict[str, Any] = {"run": asked.get("run"), "phase": "running", "unsteered": [], "steered": []}
         try:
             request = Request.parse(asked)
-            for fraction, note in self._learn(visitor.library, request.plan, stop):
+            for fraction, note in self._learn(visitor, request.plan, stop):
                 yield {**state, "phase": "learning", "fraction": fraction, "note": note}, None
             visitor.last = yield from _stream(visitor.library, request, state, stop)
         except Stopped:
@@ -127,13 +128,17 @@ class Desk:
         except ValueError as error:
             yield {**state, "phase": "error", "problem": sentence(error)}, None
 
-    def _learn(self, library: Library, plan: Plan, stop: threading.Event) -> Iterator[tuple[float, str]]:
+    def _learn(self, visitor: Visitor, plan: Plan, stop: threading.Event) -> Iterator[tuple[float, str]]:
+        wanted, library = {target.concept for target in plan.targets}, visitor.library
+        if wanted <= visitor.ready:
+            return
         missing = set(library.missing())
         for target in plan.targets:
             if target.concept in missing:
                 name, began = target.concept, time.monotonic()
                 for fraction in following(partial(_fetched, library, name, stop)):
                     yield fraction, f"Learning {name} for {library.model.name}, once. {_left(began, fraction)}"
+        visitor.ready |= wanted & library.concepts.keys()
 
     def sweep(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
         """States of the dose-response chart."""
