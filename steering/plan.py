@@ -147,13 +147,19 @@ def edits(plan: Plan, library: "Library") -> tuple[Edit, ...]:
     made = []
     for layer in layers_of(plan, cavs):
         edit = _edit(plan, cavs, layer)
-        if plan.method != "fixed" and least_strengths(
-            edit.goal.numpy() - edit.sense.numpy(), edit.gram.numpy(), edit.goal.numpy(), edit.sense.numpy()
-        ) is None:
+        if plan.method != "fixed" and not _feasible(edit):
             raise PlanError(
                 f"the targets contradict each other at block {layer}: no strengths reach all of them; drop one or change its direction")
         made.append(edit)
     return tuple(made)
+
+
+def _feasible(edit: Edit) -> bool:
+    """Whether strengths exist that reach all goals from unmet ones; where the Gram matrix has full rank they always do."""
+    if torch.linalg.matrix_rank(edit.gram) == len(edit.gram):
+        return True
+    goal, sense = edit.goal.numpy(), edit.sense.numpy()
+    return least_strengths(goal - sense, edit.gram.numpy(), goal, sense) is not None
 
 
 def _edit(plan: Plan, cavs: Sequence[CAV], layer: int) -> Edit:
