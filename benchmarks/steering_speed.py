@@ -1,4 +1,4 @@
-"""Speed of steering, as ratios within one run: python benchmarks/steering_speed.py [--turns 5] [--json]
+"""Speed of steering, as ratios within one run: python -m benchmarks.steering_speed [--turns 5] [--json]
 
 Measured on the loaded model, in turns so that noise of the machine meets all alike; medians are printed.
 transformers: its own `generate` in float32 on the same weights, steered by plain forward hooks on the same blocks.
