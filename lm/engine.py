@@ -28,7 +28,8 @@ class Feed:
     """Tokens that a slot takes in. want: for how many of the last positions logits and traces are returned.
 
     hidden: float32 [len(ids), width], filled with the output of block `record`.
-    pool: float32 [layers, width], to which every block's output is added for the last `pooled` positions.
+    pool: float32 [k, width], to which the outputs of the first k blocks are added for the last `pooled` positions.
+    blocks: how many blocks are run; None: all, as logits need.
     """
 
     slot: Slot
@@ -38,6 +39,7 @@ class Feed:
     hidden: Tensor | None = None
     pool: Tensor | None = None
     pooled: int = 0
+    blocks: int | None = None
 
 
 class Engine(Protocol):

@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 
 from lm import source
+from lm.batched import BatchedEngine
+from lm.llama import Stack, fastest
 from lm.model import LanguageModel
 from lm.native.build import NoCompiler, library
 from lm.native.engine import NativeEngine
@@ -23,17 +25,21 @@ log = logging.getLogger(__name__)
 FORMAT = "1"
 """Changes when what the cache holds changes."""
 LONGEST_CONTEXT = 4096
+ENGINES = ("auto", "rows", "native", "batched", "reference")
 
 
 def load(name: str | None = None, *, engine: str = "auto", progress: source.Progress | None = None) -> LanguageModel:
     """Loads a causal language model.
 
     name: a folder, a hub id, or None for $TRADEWIND_MODEL or else the embedded default. engine: "native" (Llama-style
-    models on CPU), "reference" (transformers, any family and device) or "auto", the first of them that can run it.
+    models on CPU), "batched" (the same in PyTorch: GPUs, and many rows on CPUs with matrix units), "reference"
+    (transformers, any family and device), "auto" (the quickest for a few rows) or "rows" (the quickest for many).
     Raises lm.source.SourceError where the files cannot be had, ValueError where they are no such model.
     """
-    if engine not in ("auto", "native", "reference"):
-        raise ValueError(f"engine is {engine!r}: give auto, native or reference")
+    if engine not in ENGINES:
+        raise ValueError(f"engine is {engine!r}: give {', '.join(ENGINES)}")
+    if engine == "rows":
+        engine = "batched" if fastest(torch.device("cpu")) == torch.bfloat16 else "auto"
     report = progress or (lambda fraction, text: log.info("%3.0f%% %s", 100 * fraction, text))
     name = name or os.environ.get("TRADEWIND_MODEL") or None
     folder = _default(report) if name is None else source.folder_of(name)
@@ -97,7 +103,7 @@ def _packed(label: str, folder: Path, engine: str) -> LanguageModel:
 
     weights, metadata = open_saved(folder / "packed.safetensors")
     config = AutoConfig.from_pretrained(folder)
-    if engine != "reference":
+    if engine in ("auto", "native"):
         try:
             native = NativeEngine(weights, config, min(config.max_position_embeddings, LONGEST_CONTEXT), _threads())
             return _model(label, metadata["hash"], folder, config, native, lambda: _rebuild(weights, config))
@@ -106,7 +112,7 @@ def _packed(label: str, folder: Path, engine: str) -> LanguageModel:
                 raise
             log.warning("%s; decoding through transformers", reason)
     model = _rebuild(weights, config)
-    return _model(label, metadata["hash"], folder, config, ReferenceEngine(model, LONGEST_CONTEXT), lambda: model)
+    return _model(label, metadata["hash"], folder, config, _in_torch(model, engine), lambda: model)
 
 
 def _rebuild(weights: Weights, config):
@@ -132,7 +138,7 @@ def _transformers(label: str, folder: Path, engine: str, report: source.Progress
     reason = "a GPU is used" if on_gpu else unsupported(config)
     if engine == "native" and reason:
         raise ValueError(f"the native engine cannot run {label}: {reason}")
-    if engine != "reference" and reason is None:
+    if engine in ("auto", "native") and reason is None:
         try:
             library()
             return _packed(label, _pack_folder(folder, config, checksum, report), engine)
@@ -144,7 +150,19 @@ def _transformers(label: str, folder: Path, engine: str, report: source.Progress
         folder, dtype=torch.bfloat16 if on_gpu else torch.float32, device_map="auto" if on_gpu else None, use_safetensors=True,
         trust_remote_code=False)
     model.eval().requires_grad_(False)
-    return _model(label, checksum, folder, config, ReferenceEngine(model, LONGEST_CONTEXT), lambda: model)
+    return _model(label, checksum, folder, config, _in_torch(model, engine), lambda: model)
+
+
+def _in_torch(model, engine: str) -> BatchedEngine | ReferenceEngine:
+    """PyTorch's engine for a transformers model: in one batch where it is Llama-style and on one device."""
+    reason = unsupported(model.config)
+    if engine == "batched" and reason:
+        raise ValueError(f"the batched engine cannot run this model: {reason}")
+    devices = {parameter.device for parameter in model.parameters()}
+    if engine != "reference" and reason is None and len(devices) == 1 and (engine == "batched" or model.device.type == "cuda"):
+        context = min(model.config.max_position_embeddings, LONGEST_CONTEXT)
+        return BatchedEngine(Stack(model, fastest(model.device)), context)
+    return ReferenceEngine(model, LONGEST_CONTEXT)
 
 
 def _pack_folder(folder: Path, config, checksum: str, report: source.Progress) -> Path:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from lm.adapter import Adapter
+from lm.batched import BatchedEngine
 from lm.decoding import Decoding, Loop
 from lm.edit import Edit
 from lm.engine import Engine, Feed
+from lm.llama import Stack, fastest
 from lm.rows import Row, Run
 
 Message = dict[str, str]
@@ -39,8 +41,13 @@ class LanguageModel:
 
     @cached_property
     def torch(self):
-        """The transformers model with exactly these weights, frozen (for training on top of it)."""
+        """The transformers model with exactly these weights, frozen."""
         return self._torch_model()
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The blocks of a Llama-style model in PyTorch, for gradients."""
+        return self.engine.stack if isinstance(self.engine, BatchedEngine) else Stack(self.torch, fastest(self.torch.device))
 
     def chat_ids(self, prompt: str | Sequence[Message], system: str | None = None) -> list[int]:
         """Token ids of a chat up to where the assistant answers; plain text where the model has no chat template."""
@@ -69,15 +76,16 @@ class LanguageModel:
 
     def read(
         self, ids: Sequence[Sequence[int]], *, pool: str = "last", starts: Sequence[int] | None = None,
-        adapter: Adapter | None = None, progress: Callable[[float], None] | None = None, stop: threading.Event | None = None,
+        adapter: Adapter | None = None, blocks: int | None = None, progress: Callable[[float], None] | None = None,
+        stop: threading.Event | None = None,
     ) -> Tensor:
-        """The output of every block, float32 [n, layers, width].
+        """The output of every block, or of the first `blocks`: float32 [n, blocks, width].
 
         pool: "last" token, or the "mean" over positions from starts[i] (default 0) on. Raises Stopped.
         """
         if pool not in ("last", "mean"):
             raise ValueError(f"pool is {pool!r}: give last or mean")
-        out = torch.zeros(len(ids), self.layers, self.width)
+        out = torch.zeros(len(ids), blocks or self.layers, self.width)
         counts = [1 if pool == "last" else len(row) - (starts[i] if starts else 0) for i, row in enumerate(ids)]
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         first_needed = [len(row) - count for row, count in zip(ids, counts, strict=True)]
@@ -85,14 +93,15 @@ class LanguageModel:
         prefix = self.engine.open(max(shared, 1), (), adapter, 0)
         if shared:
             with self._busy:
-                self.engine.forward([Feed(prefix, ids[0][:shared], want=0)])
+                self.engine.forward([Feed(prefix, ids[0][:shared], want=0, blocks=blocks)])
         for at in range(0, len(order), READ_BATCH):
             if stop is not None and stop.is_set():
                 raise Stopped
             batch = order[at : at + READ_BATCH]
             with self._busy:
                 self.engine.forward([
-                    Feed(self.engine.fork(prefix, len(ids[i])), ids[i][shared:], want=0, pool=out[i], pooled=counts[i]) for i in batch])
+                    Feed(self.engine.fork(prefix, len(ids[i])), ids[i][shared:], want=0, pool=out[i], pooled=counts[i], blocks=blocks)
+                    for i in batch])
             if progress is not None:
                 progress((at + len(batch)) / len(order))
         return out / torch.tensor(counts)[:, None, None]

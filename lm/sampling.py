@@ -4,6 +4,9 @@ import numpy as np
 
 from lm.rows import Sampling
 
+LEAST_NOISE = np.float32(2**-24)
+"""numpy's float32 exponential is 0 once in some 2^23 draws, which would let any token win: half of its smallest step instead."""
+
 
 def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]:
     """The next token id and its log-probability at temperature 1.
@@ -19,8 +22,8 @@ def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]
         scaled = logits / np.float32(sampling.temperature)
         if sampling.top_p < 1:
             scaled = _nucleus(scaled, sampling.top_p)
-        noise = np.random.Generator(np.random.Philox(key=[sampling.seed, step]))
-        choice = int((scaled - np.log(noise.standard_exponential(len(logits), dtype=np.float32))).argmax())
+        noise = np.random.Generator(np.random.Philox(key=[sampling.seed, step])).standard_exponential(len(logits), dtype=np.float32)
+        choice = int((scaled - np.log(np.maximum(noise, LEAST_NOISE))).argmax())
     return choice, float(logits[choice]) - total
 
 

@@ -81,8 +81,7 @@ typedef struct {
     float *const *pool; /* [tokens] sums over tokens of every block's output [layers][width], or null */
     const int32_t *wanted;
     float *logits; /* [wanted][vocabulary rounded up to 16] */
-    int32_t tokens, wanted_count, edits_max, longest, threads, first_block;
-    const float *input; /* [tokens][width] in place of the embedding, where first_block > 0 */
+    int32_t tokens, wanted_count, edits_max, longest, threads, blocks;
 } Batch;
 
 INLINE vf splat(float f) { return f - (vf){0}; }
@@ -508,11 +507,8 @@ void tw_forward(const Model *m, const Batch *b) {
         const int me = 0, threads = 1;
 #endif
         float *panel = b->panel + (size_t)me * PANEL * BLOCK, *scores = b->scores + (size_t)me * b->longest;
-        MINE(t) {
-            if (b->input) memcpy(b->x + (size_t)t * width, b->input + (size_t)t * width, width * sizeof(float));
-            else embed(&m->embedding, b->ids[t], b->x + (size_t)t * width);
-        }
-        for (int layer = b->first_block; layer < m->layers; layer++) block_forward(m, b, layer, me, threads, panel, scores);
+        MINE(t) embed(&m->embedding, b->ids[t], b->x + (size_t)t * width);
+        for (int layer = 0; layer < b->blocks; layer++) block_forward(m, b, layer, me, threads, panel, scores);
         BARRIER
         for (int i = me; i < b->wanted_count; i += threads)
             rms_norm(b->x + (size_t)b->wanted[i] * width, m->norm, m->epsilon, width, b->h + (size_t)i * width);

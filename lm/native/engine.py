@@ -53,7 +53,7 @@ class _Batch(Structure):
     _fields_ = [(name, c_void_p) for name in (
         "ids", "positions", "rows", "row", "x", "h", "qkv", "attention", "gate_up", "panel", "scores", "trace", "record",
         "record_layer", "pool", "wanted", "logits")] + [
-        (name, c_int32) for name in ("tokens", "wanted_count", "edits_max", "longest", "threads", "first_block")] + [("input", c_void_p)]
+        (name, c_int32) for name in ("tokens", "wanted_count", "edits_max", "longest", "threads", "blocks")]
 
 
 class _State:
@@ -191,7 +191,8 @@ class NativeEngine:
             trace.ctypes.data if edits_max else None,
             pointers[0].ctypes.data if pointers[0].any() else None, numbers[3].ctypes.data,
             pointers[1].ctypes.data if pointers[1].any() else None, chosen.ctypes.data, out.ctypes.data,
-            n, len(wanted), edits_max, longest, self.threads, 0, None)
+            n, len(wanted), edits_max, longest, self.threads,
+            max(self.layers if feed.blocks is None else feed.blocks for feed, _, _ in batch))
         self._library.tw_forward(ctypes.byref(m), ctypes.byref(call))
         return out[:, : self.vocabulary], [(feed, trace[start:stop, : len(feed.slot.edits)]) for feed, start, stop in spans]
 

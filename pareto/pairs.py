@@ -1,0 +1,84 @@
+"""Preference pairs: read, checked, split by prompt."""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+Prompt = str | tuple[tuple[str, str], ...]
+"""A user's words, or (role, content) turns."""
+
+
+class PairError(ValueError):
+    """A pairs or prompts file that cannot be used; the message names file and line."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to a prompt, of which people or a judge preferred `chosen`."""
+
+    prompt: Prompt
+    chosen: str
+    rejected: str
+
+
+def read_lines(path: Path | str) -> list[tuple[int, dict]]:
+    """Numbered objects of a JSON Lines file (.gz is unpacked). Raises PairError."""
+    path = Path(path)
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+            rows = [(number, json.loads(line)) for number, line in enumerate(file, 1) if line.strip()]
+    except FileNotFoundError:
+        raise PairError(f"{path} does not exist: give a JSON Lines file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, gzip.BadGzipFile) as error:
+        raise PairError(f"{path} is not JSON Lines in UTF-8: {error}") from None
+    if not rows:
+        raise PairError(f"{path} is empty: give at least one line")
+    for number, row in rows:
+        if not isinstance(row, dict):
+            raise PairError(f"{path}, line {number}: an object is expected, not {type(row).__name__}")
+    return rows
+
+
+def read_pairs(path: Path | str) -> list[Pair]:
+    """Pairs {"prompt", "chosen", "rejected"}. Raises PairError for a line without them, or with two equal answers."""
+    pairs = []
+    for number, row in read_lines(path):
+        answers = [row.get("chosen"), row.get("rejected")]
+        if not all(isinstance(answer, str) and answer.strip() for answer in answers):
+            raise PairError(f"{path}, line {number}: chosen and rejected must be texts that are not empty")
+        if answers[0] == answers[1]:
+            raise PairError(f"{path}, line {number}: chosen and rejected are equal, such a pair tells nothing")
+        pairs.append(Pair(_prompt(row.get("prompt"), f"{path}, line {number}"), *answers))
+    return pairs
+
+
+def _prompt(value, where: str) -> Prompt:
+    if isinstance(value, str) and value.strip():
+        return value
+    if isinstance(value, list) and value and all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in value):
+        return tuple((turn["role"], turn["content"]) for turn in value)
+    raise PairError(f"{where}: prompt must be a text, or a list of turns with role and content")
+
+
+def read_prompts(path: Path | str) -> list[tuple[str, str]]:
+    """(kind, prompt) of lines {"prompt": ..., "kind": "helpful" or "unsafe"}. Raises PairError."""
+    found = []
+    for number, row in read_lines(path):
+        if not (isinstance(row.get("prompt"), str) and row["prompt"].strip()) or row.get("kind") not in ("helpful", "unsafe"):
+            raise PairError(f'{path}, line {number}: give "prompt", a text, and "kind", helpful or unsafe')
+        found.append((row["kind"], row["prompt"]))
+    return found
+
+
+def held_out(prompt: Prompt, share: float = 0.2) -> bool:
+    """Whether a prompt belongs to the held-out part: decided by its hash, so that all its pairs go one way."""
+    digest = hashlib.sha256(json.dumps(prompt).encode()).digest()
+    return int.from_bytes(digest[:4], "big") < share * 2**32
+
+
+def messages(prompt: Prompt) -> str | Sequence[dict[str, str]]:
+    """The prompt as LanguageModel.chat_ids takes it."""
+    return prompt if isinstance(prompt, str) else [{"role": role, "content": content} for role, content in prompt]
