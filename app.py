@@ -26,6 +26,24 @@ WEB = Path(__file__).parent / "assets" / "web"
 SHEETS = ("base.css", "steer.css", "arena.css", "pareto.css")
 HEAD = "\n".join(f'<link rel="stylesheet" href="tw/{sheet}">' for sheet in SHEETS if (WEB / sheet).exists())
 FACES = ("Source Sans 3", "system-ui", "sans-serif")
+DRESS = {
+    "var(--tw-accent)": "color_accent slider_color input_border_color_focus button_primary_background_fill button_primary_border_color "
+    "button_primary_background_fill_hover button_primary_border_color_hover link_text_color link_text_color_hover link_text_color_visited",
+    "var(--tw-on-accent)": "button_primary_text_color",
+    "var(--tw-ink)": "body_text_color button_secondary_text_color block_title_text_color block_label_text_color",
+    "var(--tw-muted)": "body_text_color_subdued input_placeholder_color block_info_text_color",
+    "var(--tw-line)": "button_secondary_border_color_hover input_border_color_hover checkbox_border_color",
+    "var(--tw-paper)": "body_background_fill background_fill_secondary table_even_background_fill table_odd_background_fill",
+    "var(--tw-raised)": "background_fill_primary input_background_fill checkbox_background_color button_secondary_background_fill "
+    "button_secondary_background_fill_hover",
+    "var(--tw-rule)": "border_color_primary input_border_color button_secondary_border_color table_border_color",
+    "transparent": "block_background_fill block_label_background_fill",
+    "none": "block_shadow",
+    "0px": "block_border_width block_label_border_width block_padding",
+    "1px": "input_border_width checkbox_border_width checkbox_label_border_width button_border_width",
+    "600": "block_title_text_weight",
+}
+"""What Gradio's parts take from the page: a value, and the names of the theme's settings that get it."""
 
 
 def policies(entries: Sequence[Mapping], library: Library | None = None) -> dict[str, arena.Entrant]:
@@ -67,40 +85,14 @@ def send(store: arena.Store, library: Library, prompt: str, sides: Sequence[tupl
         made = arena.send(store, [arena.Output(prompt, name, run.text, _spec(library, plan)) for name, plan, run in sides])
     except arena.ArenaError as error:
         return str(error)
-    return f"Sent to Compare: {made.plain} new battle{'' if made.plain == 1 else 's'} in the set “{made.set}”."
+    return f"Sent to Compare: {made.plain} new battle{'' if made.plain == 1 else 's'} in the set “{made.name}”."
 
 
 def theme() -> gr.themes.Base:
-    """Gradio's own parts in the colours of assets/web/base.css."""
-    blue = gr.themes.Color(*("#f0f7fb #d8ebf5 #b0d6ea #7fbcdc #3f9ac9 #0072b2 #00659e #00547f #004263 #003049 #00202f".split()))
-    return gr.themes.Base(
-        primary_hue=blue, secondary_hue=blue, neutral_hue="stone", font=FACES, font_mono=("ui-monospace", "monospace")
-    ).set(
-        body_background_fill="#fcfbf8",
-        body_background_fill_dark="#17181a",
-        body_text_color="#1d1c1a",
-        body_text_color_dark="#ebe8e1",
-        background_fill_primary="#ffffff",
-        background_fill_primary_dark="#1f2123",
-        background_fill_secondary="#fcfbf8",
-        background_fill_secondary_dark="#17181a",
-        block_background_fill="transparent",
-        block_background_fill_dark="transparent",
-        block_border_width="0px",
-        block_shadow="none",
-        block_padding="0px",
-        block_label_background_fill="transparent",
-        block_label_background_fill_dark="transparent",
-        border_color_primary="#e2ded5",
-        border_color_primary_dark="#34363a",
-        input_background_fill="#ffffff",
-        input_background_fill_dark="#1f2123",
-        button_secondary_background_fill="#ffffff",
-        button_secondary_background_fill_dark="#1f2123",
-        button_primary_background_fill="#0072b2",
-        button_primary_background_fill_dark="#56b4e9",
-        button_primary_text_color_dark="#10202b",
-    )
+    """Gradio's own parts in the colours of assets/web/base.css, which tells light from dark."""
+    base = gr.themes.Base(neutral_hue="stone", font=FACES, font_mono=("ui-monospace", "monospace"))
+    dress = {part + scheme: value for value, parts in DRESS.items() for part in parts.split() for scheme in ("", "_dark")}
+    return base.set(**{part: value for part, value in dress.items() if hasattr(base, part)})
 
 
 def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
@@ -136,15 +128,11 @@ def settings() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Load the model and serve the page."""
-    asked = settings()
-    model = load(
-        asked.model, progress=lambda fraction, text: print(f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True)
-    )
-    compose(model, arena.Store()).launch(
-        server_name=asked.host,
-        server_port=asked.port,
+def serve(page: gr.Blocks, host: str, port: int) -> None:
+    """Launch a page in Tradewind's dress, and wait for its end."""
+    page.launch(
+        server_name=host,
+        server_port=port,
         share=False,
         theme=theme(),
         head=HEAD,
@@ -161,6 +149,15 @@ def main() -> None:
             ]
         },
     )
+
+
+def main() -> None:
+    """Load the model and serve the page."""
+    asked = settings()
+    model = load(
+        asked.model, progress=lambda fraction, text: print(f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True)
+    )
+    serve(compose(model, arena.Store()), asked.host, asked.port)
 
 
 if __name__ == "__main__":

@@ -73,12 +73,14 @@ def policies() -> dict[str, Entrant]:
 
 
 def app(store: Store) -> gr.Blocks:
-    with gr.Blocks(title="Compare", analytics_enabled=False) as blocks:
+    with gr.Blocks(title="Compare", analytics_enabled=False, fill_width=True) as blocks:
         build(store, policies=policies, votes_a_minute=10_000)
     return blocks
 
 
 if __name__ == "__main__":
+    from app import serve
+
     database, port, *rest = sys.argv[1:]
     opened = Store(database)
     try:
@@ -87,13 +89,4 @@ if __name__ == "__main__":
         )
     except ArenaError as refused:
         print(refused)
-    web = ROOT / "assets" / "web"
-    css = [path for path in (web / "base.css", web / "arena.css") if path.is_file()]
-    app(opened).queue(max_size=256).launch(
-        server_name="127.0.0.1",
-        server_port=int(port),
-        css_paths=css,
-        quiet=True,
-        run_history=False,
-        ssr_mode=False,
-    )
+    serve(app(opened).queue(max_size=256), "127.0.0.1", int(port))

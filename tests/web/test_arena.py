@@ -219,7 +219,7 @@ def test_the_battle_fits_and_its_panes_are_equally_high(browser, shared, width, 
     if width == 1440:
         assert boxes[0]["height"] == boxes[1]["height"] and boxes[0]["y"] == boxes[1]["y"]
     else:
-        assert boxes[0]["x"] == boxes[1]["x"] and boxes[0]["width"] > 0.7 * width
+        assert boxes[0]["x"] == boxes[1]["x"] and boxes[0]["width"] >= 0.85 * width
     ring = page.evaluate("getComputedStyle(document.activeElement.nextElementSibling).outlineWidth")
     assert ring == "3px"
     page.close()
