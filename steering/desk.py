@@ -6,12 +6,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
 from lm import Run, Stopped
+from lm.asking import FRAME, MOST_NEW_TOKENS, MOST_SEED, MOST_TEMPERATURE, Report, Result, bounded, following, left, sentence
 from lm.paths import cache_folder
 from lm.source import DEFAULT_NAME
 from steering import view
@@ -20,16 +20,12 @@ from steering.concepts import Concept
 from steering.library import Library
 from steering.plan import Plan
 from steering.snippet import snippet
-from steering.steer import MOST_NEW_TOKENS, finish, pair
+from steering.steer import finish, pair
 from steering.sweep import sweep
 
-MOST_VISITORS, MOST_OWN_CONCEPTS, MOST_SEED, MOST_TEMPERATURE = 256, 8, 2**32 - 1, 2.0
-FRAME = 1 / 30
-"""Seconds between two updates of the page."""
+MOST_VISITORS, MOST_OWN_CONCEPTS = 256, 8
 SWEEP_TOKENS = 48
 
-Result = TypeVar("Result")
-Report = Callable[[float], None]
 Send = Callable[[str, list[tuple[str, Plan | None, Run]]], str]
 """Takes a prompt and its runs (policy name, plan, run) to the Compare tab, and returns a sentence."""
 
@@ -53,17 +49,10 @@ class Request:
         return cls(
             prompt,
             Plan.from_json(asked.get("plan") or {}),
-            int(_bounded(asked, "seed", 0, MOST_SEED)),
-            int(_bounded(asked, "max_new_tokens", 1, MOST_NEW_TOKENS)),
-            float(_bounded(asked, "temperature", 0, MOST_TEMPERATURE)),
+            int(bounded(asked, "seed", 0, MOST_SEED)),
+            int(bounded(asked, "max_new_tokens", 1, MOST_NEW_TOKENS)),
+            float(bounded(asked, "temperature", 0, MOST_TEMPERATURE)),
         )
-
-
-def _bounded(asked: Mapping[str, Any], name: str, least: float, most: float) -> float:
-    value = asked.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise ValueError(f"{name} is {value!r}: give a number from {least:,} to {most:,}")
-    return value
 
 
 @dataclass
@@ -137,7 +126,7 @@ class Desk:
             if target.concept in missing:
                 name, began = target.concept, time.monotonic()
                 for fraction in following(partial(_fetched, library, name, stop)):
-                    yield fraction, f"Learning {name} for {library.model.name}, once. {_left(began, fraction)}"
+                    yield fraction, f"Learning {name} for {library.model.name}, once. {left(began, fraction)}"
         visitor.ready |= wanted & library.concepts.keys()
 
     def sweep(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
@@ -167,7 +156,7 @@ class Desk:
             began = time.monotonic()
             yield {"fraction": 0.0, "note": "Reading the examples."}
             work = following(lambda report: train(self.library.model, concept, progress=report, stop=stop))
-            cav = yield from _relay(work, lambda fraction: f"Reading the examples. {_left(began, fraction)}")
+            cav = yield from _relay(work, lambda fraction: f"Reading the examples. {left(began, fraction)}")
             visitor.library.add(concept, cav)
             visitor.own += 1
             best = int(cav.accuracy.argmax())
@@ -313,36 +302,3 @@ def _relay(work: Generator[float, None, Result], note: Callable[[float], str] = 
         except StopIteration as end:
             return end.value
         yield {"fraction": max(0.02, fraction), "note": note(fraction)}
-
-
-def following(work: Callable[[Report], Result]) -> Generator[float, None, Result]:
-    """Runs work(report) in a thread, yields what it reports, and returns or raises as it does."""
-    told: SimpleQueue = SimpleQueue()
-    outcome: dict[str, Any] = {}
-
-    def body() -> None:
-        try:
-            outcome["value"] = work(told.put)
-        except Exception as error:  # handed on to the caller
-            outcome["error"] = error
-        told.put(None)
-
-    threading.Thread(target=body, daemon=True).start()
-    while (fraction := told.get()) is not None:
-        yield fraction
-    if "error" in outcome:
-        raise outcome["error"]
-    return outcome["value"]
-
-
-def _left(began: float, fraction: float) -> str:
-    if fraction < 0.05:
-        return ""
-    return f"{max(1, round((time.monotonic() - began) * (1 - fraction) / fraction))} s left."
-
-
-def sentence(error: Exception) -> str:
-    """An error as the page says it: a capital at the start (but for names such as p0), a stop at the end."""
-    text = str(error)
-    start = text[:1].upper() if text.split(" ")[0].isalpha() else text[:1]
-    return start + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

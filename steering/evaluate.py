@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from lm import Row, Sampling
+from lm.asking import prompt_ids
 from steering.cav import CAV, frame_ids, probabilities, read
 from steering.library import Library
 from steering.metrics import measure
 from steering.plan import Plan, PlanError, edits, layers_of
-from steering.steer import prompt_ids
 
 
 def interval(values: Sequence[float], seed: int = 0, draws: int = 2000) -> tuple[float, float, float]:
@@ -40,7 +40,7 @@ def evaluate(
     pole = concept.high if plan.targets[0].direction == "amplify" else concept.low
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
     model = library.model
-    plain = [prompt_ids(library, prompt) for prompt in prompts]
+    plain = [prompt_ids(library.model, prompt) for prompt in prompts]
     asked = [tuple(model.chat_ids(prompt, system=f"You are a helpful assistant. Answer in a way that is {pole}.")) for prompt in prompts]
     gcav = edits(plan, library)
     results: dict[str, dict] = {}

@@ -8,11 +8,12 @@ from typing import Any
 
 import gradio as gr
 
+from lm.asking import MOST_CHARACTERS, MOST_SEED, MOST_TEMPERATURE, sentence
 from steering import view
-from steering.desk import MOST_SEED, MOST_TEMPERATURE, Desk, Request, Send, sentence
+from steering.desk import Desk, Request, Send
 from steering.library import Library
 from steering.plan import PlanError
-from steering.steer import MOST_CHARACTERS, steer
+from steering.steer import steer
 from steering.sweep import sweep
 
 EXAMPLES = (

@@ -6,27 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lm import Decoding, Edit, Row, Run, Sampling
+from lm.asking import MOST_NEW_TOKENS, prompt_ids
 from steering.library import Library
 from steering.metrics import Metrics, history, measure
 from steering.plan import Plan, PlanError, edits, readers
-
-MOST_CHARACTERS, MOST_PROMPT_TOKENS, MOST_NEW_TOKENS = 4_000, 1_024, 512
-
-
-class PromptError(ValueError):
-    """A prompt that cannot be answered; the message says why."""
-
-
-def prompt_ids(library: Library, prompt: str) -> tuple[int, ...]:
-    """The prompt within the chat template. Raises PromptError where it is empty or too long."""
-    if not prompt.strip():
-        raise PromptError("the prompt is empty: write what the model shall answer")
-    if len(prompt) > MOST_CHARACTERS:
-        raise PromptError(f"the prompt has {len(prompt):,} characters: at most {MOST_CHARACTERS:,} are taken")
-    ids = library.model.chat_ids(prompt)
-    if len(ids) > MOST_PROMPT_TOKENS:
-        raise PromptError(f"the prompt has {len(ids):,} tokens: at most {MOST_PROMPT_TOKENS:,} are taken")
-    return tuple(ids)
 
 
 @dataclass(frozen=True)
@@ -58,7 +41,7 @@ def pair(
     """Starts both rows. Raises PlanError or PromptError before anything is computed."""
     if not 1 <= max_new_tokens <= MOST_NEW_TOKENS:
         raise PlanError(f"max_new_tokens is {max_new_tokens}: give a number from 1 to {MOST_NEW_TOKENS}")
-    ids = prompt_ids(library, prompt)
+    ids = prompt_ids(library.model, prompt)
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
     both = (readers(plan, library), edits(plan, library))
     return Pair(library.model.decode([Row(ids, sampling, edit) for edit in both], stop=stop), both)
@@ -89,8 +72,11 @@ class SteeredPolicy:
     plan: Plan | None
     temperature: float = 0.7
 
+    def row(self, prompt: str, sampling: Sampling) -> Row:
+        """The row that answers a prompt, to be decoded beside others."""
+        return Row(prompt_ids(self.library.model, prompt), sampling, edits(self.plan, self.library) if self.plan else ())
+
     def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
         """One run a prompt."""
-        made = edits(self.plan, self.library) if self.plan else ()
         sampling = Sampling(temperature=self.temperature, seed=seed, max_new_tokens=max_new_tokens)
-        return self.library.model.generate([Row(prompt_ids(self.library, prompt), sampling, made) for prompt in prompts])
+        return self.library.model.generate([self.row(prompt, sampling) for prompt in prompts])

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from lm import Row, Sampling
+from lm.asking import prompt_ids
 from steering.library import Library
 from steering.metrics import measure
 from steering.plan import Plan, PlanError, edits
-from steering.steer import prompt_ids
 
 MAGNITUDES = (0.1, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 """Values of p0 to amplify; to remove, take 1 - p0."""
@@ -50,7 +50,7 @@ def sweep(
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
     rows: list[dict] = []
     for number, prompt in enumerate(prompts, 1):
-        ids = prompt_ids(library, prompt)
+        ids = prompt_ids(library.model, prompt)
         runs = library.model.generate([Row(ids, sampling, edit) for edit in made], stop=stop)
         if stop is not None and stop.is_set():
             return

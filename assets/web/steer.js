@@ -1,4 +1,5 @@
 // The left column of the Steer tab: prompt, concepts, layers, and what is seldom used. Every change asks for a new run.
+import { choice, field, fold, slider } from './controls.js';
 import { h, heard, tell } from './dom.js';
 import { fromAddress, lastWins, page, toAddress } from './steer-request.js';
 import { layerControl } from './steer-layers.js';
@@ -13,28 +14,6 @@ const METHOD_NOTES = {
   fixed: 'Adds the same push at every token, whatever the text says (ActAdd, CAA): the method to compare with.',
 };
 const SCOPES = [['all', 'Prompt and answer'], ['answer', 'Answer only']];
-
-const field = (label, control, hint) => h('label', { class: 'tw-field' }, h('span', {}, label), control, hint);
-const fold = (title, open, ...inside) => h('details', { class: 'tw-fold', open }, h('summary', {}, title), h('div', { class: 'tw-inside' }, ...inside));
-
-function choice(label, options, picked) {
-  const buttons = options.map(([value, text]) => h('button', { type: 'button', 'data-value': value, onclick: () => { set(value); picked(value); } }, text));
-  const set = (value) => buttons.forEach((button) => button.setAttribute('aria-pressed', String(button.dataset.value === value)));
-  return { node: h('div', { class: 'tw-choice', role: 'group', 'aria-label': label }, buttons), set };
-}
-
-function slider(label, options, say, moved) {
-  const output = h('output', { class: 'tw-number' });
-  const input = h('input', { type: 'range', class: 'tw-range', ...options, 'aria-label': label, oninput: () => { show(); moved(Number(input.value)); } });
-  function show() {
-    output.textContent = say(Number(input.value));
-    input.setAttribute('aria-valuetext', output.textContent);
-    const at = (100 * (input.value - options.min)) / (options.max - options.min);
-    input.style.setProperty('--from', '0%');
-    input.style.setProperty('--to', `${at}%`);
-  }
-  return { node: h('div', { class: 'tw-field' }, h('span', { class: 'tw-split' }, label, output), input), set: (value) => { input.value = value; show(); } };
-}
 
 export default function mount({ element, props, trigger, watch }) {
   const { concepts, layers, limits, examples, opening } = props.value;

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from lm import load
+from lm.asking import PromptError
 from lm.edit import least_write
 from steering import Concept, Library, Plan, PlanError, Target, pair, steer, train
 from steering.evaluate import evaluate, interval, labelled
@@ -23,7 +24,7 @@ from steering.metrics import measure
 from steering.plan import edits, report
 from steering.scorers import formality, sentiment, topic, toxicity
 from steering.snippet import snippet
-from steering.steer import PromptError, SteeredPolicy, finish
+from steering.steer import SteeredPolicy, finish
 from steering.strength import closed_form, least_strengths
 from steering.sweep import sweep
 from tests.tiny import LAYERS, tiny
