@@ -227,3 +227,8 @@ def test_the_human_front_holds_who_is_beaten_by_nobody_on_both_questions():
     assert (
         same.loc["x", "helpful"] == ranking(votes, "helpful").table.set_index("policy").loc["x", "strength"]
     )
+
+
+def test_policies_found_equal_share_the_human_front():
+    votes = votes_of([("1", "x", "y", "Ada", "tie", "tie"), ("2", "y", "x", "Ada", "tie", "tie")])
+    assert human_front(votes)["front"].all()
