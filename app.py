@@ -42,6 +42,11 @@ DRESS = {
     "0px": "block_border_width block_label_border_width block_padding",
     "1px": "input_border_width checkbox_border_width checkbox_label_border_width button_border_width",
     "600": "block_title_text_weight",
+    "0.875rem": "block_title_text_size block_label_text_size table_text_size",
+    "0.9375rem": "button_large_text_size checkbox_label_text_size",
+    "1rem": "input_text_size",
+    "0.5rem 0.625rem": "input_padding",
+    "0.625rem 1.125rem": "button_large_padding",
 }
 """What Gradio's parts take from the page: a value, and the names of the theme's settings that get it."""
 

@@ -146,10 +146,10 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
         typed = gr.Textbox(
             label="Your name", placeholder="as it will stand beside your votes", visible=not login
         )
+        chosen = gr.Dropdown([ALL], value=ALL, label="Battle set", interactive=True)
         enter = gr.Button("Start judging", variant="primary")
         if login:
             gr.LoginButton()
-        chosen = gr.Dropdown([ALL], value=ALL, label="Battle set", interactive=True)
     who = gr.Button(visible=False, size="sm", elem_classes="tw-who")
     page = gr.HTML(
         view.welcome(login),
@@ -221,17 +221,15 @@ def _sets(store: Store) -> dict[str, str]:
 
 
 def _results(store: Store, chosen: gr.Dropdown, tab: gr.Tab) -> None:
-    with gr.Row():
-        question = gr.Radio(
-            [(f"More {name}", name) for name in QUESTIONS], value="helpful", label="Question", scale=3
-        )
-        refresh = gr.Button("Refresh", scale=1)
+    with gr.Row(elem_classes="tw-asked"):
+        question = gr.Radio([(f"More {name}", name) for name in QUESTIONS], value="helpful", label="Question")
+        refresh = gr.Button("Refresh")
     summary = gr.HTML(elem_classes="tw-summary")
     with gr.Row(elem_classes="tw-charts"):
-        strength, wins = gr.Plot(show_label=False), gr.Plot(show_label=False)
+        strength, wins = _chart(), _chart()
     table = gr.Dataframe(label="Ranking", interactive=False)
     with gr.Row(elem_classes="tw-charts"):
-        front, time_line = gr.Plot(show_label=False), gr.Plot(show_label=False)
+        front, time_line = _chart(), _chart()
     points = gr.Dataframe(label="Human front", interactive=False)
     people = gr.Dataframe(label="Annotators", interactive=False)
 
@@ -261,6 +259,11 @@ def _results(store: Store, chosen: gr.Dropdown, tab: gr.Tab) -> None:
     )
 
 
+def _chart() -> gr.HTML:
+    script = "import(new URL('tw/plot.js', document.baseURI)).then((m) => m.default({ element, trigger, props, watch }));"
+    return gr.HTML(None, html_template='<div class="tw-chart"></div>', js_on_load=script, apply_default_css=False)
+
+
 def _tidy(table: pd.DataFrame) -> pd.DataFrame:
     return table.round(2).rename(columns=lambda name: name.replace("_", " "))
 
@@ -276,7 +279,7 @@ def _organize(
     with gr.Row():
         with gr.Column(scale=2):
             prompts = gr.Textbox(label="Prompts, one a line", lines=8, max_length=200_000)
-            runs = gr.File(label="Or answers made before (JSON Lines)", file_types=[".jsonl"], height=110)
+            runs = gr.File(label="Or answers made before (JSON Lines)", file_types=[".jsonl"], height=110, elem_classes="tw-file")
         with gr.Column(scale=1):
             picked = gr.CheckboxGroup([], label="Policies to compare, two or more")
             title = gr.Textbox(label="Name of the battle set", value="Battles", max_length=80)

@@ -1,36 +1,41 @@
-"""The arena's charts, as plotly figures that read on light and dark paper."""
+"""The arena's charts, as plain data for assets/web/plot.js; colours are the page's own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pandas as pd
-import plotly.graph_objects as go
 
 from arena.ranking import Ranking
 
-COLOUR = {"helpful": "#E69F00", "harmless": "#009E73"}
 HOUR = 3_600_000  # milliseconds
-BLUE, GREY = "#0072B2", "#808080"
+HEIGHT = 300
+
+Chart = dict[str, Any]
 
 
-def strengths(found: Ranking) -> go.Figure:
+def strengths(found: Ranking) -> Chart:
     """Each policy's strength with its 95% interval, best on top."""
     table = found.table.iloc[::-1]
-    figure = go.Figure(
-        go.Scatter(
-            x=table["strength"],
-            y=table["policy"],
-            error_x={
-                "array": table["high"] - table["strength"],
-                "arrayminus": table["strength"] - table["low"],
-                "thickness": 1.5,
-            },
-            mode="markers",
-            marker={"size": 11, "color": COLOUR[found.question]},
-            customdata=table[["win_rate", "comparisons"]],
-            hovertemplate="%{y}: %{x:.2f}<br>wins %{customdata[0]:.0%} of %{customdata[1]}<extra></extra>",
-        )
-    )
-    return _dress(figure, _verdict(found), "Bradley-Terry strength (log-odds), 95% interval", "")
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": _plain(table["strength"]),
+        "y": _plain(table["policy"]),
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": _plain(table["high"] - table["strength"]),
+            "arrayminus": _plain(table["strength"] - table["low"]),
+            "thickness": 1.5,
+        },
+        "marker": {"size": 11, "color": f"var(--tw-{found.question})"},
+        "customdata": table[["win_rate", "comparisons"]].values.tolist(),
+        "hovertemplate": "%{y}: %{x:.2f}<br>wins %{customdata[0]:.0%} of %{customdata[1]}<extra></extra>",
+    }
+    x, y = _axis("Bradley-Terry strength, log-odds"), _axis("", showgrid=False)
+    return _chart(_verdict(found), [trace], x, y, "Bars are 95% intervals.")
 
 
 def _verdict(found: Ranking) -> str:
@@ -38,97 +43,105 @@ def _verdict(found: Ranking) -> str:
         return "No ranking yet"
     first, second = found.table.iloc[0], found.table.iloc[1]
     if first["low"] > second["high"]:
-        return f"{first['policy']} is found more {found.question} than any other ({found.votes} votes)"
-    return f"Nobody is clearly more {found.question} yet: the intervals overlap ({found.votes} votes)"
+        return f"{first['policy']} is found more {found.question} than any other"
+    return f"Nobody is clearly more {found.question} yet: the intervals overlap"
 
 
-def wins(found: Ranking) -> go.Figure:
+def wins(found: Ranking) -> Chart:
     """Win rate of the row against the column; ties are half a win."""
     rates = found.wins
-    figure = go.Figure(
-        go.Heatmap(
-            z=rates.to_numpy(dtype=float),
-            x=list(rates.columns),
-            y=list(rates.index),
-            zmin=0,
-            zmax=1,
-            colorscale=[[0, "#D55E00"], [0.5, "#F7F7F7"], [1, "#0072B2"]],
-            texttemplate="%{z:.0%}",
-            hoverongaps=False,
-            hovertemplate="%{y} beats %{x}: %{z:.0%}<extra></extra>",
-            colorbar={"tickformat": ".0%", "thickness": 10},
-        )
-    )
-    _dress(figure, f"How often the row is found more {found.question} than the column", "", "")
-    figure.update_xaxes(showgrid=False)
-    return figure.update_yaxes(autorange="reversed", showgrid=False)
+    trace = {
+        "type": "heatmap",
+        "z": [_plain(row) for row in rates.to_numpy(dtype=float)],
+        "x": list(rates.columns),
+        "y": list(rates.index),
+        "zmin": 0,
+        "zmax": 1,
+        "colorscale": [[0, "var(--tw-low)"], [0.5, "var(--tw-raised)"], [1, "var(--tw-high)"]],
+        "xgap": 1,
+        "ygap": 1,
+        "texttemplate": "%{z:.0%}",
+        "hoverongaps": False,
+        "hovertemplate": "%{y} beats %{x}: %{z:.0%}<extra></extra>",
+        "showscale": False,
+    }
+    x, y = _axis("", showgrid=False), _axis("", showgrid=False, autorange="reversed")
+    title = f"How often the row is found more {found.question} than the column"
+    return _chart(title, [trace], x, y, "A tie is half a win.")
 
 
-def front(points: pd.DataFrame) -> go.Figure:
+def front(points: pd.DataFrame) -> Chart:
     """The human front: strengths on both questions; filled marks are on the front, joined in order."""
-    figure = go.Figure()
     best = points[points["front"]].sort_values("harmless")
-    figure.add_scatter(
-        x=best["harmless"],
-        y=best["helpful"],
-        mode="lines",
-        hoverinfo="skip",
-        line={"color": BLUE, "dash": "dot"},
-    )
+    data: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": _plain(best["harmless"]),
+            "y": _plain(best["helpful"]),
+            "hoverinfo": "skip",
+            "line": {"color": "var(--tw-accent)", "dash": "dot"},
+        }
+    ]
     for chosen, symbol in ((True, "circle"), (False, "circle-open")):
         part = points[points["front"] == chosen]
-        figure.add_scatter(
-            x=part["harmless"],
-            y=part["helpful"],
-            mode="markers+text",
-            text=part["policy"],
-            textposition="top center",
-            cliponaxis=False,
-            marker={"size": 11, "color": BLUE, "symbol": symbol, "line": {"width": 1.5}},
-            error_x=_bars(part, "harmless"),
-            error_y=_bars(part, "helpful"),
-            hovertemplate="%{text}<br>helpful %{y:.2f}<br>harmless %{x:.2f}<extra></extra>",
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers+text",
+                "x": _plain(part["harmless"]),
+                "y": _plain(part["helpful"]),
+                "text": _plain(part["policy"]),
+                "textposition": "top center",
+                "textfont": {"color": "var(--tw-ink)"},
+                "cliponaxis": False,
+                "marker": {"size": 11, "color": "var(--tw-accent)", "symbol": symbol, "line": {"width": 1.5}},
+                "error_x": _bars(part, "harmless"),
+                "error_y": _bars(part, "helpful"),
+                "hovertemplate": "%{text}<br>helpful %{y:.2f}<br>harmless %{x:.2f}<extra></extra>",
+            }
         )
-    _dress(
-        figure,
-        "What people find helpful against what they find harmless",
-        "more harmless →",
-        "more helpful →",
-    )
-    figure.update_xaxes(title_font_color=COLOUR["harmless"])
-    return figure.update_yaxes(title_font_color=COLOUR["helpful"])
+    x, y = _axis("more harmless →"), _axis("more helpful →")
+    return _chart("What people find helpful against what they find harmless", data, x, y, "Filled: on the front.")
 
 
-def over_time(counts: pd.DataFrame) -> go.Figure:
+def over_time(counts: pd.DataFrame) -> Chart:
     """Votes an hour."""
-    figure = go.Figure(go.Bar(x=counts["time"], y=counts["votes"], width=0.9 * HOUR, marker={"color": GREY}))
-    _dress(figure, f"{int(counts['votes'].sum())} votes over time", "hour (UTC)", "votes")
+    trace = {
+        "type": "bar",
+        "x": [time.isoformat() for time in counts["time"]],
+        "y": _plain(counts["votes"]),
+        "width": 0.9 * HOUR,
+        "marker": {"color": "var(--tw-line)"},
+    }
+    x, y = _axis("hour (UTC)", type="date", nticks=5), _axis("votes", rangemode="tozero", minallowed=0, nticks=4, tickformat="d")
     if len(counts):
         end = counts["time"].iloc[-1]
         start = min(counts["time"].iloc[0], end - pd.Timedelta(hours=11))
-        figure.update_xaxes(range=[start - pd.Timedelta(hours=1), end + pd.Timedelta(hours=1)])
-    return figure
+        x["range"] = [(start - pd.Timedelta(hours=1)).isoformat(), (end + pd.Timedelta(hours=1)).isoformat()]
+    return _chart(f"{int(counts['votes'].sum())} votes over time", [trace], x, y)
 
 
-def _bars(part: pd.DataFrame, question: str) -> dict[str, object]:
+def _bars(part: pd.DataFrame, question: str) -> dict[str, Any]:
     return {
-        "array": part[f"{question}_high"] - part[question],
-        "arrayminus": part[question] - part[f"{question}_low"],
+        "type": "data",
+        "symmetric": False,
+        "array": _plain(part[f"{question}_high"] - part[question]),
+        "arrayminus": _plain(part[question] - part[f"{question}_low"]),
         "thickness": 1,
-        "color": "rgba(0,114,178,.45)",
+        "color": "var(--tw-line)",
     }
 
 
-def _dress(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
-    clear, line = "rgba(0,0,0,0)", "rgba(128,128,128,.25)"
-    figure.update_layout(
-        title={"text": title, "font": {"size": 15}, "x": 0.02, "xanchor": "left"},
-        paper_bgcolor=clear,
-        plot_bgcolor=clear,
-        font={"color": GREY, "size": 13},
-        showlegend=False,
-        height=360,
-        margin={"l": 10, "r": 20, "t": 50, "b": 40},
-    )
-    figure.update_xaxes(title=x, gridcolor=line, zerolinecolor=line, automargin=True)
-    return figure.update_yaxes(title=y, gridcolor=line, zerolinecolor=line, automargin=True)
+def _plain(values: Iterable[Any]) -> list[Any]:
+    column = pd.Series(list(values), dtype=object)
+    return column.where(column.notna(), None).tolist()
+
+
+def _axis(title: str, **settings: Any) -> dict[str, Any]:
+    return {"title": {"text": title}, **settings}
+
+
+def _chart(title: str, data: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], note: str = "") -> Chart:
+    layout = {"height": HEIGHT, "showlegend": False, "xaxis": x, "yaxis": y}
+    return {"title": title, "note": note, "figure": {"data": data, "layout": layout}}
