@@ -85,11 +85,8 @@ def _spec(library: Library, plan: Plan | None) -> dict:
 
 
 def send(store: arena.Store, library: Library, prompt: str, sides: Sequence[tuple[str, Plan | None, Run]]) -> str:
-    """Takes texts of the Steer tab to the blind comparison; what to tell the visitor."""
-    try:
-        made = arena.send(store, [arena.Output(prompt, name, run.text, _spec(library, plan)) for name, plan, run in sides])
-    except arena.ArenaError as error:
-        return str(error)
+    """Takes texts of the Steer tab to the blind comparison; what to tell the visitor. Raises arena.ArenaError."""
+    made = arena.send(store, [arena.Output(prompt, name, run.text, _spec(library, plan)) for name, plan, run in sides])
     return f"Sent to Compare: {made.plain} new battle{'' if made.plain == 1 else 's'} in the set “{made.name}”."
 
 

@@ -27,7 +27,7 @@ MOST_VISITORS, MOST_OWN_CONCEPTS = 256, 8
 SWEEP_TOKENS = 48
 
 Send = Callable[[str, list[tuple[str, Plan | None, Run]]], str]
-"""Takes a prompt and its runs (policy name, plan, run) to the Compare tab, and returns a sentence."""
+"""Takes a prompt and its runs (policy name, plan, run) to the Compare tab, and returns a sentence; ValueError where it cannot."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Visitor:
     library: Library
     stops: dict[str, threading.Event] = field(default_factory=dict)
     last: tuple[Request, tuple[Run, ...]] | None = None
+    sent: tuple[Request, tuple[Run, ...]] | None = None
     own: int = 0
     ready: set[str] = field(default_factory=set)
 
@@ -172,14 +173,18 @@ class Desk:
 
     def compare(self, session: str | None, send: Send) -> str:
         """Hands the last complete run to the blind comparison; the sentence to show."""
-        last = self.visitor(session).last
-        if last is None:
+        visitor = self.visitor(session)
+        if visitor.last is None:
             return "There is no complete run yet: wait for the texts, then send them."
-        request, runs = last
+        if visitor.last is visitor.sent:
+            return "These texts are in Compare already."
+        request, runs = visitor.last
         try:
-            return send(request.prompt, list(zip(("unsteered", _called(request.plan)), (None, request.plan), runs, strict=True)))
+            told = send(request.prompt, list(zip(("unsteered", _called(request.plan)), (None, request.plan), runs, strict=True)))
         except ValueError as error:
             return sentence(error)
+        visitor.sent = visitor.last
+        return told
 
     def vector(self, session: str | None, name: object) -> tuple[str, bytes]:
         """File name and content of a concept's vectors as safetensors."""

@@ -1,18 +1,26 @@
 """A plan as a Python program."""
 
 import json
+from pprint import pformat
 
+from steering.concepts import shipped
 from steering.plan import Plan
 
 
 def snippet(prompt: str, plan: Plan, *, model: str | None, seed: int, max_new_tokens: int, temperature: float) -> str:
-    """Ten lines that reproduce a run of the page."""
-    return f"""from lm import load
-from steering import Library, Plan, steer
-
-library = Library(load({model!r}))
-plan = Plan.from_json({json.dumps(json.loads(plan.to_json()), indent=4)!s})
-both = steer(library, {prompt!r}, plan, seed={seed}, max_new_tokens={max_new_tokens}, temperature={temperature})
-print(both["unsteered"]["text"])
-print(both["steered"]["text"])
-""".replace(": null", ": None")
+    """A short program that reproduces a run of the page; concepts of one's own are learned from files named after them."""
+    taught = [target.concept for target in plan.targets if target.concept not in shipped()]
+    names = ["Library", "Plan", "steer", *(["Concept", "train"] if taught else [])]
+    lines = ["from lm import load", f"from steering import {', '.join(sorted(names))}", "", f"library = Library(load({model!r}))"]
+    for name in taught:
+        lines += [
+            f"concept = Concept.load({name + '.jsonl'!r}, {name!r})  # your examples, one {{\"positive\": ..., \"negative\": ...}} a line",
+            "library.add(concept, train(library.model, concept))",
+        ]
+    lines += [
+        f"plan = Plan.from_json({pformat(json.loads(plan.to_json()), sort_dicts=False, width=100)})",
+        f"both = steer(library, {prompt!r}, plan, seed={seed}, max_new_tokens={max_new_tokens}, temperature={temperature})",
+        'print(both["unsteered"]["text"])',
+        'print(both["steered"]["text"])',
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,5 +1,6 @@
 """Plans, strengths and steered decodes on a tiny random model."""
 
+import ast
 import dataclasses
 import json
 import math
@@ -295,16 +296,24 @@ def test_export_writes_the_directions(library, tmp_path):
         export(cav, tmp_path / "v.txt")
 
 
-def test_the_snippet_is_a_program_with_the_plan(library):
-    chosen = plan(layers=(1, 2), cap=0.3)
-    code = snippet('say "hi"\n', chosen, model=None, seed=4, max_new_tokens=9, temperature=0.5)
+def test_the_snippet_is_a_program_with_the_plan_and_the_prompt(library):
+    chosen, prompt = plan(layers=(1, 2), cap=0.3), 'say {"a": null}\n'
+    code = snippet(prompt, chosen, model=None, seed=4, max_new_tokens=9, temperature=0.5)
+    calls = {ast.unparse(node.func): node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)}
+    assert Plan.from_json(ast.literal_eval(calls["Plan.from_json"].args[0])) == chosen
+    assert ast.literal_eval(calls["steer"].args[1]) == prompt
+    assert {word.arg: word.value.value for word in calls["steer"].keywords} == {"seed": 4, "max_new_tokens": 9, "temperature": 0.5}
+
+
+def test_the_snippet_learns_what_is_not_shipped(library, tmp_path, monkeypatch):
+    lines = [json.dumps({"positive": a, "negative": b}) for a, b in zip(LOUD.positive, LOUD.negative, strict=True)]
+    (tmp_path / "loud.jsonl").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    code = snippet(PROMPT, plan(layers=(1,)), model=str(tiny("llama")), seed=3, max_new_tokens=12, temperature=1.0)
     names: dict = {}
-    compile(code, "snippet", "exec")
-    body = code.splitlines()
-    start = next(i for i, line in enumerate(body) if line.startswith("plan = "))
-    end = next(i for i, line in enumerate(body) if line.startswith("both = "))
-    exec("\n".join(body[start:end]), {"Plan": Plan}, names)
-    assert names["plan"] == chosen
+    exec(code, names)
+    assert names["both"]["steered"]["tokens"] == run(library, plan(layers=(1,)))["steered"]["tokens"]
+    assert "train" not in snippet(PROMPT, plan(concept="film"), model=None, seed=3, max_new_tokens=12, temperature=1.0)
 
 
 def test_a_policy_answers_as_the_page_does(library):

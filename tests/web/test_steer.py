@@ -1,12 +1,18 @@
 """The Steer tab in a real browser, on the real model."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Download, Page, expect
+
+from steering import CAV
 
 expect.set_options(timeout=30_000)
+ROOT = Path(__file__).parents[2]
 
 PLAN = {
     "targets": [{"concept": "sports", "direction": "amplify", "p0": 0.98}],
@@ -192,19 +198,42 @@ def test_model_text_and_prompt_are_never_markup(app: str, page: Page) -> None:
     assert page.locator(".tw-text img, .tw-text script").count() == 0
 
 
+def teach(page: Page, name: str) -> None:
+    """Types a concept's examples, and has it learned."""
+    if not page.get_by_label("Name of the concept").is_visible():
+        page.get_by_text("Teach it a concept of your own").click()
+    page.get_by_label("Name of the concept").fill(name)
+    page.get_by_label("Texts that show it").fill("\n".join(pair["positive"] for pair in PAIRS))
+    page.get_by_label("Texts that do not").fill("\n".join(pair["negative"] for pair in PAIRS))
+    page.get_by_role("button", name="Learn it").click()
+    expect(page.get_by_label("Concept 1", exact=True)).to_have_value(name, timeout=120_000)
+
+
+def upload(page: Page, name: str, content: bytes) -> None:
+    """Opens a file of examples."""
+    page.get_by_text("Teach it a concept of your own").click()
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Open a file").click()
+    chooser.value.set_files({"name": name, "mimeType": "text/plain", "buffer": content})
+
+
+def vector(page: Page) -> Download:
+    """What the button Vector downloads."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Vector", exact=True).click()
+    return download.value
+
+
 def test_a_concept_of_ones_own(app: str, page: Page) -> None:
     page.goto(at(app))
     settled(page)
     run = shown(page)
-    page.get_by_text("Teach it a concept of your own").click()
-    page.get_by_label("Name of the concept").fill("pirate")
-    page.get_by_label("Texts that show it").fill("\n".join(f"Arr matey, {thing} be on the high seas, yo ho ho!" for thing in THINGS))
-    page.get_by_label("Texts that do not").fill("\n".join(f"Dear colleague, {thing} is in the meeting room." for thing in THINGS))
-    page.get_by_role("button", name="Learn it").click()
-    expect(page.get_by_label("Concept 1", exact=True)).to_have_value("pirate", timeout=120_000)
+    teach(page, "pirate")
     newer(page, run)
     settled(page)
     assert "held-out" in page.locator(".tw-folds [role=status]").inner_text()
+    expect(page.locator(".tw-steered .tw-about")).to_contain_text("P(pirate) ≥ .98")
+    assert vector(page).suggested_filename == "pirate-SmolLM2-135M-Instruct.safetensors"
 
 
 def test_a_lopsided_concept_is_refused(app: str, page: Page) -> None:
@@ -217,6 +246,91 @@ def test_a_lopsided_concept_is_refused(app: str, page: Page) -> None:
     expect(page.locator(".tw-folds .tw-problem")).to_contain_text("at least")
 
 
+def test_a_file_of_examples_is_learned_under_its_name(app: str, page: Page) -> None:
+    page.goto(at(app))
+    settled(page)
+    run = shown(page)
+    upload(page, "buccaneer.jsonl", "\n".join(map(json.dumps, PAIRS)).encode("utf-8-sig"))
+    expect(page.get_by_label("Concept 1", exact=True)).to_have_value("buccaneer", timeout=120_000)
+    newer(page, run)
+    settled(page)
+    assert "Learned from 10 and 10 examples" in page.locator(".tw-folds [role=status]").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("latin.jsonl", "café".encode("latin-1"), "UTF-8"),
+        ("lines.txt", b"Arr!\nAhoy!", "line 1 is no JSON"),
+        ("half.jsonl", b'{"positive": "Arr!"}', "at least 8"),
+        ("sports.jsonl", b'{"positive": "Arr!", "negative": "Hello."}', "already"),
+        ("huge.jsonl", b"x" * 5_000_001, "5 MB"),
+    ],
+)
+def test_a_file_that_holds_no_concept_is_one_sentence(app: str, page: Page, name: str, content: bytes, says: str) -> None:
+    page.goto(at(app))
+    settled(page)
+    upload(page, name, content)
+    problem = page.locator(".tw-folds .tw-problem")
+    expect(problem).to_contain_text(says)
+    assert problem.inner_text().count(". ") == 0
+    assert page.get_by_label("Concept 1", exact=True).input_value() == "sports"
+
+
+def test_the_vector_downloads_as_often_as_asked(app: str, page: Page, tmp_path: Path) -> None:
+    page.goto(at(app))
+    settled(page)
+    for number in range(2):
+        download = vector(page)
+        assert download.suggested_filename == "sports-SmolLM2-135M-Instruct.safetensors"
+        download.save_as(tmp_path / f"{number}.safetensors")
+        cav = CAV.load(tmp_path / f"{number}.safetensors")
+        assert cav.concept == "sports" and cav.w.shape == (30, 576)
+
+
+def test_the_copied_python_prints_the_texts_of_the_page(app: str, page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(at(app, prompt='Finish this: {"sport": null, "team": "a"}', temperature=0.8))
+    settled(page)
+    page.get_by_role("button", name="Copy Python").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    code = page.evaluate("navigator.clipboard.readText()")
+    made = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert made.returncode == 0, made.stderr
+    raw = page.evaluate("['unsteered', 'steered'].map((side) => document.querySelector(`.tw-${side} .tw-text`).textContent)")
+    assert made.stdout == "".join(f"{text}\n" for text in raw)
+
+
+def test_send_to_compare_makes_a_blind_battle_of_the_texts(app: str, page: Page) -> None:
+    page.goto(at(app, prompt="Name a good way to spend a Sunday.", tokens=32))
+    settled(page)
+    both = {" ".join(text.split()) for text in texts(page)}
+    send = page.get_by_role("button", name="Send to Compare")
+    send.click()
+    expect(page.locator(".tw-stage .tw-status")).to_have_text("Sent to Compare: 1 new battle in the set “Sent from the app”.")
+    send.click()
+    expect(page.locator(".tw-stage .tw-status")).to_have_text("These texts are in Compare already.")
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_label("Your name").fill("Sunday")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-stage=vote]")
+    expect(page.locator(".tw-count")).to_have_text("0 judged, 1 to go")
+    assert page.locator(".tw-arena .tw-prompt p").inner_text() == "Name a good way to spend a Sunday."
+    assert {" ".join(text.split()) for text in page.locator(".tw-rich").all_inner_texts()} == both
+    for key in ("1", "2", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_selector("[data-stage=reveal]")
+    assert set(page.locator(".tw-policy").all_inner_texts()) == {"unsteered", "more sports 0.98"}
+
+
+def test_equal_texts_are_no_battle(app: str, page: Page) -> None:
+    page.goto(at(app, **NEVER))
+    settled(page)
+    for _ in range(2):
+        page.get_by_role("button", name="Send to Compare").click()
+        expect(page.locator(".tw-stage .tw-status")).to_contain_text("The texts are equal, so there is nothing to compare.")
+
+
 def test_sweep_draws_the_dose_response(app: str, page: Page) -> None:
     page.goto(at(app))
     settled(page)
@@ -227,3 +341,7 @@ def test_sweep_draws_the_dose_response(app: str, page: Page) -> None:
 
 
 THINGS = ("the treasure", "the ship", "the captain", "the parrot", "the map", "the rum", "the crew", "the storm", "the gold", "the island")
+PAIRS = [
+    {"positive": f"Arr matey, {thing} be on the high seas, yo ho ho!", "negative": f"Dear colleague, {thing} is in the meeting room."}
+    for thing in THINGS
+]
