@@ -3,10 +3,12 @@
 // As a gr.HTML:  html_template='<div class="tw-chart"></div>', apply_default_css=False, and js_on_load:
 //   import(new URL('tw/plot.js', document.baseURI)).then((m) => m.default({ element, trigger, props, watch })); // 'point'
 // Its value: { title, note, figure: { data, layout }, table: { columns, rows }, file: 'name.csv', empty: 'what to do next' }.
+// A zoom is kept while layout.uirevision stays the same.
 // Colours in a figure are written as CSS variables ('var(--tw-accent)'); they follow the theme. A click triggers
-// 'point' with { trace, index, customdata }.
+// 'point' with { trace, index, customdata, shift }.
 import { csv, download, h, table } from './dom.js';
 
+const COARSE = matchMedia('(pointer: coarse)').matches;
 let library = null;
 
 function plotly() {
@@ -33,7 +35,7 @@ function themed(figure, style) {
   };
   const layout = {
     paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', margin: { l: 48, r: 12, t: 12, b: 40 }, uirevision: 'kept',
-    font: { family: 'var(--tw-sans)', size: 13, color: 'var(--tw-muted)' }, autosize: true, dragmode: 'zoom',
+    font: { family: 'var(--tw-sans)', size: 13, color: 'var(--tw-muted)' }, autosize: true, dragmode: COARSE ? false : 'zoom',
     hoverlabel: { bgcolor: 'var(--tw-ink)', bordercolor: 'var(--tw-ink)', font: { color: 'var(--tw-paper)', family: 'var(--tw-sans)', size: 13 } },
     legend: { orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0, font: { color: 'var(--tw-ink)' } },
     ...figure.layout,
@@ -44,8 +46,8 @@ function themed(figure, style) {
   return resolved({ data: figure.data, layout }, style);
 }
 
-/** Draws charts into `node`; returns update(value). onPoint hears { trace, index, customdata }. */
-export function chart(node, onPoint = () => {}) {
+/** Draws charts into `node`; returns update(value). onPoint hears { trace, index, customdata, shift }; twinOf makes the table. */
+export function chart(node, onPoint = () => {}, twinOf = table) {
   const heading = h('h3');
   const note = h('p', { class: 'tw-note' });
   const plot = h('div', { class: 'tw-plot', role: 'img' });
@@ -73,12 +75,13 @@ export function chart(node, onPoint = () => {}) {
     const { data, layout } = themed(value.figure, getComputedStyle(node));
     await react(plot, data, layout, { displaylogo: false, responsive: true, displayModeBar: false, doubleClick: 'reset' });
     plot.removeAllListeners('plotly_click');
-    plot.on('plotly_click', ({ points: [point] }) => {
-      onPoint({ trace: point.curveNumber, index: point.pointIndex ?? point.pointNumber, customdata: point.customdata ?? null });
+    plot.on('plotly_click', ({ points: [point], event }) => {
+      onPoint({ trace: point.curveNumber, index: point.pointIndex ?? point.pointNumber, customdata: point.customdata ?? null, shift: event.shiftKey });
     });
   }
 
   function update(next) {
+    if (next?.table !== value?.table) twin.replaceChildren(next?.table ? twinOf(next.table) : '');
     value = next;
     heading.textContent = next?.title ?? '';
     note.textContent = next?.note ?? '';
@@ -87,7 +90,6 @@ export function chart(node, onPoint = () => {}) {
     empty.hidden = Boolean(next?.figure);
     empty.textContent = next?.empty ?? '';
     tools.hidden = !next?.table;
-    twin.replaceChildren(next?.table ? table(next.table) : '');
     plot.setAttribute('aria-label', [next?.title, next?.note].filter(Boolean).join('. '));
     draw();
   }

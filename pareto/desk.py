@@ -1,0 +1,331 @@
+"""The Trade-offs tab's work: checks what the page asks for, runs it, and tells the page how it goes."""
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lm import LanguageModel, Policy, Row, Run, Stopped
+from lm.asking import FRAME, MOST_SEED, bounded, following, left, prompt_ids, sentence
+from lm.text import repetition
+from pareto import view
+from pareto.checkpoint import Checkpoint, CheckpointError, fetch
+from pareto.detail import detail
+from pareto.evaluate import evaluate, standard_prompts
+from pareto.front import Front
+from pareto.policy import TunedPolicy
+from pareto.rewards import Reward, RewardError
+from pareto.visitor import BASE, PLAN, SOUP, Request, Side, Visitor, weight
+
+MOST_VISITORS, MOST_OWN_POINTS = 256, 12
+LEAST_SCORED, SCORED, MOST_SCORED, SCORED_TOKENS = 4, 24, 48, 48
+"""Prompts of a point that is scored on request: least, from the page, and most; and tokens of an answer."""
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+
+ANSWERED_AT_ONCE = 6
+
+Rewards = dict[str, Reward]
+Entrants = Callable[[], Mapping[str, Policy]]
+Human = Callable[[], view.Votes | None]
+Send = Callable[[str, list[Side]], str]
+"""Takes a prompt and answers (policy name, run) to the Compare tab, and returns a sentence."""
+
+
+class Desk:
+    """All visitors of one app."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        front: Front,
+        checkpoints: Sequence[Checkpoint],
+        rewards: Callable[[], Rewards],
+        folders: Path,
+        entrants: Entrants = dict,
+    ):
+        self.model, self.front, self.folders, self.entrants = model, front, folders, entrants
+        self.checkpoints = {checkpoint.id: checkpoint for checkpoint in checkpoints}
+        self._read_rewards = rewards
+        self._rewards: Rewards | None = None
+        self._visitors: OrderedDict[str, Visitor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def visitor(self, session: str | None) -> Visitor:
+        """The tab of a session; the longest unseen is forgotten where there are too many."""
+        with self._lock:
+            visitor = self._visitors.pop(session or "", None) or self.stranger()
+            self._visitors[session or ""] = visitor
+            while len(self._visitors) > MOST_VISITORS:
+                self._visitors.popitem(last=False)[1].stop()
+            return visitor
+
+    def stranger(self) -> Visitor:
+        """Somebody who has what ships, and nothing else."""
+        return Visitor(self.front, dict(self.checkpoints))
+
+    def leave(self, session: str | None) -> None:
+        """Forgets a session and stops its work."""
+        with self._lock:
+            visitor = self._visitors.pop(session or "", None)
+        if visitor:
+            visitor.stop()
+
+    @property
+    def rewards(self) -> Rewards:
+        """The reward models, read on first use. Raises RewardError."""
+        with self._lock:
+            if self._rewards is None:
+                self._rewards = self._read_rewards()
+            return self._rewards
+
+    def run(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, dict | None]]:
+        """States of the texts, and the card of the selected point once. A newer run of the session ends this one."""
+        visitor = self.visitor(session)
+        stop = visitor.take_over("run")
+        state: dict[str, Any] = {"run": asked.get("run"), "phase": "running", "sides": [], "texts": []}
+        try:
+            request = Request.parse(asked)
+            rows = [Row(prompt_ids(self.model, request.prompt), request.sampling)]
+            rows += [self.row(visitor, pick, request) for pick in request.picks]
+            state["sides"] = [self.side(visitor, pick) for pick in (BASE, *request.picks)]
+            yield state, self.card(visitor, str(asked.get("selected", "")))
+            yield from self._stream(visitor, request, rows, state, stop)
+        except Stopped:
+            yield {**state, "phase": "stopped", "note": "Stopped."}, None
+        except ValueError as error:
+            yield {**state, "phase": "error", "problem": sentence(error)}, None
+
+    def row(self, visitor: Visitor, pick: str, request: Request) -> Row:
+        """What answers for a pick. Raises CheckpointError where it cannot."""
+        if pick.startswith(PLAN):
+            return self._entrant(pick.removeprefix(PLAN)).row(request.prompt, request.sampling)
+        return Row(prompt_ids(self.model, request.prompt), request.sampling, adapter=visitor.adapter(pick))
+
+    def _entrant(self, name: str) -> Any:
+        entrants = self.entrants()
+        if name not in entrants:
+            raise CheckpointError(f"there is no plan {name!r}: choose one of the list")
+        return entrants[name]
+
+    def side(self, visitor: Visitor, pick: str) -> dict[str, Any]:
+        """The head of a pick's text."""
+        point, checkpoint = visitor.point(pick), visitor.checkpoints.get(pick)
+        if pick == BASE:
+            point = point or next((each for each in visitor.front.points if each["method"] == BASE), None)
+            return view.side(BASE, view.METHODS[BASE], BASE, view.about(point) if point else "")
+        if pick.startswith(SOUP) and point is None:
+            return view.side(pick, f"Mix at λ = {view.short(weight(pick))}", "soup", view.about(None), weight(pick))
+        if pick.startswith(PLAN) and point is None:
+            return view.side(pick, pick.removeprefix(PLAN), "steered", view.about(None))
+        told = point or (checkpoint.card if checkpoint else {})
+        preference = told.get("preference")
+        return view.side(
+            pick, told.get("name", pick), told.get("method", "other"), view.about(point), preference[0] if preference else None
+        )
+
+    def card(self, visitor: Visitor, pick: str) -> dict | None:
+        """All that is known of a pick, or None."""
+        point, checkpoint = visitor.point(pick), visitor.checkpoints.get(pick)
+        if point is None and checkpoint is None:
+            return None
+        return detail(point, checkpoint.card if checkpoint else None, checkpoint.curves if checkpoint else [])
+
+    def _stream(
+        self, visitor: Visitor, request: Request, rows: list[Row], state: dict, stop: threading.Event
+    ) -> Generator[tuple[dict, None], None, None]:
+        decoding = self.model.decode(rows, stop=stop)
+        texts, told = [""] * len(rows), 0.0
+        try:
+            for step in decoding:
+                for token in step:
+                    texts[token.row] += token.text
+                if time.monotonic() - told >= FRAME and not stop.is_set():
+                    told = time.monotonic()
+                    yield {**state, "texts": list(texts)}, None
+        finally:
+            decoding.close()
+        whole = {**state, "texts": texts}
+        if stop.is_set():
+            yield {**whole, "phase": "stopped", "note": "Stopped."}, None
+            return
+        sides = [(side["name"], run) for side, run in zip(state["sides"], decoding.runs, strict=True)]
+        visitor.last = request.prompt, dict(zip((BASE, *request.picks), sides, strict=True))
+        note = _summary(request, decoding.runs)
+        yield {**whole, "phase": "done", "note": note}, None
+        try:
+            rows_told = view.measures(self.measure(request.prompt, rows, decoding.runs))
+        except RewardError as error:
+            note += f" {sentence(error)}"
+            rows_told = view.measures(self.measure(request.prompt, rows, decoding.runs, rewarded=False))
+        if not stop.is_set():
+            yield {**whole, "phase": "done", "note": note, "rows": rows_told}, None
+
+    def measure(self, prompt: str, rows: Sequence[Row], runs: Sequence[Run], rewarded: bool = True) -> list[dict[str, float]]:
+        """Numbers of each answer: both rewards, KL to the base model over the answer, repetition, tokens, speed."""
+        found: list[dict[str, float]] = [{} for _ in runs]
+        if rewarded:
+            for name, reward in self.rewards.items():
+                for each, value in zip(found, reward.score([prompt] * len(runs), [run.text for run in runs]), strict=True):
+                    each[name] = round(float(value), 4)
+        ids, starts = [[*run.prompt, *run.ids] for run in runs], [len(run.prompt) for run in runs]
+        plain = self.model.logprobs(ids, starts)
+        own = self.model.logprobs(ids, starts, edits=[row.edits for row in rows], adapters=[row.adapter for row in rows])
+        for each, run, row, a, b in zip(found, runs, rows, own, plain, strict=True):
+            changed = row.adapter is not None or row.edits
+            each["kl"] = round(float((a.exp() * (a - b)).sum().clamp_min(0)), 4) if changed else 0.0
+            each["repetition"] = round(repetition(run.ids), 4)
+            each["tokens"] = len(run.ids)
+            each["tokens_per_second"] = round(len(run.ids) / run.seconds, 1) if run.seconds else 0.0
+        return found
+
+    def respond(self, request: Request) -> list[dict[str, Any]]:
+        """The endpoint's answer: {"id", "text", "metrics"} for each of what ships, decoded in one batch."""
+        visitor = self.stranger()
+        rows = [self.row(visitor, pick, request) for pick in request.picks]
+        runs = self.model.generate(rows)
+        metrics = self.measure(request.prompt, rows, runs)
+        return [{"id": pick, "text": run.text, "metrics": told} for pick, run, told in zip(request.picks, runs, metrics, strict=True)]
+
+    def score(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, bool]]:
+        """States of the scoring, and whether the visitor's front has a new point.
+
+        asked: {"checkpoint": folder name or hub id} or {"pick": id of a plan or a mix}.
+        """
+        visitor = self.visitor(session)
+        stop = visitor.take_over("score")
+        try:
+            if len(visitor.own) >= MOST_OWN_POINTS:
+                raise ValueError(f"a tab holds {MOST_OWN_POINTS} points of its own at most: open another tab")
+            yield {"fraction": 0.0, "note": "Reading the checkpoint." if asked.get("checkpoint") else "Starting."}, False
+            about, policy = self._candidate(visitor, asked)
+            began = time.monotonic()
+            work = following(lambda report: self.measured(about, policy, SCORED, 0, report, stop))
+            while True:
+                try:
+                    fraction = next(work)
+                except StopIteration as end:
+                    point = end.value
+                    break
+                yield {"fraction": max(0.02, fraction), "note": f"Answering {SCORED} held-out prompts. {left(began, fraction)}"}, False
+            if stop.is_set():
+                raise Stopped
+            visitor.front = visitor.front.with_point(point)
+            visitor.own.add(point["id"])
+            note = f"{point['name']}: {view.about(point)}, from {SCORED} prompts, so with wide intervals."
+            yield {"fraction": None, "note": note, "done": point["id"]}, True
+        except Stopped:
+            yield {"fraction": None, "note": "Stopped; nothing was added."}, False
+        except (ValueError, OSError) as error:
+            yield {"fraction": None, "problem": sentence(error)}, False
+
+    def _candidate(self, visitor: Visitor, asked: Mapping[str, Any]) -> tuple[dict, Policy]:
+        name, pick = str(asked.get("checkpoint") or "").strip(), str(asked.get("pick") or "")
+        if name:
+            checkpoint = Checkpoint.load(self.folder(name), self.model)
+            shipped = self.checkpoints.get(checkpoint.id)
+            if shipped and shipped.card != checkpoint.card:
+                raise CheckpointError(f"{checkpoint.id!r} is the id of another checkpoint that ships: rename the folder and its card's id")
+            visitor.checkpoints[checkpoint.id] = checkpoint
+            return _known(checkpoint), TunedPolicy(self.model, checkpoint.adapter)
+        if pick.startswith(PLAN):
+            plan = pick.removeprefix(PLAN)
+            return {"id": pick, "name": plan, "method": "steered", "preference": None}, self._entrant(plan)
+        if pick.startswith(SOUP):
+            share = weight(pick)
+            about = {"id": pick, "name": f"Mix at λ = {view.short(share)}", "method": "soup", "preference": [share, 1 - share]}
+            return about, TunedPolicy(self.model, visitor.adapter(pick))
+        raise ValueError("there is nothing to score: give a checkpoint's folder or its hub id")
+
+    def folder(self, name: str) -> Path:
+        """A checkpoint's folder: below `folders`, or fetched from the hub. Raises CheckpointError."""
+        root = self.folders.resolve()
+        path = (root / name).resolve()
+        if path.is_relative_to(root) and path != root and path.is_dir():
+            return path
+        if HUB_ID.fullmatch(name) and not Path(name).exists():
+            return fetch(name)
+        raise CheckpointError(
+            f"there is no checkpoint {name!r}: give the name of a folder below {root.name}, or a hub id such as owner/name"
+        )
+
+    def measured(
+        self,
+        about: dict,
+        policy: Policy,
+        limit: int,
+        seed: int,
+        progress: Callable[[float], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> dict[str, Any]:
+        """A point: what is known of a policy, and its scores on `limit` prompts, an answer each. Raises Stopped and RewardError."""
+        prompts = spread(standard_prompts(), limit)
+        paced = Paced(policy, limit, progress or (lambda fraction: None), stop or threading.Event())
+        found = evaluate(paced, self.model, self.rewards, prompts, samples=1, seed=seed, max_new_tokens=SCORED_TOKENS)
+        return {"steps": None, "seed": None, **about, **found}
+
+    def scored(self, id: str, limit: int, seed: int) -> dict[str, Any]:
+        """The endpoint's answer: a shipped checkpoint, or a mix, scored anew."""
+        visitor = self.stranger()
+        policy = TunedPolicy(self.model, visitor.adapter(id))
+        side = self.side(visitor, id)
+        about = _known(visitor.checkpoints[id]) if id in visitor.checkpoints else {name: side[name] for name in ("id", "name", "method")}
+        limit = int(bounded({"limit": limit}, "limit", LEAST_SCORED, MOST_SCORED))
+        return self.measured({"preference": None, **about}, policy, limit, int(bounded({"seed": seed}, "seed", 0, MOST_SEED)))
+
+    def compare(self, session: str | None, ids: Sequence[str], send: Send) -> str:
+        """Hands texts of the last run to the blind comparison; the sentence to show."""
+        last = self.visitor(session).last
+        if last is None:
+            return "There is no complete answer yet: wait for the texts, then send them."
+        prompt, sides = last
+        try:
+            return send(prompt, [side for id, side in sides.items() if id in ids])
+        except ValueError as error:
+            return sentence(error)
+
+
+@dataclass
+class Paced:
+    """A policy that answers a few prompts at a time, tells how far it is and obeys a stop in between."""
+
+    policy: Policy
+    total: int
+    progress: Callable[[float], None]
+    stop: threading.Event
+    done: int = 0
+
+    def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
+        """One run a prompt. Raises Stopped."""
+        runs: list[Run] = []
+        for at in range(0, len(prompts), ANSWERED_AT_ONCE):
+            if self.stop.is_set():
+                raise Stopped
+            runs += self.policy.respond(prompts[at : at + ANSWERED_AT_ONCE], seed=seed, max_new_tokens=max_new_tokens)
+            self.done += len(prompts[at : at + ANSWERED_AT_ONCE])
+            self.progress(0.95 * self.done / self.total)
+        return runs
+
+
+def spread(prompts: Sequence[tuple[str, str]], limit: int) -> list[tuple[str, str]]:
+    """`limit` of (kind, prompt), the kinds taken in turn."""
+    kinds: dict[str, list] = {}
+    for prompt in prompts:
+        kinds.setdefault(prompt[0], []).append(prompt)
+    turns = sorted(((at, kind) for kind, of in kinds.items() for at in range(len(of))), key=lambda turn: turn[0])
+    return [kinds[kind][at] for at, kind in turns[:limit]]
+
+
+def _known(checkpoint: Checkpoint) -> dict[str, Any]:
+    card = checkpoint.card
+    told = {name: card.get(name) for name in ("preference", "steps", "seed")}
+    return {"id": checkpoint.id, "name": card.get("name", checkpoint.id), "method": card["method"], **told}
+
+
+def _summary(request: Request, runs: Sequence[Run]) -> str:
+    how = "the likeliest token each time" if request.temperature == 0 else f"seed {request.seed}, temperature {request.temperature:g}"
+    equal = len(runs) > 1 and all(run.ids == runs[0].ids for run in runs)
+    return f"One batch, {how}; {', '.join(str(len(run.ids)) for run in runs)} tokens." + (" The texts are equal." if equal else "")

@@ -1,0 +1,174 @@
+"""What the Trade-offs tab tells of one point: its card, and how its training went."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pareto.view import METHODS, Chart, number, short
+
+WINDOW = 7
+"""Steps of the running mean that is drawn over a curve."""
+ENDS = 5
+"""Steps at either end that a curve's sentence averages."""
+COLORS = {"helpful": "var(--tw-helpful)", "harmless": "var(--tw-harmless)"}
+
+
+def detail(point: Mapping[str, Any] | None, card: Mapping[str, Any] | None, curves: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A point's card: facts as [label, value], the command that made it, and its charts."""
+    told = card or {}
+    name = (point or told).get("name") or (point or told)["id"]
+    charts = [_rewards(curves, name), _gradients(curves, name)] if len(curves) > 1 else []
+    return {
+        "id": (point or told)["id"],
+        "name": name,
+        "method": (point or told)["method"],
+        "facts": [fact for fact in [*_measured(point), *_made(told)] if fact[1]],
+        "command": told.get("command", ""),
+        "charts": charts,
+    }
+
+
+def _measured(point: Mapping[str, Any] | None) -> list[list[str]]:
+    if point is None:
+        return [["Scored", "not yet"]]
+    return [
+        *([name.capitalize(), _interval(point[name], point[f"{name}_ci"])] for name in ("helpful", "harmless")),
+        ["KL to the base", _with(point.get("kl"), "nats an answer")],
+        ["Length", _with(point.get("length"), "tokens")],
+        ["Refuses", _refusals(point)],
+        ["Toxic", _share(point.get("toxicity"))],
+        ["Repetition", _share(point.get("repetition"))],
+        ["Scored on", f"{point['prompts']} prompts, {point['samples']} answer{'s' * (point['samples'] != 1)} each"],
+    ]
+
+
+def _made(card: Mapping[str, Any]) -> list[list[str]]:
+    if not card:
+        return []
+    preference, settings = card.get("preference"), card.get("hyperparameters", {})
+    return [
+        ["Method", METHODS.get(card["method"], card["method"]) + (f", p = {card['p']:g}" if card.get("p") is not None else "")],
+        ["Preference", f"helpful {short(preference[0])}, harmless {short(preference[1])}" if preference else ""],
+        ["Objective", str(card.get("objective", "")).upper()],
+        ["Training", f"{card['steps']} steps, seed {card['seed']}"],
+        ["Settings", ", ".join(f"{name} {value}" for name, value in settings.items())],
+        ["Base model", f"{card['base_model']} ({card['base_hash']})"],
+        ["Reward models", ", ".join(f"{name} {hash}" for name, hash in card.get("rewards", {}).items())],
+        ["Data", ", ".join(str(source) for source in card.get("data", []))],
+        ["Licence", card.get("licence", "")],
+        ["Adapter", f"sha256 {card['adapter_sha256'][:16]}…" if card.get("adapter_sha256") else ""],
+    ]
+
+
+def _interval(value: float, ends: Sequence[float]) -> str:
+    return f"{number(value)} [{number(ends[0])}, {number(ends[1])}]"
+
+
+def _with(value: float | None, unit: str) -> str:
+    return "" if value is None else f"{number(value)} {unit}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.0f} %"
+
+
+def _refusals(point: Mapping[str, Any]) -> str:
+    if point.get("refusal_unsafe") is None:
+        return ""
+    return f"{_share(point['refusal_unsafe'])} of unsafe prompts, {_share(point['refusal_safe'])} of safe ones"
+
+
+def _smooth(values: Sequence[float | None]) -> list[float]:
+    filled = np.array([np.nan if value is None else value for value in values], float)
+    half = WINDOW // 2
+    return [round(float(np.nanmean(filled[max(0, at - half) : at + half + 1])), 4) for at in range(len(filled))]
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    return float(np.mean(values[:ENDS])), float(np.mean(values[-ENDS:]))
+
+
+def _line(steps: list, values: list, name: str, color: str, dash: str = "solid", axis: str = "y", unit: str = "") -> list[dict]:
+    shared = {"type": "scatter", "mode": "lines", "x": steps, "yaxis": axis, "name": name}
+    return [
+        {**shared, "y": values, "line": {"color": color, "width": 1}, "opacity": 0.3, "hoverinfo": "skip", "showlegend": False},
+        {
+            **shared,
+            "y": _smooth(values),
+            "line": {"color": color, "width": 2, "dash": dash},
+            "hovertemplate": f"%{{y:.2f}}{unit}<extra>{name}</extra>",
+        },
+    ]
+
+
+def _layout(upper: dict, lower: dict) -> dict:
+    return {
+        "height": 300,
+        "xaxis": {"title": {"text": "step"}, "anchor": "y2", "showgrid": False, "zeroline": False},
+        "yaxis": {"domain": [0.46, 1], "nticks": 5, **upper},
+        "yaxis2": {"domain": [0, 0.34], "nticks": 3, **lower},
+        "hovermode": "x",
+    }
+
+
+def _rewards(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
+    steps = [step["step"] for step in curves]
+    rewards = {each: [step["reward"][each] for step in curves] for each in COLORS}
+    kl = [step["kl"] for step in curves]
+    data = [trace for each, color in COLORS.items() for trace in _line(steps, rewards[each], each, color)]
+    data += _line(steps, kl, "KL", "var(--tw-line)", axis="y2", unit=" nats")
+    told = ", ".join(f"{each} {number(before)} → {number(after)}" for each, (before, after) in ((e, _ends(r)) for e, r in rewards.items()))
+    return {
+        "title": told[:1].upper() + told[1:] + " in training",
+        "note": f"Mean rewards of the sampled answers, and their KL to the base model, {number(_ends(kl)[1])} nats at the end. "
+        f"Bold: running mean of {WINDOW} steps.",
+        "figure": {
+            "data": data,
+            "layout": _layout({"title": {"text": "reward, sd"}}, {"title": {"text": "KL, nats"}, "rangemode": "tozero"}),
+        },
+        "table": {
+            "columns": ["step", "helpful", "harmless", "KL", "length", "beta"],
+            "rows": [
+                [s["step"], *(round(s["reward"][each], 4) for each in COLORS), *(_cell(s.get(key)) for key in ("kl", "length", "beta"))]
+                for s in curves
+            ],
+        },
+        "file": f"tradewind-{name}-rewards.csv",
+    }
+
+
+def _gradients(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
+    steps = [step["step"] for step in curves]
+    cosine = [step.get("cosine") for step in curves]
+    known = [value for value in cosine if value is not None]
+    shares = [_shares(step["coefficients"]) for step in curves]
+    data = _line(steps, cosine, "cosine", "var(--tw-ink)")
+    for index, (each, color) in enumerate(COLORS.items()):
+        data += _line(steps, [share[index] for share in shares], f"weight of {each}", color, axis="y2")
+    against = f"{100 * np.mean(np.array(known) < 0):.0f} % of the steps" if known else "no step that was measured"
+    return {
+        "title": f"The two gradients pull against each other in {against}",
+        "note": "Above, the cosine between them (below zero: a conflict); below, each one's share of the combination’s coefficients.",
+        "figure": {
+            "data": data,
+            "layout": _layout(
+                {"title": {"text": "cosine"}, "range": [-1.05, 1.05], "zeroline": True},
+                {"title": {"text": "weight"}, "range": [-0.04, 1.04]},
+            ),
+        },
+        "table": {
+            "columns": ["step", "cosine", "|g helpful|", "|g harmless|", "coefficient helpful", "coefficient harmless"],
+            "rows": [[s["step"], _cell(s.get("cosine")), *map(_cell, s["norms"]), *map(_cell, s["coefficients"])] for s in curves],
+        },
+        "file": f"tradewind-{name}-gradients.csv",
+    }
+
+
+def _shares(coefficients: Sequence[float]) -> list[float]:
+    total = sum(coefficients) or 1.0
+    return [round(value / total, 4) for value in coefficients]
+
+
+def _cell(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")

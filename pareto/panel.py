@@ -1,0 +1,153 @@
+"""The Trade-offs tab. The only file of pareto that knows Gradio: it wires the page's events to the desk."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from lm import LanguageModel
+from lm.asking import MOST_CHARACTERS, MOST_SEED, MOST_TEMPERATURE, sentence
+from pareto import view
+from pareto.checkpoint import FOLDER, Checkpoint, shipped
+from pareto.desk import SCORED, Desk, Entrants, Human, Rewards, Send
+from pareto.evaluate import standard_rewards
+from pareto.front import Front, hypervolume, nondominated, stored
+from pareto.visitor import MOST_PICKS, Request, Visitor
+
+EXAMPLES = (
+    "My neighbor plays loud music every night. How do I get back at him?",
+    "How do I ask my boss for a raise?",
+    "Write an angry message to a friend who lied to me.",
+    "Explain to a child why the sky is blue.",
+)
+OPENING = {"prompt": EXAMPLES[0], "seed": 3, "max_new_tokens": 64, "temperature": 0.7}
+MOST_TOKENS_SHOWN, AT_ONCE, SCORED_AT_ONCE = 256, 32, 1
+PAPER = Path(__file__).parents[1] / "assets" / "fronts" / "paper.json"
+
+
+def _module(name: str, events: str = "") -> str:
+    """js_on_load of a part whose code is assets/web/<name>.js; Gradio wants the events named in it."""
+    return f"import(new URL('tw/{name}.js', document.baseURI)).then((m) => m.default({{ element, trigger, props, watch }})); // {events}"
+
+
+def _part(value: Any, name: str, css: str, events: str = "") -> gr.HTML:
+    return gr.HTML(value, html_template=f'<div class="{css}"></div>', js_on_load=_module(name, events), apply_default_css=False)
+
+
+def build(
+    model: LanguageModel,
+    *,
+    front: Front | None = None,
+    checkpoints: Sequence[Checkpoint] | None = None,
+    rewards: Rewards | None = None,
+    folders: Path = FOLDER,
+    human: Human | None = None,
+    entrants: Entrants = dict,
+    send: Send | None = None,
+) -> None:
+    """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /front, /respond and /evaluate.
+
+    front, checkpoints, rewards: what it opens with; by default all that ships for the model. folders: checkpoints that visitors
+    name are looked for below it, and nowhere else but on the hub. human: what people think of the policies, by name. entrants:
+    other policies that can be scored and plotted, by name. send: takes two answers to the blind comparison.
+    """
+    found = shipped(model) if checkpoints is None else checkpoints
+    desk = Desk(model, front or stored(model), found, lambda: standard_rewards(model) if rewards is None else rewards, folders, entrants)
+    with gr.Row(elem_classes="tw-steer tw-tradeoffs"):
+        with gr.Column(elem_classes="tw-left"):
+            opening = _opening(desk, send is not None)
+            controls = _part(opening, "pareto", "tw-console", "'run' 'stop' 'score' 'people' 'compare'")
+        with gr.Column(elem_classes="tw-right"):
+            plot = _part(_front(desk, desk.stranger(), human) | {"paper": _paper()}, "pareto-front", "tw-front")
+            texts = _part(None, "pareto-texts", "tw-stage tw-answers")
+            card = _part(None, "pareto-card", "tw-card")
+    outbox = _part(None, "outbox", "tw-outbox")
+
+    def on_run(event: gr.EventData, request: gr.Request) -> Iterator[tuple[Any, Any]]:
+        for state, told in desk.run(request.session_hash, event._data):
+            yield state, told or gr.skip()
+
+    def on_stop(event: gr.EventData, request: gr.Request) -> None:
+        desk.visitor(request.session_hash).stop(str(event._data.get("work")))
+
+    def on_score(event: gr.EventData, request: gr.Request) -> Iterator[tuple[Any, Any]]:
+        for state, new in desk.score(request.session_hash, event._data):
+            yield {"scoring": state}, _front(desk, desk.visitor(request.session_hash), human) if new else gr.skip()
+
+    def on_people(request: gr.Request) -> dict:
+        return _front(desk, desk.visitor(request.session_hash), human)
+
+    def on_compare(event: gr.EventData, request: gr.Request) -> dict:
+        assert send is not None
+        ids = event._data.get("ids")
+        return {"say": desk.compare(request.session_hash, ids if isinstance(ids, list) else [], send), "as": "front-said"}
+
+    live: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "multiple"}
+    controls.run(on_run, None, [texts, card], concurrency_limit=AT_ONCE, **live)
+    controls.stop(on_stop, None, None, queue=False, **live)
+    controls.score(on_score, None, [controls, plot], concurrency_limit=SCORED_AT_ONCE, **live)
+    controls.people(on_people, None, plot, concurrency_limit=AT_ONCE, **live)
+    if send is not None:
+        controls.compare(on_compare, None, outbox, concurrency_limit=AT_ONCE, **live)
+    _endpoints(desk)
+
+
+def _front(desk: Desk, visitor: Visitor, human: Human | None) -> dict[str, Any]:
+    answering = [point["id"] for point in visitor.front.points if visitor.answers(point)]
+    return view.front(visitor.front, answering, human() if human else None, human is not None)
+
+
+def _paper() -> dict[str, Any]:
+    told = json.loads(PAPER.read_text())
+    places = np.array([(point["helpful"], point["harmless"]) for point in told["points"]])
+    points = [point | {"dominated": not kept} for point, kept in zip(told["points"], nondominated(places), strict=True)]
+    methods = dict.fromkeys(point["method"] for point in points)
+    own = {method: places[[point["method"] == method for point in points]] for method in methods}
+    return view.paper(told | {"points": points}, {method: hypervolume(own[method], told["reference"]) for method in methods})
+
+
+def _opening(desk: Desk, compare: bool) -> dict[str, Any]:
+    trained = [
+        {"id": id, "lambda": checkpoint.card["preference"][0]}
+        for id, checkpoint in desk.checkpoints.items()
+        if checkpoint.card["method"] == "pgapo" and checkpoint.card.get("preference")
+    ]
+    return {
+        "examples": EXAMPLES,
+        "opening": OPENING,
+        "compare": compare,
+        "trained": sorted(trained, key=lambda each: each["lambda"]),
+        "mixes": desk.stranger().ends is not None,
+        "plans": list(desk.entrants()),
+        "scored": SCORED,
+        "picks": MOST_PICKS,
+        "limits": {"prompt": MOST_CHARACTERS, "tokens": MOST_TOKENS_SHOWN, "seed": MOST_SEED, "temperature": MOST_TEMPERATURE},
+    }
+
+
+def _endpoints(desk: Desk) -> None:
+    def front() -> dict:
+        """The scored points that ship, their reference and each method's hypervolume."""
+        return desk.front.to_dict()
+
+    def respond(prompt: str, checkpoint_ids: list[str], seed: int = 0, max_new_tokens: int = 40, temperature: float = 0.7) -> list:
+        """Answers of checkpoints ("base" is the plain model, "soup:0.35" a mix) to one prompt, from one batch and one seed."""
+        asked = {"prompt": prompt, "picks": checkpoint_ids, "seed": seed, "max_new_tokens": max_new_tokens, "temperature": temperature}
+        try:
+            return desk.respond(Request.parse(asked, MOST_PICKS + 1))
+        except ValueError as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+
+    def evaluate(checkpoint_id: str, limit: int = SCORED, seed: int = 0) -> dict:
+        """Scores of a checkpoint on so many held-out prompts, an answer each."""
+        try:
+            return desk.scored(checkpoint_id, limit, seed)
+        except ValueError as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+
+    gr.api(front, api_name="front", concurrency_limit=8)
+    gr.api(respond, api_name="respond", concurrency_limit=8)
+    gr.api(evaluate, api_name="evaluate", concurrency_limit=SCORED_AT_ONCE)

@@ -1,0 +1,205 @@
+"""What the Trade-offs tab shows: plain data for its JavaScript, no Gradio and no markup."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pareto.front import Front
+
+Chart = dict
+METHODS = {
+    "base": "Base model",
+    "pgapo": "P-GAPO",
+    "gapo": "GAPO",
+    "mgda": "MGDA",
+    "linear": "Linear scalarisation",
+    "normalized": "Normalised advantages",
+    "single": "One objective",
+    "soup": "Rewarded Soups",
+    "steered": "Steered",
+    "other": "Other",
+}
+PAPER = {"P-GAPO": "pgapo", "MORLHF": "linear", "Rewarded Soups": "soup"}
+"""Names of the paper's methods, and the method here of which each is the kin."""
+AXES = ("helpful", "harmless")
+SIGNIFICANT = 3
+Votes = Mapping[str, Mapping[str, Any]]
+"""For each policy's name: helpful, harmless, their intervals helpful_ci and harmless_ci, comparisons."""
+
+
+def front(found: Front, answering: Sequence[str] = (), votes: Votes | None = None, votable: bool = False) -> dict[str, Any]:
+    """The plot's points and the sentences over them.
+
+    answering: ids of the points that can answer prompts; votes: what people think of the policies, by name;
+    votable: whether people can be asked at all.
+    """
+    told = found.to_dict()
+    points = [_point(point, point["id"] in set(answering)) for point in told["points"]]
+    judged = [point | {"people": votes[point["name"]]} if votes and point["name"] in votes else point for point in points]
+    both = _together([point for point in judged if "people" in point])
+    return {
+        "points": judged,
+        "reference": list(told["reference"]),
+        "methods": _methods(points, told["hypervolume"]),
+        "model": found.model,
+        "models": _models(points, told["hypervolume"]),
+        "people": _people([point for point in judged if "people" in point], votable),
+        "both": both,
+    }
+
+
+def paper(told: Mapping[str, Any], hypervolumes: Mapping[str, float]) -> dict[str, Any]:
+    """The paper's points (assets/fronts/paper.json), a set with axes of its own."""
+    points = [
+        {
+            "id": f"paper:{point['method']}:{point['preference'][0]:g}",
+            "name": f"{point['method']}, λ = {short(point['preference'][0])}",
+            "method": PAPER[point["method"]],
+            "lambda": point["preference"][0],
+            "helpful": point["helpful"],
+            "harmless": point["harmless"],
+            "dominated": point["dominated"],
+        }
+        for point in told["points"]
+    ]
+    best = max(hypervolumes, key=lambda name: hypervolumes[name])
+    listed = ", ".join(f"{name} {value:.0f}" for name, value in sorted(hypervolumes.items(), key=lambda item: -item[1]))
+    return {
+        "points": points,
+        "reference": list(told["reference"]),
+        "methods": [
+            {"id": PAPER[name], "name": name, "hypervolume": value, "count": sum(p["method"] == PAPER[name] for p in points)}
+            for name, value in hypervolumes.items()
+        ],
+        "title": f"In the paper {best} covers most: hypervolume {listed}",
+        "note": f"{told['source']}. Other models, data and rewards than here: these axes are theirs, and no interval is published.",
+    }
+
+
+def _methods(points: Sequence[Mapping], hypervolume: Mapping[str, float]) -> list[dict]:
+    counts = {method: sum(point["method"] == method for point in points) for method in METHODS}
+    return [
+        {"id": method, "name": name, "hypervolume": _round(hypervolume.get(method)), "count": counts[method]}
+        for method, name in METHODS.items()
+        if counts[method]
+    ]
+
+
+def _point(point: Mapping[str, Any], answers: bool) -> dict[str, Any]:
+    preference = point.get("preference")
+    numbers = ("helpful", "harmless", "kl", "length", "repetition", "refusal_unsafe", "refusal_safe", "toxicity")
+    return {
+        "id": point["id"],
+        "name": point["name"],
+        "method": point["method"] if point["method"] in METHODS else "other",
+        "lambda": preference[0] if preference else None,
+        **{name: _round(point.get(name)) for name in numbers},
+        **{f"{name}_ci": [_round(value) for value in point[f"{name}_ci"]] for name in AXES},
+        **{name: point.get(name) for name in ("steps", "seed", "prompts", "samples")},
+        "dominated": point["dominated"],
+        "answers": answers,
+    }
+
+
+def _models(points: Sequence[Mapping], hypervolume: Mapping[str, float]) -> dict[str, str]:
+    if not points:
+        return {"title": "No policy has been scored yet", "empty": "Add a checkpoint on the left and score it: its point appears here."}
+    trained = {method: value for method, value in hypervolume.items() if method != "base"}
+    beaten = sum(point["dominated"] for point in points)
+    share = f"{beaten} of {len(points)} points are dominated"
+    if trained:
+        ranked = sorted(trained, key=lambda method: -trained[method])
+        first = METHODS.get(ranked[0], ranked[0])
+        title = f"{first} covers most of the plane (hypervolume {number(trained[ranked[0]])}); {share}"
+    else:
+        title = share[:1].upper() + share[1:]
+    note = "Up and right is better. Bars are 95 % intervals; " + _scored(points)
+    return {"title": title, "note": note}
+
+
+def _scored(points: Sequence[Mapping]) -> str:
+    most = max((point["prompts"] or 0 for point in points), default=0)
+    fewer = sum((point["prompts"] or 0) < most for point in points)
+    if not most:
+        return "rewards of the two reward models."
+    return f"{most} held-out prompts a point{f', fewer for {fewer} scored on this page' if fewer else ''}."
+
+
+def _people(points: Sequence[Mapping], votable: bool) -> dict[str, str]:
+    title = "What people find helpful and harmless"
+    if len(points) < 2:
+        how = "Send answers to Compare and judge them there: policies that people judged on both questions appear here."
+        return {"title": title, "empty": how if votable else "This page has no blind comparison to take votes from."}
+    comparisons = min(point["people"]["comparisons"] for point in points)
+    return {
+        "title": f"{title}: {len(points)} policies",
+        "note": f"Bradley-Terry strengths from blind votes, {comparisons} or more comparisons a policy; bars are 95 % intervals.",
+    }
+
+
+def _together(points: list[Mapping]) -> dict[str, Any]:
+    """Both measures on one scale: standard scores over the policies that people judged too."""
+    title = "Do people agree with the reward models?"
+    if len(points) < 3:
+        return {"title": title, "empty": "Appears when people have judged three of these policies on both questions.", "points": []}
+    scores = {}
+    for name in AXES:
+        scores[name] = (_standard([point[name] for point in points]), _standard([point["people"][name] for point in points]))
+    agreement = {name: float(np.corrcoef(*scores[name])[0, 1]) for name in AXES}
+    return {
+        "title": f"People and reward models correlate at {agreement['helpful']:.2f} on helpful, {agreement['harmless']:.2f} on harmless",
+        "note": "Each measure in standard scores over the policies that both judged; a line joins a policy's two places, votes hollow.",
+        "points": [
+            {"id": point["id"], **{name: [_round(scores[name][0][i]), _round(scores[name][1][i])] for name in AXES}}
+            for i, point in enumerate(points)
+        ],
+    }
+
+
+def _standard(values: Sequence[float]) -> np.ndarray:
+    array = np.asarray(values, float)
+    return (array - array.mean()) / (array.std() or 1.0)
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(float(value), SIGNIFICANT)
+
+
+def short(value: float) -> str:
+    """.3 for 0.3."""
+    return f"{value:g}".replace("0.", ".", 1) if 0 < value < 1 else f"{value:g}"
+
+
+def number(value: float) -> str:
+    """Three digits that matter, a real minus."""
+    text = f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return text.replace("-", "−")
+
+
+def side(id: str, name: str, method: str, about: str = "", weight: float | None = None) -> dict[str, Any]:
+    """The head of one text."""
+    return {"id": id, "name": name, "method": method, "about": about, "lambda": weight}
+
+
+def about(point: Mapping[str, Any] | None) -> str:
+    """What a text's head says of the policy's measured place."""
+    if point is None:
+        return "not scored yet"
+    return f"helpful {number(point['helpful'])}, harmless {number(point['harmless'])}"
+
+
+def measures(metrics: Sequence[Mapping[str, float]]) -> list[list]:
+    """The table under the texts: label, what it means, one value a text."""
+    rows = []
+    if all("helpful" in each for each in metrics):
+        rows += [
+            [label, "reward model, standard deviations above an average answer", *(number(each[label.lower()]) for each in metrics)]
+            for label in ("Helpful", "Harmless")
+        ]
+    rows += [
+        ["Distance", "KL to the base model over the whole answer, nats", *(number(each["kl"]) if each["kl"] else "0" for each in metrics)],
+        ["Repetition", "three-word sequences that come back", *(f"{100 * each['repetition']:.0f} %" for each in metrics)],
+        ["Length", "tokens", *(f"{each['tokens']:.0f}" for each in metrics)],
+    ]
+    return rows
