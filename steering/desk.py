@@ -107,12 +107,15 @@ class Desk:
         """States of the stage, and the heat map at the end. A newer run of the session ends this one."""
         visitor = self.visitor(session)
         stop = visitor.take_over("run")
+        visitor.last = None
         state: dict[str, Any] = {"run": asked.get("run"), "phase": "running", "unsteered": [], "steered": []}
         try:
             request = Request.parse(asked)
             for fraction, note in self._learn(visitor, request.plan, stop):
                 yield {**state, "phase": "learning", "fraction": fraction, "note": note}, None
-            visitor.last = yield from _stream(visitor.library, request, state, stop)
+            complete = yield from _stream(visitor.library, request, state, stop)
+            if not stop.is_set():
+                visitor.last = complete
         except Stopped:
             yield {**state, "phase": "stopped", "note": "Stopped."}, None
         except ValueError as error:
@@ -245,25 +248,40 @@ def _stream(
     if stop.is_set():
         yield {**whole, "phase": "stopped", "note": f"Stopped after {len(tokens[1])} tokens."}, None
         return None
-    yield {**whole, "phase": "done", "note": _summary(request, tokens)}, None
+    whole |= {"phase": "done", "note": _summary(request, tokens), "held": _held_back(tokens[1])}
+    yield whole, None
     sides = finish(library, started, request.plan)
     if not stop.is_set():
         rows = view.rows(sides, concepts, tokens)
-        yield (
-            {**whole, "phase": "done", "note": _summary(request, tokens), "rows": rows},
-            view.heat(sides[1], started.edits[1], concepts[0]),
-        )
+        yield {**whole, "rows": rows}, view.heat(sides[1], started.edits[1], concepts[0])
     return request, tuple(started.decoding.runs)
 
 
 def _summary(request: Request, tokens: tuple[list, list]) -> str:
-    same = [token[0] for token in tokens[0]] == [token[0] for token in tokens[1]]
     how = "the likeliest token each time" if request.temperature == 0 else f"seed {request.seed}, temperature {request.temperature:g}"
-    return f"{len(tokens[0])} and {len(tokens[1])} tokens, {how}." + (" The texts are equal: no push was needed." if same else "")
+    counts = f"{len(tokens[0])} and {len(tokens[1])} tokens, {how}."
+    if [token[view.TEXT] for token in tokens[0]] != [token[view.TEXT] for token in tokens[1]]:
+        return counts
+    if any(token[view.FLAG] for token in tokens[1]):
+        return f"{counts} The texts are equal."
+    pushed = any(token[view.PUSH] for token in tokens[1])
+    return f"{counts} The texts are equal: {'the push was too weak to change a token' if pushed else 'no push was needed'}."
+
+
+def _held_back(tokens: list[list]) -> str:
+    capped, stuck = (sum(token[view.FLAG] == flag for token in tokens) for flag in (1, 2))
+    if stuck:
+        return f"At {stuck} of {len(tokens)} tokens no push reaches all targets, so none was made: drop one or change its direction."
+    if capped:
+        return f"The cap held back the push at {capped} of {len(tokens)} tokens: raise it under Method and scope, or ask for less."
+    return ""
 
 
 def _called(plan: Plan) -> str:
-    return ", ".join(f"{'more' if target.sense > 0 else 'less'} {target.concept} {target.p0:g}" for target in plan.targets)
+    goals = [f"{'more' if target.sense > 0 else 'less'} {target.concept}" for target in plan.targets]
+    if plan.method == "fixed":
+        return f"{', '.join(goals)}, fixed {plan.strength:g}"
+    return ", ".join(f"{goal} {target.p0:g}" for goal, target in zip(goals, plan.targets, strict=True))
 
 
 def _concept(asked: Mapping[str, Any], library: Library) -> Concept:

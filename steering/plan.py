@@ -149,7 +149,7 @@ def edits(plan: Plan, library: "Library") -> tuple[Edit, ...]:
         edit = _edit(plan, cavs, layer)
         if plan.method != "fixed" and not _feasible(edit):
             raise PlanError(
-                f"the targets contradict each other at block {layer}: no strengths reach all of them; drop one or change its direction")
+                f"the targets contradict each other at layer {layer}: no strengths reach all of them; drop one or change its direction")
         made.append(edit)
     return tuple(made)
 

@@ -15,6 +15,8 @@ from steering.plan import Plan
 from steering.steer import Steered
 
 Chart = dict
+TEXT, AFTER, BEFORE, PUSH, FLAG, LOGPROB = range(6)
+"""What stands where in a token as it is drawn."""
 
 
 class Shades:
@@ -25,7 +27,7 @@ class Shades:
         self._gram = np.stack([edit.gram.numpy() for edit in edits])
 
     def __call__(self, token: Token) -> list:
-        """[text, [P after], [P before], largest |eps| / |e|, held back, log-probability]; P is the mean over the blocks."""
+        """[text, [P after], [P before], largest |eps| / |e|, flag (1 capped, 2 no solution), log-probability]; P: mean over the blocks."""
         trace = np.asarray(token.trace)
         z, eps = trace[:, : self._count], trace[:, MAX_TARGETS : MAX_TARGETS + self._count]
         after = z + np.einsum("lij,lj->li", self._gram, eps)
@@ -50,7 +52,7 @@ def curves(cav: CAV) -> dict[str, list[float]]:
 
 def mean_chances(tokens: Sequence[list]) -> list[float]:
     """Mean P of every concept over the tokens of a side."""
-    return list(np.mean([token[1] for token in tokens], axis=0)) if tokens else []
+    return list(np.mean([token[AFTER] for token in tokens], axis=0)) if tokens else []
 
 
 def rows(sides: tuple[Steered, Steered], concepts: Sequence[Concept], tokens: tuple[list, list]) -> list[list[str]]:

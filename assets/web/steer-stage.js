@@ -28,6 +28,7 @@ export default function mount({ element, props, watch }) {
 
   const legend = h('div', { class: 'tw-legend' });
   const status = h('p', { class: 'tw-status', role: 'status' });
+  const held = h('p', { class: 'tw-held', role: 'status' });
   const meter = h('div', { class: 'tw-meter', hidden: true }, h('div'));
   const problem = h('p', { class: 'tw-problem', role: 'alert' });
   const stop = h('button', { type: 'button', class: 'tw-quiet tw-stop', hidden: true, onclick: () => tell('stop', 'run') }, 'Stop');
@@ -45,7 +46,7 @@ export default function mount({ element, props, watch }) {
   const tip = h('div', { class: 'tw-tip', role: 'tooltip', hidden: true });
   root.replaceChildren(
     h('div', { class: 'tw-bar' }, legend, tools), problem,
-    h('div', { class: 'tw-columns' }, sides.map(({ node }) => node)), meter, status, metrics, asTable, tip);
+    h('div', { class: 'tw-columns' }, sides.map(({ node }) => node)), meter, status, held, metrics, asTable, tip);
 
   const concept = () => state?.concepts?.[picked] ?? { name: '', low: '', high: '' };
 
@@ -123,6 +124,7 @@ export default function mount({ element, props, watch }) {
     meter.hidden = next.fraction == null;
     meter.firstChild.style.width = `${100 * (next.fraction ?? 0)}%`;
     status.textContent = next.note ?? '';
+    held.textContent = next.held ?? '';
     if (next.rows) drawMetrics(next.rows);
     if (next.curves) tell('plan', { layers: next.layers, curves: next.curves });
     about();

@@ -19,6 +19,7 @@ from lm import load
 from lm.asking import PromptError
 from lm.edit import least_write
 from steering import Concept, Library, Plan, PlanError, Target, pair, steer, train
+from steering.desk import Desk
 from steering.evaluate import evaluate, interval, labelled
 from steering.export import export
 from steering.metrics import measure
@@ -112,6 +113,18 @@ def test_contradicting_targets_are_refused(library):
         edits(opposed, both)
     assert not report(opposed, both).feasible and report(opposed, both).cosines["loud / same"] == pytest.approx(1, abs=1e-5)
     assert report(plan(), both).feasible
+
+
+def test_targets_that_nearly_contradict_are_told_where_nothing_was_pushed(library):
+    cav, both = library.cav("loud"), Library(library.model, {})
+    noise = torch.randn(cav.w.shape, generator=torch.Generator().manual_seed(0))
+    both.add(LOUD, cav)
+    both.add(dataclasses.replace(LOUD, name="same"), dataclasses.replace(cav, concept="same", w=cav.w * (1 + 1e-2 * noise)))
+    targets = [{"concept": "loud", "direction": "amplify", "p0": 0.98}, {"concept": "same", "direction": "remove", "p0": 0.02}]
+    asked = {"prompt": PROMPT, "plan": {"targets": targets}, "seed": 1, "max_new_tokens": 12, "temperature": 1.0}
+    *_, (state, _) = Desk(both).run("visitor", asked)
+    assert state["unsteered"] and "no push reaches all targets" in state["held"] and "drop one" in state["held"]
+    assert "no push was needed" not in state["note"]
 
 
 # ---- strengths

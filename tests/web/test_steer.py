@@ -1,6 +1,7 @@
 """The Steer tab in a real browser, on the real model."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -189,6 +190,59 @@ def test_a_bad_link_is_one_sentence(app: str, page: Page, query: dict, says: str
     problem = page.locator(".tw-stage .tw-problem")
     expect(problem).to_contain_text(says, timeout=60_000)
     assert "Traceback" not in page.inner_text("body")
+
+
+def test_targets_that_contradict_each_other_are_one_sentence_and_no_text(app: str, page: Page) -> None:
+    page.goto(at(app))
+    settled(page)
+    for name in ("pirate", "corsair"):
+        teach(page, name)
+        settled(page)
+    page.get_by_role("button", name="+ Add a concept").click()
+    page.get_by_label("Concept 2", exact=True).select_option("pirate")
+    page.get_by_role("group", name="pirate, concept 2").get_by_role("button", name="less").click()
+    problem = page.locator(".tw-stage .tw-problem")
+    expect(problem).to_contain_text("contradict each other", timeout=60_000)
+    assert "drop one or change its direction" in problem.inner_text() and problem.inner_text().count(".") == 1
+    assert "Traceback" not in page.inner_text("body")
+    for part in (".tw-columns", ".tw-metrics", ".tw-tools", ".tw-charts"):
+        expect(page.locator(part).first).to_be_hidden()
+    page.get_by_role("button", name="Remove pirate").click()
+    settled(page)
+    expect(problem).to_be_empty()
+    assert all(texts(page))
+
+
+@pytest.mark.parametrize("plan", [p0(1 - 1e-6), {"method": "fixed", "strength": 4}], ids=["gcav", "fixed"])
+def test_a_cap_that_holds_the_push_back_is_told_with_the_remedy(app: str, page: Page, plan: dict) -> None:
+    page.goto(at(app, cap=0.01, **plan))
+    settled(page)
+    held = page.locator(".tw-stage .tw-held")
+    remedy = r"The cap held back the push at \d+ of 16 tokens: raise it under Method and scope, or ask for less\."
+    expect(held).to_have_text(re.compile(f"^{remedy}$"))
+    assert page.locator(".tw-steered .tw-short").count() == int(re.search(r"\d+", held.inner_text())[0])
+    assert "no push was needed" not in page.locator(".tw-stage .tw-status").inner_text()
+
+
+def test_a_push_too_weak_to_change_a_token_is_not_called_needless(app: str, page: Page) -> None:
+    page.goto(at(app, method="fixed", strength=0.001))
+    settled(page)
+    unsteered, steered = texts(page)
+    assert unsteered == steered
+    expect(page.locator(".tw-stage .tw-status")).to_contain_text("The texts are equal: the push was too weak to change a token.")
+
+
+def test_a_stopped_run_shows_and_sends_nothing_of_the_run_before(app: str, page: Page) -> None:
+    page.goto(at(app, tokens=128, temperature=1.0))
+    settled(page)
+    run = shown(page)
+    page.get_by_label("Prompt", exact=True).fill("Write a long story about a lighthouse.")
+    newer(page, run)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".tw-stage")).to_have_attribute("data-phase", "stopped")
+    expect(page.locator(".tw-metrics")).to_be_hidden()
+    page.get_by_role("button", name="Send to Compare").click()
+    expect(page.locator(".tw-stage .tw-status")).to_contain_text("There is no complete run yet")
 
 
 def test_model_text_and_prompt_are_never_markup(app: str, page: Page) -> None:
