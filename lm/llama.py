@@ -38,7 +38,7 @@ class Stack:
         self.layers, self.width = config.num_hidden_layers, config.hidden_size
         self.heads, self.kv_heads, self.head_width = config.num_attention_heads, config.num_key_value_heads, head_width(config)
         self.window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-        self.epsilon = config.rms_norm_eps
+        self.inner, self.epsilon = config.intermediate_size, config.rms_norm_eps
         self._embedding = state["embed_tokens.weight"].to(dtype)
         self._head = self._embedding if config.tie_word_embeddings else state["lm_head.weight"].to(dtype)
         self._norm = state["norm.weight"].float()

@@ -19,6 +19,7 @@ from lm.rows import Row, Run
 Message = dict[str, str]
 READ_BATCH = 16
 """Sequences read at once: progress is shown, and a stop obeyed, in between."""
+LOGITS_BATCH = 8
 
 
 class Stopped(Exception):
@@ -108,21 +109,28 @@ class LanguageModel:
 
     def logprobs(
         self, ids: Sequence[Sequence[int]], starts: Sequence[int], *, edits: Sequence[tuple[Edit, ...]] | None = None,
-        adapters: Sequence[Adapter | None] | None = None,
+        adapters: Sequence[Adapter | None] | None = None, chosen: bool = False,
     ) -> list[Tensor]:
         """Teacher-forced log-probabilities: for each sequence float32 [len - start, vocabulary], predicting tokens start, start + 1, ...
 
-        edits, adapters: one a sequence; edits of the answer alone take it to begin at `start`.
+        edits, adapters: one a sequence; edits of the answer alone take it to begin at `start`. chosen: those of the
+        sequence's own tokens only, [len - start].
         """
         results = []
-        for i, (row, start) in enumerate(zip(ids, starts, strict=True)):
-            if not 1 <= start < len(row):
-                raise ValueError(f"starts[{i}] is {start}: give a position from 1 to {len(row) - 1}, the sequence's last token")
-            slot = self.engine.open(len(row) - 1, edits[i] if edits else (), adapters[i] if adapters else None, start - 1)
+        for at in range(0, len(ids), LOGITS_BATCH):
+            batch = range(at, min(at + LOGITS_BATCH, len(ids)))
+            feeds = [self._teach(ids[i], starts[i], edits[i] if edits else (), adapters[i] if adapters else None) for i in batch]
             with self._busy:
-                logits, _ = self.engine.forward([Feed(slot, row[:-1], want=len(row) - start)])
-            results.append(torch.from_numpy(np.ascontiguousarray(logits)).log_softmax(-1))
+                logits, _ = self.engine.forward(feeds)
+            for i, part in zip(batch, np.split(logits, np.cumsum([feed.want for feed in feeds])[:-1]), strict=True):
+                found = torch.from_numpy(np.ascontiguousarray(part)).log_softmax(-1)
+                results.append(found[range(len(found)), list(ids[i][starts[i] :])] if chosen else found)
         return results
+
+    def _teach(self, row: Sequence[int], start: int, edits: tuple[Edit, ...], adapter: Adapter | None) -> Feed:
+        if not 1 <= start < len(row):
+            raise ValueError(f"an answer starts at {start}: give a position from 1 to {len(row) - 1}, the sequence's last token")
+        return Feed(self.engine.open(len(row) - 1, edits, adapter, start - 1), row[:-1], want=len(row) - start)
 
 
 def _common(ids: Sequence[Sequence[int]]) -> int:

@@ -76,6 +76,7 @@ def min_norm(gram: Tensor) -> Tensor:
     """
     m = len(gram)
     matrix = gram.double().cpu().numpy()
+    matrix = matrix / max(matrix.diagonal().max(), np.finfo(float).tiny)
     if m == 1:
         return torch.ones(1, dtype=torch.float64)
     if m == 2:
@@ -100,11 +101,18 @@ def min_norm(gram: Tensor) -> Tensor:
     return torch.from_numpy(best / best.sum())
 
 
-def normalize_advantages(advantages: Tensor, preference: Tensor) -> Tensor:
-    """One advantage [n] of several [m, n]: each centered and scaled to unit variance, then weighted by the preference."""
-    centered = advantages - advantages.mean(1, keepdim=True)
-    deviation = centered.pow(2).mean(1, keepdim=True).sqrt()
-    return (preference.to(advantages)[:, None] * torch.where(deviation > 0, centered / deviation.clamp_min(1e-12), 0.0)).sum(0)
+def normalized(preference: Tensor, deviations: Tensor) -> Tensor:
+    """Normalised-advantage scalarisation (GDPO, in GRPO's manner): c_i = lambda_i / standard deviation of advantage i [m].
+
+    A policy gradient is linear in its advantages, so scaling these is scaling it; an objective that tells no answers apart counts nothing.
+    """
+    return torch.where(deviations > 0, preference.double() / deviations.double().clamp_min(torch.finfo(torch.float64).tiny), 0.0)
+
+
+def floored(gram: Tensor) -> list[bool]:
+    """For which objectives the floor on |g_i| acts."""
+    size = gram.diagonal().clamp_min(0).sqrt()
+    return (size < float(size.max()) * FLOOR).tolist()
 
 
 def cosines(gram: Tensor) -> Tensor:

@@ -3,10 +3,12 @@
 import gzip
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+log = logging.getLogger(__name__)
 Prompt = str | tuple[tuple[str, str], ...]
 """A user's words, or (role, content) turns."""
 
@@ -43,15 +45,23 @@ def read_lines(path: Path | str) -> list[tuple[int, dict]]:
 
 
 def read_pairs(path: Path | str) -> list[Pair]:
-    """Pairs {"prompt", "chosen", "rejected"}. Raises PairError for a line without them, or with two equal answers."""
-    pairs = []
+    """Pairs {"prompt", "chosen", "rejected"}; those whose answers are equal tell nothing and are left out, with a warning.
+
+    Raises PairError for a line that is no pair, and where none is left.
+    """
+    pairs, equal = [], []
     for number, row in read_lines(path):
         answers = [row.get("chosen"), row.get("rejected")]
         if not all(isinstance(answer, str) and answer.strip() for answer in answers):
             raise PairError(f"{path}, line {number}: chosen and rejected must be texts that are not empty")
         if answers[0] == answers[1]:
-            raise PairError(f"{path}, line {number}: chosen and rejected are equal, such a pair tells nothing")
+            equal.append(number)
+            continue
         pairs.append(Pair(_prompt(row.get("prompt"), f"{path}, line {number}"), *answers))
+    if not pairs:
+        raise PairError(f"{path}: in all {len(equal)} pairs chosen and rejected are equal, which tells nothing")
+    if equal:
+        log.warning("%s: %d pairs with equal answers are left out (first in line %d)", path, len(equal), equal[0])
     return pairs
 
 

@@ -95,9 +95,8 @@ def test_preferences_that_are_none_are_refused(bad):
 def test_normalized_advantages_weigh_objectives_alike_whatever_their_scale():
     a = torch.randn(2, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     weights = combine.preference([0.3, 0.7], 2)
-    torch.testing.assert_close(
-        combine.normalize_advantages(a * torch.tensor([[100.0], [0.01]]), weights), combine.normalize_advantages(a, weights)
-    )
+    scaled = a * torch.tensor([[100.0], [0.01]])
+    torch.testing.assert_close(combine.normalized(weights, scaled.std(1)) @ scaled, combine.normalized(weights, a.std(1)) @ a)
 
 
 @pytest.mark.parametrize(("method", "expected"), [("P-GAPO", 394), ("MORLHF", 351), ("Rewarded Soups", 244)])
@@ -113,3 +112,9 @@ def test_a_front_is_what_nothing_dominates():
     assert front.spacing(np.array([[0, 2], [1, 1], [2, 0]])) == pytest.approx(0)
     assert front.sparsity(np.array([[0, 2], [1, 1], [2, 0]])) == pytest.approx(2)
     assert front.inner_product(np.array([[1, 2]]), np.array([[0.25, 0.75]])) == pytest.approx(1.75)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e-4, 1.0, 1e4, 1e8])
+def test_mgda_does_not_see_the_scale_of_the_gradients(scale):
+    g = gradients(3, 4)
+    torch.testing.assert_close(combine.mgda(combine.gram(g * scale)), combine.mgda(combine.gram(g)))

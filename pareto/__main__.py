@@ -1,0 +1,221 @@
+"""python -m pareto train|rewards|evaluate|front|respond"""
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from lm import Adapter, LanguageModel, SourceError, load
+from pareto.checkpoint import Checkpoint, fetch, shipped
+from pareto.evaluate import HELD_OUT, evaluate
+from pareto.fit import fit, score_pairs
+from pareto.front import Front, path_of, stored
+from pareto.pairs import read_pairs, read_prompts
+from pareto.policy import TunedPolicy
+from pareto.rewards import FOLDER as REWARDS
+from pareto.rewards import OBJECTIVES, ClassifierReward, FunctionReward, Head, HeadReward, Reward, heads
+from pareto.train import ALGORITHMS, METHODS, Settings, Trainer
+
+TRAIN_PROMPTS = HELD_OUT.with_name("train.jsonl")
+BAR = 28
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pareto", description="Train towards helpfulness and harmlessness, score, plot.")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--model", help="folder or hub id (default: $TRADEWIND_MODEL or the embedded model)")
+    shared.add_argument("--json", action="store_true", help="print JSON")
+    rewarding = argparse.ArgumentParser(add_help=False)
+    rewarding.add_argument(
+        "--reward", action="append", default=[], metavar="OBJECTIVE=WHAT",
+        help="a sequence classifier (hub id or folder), a head (.safetensors) or a function (module:name) in place of the shipped head")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    one = commands.add_parser("train", parents=[shared, rewarding], help="train a checkpoint; started again, it goes on where it stopped")
+    one.add_argument("--out", type=Path, required=True, help="the checkpoint's folder")
+    one.add_argument("--prompts", type=Path, default=TRAIN_PROMPTS, help="JSON Lines of prompt and kind (default: those that ship)")
+    one.add_argument("--preference", type=float, nargs="+", metavar="W", help="weights of helpful and harmless, which sum to 1")
+    one.add_argument("--method", choices=METHODS, default=Settings.method)
+    one.add_argument("--algorithm", choices=ALGORITHMS, default=Settings.algorithm)
+    one.add_argument("--kl", choices=["inside", "outside"], default=Settings.kl)
+    one.add_argument("--gradients", choices=["full", "last"], default=Settings.gradients)
+    for name in ("p", "lr", "beta", "kl_target", "temperature", "clip"):
+        one.add_argument("--" + name.replace("_", "-"), type=float, default=getattr(Settings, name))
+    for name in ("steps", "seed", "group", "max_new_tokens", "rank", "first", "epochs", "rows_at_once"):
+        one.add_argument("--" + name.replace("_", "-"), type=int, default=getattr(Settings, name))
+    one.add_argument("--prompts-per-step", type=int, default=Settings.prompts)
+
+    one = commands.add_parser("rewards", parents=[shared, rewarding], help="accuracy of the rewards on preference pairs; or fit a head")
+    one.add_argument("--pairs", type=Path, required=True, help="JSON Lines of prompt, chosen, rejected")
+    one.add_argument("--most", type=int, help="at most so many pairs")
+    one.add_argument("--longest-prompt", type=int, default=220, help="leave out pairs whose chat prompt has more tokens")
+    one.add_argument("--fit", choices=OBJECTIVES, help="fit this objective's head and save it")
+    one.add_argument("--block", type=int, default=17, help="with --fit: the block that the head reads")
+    one.add_argument("--out", type=Path, default=REWARDS, help="with --fit: folder of head and card")
+
+    one = commands.add_parser("evaluate", parents=[shared, rewarding], help="score a checkpoint on held-out prompts")
+    one.add_argument("checkpoint", help="folder, id or hub id; base; or a soup: ID+ID@0.5, the share of the first")
+    one.add_argument("--prompts", type=Path, default=HELD_OUT, help="JSON Lines of prompt and kind")
+    one.add_argument("--samples", type=int, default=2)
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--max-new-tokens", type=int, default=48)
+    one.add_argument("--add", action="store_true", help="put the point on the model's stored front")
+
+    one = commands.add_parser("front", parents=[shared], help="the stored front")
+    one.add_argument("--front", type=Path, help="another front file")
+
+    one = commands.add_parser("respond", parents=[shared], help="a checkpoint's answer")
+    one.add_argument("--checkpoint", required=True)
+    one.add_argument("--prompt", required=True)
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--max-new-tokens", type=int, default=64)
+    one.add_argument("--temperature", type=float, default=0.7)
+    return parser
+
+
+def _bar(text: str):
+    """A progress bar on stderr with the time that is left."""
+    started = time.monotonic()
+
+    def show(fraction: float) -> None:
+        left = (time.monotonic() - started) * (1 - fraction) / max(fraction, 1e-9)
+        full = round(BAR * fraction)
+        end = "\n" if fraction >= 1 else ""
+        print(f"\r{text} [{'=' * full}{' ' * (BAR - full)}] {fraction:4.0%}, {left:5.0f} s left", end=end, file=sys.stderr, flush=True)
+
+    return show
+
+
+def _rewards(asked: list[str], model: LanguageModel) -> dict[str, Head | Reward]:
+    """The shipped heads, with what --reward names in their place."""
+    given = dict(entry.partition("=")[::2] for entry in asked)
+    found: dict[str, Head | Reward] = {} if set(given) >= set(OBJECTIVES) else dict(heads(model))
+    for objective, what in given.items():
+        if what.endswith(".safetensors"):
+            found[objective] = Head.load(Path(what))
+        elif ":" in what and not Path(what).exists():
+            module, _, name = what.partition(":")
+            found[objective] = FunctionReward(getattr(importlib.import_module(module), name))
+        else:
+            found[objective] = ClassifierReward(what)
+    return found
+
+
+def _scorers(asked: list[str], model: LanguageModel) -> dict[str, Reward]:
+    return {name: HeadReward(model, found) if isinstance(found, Head) else found for name, found in _rewards(asked, model).items()}
+
+
+def _checkpoint(name: str, model: LanguageModel) -> Checkpoint:
+    known = {found.id: found for found in shipped(model)}
+    return known[name] if name in known else Checkpoint.load(fetch(name), model)
+
+
+def _policy(name: str, model: LanguageModel) -> tuple[Adapter | None, dict]:
+    """The adapter that a name stands for, and what its point is called."""
+    if name == "base":
+        return None, {"id": "base", "name": "base model", "method": "base", "preference": None, "steps": 0, "seed": None}
+    if "+" in name and "@" in name:
+        both, _, share = name.rpartition("@")
+        first, second = (_checkpoint(part, model) for part in both.split("+"))
+        weight = float(share)
+        adapter = Adapter.mix([(first.adapter, weight), (second.adapter, 1 - weight)])
+        preference = [weight * a + (1 - weight) * b for a, b in zip(first.card["preference"], second.card["preference"], strict=True)]
+        about = {"name": f"soup {weight:g} : {1 - weight:g}", "method": "soup", "preference": preference, "steps": first.card["steps"]}
+        return adapter, {"id": name, "seed": first.card["seed"]} | about
+    found = _checkpoint(name, model)
+    about = {key: found.card[key] for key in ("method", "preference", "steps", "seed")}
+    if about["preference"] and max(about["preference"]) == 1:
+        about["method"] = "single"
+    return found.adapter, {"id": found.id, "name": found.card.get("name", found.id)} | about
+
+
+def _train(args, model: LanguageModel) -> dict:
+    preference = tuple(args.preference) if args.preference else None if args.method in ("gapo", "mgda") else (0.5, 0.5)
+    settings = Settings(
+        method=args.method, preference=preference, algorithm=args.algorithm, p=args.p, steps=args.steps, prompts=args.prompts_per_step,
+        group=args.group, max_new_tokens=args.max_new_tokens, temperature=args.temperature, rank=args.rank, first=args.first, lr=args.lr,
+        kl=args.kl, beta=args.beta, kl_target=args.kl_target, gradients=args.gradients, clip=args.clip, epochs=args.epochs,
+        rows_at_once=args.rows_at_once, seed=args.seed)
+    prompts = read_prompts(args.prompts)
+    licence = "Apache-2.0 (base model and prompts); the helpfulness head was fitted on CC BY-NC 4.0 annotations"
+    card = {
+        "name": _title(settings), "data": [f"{args.prompts.name} ({len(prompts)} prompts)"], "licence": licence,
+        "command": "python -m pareto " + " ".join(sys.argv[1:])}
+    trainer = Trainer(model, _rewards(args.reward, model), [text for _, text in prompts], settings, args.out, card)
+    started, first = time.monotonic(), trainer.step
+
+    def show(row: dict) -> None:
+        left = (time.monotonic() - started) / (row["step"] - first) * (settings.steps - row["step"])
+        scores = ", ".join(f"{name} {value:+.2f}" for name, value in row["reward"].items())
+        print(f"step {row['step']}/{settings.steps}: {scores}, KL {row['kl']:.2f}, cosine {row['cosine']:+.2f}, "
+              f"{row['tokens_per_second']:.0f} tokens/s, {left:.0f} s left", file=sys.stderr, flush=True)
+
+    trainer.run(show)
+    return {"checkpoint": str(args.out), "steps": trainer.step, "last": trainer.curves[-1]}
+
+
+def _title(settings: Settings) -> str:
+    names = {"pgapo": "P-GAPO", "gapo": f"GAPO p={settings.p:g}", "mgda": "MGDA", "linear": "linear", "normalized": "normalised"}
+    name = names[settings.method]
+    return name if settings.preference is None else f"{name} {' : '.join(f'{weight:g}' for weight in settings.preference)}"
+
+
+def _pairs(args, model: LanguageModel) -> dict:
+    from pareto.pairs import messages
+
+    pairs = [pair for pair in read_pairs(args.pairs) if len(model.chat_ids(messages(pair.prompt))) <= args.longest_prompt][: args.most]
+    if not args.fit:
+        return {name: score_pairs(model, reward, pairs) for name, reward in _scorers(args.reward, model).items()}
+    head, report = fit(model, pairs, args.fit, args.block, progress=_bar("reading"))
+    args.out.mkdir(parents=True, exist_ok=True)
+    head.save(args.out / f"{args.fit}.safetensors")
+    about = {"objective": args.fit, "model": model.name, "model_hash": model.hash, "block": head.block, "mean": head.mean, "std": head.std,
+             "hash": head.hash, "pairs": args.pairs.name}
+    return about | report
+
+
+def _evaluate(args, model: LanguageModel) -> dict:
+    adapter, about = _policy(args.checkpoint, model)
+    rewards = _scorers(args.reward, model)
+    measured = evaluate(
+        TunedPolicy(model, adapter), model, rewards, read_prompts(args.prompts), samples=args.samples, seed=args.seed,
+        max_new_tokens=args.max_new_tokens, progress=_bar(about["id"]))
+    point = about | measured | {"engine": type(model.engine).__name__}
+    if args.add:
+        about = {"rewards": {name: head.hash for name, head in heads(model).items()}, "command": "python -m pareto evaluate CHECKPOINT --add"}
+        replace(stored(model), about=about).with_point(point).save(path_of(model.name))
+    return point
+
+
+def _respond(args, model: LanguageModel) -> dict:
+    adapter, about = _policy(args.checkpoint, model)
+    run = TunedPolicy(model, adapter, args.temperature).respond([args.prompt], seed=args.seed, max_new_tokens=args.max_new_tokens)[0]
+    return {"id": about["id"], "text": run.text, "tokens": len(run.ids), "seconds": run.seconds, "finish": run.finish}
+
+
+def _front(args, model: LanguageModel) -> dict:
+    return (Front.load(args.front) if args.front else stored(model)).to_dict()
+
+
+def main() -> int:
+    """Runs a command; errors that the caller can mend are one line on stderr and exit code 2."""
+    args = _parser().parse_args()
+    command = {"train": _train, "rewards": _pairs, "evaluate": _evaluate, "front": _front, "respond": _respond}[args.command]
+    try:
+        model = load(args.model, engine="auto" if args.command == "respond" else "rows")
+        found = command(args, model)
+    except (ValueError, SourceError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error}: free some space or give another folder; the last state that was kept is whole", file=sys.stderr)
+        return 2
+    print(json.dumps(found, indent=None if args.json else 1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

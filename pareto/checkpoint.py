@@ -1,0 +1,141 @@
+"""Checkpoints: PEFT adapter folders with a card, and what a run needs to go on after a kill."""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lm import Adapter, LanguageModel
+
+FOLDER = Path(__file__).parents[1] / "assets" / "checkpoints"
+FORMAT = 1
+ADAPTER, CARD, CURVES, STATE = "adapter_model.safetensors", "card.json", "curves.jsonl", "state.safetensors"
+NEEDED = ("base_hash", "method", "preference", "steps", "adapter_sha256")
+PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A trained adapter. card: what it was made of; curves: one object a training step."""
+
+    id: str
+    folder: Path
+    card: dict
+    adapter: Adapter
+    curves: list[dict]
+
+    @classmethod
+    def load(cls, folder: Path | str, model: LanguageModel) -> "Checkpoint":
+        """Reads a checkpoint of `model`. Raises CheckpointError."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise CheckpointError(f"{folder.name} is no folder: give one that python -m pareto train wrote")
+        if pickles := sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES):
+            raise CheckpointError(f"{folder.name} holds {', '.join(pickles)}: pickles can run code, give safetensors only")
+        card = _json(folder / CARD)
+        if missing := [name for name in NEEDED if name not in card]:
+            raise CheckpointError(f"{CARD} of {folder.name} lacks {', '.join(missing)}: train it again, or complete its card")
+        if card["base_hash"] != model.hash:
+            raise CheckpointError(
+                f"{folder.name} was trained on {card.get('base_model')} ({card['base_hash']}), and this is {model.name} ({model.hash}): "
+                "load that model, or train on this one"
+            )
+        if not (folder / ADAPTER).is_file() or digest(folder / ADAPTER) != card["adapter_sha256"]:
+            raise CheckpointError(f"{ADAPTER} of {folder.name} is missing, truncated or not the one of its card: copy the folder again")
+        try:
+            adapter = Adapter.load(folder)
+        except ValueError as error:
+            raise CheckpointError(str(error)) from None
+        if max(adapter.blocks) >= model.layers:
+            raise CheckpointError(f"{folder.name} changes block {max(adapter.blocks)} of a model of {model.layers} blocks")
+        curves = [json.loads(line) for line in (folder / CURVES).read_text().splitlines()] if (folder / CURVES).is_file() else []
+        return cls(card.get("id", folder.name), folder, card, adapter, curves)
+
+
+def shipped(model: LanguageModel, folder: Path = FOLDER) -> list[Checkpoint]:
+    """The checkpoints below `folder` that were trained on `model`, by id."""
+    cards = sorted(folder.glob(f"*/{CARD}"))
+    return [Checkpoint.load(card.parent, model) for card in cards if _json(card).get("base_hash") == model.hash]
+
+
+def fetch(name: str) -> Path:
+    """A folder as it is, or a hub id ("owner/name") downloaded: adapter, card and curves only. Raises CheckpointError."""
+    if Path(name).is_dir():
+        return Path(name)
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.jsonl"]))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise CheckpointError(f"{name} is no folder, and the hub did not give it ({type(error).__name__}): check the name") from None
+
+
+def save(folder: Path, adapter: Adapter, card: dict, curves: list[dict]) -> None:
+    """Writes a checkpoint beside its place and moves it there when it is whole. Raises OSError and leaves an older one as it was."""
+    staging = folder.with_name(folder.name + ".part")
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        adapter.save(staging, card["base_model"])
+        whole = card | {"format": FORMAT, "id": folder.name, "adapter_sha256": digest(staging / ADAPTER)}
+        (staging / CARD).write_text(json.dumps(whole, indent=1) + "\n")
+        (staging / CURVES).write_text("".join(json.dumps(row) + "\n" for row in curves))
+        if (folder / STATE).exists():
+            shutil.copy2(folder / STATE, staging / STATE)
+        shutil.rmtree(folder, ignore_errors=True)
+        staging.replace(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def save_state(folder: Path, tensors: dict[str, Tensor], about: dict) -> None:
+    """What a run needs to go on, replaced at once or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / (STATE + ".part")
+    try:
+        save_file(tensors, part, {"about": json.dumps(about)})
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        part.replace(folder / STATE)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load_state(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
+    """What save_state wrote, or None where there is none. Raises CheckpointError."""
+    if not (folder / STATE).exists():
+        return None
+    try:
+        with safe_open(folder / STATE, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["about"])
+    except (SafetensorError, KeyError) as error:
+        raise CheckpointError(f"{STATE} of {folder.name} is damaged ({error}): delete it to start anew") from None
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _json(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent.name} has no {path.name}: give a folder that python -m pareto train wrote") from None
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path.name} of {path.parent.name} is damaged ({error}): copy the folder again") from None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path.name} of {path.parent.name} is no JSON object: copy the folder again")
+    return found
+
+

@@ -1,0 +1,78 @@
+"""Answers sampled from a policy, with all that a training step needs, computed once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from lm import Adapter, LanguageModel, Row, Run, Sampling
+from lm.llama import Stack, unchanged
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """n answers. hidden: outputs of the block below the first that is trained [n, positions, width], padded at the end;
+    where: positions whose state predicts each answer's tokens [n, t]; targets: those tokens [n, t]; logps: theirs under the
+    policy that drew them [n, t]; mask: real ones [n, t]."""
+
+    prompts: list[str]
+    texts: list[str]
+    hidden: Tensor
+    where: Tensor
+    targets: Tensor
+    logps: Tensor
+    mask: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each answer [n]."""
+        return self.mask.sum(1)
+
+    def pooled(self) -> Tensor:
+        """Mean of hidden over each answer's tokens but the last (which was never fed) [n, width]."""
+        inner = self.mask.clone()
+        inner[torch.arange(len(inner)), self.lengths - 1] = self.lengths == 1
+        taken = torch.where(self.lengths[:, None] == 1, self.where, (self.where + 1).clamp_max(self.hidden.shape[1] - 1))
+        states = self.hidden.gather(1, taken[..., None].expand(-1, -1, self.hidden.shape[2]))
+        return (states * inner[..., None]).sum(1) / inner.sum(1, keepdim=True)
+
+    def part(self, rows: slice) -> "Rollout":
+        """Some of the rows."""
+        return Rollout(
+            self.prompts[rows], self.texts[rows], self.hidden[rows], self.where[rows], self.targets[rows],
+            self.logps[rows], self.mask[rows])
+
+
+def sample(
+    model: LanguageModel, prompts: Sequence[str], adapter: Adapter | None, *, block: int, seeds: Sequence[int], temperature: float,
+    max_new_tokens: int,
+) -> Rollout:
+    """One answer a prompt and seed, in one decode that keeps the output of block `block`."""
+    rows = [
+        Row(tuple(model.chat_ids(prompt)), Sampling(temperature, 1.0, seed, max_new_tokens), (), adapter, block)
+        for prompt, seed in zip(prompts, seeds, strict=True)
+    ]
+    return collect(list(prompts), model.generate(rows))
+
+
+def collect(prompts: list[str], runs: Sequence[Run]) -> Rollout:
+    """Runs that recorded a block, as padded tensors."""
+    hidden = pad_sequence([run.hidden.float() for run in runs], batch_first=True)
+    where = pad_sequence([torch.arange(len(run.ids)) + len(run.prompt) - 1 for run in runs], batch_first=True)
+    targets = pad_sequence([torch.tensor(run.ids) for run in runs], batch_first=True)
+    logps = pad_sequence([torch.tensor(run.logprobs) for run in runs], batch_first=True)
+    mask = pad_sequence([torch.ones(len(run.ids), dtype=torch.bool) for run in runs], batch_first=True)
+    return Rollout(prompts, [run.text for run in runs], hidden, where, targets, logps, mask)
+
+
+def logprobs(stack: Stack, rollout: Rollout, first: int, low_rank=unchanged) -> Tensor:
+    """log pi of every token of the answers [n, t], zero where there is none; blocks below `first` are taken from the rollout."""
+    device = stack.device
+    top = stack.upper(rollout.hidden.to(device), first, low_rank)
+    where, mask = rollout.where.to(device), rollout.mask.to(device)
+    states = top.gather(1, where[..., None].expand(-1, -1, top.shape[2]))[mask]
+    logits, targets = stack.logits(states), rollout.targets.to(device)[mask]
+    chosen = -torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    return torch.zeros(mask.shape, device=device).masked_scatter(mask, chosen)

@@ -1,0 +1,280 @@
+"""Training towards several rewards at once: one sampled batch, a gradient an objective, one combined step."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from lm import LanguageModel
+from pareto import checkpoint, combine, objectives, rollout
+from pareto.lowrank import Shape
+from pareto.rewards import Head, Reward, checked
+from pareto.rollout import Rollout
+
+METHODS = ("pgapo", "gapo", "mgda", "linear", "normalized")
+ALGORITHMS = ("rloo", "ppo", "dpo")
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be trained with."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One training run.
+
+    preference: a weight an objective (helpful, harmless), None where the method takes none. p: GAPO's exponent. prompts,
+    group: of a step, so that a step has prompts * group answers. rank, first: of the adapter, and the lowest block it changes
+    (None: the block above the reward heads'). kl: "inside" every objective (paper) or "outside", as one more gradient.
+    kl_target: nats an answer to which beta is adapted (0: beta stays). gradients: "full", or "last", the paper's
+    substitute: coefficients from the last block's gradients alone. clip, gae_lambda, epochs: of PPO.
+    """
+
+    method: str = "pgapo"
+    preference: tuple[float, ...] | None = (0.5, 0.5)
+    algorithm: str = "rloo"
+    p: float = 2.0
+    steps: int = 60
+    prompts: int = 16
+    group: int = 4
+    max_new_tokens: int = 40
+    temperature: float = 1.0
+    rank: int = 4
+    first: int | None = None
+    lr: float = 1e-3
+    warmup: int = 5
+    kl: str = "inside"
+    beta: float = 0.05
+    kl_target: float = 4.0
+    gradients: str = "full"
+    clip: float = 0.1
+    gae_lambda: float = 0.95
+    epochs: int = 1
+    rows_at_once: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        choices = {"method": METHODS, "algorithm": ALGORITHMS, "kl": ("inside", "outside"), "gradients": ("full", "last")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise SettingsError(f"{name} is {getattr(self, name)!r}: give {', '.join(allowed)}")
+        least_of = {"steps": 1, "prompts": 1, "group": 2, "max_new_tokens": 2, "rank": 1, "epochs": 1, "rows_at_once": 1}
+        for name, least in least_of.items():
+            if getattr(self, name) < least:
+                raise SettingsError(f"{name} is {getattr(self, name)}: give at least {least}")
+        if self.epochs > 1 and self.algorithm != "ppo":
+            raise SettingsError(f"epochs is {self.epochs}: {self.algorithm} takes each batch once")
+        if self.kl == "outside" and self.algorithm == "ppo":
+            raise SettingsError("kl is outside: ppo takes it inside, token by token")
+        if (self.preference is None) != (self.method in ("gapo", "mgda")):
+            raise SettingsError(f"preference is {self.preference}: {self.method} takes {'none' if self.preference else 'one'}")
+        if self.preference is not None:
+            combine.preference(self.preference, len(self.preference))
+        if not 0 < self.lr < 1 or not 0 <= self.beta < 100 or not 0 < self.temperature <= 10:
+            raise SettingsError(f"lr {self.lr}, beta {self.beta} or temperature {self.temperature} is out of range")
+
+
+class Trainer:
+    """A run: model, rewards and prompts in; a checkpoint folder out. It goes on where a killed run stopped."""
+
+    def __init__(
+        self, model: LanguageModel, rewards: dict[str, Reward | Head], prompts: Sequence[str], settings: Settings, folder: Path,
+        card: dict, accelerator: Accelerator | None = None,
+    ):
+        """rewards: by objective, in the order of the preference. prompts: texts; each step draws settings.prompts of them."""
+        if not prompts:
+            raise SettingsError("there are no prompts: give a file with at least one")
+        self.model, self.rewards, self.prompts, self.settings = model, rewards, list(prompts), settings
+        self.folder, self.accelerator = folder, accelerator or Accelerator(cpu=model.stack.device.type == "cpu")
+        if settings.preference is not None:
+            combine.preference(settings.preference, len(rewards))
+        if settings.prompts % self.accelerator.num_processes:
+            raise SettingsError(f"prompts is {settings.prompts}: give a multiple of the {self.accelerator.num_processes} processes")
+        self.block = max([reward.block for reward in rewards.values() if isinstance(reward, Head)], default=model.layers // 2)
+        self.first = self.block + 1 if settings.first is None else settings.first
+        if not self.block < self.first < model.layers:
+            raise SettingsError(f"first is {self.first}: give a block from {self.block + 1}, above the reward heads, to {model.layers - 1}")
+        self.shape = Shape(model.stack, settings.rank, self.first, MODULES)
+        self.theta = torch.nn.Parameter(self.shape.start(settings.seed).to(model.stack.device))
+        self.critic = torch.nn.Parameter(torch.zeros(len(rewards), model.width + 1)) if settings.algorithm == "ppo" else None
+        groups = [{"params": [self.theta]}] + ([{"params": [self.critic], "lr": 1e-2}] if self.critic is not None else [])
+        self.optimizer = torch.optim.Adam(groups, lr=settings.lr, betas=(0.9, 0.95))
+        self.beta, self.step, self.curves = settings.beta, 0, []
+        self.card = card | {
+            "base_model": model.name, "base_hash": model.hash, "method": settings.method,
+            "p": settings.p if settings.method == "gapo" else None, "preference": settings.preference,
+            "objective": settings.algorithm, "seed": settings.seed,
+            "hyperparameters": asdict(settings) | {"first": self.first, "optimizer": "Adam(0.9, 0.95)"},
+            "objectives": list(rewards),
+            "rewards": {name: reward.hash if isinstance(reward, Head) else str(reward) for name, reward in rewards.items()},
+        }
+        self._resume()
+
+    def run(self, on_step: Callable[[dict], None] = lambda row: None) -> None:
+        """Trains to the last step; state is kept after each, the checkpoint written at the end."""
+        while self.step < self.settings.steps:
+            on_step(self.advance())
+        if self.accelerator.is_main_process:
+            adapter = self.shape.adapter(self.theta.cpu())
+            checkpoint.save(self.folder, adapter, self.card | {"steps": self.step}, self.curves)
+            (self.folder / checkpoint.STATE).unlink(missing_ok=True)
+
+    def advance(self) -> dict:
+        """One step; what is logged of it."""
+        started = time.perf_counter()
+        s, batch = self.settings, self._sample()
+        sampled = time.perf_counter() - started
+        with torch.no_grad():
+            parts = [rollout.logprobs(self.model.stack, part, self.first) for part in self._parts(batch)]
+            reference, rewards = torch.cat(parts).cpu(), self._rewards(batch)
+        kl = (batch.logps - reference).sum(1)
+        signal = self._signal(batch, rewards, reference, kl)
+        for _ in range(s.epochs):
+            row = self._update(batch, signal, rewards)
+        answers, tokens = s.prompts * s.group, self._sum(float(batch.mask.sum()))
+        row |= {
+            "step": self.step + 1, "kl": self._sum(float(kl.sum())) / answers, "beta": self.beta, "length": tokens / answers,
+            "reward": {name: self._sum(float(values.sum())) / answers for name, values in zip(self.rewards, rewards, strict=True)},
+        }
+        if s.kl_target:
+            self.beta *= 1 + 0.5 * float(np.clip(row["kl"] / s.kl_target - 1, -0.2, 0.2))
+        seconds = time.perf_counter() - started
+        row |= {"sampling_seconds": sampled, "seconds": seconds, "tokens_per_second": tokens / seconds}
+        self.step += 1
+        self.curves.append(row)
+        self._keep()
+        return row
+
+    def _sample(self) -> Rollout:
+        s, rank, processes = self.settings, self.accelerator.process_index, self.accelerator.num_processes
+        rng = np.random.default_rng([s.seed, self.step])
+        drawn = rng.choice(len(self.prompts), s.prompts, replace=len(self.prompts) < s.prompts)
+        seeds = rng.integers(2**62, size=s.prompts * s.group)
+        mine = np.arange(s.prompts * s.group).reshape(processes, -1)[rank]
+        return rollout.sample(
+            self.model, [self.prompts[drawn[i // s.group]] for i in mine], self.shape.adapter(self.theta.cpu()), block=self.first - 1,
+            seeds=[int(seeds[i]) for i in mine], temperature=s.temperature, max_new_tokens=s.max_new_tokens)
+
+    def _rewards(self, batch: Rollout) -> Tensor:
+        """[objectives, n]. Heads read the block that the rollout kept; others score the texts."""
+        pooled = batch.pooled()
+        found = [
+            reward.of_pooled(pooled) if isinstance(reward, Head) and reward.block == self.first - 1
+            else checked(self._scorer(reward).score(batch.prompts, batch.texts), name)
+            for name, reward in self.rewards.items()
+        ]
+        return torch.stack(found)
+
+    def _scorer(self, reward: Reward | Head) -> Reward:
+        from pareto.rewards import HeadReward
+
+        return HeadReward(self.model, reward) if isinstance(reward, Head) else reward
+
+    def _parts(self, batch: Rollout) -> Iterator[Rollout]:
+        for at in range(0, len(batch.texts), self.settings.rows_at_once):
+            yield batch.part(slice(at, at + self.settings.rows_at_once))
+
+    def _signal(self, batch: Rollout, rewards: Tensor, reference: Tensor, kl: Tensor) -> Tensor:
+        """Row weights [m, n] of RLOO and DPO, or PPO's advantages [m, n, t]; with kl="outside" its own objective comes last."""
+        s = self.settings
+        inside = self.beta if s.kl == "inside" else 0.0
+        outside = [objectives.rloo(-kl[None], kl, s.group, 0.0)] if s.kl == "outside" else []
+        if s.algorithm == "rloo":
+            return torch.cat([objectives.rloo(rewards, kl, s.group, inside), *outside])
+        if s.algorithm == "dpo":
+            return torch.cat([objectives.dpo(rewards, batch.logps.sum(1), reference.sum(1), s.group, self.beta), *outside])
+        return self._advantages(batch, rewards, inside * (batch.logps - reference))
+
+    def _advantages(self, batch: Rollout, rewards: Tensor, penalty: Tensor) -> Tensor:
+        """PPO: the reward comes with the last token, the KL penalty [n, t] with each; a value head an objective learns from both."""
+        states = batch.hidden.gather(1, batch.where[..., None].expand(-1, -1, batch.hidden.shape[2]))
+        states = torch.nn.functional.normalize(states, dim=-1) * states.shape[-1] ** 0.5
+        states = torch.nn.functional.pad(states, (0, 1), value=1.0)
+        values = torch.einsum("ntw,mw->mnt", states, self.critic)
+        per_token = -penalty.expand(len(rewards), -1, -1).clone()
+        per_token[:, torch.arange(len(states)), batch.lengths - 1] += rewards
+        advantages = objectives.gae(per_token, values.detach(), batch.mask, 1.0, self.settings.gae_lambda)
+        error = ((values - (advantages + values.detach())) * batch.mask).pow(2).sum() / batch.mask.sum()
+        self.critic.grad = self.accelerator.reduce(torch.autograd.grad(error, self.critic)[0], "mean")
+        return (advantages - advantages[:, batch.mask].mean(1)[:, None, None]) * batch.mask
+
+    def _update(self, batch: Rollout, signal: Tensor, rewards: Tensor) -> dict:
+        """One gradient step on an objective a row of `signal`; what is logged of it."""
+        s = self.settings
+        gradients = torch.zeros(len(signal), self.shape.count, device=self.theta.device)
+        for at, part in zip(range(0, len(batch.texts), s.rows_at_once), self._parts(batch), strict=True):
+            leaf = self.theta.detach().expand(len(part.texts), -1).clone().requires_grad_()
+            logps = rollout.logprobs(self.model.stack, part, self.first, self.shape.rows(leaf))
+            mine = signal[:, at : at + len(part.texts)].to(logps)
+            if s.algorithm != "ppo":
+                gradients += mine @ torch.autograd.grad(logps.sum(), leaf)[0]
+                continue
+            weights = objectives.ppo(logps.detach(), part.logps.to(logps), mine, part.mask.to(logps), s.clip)
+            weights = weights * part.mask.sum() / batch.mask.sum()
+            for k, weight in enumerate(weights):
+                gradients[k] += torch.autograd.grad(logps, leaf, weight, retain_graph=k + 1 < len(weights))[0].sum(0)
+        gradients = self.accelerator.reduce(gradients, "mean")
+        coefficients, row = self._coefficients(gradients[: len(rewards)], signal, rewards)
+        direction = coefficients @ gradients[: len(rewards)]
+        if s.kl == "outside" and s.algorithm != "ppo":
+            direction = direction + self.beta * coefficients.sum() * gradients[-1]
+        self.optimizer.param_groups[0]["lr"] = s.lr * min(1.0, (self.step + 1) / s.warmup)
+        self.theta.grad = -direction
+        self.optimizer.step()
+        return row
+
+    def _coefficients(self, gradients: Tensor, signal: Tensor, rewards: Tensor) -> tuple[Tensor, dict]:
+        s = self.settings
+        seen = gradients[:, self.shape.last().to(gradients.device)] if s.gradients == "last" else gradients
+        gram = combine.gram(seen).cpu()
+        preference = None if s.preference is None else combine.preference(s.preference, len(gradients))
+        if s.method == "normalized":
+            spread = signal[: len(gradients)].flatten(1).pow(2).mean(1).double()
+            found = combine.normalized(preference, self.accelerator.reduce(spread, "mean").sqrt() * signal.shape[1])
+        else:
+            found = {
+                "pgapo": lambda: combine.pgapo(gram, preference), "gapo": lambda: combine.gapo(gram, s.p),
+                "mgda": lambda: combine.mgda(gram), "linear": lambda: combine.linear(gram, preference),
+            }[s.method]()
+        cosines = combine.cosines(gram)
+        row = {
+            "norms": gram.diagonal().clamp_min(0).sqrt().tolist(), "cosine": float(cosines[0, 1]) if len(gram) > 1 else 1.0,
+            "coefficients": found.tolist(), "floored": combine.floored(gram),
+        }
+        return found.to(gradients), row
+
+    def _sum(self, value: float) -> float:
+        return float(self.accelerator.reduce(torch.tensor(value, dtype=torch.float64), "sum"))
+
+    def _keep(self) -> None:
+        """State after a step, then its line in the log, so that a kill in between repeats no step."""
+        if not self.accelerator.is_main_process:
+            return
+        tensors = {"theta": self.theta} | ({"critic": self.critic} if self.critic is not None else {})
+        for name, parameter in list(tensors.items()):
+            moments = self.optimizer.state[parameter]
+            tensors |= {f"{name}.{key}": moments[key] for key in ("step", "exp_avg", "exp_avg_sq")}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        checkpoint.save_state(self.folder, tensors, {"step": self.step, "beta": self.beta, "card": self.card, "curves": self.curves})
+        log = "".join(json.dumps(row) + "\n" for row in self.curves)
+        (self.folder / checkpoint.CURVES).write_text(log)
+
+    def _resume(self) -> None:
+        found = checkpoint.load_state(self.folder)
+        if found is None:
+            return
+        tensors, about = found
+        if about["card"] != json.loads(json.dumps(self.card)):
+            raise SettingsError(f"{self.folder} holds a run of other settings: give another --out, or delete it")
+        self.step, self.beta, self.curves = about["step"], about["beta"], about["curves"]
+        for name, parameter in (("theta", self.theta), *([("critic", self.critic)] if self.critic is not None else [])):
+            parameter.data.copy_(tensors[name])
+            moments = {key: tensors[f"{name}.{key}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq")}
+            self.optimizer.state[parameter] = {"step": tensors[f"{name}.step"], **moments}
