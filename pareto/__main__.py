@@ -132,7 +132,8 @@ def _policy(name: str, model: LanguageModel) -> tuple[Adapter | None, dict]:
     return found.adapter, {"id": found.id, "name": found.card.get("name", found.id)} | about
 
 
-def _train(args, model: LanguageModel) -> dict:
+def _train(args, model: LanguageModel) -> dict | bool:
+    """What was trained; False in all processes but the first."""
     preference = tuple(args.preference) if args.preference else None if args.method in ("gapo", "mgda") else (0.5, 0.5)
     settings = Settings(
         method=args.method, preference=preference, algorithm=args.algorithm, p=args.p, steps=args.steps, prompts=args.prompts_per_step,
@@ -153,8 +154,9 @@ def _train(args, model: LanguageModel) -> dict:
         print(f"step {row['step']}/{settings.steps}: {scores}, KL {row['kl']:.2f}, cosine {row['cosine']:+.2f}, "
               f"{row['tokens_per_second']:.0f} tokens/s, {left:.0f} s left", file=sys.stderr, flush=True)
 
-    trainer.run(show)
-    return {"checkpoint": str(args.out), "steps": trainer.step, "last": trainer.curves[-1]}
+    first_process = trainer.accelerator.is_main_process
+    trainer.run(show if first_process else lambda row: None)
+    return first_process and {"checkpoint": str(args.out), "steps": trainer.step, "last": trainer.curves[-1]}
 
 
 def _title(settings: Settings) -> str:
@@ -185,7 +187,8 @@ def _evaluate(args, model: LanguageModel) -> dict:
         max_new_tokens=args.max_new_tokens, progress=_bar(about["id"]))
     point = about | measured | {"engine": type(model.engine).__name__}
     if args.add:
-        about = {"rewards": {name: head.hash for name, head in heads(model).items()}, "command": "python -m pareto evaluate CHECKPOINT --add"}
+        hashes = {name: head.hash for name, head in heads(model).items()}
+        about = {"rewards": hashes, "command": "python -m pareto evaluate CHECKPOINT --add"}
         replace(stored(model), about=about).with_point(point).save(path_of(model.name))
     return point
 
@@ -213,7 +216,8 @@ def main() -> int:
     except OSError as error:
         print(f"error: {error}: free some space or give another folder; the last state that was kept is whole", file=sys.stderr)
         return 2
-    print(json.dumps(found, indent=None if args.json else 1))
+    if found:
+        print(json.dumps(found, indent=None if args.json else 1))
     return 0
 
 

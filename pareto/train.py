@@ -77,6 +77,8 @@ class Settings:
             raise SettingsError(f"preference is {self.preference}: {self.method} takes {'none' if self.preference else 'one'}")
         if self.preference is not None:
             combine.preference(self.preference, len(self.preference))
+        if self.method == "gapo" and not 0 <= self.p <= 4:
+            raise SettingsError(f"p is {self.p}: give a number from 0 (MGDA) to 4; the paper uses 1 and 2")
         if not 0 < self.lr < 1 or not 0 <= self.beta < 100 or not 0 < self.temperature <= 10:
             raise SettingsError(f"lr {self.lr}, beta {self.beta} or temperature {self.temperature} is out of range")
 
