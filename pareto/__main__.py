@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import random
 import sys
 import time
 from dataclasses import replace
@@ -13,7 +14,7 @@ from pareto.checkpoint import Checkpoint, fetch, shipped
 from pareto.evaluate import HELD_OUT, evaluate
 from pareto.fit import fit, score_pairs
 from pareto.front import Front, path_of, stored
-from pareto.pairs import read_pairs, read_prompts
+from pareto.pairs import PairError, messages, read_pairs, read_prompts
 from pareto.policy import TunedPolicy
 from pareto.rewards import FOLDER as REWARDS
 from pareto.rewards import OBJECTIVES, ClassifierReward, FunctionReward, Head, HeadReward, Reward, heads
@@ -50,11 +51,12 @@ def _parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("rewards", parents=[shared, rewarding], help="accuracy of the rewards on preference pairs; or fit a head")
     one.add_argument("--pairs", type=Path, required=True, help="JSON Lines of prompt, chosen, rejected")
-    one.add_argument("--most", type=int, help="at most so many pairs")
+    one.add_argument("--most", type=int, help="at most so many pairs, drawn at random (seed 0)")
     one.add_argument("--longest-prompt", type=int, default=220, help="leave out pairs whose chat prompt has more tokens")
     one.add_argument("--fit", choices=OBJECTIVES, help="fit this objective's head and save it")
     one.add_argument("--block", type=int, default=17, help="with --fit: the block that the head reads")
     one.add_argument("--out", type=Path, default=REWARDS, help="with --fit: folder of head and card")
+    one.add_argument("--licence", help="with --fit: of the pairs, for the card")
 
     one = commands.add_parser("evaluate", parents=[shared, rewarding], help="score a checkpoint on held-out prompts")
     one.add_argument("checkpoint", help="folder, id or hub id; base; or a soup: ID+ID@0.5, the share of the first")
@@ -166,17 +168,21 @@ def _title(settings: Settings) -> str:
 
 
 def _pairs(args, model: LanguageModel) -> dict:
-    from pareto.pairs import messages
-
-    pairs = [pair for pair in read_pairs(args.pairs) if len(model.chat_ids(messages(pair.prompt))) <= args.longest_prompt][: args.most]
+    pairs = read_pairs(args.pairs)
+    random.Random(0).shuffle(pairs)
+    pairs = [pair for pair in pairs if len(model.chat_ids(messages(pair.prompt))) <= args.longest_prompt][: args.most]
+    if not pairs:
+        raise PairError(f"no pair of {args.pairs} has a prompt of at most {args.longest_prompt} tokens: raise --longest-prompt")
     if not args.fit:
         return {name: score_pairs(model, reward, pairs) for name, reward in _scorers(args.reward, model).items()}
     head, report = fit(model, pairs, args.fit, args.block, progress=_bar("reading"))
     args.out.mkdir(parents=True, exist_ok=True)
     head.save(args.out / f"{args.fit}.safetensors")
-    about = {"objective": args.fit, "model": model.name, "model_hash": model.hash, "block": head.block, "mean": head.mean, "std": head.std,
-             "hash": head.hash, "pairs": args.pairs.name}
-    return about | report
+    card = {
+        "objective": args.fit, "model": model.name, "model_hash": model.hash, "block": head.block, "mean": head.mean, "std": head.std,
+        "hash": head.hash, "pairs": args.pairs.name, "licence": args.licence, "command": "python -m pareto " + " ".join(sys.argv[1:])} | report
+    (args.out / f"{args.fit}.json").write_text(json.dumps(card, indent=1) + "\n")
+    return card
 
 
 def _evaluate(args, model: LanguageModel) -> dict:

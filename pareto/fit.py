@@ -101,11 +101,11 @@ def score_pairs(model: LanguageModel, reward: Reward, pairs: Sequence[Pair]) -> 
 def features(
     model: LanguageModel, pairs: Sequence[Pair], block: int, progress: Callable[[float], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pooled states [n, 2, width] of block `block` and answer lengths in tokens [n, 2]; each answer is read once."""
+    """Pooled states [n, 2, width] of block `block`, in half precision, and answer lengths in tokens [n, 2]; each answer is read once."""
     asked = [(pair.prompt, answer) for pair in pairs for answer in (pair.chosen, pair.rejected)]
     place = {key: index for index, key in enumerate(dict.fromkeys(asked))}
     prompts, answers = zip(*place, strict=True)
-    states: Tensor = pooled(model, prompts, answers, block + 1, progress=progress)[:, block]
+    states: Tensor = pooled(model, prompts, answers, block + 1, progress=progress)[:, block].half()
     rows = np.array([place[key] for key in asked]).reshape(-1, 2)
     return states.double().numpy()[rows], _lengths(model, prompts, answers)[rows]
 

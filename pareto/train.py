@@ -33,7 +33,8 @@ class Settings:
     preference: a weight an objective (helpful, harmless), None where the method takes none. p: GAPO's exponent. prompts,
     group: of a step, so that a step has prompts * group answers. rank, first: of the adapter, and the lowest block it changes
     (None: the block above the reward heads'). kl: "inside" every objective (paper) or "outside", as one more gradient.
-    kl_target: nats an answer to which beta is adapted (0: beta stays). gradients: "full", or "last", the paper's
+    kl_target: nats an answer; above it beta rises, never below where it started (0: beta stays). lr falls to 0 in a line
+    after `warmup` steps. gradients: "full", or "last", the paper's
     substitute: coefficients from the last block's gradients alone. clip, gae_lambda, epochs: of PPO.
     """
 
@@ -41,18 +42,18 @@ class Settings:
     preference: tuple[float, ...] | None = (0.5, 0.5)
     algorithm: str = "rloo"
     p: float = 2.0
-    steps: int = 60
-    prompts: int = 16
+    steps: int = 40
+    prompts: int = 12
     group: int = 4
     max_new_tokens: int = 40
     temperature: float = 1.0
     rank: int = 4
     first: int | None = None
-    lr: float = 1e-3
+    lr: float = 2e-3
     warmup: int = 5
     kl: str = "inside"
-    beta: float = 0.05
-    kl_target: float = 4.0
+    beta: float = 0.1
+    kl_target: float = 5.0
     gradients: str = "full"
     clip: float = 0.1
     gae_lambda: float = 0.95
@@ -146,7 +147,7 @@ class Trainer:
             "reward": {name: self._sum(float(values.sum())) / answers for name, values in zip(self.rewards, rewards, strict=True)},
         }
         if s.kl_target:
-            self.beta *= 1 + 0.5 * float(np.clip(row["kl"] / s.kl_target - 1, -0.2, 0.2))
+            self.beta = max(s.beta, self.beta * float(np.clip(row["kl"] / s.kl_target, 0.8, 1.5)))
         seconds = time.perf_counter() - started
         row |= {"sampling_seconds": sampled, "seconds": seconds, "tokens_per_second": tokens / seconds}
         self.step += 1
@@ -227,7 +228,7 @@ class Trainer:
         direction = coefficients @ gradients[: len(rewards)]
         if s.kl == "outside" and s.algorithm != "ppo":
             direction = direction + self.beta * coefficients.sum() * gradients[-1]
-        self.optimizer.param_groups[0]["lr"] = s.lr * min(1.0, (self.step + 1) / s.warmup)
+        self.optimizer.param_groups[0]["lr"] = s.lr * min(1.0, (self.step + 1) / s.warmup) * (1 - self.step / s.steps)
         self.theta.grad = -direction
         self.optimizer.step()
         return row
