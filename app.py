@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from starlette.staticfiles import StaticFiles
 import arena
 from arena.panel import build as build_arena
 from lm import LanguageModel, Run, load
+from pareto.checkpoint import FOLDER as CHECKPOINTS
+from pareto.panel import build as build_pareto
+from pareto.view import AXES
+from pareto.visitor import BASE, Side
 from steering import Library, Plan, PlanError
 from steering.panel import build as build_steering
 from steering.plan import edits
@@ -25,6 +30,8 @@ from steering.steer import SteeredPolicy
 WEB = Path(__file__).parent / "assets" / "web"
 SHEETS = ("base.css", "steer.css", "arena.css", "pareto.css")
 HEAD = "\n".join(f'<link rel="stylesheet" href="tw/{sheet}">' for sheet in SHEETS if (WEB / sheet).exists())
+PLAIN = "unsteered"
+"""The plain model among the policies of Compare."""
 FACES = ("Source Sans 3", "system-ui", "sans-serif")
 DRESS = {
     "var(--tw-accent)": "color_accent slider_color input_border_color_focus button_primary_background_fill button_primary_border_color "
@@ -68,14 +75,29 @@ def policies(entries: Sequence[Mapping], library: Library | None = None) -> dict
     return found
 
 
-def roster(library: Library) -> dict[str, arena.Entrant]:
-    """What the Compare tab offers: the plain model, and every concept amplified and removed."""
-    plans = [
-        {"name": f"{pole}, p = {p0}", "plan": {"targets": [{"concept": name, "direction": direction, "p0": p0}]}}
+def plans(library: Library) -> dict[str, dict]:
+    """Every concept amplified and removed, by name."""
+    return {
+        f"{pole}, p = {p0}": {"targets": [{"concept": name, "direction": direction, "p0": p0}]}
         for name, concept in library.concepts.items()
         for pole, direction, p0 in ((concept.high, "amplify", 0.999), (concept.low, "remove", 0.001))
-    ]
-    return policies([{"name": "unsteered", "base": True}, *plans], library)
+    }
+
+
+def roster(library: Library) -> dict[str, arena.Entrant]:
+    """What the Compare tab offers: the plain model, and the plans."""
+    return policies([{"name": PLAIN, "base": True}, *({"name": name, "plan": plan} for name, plan in plans(library).items())], library)
+
+
+def steered(library: Library, plan: Mapping) -> tuple[str, SteeredPolicy]:
+    """A plan as the Trade-offs tab scores it: its name and policy. Raises PlanError where it cannot be applied."""
+    read = Plan.from_json(plan)
+    edits(read, library)
+    return read.title, SteeredPolicy(library, read)
+
+
+def _planned(library: Library, plan: Mapping) -> SteeredPolicy:
+    return steered(library, plan)[1]
 
 
 def _spec(library: Library, plan: Plan | None) -> dict:
@@ -86,8 +108,36 @@ def _spec(library: Library, plan: Plan | None) -> dict:
 
 def send(store: arena.Store, library: Library, prompt: str, sides: Sequence[tuple[str, Plan | None, Run]]) -> str:
     """Takes texts of the Steer tab to the blind comparison; what to tell the visitor. Raises arena.ArenaError."""
-    made = arena.send(store, [arena.Output(prompt, name, run.text, _spec(library, plan)) for name, plan, run in sides])
+    return _sent(arena.send(store, [arena.Output(prompt, name, run.text, _spec(library, plan)) for name, plan, run in sides]))
+
+
+def _sent(made: arena.Made) -> str:
     return f"Sent to Compare: {made.plain} new battle{'' if made.plain == 1 else 's'} in the set “{made.name}”."
+
+
+def send_tuned(store: arena.Store, library: Library, prompt: str, sides: Sequence[Side]) -> str:
+    """Takes texts of the Trade-offs tab there. Raises arena.ArenaError."""
+    outputs = []
+    for name, what, run in sides:
+        spec = _spec(library, getattr(what, "plan", None))
+        if isinstance(what, Mapping):
+            spec = {"model": library.model.name, "model_hash": library.model.hash, **what}
+        outputs.append(arena.Output(prompt, PLAIN if what is None else name, run.text, spec))
+    return _sent(arena.send(store, outputs))
+
+
+def votes(store: arena.Store) -> dict[str, dict]:
+    """What people think of the policies, by name; the plain model's is "base"."""
+    with store.read() as session:
+        judged = arena.human_front(arena.votes_frame(session)).to_dict("records")
+    return {
+        BASE if row["policy"] == PLAIN else row["policy"]: {
+            "comparisons": row["comparisons"],
+            **{axis: row[axis] for axis in AXES},
+            **{f"{axis}_ci": [row[f"{axis}_low"], row[f"{axis}_high"]] for axis in AXES},
+        }
+        for row in judged
+    }
 
 
 def theme() -> gr.themes.Base:
@@ -114,6 +164,15 @@ def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
         with gr.Tabs(elem_classes="tw-tabs"):
             with gr.Tab("Steer"):
                 build_steering(library, send=lambda prompt, sides: send(store, library, prompt, sides))
+            with gr.Tab("Trade-offs"):
+                build_pareto(
+                    model,
+                    folders=Path(os.environ.get("TRADEWIND_CHECKPOINTS", CHECKPOINTS)),
+                    human=lambda: votes(store),
+                    entrants={name: partial(_planned, library, plan) for name, plan in plans(library).items()},
+                    steered=lambda plan: steered(library, plan),
+                    send=lambda prompt, sides: send_tuned(store, library, prompt, sides),
+                )
             with gr.Tab("Compare"):
                 build_arena(store, policies=lambda: roster(library))
             with gr.Tab("About"):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from lm import Adapter, LanguageModel
 
+log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parents[1] / "assets" / "checkpoints"
 FORMAT = 1
 ADAPTER, CARD, CURVES, STATE = "adapter_model.safetensors", "card.json", "curves.jsonl", "state.safetensors"
@@ -65,9 +67,15 @@ class Checkpoint:
 
 
 def shipped(model: LanguageModel, folder: Path = FOLDER) -> list[Checkpoint]:
-    """The checkpoints below `folder` that were trained on `model`, by id."""
-    cards = sorted(folder.glob(f"*/{CARD}"))
-    return [Checkpoint.load(card.parent, model) for card in cards if _json(card).get("base_hash") == model.hash]
+    """The checkpoints below `folder` that were trained on `model`, by id; what is damaged is left out and logged."""
+    found = []
+    for card in sorted(folder.glob(f"*/{CARD}")):
+        try:
+            if _json(card).get("base_hash") == model.hash:
+                found.append(Checkpoint.load(card.parent, model))
+        except CheckpointError as error:
+            log.warning("%s", error)
+    return found
 
 
 def fetch(name: str) -> Path:

@@ -29,10 +29,12 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 ANSWERED_AT_ONCE = 6
 
 Rewards = dict[str, Reward]
-Entrants = Callable[[], Mapping[str, Policy]]
+Entrants = Mapping[str, Callable[[], Policy]]
+Steered = Callable[[Mapping[str, Any]], tuple[str, Policy]]
+"""Makes a plan, as JSON, into a name and a policy. Raises ValueError."""
 Human = Callable[[], view.Votes | None]
 Send = Callable[[str, list[Side]], str]
-"""Takes a prompt and answers (policy name, run) to the Compare tab, and returns a sentence."""
+"""Takes a prompt and its answers to the Compare tab, and returns a sentence. Raises ValueError."""
 
 
 class Desk:
@@ -45,9 +47,10 @@ class Desk:
         checkpoints: Sequence[Checkpoint],
         rewards: Callable[[], Rewards],
         folders: Path,
-        entrants: Entrants = dict,
+        entrants: Entrants,
+        steered: Steered | None = None,
     ):
-        self.model, self.front, self.folders, self.entrants = model, front, folders, entrants
+        self.model, self.front, self.folders, self.entrants, self.steered = model, front, folders, entrants, steered
         self.checkpoints = {checkpoint.id: checkpoint for checkpoint in checkpoints}
         self._read_rewards = rewards
         self._rewards: Rewards | None = None
@@ -92,7 +95,8 @@ class Desk:
             rows = [Row(prompt_ids(self.model, request.prompt), request.sampling)]
             rows += [self.row(visitor, pick, request) for pick in request.picks]
             state["sides"] = [self.side(visitor, pick) for pick in (BASE, *request.picks)]
-            yield state, self.card(visitor, str(asked.get("selected", "")))
+            selected = asked.get("selected")
+            yield state, self.card(visitor, selected if selected in request.picks else BASE)
             yield from self._stream(visitor, request, rows, state, stop)
         except Stopped:
             yield {**state, "phase": "stopped", "note": "Stopped."}, None
@@ -102,37 +106,36 @@ class Desk:
     def row(self, visitor: Visitor, pick: str, request: Request) -> Row:
         """What answers for a pick. Raises CheckpointError where it cannot."""
         if pick.startswith(PLAN):
-            return self._entrant(pick.removeprefix(PLAN)).row(request.prompt, request.sampling)
+            return self._plan(visitor, pick).row(request.prompt, request.sampling)
         return Row(prompt_ids(self.model, request.prompt), request.sampling, adapter=visitor.adapter(pick))
 
-    def _entrant(self, name: str) -> Any:
-        entrants = self.entrants()
-        if name not in entrants:
-            raise CheckpointError(f"there is no plan {name!r}: choose one of the list")
-        return entrants[name]
+    def _plan(self, visitor: Visitor, pick: str) -> Any:
+        name = pick.removeprefix(PLAN)
+        if pick not in visitor.plans:
+            if name not in self.entrants:
+                raise CheckpointError(f"there is no plan {name!r}: choose one of the list")
+            visitor.plans[pick] = self.entrants[name]()
+        return visitor.plans[pick]
 
     def side(self, visitor: Visitor, pick: str) -> dict[str, Any]:
         """The head of a pick's text."""
         point, checkpoint = visitor.point(pick), visitor.checkpoints.get(pick)
         if pick == BASE:
-            point = point or next((each for each in visitor.front.points if each["method"] == BASE), None)
-            return view.side(BASE, view.METHODS[BASE], BASE, view.about(point) if point else "")
+            return view.side(BASE, point["name"] if point else view.METHODS[BASE], BASE, view.about(point) if point else "")
         if pick.startswith(SOUP) and point is None:
             return view.side(pick, f"Mix at λ = {view.short(weight(pick))}", "soup", view.about(None), weight(pick))
         if pick.startswith(PLAN) and point is None:
             return view.side(pick, pick.removeprefix(PLAN), "steered", view.about(None))
-        told = point or (checkpoint.card if checkpoint else {})
+        told = point or (_known(checkpoint) if checkpoint else {"name": pick, "method": "other", "preference": None})
         preference = told.get("preference")
-        return view.side(
-            pick, told.get("name", pick), told.get("method", "other"), view.about(point), preference[0] if preference else None
-        )
+        return view.side(pick, told["name"], told["method"], view.about(point), preference[0] if preference else None)
 
-    def card(self, visitor: Visitor, pick: str) -> dict | None:
-        """All that is known of a pick, or None."""
+    def card(self, visitor: Visitor, pick: str) -> dict:
+        """All that is known of a pick."""
         point, checkpoint = visitor.point(pick), visitor.checkpoints.get(pick)
-        if point is None and checkpoint is None:
-            return None
-        return detail(point, checkpoint.card if checkpoint else None, checkpoint.curves if checkpoint else [])
+        ends = [end.card.get("name", end.id) for end in visitor.ends or ()]
+        card, curves = (checkpoint.card, checkpoint.curves) if checkpoint else (None, [])
+        return detail(self.side(visitor, pick), point, card, curves, ends)
 
     def _stream(
         self, visitor: Visitor, request: Request, rows: list[Row], state: dict, stop: threading.Event
@@ -152,8 +155,9 @@ class Desk:
         if stop.is_set():
             yield {**whole, "phase": "stopped", "note": "Stopped."}, None
             return
-        sides = [(side["name"], run) for side, run in zip(state["sides"], decoding.runs, strict=True)]
-        visitor.last = request.prompt, dict(zip((BASE, *request.picks), sides, strict=True))
+        visitor.last, visitor.sent = (request.prompt, {}), set()
+        for side, run in zip(state["sides"], decoding.runs, strict=True):
+            visitor.last[1][side["id"]] = side["name"], self._what(visitor, side["id"]), run
         note = _summary(request, decoding.runs)
         yield {**whole, "phase": "done", "note": note}, None
         try:
@@ -231,9 +235,12 @@ class Desk:
                 raise CheckpointError(f"{checkpoint.id!r} is the id of another checkpoint that ships: rename the folder and its card's id")
             visitor.checkpoints[checkpoint.id] = checkpoint
             return _known(checkpoint), TunedPolicy(self.model, checkpoint.adapter)
+        if self.steered and isinstance(asked.get("plan"), Mapping):
+            plan, policy = self.steered(asked["plan"])
+            pick = PLAN + plan
+            visitor.plans[pick] = policy
         if pick.startswith(PLAN):
-            plan = pick.removeprefix(PLAN)
-            return {"id": pick, "name": plan, "method": "steered", "preference": None}, self._entrant(plan)
+            return {"id": pick, "name": pick.removeprefix(PLAN), "method": "steered", "preference": None}, self._plan(visitor, pick)
         if pick.startswith(SOUP):
             share = weight(pick)
             about = {"id": pick, "name": f"Mix at λ = {view.short(share)}", "method": "soup", "preference": [share, 1 - share]}
@@ -276,16 +283,29 @@ class Desk:
         limit = int(bounded({"limit": limit}, "limit", LEAST_SCORED, MOST_SCORED))
         return self.measured({"preference": None, **about}, policy, limit, int(bounded({"seed": seed}, "seed", 0, MOST_SEED)))
 
-    def compare(self, session: str | None, ids: Sequence[str], send: Send) -> str:
+    def _what(self, visitor: Visitor, pick: str) -> Any:
+        if pick == BASE or pick in visitor.plans:
+            return visitor.plans.get(pick)
+        if pick in visitor.checkpoints:
+            return {"checkpoint": pick, "adapter_sha256": visitor.checkpoints[pick].card["adapter_sha256"]}
+        point = visitor.point(pick)
+        return {"mix": [end.id for end in visitor.ends or ()], "helpful": point["preference"][0] if point else weight(pick)}
+
+    def compare(self, session: str | None, picks: Sequence[str], send: Send) -> str:
         """Hands texts of the last run to the blind comparison; the sentence to show."""
-        last = self.visitor(session).last
-        if last is None:
+        visitor = self.visitor(session)
+        if visitor.last is None:
             return "There is no complete answer yet: wait for the texts, then send them."
-        prompt, sides = last
+        prompt, sides = visitor.last
+        chosen = tuple(pick for pick in sides if pick in picks)
+        if chosen in visitor.sent:
+            return "These answers are in Compare already."
         try:
-            return send(prompt, [side for id, side in sides.items() if id in ids])
+            told = send(prompt, [sides[pick] for pick in chosen])
         except ValueError as error:
             return sentence(error)
+        visitor.sent.add(chosen)
+        return told
 
 
 @dataclass
@@ -322,7 +342,8 @@ def spread(prompts: Sequence[tuple[str, str]], limit: int) -> list[tuple[str, st
 def _known(checkpoint: Checkpoint) -> dict[str, Any]:
     card = checkpoint.card
     told = {name: card.get(name) for name in ("preference", "steps", "seed")}
-    return {"id": checkpoint.id, "name": card.get("name", checkpoint.id), "method": card["method"], **told}
+    single = bool(card.get("preference")) and max(card["preference"]) == 1
+    return {"id": checkpoint.id, "name": card.get("name", checkpoint.id), "method": "single" if single else card["method"], **told}
 
 
 def _summary(request: Request, runs: Sequence[Run]) -> str:

@@ -14,18 +14,27 @@ ENDS = 5
 COLORS = {"helpful": "var(--tw-helpful)", "harmless": "var(--tw-harmless)"}
 
 
-def detail(point: Mapping[str, Any] | None, card: Mapping[str, Any] | None, curves: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A point's card: facts as [label, value], the command that made it, and its charts."""
-    told = card or {}
-    name = (point or told).get("name") or (point or told)["id"]
-    charts = [_rewards(curves, name), _gradients(curves, name)] if len(curves) > 1 else []
+def detail(
+    head: Mapping[str, Any],
+    point: Mapping[str, Any] | None,
+    card: Mapping[str, Any] | None = None,
+    curves: Sequence[Mapping[str, Any]] = (),
+    ends: Sequence[str] = (),
+) -> dict[str, Any]:
+    """A policy's card: facts as [label, value], the command that made it, and its charts.
+
+    head: its text's (view.side); ends: names of the two checkpoints of which a mix is made, the helpful one first.
+    """
+    told, share = card or {}, head["lambda"]
+    mixed = head["method"] == "soup" and len(ends) == 2 and share is not None
+    parts = f"{100 * share:.0f} % {ends[0]}, {100 * (1 - share):.0f} % {ends[1]}" if mixed else ""
     return {
-        "id": (point or told)["id"],
-        "name": name,
-        "method": (point or told)["method"],
-        "facts": [fact for fact in [*_measured(point), *_made(told)] if fact[1]],
+        "id": head["id"],
+        "name": head["name"],
+        "method": head["method"],
+        "facts": [fact for fact in [*_measured(point), ["Weights", parts], *_made(told)] if fact[1]],
         "command": told.get("command", ""),
-        "charts": charts,
+        "charts": [_rewards(curves, head["name"]), _gradients(curves, head["name"])] if len(curves) > 1 else [],
     }
 
 

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
@@ -12,7 +14,7 @@ from lm import LanguageModel
 from lm.asking import MOST_CHARACTERS, MOST_SEED, MOST_TEMPERATURE, sentence
 from pareto import view
 from pareto.checkpoint import FOLDER, Checkpoint, shipped
-from pareto.desk import SCORED, Desk, Entrants, Human, Rewards, Send
+from pareto.desk import SCORED, Desk, Entrants, Human, Rewards, Send, Steered
 from pareto.evaluate import standard_rewards
 from pareto.front import Front, hypervolume, nondominated, stored
 from pareto.visitor import MOST_PICKS, Request, Visitor
@@ -45,23 +47,26 @@ def build(
     rewards: Rewards | None = None,
     folders: Path = FOLDER,
     human: Human | None = None,
-    entrants: Entrants = dict,
+    entrants: Entrants = MappingProxyType({}),
+    steered: Steered | None = None,
     send: Send | None = None,
 ) -> None:
     """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /front, /respond and /evaluate.
 
     front, checkpoints, rewards: what it opens with; by default all that ships for the model. folders: checkpoints that visitors
     name are looked for below it, and nowhere else but on the hub. human: what people think of the policies, by name. entrants:
-    other policies that can be scored and plotted, by name. send: takes two answers to the blind comparison.
+    makers of other policies that can be scored and plotted, by name; steered: makes one of a plan's JSON. send: takes two answers to
+    the blind comparison.
     """
     found = shipped(model) if checkpoints is None else checkpoints
-    desk = Desk(model, front or stored(model), found, lambda: standard_rewards(model) if rewards is None else rewards, folders, entrants)
+    read = partial(standard_rewards, model) if rewards is None else lambda: rewards
+    desk = Desk(model, front or stored(model), found, read, folders, entrants, steered)
     with gr.Row(elem_classes="tw-steer tw-tradeoffs"):
         with gr.Column(elem_classes="tw-left"):
             opening = _opening(desk, send is not None)
             controls = _part(opening, "pareto", "tw-console", "'run' 'stop' 'score' 'people' 'compare'")
         with gr.Column(elem_classes="tw-right"):
-            plot = _part(_front(desk, desk.stranger(), human) | {"paper": _paper()}, "pareto-front", "tw-front")
+            plot = _part(_front(desk, desk.stranger(), human, ask=False) | {"paper": _paper()}, "pareto-front", "tw-front")
             texts = _part(None, "pareto-texts", "tw-stage tw-answers")
             card = _part(None, "pareto-card", "tw-card")
     outbox = _part(None, "outbox", "tw-outbox")
@@ -95,9 +100,9 @@ def build(
     _endpoints(desk)
 
 
-def _front(desk: Desk, visitor: Visitor, human: Human | None) -> dict[str, Any]:
+def _front(desk: Desk, visitor: Visitor, human: Human | None, ask: bool = True) -> dict[str, Any]:
     answering = [point["id"] for point in visitor.front.points if visitor.answers(point)]
-    return view.front(visitor.front, answering, human() if human else None, human is not None)
+    return view.front(visitor.front, answering, human() if human and ask else None, human is not None)
 
 
 def _paper() -> dict[str, Any]:
@@ -121,7 +126,8 @@ def _opening(desk: Desk, compare: bool) -> dict[str, Any]:
         "compare": compare,
         "trained": sorted(trained, key=lambda each: each["lambda"]),
         "mixes": desk.stranger().ends is not None,
-        "plans": list(desk.entrants()),
+        "plans": list(desk.entrants),
+        "steered": desk.steered is not None,
         "scored": SCORED,
         "picks": MOST_PICKS,
         "limits": {"prompt": MOST_CHARACTERS, "tokens": MOST_TOKENS_SHOWN, "seed": MOST_SEED, "temperature": MOST_TEMPERATURE},

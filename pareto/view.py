@@ -25,7 +25,7 @@ PAPER = {"P-GAPO": "pgapo", "MORLHF": "linear", "Rewarded Soups": "soup"}
 AXES = ("helpful", "harmless")
 SIGNIFICANT = 3
 Votes = Mapping[str, Mapping[str, Any]]
-"""For each policy's name: helpful, harmless, their intervals helpful_ci and harmless_ci, comparisons."""
+"""For each policy's name ("base": the plain model): helpful, harmless, their intervals helpful_ci and harmless_ci, comparisons."""
 
 
 def front(found: Front, answering: Sequence[str] = (), votes: Votes | None = None, votable: bool = False) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def front(found: Front, answering: Sequence[str] = (), votes: Votes | None = Non
     """
     told = found.to_dict()
     points = [_point(point, point["id"] in set(answering)) for point in told["points"]]
-    judged = [point | {"people": votes[point["name"]]} if votes and point["name"] in votes else point for point in points]
+    judged = [point | {"people": told_of} if (told_of := _judged(point, votes or {})) else point for point in points]
     both = _together([point for point in judged if "people" in point])
     return {
         "points": judged,
@@ -47,6 +47,10 @@ def front(found: Front, answering: Sequence[str] = (), votes: Votes | None = Non
         "people": _people([point for point in judged if "people" in point], votable),
         "both": both,
     }
+
+
+def _judged(point: Mapping[str, Any], votes: Votes) -> Mapping[str, Any] | None:
+    return votes.get(point["name"]) or (votes.get("base") if point["method"] == "base" else None)
 
 
 def paper(told: Mapping[str, Any], hypervolumes: Mapping[str, float]) -> dict[str, Any]:
@@ -107,13 +111,10 @@ def _models(points: Sequence[Mapping], hypervolume: Mapping[str, float]) -> dict
         return {"title": "No policy has been scored yet", "empty": "Add a checkpoint on the left and score it: its point appears here."}
     trained = {method: value for method, value in hypervolume.items() if method != "base"}
     beaten = sum(point["dominated"] for point in points)
-    share = f"{beaten} of {len(points)} points are dominated"
-    if trained:
-        ranked = sorted(trained, key=lambda method: -trained[method])
-        first = METHODS.get(ranked[0], ranked[0])
-        title = f"{first} covers most of the plane (hypervolume {number(trained[ranked[0]])}); {share}"
-    else:
-        title = share[:1].upper() + share[1:]
+    title = f"{len(points)} point{'s' * (len(points) > 1)}, {beaten or 'none'} of them dominated"
+    if len(trained) > 1:
+        first = max(trained, key=lambda method: trained[method])
+        title = f"{METHODS.get(first, first)} covers most of the plane (hypervolume {number(trained[first])}); {beaten} of {len(points)} points are dominated"
     note = "Up and right is better. Bars are 95 % intervals; " + _scored(points)
     return {"title": title, "note": note}
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lm import Adapter, Run, Sampling
+from lm import Adapter, Policy, Run, Sampling
 from lm.asking import MOST_NEW_TOKENS, MOST_SEED, MOST_TEMPERATURE, bounded
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.front import Front
@@ -14,7 +14,8 @@ MOST_PICKS = 3
 BASE, SOUP, PLAN = "base", "soup:", "plan:"
 """The id of the base model, and the starts of the ids of live mixes ("soup:0.35") and of plans ("plan:less toxic")."""
 
-Side = tuple[str, Run]
+Side = tuple[str, Any, Run]
+"""A policy's name, what it is (None: the base model; a dict of what made it; or the policy itself), and its answer."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,19 @@ class Request:
 
 @dataclass
 class Visitor:
-    """One browser tab: the front and the checkpoints as it knows them, and what is under way."""
+    """One browser tab: the front and the checkpoints as it knows them, and what is under way.
+
+    last: prompt and sides of the last complete run, by pick; sent: which of them are in the comparison already; own: ids of the
+    points that it added; plans: steered policies by their picks.
+    """
 
     front: Front
     checkpoints: dict[str, Checkpoint]
     stops: dict[str, threading.Event] = field(default_factory=dict)
     last: tuple[str, dict[str, Side]] | None = None
+    sent: set[tuple[str, ...]] = field(default_factory=set)
     own: set[str] = field(default_factory=set)
+    plans: dict[str, Policy] = field(default_factory=dict)
 
     def take_over(self, work: str) -> threading.Event:
         """Stops what is under way of this work ("run" or "score") and returns the stop of the next."""
@@ -93,7 +100,7 @@ class Visitor:
     def answers(self, point: Mapping[str, Any]) -> bool:
         """Whether a point's policy can answer prompts here."""
         mixed = point["method"] == "soup" and self.ends is not None and bool(point.get("preference"))
-        return point["id"] in self.checkpoints or point["method"] in (BASE, "steered") or mixed
+        return point["id"] in self.checkpoints or point["method"] == BASE or point["id"] in self.plans or mixed
 
     @property
     def ends(self) -> tuple[Checkpoint, Checkpoint] | None:

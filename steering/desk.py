@@ -183,7 +183,7 @@ class Desk:
             return "These texts are in Compare already."
         request, runs = visitor.last
         try:
-            told = send(request.prompt, list(zip(("unsteered", _called(request.plan)), (None, request.plan), runs, strict=True)))
+            told = send(request.prompt, list(zip(("unsteered", request.plan.title), (None, request.plan), runs, strict=True)))
         except ValueError as error:
             return sentence(error)
         visitor.sent = visitor.last
@@ -275,13 +275,6 @@ def _held_back(tokens: list[list]) -> str:
     if capped:
         return f"The cap held back the push at {capped} of {len(tokens)} tokens: raise it under Method and scope, or ask for less."
     return ""
-
-
-def _called(plan: Plan) -> str:
-    goals = [f"{'more' if target.sense > 0 else 'less'} {target.concept}" for target in plan.targets]
-    if plan.method == "fixed":
-        return f"{', '.join(goals)}, fixed {plan.strength:g}"
-    return ", ".join(f"{goal} {target.p0:g}" for goal, target in zip(goals, plan.targets, strict=True))
 
 
 def _concept(asked: Mapping[str, Any], library: Library) -> Concept:

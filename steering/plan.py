@@ -117,6 +117,14 @@ class Plan:
             fields["layers"] = tuple(fields["layers"])
         return cls(**fields)
 
+    @property
+    def title(self) -> str:
+        """What the plan asks for, in a few words."""
+        goals = [f"{'more' if target.sense > 0 else 'less'} {target.concept}" for target in self.targets]
+        if self.method == "fixed":
+            return f"{', '.join(goals)}, fixed {self.strength:g}"
+        return ", ".join(f"{goal} {target.p0:g}" for goal, target in zip(goals, self.targets, strict=True))
+
     def to_json(self) -> str:
         """The plan as JSON; `from_json` gives it back."""
         return json.dumps(asdict(self))

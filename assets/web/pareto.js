@@ -12,7 +12,7 @@ const DEGREES = [[0.999, 'only helpful'], [0.8, 'mostly helpful'], [0.56, 'rathe
 const words = (value) => DEGREES.find(([least]) => value >= least - 1e-9)[1];
 
 export default function mount({ element, props, trigger, watch }) {
-  const { trained, mixes, plans, limits, examples, opening, picks: most, scored } = props.value;
+  const { trained, mixes, plans, steered, limits, examples, opening, picks: most, scored } = props.value;
   now.compare = props.value.compare;
   const request = structuredClone(opening);
   let run = 0;
@@ -104,7 +104,7 @@ export default function mount({ element, props, trigger, watch }) {
   const length = slider('Length', { min: 8, max: limits.tokens, step: 8 }, (tokens) => `${tokens} tokens`, (tokens) => { request.max_new_tokens = tokens; go(); });
   const temperature = slider('Temperature', { min: 0, max: limits.temperature, step: 0.05 }, (heat) => (heat ? heat.toFixed(2) : '0, the likeliest token'),
     (heat) => { request.temperature = heat; go(); });
-  const score = scorer({ plans, scored, start: (asked) => trigger('score', asked), stop: () => trigger('stop', { work: 'score' }), answer: (id) => pick(id) });
+  const score = scorer({ plans, steered, scored, start: (asked) => trigger('score', asked), stop: () => trigger('stop', { work: 'score' }), answer: (id) => pick(id) });
 
   element.firstElementChild.replaceChildren(
     h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), tries),
@@ -114,14 +114,15 @@ export default function mount({ element, props, trigger, watch }) {
       h('div', { class: 'tw-folds' },
         fold('Length and temperature', false, length.node, temperature.node),
         fold('Add a checkpoint', false, score.checkpoint),
-        plans.length ? fold('Score a steered model', false, score.plan) : '')));
+        plans.length || steered ? fold('Score a steered model', false, score.plan) : '')));
   length.set(request.max_new_tokens);
   temperature.set(request.temperature);
   if (trained.length || mixes) tellWish();
 
   heard('front-pick', ({ point, add }) => {
-    if (point.method === 'pgapo' && trained.some(({ id }) => id === point.id)) {
-      [way, wish] = ['trained', point.lambda];
+    const known = trained.find(({ id }) => id === point.id);
+    if (known) {
+      [way, wish] = ['trained', known.lambda];
       tellWish();
     }
     pick(point.id, add);

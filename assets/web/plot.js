@@ -73,7 +73,7 @@ export function chart(node, onPoint = () => {}, twinOf = table) {
     if (!seen || !value?.figure) return;
     const { react } = await plotly();
     const { data, layout } = themed(value.figure, getComputedStyle(node));
-    await react(plot, data, layout, { displaylogo: false, responsive: true, displayModeBar: false, doubleClick: 'reset' });
+    await react(plot, data, layout, { displaylogo: false, responsive: true, displayModeBar: false, doubleClick: 'reset', showTips: false });
     plot.removeAllListeners('plotly_click');
     plot.on('plotly_click', ({ points: [point], event }) => {
       onPoint({ trace: point.curveNumber, index: point.pointIndex ?? point.pointNumber, customdata: point.customdata ?? null, shift: event.shiftKey });
