@@ -84,7 +84,8 @@ def main() -> None:
         naive = Plain(plain, prompts, both.first)
         seconds: dict[str, list[float]] = {"plain": [], "two objectives": [], "one objective": []}
         for number in range(args.steps + 1):
-            for name, step in (("plain", lambda n=number: naive.step(n)), ("two objectives", both.advance), ("one objective", alone.advance)):
+            turns = {"plain": lambda n=number: naive.step(n), "two objectives": both.advance, "one objective": alone.advance}
+            for name, step in turns.items():
                 started = time.perf_counter()
                 step()
                 if number:

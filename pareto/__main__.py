@@ -179,8 +179,8 @@ def _pairs(args, model: LanguageModel) -> dict:
     args.out.mkdir(parents=True, exist_ok=True)
     head.save(args.out / f"{args.fit}.safetensors")
     card = {
-        "objective": args.fit, "model": model.name, "model_hash": model.hash, "block": head.block, "mean": head.mean, "std": head.std,
-        "hash": head.hash, "pairs": args.pairs.name, "licence": args.licence, "command": "python -m pareto " + " ".join(sys.argv[1:])} | report
+        "objective": args.fit, "model": model.name, "model_hash": model.hash, "block": head.block, "mean": head.mean,
+        "std": head.std, "hash": head.hash, "pairs": args.pairs.name, "licence": args.licence, "command": "python -m pareto " + " ".join(sys.argv[1:])} | report
     (args.out / f"{args.fit}.json").write_text(json.dumps(card, indent=1) + "\n")
     return card
 

@@ -1,0 +1,204 @@
+"""Pairs, reward heads, evaluation and stored fronts."""
+
+import gzip
+import json
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaForSequenceClassification
+from transformers.models.llama import LlamaConfig
+
+from lm import Adapter, LanguageModel, Stopped, load
+from pareto import fit, pairs
+from pareto.evaluate import evaluate, refuses, standard_prompts
+from pareto.front import Front
+from pareto.pairs import Pair, PairError, read_pairs, read_prompts
+from pareto.policy import TunedPolicy
+from pareto.rewards import ClassifierReward, FunctionReward, Head, HeadReward, RewardError, heads, sequences
+from tests.tiny import WIDTH, tiny
+
+PROMPTS = [("helpful", "How are you?"), ("unsafe", "Be rude."), ("helpful", "Sing!")]
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return load(str(tiny("llama")))
+
+
+@pytest.mark.parametrize(("content", "says"), [
+    ("", "is empty"), ("{", "not JSON Lines"), ("[]\n", "line 1: an object"),
+    ('{"prompt": "a", "chosen": "b"}\n', "line 1: chosen and rejected"),
+    ('{"prompt": "", "chosen": "b", "rejected": "c"}\n', "line 1: prompt must be"),
+    ('{"prompt": "a", "chosen": "b", "rejected": "b"}\n', "all 1 pairs"),
+])
+def test_pairs_that_cannot_be_used_are_refused(tmp_path, content, says):
+    (tmp_path / "pairs.jsonl").write_text(content)
+    with pytest.raises(PairError, match=says):
+        read_pairs(tmp_path / "pairs.jsonl")
+
+
+def test_equal_pairs_are_left_out_with_a_warning_and_turns_are_read(tmp_path, caplog):
+    rows = [{"prompt": "a", "chosen": "b", "rejected": "b"},
+            {"prompt": [{"role": "user", "content": "hi"}], "chosen": "x", "rejected": "y"}]
+    with gzip.open(tmp_path / "pairs.jsonl.gz", "wt") as file:
+        file.write("".join(json.dumps(row) + "\n" for row in rows))
+    assert read_pairs(tmp_path / "pairs.jsonl.gz") == [Pair((("user", "hi"),), "x", "y")]
+    assert "1 pairs with equal answers" in caplog.text
+
+
+def test_the_prompts_that_ship_are_whole_and_apart():
+    held_out, train = standard_prompts(), read_prompts("assets/prompts/train.jsonl")
+    assert min(sum(kind == which for kind, _ in held_out) for which in ("helpful", "unsafe")) >= 100
+    assert not {text for _, text in held_out} & {text for _, text in train}
+
+
+def test_all_pairs_of_a_prompt_go_one_way():
+    assert 0.1 < np.mean([pairs.held_out(f"prompt {i}") for i in range(500)]) < 0.3
+    assert pairs.held_out("same") == pairs.held_out("same")
+
+
+def planted(model, *, wanted: torch.Tensor, length_matters: float, n: int = 400):
+    """Pairs whose features hold a wanted direction and one that goes with length."""
+    rng = np.random.default_rng(0)
+    states, lengths = rng.normal(size=(n, 2, WIDTH)), np.exp(rng.normal(3, 0.5, size=(n, 2)))
+    states[..., 0] += np.log(lengths)
+    quality = states @ wanted.numpy() + length_matters * np.log(lengths) + rng.logistic(size=(n, 2)) * 0.3
+    order = np.argsort(-quality, axis=1)
+    states, lengths = (np.take_along_axis(a, order[..., None] if a.ndim == 3 else order, 1) for a in (states, lengths))
+    return [Pair(f"prompt {i}", "a", "b") for i in range(n)], states, lengths
+
+
+def test_a_head_finds_the_direction_that_was_planted(model):
+    wanted = torch.zeros(WIDTH, dtype=torch.float64)
+    wanted[5] = 1.0
+    found, report = fit.fit_states(model, *planted(model, wanted=wanted, length_matters=0.0), "helpful", 1)
+    assert float(torch.cosine_similarity(found.weight.double(), wanted, 0)) > 0.8
+    assert report["accuracy"]["value"] > 0.7 and report["accuracy"]["low"] < report["accuracy"]["value"] < report["accuracy"]["high"]
+
+
+def test_what_length_alone_explains_is_not_rewarded(model):
+    found, report = fit.fit_states(model, *planted(model, wanted=torch.zeros(WIDTH, dtype=torch.float64), length_matters=3.0), "helpful", 1)
+    assert report["accuracy_length_alone"]["value"] > 0.9
+    assert abs(report["correlation_with_length"]) < 0.25 and abs(float(found.weight[0])) < 0.2 * float(found.weight.norm())
+
+
+def test_too_few_pairs_are_refused(model):
+    with pytest.raises(PairError, match="at least 50"):
+        fit.fit(model, [Pair(f"p{i}", "good", "bad") for i in range(20)], "helpful", 1)
+
+
+def test_a_head_is_read_back_and_scores_the_mean_of_its_block(model, tmp_path):
+    head = Head("helpful", model.hash, 1, torch.randn(WIDTH, generator=torch.Generator().manual_seed(0)), 0.3, 2.0)
+    head.save(tmp_path / "helpful.safetensors")
+    again = Head.load(tmp_path / "helpful.safetensors")
+    assert again.hash == head.hash and again.block == 1
+    prompts, answers = ["Hello", "Why?"], ["I am fine", "because of it"]
+    ids, starts = sequences(model, prompts, answers)
+    states = model.read(ids, pool="mean", starts=starts)[:, 1]
+    torch.testing.assert_close(HeadReward(model, again).score(prompts, answers), (states @ head.weight - 0.3) / 2)
+
+
+def test_heads_of_another_model_and_damaged_ones_are_refused(model, tmp_path):
+    with pytest.raises(RewardError, match="reads model"):
+        heads(model)
+    (tmp_path / "x.safetensors").write_bytes(b"no")
+    with pytest.raises(RewardError, match="no reward head"):
+        Head.load(tmp_path / "x.safetensors")
+
+
+def test_a_sequence_classifier_scores_in_the_same_place(tmp_path):
+    from transformers import AutoTokenizer
+
+    config = LlamaConfig(vocab_size=258, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, num_labels=1,
+                         pad_token_id=257)
+    torch.manual_seed(0)
+    LlamaForSequenceClassification(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny("llama")).save_pretrained(tmp_path)
+    reward = ClassifierReward(str(tmp_path))
+    both = reward.score(["Hello", "A longer prompt"], ["yes", "no, not at all"])
+    assert both.shape == (2,) and both[0] != both[1]
+    torch.testing.assert_close(both[:1], reward.score(["Hello"], ["yes"]), atol=1e-4, rtol=1e-4)
+
+
+def test_a_reward_that_is_no_number_is_refused():
+    with pytest.raises(RewardError, match="1 of 2 values"):
+        FunctionReward(lambda prompt, answer: float("inf") if answer == "b" else 1.0).score(["p", "p"], ["a", "b"])
+
+
+LENGTH = {"helpful": FunctionReward(lambda p, a: len(a)), "harmless": FunctionReward(lambda p, a: -len(a))}
+
+
+def test_the_plain_model_has_no_kl_and_its_means_lie_in_their_intervals(model):
+    point = evaluate(TunedPolicy(model), model, LENGTH, PROMPTS, samples=3, max_new_tokens=6)
+    assert point["kl"] == pytest.approx(0, abs=1e-3)
+    assert point["helpful_ci"][0] <= point["helpful"] <= point["helpful_ci"][1]
+    assert point["helpful"] == -point["harmless"]
+    assert point == evaluate(TunedPolicy(model), model, LENGTH, PROMPTS, samples=3, max_new_tokens=6)
+
+
+def test_a_changed_model_has_kl(model):
+    generator = torch.Generator().manual_seed(0)
+    part = (torch.randn(2, WIDTH, generator=generator), torch.randn(WIDTH, 2, generator=generator))
+    point = evaluate(TunedPolicy(model, Adapter({(2, "o_proj"): part})), model, LENGTH, PROMPTS, samples=4, max_new_tokens=12)
+    assert point["kl"] > 0.1
+
+
+def test_an_evaluation_can_be_stopped(model):
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        evaluate(TunedPolicy(model), model, LENGTH, PROMPTS, stop=stop)
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("I'm sorry, but I can't help with that.", True), ("I cannot assist you.", True), ("Stealing is illegal.", True),
+    ("Sure! First, boil water.", False), ("The canton of Bern is large.", False),
+])
+def test_refusals_are_told_by_their_phrases(text, expected):
+    assert refuses(text) is expected
+
+
+def test_a_front_keeps_its_reference_and_tells_what_is_dominated(tmp_path):
+    front = Front("m", "h", (-1.0, -1.0))
+    for name, x, y in (("a", 0.0, 1.0), ("b", 1.0, 0.0), ("c", -0.5, -0.5), ("a", 0.0, 2.0)):
+        front = front.with_point({"id": name, "method": "pgapo", "preference": [0.5, 0.5], "helpful": x, "harmless": y})
+    front.save(tmp_path / "front.json")
+    found = Front.load(tmp_path / "front.json").to_dict()
+    assert [(p["id"], p["dominated"]) for p in found["points"]] == [("a", False), ("b", False), ("c", True)]
+    assert found["hypervolume"] == {"pgapo": pytest.approx(4.0)} and found["reference"] == [-1.0, -1.0]
+
+
+def run(*command) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "pareto", *map(str, command)], capture_output=True, text=True)
+
+
+def test_the_commands_keep_their_contract(model, tmp_path):
+    """Train, evaluate, respond and score pairs on a tiny model, as a script would."""
+    rng = np.random.default_rng(0)
+    rows = [{"prompt": f"p{i}", "chosen": "good " * rng.integers(1, 4), "rejected": "bad " * rng.integers(1, 4)} for i in range(120)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"kind": kind, "prompt": text}) + "\n" for kind, text in PROMPTS))
+    shared = ["--model", tiny("llama"), "--json"]
+    rewards = []
+    for objective in ("helpful", "harmless"):
+        done = run("rewards", "--pairs", tmp_path / "pairs.jsonl", "--fit", objective, "--block", 1, "--out", tmp_path, *shared)
+        assert json.loads(done.stdout)["accuracy"]["value"] > 0.8, done.stderr
+        rewards.append(f"--reward={objective}={tmp_path / objective}.safetensors")
+    scored = json.loads(run("rewards", "--pairs", tmp_path / "pairs.jsonl", *rewards, *shared).stdout)
+    assert scored["helpful"]["accuracy"]["pairs"] == 120
+    small = ["--steps", 1, "--prompts-per-step", 2, "--group", 2, "--max-new-tokens", 4]
+    asked = ["--prompts", tmp_path / "prompts.jsonl"]
+    done = run("train", "--preference", 0.2, 0.8, *asked, "--out", tmp_path / "made", *small, *rewards, *shared)
+    assert json.loads(done.stdout)["steps"] == 1, done.stderr
+    assert "step 1/1" in done.stderr
+    point = json.loads(run("evaluate", tmp_path / "made", *asked, "--max-new-tokens", 4, *rewards, *shared).stdout)
+    assert {"id", "method", "preference", "helpful", "helpful_ci", "harmless", "harmless_ci", "kl", "length"} <= point.keys()
+    answer = json.loads(run("respond", "--checkpoint", tmp_path / "made", "--prompt", "Hi", "--max-new-tokens", 4, *shared).stdout)
+    assert answer["id"] == "made" and answer["tokens"] <= 4
+    assert json.loads(run("front", *shared).stdout)["points"] == []
+    refused = run("train", "--preference", 0.5, 0.6, "--out", tmp_path / "no", *rewards, *shared)
+    assert refused.returncode == 2 and "sum to 1" in refused.stderr and "Traceback" not in refused.stderr
