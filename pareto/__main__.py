@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--algorithm", choices=ALGORITHMS, default=Settings.algorithm)
     one.add_argument("--kl", choices=["inside", "outside"], default=Settings.kl)
     one.add_argument("--gradients", choices=["full", "last"], default=Settings.gradients)
-    for name in ("p", "lr", "beta", "kl_target", "temperature", "clip"):
+    for name in ("p", "lr", "beta", "kl_target", "guard", "temperature", "clip"):
         one.add_argument("--" + name.replace("_", "-"), type=float, default=getattr(Settings, name))
     for name in ("steps", "seed", "group", "max_new_tokens", "rank", "first", "epochs", "rows_at_once"):
         one.add_argument("--" + name.replace("_", "-"), type=int, default=getattr(Settings, name))
@@ -140,7 +140,7 @@ def _train(args, model: LanguageModel) -> dict | bool:
     settings = Settings(
         method=args.method, preference=preference, algorithm=args.algorithm, p=args.p, steps=args.steps, prompts=args.prompts_per_step,
         group=args.group, max_new_tokens=args.max_new_tokens, temperature=args.temperature, rank=args.rank, first=args.first, lr=args.lr,
-        kl=args.kl, beta=args.beta, kl_target=args.kl_target, gradients=args.gradients, clip=args.clip, epochs=args.epochs,
+        kl=args.kl, beta=args.beta, kl_target=args.kl_target, guard=args.guard, gradients=args.gradients, clip=args.clip, epochs=args.epochs,
         rows_at_once=args.rows_at_once, seed=args.seed)
     prompts = read_prompts(args.prompts)
     licence = "Apache-2.0 (base model and prompts); the helpfulness head was fitted on CC BY-NC 4.0 annotations"
@@ -180,7 +180,8 @@ def _pairs(args, model: LanguageModel) -> dict:
     head.save(args.out / f"{args.fit}.safetensors")
     card = {
         "objective": args.fit, "model": model.name, "model_hash": model.hash, "block": head.block, "mean": head.mean,
-        "std": head.std, "hash": head.hash, "pairs": args.pairs.name, "licence": args.licence, "command": "python -m pareto " + " ".join(sys.argv[1:])} | report
+        "std": head.std, "hash": head.hash, "pairs": args.pairs.name, "licence": args.licence,
+        "command": "python -m pareto " + " ".join(sys.argv[1:])} | report
     (args.out / f"{args.fit}.json").write_text(json.dumps(card, indent=1) + "\n")
     return card
 

@@ -188,6 +188,8 @@ class Desk:
 
     def respond(self, request: Request) -> list[dict[str, Any]]:
         """The endpoint's answer: {"id", "text", "metrics"} for each of what ships, decoded in one batch."""
+        if not request.picks:
+            raise ValueError("checkpoint_ids is empty: give one id at least, such as base")
         visitor = self.stranger()
         rows = [self.row(visitor, pick, request) for pick in request.picks]
         runs = self.model.generate(rows)

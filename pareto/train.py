@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from lm import LanguageModel
+from lm.text import repetition
 from pareto import checkpoint, combine, objectives, rollout
 from pareto.lowrank import Shape
 from pareto.rewards import Head, Reward, checked
@@ -34,7 +35,8 @@ class Settings:
     group: of a step, so that a step has prompts * group answers. rank, first: of the adapter, and the lowest block it changes
     (None: the block above the reward heads'). kl: "inside" every objective (paper) or "outside", as one more gradient.
     kl_target: nats an answer; above it beta rises, never below where it started (0: beta stays). lr falls to 0 in a line
-    after `warmup` steps. gradients: "full", or "last", the paper's
+    after `warmup` steps. guard: what a text of nothing but repeated 3-grams loses on every objective, since the heads, which
+    never saw such texts, can be fooled by them. gradients: "full", or "last", the paper's
     substitute: coefficients from the last block's gradients alone. clip, gae_lambda, epochs: of PPO.
     """
 
@@ -42,7 +44,7 @@ class Settings:
     preference: tuple[float, ...] | None = (0.5, 0.5)
     algorithm: str = "rloo"
     p: float = 2.0
-    steps: int = 40
+    steps: int = 32
     prompts: int = 12
     group: int = 4
     max_new_tokens: int = 40
@@ -54,6 +56,7 @@ class Settings:
     kl: str = "inside"
     beta: float = 0.1
     kl_target: float = 5.0
+    guard: float = 2.0
     gradients: str = "full"
     clip: float = 0.1
     gae_lambda: float = 0.95
@@ -80,8 +83,8 @@ class Settings:
             combine.preference(self.preference, len(self.preference))
         if self.method == "gapo" and not 0 <= self.p <= 4:
             raise SettingsError(f"p is {self.p}: give a number from 0 (MGDA) to 4; the paper uses 1 and 2")
-        if not 0 < self.lr < 1 or not 0 <= self.beta < 100 or not 0 < self.temperature <= 10:
-            raise SettingsError(f"lr {self.lr}, beta {self.beta} or temperature {self.temperature} is out of range")
+        if not 0 < self.lr < 1 or not 0 <= self.beta < 100 or not 0 <= self.guard < 100 or not 0 < self.temperature <= 10:
+            raise SettingsError(f"lr {self.lr}, beta {self.beta}, guard {self.guard} or temperature {self.temperature} is out of range")
 
 
 class Trainer:
@@ -166,14 +169,15 @@ class Trainer:
             seeds=[int(seeds[i]) for i in mine], temperature=s.temperature, max_new_tokens=s.max_new_tokens)
 
     def _rewards(self, batch: Rollout) -> Tensor:
-        """[objectives, n]. Heads read the block that the rollout kept; others score the texts."""
+        """[objectives, n], less the guard. Heads read the block that the rollout kept; others score the texts."""
         pooled = batch.pooled()
         found = [
             reward.of_pooled(pooled) if isinstance(reward, Head) and reward.block == self.first - 1
             else checked(self._scorer(reward).score(batch.prompts, batch.texts), name)
             for name, reward in self.rewards.items()
         ]
-        return torch.stack(found)
+        repeated = torch.tensor([repetition(ids[real].tolist()) for ids, real in zip(batch.targets, batch.mask, strict=True)])
+        return torch.stack(found) - self.settings.guard * repeated
 
     def _scorer(self, reward: Reward | Head) -> Reward:
         from pareto.rewards import HeadReward

@@ -114,7 +114,8 @@ def _models(points: Sequence[Mapping], hypervolume: Mapping[str, float]) -> dict
     title = f"{len(points)} point{'s' * (len(points) > 1)}, {beaten or 'none'} of them dominated"
     if len(trained) > 1:
         first = max(trained, key=lambda method: trained[method])
-        title = f"{METHODS.get(first, first)} covers most of the plane (hypervolume {number(trained[first])}); {beaten} of {len(points)} points are dominated"
+        most = f"{METHODS.get(first, first)} covers most of the plane (hypervolume {number(trained[first])})"
+        title = f"{most}; {beaten} of {len(points)} points are dominated"
     note = "Up and right is better. Bars are 95 % intervals; " + _scored(points)
     return {"title": title, "note": note}
 
