@@ -1,0 +1,409 @@
+"""The Trade-offs tab in a real browser, on the real model with adapters at random."""
+
+import csv
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.web.conftest import ROOT, _wait
+from tests.web.pareto_app import ENDS, SHIPPED
+
+expect.set_options(timeout=30_000)
+POINTS = len(SHIPPED) + len(ENDS) + 2
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("tradeoffs")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = folder / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("pareto_app.py")), str(folder), str(port)], cwd=ROOT, stdout=out, stderr=out
+        )
+    try:
+        _wait(process, f"http://127.0.0.1:{port}", log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Client:
+    return Client(address, verbose=False)
+
+
+def visit(page: Page, address: str) -> None:
+    page.goto(address)
+    page.get_by_role("tab", name="Trade-offs").click()
+    settled(page)
+
+
+def settled(page: Page) -> None:
+    """Waits for the newest run to be complete and measured."""
+    page.wait_for_function(
+        """() => { const texts = document.querySelector('.tw-answers');
+        return texts?.dataset.phase === 'done' && !texts.classList.contains('tw-old') && texts.dataset.measured === texts.dataset.run; }""",
+        timeout=120_000,
+    )
+
+
+def run(page: Page) -> int:
+    return int(page.locator(".tw-answers").get_attribute("data-run"))
+
+
+def newer(page: Page, than: int) -> None:
+    page.wait_for_function(f"Number(document.querySelector('.tw-answers').dataset.run) > {than}")
+    settled(page)
+
+
+def heads(page: Page) -> list[str]:
+    return page.locator(".tw-answers h2 > span:nth-of-type(1)").all_inner_texts()
+
+
+def text(page: Page, at: int = -1) -> str:
+    return page.locator(".tw-answers .tw-text").nth(at).inner_text()
+
+
+def table(page: Page) -> Locator:
+    if not page.locator(".tw-sorted").is_visible():
+        page.locator(".tw-front").get_by_role("button", name="Table").click()
+    return page.locator(".tw-sorted tbody tr")
+
+
+def row(page: Page, name: str) -> Locator:
+    return table(page).filter(has_text=name)
+
+
+def place(page: Page, id: str) -> tuple[float, float]:
+    """Where a point is drawn."""
+    return tuple(
+        page.evaluate(
+            """async (id) => {
+        const plot = document.querySelector('.tw-front .tw-plot');
+        const trace = plot.data.find((each) => each.customdata?.includes(id));
+        const at = trace.customdata.indexOf(id);
+        const { xaxis, yaxis } = plot._fullLayout;
+        const box = plot.getBoundingClientRect();
+        return [box.left + xaxis._offset + xaxis.d2p(trace.x[at]), box.top + yaxis._offset + yaxis.d2p(trace.y[at])];
+    }""",
+            id,
+        )
+    )
+
+
+def test_opens_with_the_points_and_a_first_comparison(address: str, page: Page) -> None:
+    page.goto(address)
+    page.wait_for_timeout(1500)
+    assert page.locator(".tw-answers .tw-text").count() == 0, "nothing runs before the tab is looked at"
+    page.get_by_role("tab", name="Trade-offs").click()
+    settled(page)
+    assert page.get_by_label("Prompt", exact=True).input_value()
+    assert heads(page) == ["base model", "pgapo-0.5 name"]
+    assert text(page, 0) and text(page, 1) and text(page, 0) != text(page, 1)
+    drawn = page.evaluate("document.querySelector('.tw-front .tw-plot').data.flatMap((each) => each.customdata ?? []).length")
+    assert drawn == POINTS == table(page).count()
+    expect(page.locator(".tw-front h3")).to_contain_text("dominated")
+
+
+def test_a_click_on_a_point_answers_and_marks_its_row(address: str, page: Page) -> None:
+    visit(page, address)
+    before = run(page)
+    page.mouse.click(*place(page, "gapo"))
+    newer(page, before)
+    assert heads(page) == ["base model", "gapo name"]
+    expect(row(page, "gapo name")).to_have_attribute("aria-selected", "true")
+    expect(row(page, "pgapo-0.5 name")).to_have_attribute("aria-selected", "false")
+    expect(page.locator(".tw-facts h2")).to_contain_text("gapo name")
+    expect(page.locator(".tw-card .tw-chart h3").first).to_contain_text("in training")
+
+
+def test_enter_on_a_row_answers_and_shift_adds(address: str, page: Page) -> None:
+    visit(page, address)
+    before = run(page)
+    row(page, "pgapo-0.9 name").focus()
+    page.keyboard.press("Enter")
+    newer(page, before)
+    assert heads(page) == ["base model", "pgapo-0.9 name"]
+    alone = text(page)
+    for more in ("linear-0 name", "linear-1 name", "soup name"):
+        before = run(page)
+        row(page, more).focus()
+        page.keyboard.press("Shift+Enter")
+        newer(page, before)
+    assert heads(page) == ["base model", "linear-0 name", "linear-1 name", "soup name"], "three picks at most, the oldest leaves"
+    before = run(page)
+    row(page, "pgapo-0.9 name").press("Shift+Enter")
+    newer(page, before)
+    assert text(page) == alone, "the same text whatever stands beside it"
+
+
+def test_keep_and_take_away(address: str, page: Page) -> None:
+    visit(page, address)
+    page.get_by_role("button", name="Keep").click()
+    before = run(page)
+    row(page, "pgapo-0.1 name").click()
+    newer(page, before)
+    assert heads(page) == ["base model", "pgapo-0.5 name", "pgapo-0.1 name"]
+    before = run(page)
+    page.get_by_label("Take pgapo-0.5 name away").click()
+    newer(page, before)
+    assert heads(page) == ["base model", "pgapo-0.1 name"]
+
+
+def test_a_new_click_cancels_the_running_answer(address: str, page: Page) -> None:
+    visit(page, address)
+    page.get_by_text("Length and temperature").click()
+    before = run(page)
+    page.get_by_label("Length", exact=True).press("End")
+    page.wait_for_function(f"Number(document.querySelector('.tw-answers').dataset.run) > {before}")
+    before = run(page)
+    row(page, "pgapo-0.1 name").click()
+    row(page, "pgapo-0.9 name").click()
+    page.wait_for_function(f"Number(document.querySelector('.tw-answers').dataset.run) > {before}")
+    expect(page.locator(".tw-answers h2").last).to_contain_text("pgapo-0.9 name")
+    page.locator(".tw-answers").get_by_role("button", name="Stop").click()
+    expect(page.locator(".tw-answers")).to_have_attribute("data-phase", "stopped")
+    length = len(text(page))
+    page.wait_for_timeout(700)
+    assert len(text(page)) == length
+
+
+def test_the_preference_finds_the_nearest_and_says_how_far(address: str, page: Page) -> None:
+    visit(page, address)
+    slider = page.get_by_label("Preference, from harmless to helpful")
+    before = run(page)
+    slider.press("End")
+    newer(page, before)
+    expect(page.locator(".tw-wish .tw-says")).to_have_text("only helpful")
+    expect(page.locator(".tw-wish .tw-hint")).to_contain_text("λ .9, .1 away")
+    assert heads(page)[-1] == "pgapo-0.9 name"
+    assert "only helpful" in slider.get_attribute("aria-valuetext")
+
+
+def test_the_mix_is_the_interpolated_weights_and_says_so(address: str, page: Page, client: Client) -> None:
+    visit(page, address)
+    before = run(page)
+    page.get_by_role("button", name="Interpolated").click()
+    newer(page, before)
+    assert heads(page)[-1] == "Mix at λ = .5"
+    expect(page.locator(".tw-wish .tw-hint")).to_contain_text("not trained")
+    prompt = page.get_by_label("Prompt", exact=True).input_value()
+    told = client.predict(prompt, ["soup:0.5"], seed=3, max_new_tokens=64, temperature=0.7, api_name="/respond")
+    assert told[0]["text"].strip() == text(page).strip()
+
+
+def test_a_zoom_is_kept(address: str, page: Page) -> None:
+    visit(page, address)
+    x, y = place(page, "pgapo-0.5")
+    page.mouse.move(x - 60, y - 60)
+    page.mouse.down()
+    page.mouse.move(x + 90, y + 60, steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    span = "document.querySelector('.tw-front .tw-plot').layout.xaxis.range"
+    zoomed, before = page.evaluate(span), run(page)
+    row(page, "pgapo-0.9 name").click()
+    newer(page, before)
+    assert page.evaluate(span) == zoomed
+
+
+def test_the_table_sorts(address: str, page: Page) -> None:
+    visit(page, address)
+    column = table(page).page.locator(".tw-sorted th", has_text="harmless")
+    for order, first in (("descending", "linear-0 name"), ("ascending", "linear-1 name")):
+        column.get_by_role("button").press("Enter")
+        expect(column).to_have_attribute("aria-sort", order)
+        expect(table(page).first).to_contain_text(first)
+
+
+def test_csv_holds_what_the_table_shows(address: str, page: Page) -> None:
+    visit(page, address)
+    with page.expect_download() as download:
+        page.locator(".tw-front").get_by_role("button", name="CSV").click()
+    lines = list(csv.reader(Path(download.value.path()).open()))
+    assert lines[0][:3] == ["policy", "λ helpful", "helpful"] and len(lines) == POINTS + 1
+
+
+def test_dominated_points_are_dimmed_until_told_otherwise(address: str, page: Page) -> None:
+    visit(page, address)
+    opacities = "document.querySelector('.tw-front .tw-plot').data.filter((each) => each.customdata).map((each) => each.marker.opacity)"
+    assert min(page.evaluate(opacities)) < 1
+    page.get_by_role("button", name="Dim what is dominated").click()
+    page.wait_for_timeout(300)
+    assert min(page.evaluate(opacities)) == 1
+
+
+def test_the_papers_points_are_a_set_of_their_own(address: str, page: Page) -> None:
+    visit(page, address)
+    before = run(page)
+    page.get_by_role("button", name="The paper’s").click()
+    expect(page.locator(".tw-front h3")).to_contain_text("P-GAPO 394")
+    expect(page.locator(".tw-front .tw-plot")).to_contain_text("beaver-7b")
+    assert table(page).count() == 13
+    table(page).first.click()
+    expect(page.locator(".tw-front .tw-hint[role=status]")).to_contain_text("no checkpoints")
+    assert run(page) == before
+
+
+def test_votes_and_both(address: str, page: Page) -> None:
+    visit(page, address)
+    page.get_by_role("button", name="Human votes").click()
+    expect(page.locator(".tw-front h3")).to_contain_text("6 policies")
+    page.get_by_role("button", name="Both, joined").click()
+    expect(page.locator(".tw-front h3")).to_contain_text("correlate")
+    lines = page.evaluate("document.querySelector('.tw-front .tw-plot').data.filter((each) => each.mode === 'lines+markers').length")
+    assert lines == 6
+
+
+def test_a_checkpoint_of_ones_own(address: str, page: Page, chrome: Browser) -> None:
+    visit(page, address)
+    before = run(page)
+    page.get_by_text("Add a checkpoint").click()
+    page.get_by_label("Checkpoint", exact=True).fill("mine")
+    page.get_by_role("button", name="Add and score").click()
+    expect(page.locator(".tw-score .tw-hint")).to_contain_text("24", timeout=120_000)
+    newer(page, before)
+    expect(table(page)).to_have_count(POINTS + 1)
+    assert heads(page)[-1].startswith("<img"), "a name is text, never markup"
+    assert page.title() != "owned" and page.locator(".gradio-container img[src=x]").count() == 0
+    other = chrome.new_page()
+    visit(other, address)
+    assert table(other).count() == POINTS, "it lives in its own tab"
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("../shipped/gapo", "no checkpoint"), ("/etc", "no checkpoint"), ("nobody", "no checkpoint"), ("foreign", "another"),
+     ("pickled", "safetensors"), ("", "nothing to score")],
+)  # fmt: skip
+def test_what_cannot_be_added_leaves_one_sentence(address: str, page: Page, name: str, says: str) -> None:
+    visit(page, address)
+    page.get_by_text("Add a checkpoint").click()
+    page.get_by_label("Checkpoint", exact=True).fill(name)
+    page.get_by_label("Checkpoint", exact=True).press("Enter")
+    expect(page.locator(".tw-score .tw-problem")).to_contain_text(says)
+    assert "Traceback" not in page.inner_text("body")
+    assert table(page).count() == POINTS
+
+
+def test_scoring_stops(address: str, page: Page) -> None:
+    visit(page, address)
+    page.get_by_role("button", name="Interpolated").click()
+    page.get_by_role("button", name="Score this mix").click()
+    page.locator(".tw-score").get_by_role("button", name="Stop").click()
+    expect(page.locator(".tw-score .tw-hint")).to_contain_text("Stopped")
+    assert table(page).count() == POINTS
+
+
+def test_a_steered_model_gets_its_place(address: str, page: Page) -> None:
+    visit(page, address)
+    before = run(page)
+    page.get_by_text("Score a steered model").click()
+    page.get_by_label("Steered model").select_option("loud")
+    page.get_by_role("button", name="Score and plot").click()
+    expect(page.locator(".tw-score .tw-hint")).to_contain_text("loud", timeout=120_000)
+    newer(page, before)
+    assert heads(page)[-1] == "loud"
+    expect(page.locator(".tw-methods")).to_contain_text("Steered")
+
+
+def test_two_visitors_do_not_disturb_each_other(address: str, page: Page, chrome: Browser) -> None:
+    visit(page, address)
+    other = chrome.new_page()
+    visit(other, address)
+    before = run(page), run(other)
+    row(page, "pgapo-0.1 name").click()
+    row(other, "pgapo-0.9 name").click()
+    newer(page, before[0])
+    newer(other, before[1])
+    assert (heads(page)[-1], heads(other)[-1]) == ("pgapo-0.1 name", "pgapo-0.9 name")
+    assert text(page, 0) == text(other, 0) and text(page) != text(other)
+    other.close()
+
+
+def test_two_answers_go_to_the_blind_comparison(address: str, page: Page) -> None:
+    visit(page, address)
+    page.get_by_role("button", name="Send to Compare").click()
+    expect(page.locator(".tw-answers .tw-status")).to_have_text("Sent base model and pgapo-0.5 name")
+    page.get_by_role("button", name="Send to Compare").click()
+    expect(page.locator(".tw-answers .tw-status")).to_contain_text("already")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_fits_a_phone(address: str, chrome: Browser, dark: bool) -> None:
+    context = chrome.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark" if dark else "light", has_touch=True)
+    page = context.new_page()
+    visit(page, address)
+    table(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for part in page.locator(".tw-answers .tw-text, .tw-front .tw-plot, .tw-console").all():
+        box = part.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    context.close()
+
+
+def test_front_is_the_contract(client: Client) -> None:
+    told = client.predict(api_name="/front")
+    assert told["reference"] == [-2.0, -2.0] and set(told["hypervolume"]) == {"base", "pgapo", "gapo", "single", "soup"}
+    fields = {"id", "method", "preference", "helpful", "helpful_ci", "harmless", "harmless_ci", "kl", "length", "dominated"}
+    assert fields <= set(told["points"][0])
+
+
+def test_respond_answers_in_one_batch_as_alone(client: Client) -> None:
+    asked = {"seed": 5, "max_new_tokens": 16, "temperature": 0.9, "api_name": "/respond"}
+    both = client.predict("Say hello.", ["base", "gapo", "soup:1"], **asked)
+    assert [each["id"] for each in both] == ["base", "gapo", "soup:1"]
+    assert {"helpful", "harmless", "kl", "repetition", "tokens", "tokens_per_second"} <= set(both[0]["metrics"])
+    assert both[0]["metrics"]["kl"] == 0 < both[1]["metrics"]["kl"]
+    assert client.predict("Say hello.", ["gapo"], **asked)[0]["text"] == both[1]["text"]
+    assert client.predict("Say hello.", ["linear-1"], **asked)[0]["text"] == both[2]["text"]
+
+
+def test_people_who_ask_at_once_get_what_they_would_get_alone(client: Client) -> None:
+    def ask(id: str) -> str:
+        told = client.predict("Say hello.", [id], seed=1, max_new_tokens=24, temperature=1.0, api_name="/respond")
+        return told[0]["text"]
+
+    ids = ["base", "gapo", "pgapo-0.1", "pgapo-0.9"]
+    alone = [ask(id) for id in ids]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, ids)) == alone
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"prompt": " "}, "empty"), ({"prompt": "x" * 100_000}, "characters"), ({"checkpoint_ids": ["nobody"]}, "no checkpoint"),
+        ({"checkpoint_ids": ["soup:2"]}, "no mix"), ({"checkpoint_ids": ["base"] * 5}, "at once"), ({"seed": -1}, "seed"),
+        ({"checkpoint_ids": []}, "give"), ({"max_new_tokens": 10**6}, "max_new_tokens"), ({"temperature": 9.0}, "temperature"),
+    ],
+)  # fmt: skip
+def test_every_argument_is_bounded_on_the_server(client: Client, changes: dict, says: str) -> None:
+    asked = {"prompt": "Hello", "checkpoint_ids": ["base"], "seed": 0, "max_new_tokens": 8, "temperature": 0.0} | changes
+    with pytest.raises(AppError, match=f"(?i){says}"):
+        client.predict(**asked, api_name="/respond")
+
+
+def test_evaluate_scores_a_few_prompts(client: Client) -> None:
+    told = client.predict("gapo", 4, 0, api_name="/evaluate")
+    assert told["prompts"] == 4 and told["helpful_ci"][0] <= told["helpful"] <= told["helpful_ci"][1] and told["method"] == "gapo"
+    for asked in (("gapo", 10**6, 0), ("gapo", 4, -1), ("nobody", 4, 0)):
+        with pytest.raises(AppError):
+            client.predict(*asked, api_name="/evaluate")
+
+
+def test_nothing_else_is_public(client: Client) -> None:
+    assert set(client.view_api(return_format="dict")["named_endpoints"]) == {"/front", "/respond", "/evaluate"}
