@@ -140,8 +140,8 @@ def _train(args, model: LanguageModel) -> dict | bool:
     settings = Settings(
         method=args.method, preference=preference, algorithm=args.algorithm, p=args.p, steps=args.steps, prompts=args.prompts_per_step,
         group=args.group, max_new_tokens=args.max_new_tokens, temperature=args.temperature, rank=args.rank, first=args.first, lr=args.lr,
-        kl=args.kl, beta=args.beta, kl_target=args.kl_target, guard=args.guard, gradients=args.gradients, clip=args.clip, epochs=args.epochs,
-        rows_at_once=args.rows_at_once, seed=args.seed)
+        kl=args.kl, beta=args.beta, kl_target=args.kl_target, guard=args.guard, gradients=args.gradients, clip=args.clip,
+        epochs=args.epochs, rows_at_once=args.rows_at_once, seed=args.seed)
     prompts = read_prompts(args.prompts)
     licence = "Apache-2.0 (base model and prompts); the helpfulness head was fitted on CC BY-NC 4.0 annotations"
     card = {

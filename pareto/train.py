@@ -33,11 +33,11 @@ class Settings:
 
     preference: a weight an objective (helpful, harmless), None where the method takes none. p: GAPO's exponent. prompts,
     group: of a step, so that a step has prompts * group answers. rank, first: of the adapter, and the lowest block it changes
-    (None: the block above the reward heads'). kl: "inside" every objective (paper) or "outside", as one more gradient.
-    kl_target: nats an answer; above it beta rises, never below where it started (0: beta stays). lr falls to 0 in a line
-    after `warmup` steps. guard: what a text of nothing but repeated 3-grams loses on every objective, since the heads, which
-    never saw such texts, can be fooled by them. gradients: "full", or "last", the paper's
-    substitute: coefficients from the last block's gradients alone. clip, gae_lambda, epochs: of PPO.
+    (None: the block above the reward heads'). lr: of Adam; it rises over `warmup` steps, and falls to 0 in a line. kl: "inside"
+    every objective (paper) or "outside", as one more gradient. kl_target: nats an answer; above it beta rises, never below where
+    it started (0: beta stays). guard: what a text of nothing but repeated 3-grams loses on every objective, since the heads,
+    which never saw such texts, are fooled by them. gradients: "full", or "last", the paper's substitute: coefficients from the
+    last block's gradients alone. clip, gae_lambda, epochs: of PPO.
     """
 
     method: str = "pgapo"
