@@ -70,13 +70,6 @@ class Desk:
         """Somebody who has what ships, and nothing else."""
         return Visitor(self.front, dict(self.checkpoints))
 
-    def leave(self, session: str | None) -> None:
-        """Forgets a session and stops its work."""
-        with self._lock:
-            visitor = self._visitors.pop(session or "", None)
-        if visitor:
-            visitor.stop()
-
     @property
     def rewards(self) -> Rewards:
         """The reward models, read on first use. Raises RewardError."""
@@ -160,31 +153,37 @@ class Desk:
             visitor.last[1][side["id"]] = side["name"], self._what(visitor, side["id"]), run
         note = _summary(request, decoding.runs)
         yield {**whole, "phase": "done", "note": note}, None
-        try:
-            rows_told = view.measures(self.measure(request.prompt, rows, decoding.runs))
-        except RewardError as error:
-            note += f" {sentence(error)}"
-            rows_told = view.measures(self.measure(request.prompt, rows, decoding.runs, rewarded=False))
+        metrics, missing = self.measure(request.prompt, rows, decoding.runs)
         if not stop.is_set():
-            yield {**whole, "phase": "done", "note": note, "rows": rows_told}, None
+            yield {**whole, "phase": "done", "note": f"{note} {missing}".strip(), "rows": view.measures(metrics)}, None
 
-    def measure(self, prompt: str, rows: Sequence[Row], runs: Sequence[Run], rewarded: bool = True) -> list[dict[str, float]]:
-        """Numbers of each answer: both rewards, KL to the base model over the answer, repetition, tokens, speed."""
+    def measure(self, prompt: str, rows: Sequence[Row], runs: Sequence[Run]) -> tuple[list[dict[str, float]], str]:
+        """Numbers of each answer: both rewards, KL to the base model over the answer, repetition, tokens, speed.
+
+        And a sentence that says why there are no rewards, where there are none.
+        """
         found: list[dict[str, float]] = [{} for _ in runs]
-        if rewarded:
+        missing = ""
+        try:
             for name, reward in self.rewards.items():
                 for each, value in zip(found, reward.score([prompt] * len(runs), [run.text for run in runs]), strict=True):
                     each[name] = round(float(value), 4)
-        ids, starts = [[*run.prompt, *run.ids] for run in runs], [len(run.prompt) for run in runs]
-        plain = self.model.logprobs(ids, starts)
-        own = self.model.logprobs(ids, starts, edits=[row.edits for row in rows], adapters=[row.adapter for row in rows])
-        for each, run, row, a, b in zip(found, runs, rows, own, plain, strict=True):
-            changed = row.adapter is not None or row.edits
-            each["kl"] = round(float((a.exp() * (a - b)).sum().clamp_min(0)), 4) if changed else 0.0
+        except RewardError as error:
+            missing = sentence(error)
+        for each, row, run in zip(found, rows, runs, strict=True):
+            each["kl"] = self._distance(row, run)
             each["repetition"] = round(repetition(run.ids), 4)
             each["tokens"] = len(run.ids)
             each["tokens_per_second"] = round(len(run.ids) / run.seconds, 1) if run.seconds else 0.0
-        return found
+        return found, missing
+
+    def _distance(self, row: Row, run: Run) -> float:
+        if row.adapter is None and not row.edits:
+            return 0.0
+        ids, start = [[*run.prompt, *run.ids]], [len(run.prompt)]
+        own = self.model.logprobs(ids, start, edits=[row.edits], adapters=[row.adapter])[0]
+        plain = self.model.logprobs(ids, start)[0]
+        return round(float((own.exp() * (own - plain)).sum().clamp_min(0)), 4)
 
     def respond(self, request: Request) -> list[dict[str, Any]]:
         """The endpoint's answer: {"id", "text", "metrics"} for each of what ships, decoded in one batch."""
@@ -193,7 +192,7 @@ class Desk:
         visitor = self.stranger()
         rows = [self.row(visitor, pick, request) for pick in request.picks]
         runs = self.model.generate(rows)
-        metrics = self.measure(request.prompt, rows, runs)
+        metrics, _ = self.measure(request.prompt, rows, runs)
         return [{"id": pick, "text": run.text, "metrics": told} for pick, run, told in zip(request.picks, runs, metrics, strict=True)]
 
     def score(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, bool]]:
@@ -227,6 +226,8 @@ class Desk:
             yield {"fraction": None, "note": "Stopped; nothing was added."}, False
         except (ValueError, OSError) as error:
             yield {"fraction": None, "problem": sentence(error)}, False
+        finally:
+            stop.set()
 
     def _candidate(self, visitor: Visitor, asked: Mapping[str, Any]) -> tuple[dict, Policy]:
         name, pick = str(asked.get("checkpoint") or "").strip(), str(asked.get("pick") or "")

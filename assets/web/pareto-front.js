@@ -77,7 +77,10 @@ export default function mount({ element, props, watch }) {
     if (set === 'paper') hint.textContent = HINTS.paper;
     else if (point.method === 'base') hint.textContent = 'The base model’s answer is always shown.';
     else if (!point.answers) hint.textContent = `${point.name} cannot answer here: only its scores are stored.`;
-    else tell('front-pick', { point, add });
+    else {
+      tell('front-pick', { point, add });
+      hint.textContent = `${point.name} answers below.`;
+    }
   }
 
   function highlight() {

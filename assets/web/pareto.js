@@ -78,7 +78,7 @@ export default function mount({ element, props, trigger, watch }) {
     scoreMix.hidden = way !== 'mixed';
     ticks.hidden = way !== 'trained';
     if (way === 'mixed') {
-      far.textContent = `The weights of the two one-objective checkpoints, ${Math.round(100 * wish)} % helpful and ${Math.round(100 * (1 - wish))} % harmless: made on the fly, not trained.`;
+      far.textContent = `Interpolated weights, not trained: ${Math.round(100 * wish)} % of only helpful, ${Math.round(100 * (1 - wish))} % of only harmless.`;
       return;
     }
     const near = nearest();
