@@ -45,9 +45,11 @@ class Plain:
         pad = self.lm.tokenizer.eos_token_id
         inputs = torch.tensor([[pad] * (width - len(row)) + row for row in ids])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids])
+        started = time.perf_counter()
         whole = self.model.generate(
             input_ids=inputs, attention_mask=mask, do_sample=True, temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=TOKENS,
             pad_token_id=pad)
+        self.sampling = time.perf_counter() - started
         mask = torch.cat([mask, torch.ones_like(whole[:, width:])], 1)
         with torch.no_grad(), self.model.disable_adapter():
             reference = self._logps(whole, mask, width)
@@ -82,7 +84,7 @@ def main() -> None:
         one = {"harmless": found["harmless"]}
         alone = Trainer(ours, one, prompts, replace(settings, preference=(1.0,)), Path(folder) / "one", {})
         naive = Plain(plain, prompts, both.first)
-        seconds: dict[str, list[float]] = {"plain": [], "two objectives": [], "one objective": []}
+        seconds: dict[str, list[float]] = {"plain": [], "two objectives": [], "one objective": [], "plain, sampling": [], "sampling": []}
         for number in range(args.steps + 1):
             turns = {"plain": lambda n=number: naive.step(n), "two objectives": both.advance, "one objective": alone.advance}
             for name, step in turns.items():
@@ -90,9 +92,13 @@ def main() -> None:
                 step()
                 if number:
                     seconds[name].append(time.perf_counter() - started)
+            if number:
+                seconds["plain, sampling"].append(naive.sampling)
+                seconds["sampling"].append(both.curves[-1]["sampling_seconds"])
     result = {name: median(values) for name, values in seconds.items()}
     result |= {
         "two objectives over plain": result["two objectives"] / result["plain"],
+        "sampling, plain over ours": result["plain, sampling"] / result["sampling"],
         "second objective costs": result["two objectives"] / result["one objective"] - 1,
         "cores": os.cpu_count(), "type": str(ours.stack.dtype), "rows": ROWS, "tokens": TOKENS, "steps": args.steps,
     }

@@ -1,7 +1,8 @@
-"""Speed of steering, as ratios within one run: python -m benchmarks.steering_speed [--turns 5] [--json]
+"""Speed of steering, as ratios within one run: python -m benchmarks.steering_speed [--turns 5] [--llama FILE.gguf] [--json]
 
 Measured on the loaded model, in turns so that noise of the machine meets all alike; medians are printed.
 transformers: its own `generate` in float32 on the same weights, steered by plain forward hooks on the same blocks.
+llama: llama.cpp on the same weights (the GGUF that the default comes from), unsteered; wants the package llama-cpp-python.
 """
 
 import argparse
@@ -27,8 +28,13 @@ NEW = 96
 class Bench:
     """Each method returns tokens a second, or seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, gguf: str | None) -> None:
         self.model = load()
+        if gguf:
+            from llama_cpp import Llama
+
+            threads = torch.get_num_threads()
+            self.other = Llama(gguf, n_ctx=512, n_threads=threads, n_threads_batch=threads, verbose=False)
         self.library = Library(self.model)
         self.plan = Plan.from_json(PLAN)
         self.edits = edits(self.plan, self.library)
@@ -72,6 +78,29 @@ class Bench:
         decoding.close()
         return seconds
 
+    def llama(self) -> float:
+        """As with our engine, the prompt's time counts."""
+        self.other.reset()
+        started = time.perf_counter()
+        tokens = self.other.generate(list(self.ids), temp=0.7, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0)
+        for _ in range(NEW):
+            next(tokens)
+        return NEW / (time.perf_counter() - started)
+
+    def llama_first_token(self) -> float:
+        self.other.reset()
+        started = time.perf_counter()
+        next(self.other.generate(list(self.ids), temp=0.7, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0))
+        return time.perf_counter() - started
+
+    def first_token_alone(self) -> float:
+        started = time.perf_counter()
+        decoding = self.model.decode([Row(self.ids, self.sampling)])
+        next(iter(decoding))
+        seconds = time.perf_counter() - started
+        decoding.close()
+        return seconds
+
     @torch.inference_mode()
     def transformers(self) -> float:
         blocks = self.model.torch.model.layers
@@ -110,11 +139,13 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--llama", metavar="GGUF", help="compare with llama.cpp on this file")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    bench = Bench()
+    bench = Bench(args.llama)
     bench.model.torch.eval()
-    names = ("unsteered", "steered", "nine_rows", "four_users", "first_token", "transformers")
+    names = ["unsteered", "steered", "nine_rows", "four_users", "first_token", "first_token_alone", "transformers"]
+    names += ["llama", "llama_first_token"] if args.llama else []
     found: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(args.turns):
         for name in names:
@@ -133,6 +164,12 @@ def main() -> None:
         "nine single runs / one sweep of nine": bench.sweep(),
         "training 100 pairs, seconds": bench.training(),
     }
+    if args.llama:
+        result |= {
+            "steered / llama.cpp": middle["steered"] / middle["llama"],
+            "unsteered / llama.cpp": middle["unsteered"] / middle["llama"],
+            "first token / llama.cpp's": middle["first_token_alone"] / middle["llama_first_token"],
+        }
     print(json.dumps(result) if args.json else json.dumps(result, indent=1))
 
 
