@@ -17,11 +17,12 @@ export const lambda = (value) => String(Number(value.toFixed(2))).replace(/^0\./
 /** The points of a set: { id, name, method, x, y, xs: [from, to], ys, dominated, … }. */
 export function places(data, set) {
   if (set === 'paper') return data.paper.points.map((point) => ({ ...point, x: point.helpful, y: point.harmless }));
-  const points = set === 'people' ? data.points.filter((point) => point.people) : data.points;
-  return points.map((point) => {
-    const from = set === 'people' ? point.people : point;
-    return { ...point, x: from.helpful, y: from.harmless, xs: from.helpful_ci, ys: from.harmless_ci, comparisons: from.comparisons };
-  });
+  if (set !== 'people') return data.points.map((point) => ({ ...point, x: point.helpful, y: point.harmless, xs: point.helpful_ci, ys: point.harmless_ci }));
+  const judged = data.points.filter((point) => point.people).map(({ people, ...point }) => ({
+    ...point, x: people.helpful, y: people.harmless, xs: people.helpful_ci, ys: people.harmless_ci, comparisons: people.comparisons,
+  }));
+  const front = new Set(best(judged));
+  return judged.map((point) => ({ ...point, dominated: !front.has(point) }));
 }
 
 /** The points that no other one beats on both axes, from left to right. */

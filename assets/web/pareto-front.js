@@ -88,7 +88,9 @@ export default function mount({ element, props, watch }) {
   }
 
   function legend() {
-    const methods = (set === 'paper' ? data.paper : data).methods.filter(({ id }) => points().some((p) => p.method === id));
+    const shown = points();
+    const methods = (set === 'paper' ? data.paper : data).methods
+      .map((method) => ({ ...method, count: shown.filter((point) => point.method === method.id).length })).filter(({ count }) => count);
     side.replaceChildren(
       h('div', { class: 'tw-method-head' }, h('span', {}, 'Method'), set === 'models' || set === 'paper' ? h('span', {}, 'hypervolume') : ''),
       ...methods.map(({ id, name, hypervolume, count }) => h('button', {
