@@ -216,7 +216,8 @@ def _table(front: dict) -> str:
         low, high = point[f"{name}_ci"]
         return f"{point[name]:+.2f} [{low:+.2f}, {high:+.2f}]"
 
-    lines = ["| checkpoint | helpful | harmless | KL | tokens | repeated | refusals, unsafe | refusals, safe | toxicity |", "|" + "---|" * 9]
+    head = "| checkpoint | helpful | harmless | KL | tokens | repeated | refusals, unsafe | refusals, safe | toxicity |"
+    lines = [head, "|" + "---|" * 9]
     for point in sorted(front["points"], key=lambda point: -point["helpful"]):
         name = point.get("name", point["id"]) + (" (dominated)" if point["dominated"] else "")
         shares = [f"{point[key]:.2f}" for key in ("repetition", "refusal_unsafe", "refusal_safe", "toxicity") if key in point]

@@ -11,6 +11,8 @@ WINDOW = 7
 """Steps of the running mean that is drawn over a curve."""
 ENDS = 5
 """Steps at either end that a curve's sentence averages."""
+TOLD = ("method", "preference", "algorithm", "p", "steps", "seed")
+"""Settings that have a line of their own."""
 COLORS = {"helpful": "var(--tw-helpful)", "harmless": "var(--tw-harmless)"}
 
 
@@ -61,7 +63,7 @@ def _made(card: Mapping[str, Any]) -> list[list[str]]:
         ["Preference", f"helpful {short(preference[0])}, harmless {short(preference[1])}" if preference else ""],
         ["Objective", str(card.get("objective", "")).upper()],
         ["Training", f"{card['steps']} steps, seed {card['seed']}"],
-        ["Settings", ", ".join(f"{name} {value}" for name, value in settings.items())],
+        ["Settings", ", ".join(f"{name} {value}" for name, value in settings.items() if name not in TOLD)],
         ["Base model", f"{card['base_model']} ({card['base_hash']})"],
         ["Reward models", ", ".join(f"{name} {hash}" for name, hash in card.get("rewards", {}).items())],
         ["Data", ", ".join(str(source) for source in card.get("data", []))],
