@@ -114,7 +114,7 @@ class Desk:
         """The head of a pick's text."""
         point, checkpoint = visitor.point(pick), visitor.checkpoints.get(pick)
         if pick == BASE:
-            return view.side(BASE, point["name"] if point else view.METHODS[BASE], BASE, view.about(point) if point else "")
+            return view.side(BASE, point["name"] if point else view.METHODS[BASE], BASE, view.about(point) if point else "as it came")
         if pick.startswith(SOUP) and point is None:
             return view.side(pick, f"Mix at λ = {view.short(weight(pick))}", "soup", view.about(None), weight(pick))
         if pick.startswith(PLAN) and point is None:

@@ -10,7 +10,7 @@ from pareto.view import METHODS, Chart, number, short
 WINDOW = 7
 """Steps of the running mean that is drawn over a curve."""
 ENDS = 5
-"""Steps at either end that a curve's sentence averages."""
+"""Steps at either end, at most, that a curve's sentence averages."""
 TOLD = ("method", "preference", "algorithm", "p", "steps", "seed")
 """Settings that have a line of their own."""
 COLORS = {"helpful": "var(--tw-helpful)", "harmless": "var(--tw-harmless)"}
@@ -97,7 +97,8 @@ def _smooth(values: Sequence[float | None]) -> list[float]:
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:
-    return float(np.mean(values[:ENDS])), float(np.mean(values[-ENDS:]))
+    some = min(ENDS, (len(values) + 1) // 2)
+    return float(np.mean(values[:some])), float(np.mean(values[-some:]))
 
 
 def _line(steps: list, values: list, name: str, color: str, dash: str = "solid", axis: str = "y", unit: str = "") -> list[dict]:

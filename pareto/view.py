@@ -111,7 +111,7 @@ def _models(points: Sequence[Mapping], hypervolume: Mapping[str, float]) -> dict
         return {"title": "No policy has been scored yet", "empty": "Add a checkpoint on the left and score it: its point appears here."}
     trained = {method: value for method, value in hypervolume.items() if method != "base"}
     beaten = sum(point["dominated"] for point in points)
-    title = f"{len(points)} point{'s' * (len(points) > 1)}, {beaten or 'none'} of them dominated"
+    title = f"{len(points)} points, {beaten or 'none'} of them dominated" if len(points) > 1 else "One policy has been scored"
     if len(trained) > 1:
         first = max(trained, key=lambda method: trained[method])
         most = f"{METHODS.get(first, first)} covers most of the plane (hypervolume {number(trained[first])})"
@@ -176,7 +176,7 @@ def short(value: float) -> str:
 def number(value: float) -> str:
     """Three digits that matter, a real minus."""
     text = f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-    return text.replace("-", "−")
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
 def side(id: str, name: str, method: str, about: str = "", weight: float | None = None) -> dict[str, Any]:
