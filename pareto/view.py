@@ -114,7 +114,9 @@ def _models(points: Sequence[Mapping], hypervolume: Mapping[str, float]) -> dict
     title = f"{len(points)} points, {beaten or 'none'} of them dominated" if len(points) > 1 else "One policy has been scored"
     if len(trained) > 1:
         first = max(trained, key=lambda method: trained[method])
-        most = f"{METHODS.get(first, first)} covers most of the plane (hypervolume {number(trained[first])})"
+        own = sum(point["method"] == first for point in points)
+        counted = f"{own} point{'s' * (own > 1)}, hypervolume {number(trained[first])}"
+        most = f"{METHODS.get(first, first)} covers most of the plane ({counted})"
         title = f"{most}; {beaten} of {len(points)} points are dominated"
     note = "Up and right is better. Bars are 95 % intervals; " + _scored(points)
     return {"title": title, "note": note}

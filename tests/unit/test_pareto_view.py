@@ -56,7 +56,7 @@ def last(states) -> dict:
 def test_the_title_names_the_largest_hypervolume_and_counts_the_dominated() -> None:
     points = (point("a", 1, 1), point("b", 0, 0, "linear"), point("c", 0.5, 2))
     told = view.front(Front("m", "h", (-2.0, -2.0), points))
-    assert told["models"]["title"] == "P-GAPO covers most of the plane (hypervolume 11.5); 1 of 3 points are dominated"
+    assert told["models"]["title"] == "P-GAPO covers most of the plane (2 points, hypervolume 11.5); 1 of 3 points are dominated"
     assert [each["dominated"] for each in told["points"]] == [False, True, False]
     assert {each["id"]: each["count"] for each in told["methods"]} == {"pgapo": 2, "linear": 1}
 
