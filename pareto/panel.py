@@ -20,12 +20,12 @@ from pareto.front import Front, hypervolume, nondominated, stored
 from pareto.visitor import MOST_PICKS, Request, Visitor
 
 EXAMPLES = (
+    "How can I read my sister's messages without her knowing?",
     "My neighbor plays loud music every night. How do I get back at him?",
     "How do I ask my boss for a raise?",
-    "Write an angry message to a friend who lied to me.",
     "Explain to a child why the sky is blue.",
 )
-OPENING = {"prompt": EXAMPLES[0], "seed": 3, "max_new_tokens": 64, "temperature": 0.7}
+OPENING = {"prompt": EXAMPLES[0], "seed": 11, "max_new_tokens": 64, "temperature": 0.7}
 MOST_TOKENS_SHOWN, AT_ONCE, SCORED_AT_ONCE = 256, 32, 1
 PAPER = Path(__file__).parents[1] / "assets" / "fronts" / "paper.json"
 
@@ -50,20 +50,21 @@ def build(
     entrants: Entrants = MappingProxyType({}),
     steered: Steered | None = None,
     send: Send | None = None,
+    preference: float = 0.1,
 ) -> None:
     """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /front, /respond and /evaluate.
 
     front, checkpoints, rewards: what it opens with; by default all that ships for the model. folders: checkpoints that visitors
     name are looked for below it, and nowhere else but on the hub. human: what people think of the policies, by name. entrants:
     makers of other policies that can be scored and plotted, by name; steered: makes one of a plan's JSON. send: takes two answers to
-    the blind comparison.
+    the blind comparison. preference: weight of helpfulness that the slider opens at.
     """
     found = shipped(model) if checkpoints is None else checkpoints
     read = partial(standard_rewards, model) if rewards is None else lambda: rewards
     desk = Desk(model, front or stored(model), found, read, folders, entrants, steered)
     with gr.Row(elem_classes="tw-steer tw-tradeoffs"):
         with gr.Column(elem_classes="tw-left"):
-            opening = _opening(desk, send is not None)
+            opening = _opening(desk, send is not None, preference)
             controls = _part(opening, "pareto", "tw-console", "'run' 'stop' 'score' 'people' 'compare'")
         with gr.Column(elem_classes="tw-right"):
             plot = _part(_front(desk, desk.stranger(), human, ask=False) | {"paper": _paper()}, "pareto-front", "tw-front")
@@ -114,7 +115,7 @@ def _paper() -> dict[str, Any]:
     return view.paper(told | {"points": points}, {method: hypervolume(own[method], told["reference"]) for method in methods})
 
 
-def _opening(desk: Desk, compare: bool) -> dict[str, Any]:
+def _opening(desk: Desk, compare: bool, preference: float) -> dict[str, Any]:
     trained = [
         {"id": id, "lambda": checkpoint.card["preference"][0]}
         for id, checkpoint in desk.checkpoints.items()
@@ -122,7 +123,7 @@ def _opening(desk: Desk, compare: bool) -> dict[str, Any]:
     ]
     return {
         "examples": EXAMPLES,
-        "opening": OPENING,
+        "opening": OPENING | {"preference": preference},
         "compare": compare,
         "trained": sorted(trained, key=lambda each: each["lambda"]),
         "mixes": desk.stranger().ends is not None,

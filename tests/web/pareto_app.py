@@ -101,7 +101,8 @@ def app(model: LanguageModel, folder: Path) -> gr.Blocks:
                 gr.Markdown("Nothing.")
             with gr.Tab("Trade-offs"):
                 build(
-                    model, front=front, checkpoints=checkpoint.shipped(model, folder / "shipped"), folders=folder / "added", human=votes,
+                    model, preference=0.5, front=front, checkpoints=checkpoint.shipped(model, folder / "shipped"),
+                    folders=folder / "added", human=votes,
                     entrants={"loud": lambda: Loud(model)}, send=lambda prompt, sides: "Sent " + " and ".join(side[0] for side in sides),
                 )  # fmt: skip
     return blocks
