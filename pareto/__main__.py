@@ -143,7 +143,9 @@ def _train(args, model: LanguageModel) -> dict | bool:
         kl=args.kl, beta=args.beta, kl_target=args.kl_target, guard=args.guard, gradients=args.gradients, clip=args.clip,
         epochs=args.epochs, rows_at_once=args.rows_at_once, seed=args.seed)
     prompts = read_prompts(args.prompts)
-    licence = "Apache-2.0 (base model and prompts); the helpfulness head was fitted on CC BY-NC 4.0 annotations"
+    licence = "that of the base model, the prompts and the reward models"
+    if not (args.model or args.reward):
+        licence = "Apache-2.0 (base model and prompts); the helpfulness head was fitted on CC BY-NC 4.0 annotations"
     card = {
         "name": _title(settings), "data": [f"{args.prompts.name} ({len(prompts)} prompts)"], "licence": licence,
         "command": "python -m pareto " + " ".join(sys.argv[1:])}
