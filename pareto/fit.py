@@ -1,5 +1,6 @@
 """Fitting a reward head on preference pairs, with the direction that goes with answer length projected out."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -138,6 +139,4 @@ def _calibration(logits: np.ndarray, bins: int = 10) -> float:
 
 
 def _hash(prompt: Prompt) -> float:
-    import hashlib
-
     return int.from_bytes(hashlib.sha256(b"fold" + repr(prompt).encode()).digest()[:4], "big") / 2**32

@@ -15,7 +15,7 @@ from lm import LanguageModel
 from lm.text import repetition
 from pareto import checkpoint, combine, objectives, rollout
 from pareto.lowrank import Shape
-from pareto.rewards import Head, Reward, checked
+from pareto.rewards import Head, HeadReward, Reward, checked
 from pareto.rollout import Rollout
 
 METHODS = ("pgapo", "gapo", "mgda", "linear", "normalized")
@@ -180,8 +180,6 @@ class Trainer:
         return torch.stack(found) - self.settings.guard * repeated
 
     def _scorer(self, reward: Reward | Head) -> Reward:
-        from pareto.rewards import HeadReward
-
         return HeadReward(self.model, reward) if isinstance(reward, Head) else reward
 
     def _parts(self, batch: Rollout) -> Iterator[Rollout]:
