@@ -14,14 +14,14 @@ const words = (value) => DEGREES.find(([least]) => value >= least - 1e-9)[1];
 export default function mount({ element, props, trigger, watch }) {
   const { trained, mixes, plans, steered, limits, examples, opening, picks: most, scored } = props.value;
   now.compare = props.value.compare;
-  const { preference, ...request } = opening;
+  const { preference: opened, ...request } = opening;
   let run = 0;
   let typing = null;
   let picks = [];
   let kept = [];
   let selected = null;
   let way = trained.length ? 'trained' : 'mixed';
-  let wish = preference;
+  let wish = opened;
   const sender = lastWins((next) => trigger('run', next));
 
   function go() {
