@@ -13,6 +13,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from pareto.panel import OPENING
 from tests.web.conftest import ROOT, _wait
 from tests.web.pareto_app import ENDS, SHIPPED
 
@@ -200,7 +201,7 @@ def test_the_mix_is_the_interpolated_weights_and_says_so(address: str, page: Pag
     assert heads(page)[-1] == "Mix at λ = .5"
     expect(page.locator(".tw-wish .tw-hint")).to_contain_text("not trained")
     prompt = page.get_by_label("Prompt", exact=True).input_value()
-    told = client.predict(prompt, ["soup:0.5"], seed=3, max_new_tokens=64, temperature=0.7, api_name="/respond")
+    told = client.predict(prompt, ["soup:0.5"], seed=OPENING["seed"], max_new_tokens=64, temperature=0.7, api_name="/respond")
     assert told[0]["text"].strip() == text(page).strip()
 
 
