@@ -22,7 +22,7 @@ from lm.paths import cache_folder
 from lm.reference import ReferenceEngine
 
 log = logging.getLogger(__name__)
-FORMAT = "1"
+FORMAT = "2"
 """Changes when what the cache holds changes."""
 LONGEST_CONTEXT = 4096
 ENGINES = ("auto", "rows", "native", "batched", "reference")

@@ -1,5 +1,7 @@
 """Drawing one token from a row of logits."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from lm.rows import Sampling
@@ -15,16 +17,25 @@ def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]
     alone: rows with one seed meet the same noise, so texts part only where their distributions do.
     """
     top = logits.max()
-    total = float(top) + float(np.log(np.exp(logits - top).sum(dtype=np.float32)))
+    weights = logits - top
+    np.exp(weights, out=weights)
+    total = float(top) + float(np.log(weights.sum(dtype=np.float32)))
     if sampling.temperature == 0:
         choice = int(logits.argmax())
     else:
         scaled = logits / np.float32(sampling.temperature)
         if sampling.top_p < 1:
             scaled = _nucleus(scaled, sampling.top_p)
-        noise = np.random.Generator(np.random.Philox(key=[sampling.seed, step])).standard_exponential(len(logits), dtype=np.float32)
-        choice = int((scaled - np.log(np.maximum(noise, LEAST_NOISE))).argmax())
+        scaled += _gumbel(sampling.seed, step, len(logits))
+        choice = int(scaled.argmax())
     return choice, float(logits[choice]) - total
+
+
+@lru_cache(maxsize=2)
+def _gumbel(seed: int, step: int, size: int) -> np.ndarray:
+    """The noise of one step; rows that share a seed, as in a sweep, share the array."""
+    noise = np.random.Generator(np.random.Philox(key=[seed, step])).standard_exponential(size, dtype=np.float32)
+    return -np.log(np.maximum(noise, LEAST_NOISE))
 
 
 def _nucleus(scaled: np.ndarray, top_p: float) -> np.ndarray:

@@ -1,4 +1,5 @@
-/* A decoder for Llama-style models on CPU, with weights in groups of 32 at 4 or 8 bits and activations in float32.
+/* A decoder for Llama-style models on CPU, with weights in groups of 32 at 4 or 8 bits and activations in float32, which
+ * products take as 16-bit integers with a scale for every 32 of them.
  *
  * One call of tw_forward advances any number of (row, position) tokens through the model. Every output element is
  * accumulated over k in one fixed order, whatever tile computes it and however many tokens share the call, so a row's
@@ -8,18 +9,26 @@
  * without OpenMP the same code runs on one thread.
  */
 #include <math.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <immintrin.h>
+#define PAUSE _mm_pause()
+#else
+#define PAUSE atomic_signal_fence(memory_order_seq_cst)
+#endif
 #ifdef _OPENMP
 #include <omp.h>
 #endif
 
-#ifdef __AVX512F__
-enum { LANES = 16, TILE = 12, PAIR_ROWS = 4 };
+#ifdef __AVX512BW__
+enum { LANES = 16 };
 #else
-enum { LANES = 8, TILE = 6, PAIR_ROWS = 2 };
+enum { LANES = 8 };
 #endif
-enum { BLOCK = 16, PER = BLOCK / LANES, GROUP = 32, PANEL = 256, CODES_MOST = 4, TARGETS = 4, TRACE = 2 * TARGETS + 2 };
+enum { BLOCK = 16, PER = BLOCK / LANES, GROUP = 32, TILE_ROWS = 6, SPINS = 2000, TARGETS = 4, TRACE = 2 * TARGETS + 2 };
 
 typedef float vf __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef uint32_t vu __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
@@ -27,11 +36,17 @@ typedef int32_t vi __attribute__((vector_size(LANES * 4), aligned(4), may_alias)
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
+typedef struct { /* activations of a product, see quantize */
+    uint32_t *pairs;
+    float *grid;
+} Quantized;
+
 /* The structures below are mirrored field by field in engine.py. */
 
-typedef struct { /* y = W x: codes [n/16][k/(32/bits)][16] words, grid [n/16][k/32][2][16] = scale, offset */
+typedef struct { /* y = W x: codes [n/16][k/(32/bits)][16] words, grid [n/16][k/32][2][16] = scale, least, float16 */
     const uint32_t *codes;
-    const float *grid, *bias;
+    const uint16_t *grid;
+    const float *bias;
     int32_t n, k, bits, pad;
 } Linear;
 
@@ -63,7 +78,7 @@ typedef struct { /* y += (x A^T) B^T, B stored transposed [rank][n] with the sca
 enum { Q, K, V, OUT, GATE, UP, DOWN, MODULES };
 
 typedef struct {
-    float *cache; /* [layers][2][kv_heads][capacity][head_width] */
+    float *cache; /* [layers][keys, values][kv_heads]: keys [capacity/16][head_width][16], values [capacity][head_width] */
     const Edit *edits;
     const LowRank *adapter; /* [layers][MODULES] or null */
     int32_t capacity, edit_count;
@@ -73,7 +88,7 @@ typedef struct {
     const int32_t *ids, *positions, *rows; /* [tokens] */
     const Row *row;
     float *x, *h, *qkv, *attention, *gate_up; /* scratch, [tokens][...] */
-    float *panel;                             /* [threads][PANEL * BLOCK] */
+    Quantized q;                              /* scratch, [max(tokens, wanted)][...] for the widest product */
     float *scores;                            /* [threads][heads per kv head][longest] */
     float *trace;                             /* [tokens][edits_max][TRACE] or null */
     float *const *record;                     /* [tokens] where to copy the output of block record_layer, or null */
@@ -87,10 +102,29 @@ typedef struct {
 INLINE vf splat(float f) { return f - (vf){0}; }
 INLINE vf load(const float *p) { return *(const vf *)p; }
 INLINE void store(float *p, vf v) { *(vf *)p = v; }
+static float widen(uint16_t half) { /* finite float16 to float32 */
+    union { uint32_t i; float f; } bits = {(half & 0x7FFFu) << 13 | (half & 0x8000u) << 16};
+    return bits.f * 0x1p112f;
+}
+INLINE vf load_halves(const uint16_t *p) {
+#if defined(__AVX512BW__)
+    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
+#elif defined(__F16C__)
+    return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const void *)p));
+#else
+    vf v;
+    UNROLL for (int i = 0; i < LANES; i++) v[i] = widen(p[i]);
+    return v;
+#endif
+}
 INLINE float sum(vf v) {
+#if defined(__AVX512BW__)
+    return _mm512_reduce_add_ps((__m512)v);
+#else
     float s = 0;
     UNROLL for (int i = 0; i < LANES; i++) s += v[i];
     return s;
+#endif
 }
 
 INLINE vf choose(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
@@ -138,133 +172,103 @@ static void rms_norm(const float *x, const float *weight, float epsilon, int n, 
 
 /* ---- matrix products ---- */
 
-/* A code's bits are shifted into the top of a mantissa: 1 + code / 2^bits, then scaled and offset to the weight. */
-INLINE vf decode(vu word, int i, int bits, vf scale, vf offset) {
-    const int top = 23 - bits, at = bits * i;
-    const uint32_t mask = ((1u << bits) - 1) << top;
-    vu code = at > top ? word >> (at - top) : word << (top - at);
-    return (vf)((code & mask) | 0x3F800000u) * scale + offset;
+/* acc + the products of the two signed 16-bit halves of every lane, summed in 32 bits. */
+INLINE vi dot2(vi acc, vu a, vu b) {
+#if defined(__AVX512VNNI__)
+    return (vi)_mm512_dpwssd_epi32((__m512i)acc, (__m512i)a, (__m512i)b);
+#elif defined(__AVX512BW__)
+    return acc + (vi)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+    return acc + (vi)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#else
+    return acc + (vi)(a << 16) / 65536 * ((vi)(b << 16) / 65536) + ((vi)a >> 16) * ((vi)b >> 16);
+#endif
 }
 
-/* Rows r < R times B neighbouring blocks of 16 outputs, straight from the codes. One function for each size: with sizes
- * fixed the accumulators stay in registers. */
-#define TILE_CODES(bits, B, R) \
-    static void tile_codes_##bits##_##B##_##R(const Linear *w, int block, const float *x, int ldx, float *y, int ldy) { \
-        enum { PER_WORD = 32 / bits, STEPS = GROUP / PER_WORD, COLUMNS = B * PER }; \
-        const int words = w->k / PER_WORD, groups = w->k / GROUP; \
-        const uint32_t *codes = w->codes + (size_t)block * words * BLOCK; \
-        const float *grid = w->grid + (size_t)block * groups * 2 * BLOCK; \
+/* x as 16-bit integers in groups of 32, for a product with weights of `bits`: pairs[k/2], two to a word in the order in which
+ * the weights' codes come out of theirs, and grid[k/32][2] = scale, scale * sum of the integers. */
+static void quantize(const float *x, int k, int bits, uint32_t *pairs, float *grid) {
+    const int half = 16 / bits;
+    for (int g = 0; g < k / GROUP; g++, x += GROUP, pairs += GROUP / 2, grid += 2) {
+        float top = 0;
+        for (int i = 0; i < GROUP; i++) top = fabsf(x[i]) > top ? fabsf(x[i]) : top;
+        const float inverse = top > 0 ? 32767.f / top : 0;
+        int32_t q[GROUP], total = 0;
+        for (int i = 0; i < GROUP; i++) q[i] = (int32_t)rintf(x[i] * inverse);
+        for (int i = 0; i < GROUP; i++) total += q[i];
+        for (int u = 0; u < GROUP / 2 / half; u++)
+            for (int i = 0; i < half; i++)
+                pairs[u * half + i] = (q[u * 2 * half + i] & 0xFFFF) | (uint32_t)q[u * 2 * half + half + i] << 16;
+        grid[0] = top / 32767.f;
+        grid[1] = grid[0] * total;
+    }
+}
+
+/* Rows r < R times B neighbouring blocks of 16 outputs. One function for each size: with sizes fixed the accumulators stay in
+ * registers. Within a group the sums are of integers, exact in any order; groups are added in order. */
+#define TILE(bits, B, R) \
+    static void tile_##bits##_##B##_##R(const Linear *w, int block, const Quantized *x, int row, float *y, int ldy) { \
+        enum { HALF = 16 / bits, STEPS = GROUP * bits / 32, COLUMNS = B * PER }; \
+        const int words = w->k * bits / 32, groups = w->k / GROUP, ldx = w->k / 2; \
+        const uint32_t *codes = w->codes + (size_t)block * words * BLOCK, *pairs = x->pairs + (size_t)row * ldx; \
+        const uint16_t *grid = w->grid + (size_t)block * groups * 2 * BLOCK; \
+        const float *gx = x->grid + (size_t)row * groups * 2; \
         vf acc[COLUMNS * R]; \
         UNROLL for (int i = 0; i < COLUMNS * R; i++) acc[i] = (vf){0}; \
         for (int g = 0; g < groups; g++) { \
-            vf scale[COLUMNS], offset[COLUMNS]; \
-            UNROLL for (int c = 0; c < COLUMNS; c++) { \
-                const float *p = grid + ((size_t)(c / PER) * groups + g) * 2 * BLOCK + c % PER * LANES; \
-                scale[c] = load(p); \
-                offset[c] = load(p + BLOCK); \
-            } \
-            for (int u = 0; u < STEPS; u++) { \
-                const float *xk = x + g * GROUP + u * PER_WORD; \
+            vi dot[COLUMNS * R]; \
+            UNROLL for (int i = 0; i < COLUMNS * R; i++) dot[i] = (vi){0}; \
+            UNROLL for (int u = 0; u < STEPS; u++) { \
                 vu word[COLUMNS]; \
-                UNROLL for (int c = 0; c < COLUMNS; c++) \
-                    word[c] = *(const vu *)(codes + ((size_t)(c / PER) * words + g * STEPS + u) * BLOCK + c % PER * LANES); \
-                UNROLL for (int i = 0; i < PER_WORD; i++) UNROLL for (int c = 0; c < COLUMNS; c++) { \
-                    vf weight = decode(word[c], i, bits, scale[c], offset[c]); \
-                    UNROLL for (int r = 0; r < R; r++) acc[c * R + r] += weight * xk[(size_t)r * ldx + i]; \
+                UNROLL for (int c = 0; c < COLUMNS; c++) { \
+                    const uint32_t *from = codes + ((size_t)(c / PER) * words + g * STEPS + u) * BLOCK + c % PER * LANES; \
+                    word[c] = *(const vu *)from; \
+                    __builtin_prefetch(from + (size_t)B * words * BLOCK); \
+                } \
+                UNROLL for (int i = 0; i < HALF; i++) UNROLL for (int r = 0; r < R; r++) { \
+                    vu pair = pairs[(size_t)r * ldx + (g * STEPS + u) * HALF + i] - (vu){0}; \
+                    UNROLL for (int c = 0; c < COLUMNS; c++) \
+                        dot[c * R + r] = dot2(dot[c * R + r], word[c] >> (bits * i) & ((1u << bits) - 1) * 0x10001u, pair); \
+                } \
+            } \
+            UNROLL for (int c = 0; c < COLUMNS; c++) { \
+                const uint16_t *p = grid + ((size_t)(c / PER) * groups + g) * 2 * BLOCK + c % PER * LANES; \
+                vf scale = load_halves(p), least = load_halves(p + BLOCK); \
+                UNROLL for (int r = 0; r < R; r++) { \
+                    const float *px = gx + ((size_t)r * groups + g) * 2; \
+                    acc[c * R + r] += __builtin_convertvector(dot[c * R + r], vf) * (scale * px[0]); \
+                    acc[c * R + r] += least * px[1]; \
                 } \
             } \
         } \
         UNROLL for (int c = 0; c < COLUMNS; c++) UNROLL for (int r = 0; r < R; r++) \
             store(y + (size_t)r * ldy + c * LANES, acc[c * R + r]); \
     }
-#define TILES_CODES(bits) \
-    TILE_CODES(bits, 1, 1) TILE_CODES(bits, 1, 2) TILE_CODES(bits, 1, 3) TILE_CODES(bits, 1, 4) \
-    TILE_CODES(bits, 2, 1) TILE_CODES(bits, 2, 2) TILE_CODES(bits, 2, 3) TILE_CODES(bits, 2, 4)
-TILES_CODES(4)
-TILES_CODES(8)
+#define TILES(bits) \
+    TILE(bits, 4, 1) TILE(bits, 2, 2) TILE(bits, 2, 3) TILE(bits, 2, 4) TILE(bits, 2, 5) TILE(bits, 2, 6) \
+    TILE(bits, 1, 1) TILE(bits, 1, 2) TILE(bits, 1, 3) TILE(bits, 1, 4) TILE(bits, 1, 5) TILE(bits, 1, 6)
+TILES(4)
+TILES(8)
 
-/* Decoded weights of one block for k in [k0, k0 + count): panel[k][16]. */
-INLINE void decode_panel(const Linear *w, int bits, int block, int k0, int count, float *panel) {
-    const int per_word = 32 / bits, words = w->k / per_word, groups = w->k / GROUP;
-    const uint32_t *codes = w->codes + ((size_t)block * words + k0 / per_word) * BLOCK;
-    const float *grid = w->grid + ((size_t)block * groups + k0 / GROUP) * 2 * BLOCK;
-    for (int g = 0; g < count / GROUP; g++)
-        for (int v = 0; v < PER; v++) {
-            vf scale = load(grid + g * 2 * BLOCK + v * LANES), offset = load(grid + g * 2 * BLOCK + BLOCK + v * LANES);
-            for (int u = 0; u < GROUP / per_word; u++) {
-                vu word = *(const vu *)(codes + (g * (GROUP / per_word) + u) * BLOCK + v * LANES);
-                UNROLL for (int i = 0; i < per_word; i++)
-                    store(panel + (g * GROUP + u * per_word + i) * BLOCK + v * LANES, decode(word, i, bits, scale, offset));
-            }
-        }
-}
-
-#define TILE_PANEL(R) \
-    static void tile_panel_##R(const float *panel, int count, const float *x, int ldx, float *y, int ldy, int first) { \
-        vf acc[R * PER]; \
-        UNROLL for (int i = 0; i < R * PER; i++) acc[i] = first ? (vf){0} : load(y + (size_t)(i / PER) * ldy + i % PER * LANES); \
-        for (int k = 0; k < count; k++) { \
-            vf weight[PER]; \
-            UNROLL for (int v = 0; v < PER; v++) weight[v] = load(panel + k * BLOCK + v * LANES); \
-            UNROLL for (int i = 0; i < R * PER; i++) acc[i] += weight[i % PER] * x[(size_t)(i / PER) * ldx + k]; \
-        } \
-        UNROLL for (int i = 0; i < R * PER; i++) store(y + (size_t)(i / PER) * ldy + i % PER * LANES, acc[i]); \
-    }
-TILE_PANEL(1) TILE_PANEL(2) TILE_PANEL(3) TILE_PANEL(4) TILE_PANEL(5) TILE_PANEL(6)
-#if defined(__AVX512F__)
-TILE_PANEL(7) TILE_PANEL(8) TILE_PANEL(9) TILE_PANEL(10) TILE_PANEL(11) TILE_PANEL(12)
-#endif
-
-static void panel_rows(int rows, const float *panel, int count, const float *x, int ldx, float *y, int ldy, int first) {
-    switch (rows) {
-#define CASE(R) case R: tile_panel_##R(panel, count, x, ldx, y, ldy, first); break;
-        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
-#if defined(__AVX512F__)
-        CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
-#endif
-    }
-}
-
-#define CODES_ROWS(bits, B) \
-    switch (rows) { \
-        case 1: tile_codes_##bits##_##B##_1(w, block, x, ldx, y + block * BLOCK, ldy); break; \
-        case 2: tile_codes_##bits##_##B##_2(w, block, x, ldx, y + block * BLOCK, ldy); break; \
-        case 3: tile_codes_##bits##_##B##_3(w, block, x, ldx, y + block * BLOCK, ldy); break; \
-        default: tile_codes_##bits##_##B##_4(w, block, x, ldx, y + block * BLOCK, ldy); \
-    }
-
-static void product_codes(const Linear *w, int rows, const float *x, int ldx, float *y, int ldy, int begin, int end) {
-    int block = begin;
-    const int pairs = rows <= PAIR_ROWS ? end - 1 : begin;
-    if (w->bits == 4) {
-        for (; block < pairs; block += 2) CODES_ROWS(4, 2)
-        for (; block < end; block++) CODES_ROWS(4, 1)
-    } else {
-        for (; block < pairs; block += 2) CODES_ROWS(8, 2)
-        for (; block < end; block++) CODES_ROWS(8, 1)
-    }
-}
-
-static void product_panels(const Linear *w, int rows, const float *x, int ldx, float *y, int ldy, int begin, int end, float *panel) {
-    const int tiles = (rows + TILE - 1) / TILE;
-    for (int block = begin; block < end; block++)
-        for (int k = 0; k < w->k; k += PANEL) {
-            int count = w->k - k < PANEL ? w->k - k : PANEL;
-            if (w->bits == 4) decode_panel(w, 4, block, k, count, panel);
-            else decode_panel(w, 8, block, k, count, panel);
-            for (int t = 0; t < tiles; t++) {
-                int from = (int)((int64_t)rows * t / tiles), to = (int)((int64_t)rows * (t + 1) / tiles);
-                panel_rows(to - from, panel, count, x + (size_t)from * ldx + k, ldx, y + (size_t)from * ldy + block * BLOCK, ldy, k == 0);
-            }
-        }
-}
+typedef void Tile(const Linear *, int, const Quantized *, int, float *, int);
+#define TABLE(bits) { \
+    {tile_##bits##_1_1, tile_##bits##_1_2, tile_##bits##_1_3, tile_##bits##_1_4, tile_##bits##_1_5, tile_##bits##_1_6}, \
+    {tile_##bits##_4_1, tile_##bits##_2_2, tile_##bits##_2_3, tile_##bits##_2_4, tile_##bits##_2_5, tile_##bits##_2_6}}
+static Tile *const tiles[2][2][TILE_ROWS] = {TABLE(4), TABLE(8)}; /* [bits][one block, several][rows - 1] */
 
 /* The blocks of y = W x + bias that belong to thread `me`; y has rows of length ldy >= n rounded up to 16. */
-static void product(const Linear *w, int rows, const float *x, int ldx, float *y, int ldy, int me, int threads, float *panel) {
+static void product(const Linear *w, int rows, const Quantized *x, float *y, int ldy, int me, int threads) {
     const int blocks = (w->n + BLOCK - 1) / BLOCK;
     const int begin = (int)((int64_t)blocks * me / threads), end = (int)((int64_t)blocks * (me + 1) / threads);
-    if (rows <= CODES_MOST) product_codes(w, rows, x, ldx, y, ldy, begin, end);
-    else product_panels(w, rows, x, ldx, y, ldy, begin, end, panel);
+    const int parts = (rows + TILE_ROWS - 1) / TILE_ROWS, wide = rows == 1 ? 4 : 2;
+    for (int block = begin; block < end;) {
+        const int several = block + wide <= end;
+        for (int t = 0; t < parts; t++) {
+            int from = (int)((int64_t)rows * t / parts), to = (int)((int64_t)rows * (t + 1) / parts);
+            tiles[w->bits / 8][several][to - from - 1](w, block, x, from, y + (size_t)from * ldy + block * BLOCK, ldy);
+        }
+        block += several ? wide : 1;
+    }
     if (w->bias)
         for (int r = 0; r < rows; r++)
             for (int i = begin * BLOCK; i < end * BLOCK && i < w->n; i++) y[(size_t)r * ldy + i] += w->bias[i];
@@ -273,12 +277,11 @@ static void product(const Linear *w, int rows, const float *x, int ldx, float *y
 static void embed(const Linear *w, int id, float *x) {
     const int per_word = 32 / w->bits, words = w->k / per_word, groups = w->k / GROUP, lane = id % BLOCK;
     const uint32_t *codes = w->codes + (size_t)(id / BLOCK) * words * BLOCK + lane;
-    const float *grid = w->grid + (size_t)(id / BLOCK) * groups * 2 * BLOCK + lane;
-    const uint32_t mask = (1u << w->bits) - 1;
+    const uint16_t *grid = w->grid + (size_t)(id / BLOCK) * groups * 2 * BLOCK + lane;
     for (int k = 0; k < w->k; k++) {
-        uint32_t code = (codes[(k / per_word) * BLOCK] >> (w->bits * (k % per_word))) & mask;
-        const float *g = grid + (k / GROUP) * 2 * BLOCK;
-        x[k] = fmaf(1.f + (float)code / (float)(mask + 1), g[0], g[BLOCK]);
+        uint32_t code = codes[(k / per_word) * BLOCK] >> (w->bits * (k % per_word)) & ((1u << w->bits) - 1);
+        const uint16_t *g = grid + (k / GROUP) * 2 * BLOCK;
+        x[k] = fmaf((float)code, widen(g[0]), widen(g[BLOCK]));
     }
 }
 
@@ -307,42 +310,60 @@ static void place(const Model *m, const Block *block, const Batch *b, int layer,
         rotate(qkv + i * hw, cos, sin, hw / 2);
     }
     const size_t plane = (size_t)row->capacity * hw;
-    float *cache = row->cache + (size_t)layer * 2 * m->kv_heads * plane + (size_t)position * hw;
+    float *keys = row->cache + (size_t)layer * 2 * m->kv_heads * plane, *values = keys + m->kv_heads * plane;
     const float *k = qkv + m->heads * hw, *v = k + m->kv_heads * hw;
     for (int i = 0; i < m->kv_heads; i++) {
-        memcpy(cache + i * plane, k + i * hw, hw * sizeof(float));
-        memcpy(cache + (m->kv_heads + i) * plane, v + i * hw, hw * sizeof(float));
+        float *tile = keys + i * plane + (size_t)(position / BLOCK) * BLOCK * hw + position % BLOCK;
+        for (int d = 0; d < hw; d++) tile[d * BLOCK] = k[i * hw + d];
+        memcpy(values + i * plane + (size_t)position * hw, v + i * hw, hw * sizeof(float));
     }
+}
+
+/* out[d] = sum over p of weights[p] * v[p][d], for `wide` vectors of d. */
+INLINE void mix(const float *weights, const float *v, int count, int hw, float *out, const int wide) {
+    vf sum[wide];
+    UNROLL for (int i = 0; i < wide; i++) sum[i] = (vf){0};
+    for (int p = 0; p < count; p++)
+        UNROLL for (int i = 0; i < wide; i++) sum[i] += weights[p] * load(v + (size_t)p * hw + i * LANES);
+    UNROLL for (int i = 0; i < wide; i++) store(out + i * LANES, sum[i]);
 }
 
 static void attend(const Model *m, const Batch *b, int layer, int t, int kv, float *scores) {
     const Row *row = &b->row[b->rows[t]];
     const int hw = m->head_width, share = m->heads / m->kv_heads, position = b->positions[t];
-    const int from = m->window > 0 && position >= m->window ? position - m->window + 1 : 0, count = position + 1 - from;
+    const int from = m->window > 0 && position >= m->window ? position - m->window + 1 : 0;
+    const int base = from / BLOCK * BLOCK, count = position + 1 - base, padded = (count + BLOCK - 1) / BLOCK * BLOCK;
     const size_t plane = (size_t)row->capacity * hw;
-    const float *k = row->cache + ((size_t)layer * 2 * m->kv_heads + kv) * plane + (size_t)from * hw, *v = k + m->kv_heads * plane;
+    const float *k = row->cache + ((size_t)layer * 2 * m->kv_heads + kv) * plane + (size_t)base * hw, *v = k + m->kv_heads * plane;
     const int stride = (m->heads + 2 * m->kv_heads) * hw;
     const float scale = 1.f / sqrtf((float)hw);
     for (int g = 0; g < share; g++) {
         const int head = kv * share + g;
         const float *q = b->qkv + (size_t)t * stride + head * hw;
         float *out = b->attention + ((size_t)t * m->heads + head) * hw;
-        float top = -INFINITY;
-        for (int p = 0; p < count; p++) {
-            scores[p] = dot(q, k + (size_t)p * hw, hw) * scale;
-            if (scores[p] > top) top = scores[p];
+        for (int p = 0; p < padded; p += LANES) {
+            const float *tile = k + (size_t)(p / BLOCK) * BLOCK * hw + p % BLOCK;
+            vf part[4] = {{0}, {0}, {0}, {0}};
+            for (int d = 0; d < hw; d += 4)
+                UNROLL for (int i = 0; i < 4; i++) part[i] += load(tile + (size_t)(d + i) * BLOCK) * q[d + i];
+            store(scores + p, ((part[0] + part[1]) + (part[2] + part[3])) * scale);
         }
-        for (int p = count; p % LANES; p++) scores[p] = -INFINITY;
-        vf total = {0};
-        for (int p = 0; p < count; p += LANES) {
-            vf e = vexp(load(scores + p) - top);
-            UNROLL for (int i = 0; i < LANES; i++) if (p + i >= count) e[i] = 0;
+        for (int p = 0; p < from - base; p++) scores[p] = -INFINITY;
+        for (int p = count; p < padded; p++) scores[p] = -INFINITY;
+        vf most = splat(-INFINITY), total = {0};
+        for (int p = 0; p < padded; p += LANES) most = choose(load(scores + p) > most, load(scores + p), most);
+        float top = most[0];
+        for (int i = 1; i < LANES; i++) top = most[i] > top ? most[i] : top;
+        for (int p = 0; p < padded; p += LANES) {
+            vf s = load(scores + p), e = choose(s > -INFINITY, vexp(s - top), (vf){0});
             store(scores + p, e);
             total += e;
         }
         const float inverse = 1.f / sum(total);
-        memset(out, 0, hw * sizeof(float));
-        for (int p = 0; p < count; p++) axpy(scores[p] * inverse, v + (size_t)p * hw, out, hw);
+        int d = 0;
+        for (; d + 4 * LANES <= hw; d += 4 * LANES) mix(scores, v + d, count, hw, out + d, 4);
+        for (; d < hw; d += LANES) mix(scores, v + d, count, hw, out + d, 1);
+        for (d = 0; d < hw; d++) out[d] *= inverse;
     }
 }
 
@@ -436,15 +457,39 @@ INLINE void adapt(const Batch *b, int layer, int t, int module, const float *x, 
     if (adapter && adapter[layer * MODULES + module].rank) low_rank(&adapter[layer * MODULES + module], x, k, y);
 }
 
-#define BARRIER _Pragma("omp barrier")
+/* Row `row` of what `w` is to be multiplied by. */
+INLINE void feed(const Batch *b, const Linear *w, int row, const float *x) {
+    quantize(x, w->k, w->bits, b->q.pairs + (size_t)row * (w->k / 2), b->q.grid + (size_t)row * (w->k / GROUP) * 2);
+}
+
+/* Where threads wait for one another, some 240 times a token: OpenMP's own barrier sleeps as soon as the process has more
+ * OpenMP threads than processors (PyTorch's count), and waking costs more than the work in between. */
+typedef struct { _Atomic int arrived, turn; } Meeting;
+
+static void meet(Meeting *meeting, int threads) {
+    const int turn = atomic_load(&meeting->turn);
+    if (atomic_fetch_add(&meeting->arrived, 1) == threads - 1) {
+        atomic_store(&meeting->arrived, 0);
+        atomic_store(&meeting->turn, turn + 1);
+        return;
+    }
+    for (int spins = 0; atomic_load_explicit(&meeting->turn, memory_order_acquire) == turn;)
+        if (spins < SPINS) spins++, PAUSE;
+        else sched_yield();
+}
+
+#define BARRIER meet(meeting, threads);
 #define MINE(t) for (int t = me; t < n; t += threads)
 
-static void block_forward(const Model *m, const Batch *b, int layer, int me, int threads, float *panel, float *scores) {
+static void block_forward(const Model *m, const Batch *b, int layer, int me, int threads, Meeting *meeting, float *scores) {
     const Block *block = &m->blocks[layer];
     const int n = b->tokens, width = m->width, q_width = m->heads * m->head_width;
-    MINE(t) rms_norm(b->x + (size_t)t * width, block->norm_attention, m->epsilon, width, b->h + (size_t)t * width);
+    MINE(t) {
+        rms_norm(b->x + (size_t)t * width, block->norm_attention, m->epsilon, width, b->h + (size_t)t * width);
+        feed(b, &block->qkv, t, b->h + (size_t)t * width);
+    }
     BARRIER
-    product(&block->qkv, n, b->h, width, b->qkv, block->qkv.n, me, threads, panel);
+    product(&block->qkv, n, &b->q, b->qkv, block->qkv.n, me, threads);
     BARRIER
     MINE(t) {
         float *qkv = b->qkv + (size_t)t * block->qkv.n;
@@ -457,16 +502,19 @@ static void block_forward(const Model *m, const Batch *b, int layer, int me, int
     BARRIER
     for (int i = me; i < n * m->kv_heads; i += threads) attend(m, b, layer, i / m->kv_heads, i % m->kv_heads, scores);
     BARRIER
-    product(&block->out, n, b->attention, q_width, b->h, width, me, threads, panel);
+    MINE(t) feed(b, &block->out, t, b->attention + (size_t)t * q_width);
+    BARRIER
+    product(&block->out, n, &b->q, b->h, width, me, threads);
     BARRIER
     MINE(t) {
         float *x = b->x + (size_t)t * width, *h = b->h + (size_t)t * width;
         adapt(b, layer, t, OUT, b->attention + (size_t)t * q_width, q_width, h);
         axpy(1, h, x, width);
         rms_norm(x, block->norm_mlp, m->epsilon, width, h);
+        feed(b, &block->gate_up, t, h);
     }
     BARRIER
-    product(&block->gate_up, n, b->h, width, b->gate_up, 2 * m->inner, me, threads, panel);
+    product(&block->gate_up, n, &b->q, b->gate_up, 2 * m->inner, me, threads);
     BARRIER
     MINE(t) {
         float *gate = b->gate_up + (size_t)t * 2 * m->inner, *up = gate + m->inner;
@@ -476,9 +524,10 @@ static void block_forward(const Model *m, const Batch *b, int layer, int me, int
             vf g = load(gate + i);
             store(gate + i, g / (1.f + vexp(-g)) * load(up + i));
         }
+        feed(b, &block->down, t, gate);
     }
     BARRIER
-    product(&block->down, n, b->gate_up, 2 * m->inner, b->h, width, me, threads, panel);
+    product(&block->down, n, &b->q, b->h, width, me, threads);
     BARRIER
     MINE(t) {
         const Row *row = &b->row[b->rows[t]];
@@ -499,6 +548,7 @@ static void block_forward(const Model *m, const Batch *b, int layer, int me, int
 
 void tw_forward(const Model *m, const Batch *b) {
     const int n = b->tokens, width = m->width;
+    Meeting shared = {0}, *meeting = &shared;
 #pragma omp parallel num_threads(b->threads)
     {
 #ifdef _OPENMP
@@ -506,13 +556,15 @@ void tw_forward(const Model *m, const Batch *b) {
 #else
         const int me = 0, threads = 1;
 #endif
-        float *panel = b->panel + (size_t)me * PANEL * BLOCK, *scores = b->scores + (size_t)me * b->longest;
+        float *scores = b->scores + (size_t)me * b->longest;
         MINE(t) embed(&m->embedding, b->ids[t], b->x + (size_t)t * width);
-        for (int layer = 0; layer < b->blocks; layer++) block_forward(m, b, layer, me, threads, panel, scores);
+        for (int layer = 0; layer < b->blocks; layer++) block_forward(m, b, layer, me, threads, meeting, scores);
         BARRIER
-        for (int i = me; i < b->wanted_count; i += threads)
+        for (int i = me; i < b->wanted_count; i += threads) {
             rms_norm(b->x + (size_t)b->wanted[i] * width, m->norm, m->epsilon, width, b->h + (size_t)i * width);
+            feed(b, &m->head, i, b->h + (size_t)i * width);
+        }
         BARRIER
-        if (b->wanted_count) product(&m->head, b->wanted_count, b->h, width, b->logits, (m->head.n + BLOCK - 1) / BLOCK * BLOCK, me, threads, panel);
+        product(&m->head, b->wanted_count, &b->q, b->logits, (m->head.n + BLOCK - 1) / BLOCK * BLOCK, me, threads);
     }
 }

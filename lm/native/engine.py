@@ -51,7 +51,7 @@ class _Row(Structure):
 
 class _Batch(Structure):
     _fields_ = [(name, c_void_p) for name in (
-        "ids", "positions", "rows", "row", "x", "h", "qkv", "attention", "gate_up", "panel", "scores", "trace", "record",
+        "ids", "positions", "rows", "row", "x", "h", "qkv", "attention", "gate_up", "pairs", "grid", "scores", "trace", "record",
         "record_layer", "pool", "wanted", "logits")] + [
         (name, c_int32) for name in ("tokens", "wanted_count", "edits_max", "longest", "threads", "blocks")]
 
@@ -98,7 +98,7 @@ class NativeEngine:
 
     def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
         """A slot for a row of up to `capacity` positions."""
-        cache = torch.empty(self.layers, 2, self._model.kv_heads, capacity, self._hw)
+        cache = torch.empty(self.layers, 2, self._model.kv_heads, _whole(capacity), self._hw)
         keep: list = []
         table = (_Edit * len(edits))(*(_edit(edit, answer_from, keep) for edit in edits))
         if adapter is not None and adapter not in self._adapters:
@@ -110,7 +110,8 @@ class NativeEngine:
         """A new slot, without edits, that has taken in what `slot` has."""
         other = self.open(capacity, (), slot.adapter, 0)
         other.length = slot.length
-        other.state.cache[:, :, :, : slot.length] = slot.state.cache[:, :, :, : slot.length]
+        filled = _whole(slot.length)
+        other.state.cache[:, :, :, :filled] = slot.state.cache[:, :, :, :filled]
         return other
 
     def _adapter_table(self, adapter: Adapter) -> tuple[ctypes.Array, list[Tensor]]:
@@ -154,7 +155,7 @@ class NativeEngine:
         n = sum(end - begin for _, begin, end in batch)
         edits_max = max(len(feed.slot.edits) for feed, _, _ in batch)
         longest = max(feed.slot.length + end - begin for feed, begin, end in batch)
-        longest += 32 - longest % 16
+        longest = _whole(longest)
         table = (_Row * len(batch))(*(feed.slot.state.row for feed, _, _ in batch))
         numbers = np.empty((4, n), np.int32)
         pointers = np.zeros((2, n), np.uint64)
@@ -182,10 +183,10 @@ class NativeEngine:
         trace = np.zeros((n, edits_max, TRACE), np.float32)
         chosen = np.array(wanted, np.int32)
         m = self._model
-        width = self.width
+        width, fed, widest = self.width, max(n, len(wanted)), max(self.width, m.inner, m.heads * self._hw)
         scratch = [self._buffer(name, size) for name, size in (
-            ("x", n * width), ("h", max(n, len(wanted)) * width), ("qkv", n * self._qkv), ("attention", n * m.heads * self._hw),
-            ("gate_up", n * 2 * m.inner), ("panel", self.threads * 256 * 16), ("scores", self.threads * longest))]
+            ("x", n * width), ("h", fed * width), ("qkv", n * self._qkv), ("attention", n * m.heads * self._hw),
+            ("gate_up", n * 2 * m.inner), ("pairs", fed * widest // 2), ("grid", fed * widest // 16), ("scores", self.threads * longest))]
         call = _Batch(
             numbers[0].ctypes.data, numbers[1].ctypes.data, numbers[2].ctypes.data, ctypes.addressof(table), *scratch,
             trace.ctypes.data if edits_max else None,
@@ -200,6 +201,11 @@ class NativeEngine:
         if name not in self._scratch or self._scratch[name].numel() < size:
             self._scratch[name] = torch.empty(size)
         return self._scratch[name].data_ptr()
+
+
+def _whole(positions: int) -> int:
+    """Positions in whole tiles of 16, as the keys are stored."""
+    return -(-positions // 16) * 16
 
 
 def _pointer(tensor: Tensor | None) -> int | None:

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lm.native.pack import Packed, pack, quantize8, unpack
+from lm.native.pack import Packed, grid8, pack, quantize8, unpack
 
 FAMILIES = {"llama", "mistral", "qwen2", "qwen3"}
 PARTS = {"qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "out": ("self_attn.o_proj",),
@@ -113,7 +113,7 @@ def _gguf_grid(tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     kind, raw = tensor.tensor_type, tensor.data
     sizes = {GGMLQuantizationType.Q4_0: 18, GGMLQuantizationType.Q4_1: 20, GGMLQuantizationType.Q8_0: 34}
     if kind not in sizes:
-        return _grid8(dequantize(raw, kind).reshape(n, k))
+        return grid8(dequantize(raw, kind).reshape(n, k))
     blocks = np.ascontiguousarray(raw).reshape(n, k // 32, sizes[kind])
     half = blocks[..., : 4 if kind == GGMLQuantizationType.Q4_1 else 2].copy().view(np.float16).astype(np.float32)
     scale, body = half[..., 0], blocks[..., half.shape[-1] * 2 :]
@@ -121,13 +121,6 @@ def _gguf_grid(tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         return (body.view(np.int8).astype(np.int16) + 128).astype(np.uint8).reshape(n, k), scale, -128 * scale, 8
     codes = np.concatenate([body & 15, body >> 4], -1).reshape(n, k)
     return codes, scale, half[..., 1] if kind == GGMLQuantizationType.Q4_1 else -8 * scale, 4
-
-
-def _grid8(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    groups = weight.reshape(weight.shape[0], -1, 32)
-    scale = (np.abs(groups).max(-1) / 127).astype(np.float32)
-    codes = np.rint(groups / np.where(scale == 0, 1, scale)[..., None]) + 128
-    return codes.astype(np.uint8).reshape(weight.shape), scale, -128 * scale, 8
 
 
 def _permuted(grid, heads: int | None):

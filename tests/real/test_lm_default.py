@@ -1,14 +1,18 @@
 """The embedded default model, from its wheel to its words."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from lm import LanguageModel, Row, Sampling, SourceError, load, source
+from lm.loading import FORMAT
 from lm.native.engine import NativeEngine
 from lm.paths import cache_folder
 
+BOUND = 2e-3
+"""Largest difference, in nats, that 16-bit activations may make to a token's log-probability."""
 PROMPTS = ("What is the capital of France?", "Write a short poem about rain.", "How do I boil an egg?", "Name three planets.")
 
 
@@ -17,13 +21,16 @@ def model() -> LanguageModel:
     return load()
 
 
+@torch.inference_mode()
 def test_greedy_text_is_that_of_the_same_weights_in_float32(model):
     assert isinstance(model.engine, NativeEngine)
-    for prompt in PROMPTS:
-        ids = model.chat_ids(prompt)
-        ours = model.generate([Row(tuple(ids), Sampling(max_new_tokens=64))])[0].ids
-        theirs = model.torch.generate(torch.tensor([ids]), max_new_tokens=64, do_sample=False, pad_token_id=2)[0, len(ids) :].tolist()
-        assert ours == theirs
+    prompts = [tuple(model.chat_ids(prompt)) for prompt in Path("benchmarks/steering_prompts.txt").read_text().splitlines()]
+    assert len(prompts) == 20
+    for run in model.generate([Row(prompt, Sampling(max_new_tokens=64)) for prompt in prompts]):
+        logits = model.torch(torch.tensor([[*run.prompt, *run.ids[:-1]]])).logits[0, len(run.prompt) - 1 :]
+        assert run.ids == logits.argmax(-1).tolist()
+        chosen = logits.log_softmax(-1)[range(len(run.ids)), run.ids]
+        torch.testing.assert_close(torch.tensor(run.logprobs), chosen, atol=BOUND, rtol=0)
 
 
 def test_it_answers(model):
@@ -43,9 +50,10 @@ def test_a_row_is_the_same_bit_for_bit_alone_and_in_a_batch(model):
 
 def test_a_damaged_cache_is_made_again(model, tmp_path, monkeypatch):
     monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
-    folder = cache_folder("models", f"default-{source.WHEEL_SHA256[:16]}-1")
+    folder = cache_folder("models", f"default-{source.WHEEL_SHA256[:16]}-{FORMAT}")
     (folder / "packed.safetensors").write_bytes(b"cut off")
     assert load().hash == model.hash
+    assert (folder / "packed.safetensors").stat().st_size > 9e7
     assert not list(cache_folder("models").glob("tmp*"))
 
 
