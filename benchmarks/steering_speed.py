@@ -2,27 +2,49 @@
 
 Measured on the loaded model, in turns so that noise of the machine meets all alike; medians are printed.
 transformers: its own `generate` in float32 on the same weights, steered by plain forward hooks on the same blocks.
-llama: llama.cpp on the same weights (the GGUF that the default comes from), unsteered; wants the package llama-cpp-python.
+llama: llama.cpp on the same weights (the GGUF that the default comes from), greedy and unsteered, in a process of its own, since
+threads of two libraries in one process slow each other; wants the package llama-cpp-python.
+sampling: 32 rows of 40 tokens with a checkpoint's adapter, against transformers' `generate` with PEFT in bfloat16.
 """
 
 import argparse
 import json
+import multiprocessing
 import platform
 import statistics
 import threading
 import time
+from multiprocessing.connection import Connection
 
 import torch
+from peft import PeftModel
 
-from lm import Row, Sampling, load
+from lm import Adapter, Row, Sampling, load
 from steering import Library, Plan
 from steering.cav import train
 from steering.plan import edits
 from steering.sweep import MAGNITUDES, magnitudes
 
-PROMPT = "Describe in a few sentences what makes a small town a good place to live in, and what people there do on weekends."
+PROMPT = "What makes a town a good place to live?"
 PLAN = {"targets": [{"concept": "sentiment", "p0": 0.999}]}
 NEW = 96
+CHECKPOINT = "assets/checkpoints/pgapo-0.5"
+
+
+def _llama(gguf: str, threads: int, ids: list[int], pipe: Connection) -> None:
+    """Answers every message with (tokens a second, the prompt's time counted; seconds to the first token)."""
+    from llama_cpp import Llama
+
+    other = Llama(gguf, n_ctx=512, n_threads=threads, n_threads_batch=threads, verbose=False)
+    while pipe.recv():
+        other.reset()
+        started = time.perf_counter()
+        tokens = other.generate(ids, temp=0.0, repeat_penalty=1.0)
+        next(tokens)
+        first = time.perf_counter() - started
+        for _ in range(NEW - 1):
+            next(tokens)
+        pipe.send((NEW / (time.perf_counter() - started), first))
 
 
 class Bench:
@@ -30,16 +52,18 @@ class Bench:
 
     def __init__(self, gguf: str | None) -> None:
         self.model = load()
-        if gguf:
-            from llama_cpp import Llama
-
-            threads = torch.get_num_threads()
-            self.other = Llama(gguf, n_ctx=512, n_threads=threads, n_threads_batch=threads, verbose=False)
         self.library = Library(self.model)
         self.plan = Plan.from_json(PLAN)
         self.edits = edits(self.plan, self.library)
         self.ids = tuple(self.model.chat_ids(PROMPT))
         self.sampling = Sampling(temperature=0.7, max_new_tokens=NEW)
+        self.adapter = Adapter.load(CHECKPOINT)
+        half = load(engine="reference").torch.to(torch.bfloat16)
+        self.peft = PeftModel.from_pretrained(half, CHECKPOINT).eval()
+        if gguf:
+            self.pipe, end = multiprocessing.Pipe()
+            context = multiprocessing.get_context("spawn")
+            context.Process(target=_llama, args=(gguf, torch.get_num_threads(), list(self.ids), end), daemon=True).start()
 
     def _rate(self, rows: list[Row]) -> float:
         started = time.perf_counter()
@@ -79,19 +103,26 @@ class Bench:
         return seconds
 
     def llama(self) -> float:
-        """As with our engine, the prompt's time counts."""
-        self.other.reset()
-        started = time.perf_counter()
-        tokens = self.other.generate(list(self.ids), temp=0.7, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0)
-        for _ in range(NEW):
-            next(tokens)
-        return NEW / (time.perf_counter() - started)
+        self.pipe.send(True)
+        rate, self.llama_first = self.pipe.recv()
+        return rate
 
     def llama_first_token(self) -> float:
-        self.other.reset()
+        """Of the run that `llama` has just made."""
+        return self.llama_first
+
+    def training_rows(self) -> float:
+        sampling = [Sampling(temperature=1.0, seed=seed, max_new_tokens=40) for seed in range(32)]
+        return self._rate([Row(self.ids, one, adapter=self.adapter) for one in sampling])
+
+    @torch.inference_mode()
+    def training_rows_transformers(self) -> float:
+        ids = torch.tensor([self.ids] * 32)
         started = time.perf_counter()
-        next(self.other.generate(list(self.ids), temp=0.7, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0))
-        return time.perf_counter() - started
+        out = self.peft.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
+            pad_token_id=0)
+        return int((out[:, len(self.ids) :] != 0).sum()) / (time.perf_counter() - started)
 
     def first_token_alone(self) -> float:
         started = time.perf_counter()
@@ -144,7 +175,8 @@ def main() -> None:
     args = parser.parse_args()
     bench = Bench(args.llama)
     bench.model.torch.eval()
-    names = ["unsteered", "steered", "nine_rows", "four_users", "first_token", "first_token_alone", "transformers"]
+    names = ["unsteered", "steered", "nine_rows", "four_users", "first_token", "first_token_alone", "transformers",
+             "training_rows", "training_rows_transformers"]
     names += ["llama", "llama_first_token"] if args.llama else []
     found: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(args.turns):
@@ -152,7 +184,7 @@ def main() -> None:
             found[name].append(getattr(bench, name)())
     middle = {name: statistics.median(values) for name, values in found.items()}
     result = {
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": f"{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads",
         "turns": args.turns,
         "prompt tokens": len(bench.ids),
         "new tokens": NEW,
@@ -161,6 +193,7 @@ def main() -> None:
         "nine rows / one": middle["nine_rows"] / middle["steered"],
         "four users / one": middle["four_users"] / middle["steered"],
         "steered / transformers with hooks": middle["steered"] / middle["transformers"],
+        "sampling for training / transformers' in bfloat16": middle["training_rows"] / middle["training_rows_transformers"],
         "nine single runs / one sweep of nine": bench.sweep(),
         "training 100 pairs, seconds": bench.training(),
     }
