@@ -1,41 +1,47 @@
 """Drawing one token from a row of logits."""
 
-from functools import lru_cache
-
 import numpy as np
 
 from lm.rows import Sampling
 
-LEAST_NOISE = np.float32(2**-24)
-"""numpy's float32 exponential is 0 once in some 2^23 draws, which would let any token win: half of its smallest step instead."""
+MOST_NOISE = 33 * np.log(2)
+"""Largest value of `gumbel`: no token further below the best one can win."""
+_STRIDE = np.uint64(0x9E3779B97F4A7C15)
 
 
 def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]:
     """The next token id and its log-probability at temperature 1.
 
-    logits: float32 [vocabulary]. The draw is argmax(logits / T + Gumbel noise), and the noise depends on (seed, step)
+    logits: float32 [vocabulary]. The draw is argmax(logits / T + Gumbel noise), and the noise depends on (seed, step, token)
     alone: rows with one seed meet the same noise, so texts part only where their distributions do.
     """
-    top = logits.max()
-    weights = logits - top
+    best = int(logits.argmax())
+    weights = logits - logits[best]
     np.exp(weights, out=weights)
-    total = float(top) + float(np.log(weights.sum(dtype=np.float32)))
+    total = float(logits[best]) + float(np.log(weights.sum(dtype=np.float32)))
     if sampling.temperature == 0:
-        choice = int(logits.argmax())
-    else:
-        scaled = logits / np.float32(sampling.temperature)
-        if sampling.top_p < 1:
-            scaled = _nucleus(scaled, sampling.top_p)
-        scaled += _gumbel(sampling.seed, step, len(logits))
-        choice = int(scaled.argmax())
+        return best, float(logits[best]) - total
+    scaled = logits / np.float32(sampling.temperature)
+    if sampling.top_p < 1:
+        scaled = _nucleus(scaled, sampling.top_p)
+    reached = scaled[best] + gumbel(sampling.seed, step, np.array([best]))[0]
+    likely = np.flatnonzero(scaled >= reached - MOST_NOISE)
+    choice = int(likely[(scaled[likely] + gumbel(sampling.seed, step, likely)).argmax()])
     return choice, float(logits[choice]) - total
 
 
-@lru_cache(maxsize=2)
-def _gumbel(seed: int, step: int, size: int) -> np.ndarray:
-    """The noise of one step; rows that share a seed, as in a sweep, share the array."""
-    noise = np.random.Generator(np.random.Philox(key=[seed, step])).standard_exponential(size, dtype=np.float32)
-    return -np.log(np.maximum(noise, LEAST_NOISE))
+def gumbel(seed: int, step: int, tokens: np.ndarray) -> np.ndarray:
+    """Standard Gumbel noise, float64, of each token id of a step: a hash of the three (SplitMix64), so that it is worked out
+    only for tokens that can win."""
+    start = _mix(_mix(np.array([seed], np.uint64)) + np.uint64(step))
+    bits = _mix(start + (tokens.astype(np.uint64) + np.uint64(1)) * _STRIDE) >> np.uint64(32)
+    return -np.log(-np.log((bits + 0.5) / 2**32))
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def _nucleus(scaled: np.ndarray, top_p: float) -> np.ndarray:

@@ -5,13 +5,14 @@ import threading
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chisquare, kstest
 
 from lm import Adapter, Edit, LanguageModel, Row, Sampling, load
 from lm.batched import BatchedEngine
 from lm.llama import Stack, unchanged
 from lm.native.pack import quantize8, unpack
 from lm.reference import ReferenceEngine, blocks_of
-from lm.sampling import draw
+from lm.sampling import MOST_NOISE, draw, gumbel
 from tests.tiny import CONFIGS, LAYERS, NATIVE, WIDTH, tiny
 
 ENGINES = [(family, "reference") for family in CONFIGS] + [(family, engine) for family in NATIVE for engine in ("native", "batched")]
@@ -233,8 +234,30 @@ def test_the_upper_blocks_on_a_recorded_state_give_the_log_probabilities_of_the_
     torch.testing.assert_close(found[range(len(run.ids)), run.ids], torch.tensor(run.logprobs), atol=1e-4, rtol=1e-4)
 
 
-def test_noise_that_is_zero_does_not_let_any_token_win():
-    """numpy's float32 exponential draws exact zeros: at seed 0, among the first 400 steps of a large vocabulary."""
+def test_tokens_are_drawn_as_often_as_they_are_probable():
+    logits = np.log(np.array([0.5, 0.3, 0.15, 0.049, 0.001], np.float32))
+    draws = [draw(logits, Sampling(temperature=1.0, seed=seed), step)[0] for seed in range(40) for step in range(250)]
+    assert chisquare(np.bincount(draws, minlength=5), 10_000 * np.exp(logits.astype(float))).pvalue > 1e-3
+
+
+def test_noise_is_gumbels_and_never_larger_than_stated():
+    noise = gumbel(0, 0, np.arange(2**16))
+    assert kstest(noise, "gumbel_r").pvalue > 1e-3
+    for other in (gumbel(1, 0, np.arange(2**16)), gumbel(0, 1, np.arange(2**16)), np.roll(noise, 1)):
+        assert abs(np.corrcoef(noise, other)[0, 1]) < 0.02
+    assert max(gumbel(seed, 0, np.arange(2**16)).max() for seed in range(50)) <= MOST_NOISE
+
+
+def test_leaving_out_tokens_that_cannot_win_changes_no_draw():
+    random = np.random.default_rng(0)
+    for step in range(200):
+        logits = random.normal(0, 4, 2**12).astype(np.float32)
+        sampling = Sampling(temperature=0.7, seed=3)
+        assert draw(logits, sampling, step)[0] == (logits / np.float32(0.7) + gumbel(3, step, np.arange(2**12))).argmax()
+
+
+def test_no_token_wins_by_noise_alone():
+    """numpy's float32 exponential, once the source of the noise, draws exact zeros, with which any token wins."""
     logits = np.full(2**16, -60.0, np.float32)
     logits[7] = 0
     assert {draw(logits, Sampling(temperature=1.0, seed=0), step)[0] for step in range(600)} == {7}
