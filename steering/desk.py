@@ -1,5 +1,6 @@
 """The Steer tab's work: checks what the page asks for, runs it, and tells the page how it goes."""
 
+import json
 import threading
 import time
 from collections import OrderedDict
@@ -25,6 +26,8 @@ from steering.sweep import sweep
 
 MOST_VISITORS, MOST_OWN_CONCEPTS = 256, 8
 SWEEP_TOKENS = 48
+MOST_SWEPT = 120
+"""Texts of 64 tokens that a script may sweep at once."""
 
 Send = Callable[[str, list[tuple[str, Plan | None, Run]]], str]
 """Takes a prompt and its runs (policy name, plan, run) to the Compare tab, and returns a sentence; ValueError where it cannot."""
@@ -53,6 +56,19 @@ class Request:
             int(bounded(asked, "max_new_tokens", 1, MOST_NEW_TOKENS)),
             float(bounded(asked, "temperature", 0, MOST_TEMPERATURE)),
         )
+
+
+def swept(request: Request, magnitudes: Any, bands: Any) -> list[tuple[int, ...] | str]:
+    """The bands of layers that a script sweeps over `magnitudes`; the plan's own where it gives none. Raises ValueError."""
+    if not isinstance(magnitudes, list) or not all(type(value) in (int, float) for value in magnitudes):
+        raise ValueError(f"magnitudes are {magnitudes!r}: give a list of numbers")
+    if not isinstance(bands, list | None):
+        raise ValueError(f"bands are {bands!r}: give a list of bands, each auto or a list of layers")
+    told = json.loads(request.plan.to_json())
+    found = [Plan.from_json(told | {"layers": band}).layers for band in bands or [told["layers"]]]
+    if not 0 < len(magnitudes) * len(found) * request.max_new_tokens <= MOST_SWEPT * 64:
+        raise ValueError(f"{len(magnitudes)} magnitudes over {len(found)} bands: give 1 to {MOST_SWEPT} texts of 64 tokens")
+    return found
 
 
 @dataclass

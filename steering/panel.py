@@ -10,9 +10,8 @@ import gradio as gr
 
 from lm.asking import MOST_CHARACTERS, MOST_SEED, MOST_TEMPERATURE, sentence
 from steering import view
-from steering.desk import Desk, Request, Send
+from steering.desk import Desk, Request, Send, swept
 from steering.library import Library
-from steering.plan import PlanError
 from steering.steer import steer
 from steering.sweep import sweep
 
@@ -26,7 +25,7 @@ OPENING_TARGET = {"concept": "sports", "direction": "amplify", "p0": 0.98}
 OPENING_PLAN = {"layers": "auto", "method": "gcav", "strength": None, "scope": "all", "cap": None}
 OPENING = {"prompt": EXAMPLES[0], "seed": 7, "max_new_tokens": 64, "temperature": 0.0}
 MOST_TOKENS_SHOWN, MOST_STRENGTH_SHOWN, AT_ONCE = 256, 4, 32
-SWEPT_AT_ONCE, MOST_SWEPT = 2, 120
+SWEPT_AT_ONCE = 2
 
 
 def _module(name: str, events: str = "") -> str:
@@ -147,17 +146,12 @@ def _endpoints(library: Library) -> None:
         """One prompt over magnitudes (p0, or strengths of the fixed method) and bands of layers: columns and rows."""
         request = asked(prompt, plan, seed, max_new_tokens, temperature)
         try:
-            bands = [
-                Request.parse({**vars(request), "plan": {**plan, "layers": band}}).plan.layers for band in bands or [request.plan.layers]
-            ]
-            if not magnitudes or len(magnitudes) * len(bands) * request.max_new_tokens > MOST_SWEPT * 64:
-                raise PlanError(f"{len(magnitudes)} magnitudes over {len(bands)} bands: give 1 to {MOST_SWEPT} texts of 64 tokens")
             *_, (_, frame) = sweep(
                 library,
                 [request.prompt],
                 request.plan,
                 values=magnitudes,
-                bands=bands,
+                bands=swept(request, magnitudes, bands),
                 seed=request.seed,
                 max_new_tokens=request.max_new_tokens,
                 temperature=request.temperature,

@@ -57,6 +57,24 @@ def test_sweep_gives_a_table(client: Client) -> None:
     assert len(found["rows"]) == 3 and {"magnitude", "text", "kl"} <= set(found["columns"])
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"magnitudes": []}, "magnitudes"),
+        ({"magnitudes": 0}, "magnitudes"),
+        ({"magnitudes": ["high"]}, "magnitudes"),
+        ({"magnitudes": [1.0]}, "p0"),
+        ({"magnitudes": [0.5] * 1000}, "magnitudes"),
+        ({"bands": 64}, "bands"),
+        ({"bands": [[99]]}, "block 99"),
+    ],
+)
+def test_a_sweep_is_bounded_on_the_server(client: Client, changes: dict, says: str) -> None:
+    asked = {"prompt": "Tell me about the ocean.", "plan": PLAN, "magnitudes": [0.5], "max_new_tokens": 8}
+    with pytest.raises(AppError, match=f"(?i){says}"):
+        client.predict(**(asked | changes), api_name="/sweep")
+
+
 def test_concepts_are_listed(client: Client) -> None:
     assert "sports" in {concept["name"] for concept in client.predict(api_name="/concepts")}
 
