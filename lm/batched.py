@@ -54,7 +54,9 @@ class _State:
 
 
 class BatchedEngine:
-    """Llama-style models through lm.llama. In bfloat16 a row's last bits may depend on the rows beside it."""
+    """Llama-style models through lm.llama. A row's last bits may depend on the rows beside it."""
+
+    rewinds = True
 
     def __init__(self, stack: Stack, context: int):
         self.stack, self.layers, self.width, self.context = stack, stack.layers, stack.width, context
@@ -69,12 +71,12 @@ class BatchedEngine:
             self._adapters[adapter] = {key: (a.detach().T.to(**to), b.detach().T.to(**to)) for key, (a, b) in adapter.parts.items()}
         return Slot(_State(self._pool), edits, adapter, answer_from, capacity)
 
-    def fork(self, slot: Slot, capacity: int) -> Slot:
-        """A new slot, without edits, that has taken in what `slot` has."""
-        other = self.open(capacity, (), slot.adapter, 0)
-        other.length = slot.length
+    def fork(self, slot: Slot, capacity: int, length: int, edits: tuple[Edit, ...] = (), answer_from: int = 0) -> Slot:
+        """A new slot that has taken in the first positions of `slot`; see lm.engine.Engine."""
+        other = self.open(capacity, edits, slot.adapter, answer_from)
+        other.length = length
         caches = self._pool.data
-        caches[:, :, other.state.index, :, : slot.length] = caches[:, :, slot.state.index, :, : slot.length]
+        caches[:, :, other.state.index, :, :length] = caches[:, :, slot.state.index, :, :length]
         return other
 
     @torch.inference_mode()

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -17,6 +17,8 @@ from lm.sampling import draw
 
 MOST_ROWS = 64
 """Rows decoded at once; the rest wait in line."""
+MOST_PROMPTS, LONGEST_PROMPT = 4, 256
+"""Prompts whose caches are kept for the next request, and tokens of the longest of them."""
 
 
 class Decoding:
@@ -79,6 +81,11 @@ class _Active:
         return self.owner.runs[self.index]
 
 
+def _plain(row: Row) -> bool:
+    """Whether the prompt's cache is that of the model as it is."""
+    return row.record is None and all(edit.reads_only for edit in row.edits)
+
+
 class Loop:
     """One thread that owns an engine. Requests that come while others run join them at the next step."""
 
@@ -86,6 +93,7 @@ class Loop:
         """busy: held while the engine computes, by whoever computes."""
         self._engine, self._tokenizer, self._stop_ids, self._busy = engine, tokenizer, stop_ids, busy
         self._arrivals: SimpleQueue[Decoding] = SimpleQueue()
+        self._prompts: OrderedDict[tuple, Slot] = OrderedDict()
         self._thread: threading.Thread | None = None
         self._guard = threading.Lock()
 
@@ -141,10 +149,23 @@ class Loop:
     def _open(self, owner: Decoding, index: int) -> _Active:
         row = owner.rows[index]
         capacity = len(row.prompt) + row.sampling.max_new_tokens
-        slot = self._engine.open(capacity, row.edits, row.adapter, len(row.prompt) - 1)
+        last = len(row.prompt) - 1
+        if _plain(row) and (kept := self._prompts.get((row.prompt, row.adapter))):
+            self._prompts.move_to_end((row.prompt, row.adapter))
+            slot = self._engine.fork(kept, capacity, last, row.edits, last)
+        else:
+            slot = self._engine.open(capacity, row.edits, row.adapter, last)
         if row.record is not None:
             owner.runs[index].hidden = torch.empty(capacity, self._engine.width)
-        return _Active(owner, index, slot, row.prompt, DecodeStream(skip_special_tokens=True), time.perf_counter())
+        return _Active(owner, index, slot, row.prompt[slot.length :], DecodeStream(skip_special_tokens=True), time.perf_counter())
+
+    def _keep(self, a: _Active) -> None:
+        """Keeps the cache of a prompt that no edit wrote to: a slider that moves asks for the same unsteered row again."""
+        key = (a.row.prompt, a.row.adapter)
+        if self._engine.rewinds and _plain(a.row) and len(a.row.prompt) <= LONGEST_PROMPT and key not in self._prompts:
+            self._prompts[key] = self._engine.fork(a.slot, len(a.row.prompt), len(a.row.prompt) - 1)
+            if len(self._prompts) > MOST_PROMPTS:
+                self._prompts.popitem(last=False)
 
     def _leave(self, active: list[_Active], waiting: deque[tuple[Decoding, int]]) -> list[_Active]:
         """Ends the rows of callers who want no more."""
@@ -162,6 +183,8 @@ class Loop:
             logits, traces = self._engine.forward([self._feed(a) for a in active])
         steps: dict[int, tuple[Decoding, list[Token]]] = {}
         for a, row_logits, trace in zip(active, logits, traces, strict=True):
+            if not a.run.ids:
+                self._keep(a)
             token = self._advance(a, row_logits, trace[-1])
             steps.setdefault(id(a.owner), (a.owner, []))[1].append(token)
         left = [a for a in active if not a.run.finish]

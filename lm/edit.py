@@ -56,6 +56,11 @@ class Edit:
         """[k, k]: how much a unit of write_j moves read-out i."""
         return self.read.float() @ self.write.float().T
 
+    @cached_property
+    def reads_only(self) -> bool:
+        """Whether it traces and never writes."""
+        return self.fixed is None and not self.sense.any()
+
     def strengths(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """eps [n, k] for read-outs z [n, k], and whether a solution exists [n]."""
         if self.fixed is not None:

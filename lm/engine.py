@@ -48,13 +48,14 @@ class Engine(Protocol):
     layers: int
     width: int
     context: int
+    rewinds: bool
 
     def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
         """A slot for a row of up to `capacity` positions; edits that spare the prompt act from `answer_from` on."""
         ...
 
-    def fork(self, slot: Slot, capacity: int) -> Slot:
-        """A new slot, without edits, that has taken in what `slot` has."""
+    def fork(self, slot: Slot, capacity: int, length: int, edits: tuple[Edit, ...] = (), answer_from: int = 0) -> Slot:
+        """A new slot, with edits of its own, that has taken in the first `length` positions of `slot`: all of them unless it rewinds."""
         ...
 
     def forward(self, feeds: Sequence[Feed]) -> tuple[np.ndarray, list[np.ndarray]]:

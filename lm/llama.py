@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lm.native.weights import head_width
+from lm.geometry import head_width
+from lm.rotary import frequencies
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(block, q [n, heads, positions, w], k, v [n, kv_heads, positions, w]) -> what was attended to, shaped like q."""
@@ -43,7 +44,8 @@ class Stack:
         self._head = self._embedding if config.tie_word_embeddings else state["lm_head.weight"].to(dtype)
         self._norm = state["norm.weight"].float()
         self._blocks = [self._block(state, f"layers.{layer}.") for layer in range(self.layers)]
-        self._frequencies, self._scaling = _rotary(config, self.device)
+        found, self._scaling = frequencies(config)
+        self._frequencies = found.to(self.device)
 
     def _block(self, state: dict[str, Tensor], prefix: str) -> dict[str, Tensor | None]:
         def fused(*names: str, part: str = "weight") -> Tensor | None:
@@ -126,10 +128,3 @@ def unchanged(block: int, module: str, x: Tensor) -> None:
 
 def _plus(x: Tensor, change: Tensor | None) -> Tensor:
     return x if change is None else x + change
-
-
-def _rotary(config, device: torch.device) -> tuple[Tensor, float]:
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
-
-    rotary = LlamaRotaryEmbedding(config)
-    return rotary.inv_freq.float().to(device), rotary.attention_scaling

@@ -8,16 +8,18 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
 from lm import source
 from lm.batched import BatchedEngine
+from lm.geometry import unsupported
 from lm.llama import Stack, fastest
 from lm.model import LanguageModel
 from lm.native.build import NoCompiler, library
 from lm.native.engine import NativeEngine
-from lm.native.weights import Weights, from_gguf, from_transformers, open_saved, save, to_state, unsupported
+from lm.native.weights import Weights, from_gguf, from_transformers, open_saved, save, to_state
 from lm.paths import cache_folder
 from lm.reference import ReferenceEngine
 
@@ -84,7 +86,7 @@ def _convert_gguf(gguf: Path, target: Path, report: source.Progress) -> None:
         config.tie_word_embeddings = "head" not in weights
         config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        save(weights, folder / "packed.safetensors", {"hash": source.digest(gguf)[:16]})
+        save(weights, folder / "packed.safetensors", _about(source.digest(gguf)[:16], config))
         folder.replace(target)
 
 
@@ -98,27 +100,34 @@ def _hash(folder: Path) -> str:
     return whole.hexdigest()[:16]
 
 
+def _about(checksum: str, config) -> dict[str, str]:
+    return {"hash": checksum, "config": json.dumps(config.to_dict())}
+
+
 def _packed(label: str, folder: Path, engine: str) -> LanguageModel:
-    from transformers import AutoConfig
+    """From a folder of the cache. Its tokenizer and config are read without transformers' model code, which takes seconds to import."""
+    from transformers import PreTrainedTokenizerFast
 
     weights, metadata = open_saved(folder / "packed.safetensors")
-    config = AutoConfig.from_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     if engine in ("auto", "native"):
         try:
+            config = SimpleNamespace(**json.loads(metadata["config"]))
             native = NativeEngine(weights, config, min(config.max_position_embeddings, LONGEST_CONTEXT), _threads())
-            return _model(label, metadata["hash"], folder, config, native, lambda: _rebuild(weights, config))
+            return _model(label, metadata["hash"], folder, tokenizer, native, lambda: _rebuild(weights, folder))
         except NoCompiler as reason:
             if engine == "native":
                 raise
             log.warning("%s; decoding through transformers", reason)
-    model = _rebuild(weights, config)
-    return _model(label, metadata["hash"], folder, config, _in_torch(model, engine), lambda: model)
+    model = _rebuild(weights, folder)
+    return _model(label, metadata["hash"], folder, tokenizer, _in_torch(model, engine), lambda: model)
 
 
-def _rebuild(weights: Weights, config):
-    from transformers import AutoModelForCausalLM
+def _rebuild(weights: Weights, folder: Path):
+    from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.initialization import no_init_weights
 
+    config = AutoConfig.from_pretrained(folder)
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.load_state_dict(to_state(weights, config), assign=True)
@@ -127,7 +136,7 @@ def _rebuild(weights: Weights, config):
 
 
 def _transformers(label: str, folder: Path, engine: str, report: source.Progress) -> LanguageModel:
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     if not (folder / "config.json").exists():
         raise ValueError(f"{folder} is no model folder: config.json is missing")
@@ -150,7 +159,8 @@ def _transformers(label: str, folder: Path, engine: str, report: source.Progress
         folder, dtype=torch.bfloat16 if on_gpu else torch.float32, device_map="auto" if on_gpu else None, use_safetensors=True,
         trust_remote_code=False)
     model.eval().requires_grad_(False)
-    return _model(label, checksum, folder, config, _in_torch(model, engine), lambda: model)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return _model(label, checksum, folder, tokenizer, _in_torch(model, engine), lambda: model)
 
 
 def _in_torch(model, engine: str) -> BatchedEngine | ReferenceEngine:
@@ -166,7 +176,7 @@ def _in_torch(model, engine: str) -> BatchedEngine | ReferenceEngine:
 
 
 def _pack_folder(folder: Path, config, checksum: str, report: source.Progress) -> Path:
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     target = cache_folder("models") / f"{checksum}-{FORMAT}"
     if not (target / "packed.safetensors").exists():
@@ -175,17 +185,15 @@ def _pack_folder(folder: Path, config, checksum: str, report: source.Progress) -
         with tempfile.TemporaryDirectory(dir=target.parent) as staging:
             made = Path(staging) / "model"
             shutil.copytree(folder, made, ignore=shutil.ignore_patterns("*.safetensors", "*.bin", "*.gguf"))
-            save(from_transformers(model), made / "packed.safetensors", {"hash": checksum})
+            AutoTokenizer.from_pretrained(folder, trust_remote_code=False).save_pretrained(made)
+            save(from_transformers(model), made / "packed.safetensors", _about(checksum, config))
             if target.exists():
                 shutil.rmtree(target)
             made.replace(target)
     return target
 
 
-def _model(label: str, checksum: str, folder: Path, config, engine, torch_model: Callable) -> LanguageModel:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+def _model(label: str, checksum: str, folder: Path, tokenizer, engine, torch_model: Callable) -> LanguageModel:
     ids: set[int] = set()
     for name in ("generation_config.json", "config.json"):
         path = folder / name

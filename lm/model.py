@@ -100,9 +100,10 @@ class LanguageModel:
                 raise Stopped
             batch = order[at : at + READ_BATCH]
             with self._busy:
+                slots = [self.engine.fork(prefix, len(ids[i]), shared) for i in batch]
                 self.engine.forward([
-                    Feed(self.engine.fork(prefix, len(ids[i])), ids[i][shared:], want=0, pool=out[i], pooled=counts[i], blocks=blocks)
-                    for i in batch])
+                    Feed(slot, ids[i][shared:], want=0, pool=out[i], pooled=counts[i], blocks=blocks)
+                    for i, slot in zip(batch, slots, strict=True)])
             if progress is not None:
                 progress((at + len(batch)) / len(order))
         return out / torch.tensor(counts)[:, None, None]

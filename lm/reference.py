@@ -52,6 +52,9 @@ def _adapted(module: nn.Module, a: Tensor, b: Tensor) -> Iterator[None]:
 class ReferenceEngine:
     """Runs each row by itself, with a cache of its own and hooks that live for one call, so rows cannot touch each other."""
 
+    rewinds = False
+    """A cache with a sliding window cannot be cut back."""
+
     def __init__(self, model, context: int):
         config = model.config.get_text_config()
         self._model, self._blocks = model, blocks_of(model)
@@ -64,9 +67,9 @@ class ReferenceEngine:
 
         return Slot(DynamicCache(config=self._model.config), edits, adapter, answer_from, capacity)
 
-    def fork(self, slot: Slot, capacity: int) -> Slot:
-        """A new slot, without edits, that has taken in what `slot` has."""
-        return Slot(copy.deepcopy(slot.state), (), slot.adapter, 0, capacity, slot.length)
+    def fork(self, slot: Slot, capacity: int, length: int, edits: tuple[Edit, ...] = (), answer_from: int = 0) -> Slot:
+        """A new slot that has taken in all of `slot`; see lm.engine.Engine."""
+        return Slot(copy.deepcopy(slot.state), edits, slot.adapter, answer_from, capacity, length)
 
     @torch.inference_mode()
     def forward(self, feeds: Sequence[Feed]) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -12,9 +12,11 @@ from torch import Tensor
 from lm.adapter import MODULES, Adapter
 from lm.edit import TRACE, Edit
 from lm.engine import Feed, Slot
+from lm.geometry import head_width
 from lm.native.build import library
 from lm.native.pack import Packed
-from lm.native.weights import Weights, head_width
+from lm.native.weights import Weights
+from lm.rotary import frequencies
 
 CHUNK = 256
 """Most tokens of one pass: longer feeds are cut, which changes no result and bounds the scratch memory."""
@@ -69,6 +71,8 @@ class _State:
 class NativeEngine:
     """Llama-style models on CPU. A row's numbers are the same, bit for bit, alone and in any batch."""
 
+    rewinds = True
+
     def __init__(self, weights: Weights, config, context: int, threads: int):
         self.layers, self.width, self.context = config.num_hidden_layers, config.hidden_size, context
         self.vocabulary, self.threads = config.vocab_size, threads
@@ -106,11 +110,11 @@ class NativeEngine:
         low_rank = None if adapter is None else self._adapters[adapter][0]
         return Slot(_State(cache, table, low_rank, keep), edits, adapter, answer_from, capacity)
 
-    def fork(self, slot: Slot, capacity: int) -> Slot:
-        """A new slot, without edits, that has taken in what `slot` has."""
-        other = self.open(capacity, (), slot.adapter, 0)
-        other.length = slot.length
-        filled = _whole(slot.length)
+    def fork(self, slot: Slot, capacity: int, length: int, edits: tuple[Edit, ...] = (), answer_from: int = 0) -> Slot:
+        """A new slot that has taken in the first positions of `slot`; see lm.engine.Engine."""
+        other = self.open(capacity, edits, slot.adapter, answer_from)
+        other.length = length
+        filled = _whole(length)
         other.state.cache[:, :, :, :filled] = slot.state.cache[:, :, :, :filled]
         return other
 
@@ -226,8 +230,6 @@ def _edit(edit: Edit, answer_from: int, keep: list) -> _Edit:
 
 
 def _rotary(config, context: int) -> tuple[Tensor, Tensor]:
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
-
-    rotary = LlamaRotaryEmbedding(config)
-    angles = torch.arange(context, dtype=torch.float32)[:, None] * rotary.inv_freq.float()[None]
-    return (angles.cos() * rotary.attention_scaling).contiguous(), (angles.sin() * rotary.attention_scaling).contiguous()
+    found, scaling = frequencies(config)
+    angles = torch.arange(context, dtype=torch.float32)[:, None] * found[None]
+    return (angles.cos() * scaling).contiguous(), (angles.sin() * scaling).contiguous()

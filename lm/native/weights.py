@@ -10,9 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lm.geometry import head_width
 from lm.native.pack import Packed, grid8, pack, quantize8, unpack
 
-FAMILIES = {"llama", "mistral", "qwen2", "qwen3"}
 PARTS = {"qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "out": ("self_attn.o_proj",),
          "gate_up": ("mlp.gate_proj", "mlp.up_proj"), "down": ("mlp.down_proj",)}
 NORMS = {"norm_attention": "input_layernorm", "norm_mlp": "post_attention_layernorm",
@@ -22,30 +22,6 @@ GGUF_NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_
               "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
 
 Weights = dict[str, Packed | Tensor]
-
-
-def unsupported(config) -> str | None:
-    """Why the native engine cannot run a transformers config, or None where it can."""
-    if config.model_type not in FAMILIES:
-        return f"family {config.model_type} is not one of {', '.join(sorted(FAMILIES))}"
-    if config.hidden_act != "silu":
-        return f"activation {config.hidden_act} is not silu"
-    heads = head_width(config)
-    sizes = {"hidden_size": config.hidden_size, "intermediate_size": config.intermediate_size,
-             "attention width": config.num_attention_heads * heads, "key width": config.num_key_value_heads * heads}
-    if bad := {name: size for name, size in sizes.items() if size % 32}:
-        return f"sizes {bad} are not multiples of 32"
-    if heads % 16:
-        return f"head width {heads} is not a multiple of 16"
-    rope = config.rope_parameters["rope_type"]
-    if rope not in ("default", "linear", "llama3"):
-        return f"rope type {rope} depends on the length"
-    return None
-
-
-def head_width(config) -> int:
-    """Width of one attention head."""
-    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
 
 def from_transformers(model) -> Weights:

