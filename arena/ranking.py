@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from arena import davidson
 from arena.errors import ArenaError
@@ -163,6 +162,8 @@ def _tables(
 
 
 def _position(answers: pd.Series) -> dict[str, float]:
+    from scipy.stats import binomtest  # half a second that the app's start need not wait for
+
     left, right = int((answers == "a").sum()), int((answers == "b").sum())
     if not left + right:
         return {"left": 0, "right": 0, "share": 0.5, "low": 0.0, "high": 1.0, "p": 1.0}

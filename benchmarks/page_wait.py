@@ -28,6 +28,8 @@ ROOT = Path(__file__).parents[1]
 FLAGS = ("--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync").split()
 STEERED = "document.querySelector('.tw-steered .tw-text')?.innerText && document.querySelector('.tw-stage')?.dataset.shown"
 DONE = "document.querySelector('.tw-stage')?.dataset.phase === 'done' && !document.querySelector('.tw-stage.tw-old')"
+PAUSE = 400
+"""Milliseconds that a reader looks at the text before the next press; its metrics are worked out meanwhile."""
 PRESS = """(slider) => new Promise((resolve) => {
   const stage = document.querySelector('.tw-stage');
   const started = performance.now();
@@ -60,7 +62,8 @@ class App:
         self._folder = tempfile.TemporaryDirectory()
         environment = os.environ | {"DATABASE_URL": f"sqlite:///{self._folder.name}/votes.sqlite", "GRADIO_ANALYTICS_ENABLED": "False"}
         self.address, self.started = f"http://127.0.0.1:{port}", time.perf_counter()
-        self.process = subprocess.Popen([sys.executable, "app.py", "--port", str(port)], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "app.py", "--port", str(port)]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
         return self
 
     def __exit__(self, *_) -> None:
@@ -88,6 +91,7 @@ def presses(page: Page, count: int) -> list[float]:
     found = []
     for _ in range(count):
         page.wait_for_function(DONE)
+        page.wait_for_timeout(PAUSE)
         found.append(slider.evaluate(PRESS))
     return found
 
