@@ -18,8 +18,11 @@ from starlette.staticfiles import StaticFiles
 import arena
 from arena.panel import build as build_arena
 from lm import LanguageModel, Run, load
+from lm.asking import sentence
 from pareto.checkpoint import FOLDER as CHECKPOINTS
+from pareto.checkpoint import Checkpoint, CheckpointError, find, shipped
 from pareto.panel import build as build_pareto
+from pareto.policy import TunedPolicy
 from pareto.view import AXES
 from pareto.visitor import BASE, Side
 from steering import Library, Plan, PlanError
@@ -30,6 +33,7 @@ from steering.steer import SteeredPolicy
 WEB = Path(__file__).parent / "assets" / "web"
 SHEETS = ("base.css", "steer.css", "arena.css", "pareto.css")
 HEAD = "\n".join(f'<link rel="stylesheet" href="tw/{sheet}">' for sheet in SHEETS if (WEB / sheet).exists())
+SHIPPED = Path(os.environ.get("TRADEWIND_CHECKPOINTS", CHECKPOINTS))
 PLAIN = "unsteered"
 """The plain model among the policies of Compare."""
 FACES = ("Source Sans 3", "system-ui", "sans-serif")
@@ -59,20 +63,30 @@ DRESS = {
 
 
 def policies(entries: Sequence[Mapping], library: Library | None = None) -> dict[str, arena.Entrant]:
-    """Answers of the entries of a policies file: {"name", and "plan": {...} or "base": true}. Raises arena.ArenaError."""
+    """Answers of the entries of a policies file: {"name", and "plan": {...}, "checkpoint": id, folder or hub id, or "base": true}.
+
+    Raises arena.ArenaError.
+    """
     library = library or Library(load())
-    found = {}
-    for entry in entries:
-        if "plan" not in entry and entry.get("base") is not True:
-            raise arena.ArenaError(f"policy {entry.get('name')!r} has neither a plan nor base: true.")
-        try:
-            plan = Plan.from_json(entry["plan"]) if "plan" in entry else None
-            if plan:
-                edits(plan, library)
-        except PlanError as error:
-            raise arena.ArenaError(f"Policy {entry['name']!r}: {error}.") from None
-        found[entry["name"]] = arena.Entrant(SteeredPolicy(library, plan), _spec(library, plan))
-    return found
+    try:
+        return {entry["name"]: _entrant(entry, library) for entry in entries}
+    except (PlanError, CheckpointError) as error:
+        raise arena.ArenaError(sentence(error)) from None
+
+
+def _entrant(entry: Mapping, library: Library) -> arena.Entrant:
+    if "checkpoint" in entry:
+        return _tuned(find(entry["checkpoint"], library.model, SHIPPED), library)
+    if "plan" not in entry and entry.get("base") is not True:
+        raise arena.ArenaError(f"Policy {entry.get('name')!r} has neither a plan, nor a checkpoint, nor base: true.")
+    plan = Plan.from_json(entry["plan"]) if "plan" in entry else None
+    if plan:
+        edits(plan, library)
+    return arena.Entrant(SteeredPolicy(library, plan), _spec(library, plan))
+
+
+def _tuned(checkpoint: Checkpoint, library: Library) -> arena.Entrant:
+    return arena.Entrant(TunedPolicy(library.model, checkpoint.adapter), _model(library) | checkpoint.identity)
 
 
 def plans(library: Library) -> dict[str, dict]:
@@ -85,8 +99,10 @@ def plans(library: Library) -> dict[str, dict]:
 
 
 def roster(library: Library) -> dict[str, arena.Entrant]:
-    """What the Compare tab offers: the plain model, and the plans."""
-    return policies([{"name": PLAIN, "base": True}, *({"name": name, "plan": plan} for name, plan in plans(library).items())], library)
+    """What the Compare tab offers: the plain model, the checkpoints, and the plans."""
+    planned = ({"name": name, "plan": plan} for name, plan in plans(library).items())
+    tuned = {checkpoint.id: _tuned(checkpoint, library) for checkpoint in shipped(library.model, SHIPPED)}
+    return policies([{"name": PLAIN, "base": True}], library) | tuned | policies([*planned], library)
 
 
 def steered(library: Library, plan: Mapping) -> tuple[str, SteeredPolicy]:
@@ -102,8 +118,11 @@ def _planned(library: Library, plan: Mapping) -> SteeredPolicy:
 
 def _spec(library: Library, plan: Plan | None) -> dict:
     """What is told of a policy after the vote."""
-    about = {"plan": json.loads(plan.to_json())} if plan else {"base": True}
-    return {"model": library.model.name, "model_hash": library.model.hash, **about}
+    return _model(library) | ({"plan": json.loads(plan.to_json())} if plan else {"base": True})
+
+
+def _model(library: Library) -> dict:
+    return {"model": library.model.name, "model_hash": library.model.hash}
 
 
 def send(store: arena.Store, library: Library, prompt: str, sides: Sequence[tuple[str, Plan | None, Run]]) -> str:
@@ -121,7 +140,7 @@ def send_tuned(store: arena.Store, library: Library, prompt: str, sides: Sequenc
     for name, what, run in sides:
         spec = _spec(library, getattr(what, "plan", None))
         if isinstance(what, Mapping):
-            spec = {"model": library.model.name, "model_hash": library.model.hash, **what}
+            spec = _model(library) | what
         outputs.append(arena.Output(prompt, PLAIN if what is None else name, run.text, spec))
     return _sent(arena.send(store, outputs))
 
@@ -167,7 +186,7 @@ def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
             with gr.Tab("Trade-offs"):
                 build_pareto(
                     model,
-                    folders=Path(os.environ.get("TRADEWIND_CHECKPOINTS", CHECKPOINTS)),
+                    folders=SHIPPED,
                     human=lambda: votes(store),
                     entrants={name: partial(_planned, library, plan) for name, plan in plans(library).items()},
                     steered=lambda plan: steered(library, plan),

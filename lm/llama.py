@@ -113,11 +113,12 @@ class Stack:
         """float32 [..., vocabulary] of the residual stream after the last block."""
         return F.linear(F.rms_norm(x, (self.width,), self._norm, self.epsilon).to(self.dtype), self._head).float()
 
-    def upper(self, x: Tensor, first: int, low_rank: LowRank) -> Tensor:
-        """Blocks first, first + 1, ... on whole sequences x [n, positions, width], padded at their ends; for training on top of a cache."""
+    def upper(self, x: Tensor, first: int, low_rank: LowRank, until: int | None = None) -> Tensor:
+        """Blocks first, ... until - 1 (None: the last) on whole sequences x [n, positions, width], padded at their ends; for training on
+        top of a cache."""
         positions = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
         rotary, mask = self.rotary(positions), self.mask(positions, x.shape[1])
-        for layer in range(first, self.layers):
+        for layer in range(first, until or self.layers):
             x = self.block(layer, x, rotary, lambda _, q, k, v: self.grouped(q, k, v, mask), low_rank)
         return x
 

@@ -10,15 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from lm import Adapter, LanguageModel, SourceError, load
-from pareto.checkpoint import Checkpoint, fetch, shipped
+from pareto.checkpoint import find
 from pareto.evaluate import HELD_OUT, evaluate
 from pareto.fit import fit, score_pairs
 from pareto.front import Front, path_of, stored
 from pareto.pairs import PairError, messages, read_pairs, read_prompts
 from pareto.policy import TunedPolicy
 from pareto.rewards import FOLDER as REWARDS
-from pareto.rewards import OBJECTIVES, ClassifierReward, FunctionReward, Head, HeadReward, Reward, heads
+from pareto.rewards import OBJECTIVES, TUNED, ClassifierReward, FunctionReward, Head, HeadReward, Reward, heads
 from pareto.train import ALGORITHMS, METHODS, Settings, Trainer
+from pareto.tune import tune
 
 TRAIN_PROMPTS = HELD_OUT.with_name("train.jsonl")
 BAR = 28
@@ -32,7 +33,8 @@ def _parser() -> argparse.ArgumentParser:
     rewarding = argparse.ArgumentParser(add_help=False)
     rewarding.add_argument(
         "--reward", action="append", default=[], metavar="OBJECTIVE=WHAT",
-        help="a sequence classifier (hub id or folder), a head (.safetensors) or a function (module:name) in place of the shipped head")
+        help="in place of the shipped head: a sequence classifier (hub id or folder), a head (.safetensors, or a tuned one's folder), "
+        "or a function (module:name)")
     commands = parser.add_subparsers(dest="command", required=True)
 
     one = commands.add_parser("train", parents=[shared, rewarding], help="train a checkpoint; started again, it goes on where it stopped")
@@ -54,9 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--most", type=int, help="at most so many pairs, drawn at random (seed 0)")
     one.add_argument("--longest-prompt", type=int, default=220, help="leave out pairs whose chat prompt has more tokens")
     one.add_argument("--fit", choices=OBJECTIVES, help="fit this objective's head and save it")
+    one.add_argument("--tune", choices=OBJECTIVES, help="tune the blocks below this objective's head with LoRA, and save both")
     one.add_argument("--block", type=int, default=17, help="with --fit: the block that the head reads")
-    one.add_argument("--out", type=Path, default=REWARDS, help="with --fit: folder of head and card")
-    one.add_argument("--licence", help="with --fit: of the pairs, for the card")
+    one.add_argument("--out", type=Path, default=REWARDS, help="with --fit, --tune: folder of what is made, and its card")
+    one.add_argument("--licence", help="with --fit, --tune: of the pairs, for the card")
 
     one = commands.add_parser("evaluate", parents=[shared, rewarding], help="score a checkpoint on held-out prompts")
     one.add_argument("checkpoint", help="folder, id or hub id; base; or a soup: ID+ID@0.5, the share of the first")
@@ -98,6 +101,8 @@ def _rewards(asked: list[str], model: LanguageModel) -> dict[str, Head | Reward]
     for objective, what in given.items():
         if what.endswith(".safetensors"):
             found[objective] = Head.load(Path(what))
+        elif (Path(what) / TUNED).is_file():
+            found[objective] = HeadReward.tuned(Path(what), model)
         elif ":" in what and not Path(what).exists():
             module, _, name = what.partition(":")
             found[objective] = FunctionReward(getattr(importlib.import_module(module), name))
@@ -110,24 +115,19 @@ def _scorers(asked: list[str], model: LanguageModel) -> dict[str, Reward]:
     return {name: HeadReward(model, found) if isinstance(found, Head) else found for name, found in _rewards(asked, model).items()}
 
 
-def _checkpoint(name: str, model: LanguageModel) -> Checkpoint:
-    known = {found.id: found for found in shipped(model)}
-    return known[name] if name in known else Checkpoint.load(fetch(name), model)
-
-
 def _policy(name: str, model: LanguageModel) -> tuple[Adapter | None, dict]:
     """The adapter that a name stands for, and what its point is called."""
     if name == "base":
         return None, {"id": "base", "name": "base model", "method": "base", "preference": None, "steps": 0, "seed": None}
     if "+" in name and "@" in name:
         both, _, share = name.rpartition("@")
-        first, second = (_checkpoint(part, model) for part in both.split("+"))
+        first, second = (find(part, model) for part in both.split("+"))
         weight = float(share)
         adapter = Adapter.mix([(first.adapter, weight), (second.adapter, 1 - weight)])
         preference = [weight * a + (1 - weight) * b for a, b in zip(first.card["preference"], second.card["preference"], strict=True)]
         about = {"name": f"soup {weight:g} : {1 - weight:g}", "method": "soup", "preference": preference, "steps": first.card["steps"]}
         return adapter, {"id": name, "seed": first.card["seed"]} | about
-    found = _checkpoint(name, model)
+    found = find(name, model)
     about = {key: found.card[key] for key in ("method", "preference", "steps", "seed")}
     if about["preference"] and max(about["preference"]) == 1:
         about["method"] = "single"
@@ -175,16 +175,21 @@ def _pairs(args, model: LanguageModel) -> dict:
     pairs = [pair for pair in pairs if len(model.chat_ids(messages(pair.prompt))) <= args.longest_prompt][: args.most]
     if not pairs:
         raise PairError(f"no pair of {args.pairs} has a prompt of at most {args.longest_prompt} tokens: raise --longest-prompt")
-    if not args.fit:
+    if not (args.fit or args.tune):
         return {name: score_pairs(model, reward, pairs) for name, reward in _scorers(args.reward, model).items()}
-    head, report = fit(model, pairs, args.fit, args.block, progress=_bar("reading"))
     args.out.mkdir(parents=True, exist_ok=True)
-    head.save(args.out / f"{args.fit}.safetensors")
+    if args.tune:
+        reward, report = tune(model, pairs, heads(model)[args.tune], progress=_bar("tuning"))
+        reward.save(args.out / f"{args.tune}-tuned")
+        head = reward.head
+    else:
+        head, report = fit(model, pairs, args.fit, args.block, progress=_bar("reading"))
+        head.save(args.out / f"{args.fit}.safetensors")
     card = {
-        "objective": args.fit, "model": model.name, "model_hash": model.hash, "block": head.block, "mean": head.mean,
+        "objective": head.objective, "model": model.name, "model_hash": model.hash, "block": head.block, "mean": head.mean,
         "std": head.std, "hash": head.hash, "pairs": args.pairs.name, "licence": args.licence,
         "command": "python -m pareto " + " ".join(sys.argv[1:])} | report
-    (args.out / f"{args.fit}.json").write_text(json.dumps(card, indent=1) + "\n")
+    (args.out / f"{args.fit or args.tune + '-tuned'}.json").write_text(json.dumps(card, indent=1) + "\n")
     return card
 
 

@@ -38,6 +38,11 @@ class Checkpoint:
     adapter: Adapter
     curves: list[dict]
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """Which checkpoint it is, beyond its name."""
+        return {"checkpoint": self.id, "adapter_sha256": self.card["adapter_sha256"]}
+
     @classmethod
     def load(cls, folder: Path | str, model: LanguageModel) -> "Checkpoint":
         """Reads a checkpoint of `model`. Raises CheckpointError."""
@@ -76,6 +81,12 @@ def shipped(model: LanguageModel, folder: Path = FOLDER) -> list[Checkpoint]:
         except CheckpointError as error:
             log.warning("%s", error)
     return found
+
+
+def find(name: str, model: LanguageModel, folder: Path = FOLDER) -> Checkpoint:
+    """The checkpoint of this id below `folder`, else the one in the folder or under the hub id `name`. Raises CheckpointError."""
+    known = {found.id: found for found in shipped(model, folder)}
+    return known[name] if name in known else Checkpoint.load(fetch(name), model)
 
 
 def fetch(name: str) -> Path:

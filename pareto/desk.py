@@ -290,7 +290,7 @@ class Desk:
         if pick == BASE or pick in visitor.plans:
             return visitor.plans.get(pick)
         if pick in visitor.checkpoints:
-            return {"checkpoint": pick, "adapter_sha256": visitor.checkpoints[pick].card["adapter_sha256"]}
+            return visitor.checkpoints[pick].identity
         point = visitor.point(pick)
         return {"mix": [end.id for end in visitor.ends or ()], "helpful": point["preference"][0] if point else weight(pick)}
 

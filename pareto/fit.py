@@ -95,7 +95,7 @@ def score_pairs(model: LanguageModel, reward: Reward, pairs: Sequence[Pair]) -> 
     """The same measures for any reward model."""
     prompts = [pair.prompt for pair in pairs]
     both = [reward.score(prompts, [getattr(pair, side) for pair in pairs]).numpy() for side in ("chosen", "rejected")]
-    lengths = [_lengths(model, prompts, [getattr(pair, side) for pair in pairs]) for side in ("chosen", "rejected")]
+    lengths = [lengths_of(*sequences(model, prompts, [getattr(pair, side) for pair in pairs])) for side in ("chosen", "rejected")]
     return measures(both[0] - both[1], np.log(lengths[0]) - np.log(lengths[1]), prompts)
 
 
@@ -108,11 +108,11 @@ def features(
     prompts, answers = zip(*place, strict=True)
     states: Tensor = pooled(model, prompts, answers, block + 1, progress=progress)[:, block].half()
     rows = np.array([place[key] for key in asked]).reshape(-1, 2)
-    return states.double().numpy()[rows], _lengths(model, prompts, answers)[rows]
+    return states.double().numpy()[rows], lengths_of(*sequences(model, prompts, answers))[rows]
 
 
-def _lengths(model: LanguageModel, prompts: Sequence[Prompt], answers: Sequence[str]) -> np.ndarray:
-    ids, starts = sequences(model, prompts, answers)
+def lengths_of(ids: Sequence[Sequence[int]], starts: Sequence[int]) -> np.ndarray:
+    """Tokens of each answer [n]."""
     return np.array([len(row) - start for row, start in zip(ids, starts, strict=True)], float)
 
 

@@ -13,18 +13,19 @@ from lm.llama import LowRank, Stack
 class Shape:
     """Where each module's halves lie in a flat parameter vector.
 
-    rank: of every change; first: the lowest block that is changed; modules: which matrices of a block.
+    rank: of every change; first: the lowest block that is changed, until: the block after the highest (None: all above);
+    modules: which matrices of a block.
     """
 
-    def __init__(self, stack: Stack, rank: int, first: int, modules: Sequence[str]):
+    def __init__(self, stack: Stack, rank: int, first: int, modules: Sequence[str], until: int | None = None):
         q, kv = stack.heads * stack.head_width, stack.kv_heads * stack.head_width
         inner, width = stack.inner, stack.width
         sizes = {
             "q_proj": (width, q), "k_proj": (width, kv), "v_proj": (width, kv), "o_proj": (q, width),
             "gate_proj": (width, inner), "up_proj": (width, inner), "down_proj": (inner, width),
         }
-        self.first, self.layers = first, stack.layers
-        self.keys = [(block, module) for block in range(first, stack.layers) for module in modules]
+        self.first, self.layers = first, until or stack.layers
+        self.keys = [(block, module) for block in range(first, self.layers) for module in modules]
         self.shapes = [shape for _, module in self.keys for shape in ((rank, sizes[module][0]), (sizes[module][1], rank))]
         self.sizes = [math.prod(shape) for shape in self.shapes]
         self.count = sum(self.sizes)

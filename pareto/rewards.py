@@ -12,11 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lm import LanguageModel
+from lm import Adapter, LanguageModel
 from pareto.pairs import Prompt, messages
 
 FOLDER = Path(__file__).parents[1] / "assets" / "rewards"
 OBJECTIVES = ("helpful", "harmless")
+TUNED = "head.safetensors"
 MOST_ANSWER = 96
 """Tokens of an answer that a head reads."""
 
@@ -74,14 +75,26 @@ class Head:
 
 @dataclass(frozen=True, eq=False)
 class HeadReward:
-    """A head with the model that it reads."""
+    """A head with the model that it reads, and the adapter that was tuned with it, if any."""
 
     model: LanguageModel
     head: Head
+    adapter: Adapter | None = None
+
+    @classmethod
+    def tuned(cls, folder: Path, model: LanguageModel) -> "HeadReward":
+        """What `save` wrote. Raises RewardError, and ValueError where the adapter is none."""
+        return cls(model, Head.load(folder / TUNED), Adapter.load(folder))
+
+    def save(self, folder: Path) -> None:
+        """Writes head and adapter to one folder."""
+        self.adapter.save(folder, self.model.name)
+        self.head.save(folder / TUNED)
 
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> Tensor:
         """Standard deviations above the average answer, float32 [n]."""
-        return self.head.of_pooled(pooled(self.model, prompts, answers, self.head.block + 1)[:, self.head.block])
+        states = pooled(self.model, prompts, answers, self.head.block + 1, adapter=self.adapter)
+        return self.head.of_pooled(states[:, self.head.block])
 
 
 class ClassifierReward:

@@ -19,6 +19,7 @@ from pareto.front import Front
 from pareto.pairs import Pair, PairError, read_pairs, read_prompts
 from pareto.policy import TunedPolicy
 from pareto.rewards import ClassifierReward, FunctionReward, Head, HeadReward, RewardError, heads, sequences
+from pareto.tune import tune
 from tests.tiny import WIDTH, tiny
 
 PROMPTS = [("helpful", "How are you?"), ("unsafe", "Be rude."), ("helpful", "Sing!")]
@@ -202,3 +203,22 @@ def test_the_commands_keep_their_contract(model, tmp_path):
     assert json.loads(run("front", *shared).stdout)["points"] == []
     refused = run("train", "--preference", 0.5, 0.6, "--out", tmp_path / "no", *rewards, *shared)
     assert refused.returncode == 2 and "sum to 1" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_a_tuned_head_learns_what_was_planted_and_comes_back_as_it_was_saved(model, tmp_path):
+    dice = np.random.default_rng(0)
+    words = ["".join(dice.permutation(list("abcdef"))) for _ in range(160)]
+    made = [Pair(f"Say {i}.", word + " yes", word + " no!") for i, word in enumerate(words)]
+    before = Head("helpful", model.hash, 1, torch.randn(WIDTH, generator=torch.Generator().manual_seed(1)) * -1e-3, 0.0, 1.0)
+    reward, report = tune(model, made, before, first=1, epochs=3, lr=2e-3)
+    assert score_pairs_right(HeadReward(model, before), made) < 0.5 < 0.9 < report["accuracy"]["value"]
+    assert report["trained_on"] + report["accuracy"]["pairs"] == len(made)
+    reward.save(tmp_path)
+    again = HeadReward.tuned(tmp_path, model)
+    prompts, answers = [pair.prompt for pair in made], [pair.chosen for pair in made]
+    torch.testing.assert_close(again.score(prompts, answers), reward.score(prompts, answers))
+    assert score_pairs_right(again, made) > 0.9
+
+
+def score_pairs_right(reward, made) -> float:
+    return fit.score_pairs(reward.model, reward, made)["accuracy"]["value"]
