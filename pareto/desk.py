@@ -3,7 +3,6 @@
 import re
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from lm import LanguageModel, Policy, Row, Run, Stopped
 from lm.asking import FRAME, MOST_SEED, bounded, following, left, prompt_ids, sentence
 from lm.text import repetition
+from lm.visitors import Visitors
 from pareto import view
 from pareto.checkpoint import Checkpoint, CheckpointError, fetch
 from pareto.detail import detail
@@ -21,7 +21,7 @@ from pareto.policy import TunedPolicy
 from pareto.rewards import Reward, RewardError
 from pareto.visitor import BASE, PLAN, SOUP, Request, Side, Visitor, weight
 
-MOST_VISITORS, MOST_OWN_POINTS = 256, 12
+MOST_OWN_POINTS = 12
 LEAST_SCORED, SCORED, MOST_SCORED, SCORED_TOKENS = 4, 24, 48, 48
 """Prompts of a point that is scored on request: least, from the page, and most; and tokens of an answer."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -54,17 +54,12 @@ class Desk:
         self.checkpoints = {checkpoint.id: checkpoint for checkpoint in checkpoints}
         self._read_rewards = rewards
         self._rewards: Rewards | None = None
-        self._visitors: OrderedDict[str, Visitor] = OrderedDict()
+        self._visitors = Visitors(self.stranger)
         self._lock = threading.Lock()
 
     def visitor(self, session: str | None) -> Visitor:
-        """The tab of a session; the longest unseen is forgotten where there are too many."""
-        with self._lock:
-            visitor = self._visitors.pop(session or "", None) or self.stranger()
-            self._visitors[session or ""] = visitor
-            while len(self._visitors) > MOST_VISITORS:
-                self._visitors.popitem(last=False)[1].stop()
-            return visitor
+        """The tab of a session."""
+        return self._visitors.of(session)
 
     def stranger(self) -> Visitor:
         """Somebody who has what ships, and nothing else."""

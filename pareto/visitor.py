@@ -1,12 +1,12 @@
 """Who asks on the Trade-offs tab, and for what."""
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lm import Adapter, Policy, Run, Sampling
 from lm.asking import MOST_NEW_TOKENS, MOST_SEED, MOST_TEMPERATURE, bounded
+from lm.visitors import Tab
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.front import Front
 
@@ -53,7 +53,7 @@ class Request:
 
 
 @dataclass
-class Visitor:
+class Visitor(Tab):
     """One browser tab: the front and the checkpoints as it knows them, and what is under way.
 
     last: prompt and sides of the last complete run, by pick; sent: which of them are in the comparison already; own: ids of the
@@ -62,23 +62,10 @@ class Visitor:
 
     front: Front
     checkpoints: dict[str, Checkpoint]
-    stops: dict[str, threading.Event] = field(default_factory=dict)
     last: tuple[str, dict[str, Side]] | None = None
     sent: set[tuple[str, ...]] = field(default_factory=set)
     own: set[str] = field(default_factory=set)
     plans: dict[str, Policy] = field(default_factory=dict)
-
-    def take_over(self, work: str) -> threading.Event:
-        """Stops what is under way of this work ("run" or "score") and returns the stop of the next."""
-        self.stop(work)
-        self.stops[work] = threading.Event()
-        return self.stops[work]
-
-    def stop(self, *works: str) -> None:
-        """Stops these works; all of them where none is named."""
-        for work in works or tuple(self.stops):
-            if work in self.stops:
-                self.stops[work].set()
 
     def point(self, id: str) -> dict | None:
         """The scored point of a policy, or None."""

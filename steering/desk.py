@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +14,7 @@ from lm import Run, Stopped
 from lm.asking import FRAME, MOST_NEW_TOKENS, MOST_SEED, MOST_TEMPERATURE, Report, Result, bounded, following, left, sentence
 from lm.paths import cache_folder
 from lm.source import DEFAULT_NAME
+from lm.visitors import Tab, Visitors
 from steering import view
 from steering.cav import CAV, train
 from steering.concepts import Concept
@@ -24,7 +24,7 @@ from steering.snippet import snippet
 from steering.steer import finish, pair
 from steering.sweep import sweep
 
-MOST_VISITORS, MOST_OWN_CONCEPTS = 256, 8
+MOST_OWN_CONCEPTS = 8
 SWEEP_TOKENS = 48
 MOST_SWEPT = 120
 """Texts of 64 tokens that a script may sweep at once."""
@@ -72,27 +72,14 @@ def swept(request: Request, magnitudes: Any, bands: Any) -> list[tuple[int, ...]
 
 
 @dataclass
-class Visitor:
-    """One browser tab: its concepts, and the run that is under way."""
+class Visitor(Tab):
+    """One browser tab: its concepts and its last run. Its works are "run", "sweep" and "train"."""
 
     library: Library
-    stops: dict[str, threading.Event] = field(default_factory=dict)
     last: tuple[Request, tuple[Run, ...]] | None = None
     sent: tuple[Request, tuple[Run, ...]] | None = None
     own: int = 0
     ready: set[str] = field(default_factory=set)
-
-    def take_over(self, work: str) -> threading.Event:
-        """Stops what is under way of this work ("run", "sweep" or "train") and returns the stop of the next."""
-        self.stop(work)
-        self.stops[work] = threading.Event()
-        return self.stops[work]
-
-    def stop(self, *works: str) -> None:
-        """Stops these works; all of them where none is named."""
-        for work in works or tuple(self.stops):
-            if work in self.stops:
-                self.stops[work].set()
 
 
 class Desk:
@@ -100,24 +87,11 @@ class Desk:
 
     def __init__(self, library: Library):
         self.library = library
-        self._visitors: OrderedDict[str, Visitor] = OrderedDict()
-        self._lock = threading.Lock()
+        self._visitors = Visitors(lambda: Visitor(library.session()))
 
     def visitor(self, session: str | None) -> Visitor:
-        """The tab of a session; the longest unseen is forgotten where there are too many."""
-        with self._lock:
-            visitor = self._visitors.pop(session or "", None) or Visitor(self.library.session())
-            self._visitors[session or ""] = visitor
-            while len(self._visitors) > MOST_VISITORS:
-                self._visitors.popitem(last=False)[1].stop()
-            return visitor
-
-    def leave(self, session: str | None) -> None:
-        """Forgets a session and stops its run."""
-        with self._lock:
-            visitor = self._visitors.pop(session or "", None)
-        if visitor:
-            visitor.stop()
+        """The tab of a session."""
+        return self._visitors.of(session)
 
     def run(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, dict | None]]:
         """States of the stage, and the heat map at the end. A newer run of the session ends this one."""

@@ -16,7 +16,7 @@ from pareto.front import Front
 from pareto.panel import _paper
 from pareto.policy import TunedPolicy
 from pareto.rewards import FunctionReward, RewardError
-from pareto.visitor import Request, Visitor, mix, weight
+from pareto.visitor import Request, mix, weight
 from tests.tiny import LAYERS, WIDTH, tiny
 
 ASKED = {"prompt": "Say hello.", "picks": ["helpful"], "seed": 3, "max_new_tokens": 12, "temperature": 1.0, "run": 1}
@@ -223,11 +223,3 @@ def test_the_comparison_gets_each_pair_once(desk: Desk) -> None:
     assert desk.compare("a", ["base", "helpful"], send) == "Sent."
     assert "already" in desk.compare("a", ["base", "helpful"], send)
     assert sent == [("Say hello.", [("base name", None), ("helpful name", {"checkpoint": "helpful", "adapter_sha256": "helpful" * 4})])]
-
-
-def test_the_longest_unseen_visitor_is_forgotten(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pareto.desk.MOST_VISITORS", 2)
-    first = desk.visitor("a")
-    stop = first.take_over("run")
-    assert isinstance(first, Visitor) and desk.visitor("b") and desk.visitor("c")
-    assert stop.is_set() and desk.visitor("a") is not first
