@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -22,37 +23,43 @@ STARTING = 300
 """Seconds: on first use the app fetches the model."""
 
 
+@contextmanager
+def serving(folder: Path, *command: str, **environment: str) -> Iterator[str]:
+    """The address of a Python program that serves a page on the port PORT of its command, for as long as it is wanted."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    log = folder / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, *(port if word == "PORT" else word for word in command)],
+            cwd=ROOT, env=os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"} | environment, stdout=out, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        _wait(process, f"http://127.0.0.1:{port}", log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait(20)
+
+
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the running app."""
     folder = tmp_path_factory.mktemp("app")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"DATABASE_URL": f"sqlite:///{folder / 'votes.sqlite'}", "GRADIO_ANALYTICS_ENABLED": "False"}
-    log = folder / "log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", str(port)], cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait(process, address, log)
+    with serving(folder, "app.py", "--port", "PORT", DATABASE_URL=f"sqlite:///{folder / 'votes.sqlite'}") as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def _wait(process: subprocess.Popen, address: str, log: Path) -> None:
-    for _ in range(STARTING):
+    for _ in range(5 * STARTING):
         if process.poll() is not None:
             pytest.fail(f"the app ended with {process.returncode}:\n{log.read_text()[-3000:]}")
         try:
             urlopen(address, timeout=5).close()
             return
         except (URLError, ConnectionError, TimeoutError):
-            time.sleep(1)
+            time.sleep(0.2)
     pytest.fail(f"the app did not answer within {STARTING} s:\n{log.read_text()[-3000:]}")
 
 

@@ -3,56 +3,30 @@
 import contextlib
 import json
 import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from arena import Store, export, import_, ranking, votes_frame
-from tests.arena_postgres import free_port
 from tests.web.arena_app import SECRET
-
-HERE = Path(__file__).parent
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
-    "--disable-sync --disable-quic --no-first-run"
-).split()
+from tests.web.conftest import serving
 
 
 @contextlib.contextmanager
 def running(folder: Path, *options: str):
     """The tab on a store of its own; yields the page's address and the database's URL."""
-    database, port = f"sqlite:///{folder / 'arena.sqlite3'}", free_port()
-    command = [sys.executable, str(HERE / "arena_app.py"), database, str(port), *options]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        address, end = f"http://127.0.0.1:{port}", time.monotonic() + 90
-        while True:
-            try:
-                urllib.request.urlopen(address, timeout=5).close()
-                break
-            except (urllib.error.URLError, TimeoutError):
-                assert process.poll() is None, process.stderr.read().decode()
-                assert time.monotonic() < end, "the app did not start within 90 s"
-                time.sleep(0.3)
-        try:
-            yield address, database
-        finally:
-            process.kill()
+    database = f"sqlite:///{folder / 'arena.sqlite3'}"
+    with serving(folder, "tests/web/arena_app.py", database, "PORT", *options) as address:
+        yield address, database
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield chromium
-        chromium.close()
+def browser(chrome: Browser) -> Browser:
+    return chrome
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """The Trade-offs tab in a real browser, on the real model with adapters at random."""
 
 import csv
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +11,7 @@ from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from pareto.panel import OPENING
-from tests.web.conftest import ROOT, _wait
+from tests.web.conftest import serving
 from tests.web.pareto_app import ENDS, SHIPPED
 
 expect.set_options(timeout=30_000)
@@ -24,20 +21,8 @@ POINTS = len(SHIPPED) + len(ENDS) + 2
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("tradeoffs")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = folder / "log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("pareto_app.py")), str(folder), str(port)], cwd=ROOT, stdout=out, stderr=out
-        )
-    try:
-        _wait(process, f"http://127.0.0.1:{port}", log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
+    with serving(folder, "tests/web/pareto_app.py", str(folder), "PORT") as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
