@@ -101,7 +101,7 @@ def plans(library: Library) -> dict[str, dict]:
 def roster(library: Library) -> dict[str, arena.Entrant]:
     """What the Compare tab offers: the plain model, the checkpoints, and the plans."""
     planned = ({"name": name, "plan": plan} for name, plan in plans(library).items())
-    tuned = {checkpoint.id: _tuned(checkpoint, library) for checkpoint in shipped(library.model, SHIPPED)}
+    tuned = {checkpoint.name: _tuned(checkpoint, library) for checkpoint in shipped(library.model, SHIPPED)}
     return policies([{"name": PLAIN, "base": True}], library) | tuned | policies([*planned], library)
 
 
@@ -146,11 +146,16 @@ def send_tuned(store: arena.Store, library: Library, prompt: str, sides: Sequenc
 
 
 def votes(store: arena.Store) -> dict[str, dict]:
-    """What people think of the policies, by name; the plain model's is "base"."""
+    """What people think of the policies, by checkpoint id, "base" for the plain model, or name; of two names for one, the more judged."""
     with store.read() as session:
-        judged = arena.human_front(arena.votes_frame(session)).to_dict("records")
+        judged = arena.human_front(arena.votes_frame(session)).sort_values("comparisons").to_dict("records")
+        specs = arena.specs(session)
+
+    def point(name: str) -> str:
+        return BASE if specs[name].get("base") else specs[name].get("checkpoint", name)
+
     return {
-        BASE if row["policy"] == PLAIN else row["policy"]: {
+        point(row["policy"]): {
             "comparisons": row["comparisons"],
             **{axis: row[axis] for axis in AXES},
             **{f"{axis}_ci": [row[f"{axis}_low"], row[f"{axis}_high"]] for axis in AXES},

@@ -7,7 +7,7 @@ from arena.errors import ArenaError
 from arena.exchange import export, import_
 from arena.front import human_front
 from arena.ranking import Ranking, ranking
-from arena.records import votes_frame
+from arena.records import specs, votes_frame
 from arena.store import Store
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "over_time",
     "ranking",
     "send",
+    "specs",
     "votes_frame",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from arena.schema import Annotator, Battle, Run, Vote
+from arena.schema import Annotator, Battle, Policy, Run, Vote
 
 COLUMNS = [
     "battle", "kind", "of", "expected", "prompt", "policy_a", "policy_b", "annotator", "helpful", "harmless",
@@ -37,3 +39,8 @@ def votes_frame(session: Session, set_id: str | None = None) -> pd.DataFrame:
     if set_id is not None:
         query = query.where(Battle.set_id == set_id)
     return pd.DataFrame([tuple(row) for row in session.execute(query)], columns=COLUMNS)
+
+
+def specs(session: Session) -> dict[str, dict[str, Any]]:
+    """What each policy is, by name: as its `Entrant` or `Output` told it."""
+    return {policy.name: policy.spec for policy in session.scalars(select(Policy))}

@@ -131,7 +131,7 @@ def _policy(name: str, model: LanguageModel) -> tuple[Adapter | None, dict]:
     about = {key: found.card[key] for key in ("method", "preference", "steps", "seed")}
     if about["preference"] and max(about["preference"]) == 1:
         about["method"] = "single"
-    return found.adapter, {"id": found.id, "name": found.card.get("name", found.id)} | about
+    return found.adapter, {"id": found.id, "name": found.name} | about
 
 
 def _train(args, model: LanguageModel) -> dict | bool:

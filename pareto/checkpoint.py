@@ -39,6 +39,11 @@ class Checkpoint:
     curves: list[dict]
 
     @property
+    def name(self) -> str:
+        """What people read."""
+        return self.card.get("name", self.id)
+
+    @property
     def identity(self) -> dict[str, str]:
         """Which checkpoint it is, beyond its name."""
         return {"checkpoint": self.id, "adapter_sha256": self.card["adapter_sha256"]}

@@ -121,7 +121,7 @@ class Desk:
     def card(self, visitor: Visitor, pick: str) -> dict:
         """All that is known of a pick."""
         point, checkpoint = visitor.point(pick), visitor.checkpoints.get(pick)
-        ends = [end.card.get("name", end.id) for end in visitor.ends or ()]
+        ends = [end.name for end in visitor.ends or ()]
         card, curves = (checkpoint.card, checkpoint.curves) if checkpoint else (None, [])
         return detail(self.side(visitor, pick), point, card, curves, ends)
 
@@ -341,7 +341,7 @@ def _known(checkpoint: Checkpoint) -> dict[str, Any]:
     card = checkpoint.card
     told = {name: card.get(name) for name in ("preference", "steps", "seed")}
     single = bool(card.get("preference")) and max(card["preference"]) == 1
-    return {"id": checkpoint.id, "name": card.get("name", checkpoint.id), "method": "single" if single else card["method"], **told}
+    return {"id": checkpoint.id, "name": checkpoint.name, "method": "single" if single else card["method"], **told}
 
 
 def _summary(request: Request, runs: Sequence[Run]) -> str:

@@ -31,7 +31,7 @@ Votes = Mapping[str, Mapping[str, Any]]
 def front(found: Front, answering: Sequence[str] = (), votes: Votes | None = None, votable: bool = False) -> dict[str, Any]:
     """The plot's points and the sentences over them.
 
-    answering: ids of the points that can answer prompts; votes: what people think of the policies, by name;
+    answering: ids of the points that can answer prompts; votes: what people think of the policies, by id or name;
     votable: whether people can be asked at all.
     """
     told = found.to_dict()
@@ -50,7 +50,7 @@ def front(found: Front, answering: Sequence[str] = (), votes: Votes | None = Non
 
 
 def _judged(point: Mapping[str, Any], votes: Votes) -> Mapping[str, Any] | None:
-    return votes.get(point["name"]) or (votes.get("base") if point["method"] == "base" else None)
+    return votes.get(point["id"]) or votes.get(point["name"]) or (votes.get("base") if point["method"] == "base" else None)
 
 
 def paper(told: Mapping[str, Any], hypervolumes: Mapping[str, float]) -> dict[str, Any]:

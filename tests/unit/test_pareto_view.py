@@ -71,11 +71,11 @@ def test_points_scored_on_fewer_prompts_are_told() -> None:
     assert "fewer for 1" in told["models"]["note"]
 
 
-def test_votes_are_matched_by_name_and_joined_on_one_scale() -> None:
+def test_votes_are_matched_by_id_or_name_and_joined_on_one_scale() -> None:
     points = (point("base", 0, 0, "base"), point("a", 1, 1), point("b", 2, 0), point("c", 3, -1))
     judged = {
         name: {"helpful": 2.0 * i, "harmless": -1.0 * i, "helpful_ci": [0, 1], "harmless_ci": [0, 1], "comparisons": 9}
-        for i, name in enumerate(["base", "a name", "b name", "a stranger"])
+        for i, name in enumerate(["base", "a name", "b", "a stranger"])
     }
     told = view.front(Front("m", "h", (-2.0, -2.0), points), votes=judged, votable=True)
     assert "3 policies" in told["people"]["title"]
