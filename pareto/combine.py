@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy.optimize import nnls
 from torch import Tensor
 
 FLOOR = 1e-8
@@ -71,34 +72,22 @@ def gapo(gram: Tensor, p: float = 2.0) -> Tensor:
 def min_norm(gram: Tensor) -> Tensor:
     """argmin |sum_i a_i g_i| over the simplex, from the Gram matrix [m, m].
 
-    Closed form for two (clipped at the ends); for more, exact over the faces of the simplex: on the best face the
-    gradient of |.|^2 is equal over its members, and no smaller outside.
+    Closed form for two (clipped at the ends). For more, non-negative least squares of |sum_i a_i g_i|^2 + (sum_i a_i - 1)^2, which is
+    solved exactly by an active set: where it is least, (G a)_i is 1 - sum(a) for every member and no smaller outside, and
+    these are the conditions of a / sum(a) on the simplex.
     """
     m = len(gram)
     matrix = gram.double().cpu().numpy()
     matrix = matrix / max(matrix.diagonal().max(), np.finfo(float).tiny)
-    if m == 1:
-        return torch.ones(1, dtype=torch.float64)
     if m == 2:
         a, b, c = matrix[0, 0], matrix[1, 1], matrix[0, 1]
         curve = a + b - 2 * c
         first = 0.5 if curve <= 0 else float(np.clip((b - c) / curve, 0, 1))
         return torch.tensor([first, 1 - first], dtype=torch.float64)
-    if m > 12:
-        raise ValueError(f"{m} objectives: at most 12 are combined exactly")
-    best, value = None, np.inf
-    for members in range(1, 1 << m):
-        face = [i for i in range(m) if members >> i & 1]
-        square = matrix[np.ix_(face, face)]
-        system = np.block([[square, np.ones((len(face), 1))], [np.ones((1, len(face))), np.zeros((1, 1))]])
-        weights = np.linalg.lstsq(system, np.r_[np.zeros(len(face)), 1.0], rcond=None)[0][:-1]
-        if (weights < -1e-9).any() or abs(weights.sum() - 1) > 1e-6:
-            continue
-        size = float(weights @ square @ weights)
-        if size < value - 1e-12 * max(1.0, abs(value) if np.isfinite(value) else 1.0):
-            best, value = np.zeros(m), size
-            best[face] = weights.clip(0)
-    return torch.from_numpy(best / best.sum())
+    values, vectors = np.linalg.eigh(matrix)
+    factor = np.sqrt(values.clip(0))[:, None] * vectors.T
+    weights = nnls(np.vstack([factor, np.ones(m)]), np.r_[np.zeros(m), 1.0])[0]
+    return torch.from_numpy(weights / weights.sum())
 
 
 def normalized(preference: Tensor, deviations: Tensor) -> Tensor:

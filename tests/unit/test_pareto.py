@@ -28,6 +28,19 @@ def test_min_norm_is_that_of_torchjd(m, seed):
     torch.testing.assert_close(ours, theirs, atol=2e-2, rtol=2e-2)
 
 
+@pytest.mark.parametrize(("m", "n"), [(3, 2), (13, 30), (30, 8), (60, 200)])
+@pytest.mark.parametrize("seed", range(3))
+def test_min_norm_meets_its_conditions_for_any_number_of_objectives(m, n, seed):
+    """On the simplex, with G a equal over the members and no smaller outside; n < m brings opposite and dependent gradients."""
+    gram = combine.gram(gradients(m, seed, n=n))
+    weights = combine.min_norm(gram)
+    assert (weights >= 0).all() and float(weights.sum()) == pytest.approx(1)
+    slope, size = gram @ weights, float(gram.diagonal().max())
+    level = float(weights @ slope)
+    assert (slope >= level - 1e-7 * size).all()
+    assert slope[weights > 1e-9].numpy() == pytest.approx(level, abs=1e-7 * size)
+
+
 @pytest.mark.parametrize(
     "method", [lambda gram: combine.mgda(gram), lambda gram: combine.gapo(gram, 1), lambda gram: combine.gapo(gram, 2)]
 )
