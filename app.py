@@ -25,7 +25,9 @@ from pareto.panel import build as build_pareto
 from pareto.policy import TunedPolicy
 from pareto.view import AXES
 from pareto.visitor import BASE, Side
+from pareto.visitor import Request as Tuned
 from steering import Library, Plan, PlanError
+from steering.desk import Request as Steered
 from steering.panel import build as build_steering
 from steering.plan import edits
 from steering.steer import SteeredPolicy
@@ -125,23 +127,28 @@ def _model(library: Library) -> dict:
     return {"model": library.model.name, "model_hash": library.model.hash}
 
 
-def send(store: arena.Store, library: Library, prompt: str, sides: Sequence[tuple[str, Plan | None, Run]]) -> str:
+def send(store: arena.Store, library: Library, request: Steered, sides: Sequence[tuple[str, Plan | None, Run]]) -> str:
     """Takes texts of the Steer tab to the blind comparison; what to tell the visitor. Raises arena.ArenaError."""
-    return _sent(arena.send(store, [arena.Output(prompt, name, run.text, _spec(library, plan)) for name, plan, run in sides]))
+    return _sent(arena.send(store, [_output(request, name, _spec(library, plan), run) for name, plan, run in sides]))
+
+
+def _output(request: Steered | Tuned, name: str, spec: Mapping, run: Run) -> arena.Output:
+    about = {"seed": request.seed, "temperature": request.temperature, "tokens": len(run.ids), "finish": run.finish}
+    return arena.Output(request.prompt, name, run.text, spec, about)
 
 
 def _sent(made: arena.Made) -> str:
     return f"Sent to Compare: {made.plain} new battle{'' if made.plain == 1 else 's'} in the set “{made.name}”."
 
 
-def send_tuned(store: arena.Store, library: Library, prompt: str, sides: Sequence[Side]) -> str:
+def send_tuned(store: arena.Store, library: Library, request: Tuned, sides: Sequence[Side]) -> str:
     """Takes texts of the Trade-offs tab there. Raises arena.ArenaError."""
     outputs = []
     for name, what, run in sides:
         spec = _spec(library, getattr(what, "plan", None))
         if isinstance(what, Mapping):
             spec = _model(library) | what
-        outputs.append(arena.Output(prompt, PLAIN if what is None else name, run.text, spec))
+        outputs.append(_output(request, PLAIN if what is None else name, spec, run))
     return _sent(arena.send(store, outputs))
 
 
@@ -187,7 +194,7 @@ def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
         )
         with gr.Tabs(elem_classes="tw-tabs"):
             with gr.Tab("Steer"):
-                build_steering(library, send=lambda prompt, sides: send(store, library, prompt, sides))
+                build_steering(library, send=lambda request, sides: send(store, library, request, sides))
             with gr.Tab("Trade-offs"):
                 build_pareto(
                     model,
@@ -195,7 +202,7 @@ def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
                     human=lambda: votes(store),
                     entrants={name: partial(_planned, library, plan) for name, plan in plans(library).items()},
                     steered=lambda plan: steered(library, plan),
-                    send=lambda prompt, sides: send_tuned(store, library, prompt, sides),
+                    send=lambda request, sides: send_tuned(store, library, request, sides),
                 )
             with gr.Tab("Compare"):
                 build_arena(store, policies=lambda: roster(library))

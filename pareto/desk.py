@@ -33,8 +33,8 @@ Entrants = Mapping[str, Callable[[], Policy]]
 Steered = Callable[[Mapping[str, Any]], tuple[str, Policy]]
 """Makes a plan, as JSON, into a name and a policy. Raises ValueError."""
 Human = Callable[[], view.Votes | None]
-Send = Callable[[str, list[Side]], str]
-"""Takes a prompt and its answers to the Compare tab, and returns a sentence. Raises ValueError."""
+Send = Callable[[Request, list[Side]], str]
+"""Takes a request and its answers to the Compare tab, and returns a sentence. Raises ValueError."""
 
 
 class Desk:
@@ -143,7 +143,7 @@ class Desk:
         if stop.is_set():
             yield {**whole, "phase": "stopped", "note": "Stopped."}, None
             return
-        visitor.last, visitor.sent = (request.prompt, {}), set()
+        visitor.last, visitor.sent = (request, {}), set()
         for side, run in zip(state["sides"], decoding.runs, strict=True):
             visitor.last[1][side["id"]] = side["name"], self._what(visitor, side["id"]), run
         note = _summary(request, decoding.runs)
@@ -294,12 +294,12 @@ class Desk:
         visitor = self.visitor(session)
         if visitor.last is None:
             return "There is no complete answer yet: wait for the texts, then send them."
-        prompt, sides = visitor.last
+        request, sides = visitor.last
         chosen = tuple(pick for pick in sides if pick in picks)
         if chosen in visitor.sent:
             return "These answers are in Compare already."
         try:
-            told = send(prompt, [sides[pick] for pick in chosen])
+            told = send(request, [sides[pick] for pick in chosen])
         except ValueError as error:
             return sentence(error)
         visitor.sent.add(chosen)

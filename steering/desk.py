@@ -29,9 +29,6 @@ SWEEP_TOKENS = 48
 MOST_SWEPT = 120
 """Texts of 64 tokens that a script may sweep at once."""
 
-Send = Callable[[str, list[tuple[str, Plan | None, Run]]], str]
-"""Takes a prompt and its runs (policy name, plan, run) to the Compare tab, and returns a sentence; ValueError where it cannot."""
-
 
 @dataclass(frozen=True)
 class Request:
@@ -56,6 +53,10 @@ class Request:
             int(bounded(asked, "max_new_tokens", 1, MOST_NEW_TOKENS)),
             float(bounded(asked, "temperature", 0, MOST_TEMPERATURE)),
         )
+
+
+Send = Callable[[Request, list[tuple[str, Plan | None, Run]]], str]
+"""Takes a request and its runs (policy name, plan, run) to the Compare tab, and returns a sentence; ValueError where it cannot."""
 
 
 def swept(request: Request, magnitudes: Any, bands: Any) -> list[tuple[int, ...] | str]:
@@ -173,7 +174,7 @@ class Desk:
             return "These texts are in Compare already."
         request, runs = visitor.last
         try:
-            told = send(request.prompt, list(zip(("unsteered", request.plan.title), (None, request.plan), runs, strict=True)))
+            told = send(request, list(zip(("unsteered", request.plan.title), (None, request.plan), runs, strict=True)))
         except ValueError as error:
             return sentence(error)
         visitor.sent = visitor.last

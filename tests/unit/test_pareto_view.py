@@ -214,8 +214,8 @@ def test_prompts_are_taken_from_all_kinds_in_turn() -> None:
 def test_the_comparison_gets_each_pair_once(desk: Desk) -> None:
     sent: list = []
 
-    def send(prompt: str, sides: list) -> str:
-        sent.append((prompt, [(name, what) for name, what, _ in sides]))
+    def send(request: Request, sides: list) -> str:
+        sent.append((request.prompt, [(name, what) for name, what, _ in sides]))
         return "Sent."
 
     assert "no complete answer" in desk.compare("a", ["base"], send)
