@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lm import SourceError, load
-from steering.cav import Settings, train
+from steering.cav import CAV, Settings, train
 from steering.concepts import Concept, shipped
 from steering.evaluate import evaluate, labelled
 from steering.export import export
@@ -26,6 +26,9 @@ def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--model", help="folder or hub id (default: $TRADEWIND_MODEL or the embedded model)")
     shared.add_argument("--json", action="store_true", help="print JSON")
+    using = argparse.ArgumentParser(add_help=False)
+    using.add_argument("--concepts", type=Path, nargs="+", default=[], metavar="FILE", help="concept files beside the shipped ones")
+    using.add_argument("--vectors", type=Path, nargs="+", default=[], metavar="FILE", help="what train wrote, in place of what ships")
     decode = argparse.ArgumentParser(add_help=False)
     decode.add_argument("--plan", required=True, help="a plan as JSON, or a file that holds it")
     decode.add_argument("--seed", type=int, default=0)
@@ -36,16 +39,16 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("concepts", nargs="*", help="names of shipped concepts, or concept files (default: all shipped)")
     one.add_argument("--out", type=Path, default=Path("assets/vectors"))
     one.add_argument("--source", choices=["input", "output"], default="input")
-    one = commands.add_parser("generate", parents=[shared, decode], help="answer a prompt, unsteered and steered")
+    one = commands.add_parser("generate", parents=[shared, using, decode], help="answer a prompt, unsteered and steered")
     one.add_argument("--prompt", required=True)
-    one = commands.add_parser("sweep", parents=[shared, decode], help="a table over magnitudes and layer bands")
+    one = commands.add_parser("sweep", parents=[shared, using, decode], help="a table over magnitudes and layer bands")
     group = one.add_mutually_exclusive_group(required=True)
     group.add_argument("--prompt")
     group.add_argument("--prompts", type=Path, help="a file, one prompt a line")
     one.add_argument("--values", type=float, nargs="+", help="p0, or strengths for the method fixed (default: nine)")
     one.add_argument("--bands", nargs="+", help="bands of blocks such as 5-9 10-14")
     one.add_argument("--csv", type=Path)
-    one = commands.add_parser("evaluate", parents=[shared], help="unsteered, prompted, fixed and GCAV; or accuracy on labelled texts")
+    one = commands.add_parser("evaluate", parents=[shared, using], help="unsteered, prompted, fixed and GCAV; or accuracy on labelled texts")
     one.add_argument("--plan", help="a plan as JSON, or a file that holds it")
     one.add_argument("--prompts", type=Path, help="a file, one prompt a line")
     one.add_argument("--concept", help="with --labelled: whose vectors are tried")
@@ -53,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--labelled", type=Path, help="JSON Lines of text and toxic, label or rating")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--max-new-tokens", type=int, default=48)
-    one = commands.add_parser("export", parents=[shared], help="write a concept's directions as .gguf or .safetensors")
+    one = commands.add_parser("export", parents=[shared, using], help="write a concept's directions as .gguf or .safetensors")
     one.add_argument("concept")
     one.add_argument("out", type=Path)
     one.add_argument("--method", choices=["gcav", "diffmean"], default="gcav")
@@ -82,6 +85,8 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         library = Library(load(args.model))
+        if args.command != "train":
+            _own(library, args.concepts, args.vectors)
         result = _COMMANDS[args.command](args, library)
     except (ValueError, OSError, SourceError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -91,6 +96,15 @@ def main(argv: list[str] | None = None) -> int:
     elif args.command != "train":
         print(result if isinstance(result, str) else json.dumps(result, indent=1))
     return 0
+
+
+def _own(library: Library, concepts: list[Path], vectors: list[Path]) -> None:
+    library.concepts |= {concept.name: concept for concept in map(Concept.load, concepts)}
+    for path in vectors:
+        cav = CAV.load(path)
+        if cav.concept not in library.concepts:
+            raise ValueError(f"{path} holds vectors of {cav.concept!r}, which does not ship: give its texts with --concepts")
+        library.add(library.concepts[cav.concept], cav)
 
 
 def _band(text: str) -> tuple[int, ...]:

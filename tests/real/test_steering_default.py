@@ -1,10 +1,13 @@
 """Steering the embedded default model with the vectors that ship."""
 
+import json
+
 import pytest
 import torch
 
 from lm import load
 from steering import CAV, Library, Plan, shipped, steer
+from steering.__main__ import main
 from steering.cav import Settings, best_layers
 from steering.library import SHIPPED
 from steering.scorers import scorer
@@ -54,3 +57,17 @@ def test_a_plan_that_asks_for_nothing_changes_nothing(library):
     plan = Plan.from_json({"targets": [{"concept": "sports", "direction": "amplify", "p0": 0.5}], "method": "fixed", "strength": 0})
     both = steer(library, PROMPTS[0], plan, max_new_tokens=24, temperature=0.8, seed=11)
     assert both["steered"]["tokens"] == both["unsteered"]["tokens"] and both["steered"]["metrics"]["kl"] == 0
+
+
+def test_a_concept_of_ones_own_is_trained_and_steered_from_the_command_line(tmp_path, capsys):
+    rows = [{"positive": f"WOW, NUMBER {i} IS GREAT!!!", "negative": f"Number {i} is fine."} for i in range(12)]
+    (tmp_path / "loud.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan = json.dumps({"targets": [{"concept": "loud", "p0": 0.999}]})
+    asked = ["generate", "--prompt", "Tell me about rain.", "--plan", plan, "--max-new-tokens", "12", "--json"]
+    vectors = ["--vectors", str(tmp_path / "loud.safetensors")]
+    assert main(["train", str(tmp_path / "loud.jsonl"), "--out", str(tmp_path), "--json"]) == 0
+    assert main([*asked, *vectors]) == 2
+    assert "does not ship: give its texts with --concepts" in capsys.readouterr().err
+    assert main([*asked, *vectors, "--concepts", str(tmp_path / "loud.jsonl")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["steered"]["text"] != told["unsteered"]["text"] and told["steered"]["metrics"]["gate"] > 0
