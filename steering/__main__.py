@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--values", type=float, nargs="+", help="p0, or strengths for the method fixed (default: nine)")
     one.add_argument("--bands", nargs="+", help="bands of blocks such as 5-9 10-14")
     one.add_argument("--csv", type=Path)
-    one = commands.add_parser("evaluate", parents=[shared, using], help="unsteered, prompted, fixed and GCAV; or accuracy on labelled texts")
+    one = commands.add_parser("evaluate", parents=[shared, using], help="four methods compared; or accuracy on labelled texts")
     one.add_argument("--plan", help="a plan as JSON, or a file that holds it")
     one.add_argument("--prompts", type=Path, help="a file, one prompt a line")
     one.add_argument("--concept", help="with --labelled: whose vectors are tried")
