@@ -1,0 +1,23 @@
+"""The page on a model that ships nothing: vectors are trained on first use, and what is missing says what to do."""
+
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.tiny import LAYERS, tiny
+from tests.web.conftest import serving
+
+
+def test_another_models_vectors_are_trained_on_first_use_and_cached(page: Page, tmp_path: Path) -> None:
+    folder, cache = tiny("qwen2"), tmp_path / "cache"
+    environment = {"DATABASE_URL": f"sqlite:///{tmp_path / 'votes.sqlite'}", "TRADEWIND_CACHE": str(cache)}
+    with serving(tmp_path, "app.py", "--port", "PORT", "--model", str(folder), **environment) as address:
+        page.goto(address)
+        page.wait_for_function("document.querySelector('.tw-stage')?.dataset.phase === 'done'", timeout=120_000)
+        assert len(list((cache / "vectors").rglob("sports-*.safetensors"))) == 1
+        expect(page.locator(".tw-console")).to_contain_text(f"of {LAYERS}")
+        assert page.locator(".tw-unsteered .tw-text").inner_text() != page.locator(".tw-steered .tw-text").inner_text()
+        page.get_by_role("tab", name="Trade-offs").click()
+        expect(page.get_by_text("No policy has been scored yet")).to_be_visible()
+        expect(page.get_by_text("No checkpoint of this model is here yet")).to_be_visible()
+        page.goto("about:blank")
