@@ -1,5 +1,6 @@
 """Reading, editing and decoding on tiny random models: what holds for every family and engine."""
 
+import platform
 import threading
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.stats import chisquare, kstest
 from lm import Adapter, Edit, LanguageModel, Row, Sampling, load
 from lm.batched import BatchedEngine
 from lm.llama import Stack, unchanged
+from lm.native import build
 from lm.native.pack import quantize8, unpack
 from lm.reference import ReferenceEngine, blocks_of
 from lm.sampling import MOST_NOISE, draw, gumbel
@@ -250,6 +252,19 @@ def test_the_upper_blocks_on_a_recorded_state_give_the_log_probabilities_of_the_
     padded = torch.nn.functional.pad(run.hidden[None], (0, 0, 0, 5))
     found = stack.logits(stack.upper(padded, 1, unchanged))[0, len(PROMPT) - 1 : len(ids) - 1].log_softmax(-1)
     torch.testing.assert_close(found[range(len(run.ids)), run.ids], torch.tensor(run.logprobs), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names x86 processors")
+@pytest.mark.parametrize("processor", ["haswell", "x86-64-v2"])
+def test_older_processors_compute_the_same(processor, monkeypatch):
+    """The engine's narrower paths: AVX2, and plain vectors."""
+    ours = load(str(tiny("qwen3")), engine="native")
+    monkeypatch.setattr(build, "FLAGS", tuple(flag.replace("=native", f"={processor}") for flag in build.FLAGS))
+    monkeypatch.setattr("lm.native.engine.library", build.library.__wrapped__)
+    other = load(str(tiny("qwen3")), engine="native")
+    assert other.engine._library._name != ours.engine._library._name
+    a, b = (model.logprobs([PROMPT], [1], edits=[(edit(1, goal=5.0),)])[0] for model in (ours, other))
+    torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
 def test_tokens_are_drawn_as_often_as_they_are_probable():
