@@ -23,10 +23,16 @@ class LowRank(Protocol):
 
 
 def fastest(device: torch.device) -> torch.dtype:
-    """The type in which products are fastest: bfloat16 on GPUs and on CPUs with matrix units, else float32."""
-    if device.type == "cuda" or (device.type == "cpu" and torch.cpu.get_capabilities().get("amx_tile", False)):
+    """The type in which products are fastest: bfloat16 on GPUs and on CPUs that multiply it (AMX, AVX-512 BF16), else float32."""
+    able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    if device.type == "cuda" or able.get("amx_tile", False) or able.get("avx512_bf16", False):
         return torch.bfloat16
     return torch.float32
+
+
+def matrix_units() -> bool:
+    """Whether this CPU has them (AMX), so that a PyTorch batch of many rows beats rows that each stream through caches."""
+    return torch.cpu.get_capabilities().get("amx_tile", False)
 
 
 class Stack:

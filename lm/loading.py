@@ -15,7 +15,7 @@ import torch
 from lm import source
 from lm.batched import BatchedEngine
 from lm.geometry import unsupported
-from lm.llama import Stack, fastest
+from lm.llama import Stack, fastest, matrix_units
 from lm.model import LanguageModel
 from lm.native.build import NoCompiler, library
 from lm.native.engine import NativeEngine
@@ -41,7 +41,7 @@ def load(name: str | None = None, *, engine: str = "auto", progress: source.Prog
     if engine not in ENGINES:
         raise ValueError(f"engine is {engine!r}: give {', '.join(ENGINES)}")
     if engine == "rows":
-        engine = "batched" if fastest(torch.device("cpu")) == torch.bfloat16 else "auto"
+        engine = "batched" if matrix_units() else "auto"
     report = progress or (lambda fraction, text: log.info("%3.0f%% %s", 100 * fraction, text))
     name = name or os.environ.get("TRADEWIND_MODEL") or None
     folder = _default(report) if name is None else source.folder_of(name)

@@ -58,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--fit", choices=OBJECTIVES, help="fit this objective's head and save it")
     one.add_argument("--tune", choices=OBJECTIVES, help="tune the blocks below this objective's head with LoRA, and save both")
     one.add_argument("--block", type=int, default=17, help="with --fit: the block that the head reads")
+    one.add_argument("--cut", type=int, help="with --fit: learn from the pairs once more with answers cut to so many tokens")
+    one.add_argument("--spoil", type=int, default=0, help="with --fit: learn from so many chosen answers against spoiled ones, too")
     one.add_argument("--out", type=Path, default=REWARDS, help="with --fit, --tune: folder of what is made, and its card")
     one.add_argument("--licence", help="with --fit, --tune: of the pairs, for the card")
 
@@ -183,7 +185,7 @@ def _pairs(args, model: LanguageModel) -> dict:
         reward.save(args.out / f"{args.tune}-tuned")
         head = reward.head
     else:
-        head, report = fit(model, pairs, args.fit, args.block, progress=_bar("reading"))
+        head, report = fit(model, pairs, args.fit, args.block, cut=args.cut, spoil=args.spoil, progress=_bar("reading"))
         head.save(args.out / f"{args.fit}.safetensors")
     card = {
         "objective": head.objective, "model": model.name, "model_hash": model.hash, "block": head.block, "mean": head.mean,

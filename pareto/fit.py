@@ -2,21 +2,22 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor
 
 from lm import LanguageModel
 from pareto.pairs import Pair, PairError, Prompt, held_out
 from pareto.rewards import Head, Reward, pooled, sequences
+from pareto.spoil import spoiled
 
 PENALTIES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 """Inverse L2 strengths of the logistic regression on standardised features; cross-validation picks one."""
-FOLDS, MATCHED = 5, 0.1
-"""MATCHED: answers are of one length where the logs of their lengths differ by less."""
+FOLDS, MATCHED, SPOILED_WEIGHT = 5, 0.1, 0.3
+"""MATCHED: answers are of one length where the logs of their lengths differ by less. SPOILED_WEIGHT: of a spoiled pair, a judged one's
+being 1."""
 
 
 @dataclass(frozen=True)
@@ -42,32 +43,70 @@ def accuracy(margins: np.ndarray, prompts: Sequence[Prompt], seed: int = 0, draw
 
 
 def fit(
-    model: LanguageModel, pairs: Sequence[Pair], objective: str, block: int, *, progress: Callable[[float], None] | None = None,
+    model: LanguageModel, pairs: Sequence[Pair], objective: str, block: int, *, cut: int | None = None, spoil: int = 0,
+    progress: Callable[[float], None] | None = None,
 ) -> tuple[Head, dict]:
     """A head for `objective` that reads block `block`, and its measures on the fifth of prompts that it never saw.
 
-    Bradley-Terry: P(chosen) = sigmoid(w . (f_chosen - f_rejected)), with w orthogonal to the covariance of feature and
-    log-length differences, so that margins do not go with length. Raises PairError where there are too few prompts.
+    cut: the pairs are learned from a second time with answers of at most so many tokens, as policies that are trained give
+    them, and it is such answers whose mean and deviation are the head's. spoil: so many chosen answers are learned from against
+    themselves spoiled, see pareto.spoil. Raises PairError where there are too few prompts.
     """
-    return fit_states(model, pairs, *features(model, pairs, block, progress), objective, block)
+    short = [shortened(model, pair, cut) for pair in pairs] if cut else []
+    worse = [(way, shortened(model, pair, cut) if cut else pair) for way, pair in spoiled(short or pairs, spoil)]
+    states, lengths = features(model, [*pairs, *short, *(pair for _, pair in worse)], block, progress)
+    bounds = [len(pairs), len(pairs) + len(short)]
+    judged, shorter, spoilt = np.split(states, bounds)
+    lessons = [Lesson([pair.prompt for pair in short], shorter, 1.0), Lesson([pair.prompt for _, pair in worse], spoilt, SPOILED_WEIGHT)]
+    given = [lesson for lesson in lessons if lesson.prompts]
+    head, report = fit_states(model, pairs, judged, lengths[: len(pairs)], objective, block, given)
+    weight = head.weight.double().numpy()
+    if short:
+        test = [i for i, pair in enumerate(short) if held_out(pair.prompt)]
+        scores = shorter[test] @ weight
+        head = replace(head, mean=float(scores.mean()), std=float(scores.std()))
+        report |= {"cut": cut, "accuracy_cut": asdict(accuracy(scores[:, 0] - scores[:, 1], [short[i].prompt for i in test]))}
+    if worse:
+        report |= {"spoiled": spoil, "accuracy_spoiled": _by_way(worse, spoilt @ weight)}
+    return head, report
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Further pairs that a head learns from, and is not judged by: states [n, 2, width], each pair with a weight."""
+
+    prompts: Sequence[Prompt]
+    states: np.ndarray
+    weight: float
 
 
 def fit_states(
     model: LanguageModel, pairs: Sequence[Pair], states: np.ndarray, lengths: np.ndarray, objective: str, block: int,
+    lessons: Sequence[Lesson] = (),
 ) -> tuple[Head, dict]:
-    """`fit` on features that are there already: states [n, 2, width], lengths [n, 2]."""
-    difference, longer = states[:, 0] - states[:, 1], np.log(lengths[:, 0]) - np.log(lengths[:, 1])
+    """`fit` on features that are there already: states [n, 2, width], lengths [n, 2].
+
+    Bradley-Terry: P(chosen) = sigmoid(w . (f_chosen - f_rejected)), with w orthogonal to the covariance of feature and
+    log-length differences, so that margins do not go with length.
+    """
+    longer = np.log(lengths[:, 0]) - np.log(lengths[:, 1])
     test = np.array([held_out(pair.prompt) for pair in pairs])
     if test.sum() < 10 or (~test).sum() < 50:
         raise PairError(f"{len(pairs)} pairs, {test.sum()} of them held out: give at least 50 to train on and 10 held-out ones")
     scale = states[~test].reshape(-1, states.shape[-1]).std(0)
-    inputs = difference / scale
-    length_way = longer[~test] @ inputs[~test]
+    length_way = longer[~test] @ ((states[:, 0] - states[:, 1]) / scale)[~test]
     length_way /= np.linalg.norm(length_way)
-    inputs -= np.outer(inputs @ length_way, length_way)
-    folds = np.array([int(1e6 * _hash(pair.prompt)) % FOLDS for pair in pairs])
-    penalty = max(PENALTIES, key=lambda c: _cross_validated(inputs[~test], folds[~test], c))
-    weight = _regress(inputs[~test], penalty)
+    inputs, weights, prompts = [], [], []
+    for lesson in (Lesson([pair.prompt for pair in pairs], states, 1.0), *lessons):
+        difference = (lesson.states[:, 0] - lesson.states[:, 1]) / scale
+        keep = np.array([not held_out(prompt) for prompt in lesson.prompts])
+        inputs.append((difference - np.outer(difference @ length_way, length_way))[keep])
+        weights.append(np.full(keep.sum(), lesson.weight))
+        prompts += [prompt for prompt, kept in zip(lesson.prompts, keep, strict=True) if kept]
+    inputs, weights = np.concatenate(inputs), np.concatenate(weights)
+    folds = np.array([int(1e6 * _hash(prompt)) % FOLDS for prompt in prompts])
+    penalty = max(PENALTIES, key=lambda c: _cross_validated(inputs, weights, folds, int((~test).sum()), c))
+    weight = _regress(inputs, weights, penalty)
     weight = (weight - length_way * (weight @ length_way)) / scale
     scores = states @ weight
     head = Head(objective, model.hash, block, torch.from_numpy(weight).float(), float(scores[test].mean()), float(scores[test].std()))
@@ -77,6 +116,24 @@ def fit_states(
     return head, report | {
         "slope": float(slope), "calibration_error": _calibration(slope * margins[test]), "penalty": penalty,
         "trained_on": int((~test).sum()), "prompts": len({repr(pair.prompt) for pair in pairs})}
+
+
+def shortened(model: LanguageModel, pair: Pair, most: int) -> Pair:
+    """The pair with answers of at most so many tokens."""
+    def short(text: str) -> str:
+        return model.tokenizer.decode(model.tokenizer(text, add_special_tokens=False)["input_ids"][:most])
+
+    return replace(pair, chosen=short(pair.chosen), rejected=short(pair.rejected))
+
+
+def _by_way(worse: Sequence[tuple[str, Pair]], scores: np.ndarray) -> dict[str, dict]:
+    """Of held-out prompts' scores [n, 2]: how often the answer beats what it was spoiled to, by the way."""
+    found = {}
+    for name in dict.fromkeys(name for name, _ in worse):
+        which = [i for i, (way, pair) in enumerate(worse) if way == name and held_out(pair.prompt)]
+        if which:
+            found[name] = asdict(accuracy(scores[which, 0] - scores[which, 1], [worse[i][1].prompt for i in which]))
+    return found
 
 
 def measures(margins: np.ndarray, longer: np.ndarray, prompts: Sequence[Prompt]) -> dict:
@@ -102,13 +159,23 @@ def score_pairs(model: LanguageModel, reward: Reward, pairs: Sequence[Pair]) -> 
 def features(
     model: LanguageModel, pairs: Sequence[Pair], block: int, progress: Callable[[float], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pooled states [n, 2, width] of block `block`, in half precision, and answer lengths in tokens [n, 2]; each answer is read once."""
-    asked = [(pair.prompt, answer) for pair in pairs for answer in (pair.chosen, pair.rejected)]
-    place = {key: index for index, key in enumerate(dict.fromkeys(asked))}
-    prompts, answers = zip(*place, strict=True)
-    states: Tensor = pooled(model, prompts, answers, block + 1, progress=progress)[:, block].half()
-    rows = np.array([place[key] for key in asked]).reshape(-1, 2)
-    return states.double().numpy()[rows], lengths_of(*sequences(model, prompts, answers))[rows]
+    """Pooled states [n, 2, width] of block `block`, in half precision, and answer lengths in tokens [n, 2]; each prompt and answer is
+    read once."""
+    answers: dict[Prompt, dict[str, int]] = {}
+    for pair in pairs:
+        for answer in (pair.chosen, pair.rejected):
+            answers.setdefault(pair.prompt, {}).setdefault(answer, 0)
+    states, lengths = [], []
+    for done, (prompt, asked) in enumerate(answers.items(), 1):
+        for answer in asked:
+            asked[answer] = len(lengths)
+            lengths.append(0)
+        states.append(pooled(model, [prompt] * len(asked), list(asked), block + 1)[:, block].half())
+        lengths[-len(asked) :] = lengths_of(*sequences(model, [prompt] * len(asked), list(asked)))
+        if progress:
+            progress(done / len(answers))
+    rows = np.array([[answers[pair.prompt][answer] for answer in (pair.chosen, pair.rejected)] for pair in pairs])
+    return torch.cat(states).double().numpy()[rows], np.array(lengths)[rows]
 
 
 def lengths_of(ids: Sequence[Sequence[int]], starts: Sequence[int]) -> np.ndarray:
@@ -120,13 +187,15 @@ def _signed(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.r_[differences, -differences], np.r_[np.ones(len(differences)), np.zeros(len(differences))]
 
 
-def _regress(inputs: np.ndarray, penalty: float) -> np.ndarray:
-    return LogisticRegression(C=penalty, fit_intercept=False, max_iter=1000).fit(*_signed(inputs)).coef_[0]
+def _regress(inputs: np.ndarray, weights: np.ndarray, penalty: float) -> np.ndarray:
+    found = LogisticRegression(C=penalty, fit_intercept=False, max_iter=1000).fit(*_signed(inputs), np.r_[weights, weights])
+    return found.coef_[0]
 
 
-def _cross_validated(inputs: np.ndarray, folds: np.ndarray, penalty: float) -> float:
-    """Mean log-likelihood of the left-out folds."""
-    found = [inputs[folds == k] @ _regress(inputs[folds != k], penalty) for k in range(FOLDS)]
+def _cross_validated(inputs: np.ndarray, weights: np.ndarray, folds: np.ndarray, judged: int, penalty: float) -> float:
+    """Mean log-likelihood of the left-out folds' judged pairs, which come first."""
+    first = np.arange(len(inputs)) < judged
+    found = [inputs[first & (folds == k)] @ _regress(inputs[folds != k], weights[folds != k], penalty) for k in range(FOLDS)]
     return float(-np.logaddexp(0, -np.concatenate(found)).mean())
 
 

@@ -19,6 +19,7 @@ from pareto.front import Front
 from pareto.pairs import Pair, PairError, read_pairs, read_prompts
 from pareto.policy import TunedPolicy
 from pareto.rewards import ClassifierReward, FunctionReward, Head, HeadReward, RewardError, heads, sequences
+from pareto.spoil import WAYS, spoiled
 from pareto.tune import tune
 from tests.tiny import WIDTH, tiny
 
@@ -85,6 +86,32 @@ def test_what_length_alone_explains_is_not_rewarded(model):
     found, report = fit.fit_states(model, *planted(model, wanted=torch.zeros(WIDTH, dtype=torch.float64), length_matters=3.0), "helpful", 1)
     assert report["accuracy_length_alone"]["value"] > 0.9
     assert abs(report["correlation_with_length"]) < 0.25 and abs(float(found.weight[0])) < 0.2 * float(found.weight.norm())
+
+
+def test_a_head_learns_from_lessons_without_being_judged_by_them(model):
+    wanted = torch.zeros(WIDTH, dtype=torch.float64)
+    wanted[5] = 1.0
+    made = planted(model, wanted=wanted, length_matters=0.0)
+    states = np.random.default_rng(1).normal(size=(400, 2, WIDTH))
+    states[:, 0, 7] += 4
+    lesson = fit.Lesson([f"spoiled {i}" for i in range(400)], states, 0.3)
+    plain, before = fit.fit_states(model, *made, "helpful", 1)
+    taught, after = fit.fit_states(model, *made, "helpful", 1, [lesson])
+    assert abs(float(plain.weight[7])) < 0.3 * float(plain.weight.norm()) < float(taught.weight[7])
+    assert float(taught.weight[5]) > 0 and after["accuracy"]["pairs"] == before["accuracy"]["pairs"]
+
+
+def test_spoiled_answers_differ_and_ask_the_same():
+    made = [Pair(f"Ask {i}", f"One answer of {i} that says several sensible things", "no") for i in range(9)]
+    found = spoiled(made, 5)
+    assert found == spoiled(made, 5) and len({pair.prompt for _, pair in found}) == 5
+    assert {way for way, _ in found} == set(WAYS)
+    for way, pair in found:
+        assert pair.chosen != pair.rejected
+        if way == "shuffled words":
+            assert sorted(pair.chosen.split()) == sorted(pair.rejected.split())
+        if way == "an answer to another prompt":
+            assert pair.rejected in {other.chosen for other in made if other.prompt != pair.prompt}
 
 
 def test_too_few_pairs_are_refused(model):
@@ -186,8 +213,10 @@ def test_the_commands_keep_their_contract(model, tmp_path):
     shared = ["--model", tiny("llama"), "--json"]
     rewards = []
     for objective in ("helpful", "harmless"):
-        done = run("rewards", "--pairs", tmp_path / "pairs.jsonl", "--fit", objective, "--block", 1, "--out", tmp_path, *shared)
-        assert json.loads(done.stdout)["accuracy"]["value"] > 0.8, done.stderr
+        how = ["--fit", objective, "--block", 1, "--cut", 4, "--spoil", 30, "--out", tmp_path]
+        done = run("rewards", "--pairs", tmp_path / "pairs.jsonl", *how, *shared)
+        card = json.loads(done.stdout)
+        assert card["accuracy"]["value"] > 0.8 and card["accuracy_cut"]["value"] > 0.8 and card["accuracy_spoiled"], done.stderr
         rewards.append(f"--reward={objective}={tmp_path / objective}.safetensors")
     scored = json.loads(run("rewards", "--pairs", tmp_path / "pairs.jsonl", *rewards, *shared).stdout)
     assert scored["helpful"]["accuracy"]["pairs"] == 120
