@@ -110,12 +110,12 @@ class LanguageModel:
 
     def logprobs(
         self, ids: Sequence[Sequence[int]], starts: Sequence[int], *, edits: Sequence[tuple[Edit, ...]] | None = None,
-        adapters: Sequence[Adapter | None] | None = None, chosen: bool = False,
+        adapters: Sequence[Adapter | None] | None = None, chosen: bool = False, temperature: float = 1.0,
     ) -> list[Tensor]:
         """Teacher-forced log-probabilities: for each sequence float32 [len - start, vocabulary], predicting tokens start, start + 1, ...
 
         edits, adapters: one a sequence; edits of the answer alone take it to begin at `start`. chosen: those of the
-        sequence's own tokens only, [len - start].
+        sequence's own tokens only, [len - start]. temperature: what logits are divided by.
         """
         results = []
         for at in range(0, len(ids), LOGITS_BATCH):
@@ -124,7 +124,7 @@ class LanguageModel:
             with self._busy:
                 logits, _ = self.engine.forward(feeds)
             for i, part in zip(batch, np.split(logits, np.cumsum([feed.want for feed in feeds])[:-1]), strict=True):
-                found = torch.from_numpy(np.ascontiguousarray(part)).log_softmax(-1)
+                found = (torch.from_numpy(np.ascontiguousarray(part)) / temperature).log_softmax(-1)
                 results.append(found[range(len(found)), list(ids[i][starts[i] :])] if chosen else found)
         return results
 

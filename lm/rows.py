@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Token:
-    """A token that row `row` of the decode has just produced. logprob: under the row's model at temperature 1."""
+    """A token that row `row` of the decode has just produced. logprob: under the row's model at its temperature, see lm.sampling.draw."""
 
     row: int
     id: int

@@ -10,24 +10,24 @@ _STRIDE = np.uint64(0x9E3779B97F4A7C15)
 
 
 def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]:
-    """The next token id and its log-probability at temperature 1.
+    """The next token id and its log-probability under softmax(logits / T), before top_p; greedy: T = 1.
 
     logits: float32 [vocabulary]. The draw is argmax(logits / T + Gumbel noise), and the noise depends on (seed, step, token)
     alone: rows with one seed meet the same noise, so texts part only where their distributions do.
     """
     best = int(logits.argmax())
-    weights = logits - logits[best]
+    scaled = logits / np.float32(sampling.temperature or 1)
+    weights = scaled - scaled[best]
     np.exp(weights, out=weights)
-    total = float(logits[best]) + float(np.log(weights.sum(dtype=np.float32)))
+    total = float(scaled[best]) + float(np.log(weights.sum(dtype=np.float32)))
     if sampling.temperature == 0:
-        return best, float(logits[best]) - total
-    scaled = logits / np.float32(sampling.temperature)
+        return best, float(scaled[best]) - total
     if sampling.top_p < 1:
         scaled = _nucleus(scaled, sampling.top_p)
     reached = scaled[best] + gumbel(sampling.seed, step, np.array([best]))[0]
     likely = np.flatnonzero(scaled >= reached - MOST_NOISE)
     choice = int(likely[(scaled[likely] + gumbel(sampling.seed, step, likely)).argmax()])
-    return choice, float(logits[choice]) - total
+    return choice, float(scaled[choice]) - total
 
 
 def gumbel(seed: int, step: int, tokens: np.ndarray) -> np.ndarray:

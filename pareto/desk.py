@@ -175,9 +175,9 @@ class Desk:
     def _distance(self, row: Row, run: Run) -> float:
         if row.adapter is None and not row.edits:
             return 0.0
-        ids, start = [[*run.prompt, *run.ids]], [len(run.prompt)]
-        own = self.model.logprobs(ids, start, edits=[row.edits], adapters=[row.adapter])[0]
-        plain = self.model.logprobs(ids, start)[0]
+        ids, start, temperature = [[*run.prompt, *run.ids]], [len(run.prompt)], row.sampling.temperature or 1.0
+        own = self.model.logprobs(ids, start, edits=[row.edits], adapters=[row.adapter], temperature=temperature)[0]
+        plain = self.model.logprobs(ids, start, temperature=temperature)[0]
         return round(float((own.exp() * (own - plain)).sum().clamp_min(0)), 4)
 
     def respond(self, request: Request) -> list[dict[str, Any]]:
@@ -315,6 +315,11 @@ class Paced:
     progress: Callable[[float], None]
     stop: threading.Event
     done: int = 0
+
+    @property
+    def temperature(self) -> float:
+        """That of the policy."""
+        return self.policy.temperature
 
     def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
         """One run a prompt. Raises Stopped."""

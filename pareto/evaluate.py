@@ -53,7 +53,7 @@ def evaluate(
     """A point's measures. prompts: (kind, text), kind "helpful" or "unsafe"; samples: answers a prompt. Raises Stopped.
 
     helpful, harmless: mean rewards over all prompts (and over each kind), with 95% bootstrap intervals over prompts.
-    kl: mean of log pi / pi_base over an answer, in nats; length: tokens; repetition: share of repeated 3-grams;
+    kl: mean of log pi / pi_base over an answer, both at the temperature that it was drawn at, in nats; length: tokens; repetition: share of repeated 3-grams;
     refusal_*: see `refuses`; toxicity: mean probability of the package alt-profanity-check over unsafe prompts.
     """
     from profanity_check import predict_prob
@@ -81,7 +81,8 @@ def evaluate(
                 found[f"{objective}_on_{kind}"] = float(scores[chosen].mean())
     if progress is not None:
         progress(0.85)
-    plain = model.logprobs([[*run.prompt, *run.ids] for run in runs], [len(run.prompt) for run in runs], chosen=True)
+    whole = [[*run.prompt, *run.ids] for run in runs]
+    plain = model.logprobs(whole, [len(run.prompt) for run in runs], chosen=True, temperature=policy.temperature or 1.0)
     divergences = [sum(run.logprobs) - float(base.sum()) for run, base in zip(runs, plain, strict=True)]
     found["kl"], found["kl_ci"] = interval(by_prompt(divergences))
     found["length"] = float(np.mean([len(run.ids) for run in runs]))

@@ -15,7 +15,7 @@ from lm.llama import Stack, unchanged
 class Rollout:
     """n answers. hidden: outputs of the block below the first that is trained [n, positions, width], padded at the end;
     where: positions whose state predicts each answer's tokens [n, t]; targets: those tokens [n, t]; logps: theirs under the
-    policy that drew them [n, t]; mask: real ones [n, t]."""
+    policy that drew them [n, t]; mask: real ones [n, t]; temperature: at which they were drawn, and all log-probabilities are."""
 
     prompts: list[str]
     texts: list[str]
@@ -24,6 +24,7 @@ class Rollout:
     targets: Tensor
     logps: Tensor
     mask: Tensor
+    temperature: float
 
     @property
     def lengths(self) -> Tensor:
@@ -42,7 +43,7 @@ class Rollout:
         """Some of the rows."""
         return Rollout(
             self.prompts[rows], self.texts[rows], self.hidden[rows], self.where[rows], self.targets[rows],
-            self.logps[rows], self.mask[rows])
+            self.logps[rows], self.mask[rows], self.temperature)
 
 
 def sample(
@@ -54,17 +55,17 @@ def sample(
         Row(tuple(model.chat_ids(prompt)), Sampling(temperature, 1.0, seed, max_new_tokens), (), adapter, block)
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
-    return collect(list(prompts), model.generate(rows))
+    return collect(list(prompts), model.generate(rows), temperature)
 
 
-def collect(prompts: list[str], runs: Sequence[Run]) -> Rollout:
+def collect(prompts: list[str], runs: Sequence[Run], temperature: float) -> Rollout:
     """Runs that recorded a block, as padded tensors."""
     hidden = pad_sequence([run.hidden.float() for run in runs], batch_first=True)
     where = pad_sequence([torch.arange(len(run.ids)) + len(run.prompt) - 1 for run in runs], batch_first=True)
     targets = pad_sequence([torch.tensor(run.ids) for run in runs], batch_first=True)
     logps = pad_sequence([torch.tensor(run.logprobs) for run in runs], batch_first=True)
     mask = pad_sequence([torch.ones(len(run.ids), dtype=torch.bool) for run in runs], batch_first=True)
-    return Rollout(prompts, [run.text for run in runs], hidden, where, targets, logps, mask)
+    return Rollout(prompts, [run.text for run in runs], hidden, where, targets, logps, mask, temperature)
 
 
 def logprobs(stack: Stack, rollout: Rollout, first: int, low_rank=unchanged) -> Tensor:
@@ -73,6 +74,6 @@ def logprobs(stack: Stack, rollout: Rollout, first: int, low_rank=unchanged) -> 
     top = stack.upper(rollout.hidden.to(device), first, low_rank)
     where, mask = rollout.where.to(device), rollout.mask.to(device)
     states = top.gather(1, where[..., None].expand(-1, -1, top.shape[2]))[mask]
-    logits, targets = stack.logits(states), rollout.targets.to(device)[mask]
+    logits, targets = stack.logits(states) / rollout.temperature, rollout.targets.to(device)[mask]
     chosen = -torch.nn.functional.cross_entropy(logits, targets, reduction="none")
     return torch.zeros(mask.shape, device=device).masked_scatter(mask, chosen)

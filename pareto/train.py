@@ -35,9 +35,9 @@ class Settings:
     group: of a step, so that a step has prompts * group answers. rank, first: of the adapter, and the lowest block it changes
     (None: the block above the reward heads'). lr: of Adam; it rises over `warmup` steps, and falls to 0 in a line. kl: "inside"
     every objective (paper) or "outside", as one more gradient. kl_target: nats an answer; above it beta rises, never below where
-    it started (0: beta stays). guard: what a text of nothing but repeated 3-grams loses on every objective, since the heads,
-    which never saw such texts, are fooled by them. gradients: "full", or "last", the paper's substitute: coefficients from the
-    last block's gradients alone. clip, gae_lambda, epochs: of PPO.
+    it started (0: beta stays). temperature: of the policy: answers are drawn, and all log-probabilities taken, at it. guard: what a
+    text of nothing but repeated 3-grams loses on every objective, since heads are fooled by such texts. gradients: "full", or
+    "last", the paper's substitute: coefficients from the last block's gradients alone. clip, gae_lambda, epochs: of PPO.
     """
 
     method: str = "pgapo"
@@ -48,7 +48,7 @@ class Settings:
     prompts: int = 12
     group: int = 4
     max_new_tokens: int = 40
-    temperature: float = 1.0
+    temperature: float = 0.7
     rank: int = 4
     first: int | None = None
     lr: float = 2e-3

@@ -132,10 +132,11 @@ def test_the_cap_bounds_the_write_and_says_so(model):
         assert abs(trace.eps[0]) <= 0.1 * trace.norm * 1.001 and trace.flag == 1
 
 
-def test_teacher_forcing_gives_what_decoding_drew(model):
-    row = Row(PROMPT, sample(), (edit(1, goal=5.0, answer_only=True),))
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_teacher_forcing_gives_what_decoding_drew(model, temperature):
+    row = Row(PROMPT, Sampling(temperature, 1.0, 0, 12), (edit(1, goal=5.0, answer_only=True),))
     run = model.generate([row])[0]
-    found = model.logprobs([[*PROMPT, *run.ids]], [len(PROMPT)], edits=[row.edits])[0]
+    found = model.logprobs([[*PROMPT, *run.ids]], [len(PROMPT)], edits=[row.edits], temperature=temperature)[0]
     chosen = found[range(len(run.ids)), run.ids]
     torch.testing.assert_close(chosen, torch.tensor(run.logprobs), atol=1e-3, rtol=1e-3)
 

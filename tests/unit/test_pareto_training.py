@@ -97,10 +97,11 @@ def test_one_backward_pass_gives_the_gradient_of_every_objective(model):
         torch.testing.assert_close(weights[k] @ rows, torch.autograd.grad(weights[k] @ logps, whole)[0], atol=1e-3, rtol=1e-2)
 
 
-def test_training_sees_the_policy_that_sampled(model):
+@pytest.mark.parametrize("temperature", [0.6, 1.0])
+def test_training_sees_the_policy_that_sampled(model, temperature):
     shape = Shape(model.stack, 2, 1, MODULES)
     theta = shape.start(0) + 0.1 * torch.randn(shape.count, generator=torch.Generator().manual_seed(2))
-    batch = rollout.sample(model, PROMPTS, shape.adapter(theta), block=0, seeds=range(6), temperature=1.0, max_new_tokens=5)
+    batch = rollout.sample(model, PROMPTS, shape.adapter(theta), block=0, seeds=range(6), temperature=temperature, max_new_tokens=5)
     found = rollout.logprobs(model.stack, batch, 1, shape.rows(theta.expand(6, -1)))
     torch.testing.assert_close(found, batch.logps, atol=2e-2, rtol=1e-2)
 
@@ -109,7 +110,7 @@ def test_pooled_states_are_those_that_reading_gives(model):
     runs = model.generate([Row(tuple(model.chat_ids(p)), Sampling(1.0, 1.0, 5, 7), record=1) for p in PROMPTS])
     ids = [[*run.prompt, *run.ids[:-1]] for run in runs]
     expected = model.read(ids, pool="mean", starts=[len(run.prompt) for run in runs])[:, 1]
-    torch.testing.assert_close(rollout.collect(PROMPTS, runs).pooled(), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(rollout.collect(PROMPTS, runs, 1.0).pooled(), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_gapo_at_one_trains_what_pgapo_at_one_half_trains(model, tmp_path):

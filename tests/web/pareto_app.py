@@ -83,12 +83,13 @@ class Loud:
     """A policy of another kind: the base model asked to shout."""
 
     model: LanguageModel
+    temperature: float = 0.7
 
     def row(self, prompt: str, sampling: Sampling) -> Row:
         return Row(tuple(self.model.chat_ids(prompt + " Shout!")), sampling)
 
     def respond(self, prompts: list[str], *, seed: int, max_new_tokens: int) -> list[Run]:
-        sampling = Sampling(0.7, 1.0, seed, max_new_tokens)
+        sampling = Sampling(self.temperature, 1.0, seed, max_new_tokens)
         return self.model.generate([self.row(prompt, sampling) for prompt in prompts])
 
 
