@@ -24,6 +24,19 @@ class Adapter:
 
     parts: Mapping[tuple[int, str], tuple[Tensor, Tensor]]
 
+    def __post_init__(self) -> None:
+        for (block, module), (a, b) in self.parts.items():
+            if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
+                raise ValueError(
+                    f"the adapter's {module} of block {block} has halves {tuple(a.shape)} and {tuple(b.shape)}: "
+                    "expected (rank, in) and (out, rank)")
+
+    def check(self, sizes: Mapping[str, tuple[int, int]], layers: int) -> None:
+        """Raises ValueError where a part does not fit a model of `layers` blocks whose matrices have these sizes (in, out)."""
+        for (block, module), (a, b) in self.parts.items():
+            if not 0 <= block < layers or (a.shape[1], b.shape[0]) != sizes[module]:
+                raise ValueError(f"the adapter's {module} of block {block}, {b.shape[0]} x {a.shape[1]}, does not fit this model")
+
     @classmethod
     def load(cls, folder: Path | str) -> "Adapter":
         """Reads a PEFT LoRA folder. Raises ValueError where it is none, is truncated, or holds anything but safetensors."""
@@ -40,14 +53,19 @@ class Adapter:
             raise ValueError(f"the adapter in {folder} is truncated or damaged ({error}): copy it again") from None
         if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("rank_pattern") or config.get("alpha_pattern"):
             raise ValueError(f"the adapter in {folder} is not a plain LoRA (one rank and one alpha for all modules)")
-        scale = config["lora_alpha"] / (config["r"] ** (0.5 if config.get("use_rslora") else 1))
+        alpha, rank = config.get("lora_alpha"), config.get("r")
+        if not (isinstance(alpha, int | float) and isinstance(rank, int) and rank > 0):
+            raise ValueError(f"adapter_config.json of {folder} gives lora_alpha {alpha!r} and r {rank!r}: both must be numbers, r above 0")
+        scale = alpha / (rank ** (0.5 if config.get("use_rslora") else 1))
         halves: dict[tuple[int, str], dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             words = name.split(".")
             module = next((word for word in words if word in MODULES), None)
-            if module is None or "layers" not in words or words[-2] not in ("lora_A", "lora_B"):
+            if module is None or "layers" not in words[:-1] or words[-2] not in ("lora_A", "lora_B"):
                 raise ValueError(f"the adapter in {folder} changes {name}: only {', '.join(MODULES)} of a block are supported")
             halves.setdefault((int(words[words.index("layers") + 1]), module), {})[words[-2]] = tensor.float()
+        if not halves or any(len(half) < 2 for half in halves.values()):
+            raise ValueError(f"the adapter in {folder} lacks a half of a matrix, or all of them: copy it again")
         return cls({key: (half["lora_A"], half["lora_B"] * scale) for key, half in halves.items()})
 
     def save(self, folder: Path | str, base_model: str) -> None:

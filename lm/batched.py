@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Sequence
+from heapq import heappop, heappush
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,11 +30,13 @@ class _Pool:
         if not self._free:
             have = self.data.shape[2]
             self._grow(max(8, 2 * have), self.data.shape[4])
-            self._free = list(range(have, self.data.shape[2]))[::-1]
-        return self._free.pop()
+            for index in range(have, self.data.shape[2]):
+                heappush(self._free, index)
+        return heappop(self._free)
 
     def give(self, index: int) -> None:
-        self._free = sorted([*self._free, index], reverse=True)
+        """Called by the garbage collector, in whatever thread it runs: one step of the interpreter."""
+        heappush(self._free, index)
 
     def reserve(self, positions: int) -> None:
         if positions > self.data.shape[4]:
@@ -63,8 +66,14 @@ class BatchedEngine:
         self._pool = _Pool(stack)
         self._adapters: WeakKeyDictionary[Adapter, dict] = WeakKeyDictionary()
 
+    def fits(self, adapter: Adapter | None) -> None:
+        """Raises ValueError where the adapter is not of this model; see lm.engine.Engine."""
+        if adapter is not None and adapter not in self._adapters:
+            adapter.check(self.stack.sizes, self.layers)
+
     def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
         """A slot for a row; see lm.engine.Engine."""
+        self.fits(adapter)
         self._pool.reserve(capacity)
         if adapter is not None and adapter not in self._adapters:
             to = {"dtype": self.stack.dtype, "device": self.stack.device}

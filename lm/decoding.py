@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -15,8 +15,10 @@ from lm.engine import Engine, Feed, Slot
 from lm.rows import Row, Run, Token
 from lm.sampling import draw
 
-MOST_ROWS = 64
-"""Rows decoded at once; the rest wait in line."""
+MOST_ROWS, MOST_ROWS_OF_ONE = 64, 48
+"""Rows decoded at once, and those of one caller among them; the rest wait in line."""
+PIECE = 128
+"""Tokens of a prompt that are read in one step, so that a long one keeps nobody else's tokens back for long."""
 MOST_PROMPTS, LONGEST_PROMPT = 4, 256
 """Prompts whose caches are kept for the next request, and tokens of the longest of them."""
 
@@ -61,7 +63,7 @@ class Decoding:
             self.close()
 
 
-@dataclass
+@dataclass(eq=False)
 class _Active:
     """A row being decoded."""
 
@@ -118,6 +120,7 @@ class Loop:
                 f"a prompt of {len(row.prompt)} tokens and max_new_tokens = {row.sampling.max_new_tokens} exceed the "
                 f"context of {engine.context}: shorten one of them"
             )
+        engine.fits(row.adapter)
         for edit in row.edits:
             if not 0 <= edit.layer < engine.layers or edit.read.shape[1] != engine.width:
                 raise ValueError(
@@ -126,35 +129,52 @@ class Loop:
                 )
 
     def _work(self) -> None:
-        waiting: deque[tuple[Decoding, int]] = deque()
+        waiting: list[tuple[Decoding, int]] = []
         active: list[_Active] = []
         while True:
             while not (waiting or active) or not self._arrivals.empty():
                 decoding = self._arrivals.get()
-                waiting.extend((decoding, index) for index in range(len(decoding.rows)))
+                waiting += [(decoding, index) for index in range(len(decoding.rows))]
                 if not decoding.rows:
                     decoding.put(None)
             active = self._leave(active, waiting)
+            active = self._enter(active, waiting)
             try:
-                while waiting and len(active) < MOST_ROWS:
-                    active.append(self._open(*waiting.popleft()))
-                if active:
-                    active = self._step(active, waiting)
-            except Exception as error:  # handed to every caller whose rows were in the step
+                active = self._step(active, waiting)
+            except Exception as error:  # of the engine: handed to every caller whose rows were in the step
                 for owner in {id(a.owner): a.owner for a in active}.values():
-                    waiting = deque(item for item in waiting if item[0] is not owner)
-                    owner.put(error)
-                active = []
+                    active = self._fail(owner, error, active, waiting)
+
+    def _fail(self, owner: Decoding, error: Exception, active: list[_Active], waiting: list[tuple[Decoding, int]]) -> list[_Active]:
+        """Hands an error to the caller whose row caused it; the others go on."""
+        waiting[:] = [item for item in waiting if item[0] is not owner]
+        owner.put(error)
+        return [a for a in active if a.owner is not owner]
+
+    def _enter(self, active: list[_Active], waiting: list[tuple[Decoding, int]]) -> list[_Active]:
+        """Free places go to waiting rows, those of the caller with the fewest rows under way first."""
+        while waiting and len(active) < MOST_ROWS:
+            counts = Counter(id(a.owner) for a in active)
+            owner, index = min(waiting, key=lambda item: counts[id(item[0])])
+            if counts[id(owner)] >= MOST_ROWS_OF_ONE:
+                break
+            waiting.remove((owner, index))
+            try:
+                active = [*active, self._open(owner, index)]
+            except Exception as error:
+                active = self._fail(owner, error, active, waiting)
+        return active
 
     def _open(self, owner: Decoding, index: int) -> _Active:
         row = owner.rows[index]
         capacity = len(row.prompt) + row.sampling.max_new_tokens
         last = len(row.prompt) - 1
-        if _plain(row) and (kept := self._prompts.get((row.prompt, row.adapter))):
-            self._prompts.move_to_end((row.prompt, row.adapter))
-            slot = self._engine.fork(kept, capacity, last, row.edits, last)
-        else:
-            slot = self._engine.open(capacity, row.edits, row.adapter, last)
+        with self._busy:
+            if _plain(row) and (kept := self._prompts.get((row.prompt, row.adapter))):
+                self._prompts.move_to_end((row.prompt, row.adapter))
+                slot = self._engine.fork(kept, capacity, last, row.edits, last)
+            else:
+                slot = self._engine.open(capacity, row.edits, row.adapter, last)
         if row.record is not None:
             owner.runs[index].hidden = torch.empty(capacity, self._engine.width)
         return _Active(owner, index, slot, row.prompt[slot.length :], DecodeStream(skip_special_tokens=True), time.perf_counter())
@@ -163,29 +183,41 @@ class Loop:
         """Keeps the cache of a prompt that no edit wrote to: a slider that moves asks for the same unsteered row again."""
         key = (a.row.prompt, a.row.adapter)
         if self._engine.rewinds and _plain(a.row) and len(a.row.prompt) <= LONGEST_PROMPT and key not in self._prompts:
-            self._prompts[key] = self._engine.fork(a.slot, len(a.row.prompt), len(a.row.prompt) - 1)
+            with self._busy:
+                self._prompts[key] = self._engine.fork(a.slot, len(a.row.prompt), len(a.row.prompt) - 1)
             if len(self._prompts) > MOST_PROMPTS:
                 self._prompts.popitem(last=False)
 
-    def _leave(self, active: list[_Active], waiting: deque[tuple[Decoding, int]]) -> list[_Active]:
+    def _leave(self, active: list[_Active], waiting: list[tuple[Decoding, int]]) -> list[_Active]:
         """Ends the rows of callers who want no more."""
         gone = {id(a.owner): a.owner for a in active if a.owner.stopped} | {id(w): w for w, _ in waiting if w.stopped}
         for owner in gone.values():
             for run in owner.runs:
                 run.finish = run.finish or "cancelled"
             owner.put(None)
-        for item in [item for item in waiting if id(item[0]) in gone]:
-            waiting.remove(item)
+        waiting[:] = [item for item in waiting if id(item[0]) not in gone]
         return [a for a in active if id(a.owner) not in gone]
 
-    def _step(self, active: list[_Active], waiting: deque[tuple[Decoding, int]]) -> list[_Active]:
+    def _step(self, active: list[_Active], waiting: list[tuple[Decoding, int]]) -> list[_Active]:
+        """Feeds every row once. Rows whose prompt is not read to its end yet bring no token."""
+        if not active:
+            return active
+        feeds = [self._feed(a) for a in active]
         with self._busy:
-            logits, traces = self._engine.forward([self._feed(a) for a in active])
+            logits, traces = self._engine.forward(feeds)
+        ends = np.cumsum([feed.want for feed in feeds])
         steps: dict[int, tuple[Decoding, list[Token]]] = {}
-        for a, row_logits, trace in zip(active, logits, traces, strict=True):
-            if not a.run.ids:
-                self._keep(a)
-            token = self._advance(a, row_logits, trace[-1])
+        for a, feed, end, trace in zip(tuple(active), feeds, ends, traces, strict=True):
+            a.pending = a.pending[len(feed.ids) :]
+            if not feed.want or a not in active:
+                continue
+            try:
+                if not a.run.ids:
+                    self._keep(a)
+                token = self._advance(a, logits[end - 1], trace[-1])
+            except Exception as error:
+                active = self._fail(a.owner, error, active, waiting)
+                continue
             steps.setdefault(id(a.owner), (a.owner, []))[1].append(token)
         left = [a for a in active if not a.run.finish]
         busy = {id(a.owner) for a in left} | {id(owner) for owner, _ in waiting}
@@ -196,9 +228,11 @@ class Loop:
         return left
 
     def _feed(self, a: _Active) -> Feed:
+        ids = a.pending[:PIECE]
+        want = int(len(ids) == len(a.pending))
         if a.row.record is None:
-            return Feed(a.slot, a.pending)
-        return Feed(a.slot, a.pending, record=a.row.record, hidden=a.run.hidden[a.slot.length :])
+            return Feed(a.slot, ids, want)
+        return Feed(a.slot, ids, want, record=a.row.record, hidden=a.run.hidden[a.slot.length :])
 
     def _advance(self, a: _Active, logits: np.ndarray, trace: np.ndarray) -> Token:
         run, sampling = a.run, a.row.sampling

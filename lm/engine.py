@@ -50,6 +50,10 @@ class Engine(Protocol):
     context: int
     rewinds: bool
 
+    def fits(self, adapter: Adapter | None) -> None:
+        """Raises ValueError where the adapter is not of this model."""
+        ...
+
     def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
         """A slot for a row of up to `capacity` positions; edits that spare the prompt act from `answer_from` on."""
         ...

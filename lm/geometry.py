@@ -9,6 +9,8 @@ def unsupported(config) -> str | None:
         return f"family {config.model_type} is not one of {', '.join(sorted(FAMILIES))}"
     if config.hidden_act != "silu":
         return f"activation {config.hidden_act} is not silu"
+    if len(set(getattr(config, "layer_types", None) or [None])) > 1:
+        return "its blocks attend in different ways"
     heads = head_width(config)
     sizes = {"hidden_size": config.hidden_size, "intermediate_size": config.intermediate_size,
              "attention width": config.num_attention_heads * heads, "key width": config.num_key_value_heads * heads}
@@ -20,6 +22,14 @@ def unsupported(config) -> str | None:
     if rope not in ("default", "linear", "llama3"):
         return f"rope type {rope} depends on the length"
     return None
+
+
+def module_sizes(width: int, queries: int, keys: int, inner: int) -> dict[str, tuple[int, int]]:
+    """(in, out) of each matrix of a block; queries, keys: the attention's widths."""
+    return {
+        "q_proj": (width, queries), "k_proj": (width, keys), "v_proj": (width, keys), "o_proj": (queries, width),
+        "gate_proj": (width, inner), "up_proj": (width, inner), "down_proj": (inner, width),
+    }
 
 
 def head_width(config) -> int:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lm.geometry import head_width
+from lm.geometry import head_width, module_sizes
 from lm.rotary import frequencies
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -45,7 +45,9 @@ class Stack:
         self.layers, self.width = config.num_hidden_layers, config.hidden_size
         self.heads, self.kv_heads, self.head_width = config.num_attention_heads, config.num_key_value_heads, head_width(config)
         self.window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-        self.inner, self.epsilon = config.intermediate_size, config.rms_norm_eps
+        self.sizes = module_sizes(
+            self.width, self.heads * self.head_width, self.kv_heads * self.head_width, config.intermediate_size)
+        self.epsilon = config.rms_norm_eps
         self._embedding = state["embed_tokens.weight"].to(dtype)
         self._head = self._embedding if config.tie_word_embeddings else state["lm_head.weight"].to(dtype)
         self._norm = state["norm.weight"].float()
@@ -62,10 +64,11 @@ class Stack:
             found = state.get(f"{prefix}{name}.weight")
             return None if found is None else found.float()
 
+        mlp, down = ("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj"
         qkv, out = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "self_attn.o_proj"
         return {
             "qkv": fused(*qkv), "qkv_bias": fused(*qkv, part="bias"), "out": fused(out), "out_bias": fused(out, part="bias"),
-            "gate_up": fused("mlp.gate_proj", "mlp.up_proj"), "down": fused("mlp.down_proj"),
+            "gate_up": fused(*mlp), "gate_up_bias": fused(*mlp, part="bias"), "down": fused(down), "down_bias": fused(down, part="bias"),
             "norm_attention": norm("input_layernorm"), "norm_mlp": norm("post_attention_layernorm"),
             "norm_q": norm("self_attn.q_norm"), "norm_k": norm("self_attn.k_norm"),
         }
@@ -84,7 +87,7 @@ class Stack:
         w, width = self._blocks[layer], (self.width,)
         h = F.rms_norm(x, width, w["norm_attention"], self.epsilon).to(self.dtype)
         qkv = F.linear(h, w["qkv"], w["qkv_bias"])
-        sizes = [self.heads * self.head_width, self.kv_heads * self.head_width, self.kv_heads * self.head_width]
+        sizes = [self.sizes[name][1] for name in ("q_proj", "k_proj", "v_proj")]
         q, k, v = (
             _plus(part, low_rank(layer, module, h)).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
             for part, module in zip(qkv.split(sizes, -1), ("q_proj", "k_proj", "v_proj"), strict=True)
@@ -93,9 +96,9 @@ class Stack:
         h = attend(layer, q, k, v).transpose(1, 2).flatten(2)
         x = x + _plus(F.linear(h, w["out"], w["out_bias"]), low_rank(layer, "o_proj", h))
         h = F.rms_norm(x, width, w["norm_mlp"], self.epsilon).to(self.dtype)
-        gate, up = F.linear(h, w["gate_up"]).chunk(2, -1)
+        gate, up = F.linear(h, w["gate_up"], w["gate_up_bias"]).chunk(2, -1)
         h = F.silu(_plus(gate, low_rank(layer, "gate_proj", h))) * _plus(up, low_rank(layer, "up_proj", h))
-        return x + _plus(F.linear(h, w["down"]), low_rank(layer, "down_proj", h))
+        return x + _plus(F.linear(h, w["down"], w["down_bias"]), low_rank(layer, "down_proj", h))
 
     def _turn(self, x: Tensor, norm: Tensor | None, rotary: tuple[Tensor, Tensor]) -> Tensor:
         x = x.float() if norm is None else F.rms_norm(x.float(), (self.head_width,), norm, self.epsilon)

@@ -86,14 +86,16 @@ class LanguageModel:
         """
         if pool not in ("last", "mean"):
             raise ValueError(f"pool is {pool!r}: give last or mean")
+        for row in ids:
+            self._check_length(len(row))
         out = torch.zeros(len(ids), blocks or self.layers, self.width)
         counts = [1 if pool == "last" else len(row) - (starts[i] if starts else 0) for i, row in enumerate(ids)]
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         first_needed = [len(row) - count for row, count in zip(ids, counts, strict=True)]
         shared = min(_common(ids), *first_needed) if len(ids) > 1 else 0
-        prefix = self.engine.open(max(shared, 1), (), adapter, 0)
-        if shared:
-            with self._busy:
+        with self._busy:
+            prefix = self.engine.open(max(shared, 1), (), adapter, 0)
+            if shared:
                 self.engine.forward([Feed(prefix, ids[0][:shared], want=0, blocks=blocks)])
         for at in range(0, len(order), READ_BATCH):
             if stop is not None and stop.is_set():
@@ -120,17 +122,22 @@ class LanguageModel:
         results = []
         for at in range(0, len(ids), LOGITS_BATCH):
             batch = range(at, min(at + LOGITS_BATCH, len(ids)))
-            feeds = [self._teach(ids[i], starts[i], edits[i] if edits else (), adapters[i] if adapters else None) for i in batch]
             with self._busy:
+                feeds = [self._teach(ids[i], starts[i], edits[i] if edits else (), adapters[i] if adapters else None) for i in batch]
                 logits, _ = self.engine.forward(feeds)
             for i, part in zip(batch, np.split(logits, np.cumsum([feed.want for feed in feeds])[:-1]), strict=True):
                 found = (torch.from_numpy(np.ascontiguousarray(part)) / temperature).log_softmax(-1)
                 results.append(found[range(len(found)), list(ids[i][starts[i] :])] if chosen else found)
         return results
 
+    def _check_length(self, tokens: int) -> None:
+        if not 1 <= tokens <= self.context:
+            raise ValueError(f"a text of {tokens} tokens cannot be read: give 1 to {self.context}, the model's context here")
+
     def _teach(self, row: Sequence[int], start: int, edits: tuple[Edit, ...], adapter: Adapter | None) -> Feed:
         if not 1 <= start < len(row):
             raise ValueError(f"an answer starts at {start}: give a position from 1 to {len(row) - 1}, the sequence's last token")
+        self._check_length(len(row) - 1)
         return Feed(self.engine.open(len(row) - 1, edits, adapter, start - 1), row[:-1], want=len(row) - start)
 
 

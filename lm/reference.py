@@ -61,10 +61,17 @@ class ReferenceEngine:
         self.layers, self.width = config.num_hidden_layers, config.hidden_size
         self.context = min(config.max_position_embeddings, context)
 
+    def fits(self, adapter: Adapter | None) -> None:
+        """Raises ValueError where the adapter is not of this model; see lm.engine.Engine."""
+        if adapter is not None:
+            found = {name: self._module(0, name) for _, name in adapter.parts}
+            adapter.check({name: (module.in_features, module.out_features) for name, module in found.items()}, self.layers)
+
     def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
         """A slot for a row; see lm.engine.Engine."""
         from transformers import DynamicCache
 
+        self.fits(adapter)
         return Slot(DynamicCache(config=self._model.config), edits, adapter, answer_from, capacity)
 
     def fork(self, slot: Slot, capacity: int, length: int, edits: tuple[Edit, ...] = (), answer_from: int = 0) -> Slot:
@@ -92,8 +99,8 @@ class ReferenceEngine:
             if feed.hidden is not None:
                 hooks.enter_context(_hooked(self._blocks[feed.record], _reader(feed.hidden)))
             if feed.pool is not None:
-                for layer, block in enumerate(self._blocks):
-                    hooks.enter_context(_hooked(block, _pooler(feed.pool[layer], feed.pooled)))
+                for block, pool in zip(self._blocks, feed.pool, strict=False):
+                    hooks.enter_context(_hooked(block, _pooler(pool, feed.pooled)))
             output = self._model(
                 input_ids=ids, position_ids=positions[None], past_key_values=slot.state, use_cache=True, logits_to_keep=max(feed.want, 1))
         slot.length += count

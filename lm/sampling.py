@@ -12,19 +12,21 @@ _STRIDE = np.uint64(0x9E3779B97F4A7C15)
 def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]:
     """The next token id and its log-probability under softmax(logits / T), before top_p; greedy: T = 1.
 
+    Raises ValueError where the best logit is not finite.
+
     logits: float32 [vocabulary]. The draw is argmax(logits / T + Gumbel noise), and the noise depends on (seed, step, token)
     alone: rows with one seed meet the same noise, so texts part only where their distributions do.
     """
     best = int(logits.argmax())
-    scaled = logits / np.float32(sampling.temperature or 1)
-    weights = scaled - scaled[best]
-    np.exp(weights, out=weights)
-    total = float(scaled[best]) + float(np.log(weights.sum(dtype=np.float32)))
+    if not np.isfinite(logits[best]):
+        raise ValueError("the model gave logits that are not finite: its weights, or an edit's, are broken")
+    scaled = (logits - logits[best]) / np.float32(sampling.temperature or 1)
+    total = float(np.log(np.exp(scaled).sum(dtype=np.float32)))
     if sampling.temperature == 0:
-        return best, float(scaled[best]) - total
+        return best, -total
     if sampling.top_p < 1:
         scaled = _nucleus(scaled, sampling.top_p)
-    reached = scaled[best] + gumbel(sampling.seed, step, np.array([best]))[0]
+    reached = gumbel(sampling.seed, step, np.array([best]))[0]
     likely = np.flatnonzero(scaled >= reached - MOST_NOISE)
     choice = int(likely[(scaled[likely] + gumbel(sampling.seed, step, likely)).argmax()])
     return choice, float(scaled[choice]) - total

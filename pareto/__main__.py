@@ -14,7 +14,7 @@ from pareto.checkpoint import find
 from pareto.evaluate import HELD_OUT, evaluate
 from pareto.fit import fit, score_pairs
 from pareto.front import Front, path_of, stored
-from pareto.pairs import PairError, messages, read_pairs, read_prompts
+from pareto.pairs import Pair, PairError, messages, read_pairs, read_prompts
 from pareto.policy import TunedPolicy
 from pareto.rewards import FOLDER as REWARDS
 from pareto.rewards import OBJECTIVES, TUNED, ClassifierReward, FunctionReward, Head, HeadReward, Reward, heads
@@ -58,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--fit", choices=OBJECTIVES, help="fit this objective's head and save it")
     one.add_argument("--tune", choices=OBJECTIVES, help="tune the blocks below this objective's head with LoRA, and save both")
     one.add_argument("--block", type=int, default=17, help="with --fit: the block that the head reads")
-    one.add_argument("--cut", type=int, help="with --fit: learn from the pairs once more with answers cut to so many tokens")
+    one.add_argument("--also", type=Path, help="with --fit: pairs of another kind, learned from beside the first and measured apart")
+    one.add_argument("--cut", type=int, help="with --fit: answers are read up to so many tokens, as policies that are trained give them")
     one.add_argument("--spoil", type=int, default=0, help="with --fit: learn from so many chosen answers against spoiled ones, too")
     one.add_argument("--out", type=Path, default=REWARDS, help="with --fit, --tune: folder of what is made, and its card")
     one.add_argument("--licence", help="with --fit, --tune: of the pairs, for the card")
@@ -171,12 +172,17 @@ def _title(settings: Settings) -> str:
     return name if settings.preference is None else f"{name} {' : '.join(f'{weight:g}' for weight in settings.preference)}"
 
 
-def _pairs(args, model: LanguageModel) -> dict:
-    pairs = read_pairs(args.pairs)
+def _drawn(path: Path, args, model: LanguageModel) -> list[Pair]:
+    pairs = read_pairs(path)
     random.Random(0).shuffle(pairs)
     pairs = [pair for pair in pairs if len(model.chat_ids(messages(pair.prompt))) <= args.longest_prompt][: args.most]
     if not pairs:
-        raise PairError(f"no pair of {args.pairs} has a prompt of at most {args.longest_prompt} tokens: raise --longest-prompt")
+        raise PairError(f"no pair of {path} has a prompt of at most {args.longest_prompt} tokens: raise --longest-prompt")
+    return pairs
+
+
+def _pairs(args, model: LanguageModel) -> dict:
+    pairs = _drawn(args.pairs, args, model)
     if not (args.fit or args.tune):
         return {name: score_pairs(model, reward, pairs) for name, reward in _scorers(args.reward, model).items()}
     args.out.mkdir(parents=True, exist_ok=True)
@@ -185,11 +191,12 @@ def _pairs(args, model: LanguageModel) -> dict:
         reward.save(args.out / f"{args.tune}-tuned")
         head = reward.head
     else:
-        head, report = fit(model, pairs, args.fit, args.block, cut=args.cut, spoil=args.spoil, progress=_bar("reading"))
+        also = _drawn(args.also, args, model) if args.also else ()
+        head, report = fit(model, pairs, args.fit, args.block, also=also, cut=args.cut, spoil=args.spoil, progress=_bar("reading"))
         head.save(args.out / f"{args.fit}.safetensors")
     card = {
         "objective": head.objective, "model": model.name, "model_hash": model.hash, "block": head.block, "mean": head.mean,
-        "std": head.std, "hash": head.hash, "pairs": args.pairs.name, "licence": args.licence,
+        "std": head.std, "hash": head.hash, "pairs": [path.name for path in (args.pairs, args.also) if path], "licence": args.licence,
         "command": "python -m pareto " + " ".join(sys.argv[1:])} | report
     (args.out / f"{args.fit or args.tune + '-tuned'}.json").write_text(json.dumps(card, indent=1) + "\n")
     return card

@@ -15,9 +15,9 @@ from pareto.spoil import spoiled
 
 PENALTIES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 """Inverse L2 strengths of the logistic regression on standardised features; cross-validation picks one."""
-FOLDS, MATCHED, SPOILED_WEIGHT = 5, 0.1, 0.3
-"""MATCHED: answers are of one length where the logs of their lengths differ by less. SPOILED_WEIGHT: of a spoiled pair, a judged one's
-being 1."""
+FOLDS, MATCHED, ALSO_WEIGHT, SPOILED_WEIGHT = 5, 0.1, 0.2, 0.3
+"""MATCHED: answers are of one length where the logs of their lengths differ by less. The weights are those of pairs of another kind and
+of spoiled ones, where a pair of the first kind counts 1."""
 
 
 @dataclass(frozen=True)
@@ -43,32 +43,30 @@ def accuracy(margins: np.ndarray, prompts: Sequence[Prompt], seed: int = 0, draw
 
 
 def fit(
-    model: LanguageModel, pairs: Sequence[Pair], objective: str, block: int, *, cut: int | None = None, spoil: int = 0,
-    progress: Callable[[float], None] | None = None,
+    model: LanguageModel, pairs: Sequence[Pair], objective: str, block: int, *, also: Sequence[Pair] = (), cut: int | None = None,
+    spoil: int = 0, progress: Callable[[float], None] | None = None,
 ) -> tuple[Head, dict]:
     """A head for `objective` that reads block `block`, and its measures on the fifth of prompts that it never saw.
 
-    cut: the pairs are learned from a second time with answers of at most so many tokens, as policies that are trained give
-    them, and it is such answers whose mean and deviation are the head's. spoil: so many chosen answers are learned from against
-    themselves spoiled, see pareto.spoil. Raises PairError where there are too few prompts.
+    also: pairs of another kind, learned from beside the first, and measured apart. cut: answers are read up to so many tokens, as
+    policies that are trained give them. spoil: so many chosen answers are learned from against themselves spoiled, see pareto.spoil.
+    Raises PairError where there are too few prompts.
     """
-    short = [shortened(model, pair, cut) for pair in pairs] if cut else []
-    worse = [(way, shortened(model, pair, cut) if cut else pair) for way, pair in spoiled(short or pairs, spoil)]
-    states, lengths = features(model, [*pairs, *short, *(pair for _, pair in worse)], block, progress)
-    bounds = [len(pairs), len(pairs) + len(short)]
-    judged, shorter, spoilt = np.split(states, bounds)
-    lessons = [Lesson([pair.prompt for pair in short], shorter, 1.0), Lesson([pair.prompt for _, pair in worse], spoilt, SPOILED_WEIGHT)]
+    if cut:
+        pairs, also = ([shortened(model, pair, cut) for pair in given] for given in (pairs, also))
+        pairs, also = ([pair for pair in given if pair.chosen != pair.rejected] for given in (pairs, also))
+    worse = spoiled(pairs, spoil)
+    states, lengths = features(model, [*pairs, *also, *(pair for _, pair in worse)], block, progress)
+    first, other, spoilt = np.split(states, [len(pairs), len(pairs) + len(also)])
+    lessons = [Lesson([pair.prompt for pair in also], other, ALSO_WEIGHT), Lesson([pair.prompt for _, pair in worse], spoilt, SPOILED_WEIGHT)]
     given = [lesson for lesson in lessons if lesson.prompts]
-    head, report = fit_states(model, pairs, judged, lengths[: len(pairs)], objective, block, given)
+    head, report = fit_states(model, pairs, first, lengths[: len(pairs)], objective, block, given)
     weight = head.weight.double().numpy()
-    if short:
-        test = [i for i, pair in enumerate(short) if held_out(pair.prompt)]
-        scores = shorter[test] @ weight
-        head = replace(head, mean=float(scores.mean()), std=float(scores.std()))
-        report |= {"cut": cut, "accuracy_cut": asdict(accuracy(scores[:, 0] - scores[:, 1], [short[i].prompt for i in test]))}
+    if also:
+        report["accuracy_also"] = _held_out_accuracy([pair.prompt for pair in also], other @ weight)
     if worse:
         report |= {"spoiled": spoil, "accuracy_spoiled": _by_way(worse, spoilt @ weight)}
-    return head, report
+    return head, report | {"cut": cut}
 
 
 @dataclass(frozen=True)
@@ -105,16 +103,17 @@ def fit_states(
         prompts += [prompt for prompt, kept in zip(lesson.prompts, keep, strict=True) if kept]
     inputs, weights = np.concatenate(inputs), np.concatenate(weights)
     folds = np.array([int(1e6 * _hash(prompt)) % FOLDS for prompt in prompts])
-    penalty = max(PENALTIES, key=lambda c: _cross_validated(inputs, weights, folds, int((~test).sum()), c))
+    left_out = {penalty: _left_out(inputs, weights, folds, int((~test).sum()), penalty) for penalty in PENALTIES}
+    penalty = max(PENALTIES, key=lambda penalty: _likelihood(left_out[penalty]))
     weight = _regress(inputs, weights, penalty)
     weight = (weight - length_way * (weight @ length_way)) / scale
     scores = states @ weight
     head = Head(objective, model.hash, block, torch.from_numpy(weight).float(), float(scores[test].mean()), float(scores[test].std()))
     margins = (scores[:, 0] - scores[:, 1]) / head.std
-    slope = LogisticRegression(C=1e6, fit_intercept=False).fit(*_signed(margins[~test, None])).coef_[0, 0]
+    slope = _slope(left_out[penalty]) * head.std
     report = measures(margins[test], longer[test], [pair.prompt for pair, out in zip(pairs, test, strict=True) if out])
     return head, report | {
-        "slope": float(slope), "calibration_error": _calibration(slope * margins[test]), "penalty": penalty,
+        "slope": slope, "calibration_error": _calibration(slope * margins[test]), "penalty": penalty,
         "trained_on": int((~test).sum()), "prompts": len({repr(pair.prompt) for pair in pairs})}
 
 
@@ -126,14 +125,19 @@ def shortened(model: LanguageModel, pair: Pair, most: int) -> Pair:
     return replace(pair, chosen=short(pair.chosen), rejected=short(pair.rejected))
 
 
-def _by_way(worse: Sequence[tuple[str, Pair]], scores: np.ndarray) -> dict[str, dict]:
-    """Of held-out prompts' scores [n, 2]: how often the answer beats what it was spoiled to, by the way."""
-    found = {}
-    for name in dict.fromkeys(name for name, _ in worse):
-        which = [i for i, (way, pair) in enumerate(worse) if way == name and held_out(pair.prompt)]
-        if which:
-            found[name] = asdict(accuracy(scores[which, 0] - scores[which, 1], [worse[i][1].prompt for i in which]))
-    return found
+def _held_out_accuracy(prompts: Sequence[Prompt], scores: np.ndarray) -> dict | None:
+    """Of scores [n, 2], preferred answers first: the accuracy on held-out prompts."""
+    keep = [i for i, prompt in enumerate(prompts) if held_out(prompt)]
+    return asdict(accuracy(scores[keep, 0] - scores[keep, 1], [prompts[i] for i in keep])) if keep else None
+
+
+def _by_way(worse: Sequence[tuple[str, Pair]], scores: np.ndarray) -> dict[str, dict | None]:
+    """How often a held-out prompt's answer beats what it was spoiled to, by the way."""
+    ways = np.array([way for way, _ in worse])
+    prompts = [pair.prompt for _, pair in worse]
+    return {
+        way: _held_out_accuracy([prompts[i] for i in np.flatnonzero(ways == way)], scores[ways == way]) for way in dict.fromkeys(ways.tolist())
+    }
 
 
 def measures(margins: np.ndarray, longer: np.ndarray, prompts: Sequence[Prompt]) -> dict:
@@ -192,11 +196,23 @@ def _regress(inputs: np.ndarray, weights: np.ndarray, penalty: float) -> np.ndar
     return found.coef_[0]
 
 
-def _cross_validated(inputs: np.ndarray, weights: np.ndarray, folds: np.ndarray, judged: int, penalty: float) -> float:
-    """Mean log-likelihood of the left-out folds' judged pairs, which come first."""
-    first = np.arange(len(inputs)) < judged
-    found = [inputs[first & (folds == k)] @ _regress(inputs[folds != k], weights[folds != k], penalty) for k in range(FOLDS)]
-    return float(-np.logaddexp(0, -np.concatenate(found)).mean())
+def _left_out(inputs: np.ndarray, weights: np.ndarray, folds: np.ndarray, judged: int, penalty: float) -> np.ndarray:
+    """Margins of the judged pairs, which come first, each by a fit that did not see its fold."""
+    margins = np.zeros(judged)
+    for k in range(FOLDS):
+        out = folds == k
+        margins[out[:judged]] = inputs[:judged][out[:judged]] @ _regress(inputs[~out], weights[~out], penalty)
+    return margins
+
+
+def _slope(margins: np.ndarray) -> float:
+    """What margins are multiplied by to be log-odds."""
+    return float(LogisticRegression(C=1e6, fit_intercept=False).fit(*_signed(margins[:, None])).coef_[0, 0])
+
+
+def _likelihood(margins: np.ndarray) -> float:
+    """Mean log-likelihood of margins as log-odds, at the scale that suits them best."""
+    return float(-np.logaddexp(0, -_slope(margins) * margins).mean())
 
 
 def _calibration(logits: np.ndarray, bins: int = 10) -> float:

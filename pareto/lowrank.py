@@ -18,15 +18,9 @@ class Shape:
     """
 
     def __init__(self, stack: Stack, rank: int, first: int, modules: Sequence[str], until: int | None = None):
-        q, kv = stack.heads * stack.head_width, stack.kv_heads * stack.head_width
-        inner, width = stack.inner, stack.width
-        sizes = {
-            "q_proj": (width, q), "k_proj": (width, kv), "v_proj": (width, kv), "o_proj": (q, width),
-            "gate_proj": (width, inner), "up_proj": (width, inner), "down_proj": (inner, width),
-        }
         self.first, self.layers = first, until or stack.layers
         self.keys = [(block, module) for block in range(first, self.layers) for module in modules]
-        self.shapes = [shape for _, module in self.keys for shape in ((rank, sizes[module][0]), (sizes[module][1], rank))]
+        self.shapes = [shape for _, module in self.keys for shape in ((rank, stack.sizes[module][0]), (stack.sizes[module][1], rank))]
         self.sizes = [math.prod(shape) for shape in self.shapes]
         self.count = sum(self.sizes)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from lm.adapter import MODULES, Adapter
 from lm.edit import TRACE, Edit
 from lm.engine import Feed, Slot
-from lm.geometry import head_width
+from lm.geometry import head_width, module_sizes
 from lm.native.build import library
 from lm.native.pack import Packed
 from lm.native.weights import Weights
@@ -91,6 +91,8 @@ class NativeEngine:
             config.num_attention_heads, config.num_key_value_heads, self._hw, config.intermediate_size,
             getattr(config, "sliding_window", None) or 0, 0,
         )
+        heads, keys = config.num_attention_heads * self._hw, config.num_key_value_heads * self._hw
+        self._sizes = module_sizes(self.width, heads, keys, config.intermediate_size)
         self._qkv = (config.num_attention_heads + 2 * config.num_key_value_heads) * self._hw
         self._scratch: dict[str, Tensor] = {}
         self._adapters: WeakKeyDictionary = WeakKeyDictionary()
@@ -100,8 +102,14 @@ class NativeEngine:
         norms = [weights.get(f"{layer}.{name}") for name in ("norm_attention", "norm_mlp", "norm_q", "norm_k")]
         return _Block(*linears, *(_pointer(norm) for norm in norms))
 
+    def fits(self, adapter: Adapter | None) -> None:
+        """Raises ValueError where the adapter is not of this model; see lm.engine.Engine."""
+        if adapter is not None and adapter not in self._adapters:
+            adapter.check(self._sizes, self.layers)
+
     def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
         """A slot for a row of up to `capacity` positions."""
+        self.fits(adapter)
         cache = torch.empty(self.layers, 2, self._model.kv_heads, _whole(capacity), self._hw)
         keep: list = []
         table = (_Edit * len(edits))(*(_edit(edit, answer_from, keep) for edit in edits))
@@ -120,15 +128,10 @@ class NativeEngine:
 
     def _adapter_table(self, adapter: Adapter) -> tuple[ctypes.Array, list[Tensor]]:
         keep: list[Tensor] = []
-        m = self._model
-        q, kv, inner = m.heads * self._hw, m.kv_heads * self._hw, m.inner
+        q, kv, inner = (self._sizes[name][1] for name in ("q_proj", "k_proj", "gate_proj"))
         offsets = {"q_proj": 0, "k_proj": q, "v_proj": q + kv, "o_proj": 0, "gate_proj": 0, "up_proj": inner, "down_proj": 0}
-        sizes = {"q_proj": (self.width, q), "k_proj": (self.width, kv), "v_proj": (self.width, kv), "o_proj": (q, self.width),
-                 "gate_proj": (self.width, inner), "up_proj": (self.width, inner), "down_proj": (inner, self.width)}
         table = (_LowRank * (self.layers * len(MODULES)))()
         for (block, module), (a, b) in adapter.parts.items():
-            if block >= self.layers or (a.shape[1], b.shape[0]) != sizes[module]:
-                raise ValueError(f"the adapter's {module} of block {block}, {b.shape[0]} x {a.shape[1]}, does not fit this model")
             a, bt = a.detach().float().contiguous(), b.detach().float().T.contiguous()
             keep += [a, bt]
             table[block * len(MODULES) + MODULES.index(module)] = _LowRank(
@@ -182,6 +185,8 @@ class NativeEngine:
             spans.append((feed, at + first - begin, here.stop))
             feed.slot.length += end - begin
             at = here.stop
+        if numbers[0].min() < 0 or numbers[0].max() >= self.vocabulary:
+            raise ValueError(f"token ids run from {numbers[0].min()} to {numbers[0].max()}: the model knows 0 to {self.vocabulary - 1}")
         padded = -(-self.vocabulary // 16) * 16
         out = np.empty((len(wanted), padded), np.float32)
         trace = np.zeros((n, edits_max, TRACE), np.float32)

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lm.geometry import head_width
+from lm.geometry import head_width, module_sizes
 from lm.native.pack import Packed, grid8, pack, quantize8, unpack
 
 PARTS = {"qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "out": ("self_attn.o_proj",),
@@ -135,13 +135,12 @@ def to_state(weights: Weights, config) -> dict[str, Tensor]:
     state = {"model.embed_tokens.weight": unpack(weights["embedding"]), "model.norm.weight": weights["norm"]}
     state["lm_head.weight"] = unpack(weights["head"]) if "head" in weights else state["model.embed_tokens.weight"]
     heads = head_width(config)
-    rows = {"self_attn.q_proj": config.num_attention_heads * heads, "self_attn.k_proj": config.num_key_value_heads * heads,
-            "self_attn.v_proj": config.num_key_value_heads * heads, "self_attn.o_proj": config.hidden_size,
-            "mlp.gate_proj": config.intermediate_size, "mlp.up_proj": config.intermediate_size, "mlp.down_proj": config.hidden_size}
+    rows = module_sizes(
+        config.hidden_size, config.num_attention_heads * heads, config.num_key_value_heads * heads, config.intermediate_size)
     for layer in range(config.num_hidden_layers):
         prefix = f"model.layers.{layer}."
         for part, names in PARTS.items():
-            sizes = [rows[name] for name in names]
+            sizes = [rows[name.split(".")[1]][1] for name in names]
             for kind in ("weight", "bias"):
                 key = f"{layer}.{part}" + (".bias" if kind == "bias" else "")
                 if key in weights:

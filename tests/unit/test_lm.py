@@ -2,6 +2,7 @@
 
 import platform
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import torch
 from scipy.stats import chisquare, kstest
 
 from lm import Adapter, Edit, LanguageModel, Row, Sampling, load
-from lm.batched import BatchedEngine
+from lm.batched import BatchedEngine, _Pool
+from lm.decoding import MOST_ROWS, MOST_ROWS_OF_ONE
 from lm.llama import Stack, unchanged
 from lm.native import build
 from lm.native.pack import quantize8, unpack
@@ -162,6 +164,130 @@ def test_an_error_in_the_middle_leaves_no_hook_behind():
     assert model.generate([Row(PROMPT, sample())])[0].ids == before
 
 
+def misfit(rank: int = 2, inner: int = 33, other: int | None = None) -> Adapter:
+    return Adapter({(2, "q_proj"): (torch.ones(rank, inner), torch.ones(64, other or rank))})
+
+
+def test_an_adapter_that_does_not_fit_is_refused_before_anything_is_decoded():
+    for engine in ("native", "reference"):
+        model = load(str(tiny("llama")), engine=engine)
+        for adapter in (misfit(), Adapter({(LAYERS, "q_proj"): (torch.ones(2, WIDTH), torch.ones(64, 2))})):
+            with pytest.raises(ValueError, match="does not fit"):
+                model.decode([Row(PROMPT, adapter=adapter)])
+            with pytest.raises(ValueError, match="does not fit"):
+                model.read([PROMPT], adapter=adapter)
+    with pytest.raises(ValueError, match=r"halves \(64, 64\) and \(64, 2\)"):
+        misfit(64, WIDTH, 2)
+
+
+@pytest.mark.parametrize("where", ["open", "draw"])
+def test_a_row_that_fails_takes_nobody_with_it(where, monkeypatch):
+    """Its caller is told; rows of others that are under way, or come later, are what they would be alone."""
+    model = load(str(tiny("llama")), engine="native")
+    alone = model.generate([Row(PROMPT, sample(60))])[0].ids
+    good = model.decode([Row(PROMPT, sample(60))])
+    steps = iter(good)
+    next(steps)
+    opened = model.engine.open
+
+    def opens(capacity, edits, adapter, answer_from):
+        if edits:
+            raise RuntimeError("broken row")
+        return opened(capacity, edits, adapter, answer_from)
+
+    def draws(logits, sampling, step):
+        return draw(logits * np.float32("nan") if sampling.seed == 99 else logits, sampling, step)
+
+    monkeypatch.setattr(model.engine, "open", opens)
+    monkeypatch.setattr("lm.decoding.draw", draws)
+    bad = {"open": Row(PROMPT, sample(), (edit(1, goal=1.0),)), "draw": Row(PROMPT, sample(seed=99))}
+    with pytest.raises((RuntimeError, ValueError), match="broken row|not finite"):
+        model.generate([Row(PROMPT, sample()), bad[where]])
+    for _ in steps:
+        pass
+    assert good.runs[0].ids == model.generate([Row(PROMPT, sample(60))])[0].ids == alone
+
+
+def test_a_crowd_of_one_callers_rows_leaves_places_for_others():
+    model = load(str(tiny("llama")), engine="native")
+    crowd = model.decode([Row(PROMPT, sample(100, seed)) for seed in range(2 * MOST_ROWS)])
+    steps = iter(crowd)
+    next(steps)
+    one = model.generate([Row(PROMPT, sample(5))])[0]
+    waiting = sum(not run.ids for run in crowd.runs)
+    steps.close()
+    assert len(one.ids) == 5 and waiting >= 2 * MOST_ROWS - MOST_ROWS_OF_ONE - 5
+
+
+def test_a_long_prompt_is_read_in_pieces_and_the_same(model, monkeypatch):
+    prompt = (PROMPT * 8)[:300]
+    whole = model.logprobs([[*prompt, 7]], [len(prompt)])[0][0]
+    fed: list[int] = []
+    forward = model.engine.forward
+    monkeypatch.setattr(model.engine, "forward", lambda feeds: fed.extend(len(feed.ids) for feed in feeds) or forward(feeds))
+    run = model.generate([Row(prompt, Sampling(1.0, 1.0, 3, 2), record=1)])[0]
+    assert fed == [128, 128, 44, 1]
+    torch.testing.assert_close(torch.tensor(run.logprobs[0]), whole[run.ids[0]], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(run.hidden[:300].sum(0) / 300, model.read([prompt], pool="mean")[0, 1], atol=1e-3, rtol=1e-3)
+
+
+def test_tokens_and_positions_out_of_range_are_refused():
+    model = load(str(tiny("llama")), engine="native")
+    for ids in ([5, 258], [-1, 5]):
+        with pytest.raises(ValueError, match="token ids run from"):
+            model.read([ids])
+    with pytest.raises(ValueError, match="513 tokens cannot be read"):
+        model.read([[5] * 513])
+    with pytest.raises(ValueError, match="cannot be read"):
+        model.logprobs([[5] * 514], [1])
+
+
+@pytest.mark.parametrize("temperature", [1e-40, 1e-6])
+def test_a_temperature_near_zero_is_greedy(temperature):
+    logits = np.array([-3.0, 2.0, 1.9, -70.0], np.float32)
+    assert draw(logits, Sampling(temperature=temperature, seed=5), 3) == (1, pytest.approx(0.0, abs=1e-6))
+
+
+def test_biases_of_the_mlp_are_kept():
+    from transformers import AutoModelForCausalLM
+
+    config = CONFIGS["llama"]()
+    config.mlp_bias = True
+    torch.manual_seed(0)
+    made = AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+        expected = made(torch.tensor([PROMPT])).logits[0]
+    stack = Stack(made, torch.float32)
+    found = stack.logits(stack.upper(stack.embed(torch.tensor([PROMPT])), 0, unchanged))[0]
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_caches_that_grow_while_others_compute_lose_nothing(monkeypatch):
+    """The batched engine's slots lie in one tensor, which is copied to a larger one when somebody needs more of it."""
+    model = batched("llama")
+    expected = model.generate([Row(PROMPT, sample(300, 0))])[0].ids
+    assert len(expected) == 300
+    grow = _Pool._grow
+
+    def slowly(pool, slots, positions):
+        old, until, seen = pool.data.clone(), time.monotonic() + 1, len(decoding.runs[0].ids)
+        while len(decoding.runs[0].ids) < seen + 5 and time.monotonic() < until:
+            time.sleep(0.01)
+        grow(pool, slots, positions)
+        pool.data[:, :, : old.shape[2], :, : old.shape[4]] = old
+
+    decoding = model.decode([Row(PROMPT, sample(300, 0))])
+    steps = iter(decoding)
+    next(steps)
+    monkeypatch.setattr(_Pool, "_grow", slowly)
+    model.read([[3, *PROMPT * 9, k] for k in range(2)])
+    for _ in steps:
+        pass
+    assert decoding.runs[0].ids == expected
+
+
 def test_two_callers_at_once_get_what_they_would_get_alone(model):
     rows = [Row(PROMPT, sample(30, seed), (edit(1, goal=seed * 3.0, seed=seed),)) for seed in range(4)]
     alone = [model.generate([row])[0].ids for row in rows]
@@ -239,7 +365,7 @@ def test_pickles_are_refused(tmp_path):
 
 @pytest.mark.parametrize("family", NATIVE)
 def test_the_first_blocks_alone_read_the_same(family):
-    for model in (load(str(tiny(family)), engine="native"), batched(family)):
+    for model in (load(str(tiny(family)), engine="native"), load(str(tiny(family)), engine="reference"), batched(family)):
         rows = [PROMPT, PROMPT[:20] + PROMPT]
         whole, part = (model.read(rows, pool="mean", blocks=blocks) for blocks in (None, 2))
         torch.testing.assert_close(part, whole[:, :2], atol=1e-6, rtol=1e-6)

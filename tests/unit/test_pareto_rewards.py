@@ -213,10 +213,10 @@ def test_the_commands_keep_their_contract(model, tmp_path):
     shared = ["--model", tiny("llama"), "--json"]
     rewards = []
     for objective in ("helpful", "harmless"):
-        how = ["--fit", objective, "--block", 1, "--cut", 4, "--spoil", 30, "--out", tmp_path]
+        how = ["--fit", objective, "--block", 1, "--also", tmp_path / "pairs.jsonl", "--cut", 4, "--spoil", 30, "--out", tmp_path]
         done = run("rewards", "--pairs", tmp_path / "pairs.jsonl", *how, *shared)
         card = json.loads(done.stdout)
-        assert card["accuracy"]["value"] > 0.8 and card["accuracy_cut"]["value"] > 0.8 and card["accuracy_spoiled"], done.stderr
+        assert card["accuracy"]["value"] > 0.8 and card["accuracy_also"]["value"] > 0.8 and card["accuracy_spoiled"], done.stderr
         rewards.append(f"--reward={objective}={tmp_path / objective}.safetensors")
     scored = json.loads(run("rewards", "--pairs", tmp_path / "pairs.jsonl", *rewards, *shared).stdout)
     assert scored["helpful"]["accuracy"]["pairs"] == 120
