@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -89,15 +90,16 @@ def _plain(row: Row) -> bool:
 
 
 class Loop:
-    """One thread that owns an engine. Requests that come while others run join them at the next step."""
+    """One thread that decodes. Requests that come while others run join them at the next step."""
 
     def __init__(self, engine: Engine, tokenizer, stop_ids: frozenset[int], busy: threading.Lock):
         """busy: held while the engine computes, by whoever computes."""
         self._engine, self._tokenizer, self._stop_ids, self._busy = engine, tokenizer, stop_ids, busy
-        self._arrivals: SimpleQueue[Decoding] = SimpleQueue()
         self._prompts: OrderedDict[tuple, Slot] = OrderedDict()
-        self._thread: threading.Thread | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._guard = threading.Lock()
+        self._arrivals: list[Decoding] = []
+        self._running = False
 
     def submit(self, rows: Sequence[Row], stop: threading.Event | None = None) -> Decoding:
         """Starts rows. Raises ValueError where a row cannot be decoded."""
@@ -105,10 +107,10 @@ class Loop:
             self._check(row)
         decoding = Decoding(rows, stop)
         with self._guard:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="decode", daemon=True)
-                self._thread.start()
-        self._arrivals.put(decoding)
+            self._arrivals.append(decoding)
+            if not self._running:
+                self._running = True
+                self._thread.submit(self._work)
         return decoding
 
     def _check(self, row: Row) -> None:
@@ -129,17 +131,25 @@ class Loop:
                 )
 
     def _work(self) -> None:
+        """Decodes until there is nothing left to do, or the interpreter ends."""
         waiting: list[tuple[Decoding, int]] = []
         active: list[_Active] = []
         while True:
-            while not (waiting or active) or not self._arrivals.empty():
-                decoding = self._arrivals.get()
+            with self._guard:
+                arrivals, self._arrivals = self._arrivals, []
+                if not (arrivals or waiting or active):
+                    self._running = False
+                    return
+            for decoding in arrivals:
                 waiting += [(decoding, index) for index in range(len(decoding.rows))]
                 if not decoding.rows:
                     decoding.put(None)
-            active = self._leave(active, waiting)
-            active = self._enter(active, waiting)
+            if not threading.main_thread().is_alive():
+                for owner in [a.owner for a in active] + [owner for owner, _ in waiting]:
+                    owner.close()
             try:
+                active = self._leave(active, waiting)
+                active = self._enter(active, waiting)
                 active = self._step(active, waiting)
             except Exception as error:  # of the engine: handed to every caller whose rows were in the step
                 for owner in {id(a.owner): a.owner for a in active}.values():

