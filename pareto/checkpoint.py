@@ -7,20 +7,25 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import model_info, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lm import Adapter, LanguageModel
+from pareto.combine import PreferenceError, preference
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parents[1] / "assets" / "checkpoints"
 FORMAT = 1
 ADAPTER, CARD, CURVES, STATE = "adapter_model.safetensors", "card.json", "curves.jsonl", "state.safetensors"
-NEEDED = ("base_hash", "method", "preference", "steps", "adapter_sha256")
+FILES = (ADAPTER, "adapter_config.json", CARD, CURVES)
+NEEDED: dict[str, type | UnionType] = {"base_hash": str, "method": str, "preference": list | None, "steps": int, "adapter_sha256": str}
+LARGEST = 2**30
+"""Bytes of a checkpoint that is fetched from the hub."""
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 
 
@@ -57,8 +62,7 @@ class Checkpoint:
         if pickles := sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES):
             raise CheckpointError(f"{folder.name} holds {', '.join(pickles)}: pickles can run code, give safetensors only")
         card = _json(folder / CARD)
-        if missing := [name for name in NEEDED if name not in card]:
-            raise CheckpointError(f"{CARD} of {folder.name} lacks {', '.join(missing)}: train it again, or complete its card")
+        _check(card, folder.name)
         if card["base_hash"] != model.hash:
             raise CheckpointError(
                 f"{folder.name} was trained on {card.get('base_model')} ({card['base_hash']}), and this is {model.name} ({model.hash}): "
@@ -68,12 +72,10 @@ class Checkpoint:
             raise CheckpointError(f"{ADAPTER} of {folder.name} is missing, truncated or not the one of its card: copy the folder again")
         try:
             adapter = Adapter.load(folder)
+            model.engine.fits(adapter)
         except ValueError as error:
             raise CheckpointError(str(error)) from None
-        if max(adapter.blocks) >= model.layers:
-            raise CheckpointError(f"{folder.name} changes block {max(adapter.blocks)} of a model of {model.layers} blocks")
-        curves = [json.loads(line) for line in (folder / CURVES).read_text().splitlines()] if (folder / CURVES).is_file() else []
-        return cls(card.get("id", folder.name), folder, card, adapter, curves)
+        return cls(card.get("id", folder.name), folder, card, adapter, _curves(folder))
 
 
 def shipped(model: LanguageModel, folder: Path = FOLDER) -> list[Checkpoint]:
@@ -99,7 +101,10 @@ def fetch(name: str) -> Path:
     if Path(name).is_dir():
         return Path(name)
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.jsonl"]))
+        siblings = model_info(name, files_metadata=True).siblings or []
+        if (size := sum(file.size or 0 for file in siblings if file.rfilename in FILES)) > LARGEST:
+            raise CheckpointError(f"{name} holds {size / 2**30:.1f} GiB, and a checkpoint at most {LARGEST / 2**30:g}: it is no adapter")
+        return Path(snapshot_download(name, allow_patterns=list(FILES)))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise CheckpointError(f"{name} is no folder, and the hub did not give it ({type(error).__name__}): check the name") from None
 
@@ -115,8 +120,12 @@ def save(folder: Path, adapter: Adapter, card: dict, curves: list[dict]) -> None
         (staging / CURVES).write_text("".join(json.dumps(row) + "\n" for row in curves))
         if (folder / STATE).exists():
             shutil.copy2(folder / STATE, staging / STATE)
-        shutil.rmtree(folder, ignore_errors=True)
+        old = _aside(folder)
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
         staging.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -136,6 +145,8 @@ def save_state(folder: Path, tensors: dict[str, Tensor], about: dict) -> None:
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
     """What save_state wrote, or None where there is none. Raises CheckpointError."""
+    if _aside(folder).exists() and not folder.exists():
+        _aside(folder).rename(folder)
     if not (folder / STATE).exists():
         return None
     try:
@@ -143,6 +154,37 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["about"])
     except (SafetensorError, KeyError) as error:
         raise CheckpointError(f"{STATE} of {folder.name} is damaged ({error}): delete it to start anew") from None
+
+
+def finished(folder: Path) -> tuple[dict, list[dict]] | None:
+    """Card and curves of the checkpoint in a folder, or None where there is none. Raises CheckpointError."""
+    return (_json(folder / CARD), _curves(folder)) if (folder / CARD).exists() else None
+
+
+def _aside(folder: Path) -> Path:
+    """Where the older checkpoint lies while the new one takes its place; a kill in between leaves it there."""
+    return folder.with_name(folder.name + ".old")
+
+
+def _check(card: dict, name: str) -> None:
+    if missing := [key for key in NEEDED if key not in card]:
+        raise CheckpointError(f"{CARD} of {name} lacks {', '.join(missing)}: train it again, or complete its card")
+    for key, kind in {**NEEDED, "id": str, "name": str}.items():
+        if key in card and not isinstance(card[key], kind):
+            raise CheckpointError(f"{CARD} of {name} gives {key} {card[key]!r}, which is no {getattr(kind, '__name__', kind)}: mend its card")
+    if card["preference"] is not None:
+        try:
+            preference(card["preference"], len(card["preference"]))
+        except (PreferenceError, TypeError, ValueError):
+            raise CheckpointError(f"{CARD} of {name} gives preference {card['preference']}: weights that sum to 1 are expected") from None
+
+
+def _curves(folder: Path) -> list[dict]:
+    path = folder / CURVES
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{CURVES} of {folder.name} is damaged ({error}): copy the folder again") from None
 
 
 def digest(path: Path) -> str:

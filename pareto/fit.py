@@ -93,7 +93,8 @@ def fit_states(
         raise PairError(f"{len(pairs)} pairs, {test.sum()} of them held out: give at least 50 to train on and 10 held-out ones")
     scale = states[~test].reshape(-1, states.shape[-1]).std(0)
     length_way = longer[~test] @ ((states[:, 0] - states[:, 1]) / scale)[~test]
-    length_way /= np.linalg.norm(length_way)
+    if size := np.linalg.norm(length_way):
+        length_way /= size
     inputs, weights, prompts = [], [], []
     for lesson in (Lesson([pair.prompt for pair in pairs], states, 1.0), *lessons):
         difference = (lesson.states[:, 0] - lesson.states[:, 1]) / scale

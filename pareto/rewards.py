@@ -27,7 +27,10 @@ class RewardError(ValueError):
 
 
 class Reward(Protocol):
-    """Anything that scores answers."""
+    """Anything that scores answers. identity: tells it from other rewards, also in another process."""
+
+    @property
+    def identity(self) -> str: ...
 
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> Tensor:
         """float32 [n], larger is better."""
@@ -52,6 +55,11 @@ class Head:
     def of_pooled(self, pooled: Tensor) -> Tensor:
         """Rewards [n] of pooled states [n, width]."""
         return checked((pooled.float() @ self.weight.to(pooled.device) - self.mean) / self.std, self.objective)
+
+    @property
+    def identity(self) -> str:
+        """The hash."""
+        return self.hash
 
     @property
     def hash(self) -> str:
@@ -81,6 +89,11 @@ class HeadReward:
     head: Head
     adapter: Adapter | None = None
 
+    @property
+    def identity(self) -> str:
+        """The head's hash: it was tuned together with its adapter."""
+        return self.head.hash
+
     @classmethod
     def tuned(cls, folder: Path, model: LanguageModel) -> "HeadReward":
         """What `save` wrote. Raises RewardError, and ValueError where the adapter is none."""
@@ -106,7 +119,11 @@ class ClassifierReward:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         model = AutoModelForSequenceClassification.from_pretrained(name, trust_remote_code=False, use_safetensors=True, dtype="auto")
-        self._model, self._batch, self.name = model.to(device).eval(), batch, name
+        self._model, self._batch, self.identity = model.to(device).eval(), batch, name
+        self._tokenizer.truncation_side = "left"
+        if self._tokenizer.pad_token is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token
+        self._model.config.pad_token_id = self._tokenizer.pad_token_id
 
     @torch.inference_mode()
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> Tensor:
@@ -114,9 +131,11 @@ class ClassifierReward:
         texts = [self._text(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
         found = []
         for at in range(0, len(texts), self._batch):
-            batch = self._tokenizer(texts[at : at + self._batch], return_tensors="pt", padding=True, truncation=True)
+            batch = self._tokenizer(
+                texts[at : at + self._batch], return_tensors="pt", padding=True, truncation=True,
+                add_special_tokens=self._tokenizer.chat_template is None)
             found.append(self._model(**batch.to(self._model.device)).logits[:, 0].float().cpu())
-        return checked(torch.cat(found), self.name)
+        return checked(torch.cat(found), self.identity)
 
     def _text(self, prompt: Prompt, answer: str) -> str:
         turns = [(("user", prompt),) if isinstance(prompt, str) else prompt][0]
@@ -132,10 +151,15 @@ class FunctionReward:
 
     function: Callable[[Prompt, str], float]
 
+    @property
+    def identity(self) -> str:
+        """module:name, as --reward takes it."""
+        return f"{self.function.__module__}:{self.function.__qualname__}"
+
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> Tensor:
         """What the function says, float32 [n]."""
         values = [float(self.function(prompt, answer)) for prompt, answer in zip(prompts, answers, strict=True)]
-        return checked(torch.tensor(values), getattr(self.function, "__name__", "function"))
+        return checked(torch.tensor(values), self.identity)
 
 
 def checked(rewards: Tensor, name: str) -> Tensor:

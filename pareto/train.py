@@ -98,7 +98,7 @@ class Trainer:
         if not prompts:
             raise SettingsError("there are no prompts: give a file with at least one")
         self.model, self.rewards, self.prompts, self.settings = model, rewards, list(prompts), settings
-        self.folder, self.accelerator = folder, accelerator or Accelerator(cpu=model.stack.device.type == "cpu")
+        self.folder, self.accelerator = folder.resolve(), accelerator or Accelerator(cpu=model.stack.device.type == "cpu")
         if settings.preference is not None:
             combine.preference(settings.preference, len(rewards))
         if settings.prompts % self.accelerator.num_processes:
@@ -119,12 +119,14 @@ class Trainer:
             "objective": settings.algorithm, "seed": settings.seed,
             "hyperparameters": asdict(settings) | {"first": self.first, "optimizer": "Adam(0.9, 0.95)"},
             "objectives": list(rewards),
-            "rewards": {name: reward.hash if isinstance(reward, Head) else str(reward) for name, reward in rewards.items()},
+            "rewards": {name: reward.identity for name, reward in rewards.items()},
         }
         self._resume()
 
     def run(self, on_step: Callable[[dict], None] = lambda row: None) -> None:
-        """Trains to the last step; state is kept after each, the checkpoint written at the end."""
+        """Trains to the last step; state is kept after each, the checkpoint written at the end. A finished run is left as it is."""
+        if self.step == self.settings.steps and not (self.folder / checkpoint.STATE).exists():
+            return
         while self.step < self.settings.steps:
             on_step(self.advance())
         if self.accelerator.is_main_process:
@@ -144,7 +146,7 @@ class Trainer:
         signal = self._signal(batch, rewards, reference, kl)
         for _ in range(s.epochs):
             row = self._update(batch, signal, rewards)
-        answers, tokens = s.prompts * s.group, self._sum(float(batch.mask.sum()))
+        answers, tokens = s.prompts * s.group, self._tokens(batch)
         row |= {
             "step": self.step + 1, "kl": self._sum(float(kl.sum())) / answers, "beta": self.beta, "length": tokens / answers,
             "reward": {name: self._sum(float(values.sum())) / answers for name, values in zip(self.rewards, rewards, strict=True)},
@@ -199,20 +201,27 @@ class Trainer:
 
     def _advantages(self, batch: Rollout, rewards: Tensor, penalty: Tensor) -> Tensor:
         """PPO: the reward comes with the last token, the KL penalty [n, t] with each; a value head an objective learns from both."""
+        values = self._values(batch).detach()
+        per_token = -penalty.expand(len(rewards), -1, -1).clone()
+        per_token[:, torch.arange(len(batch.texts)), batch.lengths - 1] += rewards
+        advantages = objectives.gae(per_token, values, batch.mask, 1.0, self.settings.gae_lambda)
+        self.returns = advantages + values
+        mean = self._reduced(advantages[:, batch.mask].sum(1)) / self._tokens(batch)
+        return (advantages - mean.to(advantages)[:, None, None]) * batch.mask
+
+    def _values(self, batch: Rollout) -> Tensor:
+        """What the value heads expect from each token on [m, n, t]."""
         states = batch.hidden.gather(1, batch.where[..., None].expand(-1, -1, batch.hidden.shape[2]))
         states = torch.nn.functional.normalize(states, dim=-1) * states.shape[-1] ** 0.5
-        states = torch.nn.functional.pad(states, (0, 1), value=1.0)
-        values = torch.einsum("ntw,mw->mnt", states, self.critic)
-        per_token = -penalty.expand(len(rewards), -1, -1).clone()
-        per_token[:, torch.arange(len(states)), batch.lengths - 1] += rewards
-        advantages = objectives.gae(per_token, values.detach(), batch.mask, 1.0, self.settings.gae_lambda)
-        error = ((values - (advantages + values.detach())) * batch.mask).pow(2).sum() / batch.mask.sum()
-        self.critic.grad = self.accelerator.reduce(torch.autograd.grad(error, self.critic)[0], "mean")
-        return (advantages - advantages[:, batch.mask].mean(1)[:, None, None]) * batch.mask
+        return torch.einsum("ntw,mw->mnt", torch.nn.functional.pad(states, (0, 1), value=1.0), self.critic)
+
+    def _tokens(self, batch: Rollout) -> float:
+        """Tokens of the answers of all processes."""
+        return self._sum(float(batch.mask.sum()))
 
     def _update(self, batch: Rollout, signal: Tensor, rewards: Tensor) -> dict:
         """One gradient step on an objective a row of `signal`; what is logged of it."""
-        s = self.settings
+        s, tokens = self.settings, self._tokens(batch)
         gradients = torch.zeros(len(signal), self.shape.count, device=self.theta.device)
         for at, part in zip(range(0, len(batch.texts), s.rows_at_once), self._parts(batch), strict=True):
             leaf = self.theta.detach().expand(len(part.texts), -1).clone().requires_grad_()
@@ -222,16 +231,20 @@ class Trainer:
                 gradients += mine @ torch.autograd.grad(logps.sum(), leaf)[0]
                 continue
             weights = objectives.ppo(logps.detach(), part.logps.to(logps), mine, part.mask.to(logps), s.clip)
-            weights = weights * part.mask.sum() / batch.mask.sum()
+            weights = weights * part.mask.sum() / (tokens / self.accelerator.num_processes)
             for k, weight in enumerate(weights):
                 gradients[k] += torch.autograd.grad(logps, leaf, weight, retain_graph=k + 1 < len(weights))[0].sum(0)
         gradients = self.accelerator.reduce(gradients, "mean")
         coefficients, row = self._coefficients(gradients[: len(rewards)], signal, rewards)
         direction = coefficients @ gradients[: len(rewards)]
         if s.kl == "outside" and s.algorithm != "ppo":
-            direction = direction + self.beta * coefficients.sum() * gradients[-1]
+            sound = torch.tensor([not floored for floored in row["floored"]], device=coefficients.device)
+            direction = direction + self.beta * coefficients[sound].sum() * gradients[-1]
         self.optimizer.param_groups[0]["lr"] = s.lr * min(1.0, (self.step + 1) / s.warmup) * (1 - self.step / s.steps)
         self.theta.grad = -direction
+        if s.algorithm == "ppo":
+            error = ((self._values(batch) - self.returns) * batch.mask).pow(2).sum() / tokens
+            self.critic.grad = self._reduced(torch.autograd.grad(error, self.critic)[0]).to(self.critic)
         self.optimizer.step()
         return row
 
@@ -242,7 +255,8 @@ class Trainer:
         preference = None if s.preference is None else combine.preference(s.preference, len(gradients))
         if s.method == "normalized":
             spread = signal[: len(gradients)].flatten(1).pow(2).mean(1).double()
-            found = combine.normalized(preference, self.accelerator.reduce(spread, "mean").sqrt() * signal.shape[1])
+            spread = self._reduced(spread) / self.accelerator.num_processes
+            found = combine.normalized(preference, spread.sqrt() * signal.shape[1])
         else:
             found = {
                 "pgapo": lambda: combine.pgapo(gram, preference), "gapo": lambda: combine.gapo(gram, s.p),
@@ -256,7 +270,11 @@ class Trainer:
         return found.to(gradients), row
 
     def _sum(self, value: float) -> float:
-        return float(self.accelerator.reduce(torch.tensor(value, dtype=torch.float64), "sum"))
+        return float(self._reduced(torch.tensor(value, dtype=torch.float64)))
+
+    def _reduced(self, value: Tensor) -> Tensor:
+        """The sum over all processes, on the CPU."""
+        return self.accelerator.reduce(value.to(self.accelerator.device), "sum").cpu()
 
     def _keep(self) -> None:
         """State after a step, then its line in the log, so that a kill in between repeats no step."""
@@ -272,12 +290,21 @@ class Trainer:
         (self.folder / checkpoint.CURVES).write_text(log)
 
     def _resume(self) -> None:
+        """Takes up a killed run, or finds that it is finished. Raises SettingsError where the folder is not this run's."""
         found = checkpoint.load_state(self.folder)
+        finished = checkpoint.finished(self.folder)
+        if found is None and finished is None:
+            if self.folder.is_dir() and any(self.folder.iterdir()):
+                raise SettingsError(f"{self.folder} is not empty and holds no checkpoint, which would replace it: give another --out")
+            return
+        card, curves = finished if found is None else (found[1]["card"], found[1]["curves"])
+        mine = json.loads(json.dumps(self.card))
+        if any(card.get(key) != value for key, value in mine.items() if key != "command"):
+            raise SettingsError(f"{self.folder} holds a run of other settings: give another --out, or delete it")
         if found is None:
+            self.step, self.curves = card["steps"], curves
             return
         tensors, about = found
-        if about["card"] != json.loads(json.dumps(self.card)):
-            raise SettingsError(f"{self.folder} holds a run of other settings: give another --out, or delete it")
         self.step, self.beta, self.curves = about["step"], about["beta"], about["curves"]
         for name, parameter in (("theta", self.theta), *([("critic", self.critic)] if self.critic is not None else [])):
             parameter.data.copy_(tensors[name])

@@ -152,6 +152,22 @@ def test_a_sequence_classifier_scores_in_the_same_place(tmp_path):
     torch.testing.assert_close(both[:1], reward.score(["Hello"], ["yes"]), atol=1e-4, rtol=1e-4)
 
 
+def test_a_classifier_reads_the_end_of_a_long_text_and_needs_no_padding_token(tmp_path):
+    """As reward models of the Llama family come: no padding token, a chat template that brings its own first token."""
+    from transformers import AutoTokenizer
+
+    config = LlamaConfig(vocab_size=258, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, num_labels=1)
+    torch.manual_seed(0)
+    LlamaForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tiny("llama"), pad_token=None, model_max_length=40)
+    tokenizer.chat_template = "<s>{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
+    tokenizer.save_pretrained(tmp_path)
+    reward = ClassifierReward(str(tmp_path))
+    assert reward._tokenizer(reward._text("Hi", "yes"), add_special_tokens=False)["input_ids"].count(256) == 1
+    good, bad = reward.score(["Tell me a long story about it. " * 5] * 2, ["once upon a time", "no, I would not"])
+    assert good != bad
+
+
 def test_a_reward_that_is_no_number_is_refused():
     with pytest.raises(RewardError, match="1 of 2 values"):
         FunctionReward(lambda prompt, answer: float("inf") if answer == "b" else 1.0).score(["p", "p"], ["a", "b"])

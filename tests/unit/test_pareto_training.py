@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from lm import LanguageModel, Row, Sampling, load
+from lm import Adapter, LanguageModel, Row, Sampling, load
 from lm.llama import Stack
 from pareto import checkpoint, combine, objectives, rollout
 from pareto.checkpoint import Checkpoint, CheckpointError
@@ -35,9 +36,9 @@ def head(objective: str, model_hash: str, block: int = 0) -> Head:
     return Head(objective, model_hash, block, torch.randn(WIDTH, generator=generator), 0.0, 1.0)
 
 
-def trainer(model, folder: Path, rewards=None, **settings) -> Trainer:
+def trainer(model, folder: Path, rewards=None, card=None, **settings) -> Trainer:
     rewards = rewards or {name: head(name, model.hash) for name in ("helpful", "harmless")}
-    return Trainer(model, rewards, PROMPTS, Settings(**{**SMALL, **settings}), folder, {"name": "test"})
+    return Trainer(model, rewards, PROMPTS, Settings(**{**SMALL, **settings}), folder, {"name": "test", **(card or {})})
 
 
 def trained(model, folder: Path, **settings) -> torch.Tensor:
@@ -223,21 +224,105 @@ def break_card(folder: Path, **changes) -> None:
     (lambda f: (f / "adapter_model.safetensors").unlink(), "missing"),
     (lambda f: (f / "adapter_model.bin").write_bytes(b"x"), "pickles"),
     (lambda f: (f / "adapter_config.json").unlink(), "adapter_config.json is missing"),
+    (lambda f: (f / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2}'), "gives lora_alpha None"),
+    (lambda f: (f / "curves.jsonl").write_text('{"step": 1}\n{"st'), "curves.jsonl of made is damaged"),
+    (lambda f: break_card(f, preference=0.5), "gives preference 0.5"),
+    (lambda f: break_card(f, preference=[0.5, "x"]), "weights that sum to 1"),
+    (lambda f: break_card(f, steps="many"), "gives steps 'many'"),
 ])
 def test_checkpoints_that_cannot_be_trusted_are_refused(model, made, breaks, says):
     breaks(made)
     with pytest.raises(CheckpointError, match=says):
         Checkpoint.load(made, model)
+    assert checkpoint.shipped(model, made.parent) == []
 
 
-def test_two_processes_give_the_update_of_one(model, tmp_path):
+def test_an_adapter_of_another_shape_is_refused(model, made):
+    Adapter({(1, "q_proj"): (torch.ones(2, 33), torch.ones(64, 2))}).save(made, "tiny")
+    break_card(made, adapter_sha256=checkpoint.digest(made / "adapter_model.safetensors"))
+    with pytest.raises(CheckpointError, match="does not fit"):
+        Checkpoint.load(made, model)
+
+
+def test_a_finished_run_is_left_as_it_is(model, made):
+    before = {path.name: path.read_bytes() for path in made.iterdir()}
+    again = trainer(model, made, steps=1)
+    again.run()
+    assert again.step == 1 and again.curves and {path.name: path.read_bytes() for path in made.iterdir()} == before
+    with pytest.raises(SettingsError, match="other settings"):
+        trainer(model, made, steps=2)
+
+
+def test_a_folder_that_holds_something_else_is_not_replaced(model, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(SettingsError, match="not empty"):
+        trainer(model, tmp_path)
+
+
+def test_a_kill_while_a_checkpoint_takes_its_place_loses_nothing(model, tmp_path, monkeypatch):
+    run = trainer(model, tmp_path / "a", steps=1)
+    replace = Path.replace
+
+    def killed(path, target):
+        if path.name == "a.part":
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run.run()
+    again = trainer(model, tmp_path / "a", steps=1)
+    assert again.step == 1
+    again.run()
+    assert Checkpoint.load(tmp_path / "a", model).card["steps"] == 1
+
+
+def test_a_run_with_rewards_of_its_own_goes_on_in_another_process(model, tmp_path):
+    def made_anew():
+        return {"long": FunctionReward(lambda prompt, answer: len(answer))}
+
+    trainer(model, tmp_path / "a", rewards=made_anew(), preference=(1.0,), steps=2, card={"command": "first"}).advance()
+    assert trainer(model, tmp_path / "a", rewards=made_anew(), preference=(1.0,), steps=2, card={"command": "again --json"}).step == 1
+
+
+def test_a_vanished_objective_adds_no_kl(model, tmp_path):
+    """With kl="outside" the coefficient of a gradient that is zero, which its floor makes huge, weighs nothing."""
+    nothing = {"helpful": FunctionReward(lambda prompt, answer: 0.0), "harmless": FunctionReward(lambda prompt, answer: len(answer) / 9)}
+    run = trainer(model, tmp_path / "a", rewards=nothing, kl="outside", steps=3)
+    run.advance()
+    run.advance()
+    sizes = []
+    step = run.optimizer.step
+    run.optimizer.step = lambda: (sizes.append(float(run.theta.grad.norm())), step())
+    run.advance()
+    assert sizes[0] < 10
+
+
+def test_a_checkpoint_from_the_hub_is_its_own_files_and_bounded(monkeypatch, tmp_path):
+    asked = {}
+
+    def info(name, files_metadata):
+        size = 2**31 if name == "a/large" else 100
+        names = ("adapter_model.safetensors", "model.safetensors")
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=file, size=size) for file in names])
+
+    monkeypatch.setattr(checkpoint, "model_info", info)
+    monkeypatch.setattr(checkpoint, "snapshot_download", lambda name, **how: asked.update(how) or str(tmp_path))
+    with pytest.raises(CheckpointError, match="2.0 GiB"):
+        checkpoint.fetch("a/large")
+    assert checkpoint.fetch("a/small") == tmp_path and set(asked["allow_patterns"]) == set(checkpoint.FILES)
+
+
+@pytest.mark.parametrize("algorithm", ["rloo", "ppo"])
+def test_two_processes_give_the_update_of_one(model, tmp_path, algorithm):
     """With the same global batch, through `accelerate launch`."""
     for name in ("helpful", "harmless"):
         head(name, model.hash).save(tmp_path / f"{name}.safetensors")
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt": p, "kind": "helpful"}) + "\n" for p in PROMPTS))
     asked = ["pareto", "train", "--model", str(tiny("llama")), "--prompts", tmp_path / "prompts.jsonl", "--steps", "2", "--group", "3",
              "--prompts-per-step", "4", "--max-new-tokens", "6", "--rank", "2", "--lr", "0.02", "--rows-at-once", "6",
-             "--json", "--preference", "0.2", "0.8"]
+             "--json", "--preference", "0.2", "0.8", "--algorithm", algorithm]
     asked += [f"--reward={name}={tmp_path / name}.safetensors" for name in ("helpful", "harmless")]
     launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
               "--dynamo_backend", "no", "--main_process_port", "0", "-m"]
