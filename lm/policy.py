@@ -12,5 +12,5 @@ class Policy(Protocol):
     temperature: float
 
     def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
-        """One run a prompt; the same seed gives the same runs."""
+        """One run a prompt; the same seed gives the same runs. Prompt i is answered with seed + i, so that no two share their noise."""
         ...

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 import random
+import shlex
 import sys
 import time
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from lm import Adapter, LanguageModel, SourceError, load
 from pareto.checkpoint import find
-from pareto.evaluate import HELD_OUT, evaluate
+from pareto.evaluate import ANSWER, HELD_OUT, evaluate
 from pareto.fit import fit, score_pairs
 from pareto.front import Front, path_of, stored
 from pareto.pairs import Pair, PairError, messages, read_pairs, read_prompts
@@ -63,13 +64,14 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--spoil", type=int, default=0, help="with --fit: learn from so many chosen answers against spoiled ones, too")
     one.add_argument("--out", type=Path, default=REWARDS, help="with --fit, --tune: folder of what is made, and its card")
     one.add_argument("--licence", help="with --fit, --tune: of the pairs, for the card")
+    one.add_argument("--failures", help="with --fit, --tune: known failures, for the card")
 
     one = commands.add_parser("evaluate", parents=[shared, rewarding], help="score a checkpoint on held-out prompts")
     one.add_argument("checkpoint", help="folder, id or hub id; base; or a soup: ID+ID@0.5, the share of the first")
     one.add_argument("--prompts", type=Path, default=HELD_OUT, help="JSON Lines of prompt and kind")
     one.add_argument("--samples", type=int, default=2)
     one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--max-new-tokens", type=int, default=48)
+    one.add_argument("--max-new-tokens", type=int, default=ANSWER)
     one.add_argument("--add", action="store_true", help="put the point on the model's stored front")
 
     one = commands.add_parser("front", parents=[shared], help="the stored front")
@@ -90,11 +92,15 @@ def _bar(text: str):
 
     def show(fraction: float) -> None:
         left = (time.monotonic() - started) * (1 - fraction) / max(fraction, 1e-9)
-        full = round(BAR * fraction)
         end = "\n" if fraction >= 1 else ""
-        print(f"\r{text} [{'=' * full}{' ' * (BAR - full)}] {fraction:4.0%}, {left:5.0f} s left", end=end, file=sys.stderr, flush=True)
+        print(f"\r{text} [{_full(fraction)}] {fraction:4.0%}, {left:5.0f} s left", end=end, file=sys.stderr, flush=True)
 
     return show
+
+
+def _full(fraction: float) -> str:
+    full = round(BAR * fraction)
+    return "=" * full + " " * (BAR - full)
 
 
 def _rewards(asked: list[str], model: LanguageModel) -> dict[str, Head | Reward]:
@@ -151,15 +157,15 @@ def _train(args, model: LanguageModel) -> dict | bool:
         licence = "Apache-2.0 (base model and prompts); the helpfulness head was fitted on CC BY-NC 4.0 annotations"
     card = {
         "name": _title(settings), "data": [f"{args.prompts.name} ({len(prompts)} prompts)"], "licence": licence,
-        "command": "python -m pareto " + " ".join(sys.argv[1:])}
+        "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]])}
     trainer = Trainer(model, _rewards(args.reward, model), [text for _, text in prompts], settings, args.out, card)
     started, first = time.monotonic(), trainer.step
 
     def show(row: dict) -> None:
         left = (time.monotonic() - started) / (row["step"] - first) * (settings.steps - row["step"])
         scores = ", ".join(f"{name} {value:+.2f}" for name, value in row["reward"].items())
-        print(f"step {row['step']}/{settings.steps}: {scores}, KL {row['kl']:.2f}, cosine {row['cosine']:+.2f}, "
-              f"{row['tokens_per_second']:.0f} tokens/s, {left:.0f} s left", file=sys.stderr, flush=True)
+        print(f"[{_full(row['step'] / settings.steps)}] step {row['step']}/{settings.steps}: {scores}, KL {row['kl']:.2f}, "
+              f"cosine {row['cosine']:+.2f}, {row['tokens_per_second']:.0f} tokens/s, {left:.0f} s left", file=sys.stderr, flush=True)
 
     first_process = trainer.accelerator.is_main_process
     trainer.run(show if first_process else lambda row: None)
@@ -197,12 +203,14 @@ def _pairs(args, model: LanguageModel) -> dict:
     card = {
         "objective": head.objective, "model": model.name, "model_hash": model.hash, "block": head.block, "mean": head.mean,
         "std": head.std, "hash": head.hash, "pairs": [path.name for path in (args.pairs, args.also) if path], "licence": args.licence,
-        "command": "python -m pareto " + " ".join(sys.argv[1:])} | report
+        "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]]), "known_failures": args.failures} | report
     (args.out / f"{args.fit or args.tune + '-tuned'}.json").write_text(json.dumps(card, indent=1) + "\n")
     return card
 
 
 def _evaluate(args, model: LanguageModel) -> dict:
+    if args.add and (args.reward or (args.prompts, args.samples, args.max_new_tokens) != (HELD_OUT, 2, ANSWER)):
+        raise ValueError("--add takes the shipped rewards, prompts, samples and length, so that a front's points are of one kind: leave them out")
     adapter, about = _policy(args.checkpoint, model)
     rewards = _scorers(args.reward, model)
     measured = evaluate(
@@ -210,8 +218,8 @@ def _evaluate(args, model: LanguageModel) -> dict:
         max_new_tokens=args.max_new_tokens, progress=_bar(about["id"]))
     point = about | measured | {"engine": type(model.engine).__name__}
     if args.add:
-        hashes = {name: head.hash for name, head in heads(model).items()}
-        about = {"rewards": hashes, "command": "python -m pareto evaluate CHECKPOINT --add"}
+        constants = {name: {"hash": head.hash, "mean": head.mean, "std": head.std} for name, head in heads(model).items()}
+        about = {"rewards": constants, "command": "python -m pareto evaluate CHECKPOINT --add"}
         replace(stored(model), about=about).with_point(point).save(path_of(model.name))
     return point
 

@@ -22,7 +22,7 @@ from pareto.rewards import Reward, RewardError
 from pareto.visitor import BASE, PLAN, SOUP, Request, Side, Visitor, weight
 
 MOST_OWN_POINTS = 12
-LEAST_SCORED, SCORED, MOST_SCORED, SCORED_TOKENS = 4, 24, 48, 48
+LEAST_SCORED, SCORED, MOST_SCORED = 4, 24, 48
 """Prompts of a point that is scored on request: least, from the page, and most; and tokens of an answer."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
@@ -269,7 +269,7 @@ class Desk:
         """A point: what is known of a policy, and its scores on `limit` prompts, an answer each. Raises Stopped and RewardError."""
         prompts = spread(standard_prompts(), limit)
         paced = Paced(policy, limit, progress or (lambda fraction: None), stop or threading.Event())
-        found = evaluate(paced, self.model, self.rewards, prompts, samples=1, seed=seed, max_new_tokens=SCORED_TOKENS)
+        found = evaluate(paced, self.model, self.rewards, prompts, samples=1, seed=seed)
         return {"steps": None, "seed": None, **about, **found}
 
     def scored(self, id: str, limit: int, seed: int) -> dict[str, Any]:
@@ -327,7 +327,7 @@ class Paced:
         for at in range(0, len(prompts), ANSWERED_AT_ONCE):
             if self.stop.is_set():
                 raise Stopped
-            runs += self.policy.respond(prompts[at : at + ANSWERED_AT_ONCE], seed=seed, max_new_tokens=max_new_tokens)
+            runs += self.policy.respond(prompts[at : at + ANSWERED_AT_ONCE], seed=seed + at, max_new_tokens=max_new_tokens)
             self.done += len(prompts[at : at + ANSWERED_AT_ONCE])
             self.progress(0.95 * self.done / self.total)
         return runs

@@ -87,7 +87,8 @@ def _share(value: float | None) -> str:
 def _refusals(point: Mapping[str, Any]) -> str:
     if point.get("refusal_unsafe") is None:
         return ""
-    return f"{_share(point['refusal_unsafe'])} of unsafe prompts, {_share(point['refusal_safe'])} of safe ones"
+    safe = "" if point.get("refusal_safe") is None else f", {_share(point['refusal_safe'])} of safe ones"
+    return f"{_share(point['refusal_unsafe'])} of unsafe prompts{safe}"
 
 
 def _smooth(values: Sequence[float | None]) -> list[float]:

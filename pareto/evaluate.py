@@ -13,6 +13,8 @@ from pareto.pairs import read_prompts
 from pareto.rewards import HeadReward, Reward, heads
 
 HELD_OUT = Path(__file__).parents[1] / "assets" / "prompts" / "held_out.jsonl"
+ANSWER = 40
+"""Tokens of an answer that is scored: as many as policies are trained on, so that all points of a front are of one kind."""
 AT_ONCE = 32
 """Prompts answered in one decode: progress is shown, and a stop obeyed, in between."""
 SEED_STEP = 1_000_003
@@ -48,7 +50,7 @@ def interval(values: np.ndarray, seed: int = 0, draws: int = 2000) -> tuple[floa
 
 def evaluate(
     policy: Policy, model: LanguageModel, rewards: dict[str, Reward], prompts: Sequence[tuple[str, str]], *, samples: int = 2,
-    seed: int = 0, max_new_tokens: int = 48, progress: Callable[[float], None] | None = None, stop: threading.Event | None = None,
+    seed: int = 0, max_new_tokens: int = ANSWER, progress: Callable[[float], None] | None = None, stop: threading.Event | None = None,
 ) -> dict:
     """A point's measures. prompts: (kind, text), kind "helpful" or "unsafe"; samples: answers a prompt. Raises Stopped.
 
@@ -63,7 +65,7 @@ def evaluate(
     for done, (k, at) in enumerate(steps):
         if stop is not None and stop.is_set():
             raise Stopped
-        runs += policy.respond(texts[at : at + AT_ONCE], seed=seed + k * SEED_STEP, max_new_tokens=max_new_tokens)
+        runs += policy.respond(texts[at : at + AT_ONCE], seed=seed + k * SEED_STEP + at, max_new_tokens=max_new_tokens)
         if progress is not None:
             progress(0.7 * (done + 1) / len(steps))
     asked, answers = texts * samples, [run.text for run in runs]

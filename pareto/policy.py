@@ -15,6 +15,7 @@ class TunedPolicy:
     temperature: float = 0.7
 
     def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
-        """One run a prompt."""
-        sampling = Sampling(temperature=self.temperature, seed=seed, max_new_tokens=max_new_tokens)
-        return self.model.generate([Row(tuple(self.model.chat_ids(prompt)), sampling, (), self.adapter) for prompt in prompts])
+        """One run a prompt; see lm.policy.Policy."""
+        sampling = [Sampling(self.temperature, 1.0, seed + i, max_new_tokens) for i in range(len(prompts))]
+        return self.model.generate([
+            Row(tuple(self.model.chat_ids(prompt)), drawn, (), self.adapter) for prompt, drawn in zip(prompts, sampling, strict=True)])

@@ -77,6 +77,6 @@ class SteeredPolicy:
         return Row(prompt_ids(self.library.model, prompt), sampling, edits(self.plan, self.library) if self.plan else ())
 
     def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
-        """One run a prompt."""
-        sampling = Sampling(temperature=self.temperature, seed=seed, max_new_tokens=max_new_tokens)
-        return self.library.model.generate([self.row(prompt, sampling) for prompt in prompts])
+        """One run a prompt; see lm.policy.Policy."""
+        return self.library.model.generate([
+            self.row(prompt, Sampling(self.temperature, 1.0, seed + i, max_new_tokens)) for i, prompt in enumerate(prompts)])

@@ -184,6 +184,16 @@ def test_the_plain_model_has_no_kl_and_its_means_lie_in_their_intervals(model):
     assert point == evaluate(TunedPolicy(model), model, LENGTH, PROMPTS, samples=3, max_new_tokens=6)
 
 
+def test_prompts_are_answered_with_noise_of_their_own_however_they_are_portioned(model, monkeypatch):
+    """With one seed for all prompts, two noise streams stood behind intervals that took 240 prompts for independent."""
+    policy = TunedPolicy(model, temperature=1.0)
+    first, second = policy.respond(["Hello"] * 2, seed=4, max_new_tokens=8)
+    assert first.ids != second.ids and second.ids == policy.respond(["Hello"], seed=5, max_new_tokens=8)[0].ids
+    whole = evaluate(policy, model, LENGTH, PROMPTS, max_new_tokens=6)
+    monkeypatch.setattr("pareto.evaluate.AT_ONCE", 2)
+    assert evaluate(policy, model, LENGTH, PROMPTS, max_new_tokens=6) == whole
+
+
 def test_a_changed_model_has_kl(model):
     generator = torch.Generator().manual_seed(0)
     part = (torch.randn(2, WIDTH, generator=generator), torch.randn(WIDTH, 2, generator=generator))
