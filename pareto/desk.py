@@ -1,5 +1,6 @@
 """The Trade-offs tab's work: checks what the page asks for, runs it, and tells the page how it goes."""
 
+import logging
 import re
 import threading
 import time
@@ -21,9 +22,13 @@ from pareto.policy import TunedPolicy
 from pareto.rewards import Reward, RewardError
 from pareto.visitor import BASE, PLAN, SOUP, Request, Side, Visitor, weight
 
+log = logging.getLogger(__name__)
 MOST_OWN_POINTS = 12
 LEAST_SCORED, SCORED, MOST_SCORED = 4, 24, 48
-"""Prompts of a point that is scored on request: least, from the page, and most; and tokens of an answer."""
+"""Prompts of a point that is scored on request: least, from the page, and most."""
+WAIT = 0.25
+"""Seconds between two looks at whether it is one's turn to be scored."""
+BROKEN = "Something failed on the server, which has noted it: try again."
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 ANSWERED_AT_ONCE = 6
@@ -55,7 +60,7 @@ class Desk:
         self._read_rewards = rewards
         self._rewards: Rewards | None = None
         self._visitors = Visitors(self.stranger)
-        self._lock = threading.Lock()
+        self._lock, self._scoring = threading.Lock(), threading.Lock()
 
     def visitor(self, session: str | None) -> Visitor:
         """The tab of a session."""
@@ -90,6 +95,9 @@ class Desk:
             yield {**state, "phase": "stopped", "note": "Stopped."}, None
         except ValueError as error:
             yield {**state, "phase": "error", "problem": sentence(error)}, None
+        except Exception:
+            log.exception("a run failed")
+            yield {**state, "phase": "error", "problem": BROKEN}, None
 
     def row(self, visitor: Visitor, pick: str, request: Request) -> Row:
         """What answers for a pick. Raises CheckpointError where it cannot."""
@@ -196,10 +204,15 @@ class Desk:
         asked: {"checkpoint": folder name or hub id} or {"pick": id of a plan or a mix}.
         """
         visitor = self.visitor(session)
-        stop = visitor.take_over("score")
+        stop, scoring = visitor.take_over("score"), False
         try:
             if len(visitor.own) >= MOST_OWN_POINTS:
                 raise ValueError(f"a tab holds {MOST_OWN_POINTS} points of its own at most: open another tab")
+            while not self._scoring.acquire(timeout=WAIT):
+                if stop.is_set():
+                    raise Stopped
+                yield {"fraction": 0.0, "note": "Waiting: another visitor's model is being scored."}, False
+            scoring = True
             yield {"fraction": 0.0, "note": "Reading the checkpoint." if asked.get("checkpoint") else "Starting."}, False
             about, policy = self._candidate(visitor, asked)
             began = time.monotonic()
@@ -221,8 +234,13 @@ class Desk:
             yield {"fraction": None, "note": "Stopped; nothing was added."}, False
         except (ValueError, OSError) as error:
             yield {"fraction": None, "problem": sentence(error)}, False
+        except Exception:
+            log.exception("a scoring failed")
+            yield {"fraction": None, "problem": BROKEN}, False
         finally:
             stop.set()
+            if scoring:
+                self._scoring.release()
 
     def _candidate(self, visitor: Visitor, asked: Mapping[str, Any]) -> tuple[dict, Policy]:
         name, pick = str(asked.get("checkpoint") or "").strip(), str(asked.get("pick") or "")

@@ -81,7 +81,8 @@ def build(
 
     def on_score(event: gr.EventData, request: gr.Request) -> Iterator[tuple[Any, Any]]:
         for state, new in desk.score(request.session_hash, event._data):
-            yield {"scoring": state}, _front(desk, desk.visitor(request.session_hash), human) if new else gr.skip()
+            visitor = desk.visitor(request.session_hash)
+            yield {"scoring": state, "trained": _trained(visitor)}, _front(desk, visitor, human) if new else gr.skip()
 
     def on_people(request: gr.Request) -> dict:
         return _front(desk, desk.visitor(request.session_hash), human)
@@ -94,7 +95,7 @@ def build(
     live: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "multiple"}
     controls.run(on_run, None, [texts, card], concurrency_limit=AT_ONCE, **live)
     controls.stop(on_stop, None, None, queue=False, **live)
-    controls.score(on_score, None, [controls, plot], concurrency_limit=SCORED_AT_ONCE, **live)
+    controls.score(on_score, None, [controls, plot], concurrency_limit=AT_ONCE, **live)
     controls.people(on_people, None, plot, concurrency_limit=AT_ONCE, **live)
     if send is not None:
         controls.compare(on_compare, None, outbox, concurrency_limit=AT_ONCE, **live)
@@ -116,16 +117,11 @@ def _paper() -> dict[str, Any]:
 
 
 def _opening(desk: Desk, compare: bool, preference: float) -> dict[str, Any]:
-    trained = [
-        {"id": id, "lambda": checkpoint.card["preference"][0]}
-        for id, checkpoint in desk.checkpoints.items()
-        if checkpoint.card["method"] == "pgapo" and checkpoint.card.get("preference")
-    ]
     return {
         "examples": EXAMPLES,
         "opening": OPENING | {"preference": preference},
         "compare": compare,
-        "trained": sorted(trained, key=lambda each: each["lambda"]),
+        "trained": _trained(desk.stranger()),
         "mixes": desk.stranger().ends is not None,
         "plans": list(desk.entrants),
         "steered": desk.steered is not None,
@@ -133,6 +129,16 @@ def _opening(desk: Desk, compare: bool, preference: float) -> dict[str, Any]:
         "picks": MOST_PICKS,
         "limits": {"prompt": MOST_CHARACTERS, "tokens": MOST_TOKENS_SHOWN, "seed": MOST_SEED, "temperature": MOST_TEMPERATURE},
     }
+
+
+def _trained(visitor: Visitor) -> list[dict[str, Any]]:
+    """The P-GAPO checkpoints that the preference slider chooses from, by their weight of helpfulness."""
+    found = [
+        {"id": id, "lambda": checkpoint.card["preference"][0]}
+        for id, checkpoint in visitor.checkpoints.items()
+        if checkpoint.card["method"] == "pgapo" and checkpoint.card["preference"]
+    ]
+    return sorted(found, key=lambda each: each["lambda"])
 
 
 def _endpoints(desk: Desk) -> None:

@@ -12,7 +12,8 @@ const DEGREES = [[0.999, 'only helpful'], [0.8, 'mostly helpful'], [0.56, 'rathe
 const words = (value) => DEGREES.find(([least]) => value >= least - 1e-9)[1];
 
 export default function mount({ element, props, trigger, watch }) {
-  const { trained, mixes, plans, steered, limits, examples, opening, picks: most, scored } = props.value;
+  const { mixes, plans, steered, limits, examples, opening, picks: most, scored } = props.value;
+  let { trained } = props.value;
   now.compare = props.value.compare;
   const { preference: opened, ...request } = opening;
   let run = 0;
@@ -63,11 +64,21 @@ export default function mount({ element, props, trigger, watch }) {
   });
   const ways = choice('Whose answer', WAYS, (next) => { way = next; tellWish(); pick(wished()); });
   const scoreMix = h('button', { type: 'button', class: 'tw-quiet tw-add', onclick: () => score.start({ pick: wished() }) }, 'Score this mix and plot it');
-  const ticks = h('div', { class: 'tw-ticks', 'aria-hidden': 'true' }, trained.map((each) => {
-    const tick = h('i', { 'data-id': each.id });
-    tick.style.left = `calc(9px + (100% - 18px) * ${each.lambda})`;
-    return tick;
-  }));
+  const ticks = h('div', { class: 'tw-ticks', 'aria-hidden': 'true' });
+
+  function offer(found) {
+    trained = found;
+    ticks.replaceChildren(...trained.map((each) => {
+      const tick = h('i', { 'data-id': each.id });
+      tick.style.left = `calc(9px + (100% - 18px) * ${each.lambda})`;
+      return tick;
+    }));
+    const chosen = trained.length > 0 || mixes;
+    preference.hidden = !chosen;
+    none.hidden = chosen;
+    ways.node.hidden = !(trained.length && mixes);
+    if (chosen) tellWish();
+  }
 
   function tellWish() {
     range.value = wish;
@@ -87,7 +98,7 @@ export default function mount({ element, props, trigger, watch }) {
     for (const tick of ticks.children) tick.classList.toggle('tw-on', tick.dataset.id === near.id);
   }
 
-  const preference = h('section', { class: 'tw-wish' }, h('h2', {}, 'Preference'), trained.length && mixes ? ways.node : '', h('div', { class: 'tw-track' }, range, ticks),
+  const preference = h('section', { class: 'tw-wish' }, h('h2', {}, 'Preference'), ways.node, h('div', { class: 'tw-track' }, range, ticks),
     h('div', { class: 'tw-poles' }, h('span', {}, 'harmless'), h('span', {}, 'helpful')), h('p', { class: 'tw-value' }, says, value), far, scoreMix);
   const none = h('section', {}, h('h2', {}, 'Preference'),
     h('p', { class: 'tw-hint' }, 'No checkpoint of this model is here yet: train one with python -m pareto train, and add it below.'));
@@ -108,7 +119,7 @@ export default function mount({ element, props, trigger, watch }) {
 
   element.firstElementChild.replaceChildren(
     h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), tries),
-    trained.length || mixes ? preference : none,
+    preference, none,
     h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice),
     h('div', {}, score.progress,
       h('div', { class: 'tw-folds' },
@@ -117,7 +128,7 @@ export default function mount({ element, props, trigger, watch }) {
         plans.length || steered ? fold('Score a steered model', false, score.plan) : '')));
   length.set(request.max_new_tokens);
   temperature.set(request.temperature);
-  if (trained.length || mixes) tellWish();
+  offer(trained);
 
   heard('front-pick', ({ point, add }) => {
     const known = trained.find(({ id }) => id === point.id);
@@ -143,7 +154,9 @@ export default function mount({ element, props, trigger, watch }) {
   heard('front-people', () => trigger('people', {}));
   heard('front-compare', (ids) => trigger('compare', { ids }));
   watch('value', () => {
-    if (props.value?.scoring) score.show(props.value.scoring);
+    if (!props.value?.scoring) return;
+    if (props.value.trained.length !== trained.length) offer(props.value.trained);
+    score.show(props.value.scoring);
   });
   new IntersectionObserver((entries, observer) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;

@@ -10,7 +10,7 @@ import torch
 from lm import Adapter, Stopped, load
 from pareto import view
 from pareto.checkpoint import Checkpoint, CheckpointError
-from pareto.desk import Desk, Paced, spread
+from pareto.desk import BROKEN, Desk, Paced, spread
 from pareto.detail import detail
 from pareto.front import Front
 from pareto.panel import _paper
@@ -192,6 +192,18 @@ def test_a_stop_ends_the_scoring_and_adds_nothing(desk: Desk) -> None:
     desk.visitor("a").stop("score")
     state, new = list(work)[-1]
     assert not new and "Stopped" in state["note"] and desk.visitor("a").point("soup:0.3") is None
+
+
+def test_what_fails_on_the_server_is_one_sentence(desk: Desk, monkeypatch) -> None:
+    """The page waits for the end of a run: an error of any kind ends it."""
+    def breaks(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(desk, "row", breaks)
+    assert last(desk.run("a", ASKED))["problem"] == BROKEN
+    monkeypatch.setattr(desk, "measured", breaks)
+    assert list(desk.score("a", {"pick": "soup:0.3"}))[-1][0]["problem"] == BROKEN
+    assert desk._scoring.acquire(blocking=False)
 
 
 def test_answers_are_paced(model) -> None:

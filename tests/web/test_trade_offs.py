@@ -264,6 +264,10 @@ def test_a_checkpoint_of_ones_own(address: str, page: Page, chrome: Browser) -> 
     expect(table(page)).to_have_count(POINTS + 1)
     assert heads(page)[-1].startswith("<img"), "a name is text, never markup"
     assert page.title() != "owned" and page.locator(".gradio-container img[src=x]").count() == 0
+    expect(page.locator(".tw-ticks i[data-id=mine]")).to_have_count(1)
+    page.get_by_label("Preference, from harmless to helpful").fill("0.3")
+    expect(page.locator(".tw-wish .tw-hint")).to_contain_text("for just this")
+    assert page.locator(".tw-ticks .tw-on").get_attribute("data-id") == "mine"
     other = chrome.new_page()
     visit(other, address)
     assert table(other).count() == POINTS, "it lives in its own tab"
@@ -292,6 +296,21 @@ def test_scoring_stops(address: str, page: Page) -> None:
     page.locator(".tw-score").get_by_role("button", name="Stop").click()
     expect(page.locator(".tw-score .tw-hint")).to_contain_text("Stopped")
     assert table(page).count() == POINTS
+
+
+def test_scoring_waits_its_turn_and_stops_while_it_waits(address: str, page: Page, chrome: Browser) -> None:
+    other = chrome.new_page()
+    for each in (page, other):
+        visit(each, address)
+        each.get_by_role("button", name="Interpolated").click()
+        each.get_by_role("button", name="Score this mix").click()
+        expect(each.locator(".tw-score .tw-hint")).to_contain_text("Answering" if each is page else "another visitor")
+    other.locator(".tw-score").get_by_role("button", name="Stop").click()
+    expect(other.locator(".tw-score .tw-hint")).to_contain_text("Stopped", timeout=3_000)
+    expect(page.locator(".tw-score .tw-hint")).to_contain_text("Answering")
+    page.locator(".tw-score").get_by_role("button", name="Stop").click()
+    expect(page.locator(".tw-score .tw-hint")).to_contain_text("Stopped")
+    other.close()
 
 
 def test_a_steered_model_gets_its_place(address: str, page: Page) -> None:
