@@ -110,7 +110,8 @@ def _packed(label: str, folder: Path, engine: str) -> LanguageModel:
 
     weights, metadata = open_saved(folder / "packed.safetensors")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    if engine in ("auto", "native"):
+    gpu = _gpu()
+    if engine == "native" or (engine == "auto" and gpu is None):
         try:
             config = SimpleNamespace(**json.loads(metadata["config"]))
             native = NativeEngine(weights, config, min(config.max_position_embeddings, LONGEST_CONTEXT), _threads())
@@ -120,7 +121,19 @@ def _packed(label: str, folder: Path, engine: str) -> LanguageModel:
                 raise
             log.warning("%s; decoding through transformers", reason)
     model = _rebuild(weights, folder)
+    if gpu is not None:
+        model = model.to(gpu, torch.bfloat16)
     return _model(label, metadata["hash"], folder, tokenizer, _in_torch(model, engine), lambda: model)
+
+
+def _gpu() -> torch.device | None:
+    """The GPU of this process, if there is one: its own where `accelerate launch` started several."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
+
+
+def _placement(gpu: torch.device | None) -> str | dict | None:
+    """Over all GPUs, as accelerate spreads it; on one where each process holds a copy."""
+    return None if gpu is None else {"": gpu} if "LOCAL_RANK" in os.environ else "auto"
 
 
 def _rebuild(weights: Weights, folder: Path):
@@ -143,8 +156,8 @@ def _transformers(label: str, folder: Path, engine: str, report: source.Progress
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     report(0.0, f"loading {label}")
     checksum = _hash(folder)
-    on_gpu = torch.cuda.is_available()
-    reason = "a GPU is used" if on_gpu else unsupported(config)
+    gpu = _gpu()
+    reason = unsupported(config) if gpu is None else "a GPU is used"
     if engine == "native" and reason:
         raise ValueError(f"the native engine cannot run {label}: {reason}")
     if engine in ("auto", "native") and reason is None:
@@ -156,7 +169,7 @@ def _transformers(label: str, folder: Path, engine: str, report: source.Progress
                 raise
             log.warning("%s; decoding through transformers", error)
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.bfloat16 if on_gpu else torch.float32, device_map="auto" if on_gpu else None, use_safetensors=True,
+        folder, dtype=torch.float32 if gpu is None else torch.bfloat16, device_map=_placement(gpu), use_safetensors=True,
         trust_remote_code=False)
     model.eval().requires_grad_(False)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -169,7 +182,7 @@ def _in_torch(model, engine: str) -> BatchedEngine | ReferenceEngine:
     if engine == "batched" and reason:
         raise ValueError(f"the batched engine cannot run this model: {reason}")
     devices = {parameter.device for parameter in model.parameters()}
-    if engine != "reference" and reason is None and len(devices) == 1 and (engine == "batched" or model.device.type == "cuda"):
+    if engine != "reference" and reason is None and len(devices) == 1 and (engine == "batched" or model.device.type != "cpu"):
         context = min(model.config.max_position_embeddings, LONGEST_CONTEXT)
         return BatchedEngine(Stack(model, fastest(model.device)), context)
     return ReferenceEngine(model, LONGEST_CONTEXT)

@@ -13,8 +13,10 @@ from lm import Adapter, Edit, LanguageModel, Row, Sampling, load
 from lm.batched import BatchedEngine, _Pool
 from lm.decoding import MOST_ROWS, MOST_ROWS_OF_ONE
 from lm.llama import Stack, unchanged
+from lm.loading import _packed, _placement
 from lm.native import build
 from lm.native.pack import quantize8, unpack
+from lm.paths import cache_folder
 from lm.reference import ReferenceEngine, blocks_of
 from lm.sampling import MOST_NOISE, draw, gumbel
 from tests.tiny import CONFIGS, LAYERS, NATIVE, WIDTH, tiny
@@ -361,6 +363,18 @@ def test_pickles_are_refused(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04")
     with pytest.raises(ValueError, match="safetensors"):
         load(str(tmp_path))
+
+
+def test_a_gpu_is_used_where_there_is_one(monkeypatch):
+    """"meta" stands for the device: it takes tensors and computes nothing."""
+    folder = str(tiny("llama"))
+    packed = load(folder, engine="native")
+    monkeypatch.setattr("lm.loading._gpu", lambda: torch.device("meta"))
+    label, cached = "tiny", next(cache_folder("models").glob(f"{packed.hash}-*"))
+    found = _packed(label, cached, "auto")
+    assert isinstance(found.engine, BatchedEngine) and found.engine.stack.device.type == "meta"
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert _placement(torch.device("cuda", 1)) == {"": torch.device("cuda", 1)}
 
 
 @pytest.mark.parametrize("family", NATIVE)
