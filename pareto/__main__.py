@@ -210,7 +210,7 @@ def _pairs(args, model: LanguageModel) -> dict:
 
 def _evaluate(args, model: LanguageModel) -> dict:
     if args.add and (args.reward or (args.prompts, args.samples, args.max_new_tokens) != (HELD_OUT, 2, ANSWER)):
-        raise ValueError("--add takes the shipped rewards, prompts, samples and length, so that a front's points are of one kind: leave them out")
+        raise ValueError("--add takes the shipped rewards, prompts, samples and length, so that points are of one kind: leave them out")
     adapter, about = _policy(args.checkpoint, model)
     rewards = _scorers(args.reward, model)
     measured = evaluate(

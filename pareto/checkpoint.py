@@ -171,7 +171,7 @@ def _check(card: dict, name: str) -> None:
         raise CheckpointError(f"{CARD} of {name} lacks {', '.join(missing)}: train it again, or complete its card")
     for key, kind in {**NEEDED, "id": str, "name": str}.items():
         if key in card and not isinstance(card[key], kind):
-            raise CheckpointError(f"{CARD} of {name} gives {key} {card[key]!r}, which is no {getattr(kind, '__name__', kind)}: mend its card")
+            raise CheckpointError(f"{CARD} of {name} gives {key} {card[key]!r}, which is no {getattr(kind, '__name__', kind)}: mend it")
     if card["preference"] is not None:
         try:
             preference(card["preference"], len(card["preference"]))

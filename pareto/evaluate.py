@@ -55,7 +55,8 @@ def evaluate(
     """A point's measures. prompts: (kind, text), kind "helpful" or "unsafe"; samples: answers a prompt. Raises Stopped.
 
     helpful, harmless: mean rewards over all prompts (and over each kind), with 95% bootstrap intervals over prompts.
-    kl: mean of log pi / pi_base over an answer, both at the temperature that it was drawn at, in nats; length: tokens; repetition: share of repeated 3-grams;
+    kl: mean of log pi / pi_base over an answer, both at the temperature that it was drawn at, in nats; length: tokens;
+    repetition: share of repeated 3-grams;
     refusal_*: see `refuses`; toxicity: mean probability of the package alt-profanity-check over unsafe prompts.
     """
     from profanity_check import predict_prob

@@ -48,9 +48,9 @@ def fit(
 ) -> tuple[Head, dict]:
     """A head for `objective` that reads block `block`, and its measures on the fifth of prompts that it never saw.
 
-    also: pairs of another kind, learned from beside the first, and measured apart. cut: answers are read up to so many tokens, as
-    policies that are trained give them. spoil: so many chosen answers are learned from against themselves spoiled, see pareto.spoil.
-    Raises PairError where there are too few prompts.
+    also: pairs of another kind, learned from beside the first, and measured apart. cut: answers are read up to so many tokens,
+    as policies that are trained give them. spoil: so many chosen answers are learned from against themselves spoiled, see
+    pareto.spoil. Raises PairError where there are too few prompts.
     """
     if cut:
         pairs, also = ([shortened(model, pair, cut) for pair in given] for given in (pairs, also))
@@ -58,7 +58,9 @@ def fit(
     worse = spoiled(pairs, spoil)
     states, lengths = features(model, [*pairs, *also, *(pair for _, pair in worse)], block, progress)
     first, other, spoilt = np.split(states, [len(pairs), len(pairs) + len(also)])
-    lessons = [Lesson([pair.prompt for pair in also], other, ALSO_WEIGHT), Lesson([pair.prompt for _, pair in worse], spoilt, SPOILED_WEIGHT)]
+    lessons = [
+        Lesson([pair.prompt for pair in also], other, ALSO_WEIGHT),
+        Lesson([pair.prompt for _, pair in worse], spoilt, SPOILED_WEIGHT)]
     given = [lesson for lesson in lessons if lesson.prompts]
     head, report = fit_states(model, pairs, first, lengths[: len(pairs)], objective, block, given)
     weight = head.weight.double().numpy()
@@ -137,7 +139,8 @@ def _by_way(worse: Sequence[tuple[str, Pair]], scores: np.ndarray) -> dict[str, 
     ways = np.array([way for way, _ in worse])
     prompts = [pair.prompt for _, pair in worse]
     return {
-        way: _held_out_accuracy([prompts[i] for i in np.flatnonzero(ways == way)], scores[ways == way]) for way in dict.fromkeys(ways.tolist())
+        way: _held_out_accuracy([prompts[i] for i in np.flatnonzero(ways == way)], scores[ways == way])
+        for way in dict.fromkeys(ways.tolist())
     }
 
 

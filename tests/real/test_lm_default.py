@@ -95,7 +95,10 @@ def test_the_saved_tokenizer_has_the_chat_template(model):
     assert json.dumps(sorted(model.stop_ids)) == "[2]"
 
 
-@pytest.mark.parametrize("ending", ["model.generate(rows)", "next(iter(model.decode(rows)))", "steps = iter(model.decode(rows)); next(steps)"])
+ENDINGS = ("model.generate(rows)", "next(iter(model.decode(rows)))", "steps = iter(model.decode(rows)); next(steps)")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_a_script_ends_as_it_should(ending):
     """A daemon thread that frees tensors while the interpreter ends takes the process with it."""
     script = "\n".join([
