@@ -19,7 +19,7 @@ from lm.rows import Row, Run
 Message = dict[str, str]
 READ_BATCH = 16
 """Sequences read at once: progress is shown, and a stop obeyed, in between."""
-LOGITS_BATCH = 8
+LOGITS_BATCH, DIVERGENCE_PIECE = 8, 64
 
 
 class Stopped(Exception):
@@ -129,6 +129,26 @@ class LanguageModel:
                 found = (torch.from_numpy(np.ascontiguousarray(part)) / temperature).log_softmax(-1)
                 results.append(found[range(len(found)), list(ids[i][starts[i] :])] if chosen else found)
         return results
+
+    def divergence(
+        self, ids: Sequence[int], start: int, *, edits: tuple[Edit, ...] = (), adapter: Adapter | None = None, temperature: float = 1.0,
+    ) -> Tensor:
+        """KL(the model with edits and adapter || the model as it is) for each token from `start` on: float32 [len - start], nats.
+
+        Over all the vocabulary, teacher-forced, DIVERGENCE_PIECE tokens at a time: logits of a long text take much memory.
+        """
+        found = []
+        with self._busy:
+            both = [self._teach(ids, start, *one) for one in ((edits, adapter), ((), None))]
+        for at in range(0, len(ids) - 1, DIVERGENCE_PIECE):
+            piece = ids[at : min(at + DIVERGENCE_PIECE, len(ids) - 1)]
+            want = min(len(piece), max(0, at + len(piece) - (start - 1)))
+            with self._busy:
+                logits, _ = self.engine.forward([Feed(feed.slot, piece, want=want) for feed in both])
+            if want:
+                own, plain = (torch.from_numpy(part).div(temperature).log_softmax(-1) for part in np.split(logits, 2))
+                found.append((own.exp() * (own - plain)).sum(-1).clamp_min(0))
+        return torch.cat(found)
 
     def _check_length(self, tokens: int) -> None:
         if not 1 <= tokens <= self.context:

@@ -183,10 +183,9 @@ class Desk:
     def _distance(self, row: Row, run: Run) -> float:
         if row.adapter is None and not row.edits:
             return 0.0
-        ids, start, temperature = [[*run.prompt, *run.ids]], [len(run.prompt)], row.sampling.temperature or 1.0
-        own = self.model.logprobs(ids, start, edits=[row.edits], adapters=[row.adapter], temperature=temperature)[0]
-        plain = self.model.logprobs(ids, start, temperature=temperature)[0]
-        return round(float((own.exp() * (own - plain)).sum().clamp_min(0)), 4)
+        found = self.model.divergence(
+            [*run.prompt, *run.ids], len(run.prompt), edits=row.edits, adapter=row.adapter, temperature=row.sampling.temperature or 1.0)
+        return round(float(found.sum()), 4)
 
     def respond(self, request: Request) -> list[dict[str, Any]]:
         """The endpoint's answer: {"id", "text", "metrics"} for each of what ships, decoded in one batch."""

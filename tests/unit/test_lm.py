@@ -130,6 +130,15 @@ def test_the_first_answer_token_is_steered_when_only_the_answer_is(model):
     assert model.generate([row])[0].traces[0][0].eps[0] != 0
 
 
+@pytest.mark.parametrize("length", [40, 150])
+def test_divergence_is_that_of_the_whole_distributions(model, length):
+    ids, start, one = [*(PROMPT * 4)[:length]], 21, (edit(1, goal=20.0, answer_only=True),)
+    own, plain = (model.logprobs([ids], [start], edits=[edits], temperature=0.7)[0] for edits in (one, ()))
+    found = model.divergence(ids, start, edits=one, temperature=0.7)
+    torch.testing.assert_close(found, (own.exp() * (own - plain)).sum(1).clamp_min(0), atol=1e-4, rtol=1e-3)
+    assert found.max() > 1e-4
+
+
 def test_the_cap_bounds_the_write_and_says_so(model):
     run = model.generate([Row(PROMPT, sample(4), (edit(1, goal=1e4, cap=0.1),))])[0]
     for (trace,) in run.traces:
