@@ -12,12 +12,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lm import LanguageModel
+from lm import LanguageModel, Stopped
 from steering import logistic
 from steering.concepts import Concept
 
 QUESTION = "Please go on."
 RANDOM_DIRECTIONS = 16
+READING = 0.5
+"""Share of the training time that goes by until the activations are read, for the progress that is told."""
 TENSORS = ("w", "b", "diffmean", "gap", "accuracy", "shuffled", "random")
 
 
@@ -128,13 +130,15 @@ def train(
         concept = filtered(model, concept, settings, stop=stop)
     texts = concept.positive + concept.negative
     ids = [frame_ids(model, text, settings.frame) for text in texts]
-    activations = read(model, ids, settings, progress, stop).transpose(0, 1)
+    report = progress or (lambda share: None)
+    activations = read(model, ids, settings, lambda share: report(READING * share), stop).transpose(0, 1)
     labels = torch.tensor([1.0] * len(concept.positive) + [0.0] * len(concept.negative))
-    w, b = fit(activations, labels, settings.penalty)
+    w, b = fit(activations, labels, settings.penalty, stop)
     means = [activations[:, labels == side].mean(1) for side in (1, 0)]
     difference = means[0] - means[1]
     gap = difference.norm(dim=1)
-    accuracy, shuffled, random = _held_out(activations, len(concept.positive), settings)
+    held_out = _held_out(activations, len(concept.positive), settings, lambda share: report(READING + (1 - READING) * share), stop)
+    accuracy, shuffled, random = held_out
     return CAV(model.name, model.hash, concept.name, concept.hash, settings, w, b,
                difference / gap[:, None], gap, accuracy, shuffled, random)
 
@@ -145,47 +149,60 @@ def read(model: LanguageModel, ids: list[list[int]], settings: Settings, progres
     return model.read(ids, pool=settings.position, starts=starts, progress=progress, stop=stop)
 
 
-def fit(activations: Tensor, labels: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+def fit(activations: Tensor, labels: Tensor, penalty: float, stop: threading.Event | None = None) -> tuple[Tensor, Tensor]:
     """Logistic regression with an L2 penalty at every layer. activations: [layers, n, width]; labels: [n], 0 or 1.
 
-    Returns w [layers, width] and b [layers] in the space of the activations as they are.
+    Returns w [layers, width] and b [layers] in the space of the activations as they are. Raises lm.Stopped.
     """
-    x, mean, scale = _scaled(activations)
-    alpha, bias = logistic.fit(x @ x.mT, labels, penalty)
-    w = torch.einsum("lnd,ln->ld", x, alpha) / scale[:, 0]
-    return w.float(), (bias - (w * mean[:, 0]).sum(1)).float()
+    found = []
+    for layer in activations:
+        _heed(stop)
+        x, mean, scale = _scaled(layer)
+        alpha, bias = logistic.fit(x @ x.mT, labels, penalty)
+        w = (alpha @ x) / scale
+        found.append((w.float(), (bias - (w * mean).sum()).float()))
+    return torch.stack([w for w, _ in found]), torch.stack([b for _, b in found])
+
+
+def _heed(stop: threading.Event | None) -> None:
+    if stop is not None and stop.is_set():
+        raise Stopped
 
 
 def _scaled(activations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Activations centered and divided by one number a layer, that mean, that number: float64 [layers, n or 1, width or 1]."""
+    """One layer's activations [n, width] centered and divided by one number, that mean [width], that number; float64."""
     x = activations.double()
-    mean = x.mean(1, keepdim=True)
-    scale = (x - mean).pow(2).mean((1, 2), keepdim=True).sqrt()
+    mean = x.mean(0)
+    scale = (x - mean).pow(2).mean().sqrt()
     return (x - mean) / scale, mean, scale
 
 
-def _held_out(activations: Tensor, positives: int, settings: Settings) -> tuple[Tensor, Tensor, Tensor]:
-    """Accuracy over the folds, [layers] each: of the fit, of one to shuffled labels, of random directions. Pairs share a fold."""
+def _held_out(
+    activations: Tensor, positives: int, settings: Settings, report: Callable[[float], None], stop: threading.Event | None,
+) -> Tensor:
+    """Accuracy over the folds [3, layers]: of the fit, of one to shuffled labels, of random directions. Pairs share a fold."""
     generator = torch.Generator().manual_seed(settings.seed)
-    x = _scaled(activations)[0]
-    layers, n, width = x.shape
-    gram = x @ x.mT
+    layers, n, width = activations.shape
     labels = (torch.arange(n) < positives).double()
     pair = torch.cat([torch.arange(positives), torch.arange(n - positives)])
     fold = torch.randperm(int(pair.max()) + 1, generator=generator)[pair] % settings.folds
     both = torch.stack([labels, labels[torch.randperm(n, generator=generator)]])
-    noise = x @ torch.randn(layers, width, RANDOM_DIRECTIONS, generator=generator, dtype=x.dtype)
+    directions = torch.randn(layers, width, RANDOM_DIRECTIONS, generator=generator, dtype=torch.float64)
     right = torch.zeros(3, layers)
-    for k in range(settings.folds):
-        inside, outside = fold != k, fold == k
-        alpha, bias = logistic.fit(gram[:, inside][:, :, inside], both[:, None, inside], settings.penalty)
-        z = (gram[:, outside][:, :, inside] @ alpha[..., None])[..., 0] + bias[..., None]
-        right[:2] += ((z > 0) == both[:, None, outside].bool()).sum(-1)
-        top, bottom = noise[:, inside & (labels == 1)].mean(1), noise[:, inside & (labels == 0)].mean(1)
-        z = (noise[:, outside] - ((top + bottom) / 2)[:, None]) * (top - bottom).sign()[:, None]
-        right[2] += ((z > 0) == labels[outside, None].bool()).float().mean(-1).sum(-1)
-    accuracy, shuffled, random = right / n
-    return accuracy, shuffled, random
+    for layer in range(layers):
+        _heed(stop)
+        x = _scaled(activations[layer])[0]
+        gram, noise = x @ x.mT, x @ directions[layer]
+        for k in range(settings.folds):
+            inside, outside = fold != k, fold == k
+            alpha, bias = logistic.fit(gram[inside][:, inside], both[:, inside], settings.penalty)
+            z = alpha @ gram[inside][:, outside] + bias[:, None]
+            right[:2, layer] += ((z > 0) == both[:, outside].bool()).sum(-1)
+            top, bottom = noise[inside & (labels == 1)].mean(0), noise[inside & (labels == 0)].mean(0)
+            z = (noise[outside] - (top + bottom) / 2) * (top - bottom).sign()
+            right[2, layer] += ((z > 0) == labels[outside, None].bool()).float().mean(-1).sum()
+        report((layer + 1) / layers)
+    return right / n
 
 
 def probabilities(cav: CAV, activations: Tensor) -> Tensor:

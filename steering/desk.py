@@ -25,6 +25,8 @@ from steering.steer import finish, pair
 from steering.sweep import sweep
 
 MOST_OWN_CONCEPTS = 8
+MOST_OWN_TEXTS, MOST_OWN_TOKENS = 300, 40_000
+"""Texts a side, and tokens of both, that a visitor's concept is learned from: half a minute on two cores."""
 SWEEP_TOKENS = 48
 MOST_SWEPT = 120
 """Texts of 64 tokens that a script may sweep at once."""
@@ -148,6 +150,7 @@ class Desk:
             if visitor.own >= MOST_OWN_CONCEPTS:
                 raise ValueError(f"a tab holds {MOST_OWN_CONCEPTS} concepts of its own at most: open another tab")
             concept = _concept(asked, visitor.library)
+            _small_enough(concept, visitor.library)
             began = time.monotonic()
             yield {"fraction": 0.0, "note": "Reading the examples."}
             work = following(lambda report: train(self.library.model, concept, progress=report, stop=stop))
@@ -277,6 +280,15 @@ def _concept(asked: Mapping[str, Any], library: Library) -> Concept:
     if lines:
         return Concept.parse(str(lines), name)
     return Concept.from_texts(name, _texts(asked, "positive"), _texts(asked, "negative"))
+
+
+def _small_enough(concept: Concept, library: Library) -> None:
+    for side in ("positive", "negative"):
+        if (count := len(getattr(concept, side))) > MOST_OWN_TEXTS:
+            raise ValueError(f"the {side} side has {count:,} texts: the page learns from at most {MOST_OWN_TEXTS} a side")
+    tokens = sum(len(library.model.text_ids(text)) for text in concept.positive + concept.negative)
+    if tokens > MOST_OWN_TOKENS:
+        raise ValueError(f"the texts have {tokens:,} tokens: the page learns from at most {MOST_OWN_TOKENS:,}; give fewer or shorter ones")
 
 
 def _texts(asked: Mapping[str, Any], side: str) -> list[str]:

@@ -20,7 +20,7 @@ export function trainer(node, train, stop) {
   let working = false;
   const name = h('input', { type: 'text', maxlength: 60, placeholder: 'pirate', 'aria-label': 'Name of the concept' });
   const boxes = ['Texts that show it', 'Texts that do not'].map((label) => ({
-    label, box: h('textarea', { rows: 4, maxlength: 1_000_000, 'aria-label': label, placeholder: 'One example a line, 8 or more', oninput: count }), number: h('span', { class: 'tw-number' }),
+    label, box: h('textarea', { rows: 4, maxlength: 1_000_000, 'aria-label': label, placeholder: 'One example a line, 8 to 300', oninput: count }), number: h('span', { class: 'tw-number' }),
   }));
   const file = h('input', { type: 'file', accept: '.jsonl,.txt', hidden: true, onchange: opened });
   const send = h('button', { type: 'button', class: 'tw-button', onclick: () => (working ? stop() : submit('')) }, IDLE);

@@ -107,6 +107,35 @@ def test_training_stops(model):
         train(model, CONCEPT, stop=stop)
 
 
+@pytest.mark.parametrize("enough", [1, LAYERS + 1], ids=["fit", "held-out"])
+def test_training_stops_between_the_layers_of_a_fit(model, monkeypatch, enough):
+    stop, fits, exact = threading.Event(), [], logistic.fit
+
+    def counted(*asked):
+        fits.append(asked)
+        if len(fits) == enough:
+            stop.set()
+        return exact(*asked)
+
+    monkeypatch.setattr(logistic, "fit", counted)
+    with pytest.raises(Stopped):
+        train(model, CONCEPT, stop=stop)
+    assert len(fits) < enough + Settings().folds
+
+
+def test_training_tells_how_far_the_fits_are_too(model):
+    told: list[float] = []
+    train(model, CONCEPT, progress=told.append)
+    assert told == sorted(told) and told[-1] == 1 and len([share for share in told if share > 0.5]) == LAYERS
+
+
+def test_a_fit_never_holds_more_than_one_layers_gram(model, monkeypatch):
+    shapes, exact = [], logistic.fit
+    monkeypatch.setattr(logistic, "fit", lambda gram, *more: shapes.append(gram.shape) or exact(gram, *more))
+    train(model, CONCEPT)
+    assert shapes and {len(shape) for shape in shapes} == {2}
+
+
 def test_output_labels_need_responses_that_show_the_concept(model):
     with pytest.raises(ConceptError, match="response"):
         train(model, CONCEPT, Settings(source="output"))

@@ -1,0 +1,38 @@
+"""What one browser tab may ask of the Steer tab's desk, and what it is told."""
+
+import pytest
+
+from lm import load
+from steering import Concept, Library, train
+from steering.desk import MOST_OWN_TEXTS, Desk
+from tests.tiny import tiny
+
+LOUD = Concept("loud", tuple(f"LOOK AT {n} NOW" for n in range(10)), tuple(f"see {n} later" for n in range(10)), scorer="sentiment")
+PLAN = {"targets": [{"concept": "loud", "direction": "amplify", "p0": 0.98}]}
+ASKED = {"prompt": "How are you?", "plan": PLAN, "seed": 1, "max_new_tokens": 8, "temperature": 0.0}
+TEXTS = {"positive": [f"GO {n}" for n in range(10)], "negative": [f"go {n}" for n in range(10)]}
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    model = load(str(tiny("llama")))
+    made = Library(model, {})
+    made.add(LOUD, train(model, LOUD))
+    return made
+
+
+@pytest.fixture
+def desk(library) -> Desk:
+    return Desk(library)
+
+
+# ---- what a visitor may cost
+
+@pytest.mark.parametrize("change, says", [
+    ({"positive": [f"GO {n}" for n in range(MOST_OWN_TEXTS + 1)]}, "at most 300 a side"),
+    ({"lines": "\n".join(f'{{"positive": "GO {n}", "negative": "go {n}"}}' for n in range(MOST_OWN_TEXTS + 1))}, "at most 300 a side"),
+    ({"negative": [f"{n} " + "word " * 700 for n in range(20)]}, "at most 40,000"),
+])
+def test_a_visitors_concept_is_bounded(desk, change, says):
+    *_, last = desk.train("visitor", {"name": "big", **TEXTS, **change})
+    assert says in last["problem"] and last["fraction"] is None
