@@ -1,6 +1,7 @@
 """The Steer tab's work: checks what the page asks for, runs it, and tells the page how it goes."""
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -24,6 +25,7 @@ from steering.snippet import snippet
 from steering.steer import finish, pair
 from steering.sweep import sweep
 
+log = logging.getLogger(__name__)
 MOST_OWN_CONCEPTS = 8
 MOST_OWN_TEXTS, MOST_OWN_TOKENS = 300, 40_000
 """Texts a side, and tokens of both, that a visitor's concept is learned from: half a minute on two cores."""
@@ -76,9 +78,10 @@ def swept(request: Request, magnitudes: Any, bands: Any) -> list[tuple[int, ...]
 
 @dataclass
 class Visitor(Tab):
-    """One browser tab: its concepts and its last run. Its works are "run", "sweep" and "train"."""
+    """One browser tab: its concepts, its last complete run, and the newest run's number. Its works are "run", "sweep" and "train"."""
 
     library: Library
+    newest: int = 0
     last: tuple[Request, tuple[Run, ...]] | None = None
     sent: tuple[Request, tuple[Run, ...]] | None = None
     own: int = 0
@@ -97,8 +100,12 @@ class Desk:
         return self._visitors.of(session)
 
     def run(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, dict | None]]:
-        """States of the stage, and the heat map at the end. A newer run of the session ends this one."""
+        """States of the stage, and the heat map at the end. A newer run of the session ends this one, or keeps it from starting."""
         visitor = self.visitor(session)
+        number = asked.get("run", 0)
+        if number < visitor.newest:
+            return
+        visitor.newest = number
         stop = visitor.take_over("run")
         visitor.last = None
         state: dict[str, Any] = {"run": asked.get("run"), "phase": "running", "unsteered": [], "steered": []}
@@ -111,8 +118,8 @@ class Desk:
                 visitor.last = complete
         except Stopped:
             yield {**state, "phase": "stopped", "note": "Stopped."}, None
-        except ValueError as error:
-            yield {**state, "phase": "error", "problem": sentence(error)}, None
+        except Exception as error:
+            yield {**state, "phase": "error", "problem": _problem("run", error)}, None
 
     def _learn(self, visitor: Visitor, plan: Plan, stop: threading.Event) -> Iterator[tuple[float, str]]:
         wanted, library = {target.concept for target in plan.targets}, visitor.library
@@ -139,8 +146,8 @@ class Desk:
             yield {"fraction": None, "chart": view.dose(found, request.plan, visitor.library.concepts[request.plan.targets[0].concept])}
         except Stopped:
             yield {"fraction": None, "note": "Stopped."}
-        except ValueError as error:
-            yield {"fraction": None, "problem": sentence(error)}
+        except Exception as error:
+            yield {"fraction": None, "problem": _problem("sweep", error)}
 
     def train(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
         """States of the trainer; the last one names the concept that the session may use from then on."""
@@ -165,8 +172,8 @@ class Desk:
             yield {"fraction": None, "note": note, "done": view.poles(concept) | {"curves": view.curves(cav)}}
         except Stopped:
             yield {"fraction": None, "note": "Stopped."}
-        except ValueError as error:
-            yield {"fraction": None, "problem": sentence(error)}
+        except Exception as error:
+            yield {"fraction": None, "problem": _problem("train", error)}
 
     def compare(self, session: str | None, send: Send) -> str:
         """Hands the last complete run to the blind comparison; the sentence to show."""
@@ -192,6 +199,14 @@ class Desk:
             return f"{cav.concept}-{cav.model.split('/')[-1]}.safetensors", path.read_bytes()
         finally:
             path.unlink(missing_ok=True)
+
+
+def _problem(work: str, error: Exception) -> str:
+    """What the page says of an error: what is wrong with the request, or that the fault is here, which the log then explains."""
+    if isinstance(error, ValueError):
+        return sentence(error)
+    log.error("the %s of a visitor failed", work, exc_info=error)
+    return f"This {work} failed by a fault of the app ({type(error).__name__}), which its log explains: try again, or change the settings."
 
 
 def _fetched(library: Library, name: str, stop: threading.Event, report: Report) -> CAV:
