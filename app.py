@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from html import escape
@@ -17,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 import arena
 from arena.panel import build as build_arena
-from lm import LanguageModel, Run, load
+from lm import LanguageModel, Run, SourceError, load
 from lm.asking import sentence
 from pareto.checkpoint import FOLDER as CHECKPOINTS
 from pareto.checkpoint import Checkpoint, CheckpointError, find, shipped
@@ -243,14 +244,19 @@ def serve(page: gr.Blocks, host: str, port: int) -> None:
     )
 
 
-def main() -> None:
-    """Load the model and serve the page."""
+def main() -> int:
+    """Load the model and serve the page; what keeps it from starting becomes one line with the remedy, and exit code 2."""
     asked = settings()
-    model = load(
-        asked.model, progress=lambda fraction, text: print(f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True)
-    )
-    serve(compose(model, arena.Store()), asked.host, asked.port)
+    try:
+        model = load(
+            asked.model, progress=lambda fraction, text: print(f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True)
+        )
+        serve(compose(model, arena.Store()), asked.host, asked.port)
+    except (ValueError, OSError, SourceError) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
