@@ -192,6 +192,19 @@ def test_a_bad_link_is_one_sentence(app: str, page: Page, query: dict, says: str
     assert "Traceback" not in page.inner_text("body")
 
 
+@pytest.mark.parametrize(
+    "plan",
+    [{"targets": [None]}, {"targets": []}, {"targets": [{"concept": "film", "p0": "high"}]}, {"layers": None}, {"layers": "x"},
+     {"layers": [{}]}, {"method": []}, {"strength": "1"}, {"scope": None}, {"cap": {}}],
+    ids=json.dumps,
+)  # fmt: skip
+def test_a_link_that_holds_no_plan_is_one_sentence_beside_the_pages_own_run(app: str, page: Page, plan: dict) -> None:
+    page.goto(at(app, **plan))
+    settled(page)
+    expect(page.locator(".tw-console .tw-problem").first).to_have_text(re.compile("^The link holds no readable plan[^.]*\\.$"))
+    assert page.get_by_label("Concept 1", exact=True).input_value() == "sports"
+
+
 def test_targets_that_contradict_each_other_are_one_sentence_and_no_text(app: str, page: Page) -> None:
     page.goto(at(app))
     settled(page)
