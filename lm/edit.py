@@ -11,6 +11,9 @@ from torch import Tensor
 MAX_TARGETS = 4
 TRACE = 2 * MAX_TARGETS + 2
 """Numbers a trace holds: z before (4), eps (4), |e|, flag (0 met, 1 capped, 2 no solution)."""
+MOST_PUSH = 10.0
+"""Longest write for several targets without a cap, in |e|. Directions that are all but parallel need longer ones where their goals are
+opposed, and e would be lost in them: such goals count as out of reach."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +22,8 @@ class Edit:
 
     Read-outs are z_i = read_i . e + bias_i. With sense +1 the goal is z_i >= goal_i, with -1 z_i <= goal_i, with 0 the
     read-out is traced only. The write e + sum_j eps_j write_j has the least sum |eps_j| that reaches all goals: zero
-    where they hold already, (goal - z) / (read . write) for one target, a linear program for several.
+    where they hold already, (goal - z) / (read . write) for one target, a linear program for several, solved in float64.
+    Nothing is written where it has no solution, or only one beyond MOST_PUSH.
 
     read, write: [k, width], bias, goal, sense, fixed: [k], k <= 4. fixed: strengths eps to be written always, whatever
     the read-outs say. cap: largest |write| as a share of |e|. answer_only: leave the prompt alone but for its last
@@ -53,8 +57,8 @@ class Edit:
 
     @cached_property
     def gram(self) -> Tensor:
-        """[k, k]: how much a unit of write_j moves read-out i."""
-        return self.read.float() @ self.write.float().T
+        """float64 [k, k]: how much a unit of write_j moves read-out i."""
+        return self.read.double() @ self.write.double().T
 
     @cached_property
     def reads_only(self) -> bool:
@@ -65,18 +69,20 @@ class Edit:
         """eps [n, k] for read-outs z [n, k], and whether a solution exists [n]."""
         if self.fixed is not None:
             return self.fixed.to(z).expand_as(z), torch.ones(len(z), dtype=torch.bool, device=z.device)
-        return least_write(z, self.gram.to(z), self.goal.to(z), self.sense.to(z))
+        eps, solved = least_write(z.double(), *(part.to(z.device, torch.float64) for part in (self.gram, self.goal, self.sense)))
+        return eps.to(z), solved
 
     def apply(self, e: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
         """e' [n, width] and traces [n, TRACE] of positions e [n, width]; only rows where `active` [n] are written."""
         e32 = e.float()
         z = e32 @ self.read.to(e32).T + self.bias.to(e32)
         eps, solved = self.strengths(z)
+        norm, size = e32.norm(dim=1), (eps @ self.write.to(e32)).norm(dim=1)
+        if self.fixed is None and self.cap is None and len(self.read) > 1:
+            solved &= size <= MOST_PUSH * norm
         eps = torch.where((active & solved)[:, None], eps, 0.0)
-        write = eps @ self.write.to(e32)
-        norm, size = e32.norm(dim=1), write.norm(dim=1)
         limit = norm * self.cap if self.cap is not None else torch.full_like(norm, torch.inf)
-        capped = size > limit
+        capped = active & solved & (size > limit)
         eps = eps * torch.where(capped, limit / size, 1.0)[:, None]
         trace = e32.new_zeros(len(e), TRACE)
         trace[:, : z.shape[1]] = z

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from lm import Edit
+from lm.edit import least_write
 from steering.cav import CAV, best_layers
-from steering.strength import least_strengths
 
 if TYPE_CHECKING:
     from steering.library import Library
@@ -163,11 +163,9 @@ def edits(plan: Plan, library: "Library") -> tuple[Edit, ...]:
 
 
 def _feasible(edit: Edit) -> bool:
-    """Whether strengths exist that reach all goals from unmet ones; where the Gram matrix has full rank they always do."""
-    if torch.linalg.matrix_rank(edit.gram) == len(edit.gram):
-        return True
-    goal, sense = edit.goal.numpy(), edit.sense.numpy()
-    return least_strengths(goal - sense, edit.gram.numpy(), goal, sense) is not None
+    """Whether the solver that will be applied finds strengths that reach all goals from a state where none is met."""
+    goal, sense = edit.goal.double(), edit.sense.double()
+    return bool(least_write((goal - sense)[None], edit.gram, goal, sense)[1])
 
 
 def _edit(plan: Plan, cavs: Sequence[CAV], layer: int) -> Edit:

@@ -29,6 +29,7 @@ enum { LANES = 16 };
 enum { LANES = 8 };
 #endif
 enum { BLOCK = 16, PER = BLOCK / LANES, GROUP = 32, TILE_ROWS = 6, SPINS = 2000, TARGETS = 4, TRACE = 2 * TARGETS + 2 };
+#define MOST_PUSH 10.f /* as in lm/edit.py */
 
 typedef float vf __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef uint32_t vu __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
@@ -64,7 +65,8 @@ typedef struct {
 } Model;
 
 typedef struct { /* see Edit in lm/edit.py; gram[i][j] = read_i . write_j */
-    const float *read, *bias, *write, *goal, *fixed, *gram;
+    const float *read, *bias, *write, *goal, *fixed;
+    const double *gram;
     const int32_t *sense;
     int32_t layer, count, from, pad;
     float cap, pad2;
@@ -369,16 +371,16 @@ static void attend(const Model *m, const Batch *b, int layer, int t, int kv, flo
 
 /* ---- edits ---- */
 
-static int solve(float *a, float *y, int n) { /* a y' = y in place, partial pivoting; 0 where singular */
+static int solve(double *a, double *y, int n) { /* a y' = y in place, partial pivoting; 0 where singular */
     for (int c = 0; c < n; c++) {
         int pivot = c;
-        for (int r = c + 1; r < n; r++) if (fabsf(a[r * n + c]) > fabsf(a[pivot * n + c])) pivot = r;
-        if (fabsf(a[pivot * n + c]) < 1e-12f) return 0;
-        for (int j = 0; j < n; j++) { float s = a[c * n + j]; a[c * n + j] = a[pivot * n + j]; a[pivot * n + j] = s; }
-        float s = y[c]; y[c] = y[pivot]; y[pivot] = s;
+        for (int r = c + 1; r < n; r++) if (fabs(a[r * n + c]) > fabs(a[pivot * n + c])) pivot = r;
+        if (fabs(a[pivot * n + c]) < 1e-12) return 0;
+        for (int j = 0; j < n; j++) { double s = a[c * n + j]; a[c * n + j] = a[pivot * n + j]; a[pivot * n + j] = s; }
+        double s = y[c]; y[c] = y[pivot]; y[pivot] = s;
         for (int r = 0; r < n; r++) {
             if (r == c) continue;
-            float f = a[r * n + c] / a[c * n + c];
+            double f = a[r * n + c] / a[c * n + c];
             for (int j = c; j < n; j++) a[r * n + j] -= f * a[c * n + j];
             y[r] -= f * y[c];
         }
@@ -397,29 +399,31 @@ static int least_write(const Edit *e, const float *z, float *eps) {
         if (e->sense[i]) { free[m++] = i; if (e->sense[i] * (z[i] - e->goal[i]) < 0) met = 0; }
     }
     if (met) return 1;
-    float best = INFINITY;
+    double best = INFINITY;
     for (int tight = 1; tight < 1 << m; tight++)
         for (int used = 1; used < 1 << m; used++) {
             const int size = __builtin_popcount(tight);
             if (size != __builtin_popcount(used)) continue;
-            float a[TARGETS * TARGETS], y[TARGETS], trial[TARGETS] = {0}, cost = 0;
+            double a[TARGETS * TARGETS], y[TARGETS], trial[TARGETS] = {0}, cost = 0;
             int r = 0;
             for (int i = 0; i < m; i++) {
                 if (!(tight >> i & 1)) continue;
                 int c = 0;
                 for (int j = 0; j < m; j++) if (used >> j & 1) a[r * size + c++] = e->gram[free[i] * n + free[j]];
-                y[r++] = e->goal[free[i]] - z[free[i]];
+                y[r++] = (double)e->goal[free[i]] - z[free[i]];
             }
             if (!solve(a, y, size)) continue;
-            for (int j = 0, c = 0; j < m; j++) if (used >> j & 1) { trial[free[j]] = y[c++]; cost += fabsf(y[c - 1]); }
+            for (int j = 0, c = 0; j < m; j++) if (used >> j & 1) { trial[free[j]] = y[c++]; cost += fabs(y[c - 1]); }
             if (!(cost < best)) continue;
             int ok = 1;
             for (int i = 0; i < m && ok; i++) {
-                float after = z[free[i]];
+                double after = z[free[i]];
                 for (int j = 0; j < n; j++) after += e->gram[free[i] * n + j] * trial[j];
-                ok = e->sense[free[i]] * (after - e->goal[free[i]]) >= -1e-4f * (1.f + fabsf(e->goal[free[i]]));
+                ok = e->sense[free[i]] * (after - e->goal[free[i]]) >= -1e-4 * (1 + fabs(e->goal[free[i]]));
             }
-            if (ok) { best = cost; memcpy(eps, trial, n * sizeof(float)); }
+            if (!ok) continue;
+            best = cost;
+            for (int j = 0; j < n; j++) eps[j] = trial[j];
         }
     return best < INFINITY;
 }
@@ -438,8 +442,9 @@ static void apply(const Edit *e, float *x, int width, int position, float *trace
         if (any) {
             float size = sqrtf(dot(write, write, width)), scale = 1;
             if (e->cap > 0 && size > e->cap * norm) { scale = e->cap * norm / size; flag = 1; }
+            if (!e->fixed && !e->cap && e->count > 1 && size > MOST_PUSH * norm) { scale = 0; flag = 2; }
             for (int i = 0; i < e->count; i++) eps[i] *= scale;
-            axpy(scale, write, x, width);
+            if (scale) axpy(scale, write, x, width);
         }
     }
     if (trace) {

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from lm import load
+from lm import Edit, load
 from lm.asking import PromptError
-from lm.edit import least_write
+from lm.edit import MOST_PUSH, least_write
 from steering import Concept, Library, Plan, PlanError, Target, pair, steer, train
 from steering.desk import Desk
 from steering.evaluate import evaluate, interval, labelled
@@ -27,8 +27,8 @@ from steering.plan import edits, report
 from steering.scorers import formality, sentiment, topic, toxicity
 from steering.snippet import snippet
 from steering.steer import SteeredPolicy, finish
-from steering.strength import closed_form, least_strengths
 from steering.sweep import sweep
+from tests.oracles import closed_form, least_strengths
 from tests.tiny import LAYERS, tiny
 
 LOUD = Concept("loud", tuple(f"LOOK AT {n} NOW" for n in range(10)), tuple(f"see {n} later" for n in range(10)), scorer="sentiment")
@@ -139,7 +139,10 @@ def test_the_closed_form_reaches_p0_exactly_or_does_nothing(z, p0, norm, directi
     assert eps == 0 or after == pytest.approx(goal, abs=1e-6)
     assert eps >= 0 if direction == "amplify" else eps <= 0
     sense = 1 if direction == "amplify" else -1
-    assert least_strengths(np.array([z]), np.array([[norm]]), np.array([goal]), np.array([sense]))[0] == pytest.approx(eps, abs=1e-6)
+    program = np.array([z]), np.array([[norm]]), np.array([goal]), np.array([sense])
+    assert least_strengths(*program)[0] == pytest.approx(eps, abs=1e-6)
+    applied, solved = least_write(torch.tensor([[z]], dtype=torch.float64), *map(torch.tensor, program[1:]))
+    assert solved[0] and applied[0, 0].item() == pytest.approx(eps, abs=1e-6)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
@@ -154,6 +157,44 @@ def test_the_decode_loops_solver_finds_the_optimum_of_highs(count):
         assert solved[0] == (exact is not None)
         assert fast[0].abs().sum().item() == pytest.approx(np.abs(exact).sum(), rel=2e-3, abs=1e-3)
         assert (((z + gram @ fast[0].numpy()) - goal) * sense > -2e-3 * (1 + np.abs(goal))).all()
+
+
+@pytest.mark.parametrize("angle", [1e-1, 1e-2, 1e-3, 1e-4])
+def test_almost_parallel_targets_are_solved_exactly(angle):
+    random = torch.Generator().manual_seed(0)
+    first, across = torch.linalg.qr(torch.randn(64, 2, generator=random, dtype=torch.float64))[0].T
+    write = torch.stack([first, math.cos(angle) * first + math.sin(angle) * across]).float()
+    sense = torch.tensor([1, -1])
+    opposed = Edit(0, 2 * write, torch.zeros(2), write, torch.tensor([4.0, -4.0]), sense)
+    z = torch.tensor([[0.5, 0.25], [-3.0, 2.0]])
+    eps, solved = opposed.strengths(z)
+    assert solved.all()
+    for row, found in zip(z.double().numpy(), eps.double().numpy(), strict=True):
+        gram = 2 * write.double().numpy() @ write.double().numpy().T
+        exact = np.linalg.solve(gram, np.array([4.0, -4.0]) - row)
+        np.testing.assert_allclose(found, exact, rtol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["native", "reference"])
+@pytest.mark.parametrize("noise", [1e-1, 3e-2, 1e-2, 1e-3, 1e-5])
+def test_almost_parallel_targets_are_reached_or_told_and_never_pushed_out_of_sight(library, engine, noise):
+    model = load(str(tiny("llama")), engine=engine)
+    cav, both = library.cav("loud"), Library(model, {})
+    bent = cav.w * (1 + noise * torch.randn(cav.w.shape, generator=torch.Generator().manual_seed(0)))
+    both.add(LOUD, dataclasses.replace(cav, model_hash=model.hash))
+    both.add(dataclasses.replace(LOUD, name="same"), dataclasses.replace(cav, concept="same", w=bent, model_hash=model.hash))
+    opposed = Plan((Target("loud", "amplify", 0.98), Target("same", "remove", 0.02)), layers=(1,))
+    made = pair(both, PROMPT, opposed, max_new_tokens=12, temperature=1.0, seed=1)
+    for _ in made.decoding:
+        pass
+    trace, [edit] = np.stack(made.decoding.runs[1].trace)[:, 0].astype(float), made.edits[1]
+    z, eps, norm, flag = trace[:, :2], trace[:, 4:6], trace[:, -2], trace[:, -1]
+    size = np.linalg.norm(eps @ edit.write.double().numpy(), axis=1)
+    assert set(flag) <= {0, 2} and np.all(size <= MOST_PUSH * norm * 1.001)
+    assert np.all(eps[flag == 2] == 0)
+    after = z + eps @ edit.gram.numpy().T
+    assert np.all(((after - edit.goal.numpy()) * edit.sense.numpy())[flag == 0] > -1e-2)
+    assert (flag == 0).any() if noise == 1e-1 else (flag == 2).all()
 
 
 # ---- decodes

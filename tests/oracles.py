@@ -1,7 +1,5 @@
-"""The paper's strengths, as plain functions: the closed form of one concept and the linear program of several.
-
-The decode loop solves the same program a position at a time (lm.edit); these are its reference, and tell what is feasible.
-"""
+"""The paper's strengths as plain functions, to hold the solvers of lm.edit and engine.c to: one concept's closed form, several concepts'
+linear program."""
 
 import numpy as np
 from scipy.optimize import linprog
