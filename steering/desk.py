@@ -16,14 +16,14 @@ from lm.asking import FRAME, MOST_NEW_TOKENS, MOST_SEED, MOST_TEMPERATURE, Repor
 from lm.paths import cache_folder
 from lm.source import DEFAULT_NAME
 from lm.visitors import Tab, Visitors
-from steering import view
+from steering import charts, view
 from steering.cav import CAV, train
 from steering.concepts import Concept
 from steering.library import Library
-from steering.plan import Plan
+from steering.plan import Plan, cosines, layers_of
 from steering.snippet import snippet
 from steering.steer import finish, pair
-from steering.sweep import sweep
+from steering.sweep import sweep, thirds
 
 log = logging.getLogger(__name__)
 MOST_OWN_CONCEPTS = 8
@@ -140,10 +140,11 @@ class Desk:
         try:
             request = Request.parse(asked)
             yield {"fraction": 0.02}
-            found = yield from _relay(following(lambda report: _swept(visitor.library, request, report, stop)))
+            bands = _bands(visitor.library, request.plan) if asked.get("bands") else None
+            found = yield from _relay(following(lambda report: _swept(visitor.library, request, bands, report, stop)))
             if found is None:
                 raise Stopped
-            yield {"fraction": None, "chart": view.dose(found, request.plan, visitor.library.concepts[request.plan.targets[0].concept])}
+            yield {"fraction": None, "chart": charts.dose(found, request.plan, visitor.library.concepts[request.plan.targets[0].concept])}
         except Stopped:
             yield {"fraction": None, "note": "Stopped."}
         except Exception as error:
@@ -218,6 +219,7 @@ def _stream(
 ) -> Generator[tuple[dict, dict | None], None, tuple[Request, tuple[Run, ...]] | None]:
     cavs = [library.cav(target.concept) for target in request.plan.targets]
     concepts = [library.concepts[cav.concept] for cav in cavs]
+    state["cosines"] = cosines(request.plan, library)
     started = pair(
         library,
         request.prompt,
@@ -262,7 +264,7 @@ def _stream(
     sides = finish(library, started, request.plan)
     if not stop.is_set():
         rows = view.rows(sides, concepts, tokens)
-        yield {**whole, "rows": rows}, view.heat(sides[1], started.edits[1], concepts[0])
+        yield {**whole, "rows": rows}, charts.heat(sides, started.edits[1], concepts)
     return request, tuple(started.decoding.runs)
 
 
@@ -313,20 +315,27 @@ def _texts(asked: Mapping[str, Any], side: str) -> list[str]:
     return texts
 
 
-def _swept(library: Library, request: Request, report: Report, stop: threading.Event) -> pd.DataFrame | None:
-    found = None
-    for share, table in sweep(
+def _bands(library: Library, plan: Plan) -> list[tuple[int, ...]]:
+    """The plan's own blocks, and those thirds of the model that are not just these."""
+    own = layers_of(plan, [library.cav(target.concept) for target in plan.targets])
+    return [own, *(band for band in thirds(library.model.layers) if band != own)]
+
+
+def _swept(
+    library: Library, request: Request, bands: list[tuple[int, ...]] | None, report: Report, stop: threading.Event
+) -> pd.DataFrame | None:
+    tables = sweep(
         library,
         [request.prompt],
         request.plan,
+        bands=bands,
         seed=request.seed,
         max_new_tokens=min(request.max_new_tokens, SWEEP_TOKENS),
         temperature=request.temperature,
         stop=stop,
-    ):
-        found = table
-        report(share)
-    return found
+        report=report,
+    )
+    return next((table for _, table in tables), None)
 
 
 def _relay(work: Generator[float, None, Result], note: Callable[[float], str] = lambda fraction: "") -> Generator[dict, None, Result]:

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from lm.asking import MOST_CHARACTERS, MOST_SEED, MOST_TEMPERATURE, sentence
-from steering import view
+from steering import charts, view
 from steering.desk import Desk, Request, Send, swept
 from steering.library import Library
 from steering.steer import steer
@@ -51,8 +51,8 @@ def build(library: Library, *, send: Send | None = None) -> None:
         with gr.Column(elem_classes="tw-right"):
             stage = _part(None, "steer-stage", "tw-stage")
             with gr.Row(elem_classes="tw-charts"):
-                heat = _part(view.NO_HEAT, "plot", "tw-chart", "'point'")
-                dose = _part({"chart": view.NO_DOSE}, "steer-dose", "tw-dose")
+                heat = _part(charts.NO_HEAT, "plot", "tw-chart", "'point'")
+                dose = _part({"chart": charts.NO_DOSE}, "steer-dose", "tw-dose")
     outbox = _part(None, "outbox", "tw-outbox")
 
     def on_run(event: gr.EventData, request: gr.Request) -> Iterator[tuple[Any, Any]]:

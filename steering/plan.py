@@ -132,7 +132,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Report:
-    """What a plan comes to on a model: its blocks, the cosines of its directions, the worst relative strength."""
+    """What a plan comes to on a model: its blocks, the `cosines` of its directions, and whether strengths exist that reach all targets."""
 
     layers: tuple[int, ...]
     cosines: dict[str, float]
@@ -187,15 +187,20 @@ def readers(plan: Plan, library: "Library") -> tuple[Edit, ...]:
         for layer in layers_of(plan, cavs) for edit in [_edit(plan, cavs, layer)])
 
 
+def cosines(plan: Plan, library: "Library") -> dict[str, float]:
+    """Cosine between the directions of each two targets, mean over the plan's blocks, by "one / other". Opposed goals of concepts near 1
+    and equal goals of concepts near -1 contradict each other."""
+    names = [target.concept for target in plan.targets]
+    writes = torch.stack([edit.write for edit in readers(plan, library)])
+    found = (writes @ writes.mT).mean(0).tolist()
+    return {f"{a} / {b}": found[i][j] for i, a in enumerate(names) for j, b in enumerate(names) if i < j}
+
+
 def report(plan: Plan, library: "Library") -> Report:
-    """Blocks, cosines between the targets' directions (mean over the blocks) and feasibility."""
-    cavs = [library.cav(target.concept) for target in plan.targets]
-    layers = layers_of(plan, cavs)
-    cosines = {
-        f"{a.concept} / {b.concept}": float((a.direction[list(layers)] * b.direction[list(layers)]).sum(1).mean())
-        for i, a in enumerate(cavs) for b in cavs[i + 1 :]}
+    """Blocks, cosines and feasibility of a plan. Raises PlanError where it names what the model or the library lacks."""
+    found = tuple(edit.layer for edit in readers(plan, library)), cosines(plan, library)
     try:
         edits(plan, library)
     except PlanError:
-        return Report(layers, cosines, False)
-    return Report(layers, cosines, True)
+        return Report(*found, False)
+    return Report(*found, True)

@@ -9,7 +9,7 @@ from lm import Decoding, Edit, Row, Run, Sampling
 from lm.asking import MOST_NEW_TOKENS, prompt_ids
 from steering.library import Library
 from steering.metrics import Metrics, history, measure
-from steering.plan import Plan, PlanError, edits, readers
+from steering.plan import Plan, PlanError, edits, readers, report
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,15 @@ def finish(library: Library, pair: Pair, plan: Plan) -> tuple[Steered, Steered]:
 
 
 def steer(library: Library, prompt: str, plan: Plan, **settings) -> dict[str, dict]:
-    """Both texts with tokens and metrics, as the endpoint /steer gives them; settings as for `pair`."""
+    """Both texts with tokens, metrics and trace, as the endpoint /steer gives them; settings as for `pair`.
+
+    The steered side has "plan" too: the blocks, the cosines between the targets' directions, feasible (see steering.plan.Report).
+    """
     started = pair(library, prompt, plan, **settings)
     for _ in started.decoding:
         pass
     unsteered, steered = finish(library, started, plan)
-    return {"unsteered": unsteered.to_dict(), "steered": steered.to_dict()}
+    return {"unsteered": unsteered.to_dict(), "steered": steered.to_dict() | {"plan": dataclasses.asdict(report(plan, library))}}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pandas as pd
 
@@ -16,6 +16,8 @@ MAGNITUDES = (0.1, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 """Values of p0 to amplify; to remove, take 1 - p0."""
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 MOST_ROWS = 400
+DECODING = 0.6
+"""Share of a prompt's time in which its texts are decoded; they are measured in the rest."""
 
 
 def usual(plan: Plan) -> tuple[float, ...]:
@@ -23,6 +25,12 @@ def usual(plan: Plan) -> tuple[float, ...]:
     if plan.method == "fixed":
         return STRENGTHS
     return MAGNITUDES if plan.targets[0].direction == "amplify" else tuple(round(1 - p, 9) for p in MAGNITUDES)
+
+
+def thirds(layers: int) -> list[tuple[int, ...]]:
+    """The early, the middle and the late blocks of a model."""
+    ends = [round(layers * part / 3) for part in range(4)]
+    return [tuple(range(first, last)) for first, last in zip(ends, ends[1:], strict=False) if first < last]
 
 
 def magnitudes(plan: Plan, values: Sequence[float]) -> list[Plan]:
@@ -36,9 +44,12 @@ def magnitudes(plan: Plan, values: Sequence[float]) -> list[Plan]:
 def sweep(
     library: Library, prompts: Sequence[str], plan: Plan, *, values: Sequence[float] | None = None,
     bands: Sequence[str | tuple[int, ...]] | None = None, seed: int = 0, max_new_tokens: int = 48, temperature: float = 0.0,
-    stop: threading.Event | None = None,
+    stop: threading.Event | None = None, report: Callable[[float], None] | None = None,
 ) -> Iterator[tuple[float, pd.DataFrame]]:
-    """Yields (share done, table so far): one row a prompt, band and magnitude, and the unsteered text as magnitude None."""
+    """Yields (share done, table so far): one row a prompt, band and magnitude, and the unsteered text as magnitude None.
+
+    report hears the share done within a prompt too, token by token and text by text. A set `stop` ends the sweep without a table.
+    """
     bands, values = bands or [plan.layers], usual(plan) if values is None else values
     plans: list[Plan | None] = [None, *(one for band in bands for one in magnitudes(dataclasses.replace(plan, layers=band), values))]
     if len(plans) * len(prompts) > MOST_ROWS:
@@ -49,14 +60,23 @@ def sweep(
     concepts = [library.concepts[target.concept] for target in plan.targets]
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
     rows: list[dict] = []
+
+    def tell(prompts_done: float) -> None:
+        if report is not None:
+            report(prompts_done / len(prompts))
+
     for number, prompt in enumerate(prompts, 1):
         ids = prompt_ids(library.model, prompt)
-        runs = library.model.generate([Row(ids, sampling, edit) for edit in made], stop=stop)
-        if stop is not None and stop.is_set():
-            return
-        for one, run, metrics in zip(plans, runs, measure(library.model, runs, made, concepts), strict=True):
+        decoding = library.model.decode([Row(ids, sampling, edit) for edit in made], stop=stop)
+        for step, _ in enumerate(decoding, 1):
+            tell(number - 1 + DECODING * min(1, step / max_new_tokens))
+        for at, (one, run, edit) in enumerate(zip(plans, decoding.runs, made, strict=True), 1):
+            if stop is not None and stop.is_set():
+                return
+            [metrics] = measure(library.model, [run], [edit], concepts)
+            tell(number - 1 + DECODING + (1 - DECODING) * at / len(plans))
             value = None if one is None else one.strength if one.method == "fixed" else one.targets[0].p0
-            layers = "" if one is None else " ".join(str(edit.layer) for edit in made[plans.index(one)])
+            layers = " ".join(str(written.layer) for written in edit)
             numbers = dataclasses.asdict(metrics)
             found = numbers.pop("scores")
             rows.append({"prompt": prompt, "magnitude": value, "layers": layers, **found, **numbers, "text": run.text})

@@ -99,7 +99,7 @@ export default function mount({ element, props, watch }) {
   }
 
   function tokenTable() {
-    const columns = ['side', 'token', ...(state?.concepts ?? []).flatMap(({ high }) => [`P(${high}) before`, `P(${high}) after`]), '|eps|/|e|', 'log-probability'];
+    const columns = ['side', 'token', ...(state?.concepts ?? []).flatMap(({ high }) => [`P(${high}) before`, `P(${high}) after`]), '|push|/|e|', 'log-probability'];
     const rows = sides.flatMap(({ name, tokens }) => tokens.map((entry) =>
       [name, entry[TEXT], ...entry[AFTER].flatMap((after, index) => [entry[BEFORE][index], after]), entry[SHARE], entry[LOGPROB]]));
     return { columns, rows };
@@ -126,6 +126,7 @@ export default function mount({ element, props, watch }) {
     status.textContent = next.note ?? '';
     held.textContent = next.held ?? '';
     if (next.rows) drawMetrics(next.rows);
+    if (next.cosines) tell('cosines', next.cosines);
     if (next.curves) tell('plan', { layers: next.layers, curves: next.curves });
     about();
     const shown = sides[1].drawn > 0 || !live;

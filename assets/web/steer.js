@@ -46,6 +46,8 @@ export default function mount({ element, props, trigger, watch }) {
     h('button', { type: 'button', class: 'tw-quiet', title: text, onclick: () => { request.prompt = prompt.value = text; go(); } }, text)));
   const rows = h('section');
   const targets = targetRows(rows, () => known, change((value) => (request.plan.targets = structuredClone(value))));
+  const alike = h('p', { class: 'tw-hint tw-alike', title: 'Cosine between the directions, mean over the layers: near 1, more of one is more of the other' });
+  rows.append(alike);
   const layerBox = h('div');
   const layer = layerControl(layerBox, layers, change((value) => (request.plan.layers = value)));
 
@@ -113,8 +115,12 @@ export default function mount({ element, props, trigger, watch }) {
 
   heard('shown', (shown) => { if (shown === run) sender.shown(); });
   heard('plan', ({ layers: used, curves }) => layer.show(used, curves));
+  heard('cosines', (cosines) => {
+    const told = Object.entries(cosines).map(([names, cosine]) => `${names} ${cosine.toFixed(2).replace('0.', '.').replace('-', '−')}`);
+    alike.textContent = told.length ? `Cosine between the directions: ${told.join(', ')}` : '';
+  });
   heard('ask', (edit) => { edit(request); show(); go(); });
-  heard('sweep', () => trigger('sweep', structuredClone(request)));
+  heard('sweep', (asked) => trigger('sweep', { ...structuredClone(request), ...asked }));
   heard('compare', () => trigger('compare', {}));
   heard('vector', (asked) => trigger('vector', asked));
   heard('stop', (work) => trigger('stop', { work }));

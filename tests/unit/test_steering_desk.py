@@ -1,14 +1,18 @@
 """What one browser tab may ask of the Steer tab's desk, and what it is told."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 
 from lm import load
-from steering import Concept, Library, train
+from steering import Concept, Library, Plan, steer, train
 from steering.desk import MOST_OWN_TEXTS, Desk
 from tests.tiny import tiny
 
 LOUD = Concept("loud", tuple(f"LOOK AT {n} NOW" for n in range(10)), tuple(f"see {n} later" for n in range(10)), scorer="sentiment")
+LONG = Concept("long", tuple(f"number {n} " * 4 for n in range(10)), tuple(f"n {n}" for n in range(10)))
 PLAN = {"targets": [{"concept": "loud", "direction": "amplify", "p0": 0.98}]}
 ASKED = {"prompt": "How are you?", "plan": PLAN, "seed": 1, "max_new_tokens": 8, "temperature": 0.0}
 TEXTS = {"positive": [f"GO {n}" for n in range(10)], "negative": [f"go {n}" for n in range(10)]}
@@ -18,7 +22,8 @@ TEXTS = {"positive": [f"GO {n}" for n in range(10)], "negative": [f"go {n}" for 
 def library() -> Library:
     model = load(str(tiny("llama")))
     made = Library(model, {})
-    made.add(LOUD, train(model, LOUD))
+    for concept in (LOUD, LONG):
+        made.add(concept, train(model, concept))
     return made
 
 
@@ -65,3 +70,76 @@ def test_a_run_that_comes_after_a_newer_one_is_ignored(desk):
     assert (last["phase"], last["run"]) == ("done", 5)
     *_, (again, _) = desk.run("visitor", ASKED | {"run": 6})
     assert (again["phase"], again["run"]) == ("done", 6)
+
+
+# ---- what is drawn
+
+def two(first: float, second: float) -> dict:
+    """A plan for both concepts."""
+    return {"targets": [{"concept": "loud", "p0": first}, {"concept": "long", "p0": second}], "layers": [0, 1]}
+
+
+def done(desk: Desk, **change) -> tuple[dict, dict]:
+    """The last state of a run, and its heat map."""
+    *_, (state, heat) = desk.run("visitor", ASKED | change)
+    assert state["phase"] == "done", state
+    return state, heat
+
+
+def test_a_push_for_the_second_target_alone_is_drawn_and_named(desk):
+    state, heat = done(desk, plan=two(1e-6, 0.99))
+    assert heat["title"].startswith("8 of 8 tokens were pushed for long, most at layer")
+    assert np.array(heat["figure"]["data"][0]["z"]).any()
+    rows = {name: [row[2:] for row in heat["table"]["rows"] if row[1] == name] for name in ("loud", "long", "all, |Σ ε v|")}
+    assert not np.any(rows["loud"]) and np.allclose(np.abs(rows["long"]), rows["all, |Σ ε v|"])
+    assert any(token[3] > 0 for token in state["steered"])
+
+
+def test_a_push_for_both_targets_has_the_length_of_the_whole_write(desk, library):
+    plan = Plan.from_json(two(0.99, 0.99))
+    told = steer(library, ASKED["prompt"], plan, seed=1, max_new_tokens=8)["steered"]
+    state, heat = done(desk, plan=two(0.99, 0.99))
+    share, writes = np.array(told["trace"]["share"]), np.array(heat["figure"]["data"][0]["z"]).T
+    eps = np.array(told["trace"]["eps"])
+    directions = np.stack([[library.cav(name).direction[layer].numpy() for name in ("loud", "long")] for layer in (0, 1)])
+    np.testing.assert_allclose(writes, np.linalg.norm(np.einsum("tlk,lkd->tld", eps, directions), axis=-1), atol=2e-3)
+    assert "loud and long" in heat["title"] and np.all(writes < np.abs(eps).sum(-1) + 1e-3)
+    np.testing.assert_allclose([token[3] for token in state["steered"]], share.max(1), atol=1e-4)
+    assert told["metrics"]["strength"] == pytest.approx(share[share > 0].mean(), rel=1e-4)
+
+
+def test_without_a_push_the_title_says_no_more_than_is_so(desk):
+    _, heat = done(desk, plan=two(1e-6, 1e-6))
+    assert heat["title"] == "No token of the answer was pushed: both texts are the same"
+
+
+def test_a_concept_without_a_judge_has_its_cost_drawn_alone(desk):
+    asked = ASKED | {"plan": {"targets": [{"concept": "long"}], "layers": [1]}}
+    *_, last = desk.sweep("visitor", asked)
+    chart = last["chart"]
+    assert {line["name"] for line in chart["figure"]["data"]} == {"KL"} and "yaxis" not in chart["figure"]["layout"]
+    assert "no independent judge" in chart["note"] and chart["title"].startswith("The text moves up to")
+    assert chart["table"]["columns"] == ["magnitude", "layers", "kl", "nll", "repetition", "gate", "strength", "text"]
+
+
+def test_a_sweep_of_the_page_takes_the_thirds_of_the_model_beside_the_chosen_layers(desk):
+    asked = ASKED | {"plan": PLAN | {"layers": [0, 1]}, "bands": True}
+    states = list(desk.sweep("visitor", asked))
+    chart, told = states[-1]["chart"], [state["fraction"] for state in states[:-1]]
+    assert told == sorted(told) and len(set(told)) > 9
+    lines = [line["name"] for line in chart["figure"]["data"]]
+    assert lines[::2] == ["chosen layers", "layer 0", "layer 1", "layer 2", "unsteered"]
+    assert {row[1] for row in chart["table"]["rows"]} == {"", "0 1", "0", "1", "2"} and len(chart["table"]["rows"]) == 1 + 4 * 9
+    *_, plain = desk.sweep("visitor", asked | {"bands": False})
+    assert [line["name"] for line in plain["chart"]["figure"]["data"]] == ["steered", "KL", "unsteered"]
+    *_, third = desk.sweep("visitor", asked | {"plan": PLAN | {"layers": [0]}})
+    assert {row[1] for row in third["chart"]["table"]["rows"]} == {"", "0", "1", "2"}
+
+
+def test_cosines_are_told_on_the_page_and_in_the_answer(desk, library):
+    cosine = float(np.mean([library.cav("loud").direction[layer] @ library.cav("long").direction[layer] for layer in (0, 1)]))
+    state, _ = done(desk, plan=two(0.9, 0.9))
+    assert state["cosines"]["loud / long"] == pytest.approx(cosine, abs=1e-5)
+    both = json.loads(json.dumps(steer(library, ASKED["prompt"], Plan.from_json(two(0.9, 0.9)), max_new_tokens=4)))
+    assert both["steered"]["plan"] == {"layers": [0, 1], "cosines": {"loud / long": pytest.approx(cosine, abs=1e-5)}, "feasible": True}
+    assert done(desk)[0]["cosines"] == {}

@@ -409,6 +409,27 @@ def test_sweep_draws_the_dose_response(app: str, page: Page) -> None:
     assert page.locator(".tw-dose tbody tr").count() >= 9
 
 
+def test_bands_of_layers_are_swept_beside_the_chosen_ones(app: str, page: Page) -> None:
+    page.goto(at(app))
+    settled(page)
+    page.get_by_role("button", name="Sweep early, middle and late layers too").press("Enter")
+    expect(page.locator(".tw-dose h3")).to_contain_text("nats a token", timeout=120_000)
+    expect(page.locator(".tw-dose .legendtext", has_text="layers 0–9")).to_be_visible()
+    page.locator(".tw-dose").get_by_role("button", name="Table").click()
+    assert page.locator(".tw-dose tbody tr").count() == 1 + 4 * 9
+
+
+def test_two_concepts_show_the_cosine_of_their_directions_and_where_both_push(app: str, page: Page) -> None:
+    second = {"concept": "film", "direction": "amplify", "p0": 0.98}
+    page.goto(at(app, targets=[NEVER["targets"][0], second]))
+    settled(page)
+    expect(page.locator(".tw-alike")).to_have_text(re.compile(r"^Cosine between the directions: sports / film −?\.\d\d$"))
+    expect(page.locator(".tw-charts h3").first).to_have_text(re.compile(r"^\d+ of 16 tokens were pushed for film, most at layer \d+$"))
+    page.get_by_role("button", name="Remove film").click()
+    settled(page)
+    expect(page.locator(".tw-alike")).to_be_empty()
+
+
 THINGS = ("the treasure", "the ship", "the captain", "the parrot", "the map", "the rum", "the crew", "the storm", "the gold", "the island")
 PAIRS = [
     {"positive": f"Arr matey, {thing} be on the high seas, yo ho ho!", "negative": f"Dear colleague, {thing} is in the meeting room."}

@@ -1,0 +1,204 @@
+"""The two charts of the Steer tab: where the push lands, and dose and response. Plain data for plot.js."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from lm import Edit
+from lm.edit import MAX_TARGETS
+from steering.concepts import Concept
+from steering.metrics import overlaps, pushes
+from steering.plan import Plan
+from steering.steer import Steered
+from steering.view import share
+
+Chart = dict
+NO_HEAT: Chart = {"title": "Where the push lands", "empty": "Appears when the steered text is complete."}
+NO_DOSE: Chart = {
+    "title": "Dose and response",
+    "empty": "See how far the text moves, and what it costs, over the whole range of the magnitude. Takes a few seconds.",
+}
+SIGNED = [[0, "var(--tw-low)"], [0.5, "var(--tw-raised)"], [1, "var(--tw-high)"]]
+LENGTHS = [[0, "var(--tw-raised)"], [1, "var(--tw-accent)"]]
+MARKS = ("circle", "square-open", "triangle-up-open", "diamond-open")
+DASHES = ("solid", "dash", "dashdot", "longdash")
+"""Of the bands of layers: the chosen one, and those beside it."""
+
+
+def heat(sides: tuple[Steered, Steered], edits: tuple[Edit, ...], concepts: Sequence[Concept]) -> Chart:
+    """The write of the steered side at every block and token: eps of one concept, the length of the whole write of several."""
+    run, names = sides[1].run, [concept.name for concept in concepts]
+    trace = np.stack(run.trace)
+    eps = trace[..., MAX_TARGETS : MAX_TARGETS + len(names)].transpose(1, 0, 2)
+    size = pushes(trace, overlaps(edits)).T
+    one = len(names) == 1
+    shown = eps[..., 0] if one else size
+    layers, words = [edit.layer for edit in edits], [_visible(piece) for piece in run.pieces]
+    most = float(np.abs(shown).max()) or 1
+    parts = [[", ".join(f"{name} {value:+.3g}" for name, value in zip(names, at, strict=True)) for at in row] for row in eps]
+    data = [
+        {
+            "type": "heatmap",
+            "z": np.round(shown, 3).tolist(),
+            "x": list(range(len(words))),
+            "y": [str(layer) for layer in layers],
+            "text": [words] * len(layers),
+            "customdata": parts,
+            "zmin": -most if one else 0,
+            "zmax": most,
+            "xgap": 1,
+            "ygap": 1,
+            "colorscale": SIGNED if one else LENGTHS,
+            "colorbar": {"thickness": 8, "outlinewidth": 0, "title": {"text": "ε" if one else "|Σ ε v|", "side": "top"}, "nticks": 5},
+            "hovertemplate": "“%{text}”, layer %{y}<br>ε: %{customdata}" + ("" if one else "<br>|Σ ε v| = %{z}") + "<extra></extra>",
+        }
+    ]
+    step = max(1, math.ceil(len(words) / 14))
+    ticks = list(range(0, len(words), step))
+    layout = {
+        "height": 280,
+        "xaxis": {
+            "title": {"text": "token"},
+            "tickvals": ticks,
+            "ticktext": [words[at][:10] for at in ticks],
+            "tickangle": -45,
+            "showgrid": False,
+        },
+        "yaxis": {"title": {"text": "layer"}, "type": "category", "showgrid": False},
+    }
+    told = [(name, eps[..., index]) for index, name in enumerate(names)] + ([] if one else [("all, |Σ ε v|", size)])
+    table = {
+        "columns": ["token", "push", *(f"layer {layer}" for layer in layers)],
+        "rows": [[word, name, *np.round(found[:, at].astype(float), 3).tolist()] for at, word in enumerate(words) for name, found in told],
+    }
+    note = "ε added along the concept's direction" if one else "Length of what all concepts add together"
+    return {
+        "title": _heat_title(eps, size, layers, names, bool((trace[..., -1] == 2).any()), sides[0].run.ids == run.ids),
+        "note": f"{note}, by token and layer; blank is no push.",
+        "figure": {"data": data, "layout": layout},
+        "table": table,
+        "file": "tradewind-push.csv",
+    }
+
+
+def _heat_title(eps: np.ndarray, size: np.ndarray, layers: Sequence[int], names: Sequence[str], stuck: bool, equal: bool) -> str:
+    pushed = int((size != 0).any(0).sum())
+    if not pushed and stuck:
+        return "No token was pushed: no push reaches all targets"
+    if not pushed:
+        return "No token of the answer was pushed" + (": both texts are the same" if equal else "")
+    used = " and ".join(name for index, name in enumerate(names) if eps[..., index].any())
+    return f"{pushed} of {size.shape[1]} tokens were pushed for {used}, most at layer {layers[int(size.sum(1).argmax())]}"
+
+
+def _visible(piece: str) -> str:
+    return piece.replace("\n", "⏎").strip() or "·"
+
+
+def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
+    """What a sweep found, over the magnitude of the plan's first target: the concept's independent score where it has a scorer, and KL.
+
+    frame: as `sweep` yields it; the first of its bands of layers is the plan's own.
+    """
+    rising = plan.targets[0].direction == "amplify" or plan.method == "fixed"
+    steered = frame[frame.magnitude.notna()].sort_values("magnitude", ascending=rising)
+    plain = frame[frame.magnitude.isna()]
+    found = frame.layers[frame.magnitude.notna()].unique()
+    own = found[0]
+    bands = {"chosen layers" if name == own else _band(name): steered[steered.layers == name] for name in found}
+    judged = concept.name in frame
+    values = steered[steered.layers == own].magnitude.tolist()
+    fixed = plan.method == "fixed"
+    places = values if fixed else [math.log(p / (1 - p)) for p in values]
+    names = [f"{value:g}" for value in values] if fixed else [_chance(value) for value in values]
+    data = []
+    for index, (band, rows) in enumerate(bands.items()):
+        name = "steered" if len(bands) == 1 else band
+        data += [_line(index, name, "var(--tw-accent)", places, values, rows[concept.name])] if judged else []
+        told = "KL" if index == 0 else f"{band}, KL"
+        data.append(_line(index, told, "var(--tw-warn)", places, values, rows.kl) | {"yaxis": "y2", "showlegend": index == 0 or not judged})
+        data[-1]["marker"]["symbol"] = "diamond" if index == 0 else MARKS[index]
+    if judged:
+        data.append(_level(places, float(plain[concept.name].mean())))
+    axis = {"title": {"text": "strength" if fixed else f"P({concept.high}) asked for"}, "tickvals": places, "ticktext": names}
+    layout = {
+        "height": 320 if len(bands) == 1 else 400,
+        "xaxis": {**axis, "anchor": "y2", "showgrid": False},
+        "yaxis2": {"title": {"text": "KL, nats"}, "domain": [0, 0.36 if judged else 1], "rangemode": "tozero", "nticks": 3},
+        "hovermode": "x",
+    }
+    if judged:
+        layout["grid"] = {"rows": 2, "columns": 1, "pattern": "coupled"}
+        layout["yaxis"] = {"title": {"text": concept.high}, "domain": [0.48, 1], "range": [-0.04, 1.04], "nticks": 4}
+    columns = ["magnitude", "layers", concept.name, "kl", "nll", "repetition", "gate", "strength", "text"]
+    columns = [name for name in dict.fromkeys(columns) if name in frame]
+    ordered = pd.concat([plain, *bands.values()])[columns]
+    what = "Score of an independent judge above, cost below." if judged else "Cost alone: no independent judge scores this concept."
+    return {
+        "title": _dose_title(bands, plain, concept.name if judged else None),
+        "note": f"{what} Click a point to take its magnitude over.",
+        "figure": {"data": data, "layout": layout},
+        "table": {"columns": columns, "rows": [[_cell(value) for value in row] for row in ordered.itertuples(index=False)]},
+        "file": "tradewind-dose.csv",
+    }
+
+
+def _line(index: int, name: str, color: str, places: list[float], values: list[float], heights: pd.Series) -> dict:
+    """One measure over the magnitude for band number `index`: the chosen band is drawn full, the others thin."""
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": name,
+        "x": places,
+        "y": heights.round(4).tolist(),
+        "customdata": values,
+        "line": {"color": color, "width": 2 if index == 0 else 1, "dash": DASHES[index]},
+        "marker": {"size": 8 if index == 0 else 6, "symbol": MARKS[index], "color": color},
+        "hovertemplate": f"%{{y:.2f}}<extra>{name}</extra>",
+    }
+
+
+def _level(places: list[float], height: float) -> dict:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "unsteered",
+        "x": places,
+        "y": [round(height, 4)] * len(places),
+        "line": {"color": "var(--tw-unsteered)", "width": 1.5, "dash": "dot"},
+        "hoverinfo": "skip",
+    }
+
+
+def _dose_title(bands: dict[str, pd.DataFrame], plain: pd.DataFrame, measure: str | None) -> str:
+    if measure is None:
+        far = max(bands, key=lambda band: bands[band].kl.max())
+        where = "" if len(bands) == 1 else f", most by {far}"
+        return f"The text moves up to {bands[far].kl.max():.2f} nats a token from the unsteered model{where}"
+    before, name = float(plain[measure].mean()), measure.capitalize()
+    last = {band: rows.iloc[-1] for band, rows in bands.items()}
+    far = max(last, key=lambda band: abs(last[band][measure] - before))
+    after, cost = last[far][measure], last[far].kl
+    way = "rises" if after > before else "falls" if after < before else "stays"
+    if way == "stays":
+        return f"{name} stays at {share(before)}, at {cost:.2f} nats a token"
+    where = "" if len(bands) == 1 else f", most by {far}"
+    return f"{name} {way} from {share(before)} to {share(after)}{where}, at {cost:.2f} nats a token"
+
+
+def _band(told: str) -> str:
+    layers = told.split()
+    return f"layer {told}" if len(layers) == 1 else f"layers {layers[0]}–{layers[-1]}"
+
+
+def _chance(p: float) -> str:
+    digits = min(6, max(1, math.ceil(-math.log10(min(p, 1 - p)) - 1e-9)))
+    return f"{p:.{digits}f}".removeprefix("0")
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return "unsteered" if math.isnan(value) else round(value, 6)
+    return value
