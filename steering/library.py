@@ -2,10 +2,12 @@
 
 import logging
 import threading
+from collections import ChainMap
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from lm import LanguageModel
+from lm import LanguageModel, Stopped
 from lm.paths import cache_folder
 from steering.cav import CAV, Settings, train
 from steering.concepts import Concept, shipped
@@ -15,24 +17,28 @@ log = logging.getLogger(__name__)
 SHIPPED = Path(__file__).parents[1] / "assets" / "vectors"
 
 
+@dataclass
+class _Turn:
+    """Whose turn it is to train a concept, and how far that is."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    share: float = 0.0
+
+
 class Library:
     """Concepts and their vectors for one model. `session()` gives a copy to which a visitor's own concepts are added."""
 
     def __init__(self, model: LanguageModel, concepts: dict[str, Concept] | None = None):
         self.model = model
         self.concepts = dict(shipped() if concepts is None else concepts)
-        self._cavs: dict[str, CAV] = {}
-        self._lock = threading.RLock()
+        self._cavs: ChainMap[str, CAV] = ChainMap()
+        self._turns: dict[str, _Turn] = {}
 
     def session(self) -> "Library":
-        """A library that shares what is there and keeps what is added to itself."""
+        """A library that shares what is there and what is trained for it later, and keeps what is added to itself."""
         other = Library(self.model, self.concepts)
-        other._cavs = dict(self._cavs)
+        other._cavs, other._turns = self._cavs.new_child(), self._turns
         return other
-
-    def names(self) -> list[str]:
-        """Names of the concepts that can be steered."""
-        return list(self.concepts)
 
     def missing(self) -> list[str]:
         """Concepts whose vectors have yet to be trained for this model."""
@@ -46,17 +52,33 @@ class Library:
         self.concepts[concept.name], self._cavs[concept.name] = concept, cav
 
     def cav(self, name: str, *, progress: Callable[[float], None] | None = None, stop: threading.Event | None = None) -> CAV:
-        """A concept's vectors. Raises PlanError where the concept is unknown."""
+        """A concept's vectors; who asks for them while another session trains them waits for these. Raises PlanError where the concept
+        is unknown, lm.Stopped."""
         if name not in self.concepts:
             raise PlanError(f"there is no concept {name!r}: give one of {', '.join(self.concepts)}")
-        with self._lock:
-            if name not in self._cavs:
-                found = self._stored(name)
-                if found is None:
-                    found = train(self.model, self.concepts[name], progress=progress, stop=stop)
-                    found.save(self._cache(name))
-                self._cavs[name] = found
+        if name in self._cavs:
             return self._cavs[name]
+        report = progress or (lambda share: None)
+        turn = self._turns.setdefault(name, _Turn())
+        while not turn.lock.acquire(timeout=0.1):
+            if stop is not None and stop.is_set():
+                raise Stopped
+            report(turn.share)
+        try:
+            if name not in self._cavs:
+                self._cavs.maps[-1][name] = self._stored(name) or self._trained(name, turn, report, stop)
+            return self._cavs[name]
+        finally:
+            turn.lock.release()
+
+    def _trained(self, name: str, turn: _Turn, report: Callable[[float], None], stop: threading.Event | None) -> CAV:
+        def both(share: float) -> None:
+            turn.share = share
+            report(share)
+
+        found = train(self.model, self.concepts[name], progress=both, stop=stop)
+        found.save(self._cache(name))
+        return found
 
     def _cache(self, name: str) -> Path:
         return cache_folder("vectors", self.model.hash) / f"{name}-{self.concepts[name].hash}.safetensors"

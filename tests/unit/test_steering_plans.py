@@ -301,7 +301,10 @@ def test_bad_requests(library, change, word):
 def test_a_sessions_own_concepts_stay_with_it(library):
     session = library.session()
     session.add(dataclasses.replace(LOUD, name="mine"), dataclasses.replace(library.cav("loud"), concept="mine"))
-    assert "mine" in session.names() and "mine" not in library.names()
+    assert "mine" in session.concepts and "mine" not in library.concepts
+    assert session.cav("mine").concept == "mine"
+    with pytest.raises(PlanError, match="no concept"):
+        library.session().cav("mine")
 
 
 # ---- sweep, evaluation, export, snippet, policy

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -93,6 +94,59 @@ def test_damaged_vectors_are_refused_and_trained_again(model, cav, tmp_path, mon
         CAV.load(path)
     assert torch.equal(Library(model, {"shouting": CONCEPT}).cav("shouting").w, cav.w)
     assert torch.equal(CAV.load(path).w, cav.w)
+
+
+def test_sessions_share_what_is_trained_for_a_shipped_concept(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
+    trained, exact, begun, go = [], train, threading.Event(), threading.Event()
+
+    def slow(*asked, progress, **more):
+        trained.append(asked)
+        progress(0.25)
+        begun.set()
+        assert go.wait(20)
+        return exact(*asked, progress=progress, **more)
+
+    monkeypatch.setattr("steering.library.train", slow)
+    shared = Library(model, {"shouting": CONCEPT})
+    first, second, third = shared.session(), shared.session(), shared.session()
+    found, told, gone = [], [], threading.Event()
+    threads = [
+        threading.Thread(target=lambda: found.append(first.cav("shouting"))),
+        threading.Thread(target=lambda: begun.wait(20) and found.append(second.cav("shouting", progress=told.append))),
+    ]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(20)
+    gone.set()
+    with pytest.raises(Stopped):
+        third.cav("shouting", stop=gone)
+    while 0.25 not in told:
+        assert threads[1].is_alive()
+        time.sleep(0.01)
+    go.set()
+    for thread in threads:
+        thread.join(20)
+    assert len(trained) == 1 and found[0] is found[1] is third.cav("shouting") is shared.cav("shouting")
+    assert first.missing() == []
+
+
+def test_who_waits_for_a_training_that_is_stopped_trains_it(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
+    shared, stop, begun = Library(model, {"shouting": CONCEPT}), threading.Event(), threading.Event()
+    found = []
+    waits = threading.Thread(target=lambda: begun.wait(20) and found.append(shared.session().cav("shouting")))
+    waits.start()
+
+    def leave(share: float) -> None:
+        begun.set()
+        time.sleep(0.3)
+        stop.set()
+
+    with pytest.raises(Stopped):
+        shared.session().cav("shouting", progress=leave, stop=stop)
+    waits.join(20)
+    assert found[0] is shared.cav("shouting")
 
 
 def test_a_vector_of_another_model_is_refused(model, cav):
