@@ -205,9 +205,9 @@ def _held_out(
     return right / n
 
 
-def probabilities(cav: CAV, activations: Tensor) -> Tensor:
-    """P(concept) [n, layers] of activations [n, layers, width]."""
-    return (torch.einsum("nld,ld->nl", activations, cav.w) + cav.b).sigmoid()
+def logits(cav: CAV, activations: Tensor) -> Tensor:
+    """w . e + b, the log-odds of the concept [n, layers], of activations [n, layers, width]."""
+    return torch.einsum("nld,ld->nl", activations, cav.w) + cav.b
 
 
 def best_layers(cavs: Sequence[CAV], count: int = 8) -> tuple[int, ...]:

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lm import Row, Sampling
+from lm import Row, Run, Sampling
 from lm.asking import prompt_ids
-from steering.cav import CAV, frame_ids, probabilities, read
+from lm.edit import MAX_TARGETS
+from steering.cav import CAV, frame_ids, logits, read
 from steering.library import Library
 from steering.metrics import measure
 from steering.plan import Plan, PlanError, edits, layers_of
@@ -27,10 +28,11 @@ def interval(values: Sequence[float], seed: int = 0, draws: int = 2000) -> tuple
 def evaluate(
     library: Library, plan: Plan, prompts: Sequence[str], *, seed: int = 0, max_new_tokens: int = 48, temperature: float = 0.7,
 ) -> dict:
-    """Independent score, KL, NLL, repetition of four methods: {method: {metric: (mean, low, high)}}.
+    """Independent score, KL, NLL, repetition of several methods: {method: {metric: (mean, low, high)}}.
 
-    The prompt baseline asks for the concept in the system message. The fixed strength is the mean |eps| that GCAV used,
-    as a share of the class gap, so both write equally much. Raises PlanError where the concept has no scorer.
+    The methods: "unsteered", "prompted" (the user's message asks for the concept too), the plan's own under its name, and beside a
+    gated one "fixed": along the first concept, at the mean |eps| that the plan used, as a share of the class gap, so that both write
+    equally much. Raises PlanError where the concept has no scorer.
     """
     if not prompts:
         raise PlanError("an evaluation needs prompts: give at least one, better 20")
@@ -40,9 +42,9 @@ def evaluate(
     pole = concept.high if plan.targets[0].direction == "amplify" else concept.low
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
     model = library.model
-    plain = [prompt_ids(library.model, prompt) for prompt in prompts]
-    asked = [tuple(model.chat_ids(prompt, system=f"You are a helpful assistant. Answer in a way that is {pole}.")) for prompt in prompts]
-    gcav = edits(plan, library)
+    plain = [prompt_ids(model, prompt) for prompt in prompts]
+    asked = [prompt_ids(model, f"{prompt}\n\nAnswer in a way that is {pole}.") for prompt in prompts]
+    steered = edits(plan, library)
     results: dict[str, dict] = {}
 
     def add(name: str, rows: list[Row], made) -> list:
@@ -55,16 +57,20 @@ def evaluate(
 
     add("unsteered", [Row(ids, sampling) for ids in plain], ())
     add("prompted", [Row(ids, sampling) for ids in asked], ())
-    runs = add("gcav", [Row(ids, sampling, gcav) for ids in plain], gcav)
-    gaps = library.cav(concept.name).gap[[edit.layer for edit in gcav]].numpy()
-    strength = float(np.mean([abs(eps[0]) / gap for run in runs for traces in run.traces
-                              for eps, gap in zip((trace.eps for trace in traces), gaps, strict=True)]))
-    first = dataclasses.replace(plan, targets=plan.targets[:1], method="fixed", strength=strength)
-    fixed = edits(first, library)
-    add("fixed", [Row(ids, sampling, fixed) for ids in plain], fixed)
+    runs = add(plan.method, [Row(ids, sampling, steered) for ids in plain], steered)
+    strength = plan.strength
+    if plan.method != "fixed":
+        strength = _mean_strength(runs, library.cav(concept.name).gap[[edit.layer for edit in steered]].numpy())
+        fixed = edits(dataclasses.replace(plan, targets=plan.targets[:1], method="fixed", strength=strength), library)
+        add("fixed", [Row(ids, sampling, fixed) for ids in plain], fixed)
     return {"concept": concept.name, "direction": plan.targets[0].direction, "p0": plan.targets[0].p0, "model": model.name,
             "model_hash": model.hash, "prompts": len(prompts), "seed": seed, "max_new_tokens": max_new_tokens,
             "temperature": temperature, "fixed_strength": strength, "methods": results}
+
+
+def _mean_strength(runs: Sequence[Run], gaps: np.ndarray) -> float:
+    """Mean |eps| of the first target over tokens and blocks, as a share of the class gap of each block."""
+    return float(np.mean(np.abs(np.concatenate([np.stack(run.trace) for run in runs])[..., MAX_TARGETS]) / gaps))
 
 
 def labelled(library: Library, cav: CAV, path: Path, *, most: int = 600, seed: int = 0) -> dict:
@@ -84,7 +90,7 @@ def labelled(library: Library, cav: CAV, path: Path, *, most: int = 600, seed: i
     truth = torch.tensor([0] * each + [1] * each)
     activations = read(library.model, [frame_ids(library.model, text, cav.settings.frame) for text in texts], cav.settings)
     layers = list(layers_of(Plan.from_json({"targets": [{"concept": cav.concept}]}), [cav]))
-    logit = probabilities(cav, activations).logit()[:, layers].mean(1)
+    logit = logits(cav, activations)[:, layers].mean(1)
     right = ((logit > 0) == truth).float().tolist()
     shifted = ((logit > logit.median()) == truth).float().tolist()
     return {"concept": cav.concept, "file": path.name, "n": 2 * each, "seed": seed, "layers": layers,

@@ -335,6 +335,32 @@ def test_evaluation_compares_four_methods(library):
         assert all(low <= mean <= high for mean, low, high in numbers.values())
 
 
+@pytest.mark.parametrize("method, more", [("diffmean", {}), ("fixed", {"strength": 0.5})])
+def test_an_evaluation_calls_a_method_by_its_name(library, method, more):
+    found = evaluate(library, plan(method=method, **more), [PROMPT], max_new_tokens=6)
+    assert set(found["methods"]) == {"unsteered", "prompted", method, "fixed"}
+    assert found["fixed_strength"] == 0.5 if method == "fixed" else found["fixed_strength"] > 0
+
+
+def test_the_prompted_baseline_asks_in_the_users_message(library, monkeypatch):
+    """Gemma's chat template refuses a system message."""
+    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}{{ messages[0]['content'] }}>"
+    monkeypatch.setattr(library.model.tokenizer, "chat_template", refusing)
+    asked, exact = [], library.model.generate
+    monkeypatch.setattr(library.model, "generate", lambda rows, **more: asked.append(rows) or exact(rows, **more))
+    evaluate(library, plan(), [PROMPT], max_new_tokens=4)
+    assert library.model.tokenizer.decode(asked[1][0].prompt) == f"{PROMPT}\n\nAnswer in a way that is loud.>"
+
+
+def test_labelled_texts_far_from_the_threshold_keep_their_order(library, tmp_path):
+    path, sides = tmp_path / "l.jsonl", ((True, LOUD.positive), (False, LOUD.negative))
+    path.write_text("\n".join(json.dumps({"text": text, "label": int(side)}) for side, texts in sides for text in texts))
+    cav = library.cav("loud")
+    moved = dataclasses.replace(cav, w=cav.w * 10, b=cav.b * 10 + 200)
+    found = labelled(library, moved, path)
+    assert found["accuracy"][0] == 0.5 and found["accuracy_at_median"][0] > 0.9
+
+
 def test_bootstrap_intervals_cover_the_mean():
     mean, low, high = interval(np.random.default_rng(0).normal(1, 1, 400).tolist())
     assert low < 1 < high and high - low == pytest.approx(2 * 1.96 / 20, rel=0.15) and low < mean < high
