@@ -1,12 +1,14 @@
 """python -m steering train|generate|sweep|evaluate|export"""
 
 import argparse
+import dataclasses
 import json
 import re
 import sys
 from pathlib import Path
 
 from lm import SourceError, load
+from lm.paths import cache_folder
 from steering.cav import CAV, Settings, train
 from steering.concepts import Concept, shipped
 from steering.evaluate import evaluate, labelled
@@ -37,8 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("train", parents=[shared], help="train concepts and save their vectors")
     one.add_argument("concepts", nargs="*", help="names of shipped concepts, or concept files (default: all shipped)")
-    one.add_argument("--out", type=Path, default=Path("assets/vectors"))
-    one.add_argument("--source", choices=["input", "output"], default="input")
+    one.add_argument("--out", type=Path, help="folder for NAME.safetensors (default: trained/HASH OF THE MODEL in the user's cache)")
+    one.add_argument("--source", choices=["input", "output"], default="input", help="label texts by their side, or by the model's response")
+    one.add_argument("--position", choices=["mean", "last"], default="mean", help="read the mean over a text's tokens, or its last token")
     one = commands.add_parser("generate", parents=[shared, using, decode], help="answer a prompt, unsteered and steered")
     one.add_argument("--prompt", required=True)
     one = commands.add_parser("sweep", parents=[shared, using, decode], help="a table over magnitudes and layer bands")
@@ -68,15 +71,17 @@ def _lines(path: Path) -> list[str]:
 
 
 def _train(args, library: Library) -> dict:
-    done = {}
+    done, out = {}, args.out or cache_folder("trained", library.model.hash)
     for name in args.concepts or list(shipped()):
         concept = shipped()[name] if name in shipped() else Concept.load(name)
-        cav = train(library.model, concept, Settings(source=args.source))
-        cav.save(args.out / f"{concept.name}.safetensors")
+        cav = train(library.model, concept, Settings(source=args.source, position=args.position))
+        path = out / f"{concept.name}.safetensors"
+        cav.save(path)
         done[concept.name] = {name: [round(float(v), 3) for v in getattr(cav, name)] for name in ("accuracy", "shuffled", "random")}
+        done[concept.name] |= {"settings": dataclasses.asdict(cav.settings), "written": str(path)}
         if not args.json:
             best, shuffled, random = float(cav.accuracy.max()), float(cav.shuffled.mean()), float(cav.random.mean())
-            print(f"{concept.name}: best held-out accuracy {best:.3f}, shuffled {shuffled:.3f}, random {random:.3f}", flush=True)
+            print(f"{concept.name}: best held-out accuracy {best:.3f}, shuffled {shuffled:.3f}, random {random:.3f}: {path}", flush=True)
     return done
 
 

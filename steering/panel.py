@@ -120,7 +120,16 @@ def _endpoints(library: Library) -> None:
             raise gr.Error(sentence(error), print_exception=False) from error
 
     def steer_(prompt: str, plan: dict, seed: int = 0, max_new_tokens: int = 40, temperature: float = 0.0) -> dict:
-        """Answer a prompt, unsteered and steered, from one batch and one seed: text, tokens and metrics of both."""
+        """Answer a prompt, unsteered and steered, from one batch and one seed.
+
+        plan: {"targets": [{"concept": one of /concepts, "direction": "amplify" or "remove", "p0": 1e-6 to 1 - 1e-6}, 1 to 3 of them],
+        "layers": "auto" or a list of block numbers, "method": "gcav" (the classifier's direction), "diffmean" (the difference of means) or
+        "fixed" (`strength` times that difference at every token), "strength": 0 to 100 for fixed and else null, "scope": "all" or
+        "answer", "cap": the largest push as a share of the state, up to 10, or null}. All but targets and concept may be left out.
+
+        Gives "unsteered" and "steered", each with text, tokens, metrics (nll, kl, repetition, tokens_per_second, scores, ...) and trace
+        (per token and block: P before and after, eps, share); steered has "plan" too: layers, cosines between the targets, feasible.
+        """
         request = asked(prompt, plan, seed, max_new_tokens, temperature)
         try:
             return steer(
@@ -143,7 +152,10 @@ def _endpoints(library: Library) -> None:
         max_new_tokens: int = 40,
         temperature: float = 0.0,
     ) -> dict:
-        """One prompt over magnitudes (p0, or strengths of the fixed method) and bands of layers: columns and rows."""
+        """One prompt over magnitudes (p0, or strengths of the fixed method) and bands of layers (each "auto" or a list): columns and rows.
+
+        plan: as for /steer; its first target takes the magnitudes.
+        """
         request = asked(prompt, plan, seed, max_new_tokens, temperature)
         try:
             *_, (_, frame) = sweep(

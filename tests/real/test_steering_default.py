@@ -11,6 +11,7 @@ from steering.__main__ import main
 from steering.cav import Settings, best_layers
 from steering.library import SHIPPED
 from steering.scorers import scorer
+from tests.tiny import tiny
 
 PROMPTS = ("What should I do this weekend?", "Tell me about your neighbor.", "Give me some advice for a new job.")
 
@@ -57,6 +58,16 @@ def test_a_plan_that_asks_for_nothing_changes_nothing(library):
     plan = Plan.from_json({"targets": [{"concept": "sports", "direction": "amplify", "p0": 0.5}], "method": "fixed", "strength": 0})
     both = steer(library, PROMPTS[0], plan, max_new_tokens=24, temperature=0.8, seed=11)
     assert both["steered"]["tokens"] == both["unsteered"]["tokens"] and both["steered"]["metrics"]["kl"] == 0
+
+
+def test_train_records_the_position_and_writes_beside_nothing_that_ships(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path / "cache"))
+    rows = [{"positive": f"WOW, NUMBER {i} IS GREAT!!!", "negative": f"Number {i} is fine."} for i in range(12)]
+    (tmp_path / "loud.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["train", str(tmp_path / "loud.jsonl"), "--position", "last", "--model", str(tiny("llama")), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["loud"]
+    assert told["settings"]["position"] == "last" == CAV.load(told["written"]).settings.position
+    assert told["written"].startswith(str(tmp_path / "cache" / "trained")) and not (SHIPPED / "loud.safetensors").exists()
 
 
 def test_a_concept_of_ones_own_is_trained_and_steered_from_the_command_line(tmp_path, capsys):
