@@ -71,7 +71,8 @@ def _lines(path: Path) -> list[str]:
 
 
 def _train(args, library: Library) -> dict:
-    done, out = {}, args.out or cache_folder("trained", library.model.hash)
+    done: dict[str, dict] = {}
+    out = args.out or cache_folder("trained", library.model.hash)
     for name in args.concepts or list(shipped()):
         concept = shipped()[name] if name in shipped() else Concept.load(name)
         cav = train(library.model, concept, Settings(source=args.source, position=args.position))

@@ -276,7 +276,7 @@ def _summary(request: Request, tokens: tuple[list, list]) -> str:
     if any(token[view.FLAG] for token in tokens[1]):
         return f"{counts} The texts are equal."
     pushed = any(token[view.PUSH] for token in tokens[1])
-    return f"{counts} The texts are equal: {'the push was too weak to change a token' if pushed else 'no push was needed'}."
+    return f"{counts} The texts are equal: {'the push was too weak to change a token' if pushed else 'no token of the answer was pushed'}."
 
 
 def _held_back(tokens: list[list]) -> str:
