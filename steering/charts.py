@@ -22,6 +22,7 @@ NO_DOSE: Chart = {
 }
 SIGNED = [[0, "var(--tw-low)"], [0.5, "var(--tw-raised)"], [1, "var(--tw-high)"]]
 LENGTHS = [[0, "var(--tw-raised)"], [1, "var(--tw-accent)"]]
+CHOSEN = "chosen layers"
 MARKS = ("circle", "square-open", "triangle-up-open", "diamond-open")
 DASHES = ("solid", "dash", "dashdot", "longdash")
 """Of the bands of layers: the chosen one, and those beside it."""
@@ -107,7 +108,7 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
     plain = frame[frame.magnitude.isna()]
     found = frame.layers[frame.magnitude.notna()].unique()
     own = found[0]
-    bands = {"chosen layers" if name == own else _band(name): steered[steered.layers == name] for name in found}
+    bands = {CHOSEN if name == own else _band(name): steered[steered.layers == name] for name in found}
     judged = concept.name in frame
     values = steered[steered.layers == own].magnitude.tolist()
     fixed = plan.method == "fixed"
@@ -175,8 +176,7 @@ def _level(places: list[float], height: float) -> dict:
 def _dose_title(bands: dict[str, pd.DataFrame], plain: pd.DataFrame, measure: str | None) -> str:
     if measure is None:
         far = max(bands, key=lambda band: bands[band].kl.max())
-        where = "" if len(bands) == 1 else f", most by {far}"
-        return f"The text moves up to {bands[far].kl.max():.2f} nats a token from the unsteered model{where}"
+        return f"The text moves up to {bands[far].kl.max():.2f} nats a token from the unsteered model{_most(bands, far)}"
     before, name = float(plain[measure].mean()), measure.capitalize()
     last = {band: rows.iloc[-1] for band, rows in bands.items()}
     far = max(last, key=lambda band: abs(last[band][measure] - before))
@@ -184,8 +184,13 @@ def _dose_title(bands: dict[str, pd.DataFrame], plain: pd.DataFrame, measure: st
     way = "rises" if after > before else "falls" if after < before else "stays"
     if way == "stays":
         return f"{name} stays at {share(before)}, at {cost:.2f} nats a token"
-    where = "" if len(bands) == 1 else f", most by {far}"
-    return f"{name} {way} from {share(before)} to {share(after)}{where}, at {cost:.2f} nats a token"
+    return f"{name} {way} from {share(before)} to {share(after)}{_most(bands, far)}, at {cost:.2f} nats a token"
+
+
+def _most(bands: dict[str, pd.DataFrame], far: str) -> str:
+    if len(bands) == 1:
+        return ""
+    return f", most by the {far}" if far == CHOSEN else f", most by {far}"
 
 
 def _band(told: str) -> str:
