@@ -50,11 +50,9 @@ class LanguageModel:
         """The blocks of a Llama-style model in PyTorch, for gradients."""
         return self.engine.stack if isinstance(self.engine, BatchedEngine) else Stack(self.torch, fastest(self.torch.device))
 
-    def chat_ids(self, prompt: str | Sequence[Message], system: str | None = None) -> list[int]:
+    def chat_ids(self, prompt: str | Sequence[Message]) -> list[int]:
         """Token ids of a chat up to where the assistant answers; plain text where the model has no chat template."""
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        if system is not None:
-            messages = [{"role": "system", "content": system}, *messages]
         if self.tokenizer.chat_template is None:
             return self.text_ids("\n\n".join(message["content"] for message in messages))
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)

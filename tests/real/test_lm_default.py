@@ -90,7 +90,7 @@ def test_the_tokenizer_is_the_one_that_transformers_picks(model):
 
 
 def test_the_saved_tokenizer_has_the_chat_template(model):
-    ids = model.chat_ids([{"role": "user", "content": "Hi"}], system="Be brief.")
+    ids = model.chat_ids([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])
     assert model.tokenizer.decode(ids) == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     assert json.dumps(sorted(model.stop_ids)) == "[2]"
 
