@@ -16,6 +16,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 import arena
+from arena import space
 from arena.panel import build as build_arena
 from lm import LanguageModel, Run, load
 from lm.asking import sentence
@@ -205,7 +206,7 @@ def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
                     send=lambda request, sides: send_tuned(store, library, request, sides),
                 )
             with gr.Tab("Compare"):
-                build_arena(store, policies=lambda: roster(library))
+                build_arena(store, policies=lambda: roster(library), login=space.login(), organizes=space.organizes)
             with gr.Tab("About"):
                 gr.Markdown(about, elem_classes="tw-essay")
     return page.queue(max_size=256)
@@ -246,10 +247,15 @@ def serve(page: gr.Blocks, host: str, port: int) -> None:
 def main() -> None:
     """Load the model and serve the page."""
     asked = settings()
+    try:
+        store = arena.Store()
+        space.login()
+    except arena.ArenaError as error:
+        raise SystemExit(f"error: {error}") from None
     model = load(
         asked.model, progress=lambda fraction, text: print(f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True)
     )
-    serve(compose(model, arena.Store()), asked.host, asked.port)
+    serve(compose(model, store), asked.host, asked.port)
 
 
 if __name__ == "__main__":

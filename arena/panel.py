@@ -38,7 +38,7 @@ def build(
     *,
     policies: Callable[[], Mapping[str, Entrant]] = dict,
     login: bool = False,
-    organizes: Callable[[str], bool] | None = None,
+    organizes: Callable[[str], bool] = lambda person: True,
     votes_a_minute: int = 30,
     model_queue: str = "model",
 ) -> None:
@@ -50,7 +50,6 @@ def build(
     login: sign in with Hugging Face (`hf_oauth`); votes are then taken under the login alone.
     organizes: whether the person of this name may make, export and import battle sets (an export tells all
         sides).
-        Default: everybody where names are typed (your own machine), nobody where they are logins.
     votes_a_minute: most votes of one person in a minute.
     model_queue: the app's `concurrency_id` for whatever runs the model.
     """
@@ -63,7 +62,7 @@ def build(
         with gr.Tab("Results") as results:
             _results(store, chosen, results)
         with gr.Tab("Organize") as organize:
-            _organize(store, name, policies, organizes or (lambda person: not login), model_queue, organize)
+            _organize(store, name, policies, login, organizes, model_queue, organize)
 
 
 def signed(name: str, profile: gr.OAuthProfile | None, login: bool) -> str:
@@ -272,6 +271,7 @@ def _organize(
     store: Store,
     name: gr.State,
     policies: Callable[[], Mapping[str, Entrant]],
+    login: bool,
     organizes: Callable[[str], bool],
     model_queue: str,
     tab: gr.Tab,
@@ -297,11 +297,10 @@ def _organize(
         out = gr.DownloadButton("Export votes, battles and runs (.zip)")
         into = gr.UploadButton("Import an export (.zip)", file_types=[".zip"])
 
-    def allow(person: str) -> None:
-        if not organizes(person):
-            raise gr.Error(
-                "Only the organizers of this arena may do this. Sign in as one.", print_exception=False
-            )
+    def allow(person: str, profile: gr.OAuthProfile | None) -> None:
+        with _told():
+            if not organizes(signed("", profile, login) if login else person):
+                raise ArenaError("Only the organizers of this arena may do this. Sign in as one.")
 
     def offer() -> gr.CheckboxGroup:
         return gr.CheckboxGroup(list(policies()))
@@ -317,8 +316,9 @@ def _organize(
         traps: float,
         seed: int,
         tokens: int,
+        profile: gr.OAuthProfile | None,
     ) -> Iterator[str]:
-        allow(person)
+        allow(person, profile)
         try:
             outputs: list[Output] = read_runs(Path(file)) if file else []
             if not file:
@@ -337,14 +337,14 @@ def _organize(
         else:
             yield notices.made(made)
 
-    def on_export(person: str) -> str:
-        allow(person)
+    def on_export(person: str, profile: gr.OAuthProfile | None) -> str:
+        allow(person, profile)
         with tempfile.TemporaryDirectory() as folder:
             export(store, folder)
             return shutil.make_archive(str(Path(tempfile.mkdtemp()) / "arena"), "zip", folder)
 
-    def on_import(person: str, file: str) -> str:
-        allow(person)
+    def on_import(person: str, file: str, profile: gr.OAuthProfile | None) -> str:
+        allow(person, profile)
         with tempfile.TemporaryDirectory() as folder:
             try:
                 shutil.unpack_archive(file, folder, "zip")

@@ -62,7 +62,7 @@ def revealed(shown: Shown, reveal: Reveal, *, error: str = "") -> str:
 
 def welcome(login: bool) -> str:
     """What is shown before the sign-in."""
-    how = "Sign in with Hugging Face, then reload this tab" if login else "Type a name above"
+    how = "Sign in with Hugging Face above, then press Start judging," if login else "Type a name above"
     return (
         '<article class="tw-arena tw-empty" data-stage="done"><h3>Two answers, no names</h3>'
         f"<p>{how} to start. You will see one prompt and two answers, and say which is more helpful and "
