@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from html import escape
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import gradio as gr
 import plotly
+from huggingface_hub import HfApi
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
@@ -212,6 +215,12 @@ def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
     return page.queue(max_size=256)
 
 
+def mirrored(store: arena.Store, api: HfApi | None = None) -> arena.Mirror | None:
+    """Reloads the votes from the dataset repository TRADEWIND_VOTES_REPO, and keeps them there. Raises arena.ArenaError."""
+    repo = os.environ.get("TRADEWIND_VOTES_REPO")
+    return arena.Mirror(store, repo, api=api) if repo else None
+
+
 def settings() -> argparse.Namespace:
     """Command line over environment over defaults."""
     parser = argparse.ArgumentParser(description="Tradewind: steer a language model, and see what it costs.")
@@ -247,8 +256,10 @@ def serve(page: gr.Blocks, host: str, port: int) -> None:
 def main() -> None:
     """Load the model and serve the page."""
     asked = settings()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # how a Space is stopped: the mirror pushes the last votes at exit
     try:
         store = arena.Store()
+        mirrored(store)
         space.login()
     except arena.ArenaError as error:
         raise SystemExit(f"error: {error}") from None

@@ -6,6 +6,7 @@ from arena.desk import Desk, Reveal, Shown
 from arena.errors import ArenaError
 from arena.exchange import export, import_
 from arena.front import human_front
+from arena.hub import Mirror
 from arena.ranking import Ranking, ranking
 from arena.records import specs, votes_frame
 from arena.store import Store
@@ -16,6 +17,7 @@ __all__ = [
     "Desk",
     "Entrant",
     "Made",
+    "Mirror",
     "Output",
     "Ranking",
     "Reveal",

@@ -18,6 +18,7 @@ from arena.exchange import load, tables
 from arena.hub import Journal, Mirror
 from arena.schema import Run
 from tests.arena_canned import answers, judge_all
+from tests.arena_hub import FolderHub
 
 pytest_plugins = ["tests.arena_fixtures"]
 
@@ -109,31 +110,6 @@ def test_a_folder_that_is_no_export_is_named(lite, tmp_path):
         import_(lite, tmp_path)
 
 
-class FolderHub(HfApi):
-    """A hub whose repositories are folders."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(endpoint="http://127.0.0.1:9", token=False)
-        self.root = root
-        self.commits = 0
-
-    def create_repo(self, repo_id, **settings):
-        (self.root / repo_id).mkdir(parents=True, exist_ok=True)
-        return type("Url", (), {"repo_id": repo_id})()
-
-    def snapshot_download(self, repo_id, *, local_dir, **settings):
-        shutil.copytree(self.root / repo_id, local_dir, dirs_exist_ok=True)
-        return str(local_dir)
-
-    def create_commit(self, repo_id, *, operations, **settings):
-        for operation in operations:
-            target = self.root / repo_id / operation.path_in_repo
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with operation.as_file() as file:
-                target.write_bytes(file.read())
-        self.commits += 1
-
-
 def pushed(mirror: Mirror) -> None:
     mirror.trigger().result(timeout=30)
 
@@ -186,6 +162,44 @@ def test_the_journal_only_grows_and_the_last_line_on_a_row_holds(lite, tmp_path)
     Journal(other, tmp_path / "lines").reload()
     (vote,) = tables(other, names=True)["votes"]
     assert vote["undone_at"] is not None
+
+
+def test_what_could_not_be_written_is_written_later_and_half_a_line_is_taken_back(lite, tmp_path, monkeypatch):
+    create(lite, "Set", answers(2), repeats=0.0)
+    journal = Journal(lite, tmp_path / "lines")
+    (tmp_path / "lines" / "torn.jsonl").write_text('{"table": "votes", "at": "2026')
+    journal.append()
+    desk = Desk(lite)
+    desk.vote(desk.next("Ada").battle, "Ada", "a", "b")
+    opened = Path.open
+
+    def full(path, *mode, **settings):
+        file = opened(path, *mode, **settings)
+        write = file.write
+
+        def half(text):
+            write(text[: len(text) // 2])
+            file.flush()
+            raise OSError("no space left on device")
+
+        file.write = half
+        return file
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "open", full)
+        with pytest.raises(OSError, match="no space"):
+            journal.append()
+    assert journal.append() == 1
+    other = empty(tmp_path)
+    assert Journal(other, tmp_path / "lines").reload()["votes"] == 1
+    assert tables(other, names=True) == tables(lite, names=True)
+
+
+@pytest.mark.parametrize("repo", ["a/b/c/d", "lab/votes"])
+def test_a_repository_that_cannot_be_reached_is_named(lite, tmp_path, repo):
+    nowhere = HfApi(endpoint="http://127.0.0.1:9", token=False)
+    with pytest.raises(ArenaError, match=f"votes '{repo}' cannot be reached.*Give the name of a dataset repository"):
+        Mirror(lite, repo, tmp_path / "votes", api=nowhere)
 
 
 def write(path: Path, content: object) -> str:
