@@ -171,8 +171,8 @@ def test_generation_asks_each_policy_in_batches_with_one_seed_and_stops_when_clo
     assert len(calls) == 1
 
 
-def candidate(battle, votes=0, policies=("p", "q"), kind="plain", minimum=3, ready=True):
-    return Candidate(battle, kind, votes, minimum, policies, ready)
+def candidate(battle, votes=0, policies=("p", "q"), kind="plain", minimum=3, ready=True, fresh=True):
+    return Candidate(battle, kind, votes, minimum, policies, ready, fresh)
 
 
 def test_the_draw_prefers_short_battles_then_few_votes_then_close_ranks():
@@ -185,6 +185,13 @@ def test_the_draw_prefers_short_battles_then_few_votes_then_close_ranks():
         choose([candidate("far"), candidate("close", policies=("p", "r"))], scores, chance).battle == "close"
     )
     assert choose([], scores, chance) is None
+
+
+def test_a_prompt_on_which_names_were_told_waits_for_the_others():
+    chance = random.Random(3)
+    seen = candidate("seen", 0, fresh=False)
+    assert choose([seen, candidate("new", 2)], {}, chance).battle == "new"
+    assert choose([seen, candidate("new", 3)], {}, chance).battle == "seen"  # the new one has all its votes
 
 
 def test_equal_need_is_drawn_by_lot_and_kinds_in_proportion():

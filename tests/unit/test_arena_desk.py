@@ -71,6 +71,18 @@ def test_a_battle_stays_until_it_is_voted_on_and_never_comes_back(desk, clock):
     assert len(set(seen)) == len(seen) == 12 == desk.judged("ada")
 
 
+def test_every_prompt_is_seen_once_before_one_comes_back_whose_names_were_told(desk):
+    prompts = []
+    for number in range(4):
+        shown = desk.next("Ada")
+        prompts.append(shown.prompt)
+        desk.vote(shown.battle, "Ada", "a", "a")
+        if number == 1:
+            desk.undo(shown.battle, "Ada")  # the names were told all the same
+            desk.vote(shown.battle, "Ada", "b", "b")
+    assert len(set(prompts)) == 4
+
+
 def test_annotators_at_once_are_spread_over_the_battles(desk):
     assert len({desk.next(f"person {number}").battle for number in range(12)}) == 12
 

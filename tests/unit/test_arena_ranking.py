@@ -143,6 +143,14 @@ def test_skips_revised_votes_and_traps_are_not_ranked_but_counted():
     assert found.table["policy"].tolist() == ["x", "y"]
 
 
+def test_repeats_measure_consistency_alone_for_their_names_were_told():
+    rows = [("1", "x", "y", "p", "a", "a"), ("1r", "y", "x", "p", "b", "b"), ("1r", "y", "x", "q", "b", "b")]
+    votes = votes_of(rows, kind=["plain", "repeat", "repeat"], of=[None, "1", "1"])
+    found = ranking(votes, "helpful")
+    assert found.to_json() == ranking(votes[:1], "helpful").to_json()
+    assert (found.votes, found.position["left"], found.position["right"]) == (1, 1, 0)
+
+
 def test_more_votes_on_the_same_battles_do_not_shrink_the_interval():
     votes = simulated({"x": 0.5, "y": 0.0}, 60)
     copies = pd.concat([votes.assign(annotator=f"copy {number}") for number in range(9)])
