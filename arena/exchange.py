@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from arena.card import card
 from arena.errors import ArenaError
+from arena.pseudonyms import pseudonyms
 from arena.schema import (
     ANSWERS,
     COMMENT,
@@ -50,7 +51,7 @@ IDENTITY = {"runs": ("run",), "battles": ("battle",), "votes": ("battle", "annot
 def tables(store: Store, *, names: bool) -> dict[str, Rows]:
     """All runs, battles and votes (undone ones too) as plain rows; times are ISO 8601 in UTC.
 
-    `names`: keep the annotators' names; False puts "annotator 1" and so on in the order of their first votes.
+    `names`: keep the annotators' names; False puts their pseudonyms.
     """
     with store.read() as session:
         runs = session.scalars(select(Run).options(joinedload(Run.policy)).order_by(Run.id))
@@ -63,25 +64,26 @@ def tables(store: Store, *, names: bool) -> dict[str, Rows]:
             "battles": [_battle(battle) for battle in battles],
             "votes": [_vote(vote) for vote in votes],
         }
-    if not names:
-        order = dict.fromkeys(row["annotator"] for row in rows["votes"])
-        pseudonym = {name: f"annotator {number}" for number, name in enumerate(order, start=1)}
-        for row in rows["votes"]:
-            row["annotator"] = pseudonym[row["annotator"]]
+        if not names:
+            known = pseudonyms(session)
+            for row in rows["votes"]:
+                row["annotator"] = known[row["annotator"]]
     return rows
 
 
 def load(store: Store, rows: dict[str, Rows]) -> dict[str, int]:
     """Put the rows of `tables` into the store in one transaction; returns how many of each were new.
 
-    What is there already is left alone, so loading twice is harmless; a vote that differs from the stored one
-    wins if it was given or undone later. Raises ArenaError, with nothing stored, at a row that is not valid.
+    What is there already is left alone, under an annotator's name or pseudonym, so loading twice is harmless; a
+    vote that differs from the stored one wins if it was given or undone later. Raises ArenaError, with nothing
+    stored, at a row that is not valid.
     """
     with store.write() as session:
+        names = {pseudonym: name for name, pseudonym in pseudonyms(session).items()}
         return {
             "runs": sum(_add_run(session, row) for row in rows["runs"]),
             "battles": sum(_add_battle(session, row) for row in _originals_first(rows["battles"])),
-            "votes": sum(_add_vote(session, row) for row in rows["votes"]),
+            "votes": sum(_add_vote(session, row, names) for row in rows["votes"]),
         }
 
 
@@ -237,7 +239,7 @@ def _add_battle(session: Session, row: dict[str, Any]) -> bool:
     return True
 
 
-def _add_vote(session: Session, row: dict[str, Any]) -> bool:
+def _add_vote(session: Session, row: dict[str, Any], names: Mapping[str, str]) -> bool:
     for question in ("helpful", "harmless"):
         _one_of(question, row[question], ANSWERS)
     if session.get(Battle, row["battle"]) is None:
@@ -246,6 +248,7 @@ def _add_vote(session: Session, row: dict[str, Any]) -> bool:
         )
     voted, undone = _time(row["voted_at"]), None if row["undone_at"] is None else _time(row["undone_at"])
     name = clean_name(row["annotator"], what="The name of an annotator")
+    name = names.get(name, name)
     person = session.scalars(select(Annotator).where(Annotator.key == key(name))).one_or_none()
     if person is None:
         person = Annotator(key=key(name), name=name, created_at=voted)
@@ -257,6 +260,8 @@ def _add_vote(session: Session, row: dict[str, Any]) -> bool:
         found.voted_at, found.undone_at or found.voted_at
     ):
         return False
+    if found is None and _elsewhere(session, row["battle"], voted, row["seconds"]):
+        return False
     vote = found or Vote(battle_id=row["battle"], annotator_id=person.id)
     vote.helpful, vote.harmless = row["helpful"], row["harmless"]
     vote.comment = clean(row["comment"], most=COMMENT, what="A comment")
@@ -267,6 +272,12 @@ def _add_vote(session: Session, row: dict[str, Any]) -> bool:
         session.add(Showing(battle_id=row["battle"], annotator_id=person.id, shown_at=voted))
     session.flush()
     return found is None
+
+
+def _elsewhere(session: Session, battle: str, voted: datetime, seconds: float) -> bool:
+    """Whether the vote is there under another name: one export was made with names, the other without."""
+    same = select(Vote.id).where(Vote.battle_id == battle, Vote.voted_at == voted, Vote.seconds == seconds)
+    return session.scalars(same).first() is not None
 
 
 def _identifier(value: str) -> str:

@@ -75,6 +75,36 @@ def test_names_stay_at_home_unless_asked_for(judged, tmp_path):
     assert rank(other) == rank(judged)
 
 
+def test_an_export_without_names_adds_nothing_to_its_own_database_even_after_a_correction(judged, tmp_path):
+    desk = Desk(judged, votes_a_minute=1000)
+    shown = desk.next("Zoe")
+    desk.vote(shown.battle, "Zoe", "a", "a")
+    export(judged, tmp_path / "out")
+    desk.undo(shown.battle, "Zoe")
+    desk.vote(shown.battle, "Zoe", "b", "b")
+    before = tables(judged, names=True)
+    assert import_(judged, tmp_path / "out") == {"runs": 0, "battles": 0, "votes": 0}
+    assert tables(judged, names=True) == before
+
+
+def test_an_export_with_names_adds_nothing_to_one_without(judged, tmp_path):
+    other = empty(tmp_path)
+    for names in (False, True):
+        export(judged, tmp_path / str(names), names=names)
+        votes = import_(other, tmp_path / str(names))["votes"]
+        assert votes == (0 if names else len(tables(judged, names=True)["votes"]))
+
+
+def test_pseudonyms_stay_and_those_of_two_databases_are_nobody_in_common(lite, tmp_path):
+    other = empty(tmp_path)
+    people = []
+    for store in (lite, other, lite):
+        if not tables(store, names=True)["votes"]:
+            judge(store)
+        people.append({row["annotator"] for row in tables(store, names=False)["votes"]})
+    assert people[0] == people[2] and not people[0] & people[1]
+
+
 def test_the_card_points_at_the_tables(lite, tmp_path):
     counts = export(judge(lite), tmp_path)
     head = yaml.safe_load((tmp_path / "README.md").read_text().split("---")[1])
@@ -251,7 +281,7 @@ def policies(entries):
     ]
     assert [row["front"] for row in reports[0]["front"]] == [True, False, False]
     assert main(["migrate", "--database", database]) == 0
-    assert capsys.readouterr().out == "schema 0001\n"
+    assert capsys.readouterr().out == "schema 0002\n"
     sys.modules.pop("canned")
 
 
