@@ -1,7 +1,8 @@
 """Blind side-by-side comparisons: battles, votes, rankings and the human front."""
 
 from arena.agreement import agreement, annotators, over_time
-from arena.battles import GUIDELINE, Entrant, Made, Output, create, generate, send
+from arena.answering import Entrant, generate
+from arena.battles import GUIDELINE, Made, Output, create, send
 from arena.desk import Desk, Reveal, Shown
 from arena.errors import ArenaError
 from arena.exchange import export, import_

@@ -7,11 +7,11 @@ import json
 import random
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import ceil
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -32,20 +32,6 @@ GUIDELINE = (
 TRAP = "scrambled words"
 
 _sides = random.SystemRandom()  # never seeded: nobody can compute who stands where
-
-
-class Responder(Protocol):
-    """Anything that answers prompts with runs: objects with `text`, `ids`, `finish` and `seconds`."""
-
-    def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> Sequence[Any]: ...
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A policy, and what is told of it after a vote: its plan, checkpoint or base model, and `model`."""
-
-    policy: Responder
-    spec: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -70,32 +56,6 @@ class Made:
     traps: int
     same: int
     leaks: int
-
-
-def generate(
-    entrants: Mapping[str, Entrant],
-    prompts: Sequence[str],
-    *,
-    seed: int = 0,
-    max_new_tokens: int = 128,
-    batch: int = 8,
-) -> Iterator[list[Output]]:
-    """Every entrant's answer to every prompt, as one list for every call of `respond`; closing it stops.
-
-    A call gets `batch` prompts, and all calls the same seed.
-    """
-    for name, entrant in entrants.items():
-        for start in range(0, len(prompts), batch):
-            part = prompts[start : start + batch]
-            runs = entrant.policy.respond(part, seed=seed, max_new_tokens=max_new_tokens)
-            yield [
-                Output(prompt, name, run.text, entrant.spec, _about(run, seed))
-                for prompt, run in zip(part, runs, strict=True)
-            ]
-
-
-def _about(run: Any, seed: int) -> dict[str, Any]:
-    return {"seed": seed, "tokens": len(run.ids), "finish": run.finish, "seconds": round(run.seconds, 3)}
 
 
 def create(

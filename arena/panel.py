@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,8 @@ from sqlalchemy import select
 
 from arena import notices, plots, view
 from arena.agreement import agreement, annotators, over_time
-from arena.battles import Entrant, Output, create, generate
+from arena.answering import Entrant, generate
+from arena.battles import Output, create
 from arena.desk import Desk, Reveal, Shown
 from arena.errors import ArenaError
 from arena.exchange import export, import_
@@ -297,6 +299,8 @@ def _organize(
         out = gr.DownloadButton("Export votes, battles and runs (.zip)")
         into = gr.UploadButton("Import an export (.zip)", file_types=[".zip"])
 
+    working: dict[str, threading.Event] = {}  # what stops the generation of a tab, by its session
+
     def allow(person: str, profile: gr.OAuthProfile | None) -> None:
         with _told():
             if not organizes(signed("", profile, login) if login else person):
@@ -317,8 +321,10 @@ def _organize(
         seed: int,
         tokens: int,
         profile: gr.OAuthProfile | None,
+        request: gr.Request,
     ) -> Iterator[str]:
         allow(person, profile)
+        stop = working[request.session_hash] = threading.Event()
         try:
             outputs: list[Output] = read_runs(Path(file)) if file else []
             if not file:
@@ -328,14 +334,21 @@ def _organize(
                 _check_request(asked, entrants, tokens)
                 total, began = len(asked) * len(entrants), time.monotonic()
                 yield notices.working(0, total, 0.0)
-                for part in generate(entrants, asked, seed=int(seed), max_new_tokens=int(tokens)):
+                for part in generate(entrants, asked, seed=int(seed), max_new_tokens=int(tokens), stop=stop):
                     outputs += part
                     yield notices.working(len(outputs), total, time.monotonic() - began)
-            made = create(store, title, outputs, minimum=int(minimum), repeats=repeats, traps=traps)
+            if not stop.is_set():
+                yield notices.made(create(store, title, outputs, minimum=int(minimum), repeats=repeats, traps=traps))
         except ArenaError as error:
             yield notices.failed(str(error))
-        else:
-            yield notices.made(made)
+        working.pop(request.session_hash, None)  # not where a stop closes this generator: on_stop tells of that
+
+    def on_stop(request: gr.Request) -> str:
+        stop = working.pop(request.session_hash, None)
+        if stop is None:
+            return notices.told("Nothing was being generated")
+        stop.set()
+        return notices.told("Stopped: nothing was stored")
 
     def on_export(person: str, profile: gr.OAuthProfile | None) -> str:
         allow(person, profile)
@@ -362,7 +375,7 @@ def _organize(
         concurrency_id=model_queue,
         **private,
     )
-    stop.click(lambda: notices.told("Stopped: nothing was stored"), None, status, cancels=[work], **private)
+    stop.click(on_stop, None, status, cancels=[work], **private)
     out.click(on_export, name, out, **private)
     into.upload(on_import, [name, into], status, **private)
 

@@ -1,7 +1,9 @@
 """Battles: balanced sides, repeats, traps, what is left out; and the draw by need."""
 
 import random
+import threading
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select
@@ -154,7 +156,11 @@ def test_generation_asks_each_policy_in_batches_with_one_seed_and_stops_when_clo
         def __init__(self, name):
             self.name = name
 
-        def respond(self, prompts, *, seed, max_new_tokens):
+        def check(self, prompt, max_new_tokens):
+            if len(prompt) > 100:
+                raise ValueError(f"the prompt has {len(prompt)} characters: at most 100 are taken")
+
+        def respond(self, prompts, *, seed, max_new_tokens, stop):
             calls.append((self.name, list(prompts), seed, max_new_tokens))
             run = type("Run", (), {"ids": [1, 2], "finish": "stop", "seconds": 0.25})
             return [type("Text", (run,), {"text": f"{self.name} {prompt}"})() for prompt in prompts]
@@ -169,6 +175,37 @@ def test_generation_asks_each_policy_in_batches_with_one_seed_and_stops_when_clo
     next(running)
     running.close()
     assert len(calls) == 1
+    calls.clear()
+    with pytest.raises(ArenaError, match="Prompt 2 .“word word.*…”. cannot be answered by 'x': the prompt has 150 characters"):
+        next(generate(entrants, ["1", "word " * 30]))
+    assert calls == []
+
+
+def test_a_stop_is_handed_to_the_policy_and_what_it_broke_off_is_no_answer():
+    stop = threading.Event()
+
+    class Stopped:
+        def check(self, prompt, max_new_tokens):
+            pass
+
+        def respond(self, prompts, *, seed, max_new_tokens, stop):
+            stop.set()
+            return [SimpleNamespace(text="half", ids=[1], finish="stop", seconds=0.1) for _ in prompts]
+
+    assert list(generate({"x": Entrant(Stopped(), {})}, ["1", "2"], batch=1, stop=stop)) == []
+    assert stop.is_set()
+
+
+def test_what_a_policy_refuses_while_it_answers_is_one_sentence():
+    class Refusing:
+        def check(self, prompt, max_new_tokens):
+            pass
+
+        def respond(self, prompts, *, seed, max_new_tokens, stop):
+            raise ValueError("the context is full")
+
+    with pytest.raises(ArenaError, match="'x' cannot answer: the context is full."):
+        next(generate({"x": Entrant(Refusing(), {})}, ["1"]))
 
 
 def candidate(battle, votes=0, policies=("p", "q"), kind="plain", minimum=3, ready=True, fresh=True):

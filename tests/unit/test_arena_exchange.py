@@ -16,7 +16,9 @@ from arena import ArenaError, Desk, Store, create, export, import_, ranking, vot
 from arena.__main__ import main
 from arena.exchange import load, tables
 from arena.hub import Journal, Mirror
+from arena.readers import read_prompts
 from arena.schema import Run
+from lm import SourceError
 from tests.arena_canned import answers, judge_all
 from tests.arena_hub import FolderHub
 
@@ -243,7 +245,8 @@ from types import SimpleNamespace
 from arena import Entrant
 class Echo:
     def __init__(self, name): self.name = name
-    def respond(self, prompts, *, seed, max_new_tokens):
+    def check(self, prompt, max_new_tokens): pass
+    def respond(self, prompts, *, seed, max_new_tokens, stop):
         run = {"ids": [1], "finish": "stop", "seconds": 0.1}
         return [SimpleNamespace(text=f"{self.name[::-1]} {prompt}", **run) for prompt in prompts]
 def policies(entries):
@@ -300,6 +303,8 @@ def test_runs_made_elsewhere_need_no_model(tmp_path, capsys):
         ({"--prompts": "p"}, "Give either --runs FILE, or --prompts FILE and --policies FILE"),
         ({"--prompts": "p", "--policies": "{"}, "is not JSON"),
         ({"--prompts": "p", "--policies": "[]"}, "at least two policies"),
+        ({"--prompts": "p", "--policies": "[1, 2]"}, "policy 1 must have"),
+        ({"--runs": '{"prompt": "p", "policy": "x", "text": "t", "spec": 3}'}, "spec and about must be JSON objects"),
         (
             {"--prompts": "p", "--policies": '[{"name": "x"}, {"name": "y", "base": true}]'},
             "policy 1 must have",
@@ -313,6 +318,31 @@ def test_runs_made_elsewhere_need_no_model(tmp_path, capsys):
 def test_a_wrong_file_is_one_line_on_stderr(tmp_path, capsys, files, message):
     options = [part for name, text in files.items() for part in (name, write(tmp_path / f"{name}.txt", text))]
     options += ["--resolver", "json:loads", "--database", f"sqlite:///{tmp_path / 'a.sqlite3'}"]
-    assert main(["create", *options]) == 1
+    assert main(["create", *options]) == 2
     told = capsys.readouterr().err
     assert message in told and told.startswith("error: ") and len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize("line", ['{"text": "p"}', '{"prompt": 3}', '{"prompt": " "}'])
+def test_a_line_without_a_prompt_is_named(tmp_path, line):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(f'{{"prompt": "p"}}\n\n{line}\n')
+    with pytest.raises(ArenaError, match='line 3 has no "prompt"'):
+        read_prompts(path)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "prompts.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ArenaError, match="is not UTF-8 text"):
+        read_prompts(tmp_path / "prompts.txt")
+
+
+def test_a_model_that_cannot_be_had_is_one_line_and_exit_code_2(tmp_path, capsys, monkeypatch):
+    def load():
+        raise SourceError("there is no model: give a folder")
+
+    monkeypatch.setattr("app.load", load)
+    policies = write(tmp_path / "p.json", [{"name": "x", "base": True}, {"name": "y", "plan": {}}])
+    files = ["--prompts", write(tmp_path / "p.txt", "p"), "--policies", policies]
+    assert main(["create", *files, "--database", f"sqlite:///{tmp_path / 'a.sqlite3'}"]) == 2
+    assert capsys.readouterr().err == "error: There is no model: give a folder.\n"

@@ -61,7 +61,11 @@ class Echo:
     def __init__(self, words: str) -> None:
         self.words = words
 
-    def respond(self, prompts, *, seed, max_new_tokens):
+    def check(self, prompt, max_new_tokens):
+        if len(prompt) > 4_000:
+            raise ValueError("the prompt is too long")
+
+    def respond(self, prompts, *, seed, max_new_tokens, stop):
         return [Canned(f"{self.words} {prompt} ({seed})") for prompt in prompts]
 
 
