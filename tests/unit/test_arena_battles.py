@@ -149,6 +149,36 @@ def test_sent_texts_gather_in_one_set_and_a_name_of_another_plan_gets_a_number(l
         }
 
 
+def test_the_same_two_texts_are_one_battle_however_often_and_by_whomever_they_are_sent(lite):
+    first, second, third = (Output("p", name, text) for name, text in (("x", "one"), ("y", "two"), ("z", "three")))
+    send(lite, [first, second])
+    for again in ([first, second], [second, first], [Output("p", "other", "two"), first]):
+        with pytest.raises(ArenaError, match="'Sent from the app' holds this battle already. Change a plan"):
+            send(lite, again)
+    report = send(lite, [first, second, third])
+    assert (report.plain, report.known) == (2, 1)
+    assert create(lite, "Another set", [first, second], repeats=0.0).plain == 1
+    assert len(made(lite, "plain")) == 4
+
+
+def test_two_tabs_that_send_one_battle_at_once_make_it_once(store):
+    send(store, [Output("q", "x", "one"), Output("q", "y", "two")])
+    told = []
+
+    def tab():
+        try:
+            told.append(send(store, [Output("p", "x", "one"), Output("p", "y", "two")]).plain)
+        except ArenaError as error:
+            told.append(str(error)[-30:])
+
+    tabs = [threading.Thread(target=tab) for _ in range(4)]
+    for thread in tabs:
+        thread.start()
+    for thread in tabs:
+        thread.join()
+    assert sorted(map(str, told)) == ["1"] + ["Change a plan, a seed or a prompt."[-30:]] * 3
+
+
 def test_generation_asks_each_policy_in_batches_with_one_seed_and_stops_when_closed():
     calls = []
 
