@@ -217,6 +217,28 @@ def test_consistency_swaps_the_sides_and_traps_are_marked():
     assert (second["annotator"], second["repeats"]) == ("q", 0) and np.isnan(second["helpful"])
 
 
+def test_a_skip_is_neither_consistent_nor_a_failed_trap():
+    rows = [
+        ("1", "x", "y", "p", "skip", "a"),
+        ("1r", "y", "x", "p", "skip", "skip"),
+        ("2", "x", "y", "p", "a", "a"),
+        ("2r", "y", "x", "p", "b", "a"),
+        ("t", "x", "trap", "p", "skip", "tie"),
+        ("u", "x", "trap", "p", "a", "tie"),
+    ]
+    kinds = ["plain", "repeat", "plain", "repeat", "trap", "trap"]
+    votes = votes_of(rows, kind=kinds, of=[None, "1", None, "2", None, None], expected=[None, None, None, None, "a", "a"])
+    (row,) = annotators(votes).to_dict("records")
+    assert (row["repeats"], row["helpful"], row["harmless"]) == (2, 1.0, 0.0)
+    assert (row["traps"], row["traps_passed"]) == (1, 1.0)
+
+
+def test_agreement_counts_the_annotators_who_share_a_battle():
+    rows = [("1", "x", "y", "p", "a", "a"), ("1", "x", "y", "q", "a", "a"), ("2", "x", "y", "p", "b", "a"), ("2", "x", "y", "q", "b", "a"),
+            ("3", "x", "y", "alone", "a", "a")]  # fmt: skip
+    assert agreement(votes_of(rows), "helpful") == {"alpha": 1.0, "annotators": 2, "battles": 2, "votes": 5}
+
+
 def test_votes_over_time_have_no_gap():
     times = pd.to_datetime(["2026-01-31T10:05Z", "2026-01-31T10:55Z", "2026-01-31T13:00Z"])
     rows = [(str(number), "x", "y", "p", "a", "a") for number in range(3)]
