@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import threading
 import time
@@ -17,10 +16,10 @@ from sqlalchemy import select
 from arena import notices, plots, view
 from arena.agreement import agreement, annotators, over_time
 from arena.answering import Entrant, generate
+from arena.archive import pack, unpack
 from arena.battles import Output, create
 from arena.desk import Desk, Reveal, Shown
 from arena.errors import ArenaError
-from arena.exchange import export, import_
 from arena.front import human_front
 from arena.ranking import ranking
 from arena.readers import read_runs
@@ -350,20 +349,17 @@ def _organize(
         stop.set()
         return notices.told("Stopped: nothing was stored")
 
-    def on_export(person: str, profile: gr.OAuthProfile | None) -> str:
+    def on_export(person: str, profile: gr.OAuthProfile | None) -> Iterator[str]:
         allow(person, profile)
-        with tempfile.TemporaryDirectory() as folder:
-            export(store, folder)
-            return shutil.make_archive(str(Path(tempfile.mkdtemp()) / "arena"), "zip", folder)
+        with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy before it asks for more
+            yield str(pack(store, folder))
 
     def on_import(person: str, file: str, profile: gr.OAuthProfile | None) -> str:
         allow(person, profile)
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                shutil.unpack_archive(file, folder, "zip")
-                new = import_(store, folder)
-            except (ArenaError, shutil.ReadError) as error:
-                return notices.failed(str(error))
+        try:
+            new = unpack(store, file)
+        except ArenaError as error:
+            return notices.failed(str(error))
         return notices.told(", ".join(f"{count} {table}" for table, count in new.items()) + " imported")
 
     private: dict[str, Any] = {"api_visibility": "private"}

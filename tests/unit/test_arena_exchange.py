@@ -12,7 +12,7 @@ import yaml
 from huggingface_hub import HfApi
 from sqlalchemy import func, select
 
-from arena import ArenaError, Desk, Store, create, export, import_, ranking, votes_frame
+from arena import ArenaError, Desk, Output, Store, archive, create, export, import_, ranking, votes_frame
 from arena.__main__ import main
 from arena.exchange import load, tables
 from arena.hub import Journal, Mirror
@@ -121,6 +121,17 @@ def test_the_card_points_at_the_tables(lite, tmp_path):
         ("votes", "comment", "x" * 1001, "1,001 characters"),
         ("votes", "battle", "f" * 32, "which the export lacks"),
         ("votes", "voted_at", "2026-01-31T12:00:00", "no time zone"),
+        ("votes", "voted_at", "yesterday", "voted_at is 'yesterday', no time"),
+        ("votes", "undone_at", 5, "undone_at is '5', no time"),
+        ("votes", "seconds", float("nan"), "seconds must be a number from 0, found 'nan'"),
+        ("votes", "seconds", -1.0, "seconds must be a number from 0"),
+        ("battles", "minimum", -3, "minimum must be a whole number from 1 to 1,000,000, found '-3'"),
+        ("battles", "minimum", 10**12, "minimum must be a whole number"),
+        ("battles", "expected", "left", "expected must be empty|expected must be one of a, b"),
+        ("battles", "set_created_at", None, "set_created_at is 'None', no time"),
+        ("runs", "spec", [], "spec must be a JSON object"),
+        ("runs", "leak", "x" * 81, "A leak has 81 characters"),
+        ("runs", "run", 3.5, "is not an id"),
         ("battles", "kind", "odd", "kind must be one of"),
         ("battles", "run_a", "f" * 32, "a run that the export lacks"),
         ("battles", "battle", "<b>", "is not an id"),
@@ -135,6 +146,54 @@ def test_a_bad_row_is_named_and_nothing_is_stored(lite, tmp_path, table, field, 
         load(other, rows)
     with other.read() as session:
         assert session.scalar(select(func.count(Run.id))) == 0
+
+
+@pytest.mark.parametrize("kept", ["data", "csv"])
+def test_a_carriage_return_comes_back(lite, tmp_path, kept):
+    create(lite, "Set", [Output("p", "x", "one\rline\r\nand\nmore"), Output("p", "y", "two\r")], repeats=0.0)
+    desk = Desk(lite)
+    desk.vote(desk.next("Ada").battle, "Ada", "a", "b", "so\rwhat")
+    export(lite, tmp_path / "out", names=True)
+    shutil.rmtree(tmp_path / "out" / ({"data", "csv"} - {kept}).pop())
+    other = empty(tmp_path)
+    import_(other, tmp_path / "out")
+    assert tables(other, names=True) == tables(lite, names=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "text", "message"),
+    [
+        ("battles", "battle,minimum\n1,x", "The table battles lacks the columns"),
+        ("runs", '"', "The table runs cannot be read"),
+        ("runs", b"\xff\xfe", "The table runs cannot be read"),
+        ("runs", "run,policy,spec,prompt,text,leak,about\n1,x,{,p,t,,{}", "The table runs cannot be read"),
+    ],
+)
+def test_a_bad_table_is_one_sentence(lite, tmp_path, table, text, message):
+    export(judge(lite), tmp_path)
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "csv" / f"{table}.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ArenaError, match=message):
+        import_(empty(tmp_path), tmp_path)
+
+
+def test_an_archive_comes_back_and_takes_no_more_than_it_may(lite, tmp_path, monkeypatch):
+    file = archive.pack(judge(lite), tmp_path)
+    other = empty(tmp_path)
+    assert archive.unpack(other, file)["votes"] == len(tables(lite, names=True)["votes"])
+    monkeypatch.setattr(archive, "MOST_BYTES", 1000)
+    with pytest.raises(ArenaError, match="unpacks to .* bytes of tables; the most is 1,000"):
+        archive.unpack(other, file)
+    monkeypatch.setattr("arena.exchange.MOST_ROWS", 3)
+    with pytest.raises(ArenaError, match="The table runs has .* rows; the most is 3"):
+        export(lite, tmp_path / "out"), import_(other, tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", [b"no archive", b"PK\x03\x04 broken"])
+def test_what_is_no_archive_is_one_sentence(lite, tmp_path, content):
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(ArenaError, match="The archive cannot be unpacked"):
+        archive.unpack(lite, tmp_path / "a.zip")
 
 
 def test_a_folder_that_is_no_export_is_named(lite, tmp_path):
