@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -63,10 +65,31 @@ def ranking(votes: pd.DataFrame, question: str, *, replicates: int = BOOTSTRAP) 
 
     Ties and "both bad" count as ties (Davidson's model). Only blind votes on plain battles count: a revised vote
     and a repeat follow the reveal of their own names, and traps and skips compare nothing. Intervals: percentiles
-    over `replicates` resamplings of whole battles, for votes on one battle depend on each other.
+    over `replicates` resamplings of whole battles, for votes on one battle depend on each other. The last results
+    are kept: equal votes give the same object, to be left as it is.
     """
     if question not in QUESTIONS:
         raise ArenaError(f"question must be one of {', '.join(QUESTIONS)}, found {question!r}.")
+    return _ranking(_Votes(votes[["battle", "kind", "policy_a", "policy_b", "revised", question]]), question, replicates)
+
+
+class _Votes:
+    """Votes as the key of a cache: equal where their content is."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+        self.digest = sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()).digest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Votes) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+@lru_cache(maxsize=16)
+def _ranking(given: _Votes, question: str, replicates: int) -> Ranking:
+    votes = given.frame
     plain = votes[votes["kind"] == "plain"]
     blind = plain[~plain["revised"].astype(bool)]
     counted = blind[blind[question] != "skip"]

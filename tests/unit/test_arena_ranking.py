@@ -168,6 +168,17 @@ def test_an_empty_arena_has_an_empty_ranking():
     assert agreement(votes, "helpful") == {"alpha": None, "annotators": 0, "battles": 0, "votes": 0}
 
 
+def test_votes_that_were_ranked_are_not_ranked_again(monkeypatch):
+    votes = simulated({"x": 1.0, "y": 0.0}, 50, seed=77)
+    ranking(votes, "helpful")
+    fits = []
+    monkeypatch.setattr(davidson, "fit", lambda *data, fit=davidson.fit: fits.append(1) or fit(*data))
+    ranking(votes.copy(), "helpful")
+    assert not fits
+    votes.loc[0, "helpful"] = "tie"
+    assert ranking(votes, "helpful").ties == 1 and len(fits) == 2
+
+
 def test_an_unknown_question_is_refused():
     with pytest.raises(ArenaError, match="question must be one of helpful, harmless, found 'pretty'"):
         ranking(votes_of([]), "pretty")
