@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -62,6 +62,10 @@ class Reveal:
     harmless: str
     undo_until: datetime
     revised: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON: each side's policy, spec and about, the answers, and the time as ISO 8601."""
+        return {**asdict(self), "undo_until": self.undo_until.isoformat()}
 
 
 class Desk:

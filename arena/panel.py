@@ -18,8 +18,8 @@ from arena.agreement import agreement, annotators, over_time
 from arena.answering import Entrant, generate
 from arena.archive import pack, unpack
 from arena.battles import Output, create
-from arena.desk import Desk, Reveal, Shown
-from arena.errors import ArenaError
+from arena.desk import Desk, Shown
+from arena.errors import ArenaError, TooLate
 from arena.front import human_front
 from arena.ranking import ranking
 from arena.readers import read_runs
@@ -102,7 +102,7 @@ def _endpoints(desk: Desk, login: bool) -> None:
     ) -> dict[str, Any]:
         """Commit a vote (answers: a, b, tie, both_bad, skip), then tell who stood where."""
         with _told():
-            return _plain(desk.vote(battle, signed(annotator, profile, login), helpful, harmless, comment))
+            return desk.vote(battle, signed(annotator, profile, login), helpful, harmless, comment).to_json()
 
     def undo(battle: str, annotator: str, profile: gr.OAuthProfile | None = None) -> dict[str, str]:
         """Take a vote back within a minute of it."""
@@ -118,15 +118,6 @@ def _endpoints(desk: Desk, login: bool) -> None:
 
     for function, api_name in ((battle, "battle"), (vote, "vote"), (undo, "undo"), (rank, "ranking")):
         gr.api(function, api_name=api_name, concurrency_limit=SERVED)
-
-
-def _plain(reveal: Reveal) -> dict[str, Any]:
-    sides = {
-        side: {"policy": found.policy, "spec": found.spec, "about": found.about}
-        for side, found in (("a", reveal.a), ("b", reveal.b))
-    }
-    answers = {"helpful": reveal.helpful, "harmless": reveal.harmless, "revised": reveal.revised}
-    return {"battle": reveal.battle, **sides, **answers, "undo_until": reveal.undo_until.isoformat()}
 
 
 class _told:
@@ -171,45 +162,64 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
     def change() -> tuple[gr.Row, gr.Button]:
         return gr.Row(visible=True), gr.Button(visible=False)
 
-    def on_next(person: str, set_name: str) -> tuple[Shown | None, str]:
-        with _told():
-            return _next(desk, person, set_name)
+    def named(person: str, typed: str, profile: gr.OAuthProfile | None) -> str:
+        """Who is at the page, also where the app was started anew since the sign-in."""
+        return person or signed("" if login else typed, profile, login)
 
-    def on_vote(person: str, current: Shown, event: gr.EventData) -> str:
+    def recalled(
+        event: gr.EventData, person: str, current: Shown | None, typed: str, set_name: str, profile: gr.OAuthProfile | None
+    ) -> tuple[str, str, Shown]:
+        """The battle of an event, who is at the page, and what it shows."""
+        battle, person = str(event._data.get("battle")), named(person, typed, profile)
+        return battle, person, current or desk.again(battle, person, _sets(desk.store).get(set_name))
+
+    def on_next(person: str, typed: str, set_name: str, profile: gr.OAuthProfile | None) -> tuple[Any, ...]:
+        with _told():
+            person = named(person, typed, profile)
+            return person, *_next(desk, person, set_name)
+
+    def on_vote(
+        person: str, current: Shown | None, typed: str, set_name: str, profile: gr.OAuthProfile | None, event: gr.EventData
+    ) -> tuple[Any, ...]:
         given = {part: str(event._data.get(part, "")) for part in ("helpful", "harmless", "comment")}
         try:
-            return view.revealed(current, desk.vote(str(event._data.get("battle")), person, **given))
-        except ArenaError as error:
-            return view.battle(current, **given, error=str(error))
-
-    def on_undo(person: str, current: Shown, event: gr.EventData) -> str:
-        battle = str(event._data.get("battle"))
+            battle, person, current = recalled(event, person, current, typed, set_name, profile)
+        except ArenaError:
+            return "", None, view.welcome(login)
         try:
-            desk.undo(battle, person)
+            return person, current, view.revealed(current, desk.vote(battle, person, **given))
         except ArenaError as error:
-            return view.revealed(current, desk.reveal(battle, person), error=str(error))
-        note = "Vote taken back. You have seen the names: a new answer is kept as a correction, not as blind."
-        return view.battle(current, note=note)
+            return person, current, view.battle(current, **given, error=str(error))
 
-    served: dict[str, Any] = {
-        "api_visibility": "private",
-        "concurrency_limit": SERVED,
-        "show_progress": "hidden",
-    }
+    def on_undo(
+        person: str, current: Shown | None, typed: str, set_name: str, profile: gr.OAuthProfile | None, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        try:
+            battle, person, current = recalled(event, person, current, typed, set_name, profile)
+            desk.undo(battle, person)
+        except TooLate as error:
+            return person, current, view.revealed(current, desk.reveal(battle, person), error=str(error))
+        except ArenaError:
+            return "", None, view.welcome(login)
+        note = "Vote taken back. You have seen the names: a new answer is kept as a correction, not as blind."
+        return person, current, view.battle(current, note=note)
+
+    served: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": SERVED, "show_progress": "hidden"}
     for trigger in (enter.click, typed.submit):
         trigger(start, [typed, chosen], [name, shown, page, form, who], **served)
     who.click(change, None, [form, who], **served)
-    page.next(on_next, [name, chosen], [shown, page], **served)
-    page.vote(on_vote, [name, shown], page, **served)
-    page.undo(on_undo, [name, shown], page, **served)
+    page.next(on_next, [name, typed, chosen], [name, shown, page], **served)
+    page.vote(on_vote, [name, shown, typed, chosen], [name, shown, page], **served)
+    page.undo(on_undo, [name, shown, typed, chosen], [name, shown, page], **served)
     chosen.focus(sets, None, chosen, **served)
     return chosen
 
 
 def _next(desk: Desk, person: str, set_name: str) -> tuple[Shown | None, str]:
-    shown = desk.next(person, _sets(desk.store).get(set_name))
+    set_id = _sets(desk.store).get(set_name)
+    shown = desk.next(person, set_id)
     if shown is None:
-        return None, view.finished(desk.judged(person))
+        return None, view.finished(desk.judged(person, set_id))
     return shown, view.battle(shown)
 
 
@@ -295,7 +305,8 @@ def _organize(
         stop = gr.Button("Stop")
     status = gr.HTML(elem_classes="tw-status")
     with gr.Row(elem_classes="tw-actions"):
-        out = gr.DownloadButton("Export votes, battles and runs (.zip)")
+        out = gr.Button("Export votes, battles and runs (.zip)")
+        archive = gr.DownloadButton(visible="hidden", elem_id="tw-export")  # by itself it wants a second press once its file is made
         into = gr.UploadButton("Import an export (.zip)", file_types=[".zip"])
 
     working: dict[str, threading.Event] = {}  # what stops the generation of a tab, by its session
@@ -372,7 +383,8 @@ def _organize(
         **private,
     )
     stop.click(on_stop, None, status, cancels=[work], **private)
-    out.click(on_export, name, out, **private)
+    saved = out.click(on_export, name, archive, **private)
+    saved.success(None, None, None, js="() => document.getElementById('tw-export').click()", **private)
     into.upload(on_import, [name, into], status, **private)
 
 

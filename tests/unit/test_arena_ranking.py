@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from arena import ArenaError, agreement, annotators, davidson, human_front, over_time, ranking
+from arena import ArenaError, agreement, annotators, davidson, human_front, over_time, plots, ranking
 from arena.agreement import alpha
 from arena.records import COLUMNS
 
@@ -273,3 +273,11 @@ def test_the_human_front_holds_who_is_beaten_by_nobody_on_both_questions():
 def test_policies_found_equal_share_the_human_front():
     votes = votes_of([("1", "x", "y", "Ada", "tie", "tie"), ("2", "y", "x", "Ada", "tie", "tie")])
     assert human_front(votes)["front"].all()
+
+
+def test_the_charts_that_no_table_shows_have_a_twin():
+    votes = votes_of([("1", "x", "y", "p", "a", "tie"), ("2", "y", "z", "p", "tie", "a")])
+    assert plots.wins(ranking(votes, "helpful"))["table"] == {
+        "columns": ["", "x", "z", "y"], "rows": [["x", None, None, 1.0], ["z", None, None, 0.5], ["y", 0.0, 0.5, None]],
+    }  # fmt: skip
+    assert plots.over_time(over_time(votes))["table"] == {"columns": ["hour (UTC)", "votes"], "rows": [["2026-01-31 12:00", 2]]}

@@ -56,7 +56,7 @@ class Canned:
 
 
 class Echo:
-    """A policy that answers with its own words."""
+    """A policy that answers with its own words; "Slow" prompts take it a minute, or until it is stopped."""
 
     def __init__(self, words: str) -> None:
         self.words = words
@@ -66,6 +66,8 @@ class Echo:
             raise ValueError("the prompt is too long")
 
     def respond(self, prompts, *, seed, max_new_tokens, stop):
+        if any(prompt.startswith("Slow") for prompt in prompts):
+            stop.wait(60)
         return [Canned(f"{self.words} {prompt} ({seed})") for prompt in prompts]
 
 
