@@ -29,7 +29,8 @@ def shared(left: Sequence[Hashable], right: Sequence[Hashable]) -> tuple[set[int
             j -= 1
         elif rows[i - 1] & bit:
             i, j = i - 1, j - 1
-            both[0].add(i), both[1].add(j)
+            both[0].add(i)
+            both[1].add(j)
         else:
             i -= 1
     return both

@@ -14,8 +14,8 @@ def read_prompts(path: Path) -> list[str]:
     """The distinct prompts of a file in its order: a line each, or the field `prompt` of *.jsonl."""
     lines = _lines(path)
     if path.suffix == ".jsonl":
-        lines = {number: _json(line, path, number).get("prompt") for number, line in lines.items()}
-        for number, prompt in lines.items():
+        for number, line in lines.items():
+            lines[number] = prompt = _json(line, path, number).get("prompt", "")
             if not isinstance(prompt, str) or not prompt.strip():
                 raise ArenaError(f'{path}, line {number} has no "prompt" with a text. Write {{"prompt": "..."}} on each line.')
     if not lines:
