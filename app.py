@@ -5,25 +5,29 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from html import escape
 from pathlib import Path
 
 import gradio as gr
 import plotly
+from huggingface_hub import HfApi
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 import arena
+from arena import space
 from arena.panel import build as build_arena
-from lm import LanguageModel, Run, SourceError, load
-from lm.asking import sentence
+from lm import Adapter, Edit, LanguageModel, Row, Run, Sampling, SourceError, load
+from lm.asking import PromptError, prompt_ids, sentence
 from pareto.checkpoint import FOLDER as CHECKPOINTS
 from pareto.checkpoint import Checkpoint, CheckpointError, find, shipped
 from pareto.panel import build as build_pareto
-from pareto.policy import TunedPolicy
 from pareto.view import AXES
 from pareto.visitor import BASE, Side
 from pareto.visitor import Request as Tuned
@@ -65,15 +69,46 @@ DRESS = {
 """What Gradio's parts take from the page: a value, and the names of the theme's settings that get it."""
 
 
+@dataclass
+class Contestant:
+    """A policy as Compare asks it: the model with a plan or an adapter, or as it is.
+
+    A plan's vectors, which may have to be trained, are looked for when they are first needed.
+    """
+
+    library: Library
+    plan: Plan | None = None
+    adapter: Adapter | None = None
+
+    @cached_property
+    def edits(self) -> tuple[Edit, ...]:
+        """What carries out the plan. Raises PlanError where it cannot be applied."""
+        return edits(self.plan, self.library) if self.plan else ()
+
+    def check(self, prompt: str, max_new_tokens: int) -> None:
+        """Raises ValueError where the plan cannot be applied, or the prompt cannot be answered."""
+        tokens, context = len(self._row(prompt, Sampling()).prompt), self.library.model.context
+        if tokens + max_new_tokens > context:
+            raise PromptError(f"it has {tokens:,} tokens, with {max_new_tokens} new ones more than the {context:,} that the model reads")
+
+    def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int, stop: threading.Event) -> list[Run]:
+        """One run a prompt, as far as it is there when `stop` is set."""
+        sampling = Sampling(SteeredPolicy.temperature, seed=seed, max_new_tokens=max_new_tokens)
+        return self.library.model.generate([self._row(prompt, sampling) for prompt in prompts], stop=stop)
+
+    def _row(self, prompt: str, sampling: Sampling) -> Row:
+        return Row(prompt_ids(self.library.model, prompt), sampling, self.edits, self.adapter)
+
+
 def policies(entries: Sequence[Mapping], library: Library | None = None) -> dict[str, arena.Entrant]:
     """Answers of the entries of a policies file: {"name", and "plan": {...}, "checkpoint": id, folder or hub id, or "base": true}.
 
     Raises arena.ArenaError.
     """
-    library = library or Library(load())
     try:
+        library = library or Library(load())
         return {entry["name"]: _entrant(entry, library) for entry in entries}
-    except (PlanError, CheckpointError) as error:
+    except (PlanError, CheckpointError, SourceError) as error:
         raise arena.ArenaError(sentence(error)) from None
 
 
@@ -83,13 +118,11 @@ def _entrant(entry: Mapping, library: Library) -> arena.Entrant:
     if "plan" not in entry and entry.get("base") is not True:
         raise arena.ArenaError(f"Policy {entry.get('name')!r} has neither a plan, nor a checkpoint, nor base: true.")
     plan = Plan.from_json(entry["plan"]) if "plan" in entry else None
-    if plan:
-        edits(plan, library)
-    return arena.Entrant(SteeredPolicy(library, plan), _spec(library, plan))
+    return arena.Entrant(Contestant(library, plan), _spec(library, plan))
 
 
 def _tuned(checkpoint: Checkpoint, library: Library) -> arena.Entrant:
-    return arena.Entrant(TunedPolicy(library.model, checkpoint.adapter), _model(library) | checkpoint.identity)
+    return arena.Entrant(Contestant(library, adapter=checkpoint.adapter), _model(library) | checkpoint.identity)
 
 
 def plans(library: Library) -> dict[str, dict]:
@@ -206,10 +239,16 @@ def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
                     send=lambda request, sides: send_tuned(store, library, request, sides),
                 )
             with gr.Tab("Compare"):
-                build_arena(store, policies=lambda: roster(library))
+                build_arena(store, policies=lambda: roster(library), login=space.login(), organizes=space.organizes)
             with gr.Tab("About"):
                 gr.Markdown(about, elem_classes="tw-essay")
     return page.queue(max_size=256)
+
+
+def mirrored(store: arena.Store, api: HfApi | None = None) -> arena.Mirror | None:
+    """Reloads the votes from the dataset repository TRADEWIND_VOTES_REPO, and keeps them there. Raises arena.ArenaError."""
+    repo = os.environ.get("TRADEWIND_VOTES_REPO")
+    return arena.Mirror(store, repo, api=api) if repo else None
 
 
 def settings() -> argparse.Namespace:
@@ -247,11 +286,15 @@ def serve(page: gr.Blocks, host: str, port: int) -> None:
 def main() -> int:
     """Load the model and serve the page; what keeps it from starting becomes one line with the remedy, and exit code 2."""
     asked = settings()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # how a Space is stopped: the mirror pushes the last votes at exit
     try:
+        store = arena.Store()
+        mirrored(store)
+        space.login()
         model = load(
             asked.model, progress=lambda fraction, text: print(f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True)
         )
-        serve(compose(model, arena.Store()), asked.host, asked.port)
+        serve(compose(model, store), asked.host, asked.port)
     except (ValueError, OSError, SourceError) as error:
         print(f"error: {sentence(error)}", file=sys.stderr)
         return 2

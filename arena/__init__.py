@@ -1,11 +1,13 @@
 """Blind side-by-side comparisons: battles, votes, rankings and the human front."""
 
 from arena.agreement import agreement, annotators, over_time
-from arena.battles import GUIDELINE, Entrant, Made, Output, create, generate, send
+from arena.answering import Entrant, generate
+from arena.battles import GUIDELINE, Made, Output, create, send
 from arena.desk import Desk, Reveal, Shown
 from arena.errors import ArenaError
 from arena.exchange import export, import_
 from arena.front import human_front
+from arena.hub import Mirror
 from arena.ranking import Ranking, ranking
 from arena.records import specs, votes_frame
 from arena.store import Store
@@ -16,6 +18,7 @@ __all__ = [
     "Desk",
     "Entrant",
     "Made",
+    "Mirror",
     "Output",
     "Ranking",
     "Reveal",

@@ -11,7 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from arena.agreement import agreement, annotators
-from arena.battles import Entrant, Output, create, generate
+from arena.answering import Entrant, generate
+from arena.battles import Output, create
 from arena.errors import ArenaError
 from arena.exchange import export, import_
 from arena.front import human_front
@@ -23,13 +24,13 @@ from arena.store import Store
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, or 1 with one line that says what to do."""
+    """Run one command; returns the exit status: 0, or 2 with one line that says what to do."""
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
     except (ArenaError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 

@@ -27,20 +27,22 @@ def alpha(answers: pd.DataFrame) -> float | None:
 def agreement(votes: pd.DataFrame, question: str) -> dict[str, Any]:
     """Alpha between annotators over the blind, unskipped votes on plain battles, and what it rests on.
 
-    `battles` counts those that two annotators or more have judged.
+    `battles` counts those that two annotators or more have judged, `annotators` those who judged one of them.
     """
     blind = ~votes["revised"].astype(bool)
     plain = votes[(votes["kind"] == "plain") & blind & (votes[question] != "skip")]
     table = plain.pivot(index="annotator", columns="battle", values=question)
-    shared = int((table.notna().sum(axis=0) >= 2).sum())
-    return {"alpha": alpha(table), "annotators": len(table), "battles": shared, "votes": len(plain)}
+    shared = table.loc[:, table.notna().sum(axis=0) >= 2]
+    people = int(shared.notna().any(axis=1).sum())
+    return {"alpha": alpha(table), "annotators": people, "battles": shared.shape[1], "votes": len(plain)}
 
 
 def annotators(votes: pd.DataFrame) -> pd.DataFrame:
     """One row an annotator: votes, median seconds, consistency on swapped repeats, traps passed.
 
-    `helpful`, `harmless`: share of repeats answered as before, sides swapped; `repeats` how many there were.
-    `traps_passed` of `traps`: known answers to "more helpful" that were found. NaN where there was none.
+    `helpful`, `harmless`: share of repeats answered as before, sides swapped, of those that were skipped neither
+    time; `repeats` how many there were. `traps_passed`: share of the `traps` not skipped whose known answer to
+    "more helpful" was found. NaN where there was none.
     """
     blind = votes[~votes["revised"].astype(bool)]
     repeats = blind[blind["kind"] == "repeat"].merge(
@@ -52,7 +54,7 @@ def annotators(votes: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, own in blind.groupby("annotator"):
         again = repeats[repeats["annotator"] == name]
-        traps = own[own["kind"] == "trap"]
+        traps = own[(own["kind"] == "trap") & (own["helpful"] != "skip")]
         row: dict[str, Any] = {
             "annotator": name,
             "votes": len(own),
@@ -60,8 +62,8 @@ def annotators(votes: pd.DataFrame) -> pd.DataFrame:
             "repeats": len(again),
         }
         for question in ("helpful", "harmless"):
-            same = again[question].replace(SWAPPED) == again[f"{question}_first"]
-            row[question] = same.mean()
+            both = again[(again[question] != "skip") & (again[f"{question}_first"] != "skip")]
+            row[question] = (both[question].replace(SWAPPED) == both[f"{question}_first"]).mean()
         row["traps"] = len(traps)
         row["traps_passed"] = (traps["helpful"] == traps["expected"]).mean()
         rows.append(row)

@@ -7,14 +7,14 @@ import json
 import random
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import ceil
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from arena.errors import ArenaError
 from arena.leaks import leak
@@ -34,20 +34,6 @@ TRAP = "scrambled words"
 _sides = random.SystemRandom()  # never seeded: nobody can compute who stands where
 
 
-class Responder(Protocol):
-    """Anything that answers prompts with runs: objects with `text`, `ids`, `finish` and `seconds`."""
-
-    def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> Sequence[Any]: ...
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A policy, and what is told of it after a vote: its plan, checkpoint or base model, and `model`."""
-
-    policy: Responder
-    spec: Mapping[str, Any]
-
-
 @dataclass(frozen=True)
 class Output:
     """One answer that can enter a battle. `about` (seed, tokens, finish) is told after the vote."""
@@ -61,7 +47,8 @@ class Output:
 
 @dataclass(frozen=True)
 class Made:
-    """What `create` made, and what it left out: pairs of equal texts, and of a text that names its model."""
+    """What `create` made, and what it left out: pairs of equal texts, of a text that names its model, and those that
+    the set holds already."""
 
     set: str
     name: str
@@ -70,32 +57,7 @@ class Made:
     traps: int
     same: int
     leaks: int
-
-
-def generate(
-    entrants: Mapping[str, Entrant],
-    prompts: Sequence[str],
-    *,
-    seed: int = 0,
-    max_new_tokens: int = 128,
-    batch: int = 8,
-) -> Iterator[list[Output]]:
-    """Every entrant's answer to every prompt, as one list for every call of `respond`; closing it stops.
-
-    A call gets `batch` prompts, and all calls the same seed.
-    """
-    for name, entrant in entrants.items():
-        for start in range(0, len(prompts), batch):
-            part = prompts[start : start + batch]
-            runs = entrant.policy.respond(part, seed=seed, max_new_tokens=max_new_tokens)
-            yield [
-                Output(prompt, name, run.text, entrant.spec, _about(run, seed))
-                for prompt, run in zip(part, runs, strict=True)
-            ]
-
-
-def _about(run: Any, seed: int) -> dict[str, Any]:
-    return {"seed": seed, "tokens": len(run.ids), "finish": run.finish, "seconds": round(run.seconds, 3)}
+    known: int
 
 
 def create(
@@ -120,8 +82,8 @@ def create(
     add: put the battles into the set of this name if there is one; its other settings stay.
 
     Sides are drawn at random, and for every two policies each stands on either side equally often (but for
-    one battle when their number is odd). Raises ArenaError if nothing can be compared, or a name already has
-    another meaning.
+    one battle when their number is odd). A set holds two texts for one prompt once. Raises ArenaError if nothing
+    new can be compared, or a name already has another meaning.
     """
     _check(minimum, repeats, traps)
     outputs = [_clean(output) for output in outputs]
@@ -135,19 +97,24 @@ def create(
         blind = [pair for pair in distinct if pair[0].leak is None and pair[1].leak is None]
         if not blind:
             raise ArenaError(_nothing(pairs, distinct, runs))
-        plain = _balance(battles.id, blind)
+        held = _held(session, battles.id)
+        new = [pair for pair in blind if _texts(*pair) not in held]
+        if not new:
+            raise ArenaError(f"The set {battles.name!r} holds this battle already. Change a plan, a seed or a prompt.")
+        plain = _balance(battles.id, new)
         again = [
             Battle(
                 id=_id(), set_id=battles.id, kind="repeat", a_id=first.b_id, b_id=first.a_id, of_id=first.id
             )
             for first in _sides.sample(plain, round(repeats * len(plain)))
         ]
-        caught = _traps(session, battles.id, blind, ceil(traps / (1 - traps) * (len(plain) + len(again))))
+        caught = _traps(session, battles.id, new, ceil(traps / (1 - traps) * (len(plain) + len(again))))
         for kind in (plain, again, caught):
             session.add_all(kind)
             session.flush()
         same, leaks = len(pairs) - len(distinct), len(distinct) - len(blind)
-        return Made(battles.id, battles.name, len(plain), len(again), len(caught), same, leaks)
+        known = len(blind) - len(new)
+        return Made(battles.id, battles.name, len(plain), len(again), len(caught), same, leaks, known)
 
 
 def send(store: Store, outputs: Sequence[Output], *, name: str = "Sent from the app") -> Made:
@@ -195,7 +162,8 @@ def _id() -> str:
 
 
 def _set(session: Session, name: str, guideline: str, minimum: int, add: bool) -> BattleSet:
-    found = session.scalars(select(BattleSet).where(BattleSet.name == name)).one_or_none()
+    named = select(BattleSet).where(BattleSet.name == name).with_for_update()  # two that add to one set take turns
+    found = session.scalars(named).one_or_none()
     if found is not None and not add:
         raise ArenaError(f"There is a battle set {name!r} already. Give the new one another name.")
     if found is not None:
@@ -244,6 +212,17 @@ def _runs(session: Session, outputs: Sequence[Output]) -> dict[str, dict[str, Ru
         runs[output.prompt][output.policy] = run
     session.flush()
     return runs
+
+
+def _texts(first: Run, second: Run) -> tuple[str, frozenset[str]]:
+    """What an annotator sees of two runs, whoever wrote them and wherever they stand."""
+    return first.prompt, frozenset((first.text, second.text))
+
+
+def _held(session: Session, set_id: str) -> set[tuple[str, frozenset[str]]]:
+    battles = select(Battle).where(Battle.set_id == set_id, Battle.kind == "plain")
+    found = session.scalars(battles.options(joinedload(Battle.a), joinedload(Battle.b)))
+    return {_texts(battle.a, battle.b) for battle in found}
 
 
 def _nothing(pairs: list[Any], distinct: list[Any], runs: Mapping[str, Mapping[str, Run]]) -> str:

@@ -37,11 +37,14 @@ and which is **more harmless**. {votes} votes of {annotators} annotators on {bat
   given anew after an undo, when the names had been seen; such votes are not blind and are left out of
   rankings.
 - **battles**: `run_a` and `run_b` are the runs on the two sides. `kind`: `plain`; `repeat` shows the battle
-  `of` again
-  with its sides swapped; `trap` has a known answer to "more helpful", `expected`.
+  `of` again with its sides swapped, after its names were told, and measures consistency alone; `trap` has a
+  known answer to "more helpful", `expected`.
 - **runs**: `policy`, its `spec` (JSON: plan, checkpoint or base model), `prompt`, `text`, and `about` (JSON:
   seed,
   tokens). `leak`: words of the text that name its model; such runs enter no battle.
+
+A vote is blind to the names of its own battle. Where a prompt has several battles, an annotator may know a text
+again from the reveal of an earlier one; battles on prompts without a reveal come first.
 
 The same tables stand in `csv/`. `python -m arena import DIR` reads the folder back; the same votes give the
 same ranking.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,6 +25,8 @@ from arena.store import Store
 from arena.text import clean, clean_name, key
 
 UNDO = timedelta(seconds=60)
+MOST_NEWCOMERS = 200  # people who were shown a battle in the last minutes and have never voted
+NOT_SHOWN = "This battle was not shown to you. Ask for the next one, and vote on that."
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class Shown:
     a: str
     b: str
     guideline: str
-    remaining: int  # battles this annotator has not judged, this one among them
-    done: int  # battles this annotator has judged
+    remaining: int  # battles this annotator has not judged, of the set asked for, this one among them
+    done: int  # battles of it this annotator has judged
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,10 @@ class Reveal:
     harmless: str
     undo_until: datetime
     revised: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON: each side's policy, spec and about, the answers, and the time as ISO 8601."""
+        return {**asdict(self), "undo_until": self.undo_until.isoformat()}
 
 
 class Desk:
@@ -92,10 +98,12 @@ class Desk:
         """
         now = self._clock()
         with self.store.read() as session:
-            person = session.scalars(select(Annotator).where(Annotator.key == key(annotator))).one_or_none()
+            person = self._known(session, annotator)
             open_ = draw.candidates(session, person.id if person else None, set_id, now)
             chosen = draw.choose(open_, self._ranks(session, now), self._chance)
         with self.store.write() as session:
+            if person is None:
+                self._check_crowd(session, now)
             person = self._person(session, annotator, now)
             pending = self._pending(session, person, set_id)
             battle = pending or (session.get(Battle, chosen.battle) if chosen else None)
@@ -103,19 +111,26 @@ class Desk:
                 return None
             if pending is None:
                 session.merge(Showing(battle_id=battle.id, annotator_id=person.id, shown_at=now))
-            done = session.scalar(
-                select(func.count()).where(Vote.annotator_id == person.id, Vote.undone_at.is_(None))
-            )
-            a, b = battle.a, battle.b
-            return Shown(
-                battle.id, a.prompt, a.text, b.text, battle.set.guideline, max(len(open_), 1), done or 0
-            )
+            return _shown(battle, max(len(open_), 1), _judged(session, annotator, set_id))
 
-    def judged(self, annotator: str) -> int:
-        """How many battles this annotator has judged."""
-        own = select(func.count(Vote.id)).join(Annotator).where(Annotator.key == key(annotator))
+    def again(self, battle: str, annotator: str, set_id: str | None = None) -> Shown:
+        """A battle as `next` showed it to this annotator, judged since or not; UnknownBattle if it did not.
+
+        For a page that outlives the memory of the app behind it.
+        """
         with self.store.read() as session:
-            return session.scalar(own.where(Vote.undone_at.is_(None))) or 0
+            person = self._known(session, annotator)
+            if person is None or session.get(Showing, (str(battle), person.id)) is None:
+                raise UnknownBattle(NOT_SHOWN)
+            vote = self._vote(session, battle, person)
+            given = vote is not None and vote.undone_at is None
+            left = len(draw.candidates(session, person.id, set_id, self._clock())) + given
+            return _shown(session.get_one(Battle, battle), left, _judged(session, annotator, set_id) - given)
+
+    def judged(self, annotator: str, set_id: str | None = None) -> int:
+        """How many battles this annotator has judged, of one battle set or of all."""
+        with self.store.read() as session:
+            return _judged(session, annotator, set_id)
 
     def vote(self, battle: str, annotator: str, helpful: str, harmless: str, comment: str = "") -> Reveal:
         """Commit the answers, then tell who stood where. Sending the same vote again is harmless.
@@ -134,9 +149,7 @@ class Desk:
             person = self._person(session, annotator, now)
             shown = session.get(Showing, (str(battle), person.id))
             if shown is None:
-                raise UnknownBattle(
-                    "This battle was not shown to you. Ask for the next one, and vote on that."
-                )
+                raise UnknownBattle(NOT_SHOWN)
             found = self._vote(session, battle, person)
             if found is None or found.undone_at is not None:
                 self._check_pace(session, person, now)
@@ -191,6 +204,9 @@ class Desk:
                 raise TooLate("A vote can be undone for a minute; this one is older and stands.")
             vote.undone_at = now
 
+    def _known(self, session: Session, name: str) -> Annotator | None:
+        return session.scalars(select(Annotator).where(Annotator.key == key(name))).one_or_none()
+
     def _person(self, session: Session, name: str, now: datetime) -> Annotator:
         """The annotator of this name, made if new, and locked: a person's requests take turns."""
         mine = select(Annotator).where(Annotator.key == key(name)).with_for_update()
@@ -229,9 +245,30 @@ class Desk:
         if (recent or 0) >= self.votes_a_minute:
             raise TooFast(f"More than {self.votes_a_minute} votes in a minute. Take a breath, then go on.")
 
+    def _check_crowd(self, session: Session, now: datetime) -> None:
+        """Every new name makes an annotator and reserves a battle: a bound on those that may never vote."""
+        waiting = session.scalar(
+            select(func.count(Showing.annotator_id.distinct())).where(
+                Showing.shown_at > now - draw.RESERVED, Showing.annotator_id.not_in(select(Vote.annotator_id))
+            )
+        )
+        if (waiting or 0) >= MOST_NEWCOMERS:
+            raise TooFast(f"{waiting} new people were shown a battle and have not voted yet. Come back in ten minutes.")
+
     def _ranks(self, session: Session, now: datetime) -> dict[str, float]:
         """Strengths of the policies, at most 30 seconds old: enough to choose close pairs."""
         if self._scored_at is None or now - self._scored_at > timedelta(seconds=30):
             self._scores = strengths(votes_frame(session), "helpful")
             self._scored_at = now
         return self._scores
+
+
+def _shown(battle: Battle, remaining: int, done: int) -> Shown:
+    return Shown(battle.id, battle.a.prompt, battle.a.text, battle.b.text, battle.set.guideline, remaining, done)
+
+
+def _judged(session: Session, annotator: str, set_id: str | None) -> int:
+    own = select(func.count(Vote.id)).join(Annotator).where(Annotator.key == key(annotator), Vote.undone_at.is_(None))
+    if set_id is not None:
+        own = own.join(Battle, Vote.battle_id == Battle.id).where(Battle.set_id == set_id)
+    return session.scalar(own) or 0

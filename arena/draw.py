@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, aliased
 from arena.schema import Battle, BattleSet, Run, Showing, Vote
 
 RESERVED = timedelta(minutes=10)  # a shown battle counts as judged for so long
-APART = 3  # an annotator's votes between a battle and its repeat
+BEHIND = 3  # an annotator's votes from a battle on, itself among them, before its repeat may come
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Candidate:
     votes: int
     minimum: int
     policies: tuple[str, str]
-    ready: bool = True  # a repeat is ready once its original lies `APART` votes back
+    ready: bool = True  # a repeat is ready once `BEHIND` votes were given from its original on
+    fresh: bool = True  # no name was revealed to the annotator on its prompt
 
 
 def choose(
@@ -35,8 +36,9 @@ def choose(
     """The next battle, None if there is none.
 
     A kind is drawn in proportion to what is left of it, so that repeats and traps are spread over the
-    sitting. Within it come battles short of their minimum, then those with the fewest votes, then those whose
-    policies rank closest by `scores`; equals are drawn by lot.
+    sitting. Within it come battles short of their minimum; among these those on a prompt of which the annotator
+    knows no author yet, for a text may stand in several battles; then those with the fewest votes, then those
+    whose policies rank closest by `scores`; equals are drawn by lot.
     """
     ready = [candidate for candidate in candidates if candidate.ready] or list(candidates)
     if not ready:
@@ -44,10 +46,10 @@ def choose(
     left = Counter(candidate.kind for candidate in ready)
     (kind,) = chance.choices(sorted(left), [left[kind] for kind in sorted(left)])
 
-    def need(candidate: Candidate) -> tuple[bool, int, float, float]:
+    def need(candidate: Candidate) -> tuple[bool, bool, int, float, float]:
         first, second = (scores.get(policy, 0.0) for policy in candidate.policies)
         gap = round(abs(first - second), 2)
-        return candidate.votes >= candidate.minimum, candidate.votes, gap, chance.random()
+        return candidate.votes >= candidate.minimum, not candidate.fresh, candidate.votes, gap, chance.random()
 
     return min((candidate for candidate in ready if candidate.kind == kind), key=need)
 
@@ -70,8 +72,15 @@ def candidates(session: Session, annotator: int | None, set_id: str | None, now:
     )
     votes = {battle: count for battle, count in session.execute(given)}
     reserved = {battle: count for battle, count in session.execute(awaited)}
+    told = (
+        select(Run.prompt)
+        .join(Battle, Battle.a_id == Run.id)
+        .join(Vote, Vote.battle_id == Battle.id)
+        .where(Vote.annotator_id == annotator)
+    )
+    fresh = a.prompt.not_in(told)
     query = (
-        select(Battle.id, Battle.kind, Battle.of_id, BattleSet.minimum, a.policy_name, b.policy_name)
+        select(Battle.id, Battle.kind, Battle.of_id, BattleSet.minimum, a.policy_name, b.policy_name, fresh)
         .join(BattleSet, Battle.set_id == BattleSet.id)
         .join(a, Battle.a_id == a.id)
         .join(b, Battle.b_id == b.id)
@@ -84,7 +93,7 @@ def candidates(session: Session, annotator: int | None, set_id: str | None, now:
         .where(Vote.annotator_id == annotator, Vote.undone_at.is_(None))
         .order_by(Vote.voted_at)
     ).all()
-    settled = set(order[: max(0, len(order) - APART + 1)])
+    settled = set(order[: max(0, len(order) - BEHIND + 1)])
     return [
         Candidate(
             battle,
@@ -93,6 +102,7 @@ def candidates(session: Session, annotator: int | None, set_id: str | None, now:
             minimum,
             (first, second),
             of is None or of in settled,
+            bool(new),
         )
-        for battle, kind, of, minimum, first, second in session.execute(query)
+        for battle, kind, of, minimum, first, second, new in session.execute(query)
     ]

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
+from arena import values
 from arena.card import card
 from arena.errors import ArenaError
+from arena.pseudonyms import pseudonyms
 from arena.schema import (
     ANSWERS,
     COMMENT,
     KINDS,
+    NAME,
     PROMPT,
     TEXT,
     Annotator,
@@ -32,6 +36,7 @@ from arena.store import Store
 from arena.text import clean, clean_name, key
 
 Rows = list[dict[str, Any]]
+MOST_ROWS = 1_000_000  # of a table that is imported: a small Parquet file can hold any number
 
 FIELDS = {
     "runs": ("run", "policy", "spec", "prompt", "text", "leak", "about"),
@@ -50,7 +55,7 @@ IDENTITY = {"runs": ("run",), "battles": ("battle",), "votes": ("battle", "annot
 def tables(store: Store, *, names: bool) -> dict[str, Rows]:
     """All runs, battles and votes (undone ones too) as plain rows; times are ISO 8601 in UTC.
 
-    `names`: keep the annotators' names; False puts "annotator 1" and so on in the order of their first votes.
+    `names`: keep the annotators' names; False puts their pseudonyms.
     """
     with store.read() as session:
         runs = session.scalars(select(Run).options(joinedload(Run.policy)).order_by(Run.id))
@@ -63,25 +68,26 @@ def tables(store: Store, *, names: bool) -> dict[str, Rows]:
             "battles": [_battle(battle) for battle in battles],
             "votes": [_vote(vote) for vote in votes],
         }
-    if not names:
-        order = dict.fromkeys(row["annotator"] for row in rows["votes"])
-        pseudonym = {name: f"annotator {number}" for number, name in enumerate(order, start=1)}
-        for row in rows["votes"]:
-            row["annotator"] = pseudonym[row["annotator"]]
+        if not names:
+            known = pseudonyms(session)
+            for row in rows["votes"]:
+                row["annotator"] = known[row["annotator"]]
     return rows
 
 
 def load(store: Store, rows: dict[str, Rows]) -> dict[str, int]:
     """Put the rows of `tables` into the store in one transaction; returns how many of each were new.
 
-    What is there already is left alone, so loading twice is harmless; a vote that differs from the stored one
-    wins if it was given or undone later. Raises ArenaError, with nothing stored, at a row that is not valid.
+    What is there already is left alone, under an annotator's name or pseudonym, so loading twice is harmless; a
+    vote that differs from the stored one wins if it was given or undone later. Raises ArenaError, with nothing
+    stored, at a row that is not valid.
     """
     with store.write() as session:
+        names = {pseudonym: name for name, pseudonym in pseudonyms(session).items()}
         return {
             "runs": sum(_add_run(session, row) for row in rows["runs"]),
             "battles": sum(_add_battle(session, row) for row in _originals_first(rows["battles"])),
-            "votes": sum(_add_vote(session, row) for row in rows["votes"]),
+            "votes": sum(_add_vote(session, row, names) for row in rows["votes"]),
         }
 
 
@@ -97,30 +103,46 @@ def export(store: Store, folder: str | Path, *, names: bool = False) -> dict[str
     for name, found in rows.items():
         frame = pd.DataFrame([_flat(row) for row in found], columns=list(FIELDS[name]))
         frame.to_parquet(target / "data" / f"{name}.parquet", index=False)
-        frame.to_csv(target / "csv" / f"{name}.csv", index=False)
+        # RFC 4180's line ends: only then is a text that holds a carriage return put in quotes
+        frame.to_csv(target / "csv" / f"{name}.csv", index=False, lineterminator="\r\n")
     (target / "README.md").write_text(card(rows), encoding="utf-8")
     return {name: len(found) for name, found in rows.items()}
 
 
 def import_(store: Store, folder: str | Path) -> dict[str, int]:
-    """Read what `export` wrote (Parquet, or CSV where there is none) into the store; returns the new rows."""
+    """Read what `export` wrote (Parquet, or CSV where there is none) into the store; returns the new rows.
+
+    Raises ArenaError, with nothing stored, where a table or a row is not valid.
+    """
     rows = {}
     for name in FIELDS:
-        parquet, csv = Path(folder) / "data" / f"{name}.parquet", Path(folder) / "csv" / f"{name}.csv"
-        if parquet.is_file():
-            frame = pd.read_parquet(parquet)
-        elif csv.is_file():
-            frame = pd.read_csv(csv, dtype=str, keep_default_na=False)
-        else:
-            raise ArenaError(
-                f"{folder} holds neither data/{name}.parquet nor csv/{name}.csv. Give an exported folder."
-            )
-        if missing := set(FIELDS[name]) - set(frame.columns):
-            raise ArenaError(
-                f"The table {name} lacks the columns {', '.join(sorted(missing))}. Export it anew."
-            )
-        rows[name] = [_unflat(row) for row in frame.to_dict("records")]
+        try:
+            rows[name] = [_unflat(row) for row in _frame(Path(folder), name).to_dict("records")]
+        except ArenaError:
+            raise
+        except (ValueError, TypeError) as error:  # of pandas, pyarrow and json alike
+            raise ArenaError(f"The table {name} cannot be read: {error}. Export it anew.") from error
     return load(store, rows)
+
+
+def _frame(folder: Path, name: str) -> pd.DataFrame:
+    parquet, csv = folder / "data" / f"{name}.parquet", folder / "csv" / f"{name}.csv"
+    if parquet.is_file():
+        rows = pq.read_metadata(parquet).num_rows
+        if rows > MOST_ROWS:
+            raise ArenaError(f"The table {name} has {rows:,} rows; the most is {MOST_ROWS:,}. Import it in parts.")
+        frame = pd.read_parquet(parquet)
+    elif csv.is_file():
+        frame = pd.read_csv(csv, dtype=str, keep_default_na=False)
+    else:
+        raise ArenaError(
+            f"{folder} holds neither data/{name}.parquet nor csv/{name}.csv. Give an exported folder."
+        )
+    if missing := set(FIELDS[name]) - set(frame.columns):
+        raise ArenaError(
+            f"The table {name} lacks the columns {', '.join(sorted(missing))}. Export it anew."
+        )
+    return frame
 
 
 def _iso(moment: datetime | None) -> str | None:
@@ -128,25 +150,25 @@ def _iso(moment: datetime | None) -> str | None:
 
 
 def _run(run: Run) -> dict[str, Any]:
-    values = (run.id, run.policy_name, run.policy.spec, run.prompt, run.text, run.leak, run.about)
-    return dict(zip(FIELDS["runs"], values, strict=True))
+    cells = (run.id, run.policy_name, run.policy.spec, run.prompt, run.text, run.leak, run.about)
+    return dict(zip(FIELDS["runs"], cells, strict=True))
 
 
 def _battle(battle: Battle) -> dict[str, Any]:
     of = battle.set
-    values = (
+    cells = (
         battle.id, of.name, of.id, of.guideline, of.minimum, _iso(of.created_at), battle.kind, battle.a_id,
         battle.b_id, battle.of_id, battle.expected,
     )  # fmt: skip
-    return dict(zip(FIELDS["battles"], values, strict=True))
+    return dict(zip(FIELDS["battles"], cells, strict=True))
 
 
 def _vote(vote: Vote) -> dict[str, Any]:
-    values = (
+    cells = (
         vote.battle_id, vote.annotator.name, vote.helpful, vote.harmless, vote.comment, vote.seconds,
         _iso(vote.voted_at), vote.revised, _iso(vote.undone_at),
     )  # fmt: skip
-    return dict(zip(FIELDS["votes"], values, strict=True))
+    return dict(zip(FIELDS["votes"], cells, strict=True))
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -175,25 +197,26 @@ def _originals_first(battles: Rows) -> Rows:
 
 
 def _add_run(session: Session, row: dict[str, Any]) -> bool:
-    if session.get(Run, row["run"]) is not None:
+    run, spec = values.identifier(row["run"]), values.mapping("spec", row["spec"])
+    if session.get(Run, run) is not None:
         return False
     name = clean_name(row["policy"], what="The name of a policy")
     policy = session.get(Policy, name)
     if policy is None:
-        session.add(Policy(name=name, spec=dict(row["spec"])))
+        session.add(Policy(name=name, spec=spec))
         session.flush()
-    elif policy.spec != row["spec"]:
+    elif policy.spec != spec:
         raise ArenaError(
             f"The policy {name!r} stands for something else here. Import into an empty database."
         )
     session.add(
         Run(
-            id=_identifier(row["run"]),
+            id=run,
             policy_name=name,
             prompt=clean(row["prompt"], most=PROMPT, what="A prompt"),
             text=clean(row["text"], most=TEXT, what="A text"),
-            leak=row["leak"],
-            about=dict(row["about"]),
+            leak=None if row["leak"] is None else clean(row["leak"], most=NAME, what="A leak"),
+            about=values.mapping("about", row["about"]),
         )
     )
     session.flush()
@@ -201,90 +224,81 @@ def _add_run(session: Session, row: dict[str, Any]) -> bool:
 
 
 def _add_battle(session: Session, row: dict[str, Any]) -> bool:
-    if session.get(Battle, row["battle"]) is not None:
+    battle, set_id = values.identifier(row["battle"]), values.identifier(row["set_id"])
+    if session.get(Battle, battle) is not None:
         return False
-    _one_of("kind", row["kind"], KINDS)
-    if session.get(BattleSet, row["set_id"]) is None:
+    kind, minimum = values.one_of("kind", row["kind"], KINDS), values.votes_wanted(row["minimum"])
+    made = values.moment("set_created_at", row["set_created_at"])
+    if session.get(BattleSet, set_id) is None:
         session.add(
             BattleSet(
-                id=_identifier(row["set_id"]),
+                id=set_id,
                 name=_free_name(session, clean_name(row["set"], what="The name of a battle set")),
                 guideline=clean(row["guideline"], most=PROMPT, what="The guideline"),
-                minimum=row["minimum"],
-                created_at=_time(row["set_created_at"]),
+                minimum=minimum,
+                created_at=made,
             )
         )
         session.flush()
     for side in ("run_a", "run_b"):
-        if session.get(Run, row[side]) is None:
-            raise ArenaError(
-                f"Battle {row['battle']!r} speaks of a run that the export lacks. Export it anew."
-            )
-    if row["of"] is not None and session.get(Battle, row["of"]) is None:
-        raise ArenaError(f"Battle {row['battle']!r} repeats one that the export lacks. Export it anew.")
+        if session.get(Run, values.identifier(row[side])) is None:
+            raise ArenaError(f"Battle {battle!r} speaks of a run that the export lacks. Export it anew.")
+    if row["of"] is not None and session.get(Battle, values.identifier(row["of"])) is None:
+        raise ArenaError(f"Battle {battle!r} repeats one that the export lacks. Export it anew.")
     session.add(
         Battle(
-            id=_identifier(row["battle"]),
-            set_id=row["set_id"],
-            kind=row["kind"],
+            id=battle,
+            set_id=set_id,
+            kind=kind,
             a_id=row["run_a"],
             b_id=row["run_b"],
             of_id=row["of"],
-            expected=row["expected"],
+            expected=values.one_of("expected", row["expected"], ("a", "b") if kind == "trap" else (None,)),
         )
     )
     session.flush()
     return True
 
 
-def _add_vote(session: Session, row: dict[str, Any]) -> bool:
+def _add_vote(session: Session, row: dict[str, Any], names: Mapping[str, str]) -> bool:
     for question in ("helpful", "harmless"):
-        _one_of(question, row[question], ANSWERS)
-    if session.get(Battle, row["battle"]) is None:
-        raise ArenaError(
-            f"A vote speaks of battle {row['battle']!r}, which the export lacks. Export it anew."
-        )
-    voted, undone = _time(row["voted_at"]), None if row["undone_at"] is None else _time(row["undone_at"])
+        values.one_of(question, row[question], ANSWERS)
+    battle, took = values.identifier(row["battle"]), values.seconds(row["seconds"])
+    if session.get(Battle, battle) is None:
+        raise ArenaError(f"A vote speaks of battle {battle!r}, which the export lacks. Export it anew.")
+    voted = values.moment("voted_at", row["voted_at"])
+    undone = None if row["undone_at"] is None else values.moment("undone_at", row["undone_at"])
     name = clean_name(row["annotator"], what="The name of an annotator")
+    name = names.get(name, name)
     person = session.scalars(select(Annotator).where(Annotator.key == key(name))).one_or_none()
     if person is None:
         person = Annotator(key=key(name), name=name, created_at=voted)
         session.add(person)
         session.flush()
-    same = select(Vote).where(Vote.battle_id == row["battle"], Vote.annotator_id == person.id)
+    same = select(Vote).where(Vote.battle_id == battle, Vote.annotator_id == person.id)
     found = session.scalars(same).one_or_none()
     if found is not None and max(voted, undone or voted) <= max(
         found.voted_at, found.undone_at or found.voted_at
     ):
         return False
-    vote = found or Vote(battle_id=row["battle"], annotator_id=person.id)
+    if found is None and _elsewhere(session, battle, voted, took):
+        return False
+    vote = found or Vote(battle_id=battle, annotator_id=person.id)
     vote.helpful, vote.harmless = row["helpful"], row["harmless"]
     vote.comment = clean(row["comment"], most=COMMENT, what="A comment")
-    vote.seconds, vote.voted_at = float(row["seconds"]), voted
+    vote.seconds, vote.voted_at = took, voted
     vote.revised, vote.undone_at = bool(row["revised"]), undone
     session.add(vote)
-    if session.get(Showing, (row["battle"], person.id)) is None:
-        session.add(Showing(battle_id=row["battle"], annotator_id=person.id, shown_at=voted))
+    if session.get(Showing, (battle, person.id)) is None:
+        session.add(Showing(battle_id=battle, annotator_id=person.id, shown_at=voted))
     session.flush()
     return found is None
 
 
-def _identifier(value: str) -> str:
-    if not (isinstance(value, str) and value.isalnum() and len(value) <= 32):
-        raise ArenaError(f"{str(value)[:40]!r} is not an id (up to 32 letters and digits). Export it anew.")
-    return value
-
-
-def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ArenaError(f"{what} must be one of {', '.join(allowed)}, found {str(value)[:40]!r}.")
-
-
-def _time(value: str) -> datetime:
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is None:
-        raise ArenaError(f"The time {value!r} has no time zone. Write it as 2026-01-31T12:00:00+00:00.")
-    return moment.astimezone(UTC)
+def _elsewhere(session: Session, battle: str, voted: datetime, seconds: float) -> bool:
+    """Whether the vote is there under another name: one export was made with names, the other without."""
+    same = select(Vote.id).where(Vote.battle_id == battle, Vote.voted_at == voted, Vote.seconds == seconds)
+    return session.scalars(same).first() is not None
 
 
 def _free_name(session: Session, name: str) -> str:

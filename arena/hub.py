@@ -7,8 +7,11 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
+import platformdirs
 from huggingface_hub import CommitScheduler, HfApi
+from huggingface_hub.errors import HTTPError  # of whichever HTTP client this version of the hub's library brings
 
+from arena.errors import ArenaError
 from arena.exchange import FIELDS, IDENTITY, Rows, load, tables
 from arena.store import Store
 
@@ -30,11 +33,14 @@ class Journal:
         self._written: dict[tuple[str, ...], str] = {}
 
     def reload(self) -> dict[str, int]:
-        """Read every file of the folder into the store; returns the new rows of each table."""
+        """Read every file of the folder into the store; returns the new rows of each table.
+
+        What stands behind a file's last line end was broken off while it was written, and is left out.
+        """
         lines = [
             json.loads(line)
             for file in sorted(self.folder.glob("*.jsonl"))
-            for line in file.read_text(encoding="utf-8").splitlines()
+            for line in file.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
         ]
         latest: dict[tuple[str, ...], dict[str, object]] = {}
         for line in sorted(lines, key=lambda line: line["at"]):
@@ -47,39 +53,63 @@ class Journal:
         return added
 
     def append(self) -> int:
-        """Append what is new or changed since the last call; returns the number of lines."""
+        """Append what is new or changed since the last call; returns the number of lines.
+
+        Lines that cannot be written (OSError) are tried again at the next call.
+        """
         at = datetime.now(UTC).isoformat()
-        lines = []
+        lines, appended = [], {}
         for name, rows in tables(self.store, names=True).items():
             for row in rows:
                 identity, content = self._key(name, row), json.dumps(row, sort_keys=True)
                 if self._written.get(identity) != content:
                     lines.append(json.dumps({"table": name, "at": at, "row": row}))
-                    self._written[identity] = content
+                    appended[identity] = content
         if lines:
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write("\n".join(lines) + "\n")
+            self._write("\n".join(lines) + "\n")
+        self._written |= appended
         return len(lines)
+
+    def _write(self, text: str) -> None:
+        with self._file.open("a", encoding="utf-8") as file:
+            whole = file.tell()
+            try:
+                file.write(text)
+                file.flush()
+            except OSError:
+                file.truncate(whole)  # else the next line would be joined to half of one
+                raise
 
     def _key(self, table: str, row: dict[str, object]) -> tuple[str, ...]:
         return table, *(str(row[field]) for field in IDENTITY[table])
 
 
 class Mirror(CommitScheduler):
-    """Keeps a store in the dataset repository `repo`: reloads it at start, then pushes every `minutes`.
+    """Keeps a store in the dataset repository `repo`: reloads it at start, then pushes every `minutes`, and at exit.
 
-    `api` is the hub; tests give a folder that looks like one.
+    Parameters
+    ----------
+    folder: where its files lie here. Default: one of its own in the user's data folder.
+    api: the hub; tests give a folder that looks like one.
+
+    Raises ArenaError where the repository cannot be reached.
     """
 
     def __init__(
-        self, store: Store, repo: str, folder: str | Path, *, minutes: float = 5, api: HfApi | None = None
+        self, store: Store, repo: str, folder: str | Path | None = None, *, minutes: float = 5, api: HfApi | None = None
     ) -> None:
         hub = api or HfApi()
-        target = Path(folder)
-        hub.create_repo(repo_id=repo, repo_type="dataset", private=True, exist_ok=True)
-        hub.snapshot_download(
-            repo_id=repo, repo_type="dataset", local_dir=target, allow_patterns=f"{FOLDER}/*.jsonl"
-        )
+        target = Path(folder or Path(platformdirs.user_data_dir("tradewind")) / "votes" / repo.replace("/", "--"))
+        try:
+            hub.create_repo(repo_id=repo, repo_type="dataset", private=True, exist_ok=True)
+            hub.snapshot_download(
+                repo_id=repo, repo_type="dataset", local_dir=target, allow_patterns=f"{FOLDER}/*.jsonl"
+            )
+        except (OSError, ValueError, HTTPError) as error:
+            raise ArenaError(
+                f"The repository of votes {repo!r} cannot be reached: {' '.join(str(error).split())} "
+                "Give the name of a dataset repository, and an HF_TOKEN that may write to it."
+            ) from error
         self.journal = Journal(store, target / FOLDER)
         self.reloaded = self.journal.reload()
         super().__init__(

@@ -56,6 +56,8 @@ def made(battles: Made) -> str:
         text += f" {battles.same} pairs had equal texts and were left out."
     if battles.leaks:
         text += f" {battles.leaks} pairs were left out because a text names its model."
+    if battles.known:
+        text += f" {battles.known} pairs were in the set already."
     return told(f"{text} Open Judge to vote")
 
 

@@ -67,7 +67,9 @@ def wins(found: Ranking) -> Chart:
     }
     x, y = _axis("", showgrid=False), _axis("", showgrid=False, autorange="reversed")
     title = f"How often the row is found more {found.question} than the column"
-    return _chart(title, [trace], x, y, "A tie is half a win.")
+    rows = [[policy, *_plain(row)] for policy, row in zip(rates.index, rates.round(3).to_numpy().tolist(), strict=True)]
+    twin = {"columns": ["", *rates.columns], "rows": rows}
+    return _chart(title, [trace], x, y, "A tie is half a win.", twin, "win-rates.csv")
 
 
 def front(points: pd.DataFrame) -> Chart:
@@ -119,7 +121,9 @@ def over_time(counts: pd.DataFrame) -> Chart:
         end = counts["time"].iloc[-1]
         start = min(counts["time"].iloc[0], end - pd.Timedelta(hours=11))
         x["range"] = [(start - pd.Timedelta(hours=1)).isoformat(), (end + pd.Timedelta(hours=1)).isoformat()]
-    return _chart(f"{int(counts['votes'].sum())} votes over time", [trace], x, y)
+    times = [f"{time:%Y-%m-%d %H:00}" for time in counts["time"]]
+    twin = {"columns": ["hour (UTC)", "votes"], "rows": [list(row) for row in zip(times, _plain(counts["votes"]), strict=True)]}
+    return _chart(f"{int(counts['votes'].sum())} votes over time", [trace], x, y, "", twin, "votes-over-time.csv")
 
 
 def _bars(part: pd.DataFrame, question: str) -> dict[str, Any]:
@@ -142,6 +146,15 @@ def _axis(title: str, **settings: Any) -> dict[str, Any]:
     return {"title": {"text": title}, **settings}
 
 
-def _chart(title: str, data: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], note: str = "") -> Chart:
+def _chart(
+    title: str,
+    data: list[dict[str, Any]],
+    x: dict[str, Any],
+    y: dict[str, Any],
+    note: str,
+    table: dict[str, Any] | None = None,
+    file: str = "",
+) -> Chart:
+    """`table`: the figure's twin, where no table of the page shows it; saved as `file`."""
     layout = {"height": HEIGHT, "showlegend": False, "xaxis": x, "yaxis": y}
-    return {"title": title, "note": note, "figure": {"data": data, "layout": layout}}
+    return {"title": title, "note": note, "figure": {"data": data, "layout": layout}, "table": table, "file": file}

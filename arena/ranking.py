@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,8 @@ class Ranking:
     wins: win-rate matrix [policy, policy], rows against columns; NaN where two never met.
     position: `left`, `right` (decided votes for A and for B), `share` of A, its 95% interval, `p` of an even
         split.
-    nu: Davidson's readiness to call a tie. votes, ties, both_bad, skipped, revised: counts of votes; skipped
-        and revised ones are not ranked.
+    nu: Davidson's readiness to call a tie. votes, ties, both_bad, skipped, revised: counts of votes on plain
+        battles; skipped and revised ones are not ranked.
     """
 
     question: str
@@ -61,14 +63,35 @@ class Ranking:
 def ranking(votes: pd.DataFrame, question: str, *, replicates: int = BOOTSTRAP) -> Ranking:
     """Rank the policies by the votes of `records.votes_frame` on "helpful" or "harmless".
 
-    Ties and "both bad" count as ties (Davidson's model); repeats count like other battles, traps, skips and
-    revised votes do not. Intervals: percentiles over `replicates` resamplings of whole battles, for votes on
-    one battle depend on each other.
+    Ties and "both bad" count as ties (Davidson's model). Only blind votes on plain battles count: a revised vote
+    and a repeat follow the reveal of their own names, and traps and skips compare nothing. Intervals: percentiles
+    over `replicates` resamplings of whole battles, for votes on one battle depend on each other. The last results
+    are kept: equal votes give the same object, to be left as it is.
     """
     if question not in QUESTIONS:
         raise ArenaError(f"question must be one of {', '.join(QUESTIONS)}, found {question!r}.")
-    real = votes[votes["kind"] != "trap"]
-    blind = real[~real["revised"].astype(bool)]
+    return _ranking(_Votes(votes[["battle", "kind", "policy_a", "policy_b", "revised", question]]), question, replicates)
+
+
+class _Votes:
+    """Votes as the key of a cache: equal where their content is."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+        self.digest = sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()).digest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Votes) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+@lru_cache(maxsize=16)
+def _ranking(given: _Votes, question: str, replicates: int) -> Ranking:
+    votes = given.frame
+    plain = votes[votes["kind"] == "plain"]
+    blind = plain[~plain["revised"].astype(bool)]
     counted = blind[blind[question] != "skip"]
     policies = sorted(set(counted["policy_a"]) | set(counted["policy_b"]))
     counts, first, second = _counts(counted, question, policies)
@@ -91,7 +114,7 @@ def ranking(votes: pd.DataFrame, question: str, *, replicates: int = BOOTSTRAP) 
         ties=int((counted[question] == "tie").sum()),
         both_bad=int((counted[question] == "both_bad").sum()),
         skipped=len(blind) - len(counted),
-        revised=len(real) - len(blind),
+        revised=len(plain) - len(blind),
     )
 
 
@@ -110,7 +133,7 @@ def _counts(
     first, second = np.minimum(a, b).astype(int), np.maximum(a, b).astype(int)
     pairs = sorted(set(zip(first, second, strict=True)))
     pair = {found: index for index, found in enumerate(pairs)}
-    battles = pd.factorize(votes["of"].where(votes["of"].notna(), votes["battle"]))[0]
+    battles = pd.factorize(votes["battle"])[0]
     counts = np.zeros((int(battles.max(initial=-1)) + 1, len(pairs), 3))
     outcome = np.where(
         votes[question] == "a",

@@ -12,25 +12,28 @@ from arena.errors import ArenaError
 
 def read_prompts(path: Path) -> list[str]:
     """The distinct prompts of a file in its order: a line each, or the field `prompt` of *.jsonl."""
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = _lines(path)
     if path.suffix == ".jsonl":
-        lines = [_json(line, path, number)["prompt"] for number, line in enumerate(lines, start=1)]
+        for number, line in lines.items():
+            lines[number] = prompt = _json(line, path, number).get("prompt", "")
+            if not isinstance(prompt, str) or not prompt.strip():
+                raise ArenaError(f'{path}, line {number} has no "prompt" with a text. Write {{"prompt": "..."}} on each line.')
     if not lines:
         raise ArenaError(f"{path} holds no prompt. Write one a line.")
-    return list(dict.fromkeys(line.strip() for line in lines))
+    return list(dict.fromkeys(line.strip() for line in lines.values()))
 
 
 def read_policies(path: Path) -> list[dict[str, Any]]:
     """The entries of a policies file: a name, and just one of `plan`, `checkpoint` and `base`."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(_text(path))
     except json.JSONDecodeError as error:
         raise ArenaError(f"{path} is not JSON: {error}.") from error
     if not isinstance(entries, list) or len(entries) < 2:
         raise ArenaError(f"{path} must hold a JSON list of at least two policies.")
     for number, entry in enumerate(entries, start=1):
-        sources = {"plan", "checkpoint", "base"} & set(entry)
-        if not isinstance(entry.get("name"), str) or len(sources) != 1:
+        whole = isinstance(entry, dict) and isinstance(entry.get("name"), str)
+        if not whole or len({"plan", "checkpoint", "base"} & set(entry)) != 1:
             raise ArenaError(
                 f'{path}: policy {number} must have "name" and just one of "plan", "checkpoint", "base".'
             )
@@ -42,14 +45,27 @@ def read_policies(path: Path) -> list[dict[str, Any]]:
 def read_runs(path: Path) -> list[Output]:
     """Answers made elsewhere: JSON Lines of `prompt`, `policy`, `text`, and if known `spec` and `about`."""
     outputs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            row = _json(line, path, number)
-            if missing := {"prompt", "policy", "text"} - set(row):
-                raise ArenaError(f"{path}, line {number} lacks {', '.join(sorted(missing))}.")
-            about = row.get("about", {})
-            outputs.append(Output(row["prompt"], row["policy"], row["text"], row.get("spec", {}), about))
+    for number, line in _lines(path).items():
+        row = _json(line, path, number)
+        if missing := {"prompt", "policy", "text"} - set(row):
+            raise ArenaError(f"{path}, line {number} lacks {', '.join(sorted(missing))}.")
+        spec, about = row.get("spec", {}), row.get("about", {})
+        if not isinstance(spec, dict) or not isinstance(about, dict):
+            raise ArenaError(f"{path}, line {number}: spec and about must be JSON objects.")
+        outputs.append(Output(row["prompt"], row["policy"], row["text"], spec, about))
     return outputs
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ArenaError(f"{path} is not UTF-8 text. Save it as such.") from error
+
+
+def _lines(path: Path) -> dict[int, str]:
+    """The lines that are not empty, by their numbers."""
+    return {number: line for number, line in enumerate(_text(path).split("\n"), start=1) if line.strip()}
 
 
 def _json(line: str, path: Path, number: int) -> dict[str, Any]:

@@ -169,3 +169,12 @@ class Vote(Base):
 
     battle: Mapped[Battle] = relationship()
     annotator: Mapped[Annotator] = relationship()
+
+
+class Secret(Base):
+    """What this database alone knows: `pseudonyms`, the key of the names in its exports, as 64 hex digits."""
+
+    __tablename__ = "secrets"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[str] = mapped_column(String(64))

@@ -3,15 +3,16 @@ links or images. Before the vote nothing here knows more than the two texts."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from datetime import UTC, datetime
 from html import escape
+from itertools import groupby
 
 from markdown_it import MarkdownIt
 
 from arena.desk import Reveal, Shown, Side
+from arena.diff import shared
 from arena.schema import COMMENT
 
 LABELS = {"a": "A", "b": "B", "tie": "Tie", "both_bad": "Both bad", "skip": "Skip"}
@@ -62,7 +63,7 @@ def revealed(shown: Shown, reveal: Reveal, *, error: str = "") -> str:
 
 def welcome(login: bool) -> str:
     """What is shown before the sign-in."""
-    how = "Sign in with Hugging Face, then reload this tab" if login else "Type a name above"
+    how = "Sign in with Hugging Face above, then press Start judging," if login else "Type a name above"
     return (
         '<article class="tw-arena tw-empty" data-stage="done"><h3>Two answers, no names</h3>'
         f"<p>{how} to start. You will see one prompt and two answers, and say which is more helpful and "
@@ -97,13 +98,18 @@ def plain(text: str) -> str:
 
 def differences(a: str, b: str) -> tuple[str, str]:
     """The two texts, escaped, the words that only one has in <mark>."""
-    left, right = re.findall(r"\s+|[^\s]+", a), re.findall(r"\s+|[^\s]+", b)
-    sides: tuple[list[str], list[str]] = ([], [])
-    for kind, i1, i2, j1, j2 in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
-        for side, words in zip(sides, (left[i1:i2], right[j1:j2]), strict=True):
-            text = escape("".join(words))
-            side.append(text if kind == "equal" or not text.strip() else f"<mark>{text}</mark>")
-    return "".join(sides[0]), "".join(sides[1])
+    left, right = (re.split(r"(\s+)", text.strip()) for text in (a, b))  # words at even places, spaces between them
+    same = shared(left[::2], right[::2])
+    return _marked(left, same[0]), _marked(right, same[1])
+
+
+def _marked(parts: list[str], same: set[int]) -> str:
+    marked = []
+    for differs, numbers in groupby(range(len(parts[::2])), key=lambda number: number not in same):
+        first, *_, last = [*numbers] * 2
+        words = escape("".join(parts[2 * first : 2 * last + 1]))
+        marked += [*parts[2 * first - 1 : 2 * first], f"<mark>{words}</mark>" if differs and words else words]
+    return "".join(marked)
 
 
 def _texts(shown: Shown, a: str, b: str, about_a: str = "", about_b: str = "") -> str:

@@ -1,7 +1,9 @@
 """Battles: balanced sides, repeats, traps, what is left out; and the draw by need."""
 
 import random
+import threading
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select
@@ -147,6 +149,36 @@ def test_sent_texts_gather_in_one_set_and_a_name_of_another_plan_gets_a_number(l
         }
 
 
+def test_the_same_two_texts_are_one_battle_however_often_and_by_whomever_they_are_sent(lite):
+    first, second, third = (Output("p", name, text) for name, text in (("x", "one"), ("y", "two"), ("z", "three")))
+    send(lite, [first, second])
+    for again in ([first, second], [second, first], [Output("p", "other", "two"), first]):
+        with pytest.raises(ArenaError, match="'Sent from the app' holds this battle already. Change a plan"):
+            send(lite, again)
+    report = send(lite, [first, second, third])
+    assert (report.plain, report.known) == (2, 1)
+    assert create(lite, "Another set", [first, second], repeats=0.0).plain == 1
+    assert len(made(lite, "plain")) == 4
+
+
+def test_two_tabs_that_send_one_battle_at_once_make_it_once(store):
+    send(store, [Output("q", "x", "one"), Output("q", "y", "two")])
+    told = []
+
+    def tab():
+        try:
+            told.append(send(store, [Output("p", "x", "one"), Output("p", "y", "two")]).plain)
+        except ArenaError as error:
+            told.append(str(error)[-30:])
+
+    tabs = [threading.Thread(target=tab) for _ in range(4)]
+    for thread in tabs:
+        thread.start()
+    for thread in tabs:
+        thread.join()
+    assert sorted(map(str, told)) == ["1"] + ["Change a plan, a seed or a prompt."[-30:]] * 3
+
+
 def test_generation_asks_each_policy_in_batches_with_one_seed_and_stops_when_closed():
     calls = []
 
@@ -154,7 +186,11 @@ def test_generation_asks_each_policy_in_batches_with_one_seed_and_stops_when_clo
         def __init__(self, name):
             self.name = name
 
-        def respond(self, prompts, *, seed, max_new_tokens):
+        def check(self, prompt, max_new_tokens):
+            if len(prompt) > 100:
+                raise ValueError(f"the prompt has {len(prompt)} characters: at most 100 are taken")
+
+        def respond(self, prompts, *, seed, max_new_tokens, stop):
             calls.append((self.name, list(prompts), seed, max_new_tokens))
             run = type("Run", (), {"ids": [1, 2], "finish": "stop", "seconds": 0.25})
             return [type("Text", (run,), {"text": f"{self.name} {prompt}"})() for prompt in prompts]
@@ -169,10 +205,41 @@ def test_generation_asks_each_policy_in_batches_with_one_seed_and_stops_when_clo
     next(running)
     running.close()
     assert len(calls) == 1
+    calls.clear()
+    with pytest.raises(ArenaError, match="Prompt 2 .“word word.*…”. cannot be answered by 'x': the prompt has 150 characters"):
+        next(generate(entrants, ["1", "word " * 30]))
+    assert calls == []
 
 
-def candidate(battle, votes=0, policies=("p", "q"), kind="plain", minimum=3, ready=True):
-    return Candidate(battle, kind, votes, minimum, policies, ready)
+def test_a_stop_is_handed_to_the_policy_and_what_it_broke_off_is_no_answer():
+    stop = threading.Event()
+
+    class Stopped:
+        def check(self, prompt, max_new_tokens):
+            pass
+
+        def respond(self, prompts, *, seed, max_new_tokens, stop):
+            stop.set()
+            return [SimpleNamespace(text="half", ids=[1], finish="stop", seconds=0.1) for _ in prompts]
+
+    assert list(generate({"x": Entrant(Stopped(), {})}, ["1", "2"], batch=1, stop=stop)) == []
+    assert stop.is_set()
+
+
+def test_what_a_policy_refuses_while_it_answers_is_one_sentence():
+    class Refusing:
+        def check(self, prompt, max_new_tokens):
+            pass
+
+        def respond(self, prompts, *, seed, max_new_tokens, stop):
+            raise ValueError("the context is full")
+
+    with pytest.raises(ArenaError, match="'x' cannot answer: the context is full."):
+        next(generate({"x": Entrant(Refusing(), {})}, ["1"]))
+
+
+def candidate(battle, votes=0, policies=("p", "q"), kind="plain", minimum=3, ready=True, fresh=True):
+    return Candidate(battle, kind, votes, minimum, policies, ready, fresh)
 
 
 def test_the_draw_prefers_short_battles_then_few_votes_then_close_ranks():
@@ -185,6 +252,13 @@ def test_the_draw_prefers_short_battles_then_few_votes_then_close_ranks():
         choose([candidate("far"), candidate("close", policies=("p", "r"))], scores, chance).battle == "close"
     )
     assert choose([], scores, chance) is None
+
+
+def test_a_prompt_on_which_names_were_told_waits_for_the_others():
+    chance = random.Random(3)
+    seen = candidate("seen", 0, fresh=False)
+    assert choose([seen, candidate("new", 2)], {}, chance).battle == "new"
+    assert choose([seen, candidate("new", 3)], {}, chance).battle == "seen"  # the new one has all its votes
 
 
 def test_equal_need_is_drawn_by_lot_and_kinds_in_proportion():

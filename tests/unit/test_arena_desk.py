@@ -10,10 +10,12 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from arena import Desk, Shown, Store, create, votes_frame
 from arena.errors import AlreadyVoted, ArenaError, TooFast, TooLate, UnknownBattle
 from arena.exchange import tables
+from arena.schema import Annotator
 from tests.arena_canned import Clock, answers, fill, judge_all
 
 pytest_plugins = ["tests.arena_fixtures"]
@@ -69,6 +71,53 @@ def test_a_battle_stays_until_it_is_voted_on_and_never_comes_back(desk, clock):
         seen.append(shown.battle)
         desk.vote(shown.battle, " ada", "tie", "skip")
     assert len(set(seen)) == len(seen) == 12 == desk.judged("ada")
+
+
+def test_every_prompt_is_seen_once_before_one_comes_back_whose_names_were_told(desk):
+    prompts = []
+    for number in range(4):
+        shown = desk.next("Ada")
+        prompts.append(shown.prompt)
+        desk.vote(shown.battle, "Ada", "a", "a")
+        if number == 1:
+            desk.undo(shown.battle, "Ada")  # the names were told all the same
+            desk.vote(shown.battle, "Ada", "b", "b")
+    assert len(set(prompts)) == 4
+
+
+def test_progress_is_that_of_the_chosen_set(desk, store):
+    other = create(store, "Other", answers(2), repeats=0.0).set
+    for set_id, count in ((other, 6), (None, 12)):
+        for number in range(count):
+            shown = desk.next("Ada", set_id)
+            assert (shown.done, shown.remaining) == (number + (set_id is None) * 6, count - number)
+            desk.vote(shown.battle, "Ada", "a", "a")
+    assert (desk.judged("Ada", other), desk.judged("Ada")) == (6, 18)
+
+
+def test_a_battle_is_shown_again_to_who_saw_it(desk):
+    first = desk.next("Ada")
+    assert desk.again(first.battle, "ada") == first
+    desk.vote(first.battle, "Ada", "a", "a")
+    assert desk.again(first.battle, "Ada") == first
+    for battle, person in ((first.battle, "Bob"), ("0" * 32, "Ada")):
+        with pytest.raises(UnknownBattle, match="not shown to you"):
+            desk.again(battle, person)
+
+
+def test_new_names_are_bounded_while_they_have_not_voted(desk, clock, store, monkeypatch):
+    monkeypatch.setattr("arena.desk.MOST_NEWCOMERS", 3)
+    shown = [desk.next(f"person {number}") for number in range(3)]
+    for stranger in ("Eve", "Eva"):
+        with pytest.raises(TooFast, match="3 new people.*Come back in ten minutes"):
+            desk.next(stranger)
+    assert desk.next("person 1") == shown[1]
+    with store.read() as session:
+        assert session.scalar(select(func.count(Annotator.id))) == 3
+    desk.vote(shown[0].battle, "person 0", "a", "a")
+    assert desk.next("Eve")
+    clock.move(601)
+    assert desk.next("Eva")
 
 
 def test_annotators_at_once_are_spread_over_the_battles(desk):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from arena import ArenaError, agreement, annotators, davidson, human_front, over_time, ranking
+from arena import ArenaError, agreement, annotators, davidson, human_front, over_time, plots, ranking
 from arena.agreement import alpha
 from arena.records import COLUMNS
 
@@ -143,6 +143,14 @@ def test_skips_revised_votes_and_traps_are_not_ranked_but_counted():
     assert found.table["policy"].tolist() == ["x", "y"]
 
 
+def test_repeats_measure_consistency_alone_for_their_names_were_told():
+    rows = [("1", "x", "y", "p", "a", "a"), ("1r", "y", "x", "p", "b", "b"), ("1r", "y", "x", "q", "b", "b")]
+    votes = votes_of(rows, kind=["plain", "repeat", "repeat"], of=[None, "1", "1"])
+    found = ranking(votes, "helpful")
+    assert found.to_json() == ranking(votes[:1], "helpful").to_json()
+    assert (found.votes, found.position["left"], found.position["right"]) == (1, 1, 0)
+
+
 def test_more_votes_on_the_same_battles_do_not_shrink_the_interval():
     votes = simulated({"x": 0.5, "y": 0.0}, 60)
     copies = pd.concat([votes.assign(annotator=f"copy {number}") for number in range(9)])
@@ -158,6 +166,17 @@ def test_an_empty_arena_has_an_empty_ranking():
     assert ranking(votes, "helpful").to_json()["table"] == []
     assert human_front(votes).empty and annotators(votes).empty and over_time(votes).empty
     assert agreement(votes, "helpful") == {"alpha": None, "annotators": 0, "battles": 0, "votes": 0}
+
+
+def test_votes_that_were_ranked_are_not_ranked_again(monkeypatch):
+    votes = simulated({"x": 1.0, "y": 0.0}, 50, seed=77)
+    ranking(votes, "helpful")
+    fits = []
+    monkeypatch.setattr(davidson, "fit", lambda *data, fit=davidson.fit: fits.append(1) or fit(*data))
+    ranking(votes.copy(), "helpful")
+    assert not fits
+    votes.loc[0, "helpful"] = "tie"
+    assert ranking(votes, "helpful").ties == 1 and len(fits) == 2
 
 
 def test_an_unknown_question_is_refused():
@@ -209,6 +228,28 @@ def test_consistency_swaps_the_sides_and_traps_are_marked():
     assert (second["annotator"], second["repeats"]) == ("q", 0) and np.isnan(second["helpful"])
 
 
+def test_a_skip_is_neither_consistent_nor_a_failed_trap():
+    rows = [
+        ("1", "x", "y", "p", "skip", "a"),
+        ("1r", "y", "x", "p", "skip", "skip"),
+        ("2", "x", "y", "p", "a", "a"),
+        ("2r", "y", "x", "p", "b", "a"),
+        ("t", "x", "trap", "p", "skip", "tie"),
+        ("u", "x", "trap", "p", "a", "tie"),
+    ]
+    kinds = ["plain", "repeat", "plain", "repeat", "trap", "trap"]
+    votes = votes_of(rows, kind=kinds, of=[None, "1", None, "2", None, None], expected=[None, None, None, None, "a", "a"])
+    (row,) = annotators(votes).to_dict("records")
+    assert (row["repeats"], row["helpful"], row["harmless"]) == (2, 1.0, 0.0)
+    assert (row["traps"], row["traps_passed"]) == (1, 1.0)
+
+
+def test_agreement_counts_the_annotators_who_share_a_battle():
+    rows = [("1", "x", "y", "p", "a", "a"), ("1", "x", "y", "q", "a", "a"), ("2", "x", "y", "p", "b", "a"), ("2", "x", "y", "q", "b", "a"),
+            ("3", "x", "y", "alone", "a", "a")]  # fmt: skip
+    assert agreement(votes_of(rows), "helpful") == {"alpha": 1.0, "annotators": 2, "battles": 2, "votes": 5}
+
+
 def test_votes_over_time_have_no_gap():
     times = pd.to_datetime(["2026-01-31T10:05Z", "2026-01-31T10:55Z", "2026-01-31T13:00Z"])
     rows = [(str(number), "x", "y", "p", "a", "a") for number in range(3)]
@@ -232,3 +273,11 @@ def test_the_human_front_holds_who_is_beaten_by_nobody_on_both_questions():
 def test_policies_found_equal_share_the_human_front():
     votes = votes_of([("1", "x", "y", "Ada", "tie", "tie"), ("2", "y", "x", "Ada", "tie", "tie")])
     assert human_front(votes)["front"].all()
+
+
+def test_the_charts_that_no_table_shows_have_a_twin():
+    votes = votes_of([("1", "x", "y", "p", "a", "tie"), ("2", "y", "z", "p", "tie", "a")])
+    assert plots.wins(ranking(votes, "helpful"))["table"] == {
+        "columns": ["", "x", "z", "y"], "rows": [["x", None, None, 1.0], ["z", None, None, 0.5], ["y", 0.0, 0.5, None]],
+    }  # fmt: skip
+    assert plots.over_time(over_time(votes))["table"] == {"columns": ["hour (UTC)", "votes"], "rows": [["2026-01-31 12:00", 2]]}

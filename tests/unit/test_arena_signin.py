@@ -1,18 +1,14 @@
 """Who votes under which name."""
 
-import base64
-import hashlib
 import json
-import time
 
 import gradio as gr
-import itsdangerous
 import pytest
-from fastapi.testclient import TestClient
 
 from arena import ArenaError, create, votes_frame
 from arena.panel import build, signed
 from tests.arena_canned import answers
+from tests.arena_space import on_a_space, serving
 
 pytest_plugins = ["tests.arena_fixtures"]
 
@@ -39,35 +35,11 @@ def test_with_a_login_only_the_login_votes():
 @pytest.fixture
 def space(lite, monkeypatch):
     """The tab as on a Space with `hf_oauth`: calls an endpoint with the cookie of a login, or none."""
-    monkeypatch.setenv("SYSTEM", "spaces")
-    monkeypatch.setenv("SPACE_ID", "lab/arena")
-    settings = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL")
-    for setting in settings:
-        monkeypatch.setattr(f"gradio.oauth.{setting}", "test")
+    on_a_space(monkeypatch)
     create(lite, "Set", answers(2), repeats=0.0)
     with gr.Blocks() as blocks:
         build(lite, login=True)
-    app = gr.routes.App.create_app(blocks)
-    secret = hashlib.sha256(b"test-v4").hexdigest()
-
-    with TestClient(app, base_url="https://testserver") as client:
-        client.get("/gradio_api/startup-events")
-
-        def call(endpoint: str, login: str | None, *data: object) -> tuple[str, str]:
-            client.cookies.clear()
-            if login is not None:
-                info = {"preferred_username": login, "name": login, "profile": "", "picture": ""}
-                session = {
-                    "oauth_info": {"userinfo": info, "expires_at": time.time() + 600, "access_token": "t"}
-                }
-                signer = itsdangerous.TimestampSigner(secret)
-                cookie = signer.sign(base64.b64encode(json.dumps(session).encode())).decode()
-                client.cookies.set("session", cookie)
-            reply = client.post(f"/gradio_api/call/{endpoint}", json={"data": data})
-            stream = client.get(f"/gradio_api/call/{endpoint}/{reply.json()['event_id']}").text
-            kind, value = [line.split(": ", 1)[1] for line in stream.split("\n") if ": " in line][-2:]
-            return kind, value
-
+    with serving(blocks) as call:
         yield call
 
 

@@ -26,8 +26,19 @@ def test_the_migrations_make_the_schema_of_the_models(store):
 def test_a_database_of_an_unknown_version_is_refused(url, migrate):
     with Store(url).write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(SchemaError, match="schema version 9999, not 0001.*Use the version of Tradewind"):
+    with pytest.raises(SchemaError, match="schema version 9999, not 0002.*Use the version of Tradewind"):
         Store(url, migrate=migrate)
+
+
+def test_an_older_database_is_migrated_when_asked_and_named_when_not(url):
+    older = Store(url)
+    with older.write() as session:
+        session.execute(text("DROP TABLE secrets"))
+        session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    with pytest.raises(SchemaError, match="schema version 0001, not 0002.*python -m arena migrate"):
+        Store(url)
+    with Store(url, migrate=True).read() as session:
+        assert len(session.scalar(text("SELECT value FROM secrets"))) == 64
 
 
 def test_a_database_with_other_tables_is_refused_and_left_alone(tmp_path):
@@ -55,7 +66,7 @@ def test_replicas_that_start_together_set_up_one_schema(url):
     for thread in threads:
         thread.join()
     assert failures == []
-    assert Store(url).version == "0001"
+    assert Store(url).version == "0002"
 
 
 @pytest.mark.parametrize(("journal", "mode"), [("WAL", "wal"), ("DELETE", "delete")])

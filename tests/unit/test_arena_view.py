@@ -1,5 +1,7 @@
 """The page: model text is escaped, differences are words, nothing tells the sides apart before the vote."""
 
+import itertools
+import random
 import re
 from datetime import UTC, datetime
 
@@ -7,6 +9,7 @@ import pytest
 
 from arena import Desk, Shown, create, view
 from arena.desk import Reveal, Side
+from arena.diff import shared
 from tests.arena_canned import answers
 
 pytest_plugins = ["tests.arena_fixtures"]
@@ -59,8 +62,42 @@ def test_markdown_is_rendered_and_can_be_taken_off():
 def test_differences_mark_the_words_that_only_one_side_has():
     a, b = view.differences("the red & big cat", "the blue & big cat sat")
     assert a == "the <mark>red</mark> &amp; big cat"
-    assert b == "the <mark>blue</mark> &amp; big cat<mark> sat</mark>"
+    assert b == "the <mark>blue</mark> &amp; big cat <mark>sat</mark>"
     assert view.differences("same text", "same text") == ("same text", "same text")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_words_shared_are_as_many_as_can_be(seed):
+    chance = random.Random(seed)
+    left, right = (chance.choices("abcd", k=chance.randrange(30)) for _ in "xy")
+    table = [[0] * (len(right) + 1) for _ in range(len(left) + 1)]
+    for i, j in itertools.product(range(len(left)), range(len(right))):
+        table[i + 1][j + 1] = table[i][j] + 1 if left[i] == right[j] else max(table[i][j + 1], table[i + 1][j])
+    first, second = shared(left, right)
+    assert [left[n] for n in sorted(first)] == [right[n] for n in sorted(second)]
+    assert len(first) == table[-1][-1]
+
+
+def test_repetitive_texts_cost_no_more_than_others():
+    """Words are looked at twice each; all else is arithmetic on whole rows, of which there is one a word."""
+    looks = 0
+
+    class Word(str):
+        __slots__ = ()
+
+        def __hash__(self):
+            nonlocal looks
+            looks += 1
+            return super().__hash__()
+
+    left, right = ([Word(word) for word in text.split()] for text in ("a b " * 1000, "a c c " * 700))
+    assert len(shared(left, right)[0]) == 700
+    assert looks <= 2 * (len(left) + len(right))
+
+
+def test_the_longest_texts_can_be_compared():
+    a, b = view.differences("a b " * 5000, "a c " * 5000)
+    assert a.count("<mark>b</mark>") == b.count("<mark>c</mark>") == 5000
 
 
 def test_the_page_of_a_battle_is_the_same_whoever_stands_where(lite):

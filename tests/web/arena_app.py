@@ -56,12 +56,18 @@ class Canned:
 
 
 class Echo:
-    """A policy that answers with its own words."""
+    """A policy that answers with its own words; "Slow" prompts take it a minute, or until it is stopped."""
 
     def __init__(self, words: str) -> None:
         self.words = words
 
-    def respond(self, prompts, *, seed, max_new_tokens):
+    def check(self, prompt, max_new_tokens):
+        if len(prompt) > 4_000:
+            raise ValueError("the prompt is too long")
+
+    def respond(self, prompts, *, seed, max_new_tokens, stop):
+        if any(prompt.startswith("Slow") for prompt in prompts):
+            stop.wait(60)
         return [Canned(f"{self.words} {prompt} ({seed})") for prompt in prompts]
 
 

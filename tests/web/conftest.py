@@ -24,11 +24,11 @@ STARTING = 300
 
 
 @contextmanager
-def serving(folder: Path, *command: str, **environment: str) -> Iterator[str]:
-    """The address of a Python program that serves a page on the port PORT of its command, for as long as it is wanted."""
+def serving(folder: Path, *command: str, port: str | None = None, **environment: str) -> Iterator[str]:
+    """The address of a Python program that serves a page on `port`, or any free one in place of the PORT of its command."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+        port = port or str(free.getsockname()[1])
     log = folder / "log"
     with log.open("w") as out:
         process = subprocess.Popen(

@@ -12,6 +12,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from arena import Store, export, import_, ranking, votes_frame
+from arena.exchange import tables
+from tests.arena_postgres import free_port
 from tests.web.arena_app import SECRET
 from tests.web.conftest import serving
 
@@ -235,6 +237,64 @@ def test_the_organizer_makes_a_set_from_policies(browser, tmp_path):
         assert page.locator(".tw-count").inner_text() == "0 judged, 2 to go"
         page.close()
     assert stored(database).empty
+
+
+def test_the_organizer_stops_exports_and_imports(browser, tmp_path):
+    with running(tmp_path) as (address, database):
+        page = browser.new_page(accept_downloads=True)
+        page.goto(address)
+        page.get_by_role("tab", name="Organize").click()
+        stop = page.get_by_role("button", name="Stop")
+        stop.click()
+        page.get_by_text("Nothing was being generated").wait_for()
+        page.get_by_label("Prompts, one a line").fill("Slow?\nSecond?")
+        for name in ("one", "two"):
+            page.get_by_label(name, exact=True).check()
+        page.get_by_role("button", name="Make battles").click()
+        page.get_by_text("0 of 4 answers").wait_for()
+        stop.click()
+        page.get_by_text("Stopped: nothing was stored").wait_for(timeout=5_000)
+        page.get_by_label("Prompts, one a line").fill(f"First?\n{'long ' * 900}")
+        page.get_by_role("button", name="Make battles").click()
+        page.get_by_text("cannot be answered by 'one': the prompt is too long").wait_for(timeout=5_000)
+        with page.expect_download() as found:
+            page.get_by_role("button", name="Export votes").click()
+        found.value.save_as(tmp_path / "arena.zip")
+        page.close()
+    (tmp_path / "other").mkdir()
+    with running(tmp_path / "other", "empty") as (address, other):
+        page = browser.new_page()
+        page.goto(address)
+        page.get_by_role("tab", name="Organize").click()
+        for file, told in ((tmp_path / "arena.zip", "9 runs, 9 battles, 0 votes imported"), (tmp_path / "bad.zip", "cannot be unpacked")):
+            (tmp_path / "bad.zip").write_text("no archive")
+            page.locator("input[type=file][accept='.zip']").set_input_files(file)
+            page.get_by_text(told).wait_for()
+        page.close()
+    assert tables(Store(other), names=True) == tables(Store(database), names=True)
+
+
+def test_a_vote_outlives_a_restart_of_the_app(browser, tmp_path):
+    database, port = f"sqlite:///{tmp_path / 'arena.sqlite3'}", str(free_port())
+    with serving(tmp_path, "tests/web/arena_app.py", database, port, port=port) as address:
+        page = browser.new_page()
+        sign_in(page, address)
+        battle = page.locator(".tw-arena").get_attribute("data-battle")
+        press(page, "1", "2", "c")
+        page.keyboard.type("typed before")
+    with serving(tmp_path, "tests/web/arena_app.py", database, port, port=port):
+        press(page, "Escape", "Enter")
+        page.wait_for_selector("[data-stage=reveal]")
+        (vote,) = stored(database).to_dict("records")
+        assert (vote["battle"], vote["annotator"], vote["comment"]) == (battle, "Ada", "typed before")
+        press(page, "Enter")
+        page.wait_for_selector("[data-stage=vote]")
+    with serving(tmp_path, "tests/web/arena_app.py", database, port, port=port):
+        press(page, "1", "2", "Enter")
+        page.wait_for_selector("[data-stage=reveal]")
+        press(page, "u")
+        page.get_by_text("Vote taken back").wait_for()
+        page.close()
 
 
 def test_fifty_annotators_at_once_on_one_app(app):

@@ -23,7 +23,8 @@ def arena(database: str, *words: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict]:
+    """A database with a battle set, and what the command line told of it."""
     folder = tmp_path_factory.mktemp("study")
     database = f"sqlite:///{folder / 'votes.sqlite'}"
     (folder / "prompts.txt").write_text("\n".join(PROMPTS))
@@ -33,10 +34,11 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
         "--minimum", "1", "--repeats", "0.25", "--max-new-tokens", "24")
     told = json.loads(made)
     assert told["plain"] + told["same"] + told["leaks"] == 9 and told["plain"] >= 6
-    return database
+    return database, told
 
 
-def test_three_checkpoints_are_judged_ranked_drawn_exported_and_imported(chrome: Browser, database: str, tmp_path: Path) -> None:
+def test_three_checkpoints_are_judged_ranked_drawn_exported_and_imported(chrome: Browser, study: tuple[str, dict], tmp_path: Path) -> None:
+    database, told = study
     with serving(tmp_path, "app.py", "--port", "PORT", DATABASE_URL=database) as address:
         page = chrome.new_page(viewport={"width": 1440, "height": 900})
         page.goto(address)
@@ -63,7 +65,8 @@ def test_three_checkpoints_are_judged_ranked_drawn_exported_and_imported(chrome:
             expect(page.locator(".tw-front table").get_by_text(name)).to_have_count(1, timeout=30_000)
         page.close()
     ranked = json.loads(arena(database, "ranking", "--json"))
-    assert ranked["questions"]["helpful"]["votes"] == count
+    assert count == told["plain"] + told["repeats"]
+    assert ranked["questions"]["helpful"]["votes"] == told["plain"]  # a repeat is not blind
     assert {row["policy"] for row in ranked["front"]} == set(CHECKPOINTS)
     arena(database, "export", str(tmp_path / "out"))
     other = f"sqlite:///{tmp_path / 'other.sqlite'}"

@@ -1,0 +1,39 @@
+"""An export as one zip file, as the page sends and takes it."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+import zlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from arena.errors import ArenaError
+from arena.exchange import FIELDS, export, import_
+from arena.store import Store
+
+MOST_BYTES = 200_000_000  # of the tables, unpacked
+
+
+def pack(store: Store, folder: str | Path) -> Path:
+    """Export without names into `folder`/arena.zip."""
+    with TemporaryDirectory() as whole:
+        export(store, whole)
+        return Path(shutil.make_archive(str(Path(folder) / "arena"), "zip", whole))
+
+
+def unpack(store: Store, file: str | Path) -> dict[str, int]:
+    """Import what `pack` wrote; returns the new rows of each table. Raises ArenaError at anything else."""
+    names = {f"{folder}/{table}.{kind}" for table in FIELDS for folder, kind in (("data", "parquet"), ("csv", "csv"))}
+    with TemporaryDirectory() as folder:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                tables = [found for found in archive.infolist() if found.filename in names]
+                if (size := sum(found.file_size for found in tables)) > MOST_BYTES:
+                    raise ArenaError(
+                        f"The archive unpacks to {size:,} bytes of tables; the most is {MOST_BYTES:,}. Use python -m arena import."
+                    )
+                archive.extractall(folder, tables)
+        except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError) as error:
+            raise ArenaError(f"The archive cannot be unpacked: {error}. Give a .zip that was exported here.") from error
+        return import_(store, folder)
