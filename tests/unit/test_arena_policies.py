@@ -20,7 +20,7 @@ def library(tmp_path, monkeypatch):
 def test_the_list_of_policies_trains_no_vector(library):
     entrants = app.roster(library)
     assert set(app.plans(library)) < set(entrants)
-    assert library.missing() == library.names()
+    assert set(library.missing()) == set(library.concepts)
 
 
 def test_a_prompt_that_is_too_long_is_named_before_anything_is_decoded(library, monkeypatch):
