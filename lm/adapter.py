@@ -72,7 +72,7 @@ class Adapter:
         """Writes a PEFT folder (alpha = rank, so that b is stored as it is)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for (block, module), (a, b) in self.parts.items():
             prefix = f"base_model.model.model.layers.{block}.{_PARENT[module]}.{module}"
             tensors |= {f"{prefix}.lora_A.weight": a.contiguous(), f"{prefix}.lora_B.weight": b.contiguous()}

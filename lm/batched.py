@@ -150,10 +150,10 @@ class BatchedEngine:
         return attend
 
     def _low_rank(self, feeds: list[Feed]):
-        groups = {feed.slot.adapter: [] for feed in feeds if feed.slot.adapter is not None}
+        groups: dict[Adapter, list[int]] = {}
         for i, feed in enumerate(feeds):
             if feed.slot.adapter is not None:
-                groups[feed.slot.adapter].append(i)
+                groups.setdefault(feed.slot.adapter, []).append(i)
         parts = [(self._adapters[adapter], rows) for adapter, rows in groups.items()]
 
         def low_rank(block: int, module: str, x: Tensor) -> Tensor | None:

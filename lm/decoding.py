@@ -242,6 +242,7 @@ class Loop:
         want = int(len(ids) == len(a.pending))
         if a.row.record is None:
             return Feed(a.slot, ids, want)
+        assert a.run.hidden is not None  # made by _open for a row that records
         return Feed(a.slot, ids, want, record=a.row.record, hidden=a.run.hidden[a.slot.length :])
 
     def _advance(self, a: _Active, logits: np.ndarray, trace: np.ndarray) -> Token:

@@ -55,9 +55,13 @@ class Stack:
         found, self._scaling = frequencies(config)
         self._frequencies = found.to(self.device)
 
-    def _block(self, state: dict[str, Tensor], prefix: str) -> dict[str, Tensor | None]:
-        def fused(*names: str, part: str = "weight") -> Tensor | None:
-            found = [state[f"{prefix}{name}.{part}"] for name in names if f"{prefix}{name}.{part}" in state]
+    def _block(self, state: dict[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], dict[str, Tensor | None]]:
+        """Matrices, which every block has, and biases and norms, of which it may lack some."""
+        def fused(*names: str) -> Tensor:
+            return torch.cat([state[f"{prefix}{name}.weight"] for name in names]).to(self.dtype)
+
+        def bias(*names: str) -> Tensor | None:
+            found = [state[f"{prefix}{name}.bias"] for name in names if f"{prefix}{name}.bias" in state]
             return torch.cat(found).to(self.dtype) if found else None
 
         def norm(name: str) -> Tensor | None:
@@ -66,9 +70,8 @@ class Stack:
 
         mlp, down = ("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj"
         qkv, out = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "self_attn.o_proj"
-        return {
-            "qkv": fused(*qkv), "qkv_bias": fused(*qkv, part="bias"), "out": fused(out), "out_bias": fused(out, part="bias"),
-            "gate_up": fused(*mlp), "gate_up_bias": fused(*mlp, part="bias"), "down": fused(down), "down_bias": fused(down, part="bias"),
+        return {"qkv": fused(*qkv), "out": fused(out), "gate_up": fused(*mlp), "down": fused(down)}, {
+            "qkv": bias(*qkv), "out": bias(out), "gate_up": bias(*mlp), "down": bias(down),
             "norm_attention": norm("input_layernorm"), "norm_mlp": norm("post_attention_layernorm"),
             "norm_q": norm("self_attn.q_norm"), "norm_k": norm("self_attn.k_norm"),
         }
@@ -84,21 +87,21 @@ class Stack:
 
     def block(self, layer: int, x: Tensor, rotary: tuple[Tensor, Tensor], attend: Attend, low_rank: LowRank) -> Tensor:
         """The residual stream x [n, positions, width] after block `layer`."""
-        w, width = self._blocks[layer], (self.width,)
-        h = F.rms_norm(x, width, w["norm_attention"], self.epsilon).to(self.dtype)
-        qkv = F.linear(h, w["qkv"], w["qkv_bias"])
+        (w, b), width = self._blocks[layer], (self.width,)
+        h = F.rms_norm(x, width, b["norm_attention"], self.epsilon).to(self.dtype)
+        qkv = F.linear(h, w["qkv"], b["qkv"])
         sizes = [self.sizes[name][1] for name in ("q_proj", "k_proj", "v_proj")]
         q, k, v = (
             _plus(part, low_rank(layer, module, h)).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
             for part, module in zip(qkv.split(sizes, -1), ("q_proj", "k_proj", "v_proj"), strict=True)
         )
-        q, k = self._turn(q, w["norm_q"], rotary), self._turn(k, w["norm_k"], rotary)
+        q, k = self._turn(q, b["norm_q"], rotary), self._turn(k, b["norm_k"], rotary)
         h = attend(layer, q, k, v).transpose(1, 2).flatten(2)
-        x = x + _plus(F.linear(h, w["out"], w["out_bias"]), low_rank(layer, "o_proj", h))
-        h = F.rms_norm(x, width, w["norm_mlp"], self.epsilon).to(self.dtype)
-        gate, up = F.linear(h, w["gate_up"], w["gate_up_bias"]).chunk(2, -1)
+        x = x + _plus(F.linear(h, w["out"], b["out"]), low_rank(layer, "o_proj", h))
+        h = F.rms_norm(x, width, b["norm_mlp"], self.epsilon).to(self.dtype)
+        gate, up = F.linear(h, w["gate_up"], b["gate_up"]).chunk(2, -1)
         h = F.silu(_plus(gate, low_rank(layer, "gate_proj", h))) * _plus(up, low_rank(layer, "up_proj", h))
-        return x + _plus(F.linear(h, w["down"], w["down_bias"]), low_rank(layer, "down_proj", h))
+        return x + _plus(F.linear(h, w["down"], b["down"]), low_rank(layer, "down_proj", h))
 
     def _turn(self, x: Tensor, norm: Tensor | None, rotary: tuple[Tensor, Tensor]) -> Tensor:
         x = x.float() if norm is None else F.rms_norm(x.float(), (self.head_width,), norm, self.epsilon)

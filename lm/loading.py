@@ -100,7 +100,7 @@ def _converted(gguf: Path, folder: Path, report: source.Progress) -> Path:
     config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     weights = from_gguf(gguf, config, lambda done: report(done, "converting the default model (once)"))
-    config.tie_word_embeddings = "head" not in weights
+    config.tie_word_embeddings = "head" not in weights.matrices
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     save(weights, folder / "packed.safetensors", _about(source.digest(gguf)[:16], config))
@@ -222,11 +222,11 @@ def _pack_folder(folder: Path, config, checksum: str, report: source.Progress) -
 
 
 def _model(label: str, checksum: str, folder: Path, tokenizer, engine, torch_model: Callable) -> LanguageModel:
-    ids: set[int] = set()
+    ids: set[int | None] = set()
     for name in ("generation_config.json", "config.json"):
         path = folder / name
         value = json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
         ids |= set(value if isinstance(value, list) else [value])
     ids |= {tokenizer.eos_token_id, *(tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<end_of_turn>", "<|eot_id|>"))}
-    ids -= {None, tokenizer.unk_token_id}
-    return LanguageModel(label, checksum, tokenizer, frozenset(ids), engine, torch_model)
+    stops = frozenset(id for id in ids if id is not None and id != tokenizer.unk_token_id)
+    return LanguageModel(label, checksum, tokenizer, stops, engine, torch_model)

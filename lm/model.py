@@ -161,5 +161,5 @@ class LanguageModel:
 
 def _common(ids: Sequence[Sequence[int]]) -> int:
     """Length of the longest prefix that all sequences share."""
-    low, high = min(ids), max(ids)
+    low, high = min(ids, key=tuple), max(ids, key=tuple)
     return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))

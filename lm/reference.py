@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,8 +13,11 @@ from lm.adapter import MODULES, Adapter
 from lm.edit import TRACE, Edit
 from lm.engine import Feed, Slot
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def blocks_of(model: nn.Module) -> nn.ModuleList:
+
+def blocks_of(model: "PreTrainedModel") -> nn.ModuleList:
     """The list of a transformers model's decoder blocks. Raises ValueError where there is none."""
     count = model.config.get_text_config().num_hidden_layers
     for module in model.modules():
@@ -64,7 +68,7 @@ class ReferenceEngine:
     def fits(self, adapter: Adapter | None) -> None:
         """Raises ValueError where the adapter is not of this model; see lm.engine.Engine."""
         if adapter is not None:
-            found = {name: self._module(0, name) for _, name in adapter.parts}
+            found: dict[str, Any] = {name: self._module(0, name) for _, name in adapter.parts}  # linear layers, of whatever class
             adapter.check({name: (module.in_features, module.out_features) for name, module in found.items()}, self.layers)
 
     def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
@@ -91,8 +95,8 @@ class ReferenceEngine:
         positions = torch.arange(slot.length, slot.length + count, device=device)
         traces = torch.zeros(count, len(slot.edits), TRACE)
         with ExitStack() as hooks:
-            for (block, module), (a, b) in (slot.adapter.parts if slot.adapter else {}).items():
-                hooks.enter_context(_adapted(self._module(block, module), a, b))
+            for (layer, name), (a, b) in (slot.adapter.parts if slot.adapter else {}).items():
+                hooks.enter_context(_adapted(self._module(layer, name), a, b))
             for index, edit in enumerate(slot.edits):
                 active = positions >= (slot.answer_from if edit.answer_only else 0)
                 hooks.enter_context(_hooked(self._blocks[edit.layer], _writer(edit, active, traces[:, index])))

@@ -143,8 +143,8 @@ def _policy(name: str, model: LanguageModel) -> tuple[Adapter | None, dict]:
     return found.adapter, {"id": found.id, "name": found.name} | about
 
 
-def _train(args, model: LanguageModel) -> dict | bool:
-    """What was trained; False in all processes but the first."""
+def _train(args, model: LanguageModel) -> dict | None:
+    """What was trained; None in all processes but the first."""
     preference = tuple(args.preference) if args.preference else None if args.method in ("gapo", "mgda") else (0.5, 0.5)
     settings = Settings(
         method=args.method, preference=preference, algorithm=args.algorithm, p=args.p, steps=args.steps, prompts=args.prompts_per_step,
@@ -169,7 +169,7 @@ def _train(args, model: LanguageModel) -> dict | bool:
 
     first_process = trainer.accelerator.is_main_process
     trainer.run(show if first_process else lambda row: None)
-    return first_process and {"checkpoint": str(args.out), "steps": trainer.step, "last": trainer.curves[-1]}
+    return {"checkpoint": str(args.out), "steps": trainer.step, "last": trainer.curves[-1]} if first_process else None
 
 
 def _title(settings: Settings) -> str:
@@ -264,10 +264,8 @@ def main() -> int:
     except OSError as error:
         print(f"error: {error}: free some space or give another folder; the last state that was kept is whole", file=sys.stderr)
         return 2
-    if args.command == "front" and not args.json:
-        print(_table(found))
-    elif found:
-        print(json.dumps(found, indent=None if args.json else 1))
+    if found:
+        print(_table(found) if args.command == "front" and not args.json else json.dumps(found, indent=None if args.json else 1))
     return 0
 
 

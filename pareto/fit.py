@@ -97,14 +97,14 @@ def fit_states(
     length_way = longer[~test] @ ((states[:, 0] - states[:, 1]) / scale)[~test]
     if size := np.linalg.norm(length_way):
         length_way /= size
-    inputs, weights, prompts = [], [], []
+    input_parts, weight_parts, prompts = [], [], []
     for lesson in (Lesson([pair.prompt for pair in pairs], states, 1.0), *lessons):
         difference = (lesson.states[:, 0] - lesson.states[:, 1]) / scale
         keep = np.array([not held_out(prompt) for prompt in lesson.prompts])
-        inputs.append((difference - np.outer(difference @ length_way, length_way))[keep])
-        weights.append(np.full(keep.sum(), lesson.weight))
+        input_parts.append((difference - np.outer(difference @ length_way, length_way))[keep])
+        weight_parts.append(np.full(keep.sum(), lesson.weight))
         prompts += [prompt for prompt, kept in zip(lesson.prompts, keep, strict=True) if kept]
-    inputs, weights = np.concatenate(inputs), np.concatenate(weights)
+    inputs, weights = np.concatenate(input_parts), np.concatenate(weight_parts)
     folds = np.array([int(1e6 * _hash(prompt)) % FOLDS for prompt in prompts])
     left_out = {penalty: _left_out(inputs, weights, folds, int((~test).sum()), penalty) for penalty in PENALTIES}
     penalty = max(PENALTIES, key=lambda penalty: _likelihood(left_out[penalty]))
@@ -131,7 +131,8 @@ def shortened(model: LanguageModel, pair: Pair, most: int) -> Pair:
 def _held_out_accuracy(prompts: Sequence[Prompt], scores: np.ndarray) -> dict | None:
     """Of scores [n, 2], preferred answers first: the accuracy on held-out prompts."""
     keep = [i for i, prompt in enumerate(prompts) if held_out(prompt)]
-    return asdict(accuracy(scores[keep, 0] - scores[keep, 1], [prompts[i] for i in keep])) if keep else None
+    found = accuracy(scores[keep, 0] - scores[keep, 1], [prompts[i] for i in keep])
+    return None if found is None else asdict(found)
 
 
 def _by_way(worse: Sequence[tuple[str, Pair]], scores: np.ndarray) -> dict[str, dict | None]:
@@ -173,7 +174,8 @@ def features(
     for pair in pairs:
         for answer in (pair.chosen, pair.rejected):
             answers.setdefault(pair.prompt, {}).setdefault(answer, 0)
-    states, lengths = [], []
+    states: list[torch.Tensor] = []
+    lengths: list[float] = []
     for done, (prompt, asked) in enumerate(answers.items(), 1):
         for answer in asked:
             asked[answer] = len(lengths)

@@ -89,7 +89,7 @@ class Front:
     def to_dict(self) -> dict:
         """All of it as JSON, with what is computed: which points are dominated, and measures a method."""
         xy = self.xy()
-        best = nondominated(xy) if len(xy) else []
+        best: list[bool] = nondominated(xy).tolist() if len(xy) else []
         points = [point | {"dominated": not ok} for point, ok in zip(self.points, best, strict=True)]
         methods = dict.fromkeys(point["method"] for point in self.points)
         return {

@@ -57,7 +57,7 @@ def read_pairs(path: Path | str) -> list[Pair]:
         if answers[0] == answers[1]:
             equal.append(number)
             continue
-        pairs.append(Pair(_prompt(row.get("prompt"), f"{path}, line {number}"), *answers))
+        pairs.append(Pair(_prompt(row.get("prompt"), f"{path}, line {number}"), row["chosen"], row["rejected"]))
     if not pairs:
         raise PairError(f"{path}: in all {len(equal)} pairs chosen and rejected are equal, which tells nothing")
     if equal:

@@ -101,6 +101,7 @@ class HeadReward:
 
     def save(self, folder: Path) -> None:
         """Writes head and adapter to one folder."""
+        assert self.adapter is not None  # only what was tuned is saved here; a head alone has Head.save
         self.adapter.save(folder, self.model.name)
         self.head.save(folder / TUNED)
 
@@ -142,7 +143,9 @@ class ClassifierReward:
         if self._tokenizer.chat_template is None:
             return "\n\n".join([content for _, content in turns] + [answer])
         chat = [{"role": role, "content": content} for role, content in (*turns, ("assistant", answer))]
-        return self._tokenizer.apply_chat_template(chat, tokenize=False)
+        text = self._tokenizer.apply_chat_template(chat, tokenize=False)
+        assert isinstance(text, str)  # of one chat that is not tokenized
+        return text
 
 
 @dataclass(frozen=True)

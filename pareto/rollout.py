@@ -60,7 +60,9 @@ def sample(
 
 def collect(prompts: list[str], runs: Sequence[Run], temperature: float) -> Rollout:
     """Runs that recorded a block, as padded tensors."""
-    hidden = pad_sequence([run.hidden.float() for run in runs], batch_first=True)
+    recorded = [run.hidden.float() for run in runs if run.hidden is not None]
+    assert len(recorded) == len(runs)  # a run without a recorded block has no place here
+    hidden = pad_sequence(recorded, batch_first=True)
     where = pad_sequence([torch.arange(len(run.ids)) + len(run.prompt) - 1 for run in runs], batch_first=True)
     targets = pad_sequence([torch.tensor(run.ids) for run in runs], batch_first=True)
     logps = pad_sequence([torch.tensor(run.logprobs) for run in runs], batch_first=True)

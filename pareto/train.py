@@ -112,7 +112,8 @@ class Trainer:
         self.critic = torch.nn.Parameter(torch.zeros(len(rewards), model.width + 1)) if settings.algorithm == "ppo" else None
         groups = [{"params": [self.theta]}] + ([{"params": [self.critic], "lr": 1e-2}] if self.critic is not None else [])
         self.optimizer = torch.optim.Adam(groups, lr=settings.lr, betas=(0.9, 0.95))
-        self.beta, self.step, self.curves = settings.beta, 0, []
+        self.beta, self.step = settings.beta, 0
+        self.curves: list[dict] = []
         self.card = card | {
             "base_model": model.name, "base_hash": model.hash, "method": settings.method,
             "p": settings.p if settings.method == "gapo" else None, "preference": settings.preference,
@@ -242,7 +243,7 @@ class Trainer:
             direction = direction + self.beta * coefficients[sound].sum() * gradients[-1]
         self.optimizer.param_groups[0]["lr"] = s.lr * min(1.0, (self.step + 1) / s.warmup) * (1 - self.step / s.steps)
         self.theta.grad = -direction
-        if s.algorithm == "ppo":
+        if self.critic is not None:
             error = ((self._values(batch) - self.returns) * batch.mask).pow(2).sum() / tokens
             self.critic.grad = self._reduced(torch.autograd.grad(error, self.critic)[0]).to(self.critic)
         self.optimizer.step()
@@ -252,16 +253,15 @@ class Trainer:
         s = self.settings
         seen = gradients[:, self.shape.last().to(gradients.device)] if s.gradients == "last" else gradients
         gram = combine.gram(seen).cpu()
-        preference = None if s.preference is None else combine.preference(s.preference, len(gradients))
-        if s.method == "normalized":
+        if s.preference is None:  # which Settings demands of these two methods, and of no other
+            found = combine.mgda(gram) if s.method == "mgda" else combine.gapo(gram, s.p)
+        elif s.method == "normalized":
             spread = signal[: len(gradients)].flatten(1).pow(2).mean(1).double()
             spread = self._reduced(spread) / self.accelerator.num_processes
-            found = combine.normalized(preference, spread.sqrt() * signal.shape[1])
+            found = combine.normalized(combine.preference(s.preference, len(gradients)), spread.sqrt() * signal.shape[1])
         else:
-            found = {
-                "pgapo": lambda: combine.pgapo(gram, preference), "gapo": lambda: combine.gapo(gram, s.p),
-                "mgda": lambda: combine.mgda(gram), "linear": lambda: combine.linear(gram, preference),
-            }[s.method]()
+            combined = combine.pgapo if s.method == "pgapo" else combine.linear
+            found = combined(gram, combine.preference(s.preference, len(gradients)))
         cosines = combine.cosines(gram)
         row = {
             "norms": gram.diagonal().clamp_min(0).sqrt().tolist(), "cosine": float(cosines[0, 1]) if len(gram) > 1 else 1.0,
@@ -280,8 +280,9 @@ class Trainer:
         """State after a step, then its line in the log, so that a kill in between repeats no step."""
         if not self.accelerator.is_main_process:
             return
-        tensors = {"theta": self.theta} | ({"critic": self.critic} if self.critic is not None else {})
-        for name, parameter in list(tensors.items()):
+        parameters = {"theta": self.theta} | ({"critic": self.critic} if self.critic is not None else {})
+        tensors: dict[str, Tensor] = dict(parameters)
+        for name, parameter in parameters.items():
             moments = self.optimizer.state[parameter]
             tensors |= {f"{name}.{key}": moments[key] for key in ("step", "exp_avg", "exp_avg_sq")}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -293,11 +294,14 @@ class Trainer:
         """Takes up a killed run, or finds that it is finished. Raises SettingsError where the folder is not this run's."""
         found = checkpoint.load_state(self.folder)
         finished = checkpoint.finished(self.folder)
-        if found is None and finished is None:
+        if found is not None:
+            card, curves = found[1]["card"], found[1]["curves"]
+        elif finished is not None:
+            card, curves = finished
+        else:
             if self.folder.is_dir() and any(self.folder.iterdir()):
                 raise SettingsError(f"{self.folder} is not empty and holds no checkpoint, which would replace it: give another --out")
             return
-        card, curves = finished if found is None else (found[1]["card"], found[1]["curves"])
         mine = json.loads(json.dumps(self.card))
         if any(card.get(key) != value for key, value in mine.items() if key != "command"):
             raise SettingsError(f"{self.folder} holds a run of other settings: give another --out, or delete it")

@@ -62,8 +62,8 @@ def tune(
     with torch.no_grad():
         found = torch.cat([scores(test[at : at + batch]) for at in range(0, len(test), batch)])
     mean, std = float(found.mean()), float(found.std())
-    margins = ((found[:, 0] - found[:, 1]) / std).cpu().numpy()
-    report = measures(margins, longer[test], [pairs[i].prompt for i in test])
+    judged = ((found[:, 0] - found[:, 1]) / std).cpu().numpy()
+    report = measures(judged, longer[test], [pairs[i].prompt for i in test])
     report |= {"first": first, "rank": rank, "epochs": epochs, "lr": lr, "batch": batch, "fairness": fairness, "seed": seed,
                "trained_on": len(train)}
     made = Head(head.objective, head.model_hash, head.block, weight.detach().cpu(), mean, std)

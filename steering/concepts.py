@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "concepts"
 MAX_BYTES = 5_000_000
@@ -17,6 +18,15 @@ MOST = 2_000
 
 class ConceptError(ValueError):
     """A concept that cannot be used; the message says where and why."""
+
+
+class Details(TypedDict, total=False):
+    """What a Concept may be told beside its texts."""
+
+    description: str
+    low: str
+    high: str
+    scorer: str | None
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ class Concept:
         return hashlib.sha256(json.dumps([self.positive, self.negative]).encode()).hexdigest()[:16]
 
     @classmethod
-    def parse(cls, text: str, name: str, **details: str | None) -> "Concept":
+    def parse(cls, text: str, name: str, **details: Unpack[Details]) -> "Concept":
         """A concept from JSON Lines, each an object with a "positive" text, a "negative" one, or both."""
         if len(text) > MAX_BYTES:
             raise ConceptError(f"{name}: {len(text):,} characters are too many: give at most {MAX_BYTES:,}")
@@ -69,7 +79,7 @@ class Concept:
         return cls(name, tuple(sides["positive"]), tuple(sides["negative"]), **details)
 
     @classmethod
-    def load(cls, path: str | Path, name: str | None = None, **details: str | None) -> "Concept":
+    def load(cls, path: str | Path, name: str | None = None, **details: Unpack[Details]) -> "Concept":
         """Reads a JSON Lines file; the concept is called `name`, or as the file."""
         path = Path(path)
         if not path.is_file():
@@ -84,11 +94,11 @@ class Concept:
         return cls.parse(text, name or path.stem, **details)
 
     @classmethod
-    def from_texts(cls, name: str, positive: Sequence[str], negative: Sequence[str], **details: str | None) -> "Concept":
+    def from_texts(cls, name: str, positive: Sequence[str], negative: Sequence[str], **details: Unpack[Details]) -> "Concept":
         """A concept from plain texts; empty ones are left out."""
-        sides = [tuple(_text(text.strip(), f"{name}, a {side} text") for text in texts if text.strip())
-                 for side, texts in (("positive", positive), ("negative", negative))]
-        return cls(name, *sides, **details)
+        sides = {side: tuple(_text(text.strip(), f"{name}, a {side} text") for text in texts if text.strip())
+                 for side, texts in (("positive", positive), ("negative", negative))}
+        return cls(name, sides["positive"], sides["negative"], **details)
 
 
 def _line(line: str, where: str) -> dict[str, str]:

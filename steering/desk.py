@@ -20,7 +20,7 @@ from steering import charts, view
 from steering.cav import CAV, train
 from steering.concepts import Concept
 from steering.library import Library
-from steering.plan import Plan, cosines, layers_of
+from steering.plan import Layers, Plan, cosines, layers_of
 from steering.snippet import snippet
 from steering.steer import finish, pair
 from steering.sweep import sweep, thirds
@@ -63,7 +63,7 @@ Send = Callable[[Request, list[tuple[str, Plan | None, Run]]], str]
 """Takes a request and its runs (policy name, plan, run) to the Compare tab, and returns a sentence; ValueError where it cannot."""
 
 
-def swept(request: Request, magnitudes: Any, bands: Any) -> list[tuple[int, ...] | str]:
+def swept(request: Request, magnitudes: Any, bands: Any) -> list[Layers]:
     """The bands of layers that a script sweeps over `magnitudes`; the plan's own where it gives none. Raises ValueError."""
     if not isinstance(magnitudes, list) or not all(type(value) in (int, float) for value in magnitudes):
         raise ValueError(f"magnitudes are {magnitudes!r}: give a list of numbers")

@@ -22,7 +22,8 @@ def interval(values: Sequence[float], seed: int = 0, draws: int = 2000) -> tuple
     """Mean and its 95% percentile bootstrap interval."""
     sample = np.asarray(values, float)
     means = sample[np.random.default_rng(seed).integers(0, len(sample), (draws, len(sample)))].mean(1)
-    return float(sample.mean()), *(float(q) for q in np.quantile(means, [0.025, 0.975]))
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(sample.mean()), float(low), float(high)
 
 
 def evaluate(

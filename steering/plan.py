@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -15,6 +15,7 @@ from steering.cav import CAV, best_layers
 if TYPE_CHECKING:
     from steering.library import Library
 
+Layers = Literal["auto"] | tuple[int, ...]
 DIRECTIONS, METHODS, SCOPES = ("amplify", "remove"), ("gcav", "diffmean", "fixed"), ("all", "answer")
 MOST_TARGETS, MOST_STRENGTH = 3, 100.0
 LEAST_P, MOST_P = 1e-6, 1 - 1e-6
@@ -60,7 +61,7 @@ class Plan:
     """
 
     targets: tuple[Target, ...]
-    layers: str | tuple[int, ...] = "auto"
+    layers: Layers = "auto"
     method: str = "gcav"
     strength: float | None = None
     scope: str = "all"
@@ -174,7 +175,7 @@ def _edit(plan: Plan, cavs: Sequence[CAV], layer: int) -> Edit:
     return Edit(
         layer, torch.stack([cav.w[layer] for cav in cavs]), torch.stack([cav.b[layer] for cav in cavs]), write,
         torch.tensor([target.goal for target in plan.targets]), sense,
-        None if plan.method != "fixed" else sense * plan.strength * torch.stack([cav.gap[layer] for cav in cavs]),
+        None if plan.strength is None else sense * plan.strength * torch.stack([cav.gap[layer] for cav in cavs]),
         plan.cap, plan.scope == "answer")
 
 

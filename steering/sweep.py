@@ -10,7 +10,7 @@ from lm import Row, Sampling
 from lm.asking import prompt_ids
 from steering.library import Library
 from steering.metrics import measure
-from steering.plan import Plan, PlanError, edits
+from steering.plan import Layers, Plan, PlanError, edits
 
 MAGNITUDES = (0.1, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 """Values of p0 to amplify; to remove, take 1 - p0."""
@@ -43,7 +43,7 @@ def magnitudes(plan: Plan, values: Sequence[float]) -> list[Plan]:
 
 def sweep(
     library: Library, prompts: Sequence[str], plan: Plan, *, values: Sequence[float] | None = None,
-    bands: Sequence[str | tuple[int, ...]] | None = None, seed: int = 0, max_new_tokens: int = 48, temperature: float = 0.0,
+    bands: Sequence[Layers] | None = None, seed: int = 0, max_new_tokens: int = 48, temperature: float = 0.0,
     stop: threading.Event | None = None, report: Callable[[float], None] | None = None,
 ) -> Iterator[tuple[float, pd.DataFrame]]:
     """Yields (share done, table so far): one row a prompt, band and magnitude, and the unsteered text as magnitude None.

@@ -39,8 +39,8 @@ class _Model(Structure):
 
 
 class _Edit(Structure):
-    _fields_ = [(name, c_void_p) for name in ("read", "bias", "write", "goal", "fixed", "gram", "sense")] + [
-        ("layer", c_int32), ("count", c_int32), ("start", c_int32), ("pad", c_int32), ("cap", c_float), ("pad2", c_float)]
+    _fields_ = [*((name, c_void_p) for name in ("read", "bias", "write", "goal", "fixed", "gram", "sense")),
+                ("layer", c_int32), ("count", c_int32), ("start", c_int32), ("pad", c_int32), ("cap", c_float), ("pad2", c_float)]
 
 
 class _LowRank(Structure):
@@ -84,10 +84,11 @@ class NativeEngine:
         cos, sin = _rotary(config, context)
         blocks = (_Block * self.layers)(*(self._block(weights, layer) for layer in range(self.layers)))
         self._keep += [cos, sin, blocks]
-        embedding = _linear(weights["embedding"])
+        matrices, vectors = weights.matrices, weights.vectors
+        embedding = _linear(matrices["embedding"])
         self._model = _Model(
-            ctypes.addressof(blocks), embedding, _linear(weights["head"]) if "head" in weights else embedding,
-            weights["norm"].data_ptr(), cos.data_ptr(), sin.data_ptr(), config.rms_norm_eps, 0.0, self.layers, self.width,
+            ctypes.addressof(blocks), embedding, _linear(matrices["head"]) if "head" in matrices else embedding,
+            vectors["norm"].data_ptr(), cos.data_ptr(), sin.data_ptr(), config.rms_norm_eps, 0.0, self.layers, self.width,
             config.num_attention_heads, config.num_key_value_heads, self._hw, config.intermediate_size,
             getattr(config, "sliding_window", None) or 0, 0,
         )
@@ -98,8 +99,9 @@ class NativeEngine:
         self._adapters: WeakKeyDictionary = WeakKeyDictionary()
 
     def _block(self, weights: Weights, layer: int) -> _Block:
-        linears = [_linear(weights[f"{layer}.{part}"], weights.get(f"{layer}.{part}.bias")) for part in ("qkv", "out", "gate_up", "down")]
-        norms = [weights.get(f"{layer}.{name}") for name in ("norm_attention", "norm_mlp", "norm_q", "norm_k")]
+        matrices, vectors = weights.matrices, weights.vectors
+        linears = [_linear(matrices[f"{layer}.{part}"], vectors.get(f"{layer}.{part}.bias")) for part in ("qkv", "out", "gate_up", "down")]
+        norms = [vectors.get(f"{layer}.{name}") for name in ("norm_attention", "norm_mlp", "norm_q", "norm_k")]
         return _Block(*linears, *(_pointer(norm) for norm in norms))
 
     def fits(self, adapter: Adapter | None) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,31 +22,37 @@ GGUF_NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_
               "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
               "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
 
-Weights = dict[str, Packed | Tensor]
+
+@dataclass(frozen=True)
+class Weights:
+    """A model's tensors by name: packed matrices, and float32 vectors (norms and biases)."""
+
+    matrices: dict[str, Packed] = field(default_factory=dict)
+    vectors: dict[str, Tensor] = field(default_factory=dict)
 
 
 def from_transformers(model) -> Weights:
     """Packs a transformers model at 8 bits. Raises ValueError where a tensor has no place in the engine."""
     state = dict(model.state_dict())
-    weights: Weights = {}
+    weights = Weights()
 
     def take(name: str) -> Tensor:
         return state.pop(name).float()
 
-    weights["embedding"] = quantize8(take("model.embed_tokens.weight"))
+    weights.matrices["embedding"] = quantize8(take("model.embed_tokens.weight"))
     head = state.pop("lm_head.weight")
     if not model.config.tie_word_embeddings:
-        weights["head"] = quantize8(head)
-    weights["norm"] = take("model.norm.weight")
+        weights.matrices["head"] = quantize8(head)
+    weights.vectors["norm"] = take("model.norm.weight")
     for layer in range(model.config.num_hidden_layers):
         prefix = f"model.layers.{layer}."
         for part, names in PARTS.items():
-            weights[f"{layer}.{part}"] = quantize8(torch.cat([take(f"{prefix}{name}.weight") for name in names]))
+            weights.matrices[f"{layer}.{part}"] = quantize8(torch.cat([take(f"{prefix}{name}.weight") for name in names]))
             if f"{prefix}{names[0]}.bias" in state:
-                weights[f"{layer}.{part}.bias"] = torch.cat([take(f"{prefix}{name}.bias") for name in names])
+                weights.vectors[f"{layer}.{part}.bias"] = torch.cat([take(f"{prefix}{name}.bias") for name in names])
         for norm, name in NORMS.items():
             if f"{prefix}{name}.weight" in state:
-                weights[f"{layer}.{norm}"] = take(f"{prefix}{name}.weight")
+                weights.vectors[f"{layer}.{norm}"] = take(f"{prefix}{name}.weight")
     if state:
         raise ValueError(f"the native engine has no place for {sorted(state)[:3]} of {model.config.model_type}")
     return weights
@@ -56,18 +63,19 @@ def from_gguf(path: Path, config, progress: Callable[[float], None]) -> Weights:
     from gguf import GGUFReader
 
     tensors = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
-    weights: Weights = {"embedding": _gguf_codes([tensors["token_embd.weight"]], [None])}
+    weights = Weights()
+    weights.matrices["embedding"] = _gguf_codes([tensors["token_embd.weight"]], [None])
     if "output.weight" in tensors:
-        weights["head"] = _gguf_codes([tensors["output.weight"]], [None])
-    weights["norm"] = torch.from_numpy(tensors["output_norm.weight"].data.astype(np.float32))
+        weights.matrices["head"] = _gguf_codes([tensors["output.weight"]], [None])
+    weights.vectors["norm"] = torch.from_numpy(tensors["output_norm.weight"].data.astype(np.float32))
     rotated = {"self_attn.q_proj": config.num_attention_heads, "self_attn.k_proj": config.num_key_value_heads}
     for layer in range(config.num_hidden_layers):
         for part, names in PARTS.items():
             found = [tensors[f"blk.{layer}.{GGUF_NAMES[name]}.weight"] for name in names]
-            weights[f"{layer}.{part}"] = _gguf_codes(found, [rotated.get(name) for name in names])
+            weights.matrices[f"{layer}.{part}"] = _gguf_codes(found, [rotated.get(name) for name in names])
         for norm in ("norm_attention", "norm_mlp"):
             data = tensors[f"blk.{layer}.{GGUF_NAMES[NORMS[norm]]}.weight"].data
-            weights[f"{layer}.{norm}"] = torch.from_numpy(data.astype(np.float32))
+            weights.vectors[f"{layer}.{norm}"] = torch.from_numpy(data.astype(np.float32))
         progress((layer + 1) / config.num_hidden_layers)
     return weights
 
@@ -78,7 +86,8 @@ def _gguf_codes(tensors, heads: list[int | None]) -> Packed:
     bits = max(part[3] for part in parts)
     if any(part[3] != bits for part in parts):
         return quantize8(torch.cat([torch.from_numpy(c * np.repeat(s, 32, 1) + np.repeat(m, 32, 1)) for c, s, m, _ in parts]))
-    return pack(*(np.concatenate([part[i] for part in parts]) for i in range(3)), bits)
+    codes, scale, least = (np.concatenate([part[i] for part in parts]) for i in range(3))
+    return pack(codes, scale, least, bits)
 
 
 def _gguf_grid(tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -109,13 +118,10 @@ def _permuted(grid, heads: int | None):
 
 def save(weights: Weights, path: Path, metadata: dict[str, str]) -> None:
     """Writes weights and metadata to one safetensors file."""
-    tensors, shapes = {}, {}
-    for name, value in weights.items():
-        if isinstance(value, Packed):
-            tensors |= {f"{name}.codes": value.codes, f"{name}.grid": value.grid}
-            shapes[name] = [value.n, value.bits]
-        else:
-            tensors[name] = value.contiguous()
+    tensors = {name: vector.contiguous() for name, vector in weights.vectors.items()}
+    for name, matrix in weights.matrices.items():
+        tensors |= {f"{name}.codes": matrix.codes, f"{name}.grid": matrix.grid}
+    shapes = {name: [matrix.n, matrix.bits] for name, matrix in weights.matrices.items()}
     save_file(tensors, path, {**metadata, "packed": json.dumps(shapes)})
 
 
@@ -124,16 +130,17 @@ def open_saved(path: Path) -> tuple[Weights, dict[str, str]]:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         shapes = json.loads(metadata["packed"])
-        weights: Weights = {name: file.get_tensor(name) for name in file.keys() if name.rsplit(".", 1)[-1] not in ("codes", "grid")}
-        for name, (n, bits) in shapes.items():
-            weights[name] = Packed(file.get_tensor(f"{name}.codes"), file.get_tensor(f"{name}.grid"), n, bits)
-    return weights, metadata
+        vectors = {name: file.get_tensor(name) for name in file.keys() if name.rsplit(".", 1)[-1] not in ("codes", "grid")}
+        matrices = {
+            name: Packed(file.get_tensor(f"{name}.codes"), file.get_tensor(f"{name}.grid"), n, bits) for name, (n, bits) in shapes.items()}
+    return Weights(matrices, vectors), metadata
 
 
 def to_state(weights: Weights, config) -> dict[str, Tensor]:
     """The float32 state dict of the transformers model with exactly these weights."""
-    state = {"model.embed_tokens.weight": unpack(weights["embedding"]), "model.norm.weight": weights["norm"]}
-    state["lm_head.weight"] = unpack(weights["head"]) if "head" in weights else state["model.embed_tokens.weight"]
+    matrices, vectors = weights.matrices, weights.vectors
+    state = {"model.embed_tokens.weight": unpack(matrices["embedding"]), "model.norm.weight": vectors["norm"]}
+    state["lm_head.weight"] = unpack(matrices["head"]) if "head" in matrices else state["model.embed_tokens.weight"]
     heads = head_width(config)
     rows = module_sizes(
         config.hidden_size, config.num_attention_heads * heads, config.num_key_value_heads * heads, config.intermediate_size)
@@ -141,12 +148,10 @@ def to_state(weights: Weights, config) -> dict[str, Tensor]:
         prefix = f"model.layers.{layer}."
         for part, names in PARTS.items():
             sizes = [rows[name.split(".")[1]][1] for name in names]
-            for kind in ("weight", "bias"):
-                key = f"{layer}.{part}" + (".bias" if kind == "bias" else "")
-                if key in weights:
-                    value = weights[key] if kind == "bias" else unpack(weights[key])
+            for kind, value in (("weight", unpack(matrices[f"{layer}.{part}"])), ("bias", vectors.get(f"{layer}.{part}.bias"))):
+                if value is not None:
                     state |= {f"{prefix}{name}.{kind}": piece.contiguous() for name, piece in zip(names, value.split(sizes), strict=True)}
         for norm, name in NORMS.items():
-            if f"{layer}.{norm}" in weights:
-                state[f"{prefix}{name}.weight"] = weights[f"{layer}.{norm}"]
+            if f"{layer}.{norm}" in vectors:
+                state[f"{prefix}{name}.weight"] = vectors[f"{layer}.{norm}"]
     return state

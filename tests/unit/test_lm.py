@@ -63,7 +63,7 @@ def test_read_is_the_output_of_every_block(model):
 
 
 def test_a_shared_prefix_changes_nothing(model):
-    rows = [PROMPT, PROMPT[:20] + PROMPT, PROMPT[:30]]
+    rows = [PROMPT, PROMPT[:20] + PROMPT, list(PROMPT[:30])]  # sequences of whatever kind
     together = model.read(rows, pool="mean", starts=[12, 15, 20])
     alone = torch.cat([model.read([row], pool="mean", starts=[start]) for row, start in zip(rows, (12, 15, 20), strict=True)])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
