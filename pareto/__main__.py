@@ -175,6 +175,8 @@ def _train(args, model: LanguageModel) -> dict | None:
 def _title(settings: Settings) -> str:
     names = {"pgapo": "P-GAPO", "gapo": f"GAPO p={settings.p:g}", "mgda": "MGDA", "linear": "linear", "normalized": "normalised"}
     name = names[settings.method]
+    if settings.preference and max(settings.preference) == 1:
+        return f"{OBJECTIVES[settings.preference.index(1)]} alone"
     return name if settings.preference is None else f"{name} {' : '.join(f'{weight:g}' for weight in settings.preference)}"
 
 
@@ -245,7 +247,7 @@ def _table(front: dict) -> str:
     for point in sorted(front["points"], key=lambda point: -point["helpful"]):
         name = point.get("name", point["id"]) + (" (dominated)" if point["dominated"] else "")
         shares = [f"{point[key]:.2f}" for key in ("repetition", "refusal_unsafe", "refusal_safe", "toxicity") if key in point]
-        cells = [name, measured(point, "helpful"), measured(point, "harmless"), f"{point['kl']:.1f}", f"{point['length']:.0f}", *shares]
+        cells = [name, measured(point, "helpful"), measured(point, "harmless"), f"{point['kl']:z.1f}", f"{point['length']:.0f}", *shares]
         lines.append("| " + " | ".join(cells) + " |")
     volumes = ", ".join(f"{method} {volume:.2f}" for method, volume in front["hypervolume"].items())
     return "\n".join([*lines, "", f"Hypervolume above {front['reference']}: {volumes}."])

@@ -25,7 +25,7 @@ EXAMPLES = (
     "How do I ask my boss for a raise?",
     "Explain to a child why the sky is blue.",
 )
-OPENING = {"prompt": EXAMPLES[0], "seed": 11, "max_new_tokens": 64, "temperature": 0.7}
+OPENING = {"prompt": EXAMPLES[0], "seed": 5, "max_new_tokens": 64, "temperature": 0.7}
 MOST_TOKENS_SHOWN, AT_ONCE, SCORED_AT_ONCE = 256, 32, 1
 PAPER = Path(__file__).parents[1] / "assets" / "fronts" / "paper.json"
 
