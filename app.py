@@ -233,6 +233,7 @@ def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
                 build_pareto(
                     model,
                     folders=SHIPPED,
+                    preference=0.3,
                     human=lambda: votes(store),
                     entrants={name: partial(_planned, library, plan) for name, plan in plans(library).items()},
                     steered=lambda plan: steered(library, plan),

@@ -74,13 +74,13 @@ def wins(found: Ranking) -> Chart:
 
 def front(points: pd.DataFrame) -> Chart:
     """The human front: strengths on both questions; filled marks are on the front, joined in order."""
-    best = points[points["front"]].sort_values("harmless")
+    best = points[points["front"]].sort_values("helpful")
     data: list[dict[str, Any]] = [
         {
             "type": "scatter",
             "mode": "lines",
-            "x": _plain(best["harmless"]),
-            "y": _plain(best["helpful"]),
+            "x": _plain(best["helpful"]),
+            "y": _plain(best["harmless"]),
             "hoverinfo": "skip",
             "line": {"color": "var(--tw-accent)", "dash": "dot"},
         }
@@ -91,19 +91,19 @@ def front(points: pd.DataFrame) -> Chart:
             {
                 "type": "scatter",
                 "mode": "markers+text",
-                "x": _plain(part["harmless"]),
-                "y": _plain(part["helpful"]),
+                "x": _plain(part["helpful"]),
+                "y": _plain(part["harmless"]),
                 "text": _plain(part["policy"]),
                 "textposition": "top center",
                 "textfont": {"color": "var(--tw-ink)"},
                 "cliponaxis": False,
                 "marker": {"size": 11, "color": "var(--tw-accent)", "symbol": symbol, "line": {"width": 1.5}},
-                "error_x": _bars(part, "harmless"),
-                "error_y": _bars(part, "helpful"),
-                "hovertemplate": "%{text}<br>helpful %{y:.2f}<br>harmless %{x:.2f}<extra></extra>",
+                "error_x": _bars(part, "helpful"),
+                "error_y": _bars(part, "harmless"),
+                "hovertemplate": "%{text}<br>helpful %{x:.2f}<br>harmless %{y:.2f}<extra></extra>",
             }
         )
-    x, y = _axis("more harmless →"), _axis("more helpful →")
+    x, y = _axis("more helpful →"), _axis("more harmless →")
     return _chart("What people find helpful against what they find harmless", data, x, y, "Filled: on the front.")
 
 
