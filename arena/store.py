@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -21,6 +23,8 @@ from arena.errors import SchemaError
 
 Journal = Literal["WAL", "DELETE"]
 
+BUSY = 30
+"""Seconds that a connection waits for another's write."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 7_204_115  # any number, the same in every replica
 
@@ -121,18 +125,31 @@ def _version(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+def _switch(connection: Any, journal: str) -> None:
+    """Sets the journal's mode. Unlike all else, SQLite does not wait for others there: replicas that start together meet here."""
+    until = time.monotonic() + BUSY
+    while True:
+        try:
+            connection.execute(f"PRAGMA journal_mode={journal}")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
 def _sqlite(address: Any, journal: str) -> Engine:
     pool = (
         {"pool_size": 1, "max_overflow": 0} if journal == "DELETE" else {"pool_size": 20, "max_overflow": 40}
     )
     engine = create_engine(
-        address, connect_args={"timeout": 30, "check_same_thread": False}, pool_timeout=60, **pool
+        address, connect_args={"timeout": BUSY, "check_same_thread": False}, pool_timeout=60, **pool
     )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver
-        connection.execute(f"PRAGMA journal_mode={journal}")
+        _switch(connection, journal)
         connection.execute("PRAGMA synchronous=FULL")  # a commit outlives a power cut
         connection.execute("PRAGMA foreign_keys=ON")
 

@@ -1,5 +1,6 @@
 """The store: schema version, journal modes, UTC, transactions, on SQLite and PostgreSQL."""
 
+import sqlite3
 import threading
 from datetime import UTC, datetime
 
@@ -9,6 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
+from arena import store
 from arena.errors import SchemaError
 from arena.schema import Annotator, Base, Vote
 from arena.store import Store, default_url
@@ -48,6 +50,28 @@ def test_a_database_with_other_tables_is_refused_and_left_alone(tmp_path):
         session.execute(text("DROP TABLE alembic_version"))
     with pytest.raises(SchemaError, match="schema version None"):
         Store(address)
+
+
+class Busy:
+    """A connection whose file others hold for a while."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+
+    def execute(self, sql: str) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise sqlite3.OperationalError("database is locked")
+
+
+def test_the_switch_of_the_journal_waits_for_others(monkeypatch):
+    """Two that switch at once, as replicas that start together do, are told at once that the file is locked."""
+    busy = Busy(2)
+    store._switch(busy, "WAL")
+    assert busy.refusals == 0
+    monkeypatch.setattr(store, "BUSY", 0)
+    with pytest.raises(sqlite3.OperationalError):
+        store._switch(Busy(10**6), "WAL")
 
 
 def test_replicas_that_start_together_set_up_one_schema(url):
