@@ -127,7 +127,7 @@ def _packed(label: str, folder: Path, engine: str) -> LanguageModel:
 
     weights, metadata = open_saved(folder / "packed.safetensors")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    gpu = _gpu()
+    gpu = gpu_here()
     if engine == "native" or (engine == "auto" and gpu is None):
         try:
             config = SimpleNamespace(**json.loads(metadata["config"]))
@@ -143,7 +143,7 @@ def _packed(label: str, folder: Path, engine: str) -> LanguageModel:
     return _model(label, metadata["hash"], folder, tokenizer, _in_torch(model, engine), lambda: model)
 
 
-def _gpu() -> torch.device | None:
+def gpu_here() -> torch.device | None:
     """The GPU of this process, if there is one: its own where `accelerate launch` started several."""
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
 
@@ -173,7 +173,7 @@ def _transformers(label: str, folder: Path, engine: str, report: source.Progress
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     report(0.0, f"loading {label}")
     checksum = _hash(folder)
-    gpu = _gpu()
+    gpu = gpu_here()
     reason = unsupported(config) if gpu is None else "a GPU is used"
     if engine == "native" and reason:
         raise ValueError(f"the native engine cannot run {label}: {reason}")

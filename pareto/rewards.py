@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lm import Adapter, LanguageModel
+from lm.loading import gpu_here
 from pareto.pairs import Prompt, messages
 
 FOLDER = Path(__file__).parents[1] / "assets" / "rewards"
@@ -117,7 +118,7 @@ class ClassifierReward:
     def __init__(self, name: str, batch: int = 8):
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = gpu_here() or torch.device("cpu")
         self._tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         model = AutoModelForSequenceClassification.from_pretrained(name, trust_remote_code=False, use_safetensors=True, dtype="auto")
         self._model, self._batch, self.identity = model.to(device).eval(), batch, name

@@ -378,7 +378,7 @@ def test_a_gpu_is_used_where_there_is_one(monkeypatch):
     """"meta" stands for the device: it takes tensors and computes nothing."""
     folder = str(tiny("llama"))
     packed = load(folder, engine="native")
-    monkeypatch.setattr("lm.loading._gpu", lambda: torch.device("meta"))
+    monkeypatch.setattr("lm.loading.gpu_here", lambda: torch.device("meta"))
     label, cached = "tiny", next(cache_folder("models").glob(f"{packed.hash}-*"))
     found = _packed(label, cached, "auto")
     assert isinstance(found.engine, BatchedEngine) and found.engine.stack.device.type == "meta"
