@@ -13,6 +13,8 @@ from lm.adapter import Adapter
 from lm.edit import TRACE, Edit
 from lm.engine import Feed, Slot
 from lm.llama import Stack
+from lm.rows import Sampling
+from lm.sampling import draw
 
 STEP = 64
 """Cache positions are reserved in multiples of this."""
@@ -97,6 +99,11 @@ class BatchedEngine:
             if chosen:
                 found |= zip(chosen, self._pass([feeds[i] for i in chosen]), strict=True)
         return np.concatenate([found[i][0] for i in range(len(feeds))]), [found[i][1] for i in range(len(feeds))]
+
+    def sample(self, feeds: Sequence[Feed], draws: Sequence[tuple[Sampling, int]]) -> tuple[list[tuple[int, float]], list[np.ndarray]]:
+        """Advances slots and draws tokens; see lm.engine.Engine."""
+        logits, traces = self.forward(feeds)
+        return [draw(row, *one) for row, one in zip(logits, draws, strict=True)], traces
 
     def _pass(self, feeds: list[Feed]) -> list[tuple[np.ndarray, np.ndarray]]:
         stack, device = self.stack, self.stack.device

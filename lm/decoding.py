@@ -1,5 +1,6 @@
 """The decode loop: rows of all callers advance together, one token a step."""
 
+import math
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -14,7 +15,6 @@ from tokenizers.decoders import DecodeStream
 
 from lm.engine import Engine, Feed, Slot
 from lm.rows import Row, Run, Token
-from lm.sampling import draw
 
 MOST_ROWS, MOST_ROWS_OF_ONE = 64, 48
 """Rows decoded at once, and those of one caller among them; the rest wait in line."""
@@ -213,18 +213,22 @@ class Loop:
         if not active:
             return active
         feeds = [self._feed(a) for a in active]
+        draws = [(a.row.sampling, len(a.run.ids)) for a, feed in zip(active, feeds, strict=True) if feed.want]
         with self._busy:
-            logits, traces = self._engine.forward(feeds)
-        ends = np.cumsum([feed.want for feed in feeds])
+            drawn, traces = self._engine.sample(feeds, draws)
+        tokens_drawn = iter(drawn)
         steps: dict[int, tuple[Decoding, list[Token]]] = {}
-        for a, feed, end, trace in zip(tuple(active), feeds, ends, traces, strict=True):
+        for a, feed, trace in zip(tuple(active), feeds, traces, strict=True):
             a.pending = a.pending[len(feed.ids) :]
-            if not feed.want or a not in active:
+            if not feed.want:
+                continue
+            choice, logprob = next(tokens_drawn)
+            if a not in active:
                 continue
             try:
                 if not a.run.ids:
                     self._keep(a)
-                token = self._advance(a, logits[end - 1], trace[-1])
+                token = self._advance(a, choice, logprob, trace[-1])
             except Exception as error:
                 active = self._fail(a.owner, error, active, waiting)
                 continue
@@ -245,9 +249,10 @@ class Loop:
         assert a.run.hidden is not None  # made by _open for a row that records
         return Feed(a.slot, ids, want, record=a.row.record, hidden=a.run.hidden[a.slot.length :])
 
-    def _advance(self, a: _Active, logits: np.ndarray, trace: np.ndarray) -> Token:
+    def _advance(self, a: _Active, choice: int, logprob: float, trace: np.ndarray) -> Token:
+        if not math.isfinite(logprob):
+            raise ValueError("the model gave logits that are not finite: its weights, or an edit's, are broken")
         run, sampling = a.run, a.row.sampling
-        choice, logprob = draw(logits, sampling, len(run.ids))
         run.ids.append(choice)
         run.logprobs.append(logprob)
         run.trace.append(trace)

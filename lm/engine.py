@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lm.adapter import Adapter
 from lm.edit import Edit
+from lm.rows import Sampling
 
 
 @dataclass
@@ -64,4 +65,11 @@ class Engine(Protocol):
 
     def forward(self, feeds: Sequence[Feed]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Advances slots. Returns logits float32 [sum of want, vocabulary] and, a feed, traces [want, edits, TRACE]."""
+        ...
+
+    def sample(self, feeds: Sequence[Feed], draws: Sequence[tuple[Sampling, int]]) -> tuple[list[tuple[int, float]], list[np.ndarray]]:
+        """Advances slots and draws one token from each row of the logits that feeds want; draws: its sampling and step.
+
+        Returns token ids with log-probabilities, as lm.sampling.draw does, and traces as `forward`.
+        """
         ...

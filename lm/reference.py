@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from lm.adapter import MODULES, Adapter
 from lm.edit import TRACE, Edit
 from lm.engine import Feed, Slot
+from lm.rows import Sampling
+from lm.sampling import draw
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -87,6 +89,11 @@ class ReferenceEngine:
         """Advances slots; see lm.engine.Engine."""
         done = [self._advance(feed) for feed in feeds]
         return np.concatenate([logits for logits, _ in done]), [trace for _, trace in done]
+
+    def sample(self, feeds: Sequence[Feed], draws: Sequence[tuple[Sampling, int]]) -> tuple[list[tuple[int, float]], list[np.ndarray]]:
+        """Advances slots and draws tokens; see lm.engine.Engine."""
+        logits, traces = self.forward(feeds)
+        return [draw(row, *one) for row, one in zip(logits, draws, strict=True)], traces
 
     def _advance(self, feed: Feed) -> tuple[np.ndarray, np.ndarray]:
         slot, count = feed.slot, len(feed.ids)

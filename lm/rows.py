@@ -14,15 +14,12 @@ class Sampling:
     """How tokens are drawn. temperature 0 is greedy; the same seed draws the same noise for every row."""
 
     temperature: float = 0.0
-    top_p: float = 1.0
     seed: int = 0
     max_new_tokens: int = 64
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 10:
             raise ValueError(f"temperature is {self.temperature}: give a number from 0 (greedy) to 10")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p is {self.top_p}: give a number above 0, up to 1 (all tokens)")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
         if self.max_new_tokens < 1:

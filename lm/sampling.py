@@ -10,22 +10,20 @@ _STRIDE = np.uint64(0x9E3779B97F4A7C15)
 
 
 def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]:
-    """The next token id and its log-probability under softmax(logits / T), before top_p; greedy: T = 1.
+    """The next token id and its log-probability under softmax(logits / T); greedy: T = 1.
 
-    Raises ValueError where the best logit is not finite.
+    The log-probability is not a number where the best logit is not finite. native/draw.h does the same in C.
 
     logits: float32 [vocabulary]. The draw is argmax(logits / T + Gumbel noise), and the noise depends on (seed, step, token)
     alone: rows with one seed meet the same noise, so texts part only where their distributions do.
     """
     best = int(logits.argmax())
     if not np.isfinite(logits[best]):
-        raise ValueError("the model gave logits that are not finite: its weights, or an edit's, are broken")
+        return best, np.nan
     scaled = (logits - logits[best]) / np.float32(sampling.temperature or 1)
     total = float(np.log(np.exp(scaled).sum(dtype=np.float32)))
     if sampling.temperature == 0:
         return best, -total
-    if sampling.top_p < 1:
-        scaled = _nucleus(scaled, sampling.top_p)
     reached = gumbel(sampling.seed, step, np.array([best]))[0]
     likely = np.flatnonzero(scaled >= reached - MOST_NOISE)
     choice = int(likely[(scaled[likely] + gumbel(sampling.seed, step, likely)).argmax()])
@@ -45,12 +43,3 @@ def _mix(x: np.ndarray) -> np.ndarray:
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
-
-def _nucleus(scaled: np.ndarray, top_p: float) -> np.ndarray:
-    """-inf for tokens outside the smallest set whose probability reaches top_p."""
-    order = np.argsort(-scaled, kind="stable")
-    weights = np.exp(scaled[order] - scaled[order[0]])
-    keep = int(np.searchsorted(np.cumsum(weights), top_p * weights.sum())) + 1
-    result = np.full_like(scaled, -np.inf)
-    result[order[:keep]] = scaled[order[:keep]]
-    return result

@@ -52,7 +52,7 @@ def sample(
 ) -> Rollout:
     """One answer a prompt and seed, in one decode that keeps the output of block `block`."""
     rows = [
-        Row(tuple(model.chat_ids(prompt)), Sampling(temperature, 1.0, seed, max_new_tokens), (), adapter, block)
+        Row(tuple(model.chat_ids(prompt)), Sampling(temperature, seed, max_new_tokens), (), adapter, block)
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
     return collect(list(prompts), model.generate(rows), temperature)

@@ -49,7 +49,7 @@ class Request:
     @property
     def sampling(self) -> Sampling:
         """The same for every row."""
-        return Sampling(self.temperature, 1.0, self.seed, self.max_new_tokens)
+        return Sampling(self.temperature, self.seed, self.max_new_tokens)
 
 
 @dataclass

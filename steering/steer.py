@@ -82,4 +82,4 @@ class SteeredPolicy:
     def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
         """One run a prompt; see lm.policy.Policy."""
         return self.library.model.generate([
-            self.row(prompt, Sampling(self.temperature, 1.0, seed + i, max_new_tokens)) for i, prompt in enumerate(prompts)])
+            self.row(prompt, Sampling(self.temperature, seed + i, max_new_tokens)) for i, prompt in enumerate(prompts)])

@@ -1,4 +1,4 @@
-"""Compiles engine.c once for this machine's processor and caches the library."""
+"""Compiles engine.c and its headers once for this machine's processor and caches the library."""
 
 import ctypes
 import hashlib
@@ -37,7 +37,8 @@ def library() -> ctypes.CDLL:
     cc = compiler()
     if cc is None:
         raise NoCompiler("no C compiler on the PATH: install gcc or clang for fast decoding on CPU")
-    key = hashlib.sha256(SOURCE.read_bytes() + " ".join((cc, *FLAGS, _processor())).encode()).hexdigest()[:16]
+    sources = b"".join(path.read_bytes() for path in (SOURCE, *sorted(SOURCE.parent.glob("*.h"))))
+    key = hashlib.sha256(sources + " ".join((cc, *FLAGS, _processor())).encode()).hexdigest()[:16]
     target = cache_folder("native") / f"engine-{key}.so"
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:

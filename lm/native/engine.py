@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
+from ctypes import POINTER, Structure, c_double, c_float, c_int32, c_uint64, c_void_p
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,9 +17,12 @@ from lm.native.build import library
 from lm.native.pack import Packed
 from lm.native.weights import Weights
 from lm.rotary import frequencies
+from lm.rows import Sampling
 
 CHUNK = 256
 """Most tokens of one pass: longer feeds are cut, which changes no result and bounds the scratch memory."""
+TOGETHER = 4
+"""As in model.h."""
 
 
 class _Linear(Structure):
@@ -48,22 +51,27 @@ class _LowRank(Structure):
 
 
 class _Row(Structure):
-    _fields_ = [("cache", c_void_p), ("edits", c_void_p), ("adapter", c_void_p), ("capacity", c_int32), ("edit_count", c_int32)]
+    _fields_ = [(name, c_void_p) for name in ("cache", "scales", "edits", "adapter")] + [("capacity", c_int32), ("edit_count", c_int32)]
+
+
+class _Draw(Structure):
+    _fields_ = [("seed", c_uint64), ("logprob", c_double), ("temperature", c_float),
+                ("step", c_int32), ("choice", c_int32), ("pad", c_int32)]
 
 
 class _Batch(Structure):
     _fields_ = [(name, c_void_p) for name in (
         "ids", "positions", "rows", "row", "x", "h", "qkv", "attention", "gate_up", "pairs", "grid", "scores", "trace", "record",
-        "record_layer", "pool", "wanted", "logits")] + [
+        "record_layer", "pool", "wanted", "logits", "draws")] + [
         (name, c_int32) for name in ("tokens", "wanted_count", "edits_max", "longest", "threads", "blocks")]
 
 
 class _State:
     """A slot's memory, and the C structures that point into it."""
 
-    def __init__(self, cache: Tensor, edits, adapter, keep: list):
-        self.cache, self.keep = cache, keep
-        self.row = _Row(cache.data_ptr(), ctypes.addressof(edits), ctypes.addressof(adapter) if adapter else None,
+    def __init__(self, cache: Tensor, scales: Tensor, edits, adapter, keep: list):
+        self.cache, self.scales, self.keep = cache, scales, keep
+        self.row = _Row(cache.data_ptr(), scales.data_ptr(), ctypes.addressof(edits), ctypes.addressof(adapter) if adapter else None,
                         cache.shape[3], len(edits))
         keep += [edits, adapter]
 
@@ -94,6 +102,7 @@ class NativeEngine:
         )
         heads, keys = config.num_attention_heads * self._hw, config.num_key_value_heads * self._hw
         self._sizes = module_sizes(self.width, heads, keys, config.intermediate_size)
+        self._padded = -(-self.vocabulary // 16) * 16
         self._qkv = (config.num_attention_heads + 2 * config.num_key_value_heads) * self._hw
         self._scratch: dict[str, Tensor] = {}
         self._adapters: WeakKeyDictionary = WeakKeyDictionary()
@@ -112,20 +121,22 @@ class NativeEngine:
     def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
         """A slot for a row of up to `capacity` positions."""
         self.fits(adapter)
-        cache = torch.empty(self.layers, 2, self._model.kv_heads, _whole(capacity), self._hw)
+        scales = torch.empty(self.layers, 2, self._model.kv_heads, _whole(capacity))
+        cache = torch.empty(*scales.shape, self._hw, dtype=torch.int16)
         keep: list = []
         table = (_Edit * len(edits))(*(_edit(edit, answer_from, keep) for edit in edits))
         if adapter is not None and adapter not in self._adapters:
             self._adapters[adapter] = self._adapter_table(adapter)
         low_rank = None if adapter is None else self._adapters[adapter][0]
-        return Slot(_State(cache, table, low_rank, keep), edits, adapter, answer_from, capacity)
+        return Slot(_State(cache, scales, table, low_rank, keep), edits, adapter, answer_from, capacity)
 
     def fork(self, slot: Slot, capacity: int, length: int, edits: tuple[Edit, ...] = (), answer_from: int = 0) -> Slot:
         """A new slot that has taken in the first positions of `slot`; see lm.engine.Engine."""
         other = self.open(capacity, edits, slot.adapter, answer_from)
         other.length = length
         filled = _whole(length)
-        other.state.cache[:, :, :, :filled] = slot.state.cache[:, :, :, :filled]
+        for own, source in ((other.state.cache, slot.state.cache), (other.state.scales, slot.state.scales)):
+            own[:, :, :, :filled] = source[:, :, :, :filled]
         return other
 
     def _adapter_table(self, adapter: Adapter) -> tuple[ctypes.Array, list[Tensor]]:
@@ -142,6 +153,17 @@ class NativeEngine:
 
     def forward(self, feeds: Sequence[Feed]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Advances slots; see lm.engine.Engine."""
+        logits = np.empty((sum(feed.want for feed in feeds), self._padded), np.float32)
+        return logits[:, : self.vocabulary], self._advance(feeds, logits.ctypes.data, None)
+
+    def sample(self, feeds: Sequence[Feed], draws: Sequence[tuple[Sampling, int]]) -> tuple[list[tuple[int, float]], list[np.ndarray]]:
+        """Advances slots and draws tokens; see lm.engine.Engine."""
+        table = (_Draw * len(draws))(*(_Draw(sampling.seed, 0.0, sampling.temperature, step, 0, 0) for sampling, step in draws))
+        traces = self._advance(feeds, self._buffer("logits", len(draws) * self._padded), table)
+        return [(draw.choice, draw.logprob) for draw in table], traces
+
+    def _advance(self, feeds: Sequence[Feed], logits: int, draws: ctypes.Array | None) -> list[np.ndarray]:
+        """Passes of at most CHUNK tokens. logits: address of [sum of want, padded vocabulary]; returns each feed's traces."""
         for feed in feeds:
             if feed.slot.length + len(feed.ids) > feed.slot.capacity:
                 raise ValueError(f"a row of {feed.slot.length + len(feed.ids)} tokens exceeds its capacity of {feed.slot.capacity}")
@@ -155,16 +177,21 @@ class NativeEngine:
                     size = 0
                 passes[-1].append((feed, begin, end))
                 size += end - begin
-        out, traces = zip(*(self._pass(batch) for batch in passes), strict=True)
-        parts = [part for spans in traces for part in spans]
-        found = [np.concatenate([trace for owner, trace in parts if owner is feed]) for feed in feeds]
-        return out[0] if len(out) == 1 else np.concatenate(out), found
+        traces: dict[int, list[np.ndarray]] = {id(feed): [] for feed in feeds}
+        done = 0
+        for batch in passes:
+            found, wanted = self._pass(
+                batch, logits + done * self._padded * 4, None if draws is None else ctypes.addressof(draws) + done * ctypes.sizeof(_Draw))
+            done += wanted
+            for (feed, _, _), trace in zip(batch, found, strict=True):
+                traces[id(feed)].append(trace)
+        return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in (traces[id(feed)] for feed in feeds)]
 
-    def _pass(self, batch: list[tuple[Feed, int, int]]) -> tuple[np.ndarray, list[tuple[Feed, np.ndarray]]]:
+    def _pass(self, batch: list[tuple[Feed, int, int]], logits: int, draws: int | None) -> tuple[list[np.ndarray], int]:
+        """Traces of the positions that each part wants, and how many those are in all."""
         n = sum(end - begin for _, begin, end in batch)
         edits_max = max(len(feed.slot.edits) for feed, _, _ in batch)
-        longest = max(feed.slot.length + end - begin for feed, begin, end in batch)
-        longest = _whole(longest)
+        longest = _whole(max(feed.slot.length + end - begin for feed, begin, end in batch))
         table = (_Row * len(batch))(*(feed.slot.state.row for feed, _, _ in batch))
         numbers = np.empty((4, n), np.int32)
         pointers = np.zeros((2, n), np.uint64)
@@ -184,29 +211,28 @@ class NativeEngine:
                 pointers[1, at + first - begin : here.stop] = feed.pool.data_ptr()
             first = max(begin, len(feed.ids) - feed.want)
             wanted += range(at + first - begin, here.stop)
-            spans.append((feed, at + first - begin, here.stop))
+            spans.append((len(feed.slot.edits), at + first - begin, here.stop))
             feed.slot.length += end - begin
             at = here.stop
         if numbers[0].min() < 0 or numbers[0].max() >= self.vocabulary:
             raise ValueError(f"token ids run from {numbers[0].min()} to {numbers[0].max()}: the model knows 0 to {self.vocabulary - 1}")
-        padded = -(-self.vocabulary // 16) * 16
-        out = np.empty((len(wanted), padded), np.float32)
         trace = np.zeros((n, edits_max, TRACE), np.float32)
         chosen = np.array(wanted, np.int32)
         m = self._model
         width, fed, widest = self.width, max(n, len(wanted)), max(self.width, m.inner, m.heads * self._hw)
         scratch = [self._buffer(name, size) for name, size in (
             ("x", n * width), ("h", fed * width), ("qkv", n * self._qkv), ("attention", n * m.heads * self._hw),
-            ("gate_up", n * 2 * m.inner), ("pairs", fed * widest // 2), ("grid", fed * widest // 16), ("scores", self.threads * longest))]
+            ("gate_up", n * 2 * m.inner), ("pairs", fed * widest // 2), ("grid", fed * widest // 16),
+            ("scores", self.threads * TOGETHER * longest))]
         call = _Batch(
             numbers[0].ctypes.data, numbers[1].ctypes.data, numbers[2].ctypes.data, ctypes.addressof(table), *scratch,
             trace.ctypes.data if edits_max else None,
             pointers[0].ctypes.data if pointers[0].any() else None, numbers[3].ctypes.data,
-            pointers[1].ctypes.data if pointers[1].any() else None, chosen.ctypes.data, out.ctypes.data,
+            pointers[1].ctypes.data if pointers[1].any() else None, chosen.ctypes.data, logits, draws,
             n, len(wanted), edits_max, longest, self.threads,
             max(self.layers if feed.blocks is None else feed.blocks for feed, _, _ in batch))
         self._library.tw_forward(ctypes.byref(m), ctypes.byref(call))
-        return out[:, : self.vocabulary], [(feed, trace[start:stop, : len(feed.slot.edits)]) for feed, start, stop in spans]
+        return [trace[start:stop, :edits] for edits, start, stop in spans], len(wanted)
 
     def _buffer(self, name: str, size: int) -> int:
         if name not in self._scratch or self._scratch[name].numel() < size:

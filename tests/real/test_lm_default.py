@@ -103,6 +103,6 @@ def test_a_script_ends_as_it_should(ending):
     """A daemon thread that frees tensors while the interpreter ends takes the process with it."""
     script = "\n".join([
         "from lm import Row, Sampling, load", "model = load(progress=lambda fraction, text: None)",
-        "rows = [Row(tuple(model.chat_ids('Name three planets.')), Sampling(0.7, 1.0, seed, 40)) for seed in range(6)]", ending])
+        "rows = [Row(tuple(model.chat_ids('Name three planets.')), Sampling(0.7, seed, 40)) for seed in range(6)]", ending])
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

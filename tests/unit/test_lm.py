@@ -12,6 +12,7 @@ from scipy.stats import chisquare, kstest
 from lm import Adapter, Edit, LanguageModel, Row, Sampling, load
 from lm.batched import BatchedEngine, _Pool
 from lm.decoding import MOST_ROWS, MOST_ROWS_OF_ONE
+from lm.engine import Feed
 from lm.llama import Stack, unchanged
 from lm.loading import _packed, _placement
 from lm.native import build
@@ -92,8 +93,8 @@ def test_a_prompt_that_was_answered_before_is_not_read_again(model, monkeypatch)
     rows = [Row(prompt, sample(seed=1)), Row(prompt, sample(seed=2)), Row(prompt, sample(seed=1), (reader,))]
     first, other, read = (model.generate([row])[0] for row in rows)
     fed: list[int] = []
-    forward = model.engine.forward
-    monkeypatch.setattr(model.engine, "forward", lambda feeds: fed.extend(len(feed.ids) for feed in feeds) or forward(feeds))
+    decode = model.engine.sample
+    monkeypatch.setattr(model.engine, "sample", lambda feeds, draws: fed.extend(len(feed.ids) for feed in feeds) or decode(feeds, draws))
     again = [model.generate([row])[0] for row in rows]
     assert [run.ids for run in again] == [first.ids, other.ids, read.ids] and first.ids == read.ids != other.ids
     np.testing.assert_allclose(again[0].logprobs, first.logprobs, atol=1e-4)
@@ -147,7 +148,7 @@ def test_the_cap_bounds_the_write_and_says_so(model):
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 def test_teacher_forcing_gives_what_decoding_drew(model, temperature):
-    row = Row(PROMPT, Sampling(temperature, 1.0, 0, 12), (edit(1, goal=5.0, answer_only=True),))
+    row = Row(PROMPT, Sampling(temperature, max_new_tokens=12), (edit(1, goal=5.0, answer_only=True),))
     run = model.generate([row])[0]
     found = model.logprobs([[*PROMPT, *run.ids]], [len(PROMPT)], edits=[row.edits], temperature=temperature)[0]
     chosen = found[range(len(run.ids)), run.ids]
@@ -191,7 +192,7 @@ def test_an_adapter_that_does_not_fit_is_refused_before_anything_is_decoded():
         misfit(64, WIDTH, 2)
 
 
-@pytest.mark.parametrize("where", ["open", "draw"])
+@pytest.mark.parametrize("where", ["open", "logits"])
 def test_a_row_that_fails_takes_nobody_with_it(where, monkeypatch):
     """Its caller is told; rows of others that are under way, or come later, are what they would be alone."""
     model = load(str(tiny("llama")), engine="native")
@@ -206,14 +207,12 @@ def test_a_row_that_fails_takes_nobody_with_it(where, monkeypatch):
             raise RuntimeError("broken row")
         return opened(capacity, edits, adapter, answer_from)
 
-    def draws(logits, sampling, step):
-        return draw(logits * np.float32("nan") if sampling.seed == 99 else logits, sampling, step)
-
-    monkeypatch.setattr(model.engine, "open", opens)
-    monkeypatch.setattr("lm.decoding.draw", draws)
-    bad = {"open": Row(PROMPT, sample(), (edit(1, goal=1.0),)), "draw": Row(PROMPT, sample(seed=99))}
+    if where == "open":
+        monkeypatch.setattr(model.engine, "open", opens)
+    one = torch.ones(1, WIDTH)
+    bad = Row(PROMPT, sample(), (Edit(1, one, one[0, :1], 10 * one, one[0, :1], one[0, :1], fixed=torch.tensor([1e38])),))
     with pytest.raises((RuntimeError, ValueError), match="broken row|not finite"):
-        model.generate([Row(PROMPT, sample()), bad[where]])
+        model.generate([Row(PROMPT, sample()), bad])
     for _ in steps:
         pass
     assert good.runs[0].ids == model.generate([Row(PROMPT, sample(60))])[0].ids == alone
@@ -234,9 +233,9 @@ def test_a_long_prompt_is_read_in_pieces_and_the_same(model, monkeypatch):
     prompt = (PROMPT * 8)[:300]
     whole = model.logprobs([[*prompt, 7]], [len(prompt)])[0][0]
     fed: list[int] = []
-    forward = model.engine.forward
-    monkeypatch.setattr(model.engine, "forward", lambda feeds: fed.extend(len(feed.ids) for feed in feeds) or forward(feeds))
-    run = model.generate([Row(prompt, Sampling(1.0, 1.0, 3, 2), record=1)])[0]
+    decode = model.engine.sample
+    monkeypatch.setattr(model.engine, "sample", lambda feeds, draws: fed.extend(len(feed.ids) for feed in feeds) or decode(feeds, draws))
+    run = model.generate([Row(prompt, Sampling(1.0, 3, 2), record=1)])[0]
     assert fed == [128, 128, 44, 1]
     torch.testing.assert_close(torch.tensor(run.logprobs[0]), whole[run.ids[0]], atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(run.hidden[:300].sum(0) / 300, model.read([prompt], pool="mean")[0, 1], atol=1e-3, rtol=1e-3)
@@ -361,7 +360,7 @@ def test_rows_that_cannot_be_decoded_are_refused(row, message):
         load(str(tiny("llama"))).decode([row])
 
 
-@pytest.mark.parametrize("bad", [{"temperature": -1}, {"temperature": float("nan")}, {"top_p": 0}, {"seed": -1}, {"max_new_tokens": 0}])
+@pytest.mark.parametrize("bad", [{"temperature": -1}, {"temperature": float("nan")}, {"seed": -1}, {"max_new_tokens": 0}])
 def test_sampling_out_of_bounds_is_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         Sampling(**bad)
@@ -437,6 +436,24 @@ def test_leaving_out_tokens_that_cannot_win_changes_no_draw():
         logits = random.normal(0, 4, 2**12).astype(np.float32)
         sampling = Sampling(temperature=0.7, seed=3)
         assert draw(logits, sampling, step)[0] == (logits / np.float32(0.7) + gumbel(3, step, np.arange(2**12))).argmax()
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-40, 0.3, 1.0, 10.0])
+@pytest.mark.parametrize("family", NATIVE)
+def test_the_native_engine_draws_what_numpy_draws(family, temperature):
+    engine = load(str(tiny(family)), engine="native").engine
+    prompts = [PROMPT[i:] for i in range(40)]
+    samplings = [Sampling(temperature=temperature, seed=31 * i) for i in range(40)]
+
+    def feeds() -> list[Feed]:
+        return [Feed(engine.open(len(PROMPT), (), None, 0), ids) for ids in prompts]
+
+    logits, _ = engine.forward(feeds())
+    drawn, _ = engine.sample(feeds(), [(sampling, i) for i, sampling in enumerate(samplings)])
+    for i, (token, logprob) in enumerate(drawn):
+        expected, its = draw(logits[i], samplings[i], i)
+        assert token == expected
+        assert logprob == pytest.approx(its, abs=2e-6, rel=1e-6)
 
 
 def test_no_token_wins_by_noise_alone():

@@ -108,7 +108,7 @@ def test_training_sees_the_policy_that_sampled(model, temperature):
 
 
 def test_pooled_states_are_those_that_reading_gives(model):
-    runs = model.generate([Row(tuple(model.chat_ids(p)), Sampling(1.0, 1.0, 5, 7), record=1) for p in PROMPTS])
+    runs = model.generate([Row(tuple(model.chat_ids(p)), Sampling(1.0, 5, 7), record=1) for p in PROMPTS])
     ids = [[*run.prompt, *run.ids[:-1]] for run in runs]
     expected = model.read(ids, pool="mean", starts=[len(run.prompt) for run in runs])[:, 1]
     torch.testing.assert_close(rollout.collect(PROMPTS, runs, 1.0).pooled(), expected, atol=1e-4, rtol=1e-4)
@@ -205,7 +205,7 @@ def made(model, tmp_path) -> Path:
 def test_a_checkpoint_answers_as_the_trained_weights_do(model, made):
     found = Checkpoint.load(made, model)
     assert found.card["preference"] == [0.5, 0.5] and found.card["steps"] == 1 and found.id == "made"
-    rows = [Row(tuple(model.chat_ids(PROMPTS[0])), Sampling(1.0, 1.0, 1, 8), (), adapter) for adapter in (None, found.adapter)]
+    rows = [Row(tuple(model.chat_ids(PROMPTS[0])), Sampling(1.0, 1, 8), (), adapter) for adapter in (None, found.adapter)]
     plain, tuned = model.generate(rows)
     assert plain.logprobs != tuned.logprobs
 

@@ -89,7 +89,7 @@ class Loud:
         return Row(tuple(self.model.chat_ids(prompt + " Shout!")), sampling)
 
     def respond(self, prompts: list[str], *, seed: int, max_new_tokens: int) -> list[Run]:
-        sampling = Sampling(self.temperature, 1.0, seed, max_new_tokens)
+        sampling = Sampling(self.temperature, seed, max_new_tokens)
         return self.model.generate([self.row(prompt, sampling) for prompt in prompts])
 
 

@@ -1,0 +1,55 @@
+/* Drawing a token from logits, as in lm/sampling.py. */
+#pragma once
+#include "model.h"
+#include "vectors.h"
+
+#define MOST_NOISE 22.873857 /* 33 log 2 */
+
+static uint64_t mixed(uint64_t x) {
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+    return x ^ (x >> 31);
+}
+
+static uint32_t noise_bits(uint64_t start, int token) { return mixed(start + (token + (uint64_t)1) * 0x9E3779B97F4A7C15u) >> 32; }
+static double gumbel(uint32_t bits) { return -log(-log((bits + 0.5) / 4294967296.0)); }
+
+/* The token with the largest logit / temperature + noise. Noise of x or more means 1 - u <= -log u <= e^-x for its uniform number u:
+ * where that does not hold a token cannot win, and no logarithm is taken for it. */
+static void draw(const float *logits, int n, Draw *d) {
+    const float temperature = d->temperature > 0 ? d->temperature : 1;
+    vf most = splat(-INFINITY);
+    int i = 0;
+    for (; i + LANES <= n; i += LANES) most = larger(load(logits + i), most);
+    float highest = greatest(most);
+    for (; i < n; i++) highest = logits[i] > highest ? logits[i] : highest;
+    int best = 0;
+    while (best < n - 1 && logits[best] != highest) best++;
+    const uint64_t start = mixed(mixed(d->seed) + d->step);
+    double reached = gumbel(noise_bits(start, best));
+    float chosen = 0, needed = 1.0001f * (float)exp(-reached);
+    vf sums = {0};
+    d->choice = best;
+    for (i = 0; i < n; i += LANES) {
+        float scaled[LANES], limit[LANES];
+        UNROLL for (int j = 0; j < LANES; j++) scaled[j] = -INFINITY;
+        memcpy(scaled, logits + i, (n - i < LANES ? n - i : LANES) * sizeof(float));
+        const vf x = (load(scaled) - highest) / temperature, e = vexp(x);
+        sums += e;
+        if (d->temperature == 0 || !(greatest(x) >= reached - MOST_NOISE)) continue;
+        store(scaled, x);
+        store(limit, e * needed);
+        uint32_t bits[LANES];
+        UNROLL for (int j = 0; j < LANES; j++) bits[j] = noise_bits(start, i + j);
+        for (int j = 0; j < LANES; j++) {
+            if ((0xFFFFFFFFu - bits[j] + 0.5f) * 0x1p-32f > limit[j]) continue;
+            const double value = scaled[j] + gumbel(bits[j]);
+            if (!(value > reached)) continue;
+            reached = value;
+            needed = 1.0001f * (float)exp(-reached);
+            chosen = scaled[j];
+            d->choice = i + j;
+        }
+    }
+    d->logprob = chosen - log(sum(sums));
+}
