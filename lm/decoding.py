@@ -12,6 +12,7 @@ from queue import SimpleQueue
 import numpy as np
 import torch
 from tokenizers.decoders import DecodeStream
+from torch import Tensor
 
 from lm.engine import Engine, Feed, Slot
 from lm.rows import Row, Run, Token
@@ -20,8 +21,8 @@ MOST_ROWS, MOST_ROWS_OF_ONE = 64, 48
 """Rows decoded at once, and those of one caller among them; the rest wait in line."""
 PIECE = 128
 """Tokens of a prompt that are read in one step, so that a long one keeps nobody else's tokens back for long."""
-MOST_PROMPTS, LONGEST_PROMPT = 4, 256
-"""Prompts whose caches are kept for the next request, and tokens of the longest of them."""
+MOST_KEPT, LONGEST_PROMPT = 2048, 256
+"""Tokens of all prompts whose caches are kept for other rows and requests, and of the longest of them."""
 
 
 class Decoding:
@@ -84,9 +85,12 @@ class _Active:
         return self.owner.runs[self.index]
 
 
-def _plain(row: Row) -> bool:
-    """Whether the prompt's cache is that of the model as it is."""
-    return row.record is None and all(edit.reads_only for edit in row.edits)
+@dataclass(frozen=True)
+class _Prompt:
+    """A prompt that was read but for its last token: its cache, and the recorded states where there are some."""
+
+    slot: Slot
+    hidden: Tensor | None
 
 
 class Loop:
@@ -95,7 +99,7 @@ class Loop:
     def __init__(self, engine: Engine, tokenizer, stop_ids: frozenset[int], busy: threading.Lock):
         """busy: held while the engine computes, by whoever computes."""
         self._engine, self._tokenizer, self._stop_ids, self._busy = engine, tokenizer, stop_ids, busy
-        self._prompts: OrderedDict[tuple, Slot] = OrderedDict()
+        self._prompts: OrderedDict[tuple, _Prompt] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._guard = threading.Lock()
         self._arrivals: list[Decoding] = []
@@ -162,41 +166,67 @@ class Loop:
         return [a for a in active if a.owner is not owner]
 
     def _enter(self, active: list[_Active], waiting: list[tuple[Decoding, int]]) -> list[_Active]:
-        """Free places go to waiting rows, those of the caller with the fewest rows under way first."""
-        while waiting and len(active) < MOST_ROWS:
+        """Free places go to waiting rows, those of the caller with the fewest rows under way first.
+
+        A row waits while another one reads the prompt that both share.
+        """
+        if not waiting or len(active) >= MOST_ROWS:
+            return active
+        reading = {key for a in active if not a.run.ids and (key := self._shared(a.row))} - self._prompts.keys()
+        ready = [item for item in waiting if self._shared(item[0].rows[item[1]]) not in reading]
+        while ready and len(active) < MOST_ROWS:
             counts = Counter(id(a.owner) for a in active)
-            owner, index = min(waiting, key=lambda item: counts[id(item[0])])
+            owner, index = min(ready, key=lambda item: counts[id(item[0])])
             if counts[id(owner)] >= MOST_ROWS_OF_ONE:
                 break
             waiting.remove((owner, index))
+            ready.remove((owner, index))
             try:
                 active = [*active, self._open(owner, index)]
             except Exception as error:
                 active = self._fail(owner, error, active, waiting)
+                ready = [item for item in ready if item[0] is not owner]
+                continue
+            key = self._shared(owner.rows[index])
+            if key and key not in self._prompts:
+                ready = [item for item in ready if self._shared(item[0].rows[item[1]]) != key]
         return active
+
+    def _shared(self, row: Row) -> tuple | None:
+        """What rows have in common whose prompts leave the same cache, but for the last token; None where that is not kept."""
+        untouched = all(edit.reads_only or edit.answer_only for edit in row.edits)
+        keeps = self._engine.rewinds and untouched and 1 < len(row.prompt) <= LONGEST_PROMPT
+        return (row.prompt, row.adapter, row.record) if keeps else None
 
     def _open(self, owner: Decoding, index: int) -> _Active:
         row = owner.rows[index]
         capacity = len(row.prompt) + row.sampling.max_new_tokens
         last = len(row.prompt) - 1
-        with self._busy:
-            if _plain(row) and (kept := self._prompts.get((row.prompt, row.adapter))):
-                self._prompts.move_to_end((row.prompt, row.adapter))
-                slot = self._engine.fork(kept, capacity, last, row.edits, last)
-            else:
+        hidden = None if row.record is None else torch.empty(capacity, self._engine.width)
+        key = self._shared(row)
+        if key and (kept := self._prompts.get(key)):
+            self._prompts.move_to_end(key)
+            with self._busy:
+                slot = self._engine.fork(kept.slot, capacity, last, row.edits, last)
+            if hidden is not None and kept.hidden is not None:
+                hidden[:last] = kept.hidden
+        else:
+            with self._busy:
                 slot = self._engine.open(capacity, row.edits, row.adapter, last)
-        if row.record is not None:
-            owner.runs[index].hidden = torch.empty(capacity, self._engine.width)
+        owner.runs[index].hidden = hidden
         return _Active(owner, index, slot, row.prompt[slot.length :], DecodeStream(skip_special_tokens=True), time.perf_counter())
 
     def _keep(self, a: _Active) -> None:
-        """Keeps the cache of a prompt that no edit wrote to: a slider that moves asks for the same unsteered row again."""
-        key = (a.row.prompt, a.row.adapter)
-        if self._engine.rewinds and _plain(a.row) and len(a.row.prompt) <= LONGEST_PROMPT and key not in self._prompts:
-            with self._busy:
-                self._prompts[key] = self._engine.fork(a.slot, len(a.row.prompt), len(a.row.prompt) - 1)
-            if len(self._prompts) > MOST_PROMPTS:
-                self._prompts.popitem(last=False)
+        """Keeps a prompt's cache: a slider that moves asks for the same unsteered row again, training for many answers to one prompt."""
+        key = self._shared(a.row)
+        if key is None or key in self._prompts:
+            return
+        last = len(a.row.prompt) - 1
+        with self._busy:
+            slot = self._engine.fork(a.slot, len(a.row.prompt), last)
+        self._prompts[key] = _Prompt(slot, None if a.run.hidden is None else a.run.hidden[:last].clone())
+        while sum(kept.slot.length for kept in self._prompts.values()) > MOST_KEPT:
+            self._prompts.popitem(last=False)
 
     def _leave(self, active: list[_Active], waiting: list[tuple[Decoding, int]]) -> list[_Active]:
         """Ends the rows of callers who want no more."""

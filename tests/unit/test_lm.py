@@ -105,6 +105,30 @@ def test_a_prompt_that_was_answered_before_is_not_read_again(model, monkeypatch)
     assert max(fed) == len(prompt)
 
 
+def test_rows_with_the_same_prompt_read_it_once(model, monkeypatch):
+    prompt = PROMPT[5:] + PROMPT[:5]
+    made = [Adapter({(0, "q_proj"): (torch.full((1, WIDTH), 0.1), torch.full((64, 1), scale))}) for scale in (0.5, 1.0)]
+    kinds = [{}, {"record": 1}, {"adapter": made[0]}, {"adapter": made[1], "record": 2}, {"edits": (edit(1, goal=5.0, answer_only=True),)}]
+    rows = [Row(prompt, sample(8, seed), **kind) for kind in kinds for seed in range(3)]
+    if not model.engine.rewinds:
+        pytest.skip("a cache that cannot be cut back is not shared")
+    alone = []
+    for row in rows:
+        model._loop._prompts.clear()
+        alone += model.generate([row])
+    fed: list[int] = []
+    decode = model.engine.sample
+    model._loop._prompts.clear()
+    monkeypatch.setattr(model.engine, "sample", lambda feeds, draws: fed.extend(len(feed.ids) for feed in feeds) or decode(feeds, draws))
+    together = model.generate(rows)
+    assert [run.ids for run in together] == [run.ids for run in alone]
+    assert sum(count > 1 for count in fed) == 4
+    for row, one, other in zip(rows, together, alone, strict=True):
+        np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-4)
+        if row.record is not None:
+            torch.testing.assert_close(one.hidden, other.hidden, atol=1e-4, rtol=1e-4)
+
+
 def test_the_edit_reaches_its_goal_at_the_output_of_its_block(model):
     one = edit(1, goal=9.0)
     run = model.generate([Row(PROMPT, sample(6), (one,))])[0]
