@@ -8,7 +8,6 @@ process that has imported the same and loaded no model.
 import argparse
 import json
 import os
-import platform
 import re
 import socket
 import statistics
@@ -140,7 +139,6 @@ def main() -> None:
             page.close()
         chrome.close()
     result = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "loading the model, seconds": statistics.median(loads),
         "start to first answer, seconds": statistics.median(answered),
         "start to steered text in the browser, seconds": statistics.median(usable),

@@ -7,7 +7,6 @@ rewards, one of the policy, and a backward pass an objective.
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from dataclasses import replace
@@ -100,7 +99,7 @@ def main() -> None:
         "two objectives over plain": result["two objectives"] / result["plain"],
         "sampling, plain over ours": result["plain, sampling"] / result["sampling"],
         "second objective costs": result["two objectives"] / result["one objective"] - 1,
-        "cores": os.cpu_count(), "type": str(ours.stack.dtype), "rows": ROWS, "tokens": TOKENS, "steps": args.steps,
+        "type": str(ours.stack.dtype), "rows": ROWS, "tokens": TOKENS, "steps": args.steps,
     }
     print(json.dumps(result) if args.json else "\n".join(f"{name:>28}  {value:.3g}" if isinstance(value, float) else f"{name:>28}  {value}"
                                                          for name, value in result.items()))

@@ -1,20 +1,27 @@
 """Speed of steering, as ratios within one run: python -m benchmarks.steering_speed [--turns 5] [--llama FILE.gguf] [--json]
 
 Measured on the loaded model, in turns so that noise of the machine meets all alike; medians are printed.
-transformers: its own `generate` in float32 on the same weights, steered by plain forward hooks on the same blocks.
+Every run has a prompt that was not read before. nine rows: the unsteered one and eight magnitudes of one plan, as a sweep decodes them;
+four users: a call each, from threads of their own.
+transformers: its own `generate` on the same weights, in float32 (bfloat16 on a GPU), steered by plain forward hooks on the same blocks.
 llama: llama.cpp on the same weights (the GGUF that the default comes from), greedy and unsteered, in a process of its own, since
 threads of two libraries in one process slow each other; wants the package llama-cpp-python.
-sampling: 32 rows of 40 tokens with a checkpoint's adapter, against transformers' `generate` with PEFT in bfloat16.
+sampling: 32 rows of 40 tokens (four answers to each of eight prompts) with a checkpoint's adapter, against transformers' `generate` with
+PEFT in bfloat16.
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
+import os
 import platform
+import re
 import statistics
 import threading
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import torch
 from peft import PeftModel
@@ -57,6 +64,8 @@ class Bench:
         self.edits = edits(self.plan, self.library)
         self.ids = tuple(self.model.chat_ids(PROMPT))
         self.sampling = Sampling(temperature=0.7, max_new_tokens=NEW)
+        self.magnitudes = [edits(one, self.library) for one in magnitudes(self.plan, MAGNITUDES[1:])]
+        self.words = itertools.count(1000)
         self.adapter = Adapter.load(CHECKPOINT)
         half = load(engine="reference").torch.to(torch.bfloat16)
         self.peft = PeftModel.from_pretrained(half, CHECKPOINT).eval()
@@ -65,22 +74,30 @@ class Bench:
             context = multiprocessing.get_context("spawn")
             context.Process(target=_llama, args=(gguf, torch.get_num_threads(), list(self.ids), end), daemon=True).start()
 
+    def prompt(self) -> tuple[int, ...]:
+        """PROMPT with another word in it each time."""
+        return (*self.ids[:-10], next(self.words), *self.ids[-9:])
+
+    def sweep_rows(self) -> list[Row]:
+        ids = self.prompt()
+        return [Row(ids, self.sampling), *(Row(ids, self.sampling, one) for one in self.magnitudes)]
+
     def _rate(self, rows: list[Row]) -> float:
         started = time.perf_counter()
         runs = self.model.generate(rows)
         return sum(len(run.ids) for run in runs) / (time.perf_counter() - started)
 
     def unsteered(self) -> float:
-        return self._rate([Row(self.ids, self.sampling)])
+        return self._rate([Row(self.prompt(), self.sampling)])
 
     def steered(self) -> float:
-        return self._rate([Row(self.ids, self.sampling, self.edits)])
+        return self._rate([Row(self.prompt(), self.sampling, self.edits)])
 
     def nine_rows(self) -> float:
-        return self._rate([Row(self.ids, self.sampling, self.edits)] * 9)
+        return self._rate(self.sweep_rows())
 
     def four_users(self) -> float:
-        rows = [Row(self.ids, Sampling(temperature=0.7, seed=seed, max_new_tokens=NEW), self.edits) for seed in range(4)]
+        rows = [Row(self.prompt(), Sampling(temperature=0.7, seed=seed, max_new_tokens=NEW), self.edits) for seed in range(4)]
         counts = [0] * 4
 
         def one(i: int) -> None:
@@ -94,13 +111,23 @@ class Bench:
             thread.join()
         return sum(counts) / (time.perf_counter() - started)
 
-    def first_token(self) -> float:
+    def _first(self, rows: list[Row]) -> float:
         started = time.perf_counter()
-        decoding = self.model.decode([Row(self.ids, self.sampling), Row(self.ids, self.sampling, self.edits)])
+        decoding = self.model.decode(rows)
         next(iter(decoding))
         seconds = time.perf_counter() - started
         decoding.close()
+        for _ in decoding:
+            pass
         return seconds
+
+    def first_token(self) -> float:
+        """Of an unsteered and a steered row together, as the page asks for them."""
+        ids = self.prompt()
+        return self._first([Row(ids, self.sampling), Row(ids, self.sampling, self.edits)])
+
+    def first_token_alone(self) -> float:
+        return self._first([Row(self.prompt(), self.sampling)])
 
     def llama(self) -> float:
         self.pipe.send(True)
@@ -112,37 +139,31 @@ class Bench:
         return self.llama_first
 
     def training_rows(self) -> float:
+        prompts = [self.prompt() for _ in range(8)]
         sampling = [Sampling(temperature=1.0, seed=seed, max_new_tokens=40) for seed in range(32)]
-        return self._rate([Row(self.ids, one, adapter=self.adapter) for one in sampling])
+        return self._rate([Row(prompts[i // 4], one, adapter=self.adapter) for i, one in enumerate(sampling)])
 
     @torch.inference_mode()
     def training_rows_transformers(self) -> float:
-        ids = torch.tensor([self.ids] * 32)
+        ids = torch.tensor([self.prompt() for _ in range(8)], device=self.peft.device).repeat_interleave(4, 0)
         started = time.perf_counter()
         out = self.peft.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
             pad_token_id=0)
         return int((out[:, len(self.ids) :] != 0).sum()) / (time.perf_counter() - started)
 
-    def first_token_alone(self) -> float:
-        started = time.perf_counter()
-        decoding = self.model.decode([Row(self.ids, self.sampling)])
-        next(iter(decoding))
-        seconds = time.perf_counter() - started
-        decoding.close()
-        return seconds
-
     @torch.inference_mode()
     def transformers(self) -> float:
         blocks = self.model.torch.model.layers
         hooks = [
             blocks[edit.layer].register_forward_hook(
-                lambda _m, _i, out, edit=edit: edit.apply(out[0], torch.ones(len(out[0]), dtype=torch.bool))[0][None]
+                lambda _m, _i, out, edit=edit: edit.apply(out[0], torch.ones(len(out[0]), dtype=torch.bool, device=out.device))[0][None]
             )
             for edit in self.edits
         ]
         started = time.perf_counter()
-        out = self.model.torch.generate(torch.tensor([self.ids]), max_new_tokens=NEW, do_sample=False, pad_token_id=0)
+        ids = torch.tensor([self.ids], device=self.model.torch.device)
+        out = self.model.torch.generate(ids, max_new_tokens=NEW, do_sample=False, pad_token_id=0)
         for hook in hooks:
             hook.remove()
         return (out.shape[1] - len(self.ids)) / (time.perf_counter() - started)
@@ -154,9 +175,7 @@ class Bench:
         return time.perf_counter() - started
 
     def sweep(self) -> float:
-        rows = [
-            Row(self.ids, self.sampling, edits(one, self.library)) for one in [self.plan, *magnitudes(self.plan, MAGNITUDES), self.plan]
-        ]
+        rows = self.sweep_rows()
         started = time.perf_counter()
         self.model.generate(rows)
         together = time.perf_counter() - started
@@ -164,6 +183,14 @@ class Bench:
         for row in rows:
             self.model.generate([row])
         return (time.perf_counter() - started) / together
+
+
+def machine() -> str:
+    """The processor by name, its cores and vector instructions, and the GPU if there is one."""
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}{gpu}"
 
 
 def main() -> None:
@@ -184,7 +211,7 @@ def main() -> None:
             found[name].append(getattr(bench, name)())
     middle = {name: statistics.median(values) for name, values in found.items()}
     result = {
-        "machine": f"{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads",
+        "machine": machine(),
         "turns": args.turns,
         "prompt tokens": len(bench.ids),
         "new tokens": NEW,
