@@ -1,6 +1,7 @@
 """Functions of tensors that stay where they are, captured once as graphs and replayed."""
 
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import partial
@@ -19,12 +20,13 @@ MOST_GRAPHS = 32
 
 
 class Replay:
-    """Runs functions on a device, as captured graphs of compiled parts. Where either is not possible they run as they are, which one
-    warning tells."""
+    """Runs functions on a device, as captured graphs of compiled parts. Where either is not possible they run as they are, and one warning
+    says why."""
 
     def __init__(self, device: torch.device, capture: Capture | None = None, compiler: Compiler | None = None):
         self.device, self._capture, self._compiler = device, capture, compiler
         self._graphs: OrderedDict[Hashable, Function] = OrderedDict()
+        self._told: set[str] = set()
 
     @classmethod
     def on(cls, device: torch.device) -> "Replay | None":
@@ -36,21 +38,22 @@ class Replay:
         """
         if device.type != "cuda":
             return None
-        return cls(device, _CudaGraphs(device), partial(torch.compile, fullgraph=True, recompile_limit=64))
+        return cls(device, _CudaGraphs(device), partial(torch.compile, fullgraph=True, recompile_limit=64, isolate_recompiles=True))
 
     def compiled(self, function: Callable) -> Callable:
         """The function, compiled at its first call, which must change none of its arguments."""
         if self._compiler is None:
             return function
-        fast = self._compiler(function)
+        fast: Callable | None = self._compiler(function)
 
         def run(*arguments):
-            if self._compiler is not None:
+            nonlocal fast
+            if fast is not None:
                 try:
                     return fast(*arguments)
                 except Exception as error:  # of whatever kind: a compiler needs much that a machine may lack
-                    self._compiler = None
-                    log.warning("decoding is not compiled: %s", error)
+                    fast = None
+                    self._tell("compiled", error)
             return function(*arguments)
 
         return run
@@ -66,7 +69,7 @@ class Replay:
             except Exception as error:  # of whatever kind: a driver may refuse
                 self._capture = None
                 self.forget()
-                log.warning("decoding is not captured as graphs: %s", error)
+                self._tell("captured", error)
         if key in self._graphs:
             self._graphs.move_to_end(key)
             found = self._graphs[key](numbers)
@@ -79,6 +82,12 @@ class Replay:
             torch.cuda.current_stream(self.device).synchronize()
         return found
 
+    def _tell(self, what: str, error: Exception) -> None:
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        if reason not in self._told:
+            self._told.add(reason)
+            log.warning("decoding is not %s, or only in part, and slower for it: %s", what, reason)
+
     def forget(self) -> None:
         """Drops all graphs: memory that they use has moved."""
         self._graphs.clear()
@@ -87,21 +96,24 @@ class Replay:
 class _CudaGraphs:
     """A Capture. Graphs share the memory of those that are alive."""
 
+    _one = threading.Lock()
+    """A process captures one graph at a time."""
+
     def __init__(self, device: torch.device):
         self._device, self._stream = device, torch.cuda.Stream(device)
         self._alive: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
 
     def __call__(self, function: Function, numbers: Tensor) -> Function:
-        with torch.cuda.device(self._device):
-            inputs = numbers.to(self._device)
-            self._stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self._stream):
+        with self._one, torch.cuda.device(self._device):
+            inputs, graph = numbers.to(self._device), torch.cuda.CUDAGraph()
+            main = torch.cuda.current_stream()
+            self._stream.wait_stream(main)
+            with torch.cuda.stream(self._stream):  # which this leaves whatever happens, and torch.cuda.graph does not
                 function(inputs)
-            torch.cuda.current_stream().wait_stream(self._stream)
-            pool = next((graph.pool() for graph in self._alive), None)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool, self._stream, capture_error_mode="thread_local"):
-                outputs = function(inputs)
+                pool = next((other.pool() for other in self._alive), None)
+                with torch.cuda.graph(graph, pool, self._stream, capture_error_mode="thread_local"):
+                    outputs = function(inputs)
+            main.wait_stream(self._stream)
             self._alive.add(graph)
 
         def replay(numbers: Tensor) -> Tensor:

@@ -57,11 +57,8 @@ class EditTable:
     def _grow(self, places: int) -> None:
         for place in range(len(self.vectors), places):
             heappush(self._free, place)
-        for name in ("vectors", "numbers"):
-            old = getattr(self, name)
-            new = old.new_zeros(places, *old.shape[1:])
-            new[: len(old)] = old
-            setattr(self, name, new)
+        more = places - len(self.vectors)
+        self.vectors, self.numbers = (torch.cat([old, old.new_zeros(more, *old.shape[1:])]) for old in (self.vectors, self.numbers))
 
 
 class AdapterTable:

@@ -81,7 +81,7 @@ def least_writes(z: Tensor, gram: Tensor, goal: Tensor, sense: Tensor, choices: 
     if choices is None:
         trial, allowed = ((goal - z) / gram.squeeze(2)).unsqueeze(1), free
     else:
-        trial, allowed = _trials(z, gram, goal, free, choices)
+        trial, allowed = _trials(z, gram, goal, sense, choices)
     after = z.unsqueeze(1) + trial @ gram.mT
     reached = ((after - goal.unsqueeze(1)) * sense.unsqueeze(1) >= -1e-4 * (1 + goal.abs()).unsqueeze(1)) | ~free.unsqueeze(1)
     cost = torch.where(allowed & torch.isfinite(trial).all(2) & reached.all(2), trial.abs().sum(2), torch.inf)
@@ -92,14 +92,14 @@ def least_writes(z: Tensor, gram: Tensor, goal: Tensor, sense: Tensor, choices: 
     return torch.where(found & ~met, eps, 0.0), found | met
 
 
-def _trials(z: Tensor, gram: Tensor, goal: Tensor, free: Tensor, choices: Vertices) -> tuple[Tensor, Tensor]:
+def _trials(z: Tensor, gram: Tensor, goal: Tensor, sense: Tensor, choices: Vertices) -> tuple[Tensor, Tensor]:
     """The strengths at all vertices [n, v, k], and whether they are vertices of the row's own targets [n, v]."""
     k = z.shape[1]
     cells = F.pad(F.pad(gram.flatten(1), (0, 1)), (0, 1), value=1.0)
     systems = cells.index_select(1, choices.cells).unflatten(1, (-1, k, k))
     right = F.pad(goal - z, (0, 1)).index_select(1, choices.tight).unflatten(1, (-1, k))
-    own = F.pad(free, (0, 1), value=True)
-    allowed = (own.index_select(1, choices.tight) & own.index_select(1, choices.used)).unflatten(1, (-1, k)).all(2)
+    own = F.pad(sense.abs(), (0, 1), value=1.0)
+    allowed = ((own.index_select(1, choices.tight) * own.index_select(1, choices.used)).unflatten(1, (-1, k)) > 0).all(2)
     return F.pad(_solve(systems, right), (0, 1)).gather(2, choices.back.expand(len(z), -1, -1)), allowed
 
 
