@@ -12,12 +12,12 @@ from torch.utils._pytree import tree_leaves
 
 from lm import Adapter, Edit, LanguageModel, Row, Sampling, load
 from lm.batched import BatchedEngine
-from lm.edit import MAX_TARGETS, TRACE
+from lm.edit import MAX_TARGETS, TRACE, least_write
 from lm.engine import Feed
 from lm.llama import Stack
 from lm.replay import MOST_GRAPHS, Replay
 from lm.table import EditTable
-from lm.writes import vertices, write
+from lm.writes import least_writes, vertices, write
 from tests.tiny import LAYERS, NATIVE, WIDTH, tiny
 
 CPU = torch.device("cpu")
@@ -153,6 +153,7 @@ def test_edits_side_by_side_write_what_each_writes_alone(k):
             made.sense[seed % own] = 0
         edits += [made] if seed % 5 or own < 2 else [opposed(0), parallel(0)]
     x, active = torch.randn(len(edits), WIDTH, generator=g), torch.rand(len(edits), generator=g) < 0.8
+    x[:, 0] = -0.0
     places = torch.tensor([table.place(one) for one in edits])
     most = max(k, *(len(one.read) for one in edits))
     choices = vertices(most, CPU) if most > 1 else None
@@ -161,9 +162,31 @@ def test_edits_side_by_side_write_what_each_writes_alone(k):
         expected, trace = one.apply(x[i : i + 1], active[i : i + 1])
         torch.testing.assert_close(found[i : i + 1], expected, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(traces[i : i + 1], trace, atol=1e-4, rtol=1e-4)
-        assert torch.equal(found[i], x[i]) == torch.equal(expected[0], x[i])
+        assert torch.equal(found[i].view(torch.int), x[i].view(torch.int)) == torch.equal(expected[0].view(torch.int), x[i].view(torch.int))
     assert traces[:, -1].unique().tolist() == ([0.0, 1.0, 2.0] if k > 1 else [0.0, 1.0])
     assert (found == x).all(1).any() and (found != x).any(1).any()
+
+
+@pytest.mark.parametrize("k", range(1, MAX_TARGETS + 1))
+def test_programs_side_by_side_are_solved_as_each_is_alone(k):
+    """Among them such as need rows exchanged in elimination, and such as have singular systems or no solution."""
+    g = torch.Generator().manual_seed(k)
+    n = 60
+    z, goal = (torch.randn(n, k, dtype=torch.float64, generator=g) * 3 for _ in range(2))
+    gram = torch.randn(n, k, k, dtype=torch.float64, generator=g)
+    sense = torch.randint(-1, 2, (n, k), generator=g).double()
+    sense[: n // 2] = 1.0
+    gram[::3] *= torch.randint(0, 2, (n // 3, k, k), generator=g)
+    gram[1::6] = torch.eye(k, dtype=torch.float64).flip(0) * torch.rand(n // 6, 1, k, dtype=torch.float64, generator=g)
+    gram[2::6] = gram[2::6, :1]
+    eps, solved = least_writes(z, gram, goal, sense, vertices(k, CPU) if k > 1 else None)
+    for i in range(n):
+        expected, feasible = least_write(z[i : i + 1], gram[i], goal[i], sense[i])
+        assert solved[i] == feasible
+        torch.testing.assert_close(eps[i].abs().sum(), expected[0].abs().sum(), atol=1e-9, rtol=1e-6)
+        torch.testing.assert_close((z[i] + gram[i] @ eps[i]) * (sense[i] != 0), (z[i] + gram[i] @ expected[0]) * (sense[i] != 0), atol=1e-6,
+                                   rtol=1e-6)
+    assert 5 < solved.sum() < n and (k == 1 or (eps != 0).all(1).any())
 
 
 def test_rows_that_fill_up_a_step_change_nobody():
@@ -276,12 +299,12 @@ def test_memory_that_moves_is_captured_anew():
     assert moved(lambda engine: engine.open(10, (), wide, 0)) == 1
 
 
-def test_an_adapter_that_follows_another_of_its_size_needs_no_capture():
+def test_an_adapter_that_follows_another_and_is_no_larger_needs_no_capture():
     """As training makes one each step."""
     capture = Counted()
     eager, stepped = engine_of(), stepping(capture=capture)
-    for seed in range(8):
-        row = [(9, EDITS["one"], adapter(3, seed))]
+    for rank, *more in ((3, 0), (3, 1), (1, 2, ("q_proj",)), (2, 3, ("q_proj", "v_proj"), [2]), (3, 4)):
+        row = [(9, EDITS["one"], adapter(rank, *more))]
         held(eager, stepped, *(opened(engine, row) for engine in (eager, stepped)), steps=1)
     assert capture.times == 1
 
