@@ -20,8 +20,10 @@ MOST_GRAPHS = 32
 
 
 class Replay:
-    """Runs functions on a device, as captured graphs of compiled parts. Where either is not possible they run as they are, and one warning
-    says why."""
+    """Runs functions on a device, as captured graphs of compiled parts. Where either fails they run as they are, and one warning says why.
+
+    capture, compiler: what captures and compiles; None: nothing is.
+    """
 
     def __init__(self, device: torch.device, capture: Capture | None = None, compiler: Compiler | None = None):
         self.device, self._capture, self._compiler = device, capture, compiler
@@ -30,7 +32,7 @@ class Replay:
 
     @classmethod
     def on(cls, device: torch.device) -> "Replay | None":
-        """For a GPU of Nvidia's or AMD's; None for other devices, to which these graphs bring nothing.
+        """For a GPU that PyTorch calls cuda; None for other devices, which have no such graphs.
 
         Capture is by hand: torch.compile's own ("reduce-overhead") keeps its graphs to one thread and passes over functions that write to
         their inputs, where decoding has a thread of its own and writes to its caches. Shapes that change are compiled as such after their
@@ -69,7 +71,7 @@ class Replay:
             except Exception as error:  # of whatever kind: a driver may refuse
                 self._capture = None
                 self.forget()
-                self._tell("captured", error)
+                self._tell("captured", error.__context__ or error)  # the end of a capture that failed raises an error of its own
         if key in self._graphs:
             self._graphs.move_to_end(key)
             found = self._graphs[key](numbers)
@@ -82,11 +84,11 @@ class Replay:
             torch.cuda.current_stream(self.device).synchronize()
         return found
 
-    def _tell(self, what: str, error: Exception) -> None:
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        if reason not in self._told:
-            self._told.add(reason)
-            log.warning("decoding is not %s, or only in part, and slower for it: %s", what, reason)
+    def _tell(self, what: str, error: BaseException) -> None:
+        text = f"decoding is not {what}, or not all of it, and slower for it: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        if text not in self._told:
+            self._told.add(text)
+            log.warning(text)
 
     def forget(self) -> None:
         """Drops all graphs: memory that they use has moved."""

@@ -103,7 +103,7 @@ def held(a: BatchedEngine, b: BatchedEngine, one: list[Feed], two: list[Feed], s
             np.testing.assert_allclose(theirs[i], traces[i], atol=1e-4, rtol=1e-4)
             assert theirs[i].shape == traces[i].shape
             assert feed.slot.length == other.slot.length
-            caches = [e._pool.data[:, :, f.slot.state.index, :, : f.slot.length] for e, f in ((a, feed), (b, other))]
+            caches = [e._pool.data[:, :, f.slot.state.index, :, : f.slot.length].cpu() for e, f in ((a, feed), (b, other))]
             torch.testing.assert_close(*caches, atol=2e-5, rtol=1e-4)
             if feed.hidden is not None:
                 torch.testing.assert_close(other.hidden, feed.hidden, atol=2e-5, rtol=1e-4)
@@ -451,6 +451,18 @@ def test_a_capture_that_fails_later_leaves_the_rest_as_it_is(caplog):
     for pair in (others, feeds, others):
         held(eager, stepped, *pair)
     assert capture.times == 2 and len([record for record in caplog.records if record.name == "lm.replay"]) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_replays_compiled_graphs_of_what_the_cpu_computes(caplog):
+    gpu = torch.device("cuda", 0)
+    eager = engine_of()
+    stepped = BatchedEngine(Stack(deepcopy(made().torch).to(gpu), torch.float32), 512, Replay.on(gpu))
+    rows = [(5 + 3 * i, edits, adapter(2, i) if i % 3 == 0 else None) for i, edits in enumerate(EDITS.values())]
+    for chosen in ([rows[0]], rows[:3], rows):
+        feeds = [opened(engine, chosen, record={0: 1}) for engine in (eager, stepped)]
+        held(eager, stepped, *feeds, steps=130)
+    assert not [record for record in caplog.records if record.name == "lm.replay"]
 
 
 def test_other_devices_than_gpus_have_no_graphs():
