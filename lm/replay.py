@@ -85,10 +85,10 @@ class Replay:
         return found
 
     def _tell(self, what: str, error: BaseException) -> None:
-        text = f"decoding is not {what}, or not all of it, and slower for it: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        if text not in self._told:
-            self._told.add(text)
-            log.warning(text)
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        level = logging.INFO if what in self._told else logging.WARNING
+        log.log(level, "decoding is not %s, or not all of it, and slower for it: %s", what, reason)
+        self._told.add(what)
 
     def forget(self) -> None:
         """Drops all graphs: memory that they use has moved."""

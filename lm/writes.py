@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lm.edit import MAX_TARGETS, MOST_PUSH
+from lm.edit import MAX_TARGETS, MOST_PUSH, SLACK
 
 COLUMNS = {
     "bias": MAX_TARGETS, "goal": MAX_TARGETS, "sense": MAX_TARGETS, "fixed": MAX_TARGETS, "gram": MAX_TARGETS**2, "is_fixed": 1, "cap": 1,
@@ -83,7 +83,7 @@ def least_writes(z: Tensor, gram: Tensor, goal: Tensor, sense: Tensor, choices: 
     else:
         trial, allowed = _trials(z, gram, goal, sense, choices)
     after = z.unsqueeze(1) + trial @ gram.mT
-    reached = ((after - goal.unsqueeze(1)) * sense.unsqueeze(1) >= -1e-4 * (1 + goal.abs()).unsqueeze(1)) | ~free.unsqueeze(1)
+    reached = ((after - goal.unsqueeze(1)) * sense.unsqueeze(1) >= -SLACK * (1 + goal.abs()).unsqueeze(1)) | ~free.unsqueeze(1)
     cost = torch.where(allowed & torch.isfinite(trial).all(2) & reached.all(2), trial.abs().sum(2), torch.inf)
     best = cost.argmin(1, keepdim=True)
     found = cost.gather(1, best).isfinite()
