@@ -20,13 +20,15 @@ from lm.step import LEAST_KEYS, MOST_ROWS, Row, Step
 from lm.table import bucket
 
 STEP = 64
-"""Cache positions are reserved in multiples of this."""
+"""Cache positions are reserved in multiples of this, or doubled where graphs are lost each time."""
 
 
 class _Pool:
     """Caches of all slots in one tensor [layers, 2, slots, kv_heads, positions, head_width], grown as rows need it."""
 
-    def __init__(self, stack: Stack):
+    def __init__(self, stack: Stack, whole: Callable[[int], int]):
+        """whole: rounds a number of positions up to one that is worth a growth."""
+        self._whole = whole
         self._shape = (stack.layers, 2, 0, stack.kv_heads, 0, stack.head_width)
         self.data = torch.empty(self._shape, dtype=stack.dtype, device=stack.device)
         self._free: list[int] = []
@@ -45,12 +47,17 @@ class _Pool:
 
     def reserve(self, positions: int) -> None:
         if positions > self.data.shape[4]:
-            self._grow(self.data.shape[2], -(-positions // STEP) * STEP)
+            self._grow(self.data.shape[2], self._whole(positions))
 
+    @torch.inference_mode(False)  # a pass makes room too, for caches that are written outside of it
     def _grow(self, slots: int, positions: int) -> None:
         old = self.data
         self.data = old.new_zeros(*old.shape[:2], slots, old.shape[3], positions, old.shape[5])
         self.data[:, :, : old.shape[2], :, : old.shape[4]] = old
+
+
+def _in_steps(positions: int) -> int:
+    return -(-positions // STEP) * STEP
 
 
 class _State:
@@ -73,9 +80,13 @@ class BatchedEngine:
 
     def __init__(self, stack: Stack, context: int, replay: Replay | None = None):
         self.stack, self.layers, self.width, self.context = stack, stack.layers, stack.width, context
-        self._pool = _Pool(stack)
+        self._pool = _Pool(stack, _in_steps if replay is None else self._doubled)
         self._step = None if replay is None else Step(stack, self._pool, replay)
         self._adapters: WeakKeyDictionary[Adapter, dict] = WeakKeyDictionary()
+
+    def _doubled(self, positions: int) -> int:
+        """As many positions as a step may attend to; beyond the context, where nothing but padding lies, no more than is needed."""
+        return max(bucket(min(positions, self.context), LEAST_KEYS), _in_steps(positions))
 
     def fits(self, adapter: Adapter | None) -> None:
         """Raises ValueError where the adapter is not of this model; see lm.engine.Engine."""
@@ -85,7 +96,7 @@ class BatchedEngine:
     def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
         """A slot for a row; see lm.engine.Engine."""
         self.fits(adapter)
-        self._pool.reserve(capacity if self._step is None else bucket(capacity, LEAST_KEYS))
+        self._pool.reserve(capacity)
         if adapter is not None and adapter not in self._adapters:
             to = {"dtype": self.stack.dtype, "device": self.stack.device}
             self._adapters[adapter] = {key: (a.detach().T.to(**to), b.detach().T.to(**to)) for key, (a, b) in adapter.parts.items()}

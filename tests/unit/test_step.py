@@ -377,6 +377,20 @@ def test_a_broken_row_leaves_nothing_to_the_next():
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize(("replay", "positions"), [(None, (192, 576)), (Replay(CPU), (256, 576))], ids=["eager", "stepping"])
+def test_a_pass_that_needs_room_for_its_padding_leaves_caches_that_can_be_written(replay, positions):
+    engine = engine_of(replay=replay)
+    for capacity, room in zip((128, 512), positions, strict=True):
+        long, short = engine.open(capacity, (), None, 0), engine.open(128, (), None, 0)
+        engine.forward([Feed(long, (PROMPT * 11)[: capacity - 34])])
+        engine.forward([Feed(long, PROMPT[:3]), Feed(short, PROMPT)])
+        other = engine.fork(long, capacity, long.length)
+        for token in range(30):
+            found, expected = (engine.forward([Feed(slot, [token])])[0] for slot in (other, long))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert engine._pool.data.shape[4] == room
+
+
 class OnDevice(TorchDispatchMode):
     """Lets no operation read or make a tensor that is not on the device, nor hand a value to Python."""
 
