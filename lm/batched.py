@@ -1,7 +1,7 @@
 """Rows in one padded PyTorch pass: for GPUs, and for CPUs with matrix units where many rows are wanted at once."""
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from weakref import WeakKeyDictionary
 
@@ -13,17 +13,22 @@ from lm.adapter import Adapter
 from lm.edit import TRACE, Edit
 from lm.engine import Feed, Slot
 from lm.llama import Stack
+from lm.replay import Replay
 from lm.rows import Sampling
 from lm.sampling import draw
+from lm.step import LEAST_KEYS, MOST_ROWS, Row, Step
+from lm.table import bucket
 
 STEP = 64
-"""Cache positions are reserved in multiples of this."""
+"""Cache positions are reserved in multiples of this, or doubled where graphs are lost each time."""
 
 
 class _Pool:
     """Caches of all slots in one tensor [layers, 2, slots, kv_heads, positions, head_width], grown as rows need it."""
 
-    def __init__(self, stack: Stack):
+    def __init__(self, stack: Stack, whole: Callable[[int], int]):
+        """whole: rounds a number of positions up to one that is worth a growth."""
+        self._whole = whole
         self._shape = (stack.layers, 2, 0, stack.kv_heads, 0, stack.head_width)
         self.data = torch.empty(self._shape, dtype=stack.dtype, device=stack.device)
         self._free: list[int] = []
@@ -42,16 +47,23 @@ class _Pool:
 
     def reserve(self, positions: int) -> None:
         if positions > self.data.shape[4]:
-            self._grow(self.data.shape[2], -(-positions // STEP) * STEP)
+            self._grow(self.data.shape[2], self._whole(positions))
 
+    @torch.inference_mode(False)  # a pass makes room too, for caches that are written outside of it
     def _grow(self, slots: int, positions: int) -> None:
         old = self.data
         self.data = old.new_zeros(*old.shape[:2], slots, old.shape[3], positions, old.shape[5])
         self.data[:, :, : old.shape[2], :, : old.shape[4]] = old
 
 
+def _in_steps(positions: int) -> int:
+    return -(-positions // STEP) * STEP
+
+
 class _State:
-    """A row of the pool, given back when nobody holds it."""
+    """A row of the pool, given back when nobody holds it. row: what a Step needs to know of it."""
+
+    row: Row
 
     def __init__(self, pool: _Pool):
         self.index = pool.take()
@@ -59,14 +71,22 @@ class _State:
 
 
 class BatchedEngine:
-    """Llama-style models through lm.llama. A row's last bits may depend on the rows beside it."""
+    """Llama-style models through lm.llama. A row's last bits may depend on the rows beside it.
+
+    replay: how single tokens are computed, where they are computed in memory that stays where it is; see lm.step.
+    """
 
     rewinds = True
 
-    def __init__(self, stack: Stack, context: int):
+    def __init__(self, stack: Stack, context: int, replay: Replay | None = None):
         self.stack, self.layers, self.width, self.context = stack, stack.layers, stack.width, context
-        self._pool = _Pool(stack)
+        self._pool = _Pool(stack, _in_steps if replay is None else self._doubled)
+        self._step = None if replay is None else Step(stack, self._pool, replay)
         self._adapters: WeakKeyDictionary[Adapter, dict] = WeakKeyDictionary()
+
+    def _doubled(self, positions: int) -> int:
+        """As many positions as a step may attend to; beyond the context, where nothing but padding lies, no more than is needed."""
+        return max(bucket(min(positions, self.context), LEAST_KEYS), _in_steps(positions))
 
     def fits(self, adapter: Adapter | None) -> None:
         """Raises ValueError where the adapter is not of this model; see lm.engine.Engine."""
@@ -80,7 +100,10 @@ class BatchedEngine:
         if adapter is not None and adapter not in self._adapters:
             to = {"dtype": self.stack.dtype, "device": self.stack.device}
             self._adapters[adapter] = {key: (a.detach().T.to(**to), b.detach().T.to(**to)) for key, (a, b) in adapter.parts.items()}
-        return Slot(_State(self._pool), edits, adapter, answer_from, capacity)
+        state = _State(self._pool)
+        if self._step is not None:
+            state.row = self._step.row(state.index, edits, adapter, {} if adapter is None else self._adapters[adapter], answer_from)
+        return Slot(state, edits, adapter, answer_from, capacity)
 
     def fork(self, slot: Slot, capacity: int, length: int, edits: tuple[Edit, ...] = (), answer_from: int = 0) -> Slot:
         """A new slot that has taken in the first positions of `slot`; see lm.engine.Engine."""
@@ -94,16 +117,24 @@ class BatchedEngine:
     def forward(self, feeds: Sequence[Feed]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Advances slots; see lm.engine.Engine. Rows with one token and rows with several are two passes, for less padding."""
         found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        for single in (True, False):
-            chosen = [i for i, feed in enumerate(feeds) if (len(feed.ids) == 1) == single]
-            if chosen:
-                found |= zip(chosen, self._pass([feeds[i] for i in chosen]), strict=True)
+        for advance, chosen in self._together(feeds):
+            found |= zip(chosen, advance([feeds[i] for i in chosen]), strict=True)
         return np.concatenate([found[i][0] for i in range(len(feeds))]), [found[i][1] for i in range(len(feeds))]
 
     def sample(self, feeds: Sequence[Feed], draws: Sequence[tuple[Sampling, int]]) -> tuple[list[tuple[int, float]], list[np.ndarray]]:
         """Advances slots and draws tokens; see lm.engine.Engine."""
         logits, traces = self.forward(feeds)
         return [draw(row, *one) for row, one in zip(logits, draws, strict=True)], traces
+
+    def _together(self, feeds: Sequence[Feed]) -> Iterator[tuple[Callable[[list[Feed]], list[tuple[np.ndarray, np.ndarray]]], list[int]]]:
+        """Which feeds are computed together, and by what."""
+        single = [i for i, feed in enumerate(feeds) if len(feed.ids) == 1]
+        several = [i for i, feed in enumerate(feeds) if len(feed.ids) != 1]
+        if self._step is not None:
+            steps = [i for i in single if feeds[i].pool is None and feeds[i].blocks is None]
+            single = [i for i in single if i not in steps]
+            yield from ((self._step, steps[at : at + MOST_ROWS]) for at in range(0, len(steps), MOST_ROWS))
+        yield from ((self._pass, chosen) for chosen in (single, several) if chosen)
 
     def _pass(self, feeds: list[Feed]) -> list[tuple[np.ndarray, np.ndarray]]:
         stack, device = self.stack, self.stack.device

@@ -15,6 +15,9 @@ MOST_PUSH = 10.0
 """Longest write for several targets without a cap, in |e|. Directions that are all but parallel need longer ones where their goals are
 opposed, and e would be lost in them: such goals count as out of reach."""
 
+SLACK = 1e-4
+"""How far from its goal a read-out may stay, as a share of 1 + |goal|, where a linear program is solved."""
+
 
 @dataclass(frozen=True, eq=False)
 class Edit:
@@ -102,7 +105,7 @@ def least_write(z: Tensor, gram: Tensor, goal: Tensor, sense: Tensor) -> tuple[T
     free = [i for i, s in enumerate(sense.tolist()) if s]
     eps = torch.zeros_like(z)
     best = torch.where(((z - goal) * sense >= 0).all(1), 0.0, torch.inf)
-    slack = 1e-4 * (1 + goal.abs())
+    slack = SLACK * (1 + goal.abs())
     for size in range(1, len(free) + 1):
         for tight in combinations(free, size):
             for used in combinations(free, size):

@@ -1,6 +1,7 @@
 """A Llama-style decoder in plain PyTorch: rows in one padded batch, with gradients where they are wanted."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -12,6 +13,10 @@ from lm.rotary import frequencies
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(block, q [n, heads, positions, w], k, v [n, kv_heads, positions, w]) -> what was attended to, shaped like q."""
+Change = Callable[[str, Tensor], Tensor | None]
+"""LowRank of one block."""
+Weights = tuple[dict[str, Tensor], dict[str, Tensor | None]]
+"""A block's matrices, and its biases and norms, of which it may lack some."""
 
 
 class LowRank(Protocol):
@@ -51,12 +56,11 @@ class Stack:
         self._embedding = state["embed_tokens.weight"].to(dtype)
         self._head = self._embedding if config.tie_word_embeddings else state["lm_head.weight"].to(dtype)
         self._norm = state["norm.weight"].float()
-        self._blocks = [self._block(state, f"layers.{layer}.") for layer in range(self.layers)]
+        self.weights = [self._block(state, f"layers.{layer}.") for layer in range(self.layers)]
         found, self._scaling = frequencies(config)
         self._frequencies = found.to(self.device)
 
-    def _block(self, state: dict[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], dict[str, Tensor | None]]:
-        """Matrices, which every block has, and biases and norms, of which it may lack some."""
+    def _block(self, state: dict[str, Tensor], prefix: str) -> Weights:
         def fused(*names: str) -> Tensor:
             return torch.cat([state[f"{prefix}{name}.weight"] for name in names]).to(self.dtype)
 
@@ -87,21 +91,30 @@ class Stack:
 
     def block(self, layer: int, x: Tensor, rotary: tuple[Tensor, Tensor], attend: Attend, low_rank: LowRank) -> Tensor:
         """The residual stream x [n, positions, width] after block `layer`."""
-        (w, b), width = self._blocks[layer], (self.width,)
-        h = F.rms_norm(x, width, b["norm_attention"], self.epsilon).to(self.dtype)
+        weights, change = self.weights[layer], partial(low_rank, layer)
+        return self.end(weights, x, attend(layer, *self.begin(weights, x, rotary, change)), change)
+
+    def begin(self, weights: Weights, x: Tensor, rotary: tuple[Tensor, Tensor], change: Change) -> tuple[Tensor, Tensor, Tensor]:
+        """A block up to its attention: q, k and v of the residual stream x [n, positions, width], as Attend takes them."""
+        w, b = weights
+        h = F.rms_norm(x, (self.width,), b["norm_attention"], self.epsilon).to(self.dtype)
         qkv = F.linear(h, w["qkv"], b["qkv"])
         sizes = [self.sizes[name][1] for name in ("q_proj", "k_proj", "v_proj")]
         q, k, v = (
-            _plus(part, low_rank(layer, module, h)).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
+            _plus(part, change(module, h)).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
             for part, module in zip(qkv.split(sizes, -1), ("q_proj", "k_proj", "v_proj"), strict=True)
         )
-        q, k = self._turn(q, b["norm_q"], rotary), self._turn(k, b["norm_k"], rotary)
-        h = attend(layer, q, k, v).transpose(1, 2).flatten(2)
-        x = x + _plus(F.linear(h, w["out"], b["out"]), low_rank(layer, "o_proj", h))
-        h = F.rms_norm(x, width, b["norm_mlp"], self.epsilon).to(self.dtype)
+        return self._turn(q, b["norm_q"], rotary), self._turn(k, b["norm_k"], rotary), v
+
+    def end(self, weights: Weights, x: Tensor, attended: Tensor, change: Change) -> Tensor:
+        """The rest of the block: x [n, positions, width] after it, of x before it and of what it attended to, as Attend gives it."""
+        w, b = weights
+        h = attended.transpose(1, 2).flatten(2)
+        x = x + _plus(F.linear(h, w["out"], b["out"]), change("o_proj", h))
+        h = F.rms_norm(x, (self.width,), b["norm_mlp"], self.epsilon).to(self.dtype)
         gate, up = F.linear(h, w["gate_up"], b["gate_up"]).chunk(2, -1)
-        h = F.silu(_plus(gate, low_rank(layer, "gate_proj", h))) * _plus(up, low_rank(layer, "up_proj", h))
-        return x + _plus(F.linear(h, w["down"], b["down"]), low_rank(layer, "down_proj", h))
+        h = F.silu(_plus(gate, change("gate_proj", h))) * _plus(up, change("up_proj", h))
+        return x + _plus(F.linear(h, w["down"], b["down"]), change("down_proj", h))
 
     def _turn(self, x: Tensor, norm: Tensor | None, rotary: tuple[Tensor, Tensor]) -> Tensor:
         x = x.float() if norm is None else F.rms_norm(x.float(), (self.head_width,), norm, self.epsilon)
@@ -109,17 +122,18 @@ class Stack:
         return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(self.dtype)
 
     def grouped(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """Attention of q [n, heads, l, w] to k, v [n, kv_heads, t, w] where mask [n, l, t]: heads that share keys are one batch."""
+        """Attention of q [n, heads, l, w] to k, v [n, kv_heads, t, w] where `mask` says: heads that share keys are one batch."""
         share, length = self.heads // self.kv_heads, q.shape[2]
         q = q.unflatten(1, (self.kv_heads, share)).flatten(2, 3)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None].repeat(1, 1, share, 1))
-        return out.unflatten(2, (share, length)).flatten(1, 2)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).unflatten(2, (share, length)).flatten(1, 2)
 
     def mask(self, positions: Tensor, keys: int) -> Tensor:
-        """Which of the first `keys` positions each of positions [n, l] may see: bool [n, l, keys]."""
+        """Which of the first `keys` positions each of positions [n, l] may see, for `grouped`: bool [n, 1, heads / kv_heads * l, keys]."""
         key = torch.arange(keys, device=positions.device)
         seen = key <= positions[..., None]
-        return seen if self.window is None else seen & (key > positions[..., None] - self.window)
+        if self.window is not None:
+            seen = seen & (key > positions[..., None] - self.window)
+        return seen[:, None].repeat(1, 1, self.heads // self.kv_heads, 1)
 
     def logits(self, x: Tensor) -> Tensor:
         """float32 [..., vocabulary] of the residual stream after the last block."""

@@ -22,6 +22,7 @@ from lm.native.engine import NativeEngine
 from lm.native.weights import Weights, from_gguf, from_transformers, open_saved, save, to_state
 from lm.paths import cache_folder
 from lm.reference import ReferenceEngine
+from lm.replay import Replay
 
 log = logging.getLogger(__name__)
 FORMAT = "2"
@@ -201,7 +202,7 @@ def _in_torch(model, engine: str) -> BatchedEngine | ReferenceEngine:
     devices = {parameter.device for parameter in model.parameters()}
     if engine != "reference" and reason is None and len(devices) == 1 and (engine == "batched" or model.device.type != "cpu"):
         context = min(model.config.max_position_embeddings, LONGEST_CONTEXT)
-        return BatchedEngine(Stack(model, fastest(model.device)), context)
+        return BatchedEngine(Stack(model, fastest(model.device)), context, Replay.on(model.device))
     return ReferenceEngine(model, LONGEST_CONTEXT)
 
 
