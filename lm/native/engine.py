@@ -193,29 +193,37 @@ class NativeEngine:
         edits_max = max(len(feed.slot.edits) for feed, _, _ in batch)
         longest = _whole(max(feed.slot.length + end - begin for feed, begin, end in batch))
         table = (_Row * len(batch))(*(feed.slot.state.row for feed, _, _ in batch))
-        numbers = np.empty((4, n), np.int32)
-        pointers = np.zeros((2, n), np.uint64)
+        ids: list[int] = []
+        positions: list[int] = []
+        rows: list[int] = []
+        records: list[int] = []
+        hidden: list[int] = []
+        pools: list[int] = []
         wanted: list[int] = []
         spans = []
-        at = 0
         for index, (feed, begin, end) in enumerate(batch):
-            here = slice(at, at + end - begin)
-            numbers[0, here] = feed.ids[begin:end]
-            numbers[1, here] = np.arange(feed.slot.length, feed.slot.length + end - begin)
-            numbers[2, here] = index
-            numbers[3, here] = feed.record
-            if feed.hidden is not None:
-                pointers[0, here] = feed.hidden.data_ptr() + np.arange(begin, end, dtype=np.uint64) * np.uint64(self.width * 4)
-            first = max(begin, len(feed.ids) - feed.pooled)
-            if feed.pool is not None and first < end:
-                pointers[1, at + first - begin : here.stop] = feed.pool.data_ptr()
-            first = max(begin, len(feed.ids) - feed.want)
-            wanted += range(at + first - begin, here.stop)
-            spans.append((len(feed.slot.edits), at + first - begin, here.stop))
-            feed.slot.length += end - begin
-            at = here.stop
-        if numbers[0].min() < 0 or numbers[0].max() >= self.vocabulary:
-            raise ValueError(f"token ids run from {numbers[0].min()} to {numbers[0].max()}: the model knows 0 to {self.vocabulary - 1}")
+            count, at, length = end - begin, len(ids), len(feed.ids)
+            ids += feed.ids[begin:end]
+            positions += range(feed.slot.length, feed.slot.length + count)
+            rows += [index] * count
+            records += [feed.record] * count
+            if feed.hidden is None:
+                hidden += [0] * count
+            else:
+                start = feed.hidden.data_ptr()
+                hidden += range(start + begin * self.width * 4, start + end * self.width * 4, self.width * 4)
+            pooled = 0 if feed.pool is None else min(count, max(0, feed.pooled - (length - end)))
+            pools += [0] * (count - pooled)
+            if feed.pool is not None:
+                pools += [feed.pool.data_ptr()] * pooled
+            want = min(count, max(0, feed.want - (length - end)))
+            wanted += range(at + count - want, at + count)
+            spans.append((len(feed.slot.edits), at + count - want, at + count))
+            feed.slot.length += count
+        if min(ids) < 0 or max(ids) >= self.vocabulary:
+            raise ValueError(f"token ids run from {min(ids)} to {max(ids)}: the model knows 0 to {self.vocabulary - 1}")
+        numbers = np.array([ids, positions, rows, records], np.int32)
+        pointers = np.array([hidden, pools], np.uint64)
         trace = np.zeros((n, edits_max, TRACE), np.float32)
         chosen = np.array(wanted, np.int32)
         m = self._model
