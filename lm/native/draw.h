@@ -14,8 +14,8 @@ static uint64_t mixed(uint64_t x) {
 static uint32_t noise_bits(uint64_t start, int token) { return mixed(start + (token + (uint64_t)1) * 0x9E3779B97F4A7C15u) >> 32; }
 static double gumbel(uint32_t bits) { return -log(-log((bits + 0.5) / 4294967296.0)); }
 
-/* The token with the largest logit / temperature + noise. Noise of x or more means 1 - u <= -log u <= e^-x for its uniform number u:
- * where that does not hold a token cannot win, and no logarithm is taken for it. */
+/* The token with the largest logit / temperature + noise; logits: [n rounded up to 16]. Noise of x or more means 1 - u <= -log u <= e^-x
+ * for its uniform number u: where that does not hold a token cannot win, and no logarithm is taken for it. */
 static void draw(const float *logits, int n, Draw *d) {
     const float temperature = d->temperature > 0 ? d->temperature : 1;
     vf most = splat(-INFINITY);
@@ -31,23 +31,23 @@ static void draw(const float *logits, int n, Draw *d) {
     vf sums = {0};
     d->choice = best;
     for (i = 0; i < n; i += LANES) {
-        float scaled[LANES], limit[LANES];
-        UNROLL for (int j = 0; j < LANES; j++) scaled[j] = -INFINITY;
-        memcpy(scaled, logits + i, (n - i < LANES ? n - i : LANES) * sizeof(float));
-        const vf x = (load(scaled) - highest) / temperature, e = vexp(x);
+        vf x = (load(logits + i) - highest) / temperature;
+        if (i + LANES > n) UNROLL for (int j = 0; j < LANES; j++) x[j] = i + j < n ? x[j] : -INFINITY;
+        const vf e = vexp(x);
         sums += e;
-        if (d->temperature == 0 || !(greatest(x) >= reached - MOST_NOISE)) continue;
-        store(scaled, x);
-        store(limit, e * needed);
+        if (d->temperature == 0 || !any(x >= (float)(reached - MOST_NOISE))) continue;
         uint32_t bits[LANES];
         UNROLL for (int j = 0; j < LANES; j++) bits[j] = noise_bits(start, i + j);
+        const vf beyond = __builtin_convertvector((vi)(~*(const vu *)bits >> 1), vf) * 0x1p-31f; /* 1 - u, less its last bit */
+        const vi may = beyond <= e * needed;
+        if (!any(may)) continue;
         for (int j = 0; j < LANES; j++) {
-            if ((0xFFFFFFFFu - bits[j] + 0.5f) * 0x1p-32f > limit[j]) continue;
-            const double value = scaled[j] + gumbel(bits[j]);
+            if (!may[j]) continue;
+            const double value = x[j] + gumbel(bits[j]);
             if (!(value > reached)) continue;
             reached = value;
             needed = 1.0001f * (float)exp(-reached);
-            chosen = scaled[j];
+            chosen = x[j];
             d->choice = i + j;
         }
     }

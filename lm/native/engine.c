@@ -53,9 +53,10 @@ static void meet(Meeting *meeting, int threads) {
 #define BARRIER meet(meeting, threads);
 #define MINE(t) for (int t = me; t < n; t += threads)
 
-static void block_forward(const Model *m, const Batch *b, int layer, int me, int threads, Meeting *meeting, float *scores) {
+/* Block `layer` for the first n tokens. */
+static void block_forward(const Model *m, const Batch *b, int layer, int n, int me, int threads, Meeting *meeting, float *scores) {
     const Block *block = &m->blocks[layer];
-    const int n = b->tokens, width = m->width, q_width = m->heads * m->head_width;
+    const int width = m->width, q_width = m->heads * m->head_width;
     MINE(t) {
         rms_norm(b->x + (size_t)t * width, block->norm_attention, m->epsilon, width, b->h + (size_t)t * width);
         feed(b, &block->qkv, t, b->h + (size_t)t * width);
@@ -134,7 +135,12 @@ void tw_forward(const Model *m, const Batch *b) {
 #endif
         float *scores = b->scores + (size_t)me * TOGETHER * b->longest;
         MINE(t) embed(&m->embedding, b->ids[t], b->x + (size_t)t * width);
-        for (int layer = 0; layer < b->blocks; layer++) block_forward(m, b, layer, me, threads, meeting, scores);
+        for (int layer = 0; layer < b->shared; layer++) block_forward(m, b, layer, b->leaders, me, threads, meeting, scores);
+        if (b->shared) {
+            BARRIER
+            MINE(t) if (t >= b->leaders) memcpy(b->x + (size_t)t * width, b->x + (size_t)b->leader[t] * width, width * sizeof(float));
+        }
+        for (int layer = b->shared; layer < b->blocks; layer++) block_forward(m, b, layer, n, me, threads, meeting, scores);
         BARRIER
         for (int i = me; i < b->wanted_count; i += threads) {
             rms_norm(b->x + (size_t)b->wanted[i] * width, m->norm, m->epsilon, width, b->h + (size_t)i * width);

@@ -62,8 +62,8 @@ class _Draw(Structure):
 class _Batch(Structure):
     _fields_ = [(name, c_void_p) for name in (
         "ids", "positions", "rows", "row", "x", "h", "qkv", "attention", "gate_up", "pairs", "grid", "scores", "trace", "record",
-        "record_layer", "pool", "wanted", "logits", "draws")] + [
-        (name, c_int32) for name in ("tokens", "wanted_count", "edits_max", "longest", "threads", "blocks")]
+        "record_layer", "pool", "leader", "wanted", "logits", "draws")] + [
+        (name, c_int32) for name in ("tokens", "wanted_count", "edits_max", "longest", "threads", "blocks", "leaders", "shared")]
 
 
 class _State:
@@ -74,6 +74,11 @@ class _State:
         self.row = _Row(cache.data_ptr(), scales.data_ptr(), ctypes.addressof(edits), ctypes.addressof(adapter) if adapter else None,
                         cache.shape[3], len(edits))
         keep += [edits, adapter]
+
+    def take(self, other: "_State", positions: int, blocks: int | None = None) -> None:
+        """Copies the first positions of other's cache, of the first blocks or of all."""
+        for own, source in ((self.cache, other.cache), (self.scales, other.scales)):
+            own[:blocks, :, :, : _whole(positions)] = source[:blocks, :, :, : _whole(positions)]
 
 
 class NativeEngine:
@@ -134,9 +139,7 @@ class NativeEngine:
         """A new slot that has taken in the first positions of `slot`; see lm.engine.Engine."""
         other = self.open(capacity, edits, slot.adapter, answer_from)
         other.length = length
-        filled = _whole(length)
-        for own, source in ((other.state.cache, slot.state.cache), (other.state.scales, slot.state.scales)):
-            own[:, :, :, :filled] = source[:, :, :, :filled]
+        other.state.take(slot.state, length)
         return other
 
     def _adapter_table(self, adapter: Adapter) -> tuple[ctypes.Array, list[Tensor]]:
@@ -199,10 +202,16 @@ class NativeEngine:
         records: list[int] = []
         hidden: list[int] = []
         pools: list[int] = []
-        wanted: list[int] = []
-        spans = []
-        for index, (feed, begin, end) in enumerate(batch):
+        leader: list[int] = []
+        starts: dict[int, int] = {}
+        spans: dict[int, range] = {}
+        followed, shared = _followers(batch, self.layers)
+        for index in sorted(range(len(batch)), key=followed.__contains__):
+            feed, begin, end = batch[index]
             count, at, length = end - begin, len(ids), len(feed.ids)
+            starts[index] = at
+            first = starts[followed.get(index, index)]
+            leader += range(first, first + count)
             ids += feed.ids[begin:end]
             positions += range(feed.slot.length, feed.slot.length + count)
             rows += [index] * count
@@ -217,15 +226,14 @@ class NativeEngine:
             if feed.pool is not None:
                 pools += [feed.pool.data_ptr()] * pooled
             want = min(count, max(0, feed.want - (length - end)))
-            wanted += range(at + count - want, at + count)
-            spans.append((len(feed.slot.edits), at + count - want, at + count))
+            spans[index] = range(at + count - want, at + count)
             feed.slot.length += count
         if min(ids) < 0 or max(ids) >= self.vocabulary:
             raise ValueError(f"token ids run from {min(ids)} to {max(ids)}: the model knows 0 to {self.vocabulary - 1}")
-        numbers = np.array([ids, positions, rows, records], np.int32)
+        numbers = np.array([ids, positions, rows, records, leader], np.int32)
         pointers = np.array([hidden, pools], np.uint64)
         trace = np.zeros((n, edits_max, TRACE), np.float32)
-        chosen = np.array(wanted, np.int32)
+        wanted = np.array([t for index in range(len(batch)) for t in spans[index]], np.int32)
         m = self._model
         width, fed, widest = self.width, max(n, len(wanted)), max(self.width, m.inner, m.heads * self._hw)
         scratch = [self._buffer(name, size) for name, size in (
@@ -236,16 +244,34 @@ class NativeEngine:
             numbers[0].ctypes.data, numbers[1].ctypes.data, numbers[2].ctypes.data, ctypes.addressof(table), *scratch,
             trace.ctypes.data if edits_max else None,
             pointers[0].ctypes.data if pointers[0].any() else None, numbers[3].ctypes.data,
-            pointers[1].ctypes.data if pointers[1].any() else None, chosen.ctypes.data, logits, draws,
+            pointers[1].ctypes.data if pointers[1].any() else None, numbers[4].ctypes.data, wanted.ctypes.data, logits, draws,
             n, len(wanted), edits_max, longest, self.threads,
-            max(self.layers if feed.blocks is None else feed.blocks for feed, _, _ in batch))
+            max(self.layers if feed.blocks is None else feed.blocks for feed, _, _ in batch),
+            min((starts[index] for index in followed), default=n), shared)
         self._library.tw_forward(ctypes.byref(m), ctypes.byref(call))
-        return [trace[start:stop, :edits] for edits, start, stop in spans], len(wanted)
+        for index, other in followed.items():
+            batch[index][0].slot.state.take(batch[other][0].slot.state, batch[index][2], shared)
+        return [trace[spans[i].start : spans[i].stop, : len(feed.slot.edits)] for i, (feed, _, _) in enumerate(batch)], len(wanted)
 
     def _buffer(self, name: str, size: int) -> int:
         if name not in self._scratch or self._scratch[name].numel() < size:
             self._scratch[name] = torch.empty(size)
         return self._scratch[name].data_ptr()
+
+
+def _followers(batch: Sequence[tuple[Feed, int, int]], layers: int) -> tuple[dict[int, int], int]:
+    """Which parts of a pass begin as another one does, and as which, and the number of blocks that are the same for both: those before the
+    first edit of either. Parts begin alike where slots that are empty take in the same tokens, with the same adapter."""
+    first: dict[tuple, int] = {}
+    followed: dict[int, int] = {}
+    shared = layers
+    for index, (feed, begin, end) in enumerate(batch):
+        if begin == feed.slot.length == 0 and end > 1 and feed.hidden is None and feed.pool is None and feed.blocks is None:
+            leader = first.setdefault((tuple(feed.ids[:end]), feed.slot.adapter), index)
+            if leader != index:
+                followed[index] = leader
+                shared = min([shared, *(edit.layer for other in (index, leader) for edit in batch[other][0].slot.edits)])
+    return (followed, shared) if shared else ({}, 0)
 
 
 def _whole(positions: int) -> int:

@@ -70,9 +70,10 @@ typedef struct {
     float *const *record;                     /* [tokens] where to copy the output of block record_layer, or null */
     const int32_t *record_layer;
     float *const *pool; /* [tokens] sums over tokens of every block's output [layers][width], or null */
+    const int32_t *leader; /* [tokens]: the first `shared` blocks are computed for the first `leaders` tokens, the others take over theirs */
     const int32_t *wanted;
     float *logits; /* [wanted][vocabulary rounded up to 16] */
     Draw *draws;   /* [wanted] or null */
-    int32_t tokens, wanted_count, edits_max, longest, threads, blocks;
+    int32_t tokens, wanted_count, edits_max, longest, threads, blocks, leaders, shared;
 } Batch;
 

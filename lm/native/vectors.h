@@ -78,6 +78,18 @@ INLINE float greatest(vf v) {
 #endif
 }
 
+INLINE int any(vi mask) { /* of lanes that are all ones or all zeros */
+#if defined(__AVX512BW__)
+    return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__AVX2__)
+    return _mm256_movemask_ps((__m256)mask) != 0;
+#else
+    int found = 0;
+    UNROLL for (int i = 0; i < LANES; i++) found |= mask[i];
+    return found;
+#endif
+}
+
 INLINE vf choose(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 INLINE vf larger(vf a, vf b) { return choose(a > b, a, b); }
 INLINE vf magnitude(vf x) { return (vf)((vi)x & 0x7FFFFFFF); }

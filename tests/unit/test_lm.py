@@ -129,6 +129,29 @@ def test_rows_with_the_same_prompt_read_it_once(model, monkeypatch):
             torch.testing.assert_close(one.hidden, other.hidden, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("family", NATIVE)
+def test_rows_that_begin_alike_share_blocks_and_nothing_else(family):
+    """Blocks before the first edit are computed once for the same tokens in one pass; every number is what it is alone, bit for bit."""
+    engine = load(str(tiny(family)), engine="native").engine
+    adapter = Adapter({(0, "v_proj"): (torch.full((1, WIDTH), 0.1), torch.full((32, 1), 0.5))})
+    reader = edit(1, goal=0.0, sense=0)
+    kinds = [
+        ((), None), ((edit(1, goal=5.0),), None), ((edit(2, goal=9.0), reader), None), ((reader,), None), ((edit(1, goal=5.0),), adapter),
+        ((edit(1, goal=-5.0, sense=-1),), adapter), ((edit(0, goal=2.0), edit(2, goal=4.0, answer_only=True)), None)]
+
+    def advance(which: list[int]) -> list[tuple]:
+        slots = [engine.open(64, *kinds[i], len(PROMPT) - 1) for i in which]
+        found = [engine.forward([Feed(slot, PROMPT, want=3) for slot in slots]), engine.forward([Feed(slot, [7]) for slot in slots])]
+        return [
+            (found[0][0][3 * n : 3 * n + 3], found[0][1][n], found[1][0][n], found[1][1][n]) for n in range(len(which))]
+
+    every = list(range(len(kinds)))
+    for which in (every, every[1:4], every[4:6], every[:1] * 3, every[::-1]):
+        for i, together in zip(which, advance(which), strict=True):
+            for one, other in zip(together, advance([i])[0], strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
 def test_the_edit_reaches_its_goal_at_the_output_of_its_block(model):
     one = edit(1, goal=9.0)
     run = model.generate([Row(PROMPT, sample(6), (one,))])[0]
