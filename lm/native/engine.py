@@ -271,7 +271,7 @@ def _followers(batch: Sequence[tuple[Feed, int, int]], layers: int) -> tuple[dic
             if leader != index:
                 followed[index] = leader
                 shared = min([shared, *(edit.layer for other in (index, leader) for edit in batch[other][0].slot.edits)])
-    return (followed, shared) if shared else ({}, 0)
+    return (followed, shared) if followed and shared else ({}, 0)
 
 
 def _whole(positions: int) -> int:
