@@ -209,6 +209,8 @@ def main() -> None:
     for _ in range(args.turns):
         for name in names:
             found[name].append(getattr(bench, name)())
+    if args.llama:
+        bench.pipe.send(False)
     middle = {name: statistics.median(values) for name, values in found.items()}
     result = {
         "machine": machine(),
