@@ -1,7 +1,7 @@
 """All figures of speed in one table: python -m benchmarks [--turns 5] [--llama FILE.gguf] [--chromium PATH] [--json FILE]
 
-Runs steering_speed, page_wait and pareto_step one after the other, each in a process of its own, and prints what they measured beside
-what is wanted. Give it an idle machine.
+Runs steering_speed, fidelity, page_wait and pareto_step one after the other, each in a process of its own, and prints what they measured
+beside what is wanted. Give it an idle machine.
 """
 
 import argparse
@@ -28,6 +28,13 @@ TABLE = {
         ("sampling for training / transformers' in bfloat16", "sampling for training over transformers in bfloat16", "2 or more"),
         ("nine single runs / one sweep of nine", "nine single runs over one sweep of nine", ""),
         ("training 100 pairs, seconds", "a vector of 100 pairs read and trained, seconds", ""),
+    ),
+    "fidelity": (
+        ("tokens", "tokens of float32's greedy texts", ""),
+        ("ours: other first token", "of them not ours", ""),
+        ("ours: mean KL, nats", "mean KL(float32, ours), nats", ""),
+        ("llama.cpp: other first token", "of them not llama.cpp's", ""),
+        ("llama.cpp: mean KL, nats", "mean KL(float32, llama.cpp), nats", ""),
     ),
     "page_wait": (
         ("loading the model, seconds", "loading the model, warm cache, seconds", "1.5 or less"),
@@ -58,8 +65,10 @@ def main() -> None:
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     parser.add_argument("--json", metavar="FILE", help="write what was measured to this file too")
     args = parser.parse_args()
+    llama = ["--llama", args.llama] if args.llama else []
     options = {
-        "steering_speed": ["--turns", str(args.turns), *(["--llama", args.llama] if args.llama else [])],
+        "steering_speed": ["--turns", str(args.turns), *llama],
+        "fidelity": llama,
         "page_wait": ["--chromium", args.chromium],
         "pareto_step": [],
     }

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import joblib
 import torch
 
 from lm import source
@@ -41,6 +42,7 @@ def load(name: str | None = None, *, engine: str = "auto", progress: source.Prog
     """
     if engine not in ENGINES:
         raise ValueError(f"engine is {engine!r}: give {', '.join(ENGINES)}")
+    torch.set_num_threads(min(torch.get_num_threads(), joblib.cpu_count()))  # PyTorch overlooks a container's share of the processors
     if engine == "rows":
         engine = "batched" if matrix_units() else "auto"
     report = progress or (lambda fraction, text: log.info("%3.0f%% %s", 100 * fraction, text))
@@ -50,10 +52,6 @@ def load(name: str | None = None, *, engine: str = "auto", progress: source.Prog
     if (folder / "packed.safetensors").exists():
         return _packed(label, folder, engine)
     return _transformers(label, folder, engine, report)
-
-
-def _threads() -> int:
-    return torch.get_num_threads()
 
 
 def _default(report: source.Progress) -> Path:
@@ -132,7 +130,7 @@ def _packed(label: str, folder: Path, engine: str) -> LanguageModel:
     if engine == "native" or (engine == "auto" and gpu is None):
         try:
             config = SimpleNamespace(**json.loads(metadata["config"]))
-            native = NativeEngine(weights, config, min(config.max_position_embeddings, LONGEST_CONTEXT), _threads())
+            native = NativeEngine(weights, config, min(config.max_position_embeddings, LONGEST_CONTEXT), torch.get_num_threads())
             return _model(label, metadata["hash"], folder, tokenizer, native, lambda: _rebuild(weights, folder))
         except NoCompiler as reason:
             if engine == "native":

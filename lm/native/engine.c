@@ -22,7 +22,7 @@
 #else
 #define PAUSE atomic_signal_fence(memory_order_seq_cst)
 #endif
-enum { SPINS = 20000 };
+enum { SPINS = 2000 };
 
 INLINE void adapt(const Batch *b, int layer, int t, int module, const float *x, int k, float *y) {
     const LowRank *adapter = b->row[b->rows[t]].adapter;

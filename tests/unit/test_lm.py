@@ -388,6 +388,20 @@ def test_adapters_act_alike_on_both_engines(family, tmp_path):
     torch.testing.assert_close(native.logprobs([PROMPT], [1], adapters=[half])[0], a, atol=1e-4, rtol=1e-4)
 
 
+def test_threads_are_those_of_the_container_and_change_no_number(monkeypatch):
+    threads = torch.get_num_threads()
+    folder, row = str(tiny("qwen3")), Row(PROMPT, sample(20), (edit(1, goal=5.0),))
+    try:
+        usual = load(folder, engine="native")
+        monkeypatch.setattr("lm.loading.joblib.cpu_count", lambda: 1)
+        torch.set_num_threads(3)
+        single = load(folder, engine="native")
+        assert single.engine.threads == torch.get_num_threads() == 1
+        assert single.generate([row])[0].logprobs == usual.generate([row])[0].logprobs
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_packing_is_exact_to_a_half_step():
     weight = torch.randn(40, 64)
     step = weight.reshape(40, 2, 32).abs().amax(-1, keepdim=True) / 127
