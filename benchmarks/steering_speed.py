@@ -223,8 +223,8 @@ def main() -> None:
         "four users / one": middle["four_users"] / middle["steered"],
         "steered / transformers with hooks": middle["steered"] / middle["transformers"],
         "sampling for training / transformers' in bfloat16": middle["training_rows"] / middle["training_rows_transformers"],
-        "nine single runs / one sweep of nine": bench.sweep(),
-        "training 100 pairs, seconds": bench.training(),
+        "nine single runs / one sweep of nine": statistics.median(bench.sweep() for _ in range(args.turns)),
+        "training 100 pairs, seconds": statistics.median(bench.training() for _ in range(args.turns)),
     }
     if args.llama:
         result |= {
