@@ -80,6 +80,7 @@ class BatchedEngine:
 
     def __init__(self, stack: Stack, context: int, replay: Replay | None = None):
         self.stack, self.layers, self.width, self.context = stack, stack.layers, stack.width, context
+        self.vocabulary = stack.vocabulary
         self._pool = _Pool(stack, _in_steps if replay is None else self._doubled)
         self._step = None if replay is None else Step(stack, self._pool, replay)
         self._adapters: WeakKeyDictionary[Adapter, dict] = WeakKeyDictionary()

@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -21,8 +21,8 @@ MOST_ROWS, MOST_ROWS_OF_ONE = 64, 48
 """Rows decoded at once, and those of one caller among them; the rest wait in line."""
 PIECE = 128
 """Tokens of a prompt that are read in one step, so that a long one keeps nobody else's tokens back for long."""
-MOST_KEPT, LONGEST_PROMPT = 2048, 256
-"""Tokens of all prompts whose caches are kept for other rows and requests, and of the longest of them."""
+MOST_PROMPTS, MOST_KEPT, LONGEST_PROMPT = 32, 2048, 256
+"""Prompts whose caches are kept for other rows and requests, tokens of them all, and of the longest of them."""
 
 
 class Decoding:
@@ -31,9 +31,10 @@ class Decoding:
     Closing it, or setting the `stop` that it was made with, ends its rows at the next token.
     """
 
-    def __init__(self, rows: Sequence[Row], stop: threading.Event | None):
+    def __init__(self, rows: Sequence[Row], stop: threading.Event | None, prompts: Sequence[Hashable]):
+        """prompts: of each row, what it has in common with rows that can use its prompt's cache; None where nobody can."""
         self.runs = [Run(row.prompt) for row in rows]
-        self.rows = tuple(rows)
+        self.rows, self.prompts = tuple(rows), tuple(prompts)
         self._stops = (threading.Event(), stop or threading.Event())
         self._steps: SimpleQueue[list[Token] | BaseException | None] = SimpleQueue()
         self._ended = False
@@ -84,6 +85,10 @@ class _Active:
     def run(self) -> Run:
         return self.owner.runs[self.index]
 
+    @property
+    def prompt(self) -> Hashable:
+        return self.owner.prompts[self.index]
+
 
 @dataclass(frozen=True)
 class _Prompt:
@@ -99,7 +104,7 @@ class Loop:
     def __init__(self, engine: Engine, tokenizer, stop_ids: frozenset[int], busy: threading.Lock):
         """busy: held while the engine computes, by whoever computes."""
         self._engine, self._tokenizer, self._stop_ids, self._busy = engine, tokenizer, stop_ids, busy
-        self._prompts: OrderedDict[tuple, _Prompt] = OrderedDict()
+        self._prompts: OrderedDict[Hashable, _Prompt] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._guard = threading.Lock()
         self._arrivals: list[Decoding] = []
@@ -109,7 +114,7 @@ class Loop:
         """Starts rows. Raises ValueError where a row cannot be decoded."""
         for row in rows:
             self._check(row)
-        decoding = Decoding(rows, stop)
+        decoding = Decoding(rows, stop, [self._shared(row) for row in rows])
         with self._guard:
             self._arrivals.append(decoding)
             if not self._running:
@@ -126,6 +131,11 @@ class Loop:
                 f"a prompt of {len(row.prompt)} tokens and max_new_tokens = {row.sampling.max_new_tokens} exceed the "
                 f"context of {engine.context}: shorten one of them"
             )
+        if min(row.prompt) < 0 or max(row.prompt) >= engine.vocabulary:
+            raise ValueError(
+                f"token ids run from {min(row.prompt)} to {max(row.prompt)}: the model knows 0 to {engine.vocabulary - 1}")
+        if row.record is not None and not 0 <= row.record < engine.layers:
+            raise ValueError(f"record is {row.record}: give a block from 0 to {engine.layers - 1}")
         engine.fits(row.adapter)
         for edit in row.edits:
             if not 0 <= edit.layer < engine.layers or edit.read.shape[1] != engine.width:
@@ -155,8 +165,9 @@ class Loop:
                 active = self._leave(active, waiting)
                 active = self._enter(active, waiting)
                 active = self._step(active, waiting)
-            except Exception as error:  # of the engine: handed to every caller whose rows were in the step
-                for owner in {id(a.owner): a.owner for a in active}.values():
+            except Exception as error:  # of the engine: handed to every caller whose rows were in the step, or might be in the next
+                found = [a.owner for a in active] or [owner for owner, _ in waiting]
+                for owner in {id(owner): owner for owner in found}.values():
                     active = self._fail(owner, error, active, waiting)
 
     def _fail(self, owner: Decoding, error: Exception, active: list[_Active], waiting: list[tuple[Decoding, int]]) -> list[_Active]:
@@ -168,31 +179,31 @@ class Loop:
     def _enter(self, active: list[_Active], waiting: list[tuple[Decoding, int]]) -> list[_Active]:
         """Free places go to waiting rows, those of the caller with the fewest rows under way first.
 
-        A row waits while another one reads the prompt that both share.
+        A row waits while another one of its caller reads the prompt that both share.
         """
-        if not waiting or len(active) >= MOST_ROWS:
-            return active
-        reading = {key for a in active if not a.run.ids and (key := self._shared(a.row))} - self._prompts.keys()
-        ready = [item for item in waiting if self._shared(item[0].rows[item[1]]) not in reading]
-        while ready and len(active) < MOST_ROWS:
-            counts = Counter(id(a.owner) for a in active)
-            owner, index = min(ready, key=lambda item: counts[id(item[0])])
+        counts = Counter(id(a.owner) for a in active)
+        reading = {(id(a.owner), a.prompt) for a in active if not a.run.ids}
+
+        def may(item: tuple[Decoding, int]) -> bool:
+            owner, index = item
             if counts[id(owner)] >= MOST_ROWS_OF_ONE:
-                break
-            waiting.remove((owner, index))
-            ready.remove((owner, index))
+                return False
+            prompt = owner.prompts[index]
+            return prompt is None or prompt in self._prompts or (id(owner), prompt) not in reading
+
+        while len(active) < MOST_ROWS and (item := min(filter(may, waiting), key=lambda item: counts[id(item[0])], default=None)):
+            waiting.remove(item)
+            owner, index = item
             try:
                 active = [*active, self._open(owner, index)]
             except Exception as error:
                 active = self._fail(owner, error, active, waiting)
-                ready = [item for item in ready if item[0] is not owner]
-                continue
-            key = self._shared(owner.rows[index])
-            if key and key not in self._prompts:
-                ready = [item for item in ready if self._shared(item[0].rows[item[1]]) != key]
+            else:
+                counts[id(owner)] += 1
+                reading.add((id(owner), owner.prompts[index]))
         return active
 
-    def _shared(self, row: Row) -> tuple | None:
+    def _shared(self, row: Row) -> Hashable:
         """What rows have in common whose prompts leave the same cache, but for the last token; None where that is not kept."""
         untouched = all(edit.reads_only or edit.answer_only for edit in row.edits)
         keeps = self._engine.rewinds and untouched and 1 < len(row.prompt) <= LONGEST_PROMPT
@@ -203,9 +214,8 @@ class Loop:
         capacity = len(row.prompt) + row.sampling.max_new_tokens
         last = len(row.prompt) - 1
         hidden = None if row.record is None else torch.empty(capacity, self._engine.width)
-        key = self._shared(row)
-        if key and (kept := self._prompts.get(key)):
-            self._prompts.move_to_end(key)
+        if kept := self._prompts.get(owner.prompts[index]):
+            self._prompts.move_to_end(owner.prompts[index])
             with self._busy:
                 slot = self._engine.fork(kept.slot, capacity, last, row.edits, last)
             if hidden is not None and kept.hidden is not None:
@@ -218,14 +228,13 @@ class Loop:
 
     def _keep(self, a: _Active) -> None:
         """Keeps a prompt's cache: a slider that moves asks for the same unsteered row again, training for many answers to one prompt."""
-        key = self._shared(a.row)
-        if key is None or key in self._prompts:
+        if a.prompt is None or a.prompt in self._prompts:
             return
         last = len(a.row.prompt) - 1
         with self._busy:
             slot = self._engine.fork(a.slot, len(a.row.prompt), last)
-        self._prompts[key] = _Prompt(slot, None if a.run.hidden is None else a.run.hidden[:last].clone())
-        while sum(kept.slot.length for kept in self._prompts.values()) > MOST_KEPT:
+        self._prompts[a.prompt] = _Prompt(slot, None if a.run.hidden is None else a.run.hidden[:last].clone())
+        while len(self._prompts) > MOST_PROMPTS or sum(kept.slot.length for kept in self._prompts.values()) > MOST_KEPT:
             self._prompts.popitem(last=False)
 
     def _leave(self, active: list[_Active], waiting: list[tuple[Decoding, int]]) -> list[_Active]:

@@ -49,6 +49,7 @@ class Engine(Protocol):
     layers: int
     width: int
     context: int
+    vocabulary: int
     rewinds: bool
 
     def fits(self, adapter: Adapter | None) -> None:

@@ -55,6 +55,7 @@ class Stack:
         self.epsilon = config.rms_norm_eps
         self._embedding = state["embed_tokens.weight"].to(dtype)
         self._head = self._embedding if config.tie_word_embeddings else state["lm_head.weight"].to(dtype)
+        self.vocabulary = len(self._embedding)
         self._norm = state["norm.weight"].float()
         self.weights = [self._block(state, f"layers.{layer}.") for layer in range(self.layers)]
         found, self._scaling = frequencies(config)

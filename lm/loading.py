@@ -38,6 +38,7 @@ def load(name: str | None = None, *, engine: str = "auto", progress: source.Prog
     name: a folder, a hub id, or None for $TRADEWIND_MODEL or else the embedded default. engine: "native" (Llama-style
     models on CPU), "batched" (the same in PyTorch: GPUs, and many rows on CPUs with matrix units), "reference"
     (transformers, any family and device), "auto" (the quickest for a few rows) or "rows" (the quickest for many).
+    PyTorch's threads are cut to the processors that a container may use.
     Raises lm.source.SourceError where the files cannot be had, ValueError where they are no such model.
     """
     if engine not in ENGINES:

@@ -65,6 +65,7 @@ class ReferenceEngine:
         config = model.config.get_text_config()
         self._model, self._blocks = model, blocks_of(model)
         self.layers, self.width = config.num_hidden_layers, config.hidden_size
+        self.vocabulary = config.vocab_size
         self.context = min(config.max_position_embeddings, context)
 
     def fits(self, adapter: Adapter | None) -> None:

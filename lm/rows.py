@@ -39,6 +39,9 @@ class Row:
     adapter: Adapter | None = None
     record: int | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prompt", tuple(self.prompt))
+
 
 @dataclass(frozen=True)
 class Token:

@@ -20,9 +20,11 @@ def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]
     best = int(logits.argmax())
     if not np.isfinite(logits[best]):
         return best, np.nan
-    scaled = (logits - logits[best]) / np.float32(sampling.temperature or 1)
+    temperature = np.float32(sampling.temperature)
+    with np.errstate(over="ignore"):
+        scaled = (logits - logits[best]) / (temperature or np.float32(1))
     total = float(np.log(np.exp(scaled).sum(dtype=np.float32)))
-    if sampling.temperature == 0:
+    if temperature == 0:
         return best, -total
     reached = gumbel(sampling.seed, step, np.array([best]))[0]
     likely = np.flatnonzero(scaled >= reached - MOST_NOISE)

@@ -125,7 +125,7 @@ static void block_forward(const Model *m, const Batch *b, int layer, int n, int 
 
 void tw_forward(const Model *m, const Batch *b) {
     const int n = b->tokens, width = m->width, padded = (m->head.n + BLOCK - 1) / BLOCK * BLOCK;
-    Meeting shared = {0}, *meeting = &shared;
+    Meeting hall = {0}, *meeting = &hall;
 #pragma omp parallel num_threads(b->threads)
     {
 #ifdef _OPENMP

@@ -161,6 +161,8 @@ class NativeEngine:
 
     def sample(self, feeds: Sequence[Feed], draws: Sequence[tuple[Sampling, int]]) -> tuple[list[tuple[int, float]], list[np.ndarray]]:
         """Advances slots and draws tokens; see lm.engine.Engine."""
+        if len(draws) != sum(feed.want for feed in feeds):
+            raise ValueError(f"{len(draws)} draws for {sum(feed.want for feed in feeds)} rows of logits: give one for each")
         table = (_Draw * len(draws))(*(_Draw(sampling.seed, 0.0, sampling.temperature, step, 0, 0) for sampling, step in draws))
         traces = self._advance(feeds, self._buffer("logits", len(draws) * self._padded), table)
         return [(draw.choice, draw.logprob) for draw in table], traces
@@ -170,6 +172,10 @@ class NativeEngine:
         for feed in feeds:
             if feed.slot.length + len(feed.ids) > feed.slot.capacity:
                 raise ValueError(f"a row of {feed.slot.length + len(feed.ids)} tokens exceeds its capacity of {feed.slot.capacity}")
+            if feed.want > len(feed.ids):
+                raise ValueError(f"want is {feed.want}: give at most the {len(feed.ids)} tokens that are fed")
+            if min(feed.ids) < 0 or max(feed.ids) >= self.vocabulary:
+                raise ValueError(f"token ids run from {min(feed.ids)} to {max(feed.ids)}: the model knows 0 to {self.vocabulary - 1}")
         passes: list[list[tuple[Feed, int, int]]] = [[]]
         size = 0
         for feed in feeds:
@@ -228,8 +234,6 @@ class NativeEngine:
             want = min(count, max(0, feed.want - (length - end)))
             spans[index] = range(at + count - want, at + count)
             feed.slot.length += count
-        if min(ids) < 0 or max(ids) >= self.vocabulary:
-            raise ValueError(f"token ids run from {min(ids)} to {max(ids)}: the model knows 0 to {self.vocabulary - 1}")
         numbers = np.array([ids, positions, rows, records, leader], np.int32)
         pointers = np.array([hidden, pools], np.uint64)
         trace = np.zeros((n, edits_max, TRACE), np.float32)

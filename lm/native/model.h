@@ -70,7 +70,7 @@ typedef struct {
     float *const *record;                     /* [tokens] where to copy the output of block record_layer, or null */
     const int32_t *record_layer;
     float *const *pool; /* [tokens] sums over tokens of every block's output [layers][width], or null */
-    const int32_t *leader; /* [tokens]: the first `shared` blocks are computed for the first `leaders` tokens, the others take over theirs */
+    const int32_t *leader; /* [tokens]: whose state a token takes over after the first `shared` blocks, where only `leaders` tokens are */
     const int32_t *wanted;
     float *logits; /* [wanted][vocabulary rounded up to 16] */
     Draw *draws;   /* [wanted] or null */
