@@ -13,18 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lm import LanguageModel, load
+from lm import load
 
 PROMPTS = Path(__file__).with_name("steering_prompts.txt")
 NEW = 64
 
 
 @torch.inference_mode()
-def reference(model: LanguageModel, prompt: str) -> tuple[list[int], int, Tensor]:
-    """A text's ids, where its answer starts, and float32's log-probabilities of the answer [tokens, vocabulary]."""
-    ids = model.chat_ids(prompt)
-    whole = model.torch.generate(torch.tensor([ids]), max_new_tokens=NEW, do_sample=False, pad_token_id=0)
-    return whole[0].tolist(), len(ids), model.torch(whole).logits[0, len(ids) - 1 : -1].log_softmax(-1)
+def reference(whole, ids: list[int]) -> tuple[list[int], int, Tensor]:
+    """What the transformers model `whole` answers: a text's ids, where the answer starts, its log-probabilities [tokens, vocabulary]."""
+    text = whole.generate(torch.tensor([ids]), max_new_tokens=NEW, do_sample=False, pad_token_id=0)
+    return text[0].tolist(), len(ids), whole(text).logits[0, len(ids) - 1 : -1].log_softmax(-1)
 
 
 def llama(gguf: str) -> Callable[[list[int], int], Tensor]:
@@ -48,7 +47,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     model = load()
-    texts = [reference(model, prompt) for prompt in PROMPTS.read_text().splitlines()]
+    whole = load(engine="reference").torch.to("cpu", torch.float32)
+    texts = [reference(whole, model.chat_ids(prompt)) for prompt in PROMPTS.read_text().splitlines()]
     engines: dict[str, Callable[[list[int], int], Tensor]] = {"ours": lambda ids, start: model.logprobs([ids], [start])[0]}
     if args.llama:
         engines["llama.cpp"] = llama(args.llama)

@@ -11,7 +11,7 @@ from scipy.stats import chisquare, kstest
 
 from lm import Adapter, Edit, LanguageModel, Row, Sampling, load
 from lm.batched import BatchedEngine, _Pool
-from lm.decoding import MOST_ROWS, MOST_ROWS_OF_ONE
+from lm.decoding import MOST_PROMPTS, MOST_ROWS, MOST_ROWS_OF_ONE
 from lm.engine import Feed
 from lm.llama import Stack, unchanged
 from lm.loading import _packed, _placement
@@ -265,6 +265,48 @@ def test_a_row_that_fails_takes_nobody_with_it(where, monkeypatch):
     assert good.runs[0].ids == model.generate([Row(PROMPT, sample(60))])[0].ids == alone
 
 
+def test_a_prompt_may_be_a_list():
+    model = load(str(tiny("llama")), engine="native")
+    assert model.generate([Row(list(PROMPT), sample())])[0].ids == model.generate([Row(PROMPT, sample())])[0].ids
+
+
+def test_an_error_of_the_loop_itself_reaches_those_who_wait(monkeypatch):
+    model = load(str(tiny("llama")), engine="native")
+
+    def broken(active, waiting):
+        raise RuntimeError("broken loop")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model._loop, "_enter", broken)
+        with pytest.raises(RuntimeError, match="broken loop"):
+            model.generate([Row(PROMPT, sample())])
+    assert len(model.generate([Row(PROMPT, sample())])[0].ids) == 12
+
+
+def test_nobody_waits_for_a_prompt_that_another_caller_reads(monkeypatch):
+    """A prompt's second caller enters with the others, however crowded it gets."""
+    model = load(str(tiny("llama")), engine="native")
+    calls: list[int] = []
+    decode = model.engine.sample
+    monkeypatch.setattr(model.engine, "sample", lambda feeds, draws: calls.append(len(feeds)) or decode(feeds, draws))
+    crowd = [[Row((*PROMPT, number, i), sample(40)) for i in range(MOST_ROWS_OF_ONE)] for number in (1, 2)]
+    with model._busy:
+        first = model.decode([Row(PROMPT[:9], sample(2))])
+        others = [model.decode(rows) for rows in crowd]
+        second = model.decode([Row(PROMPT[:9], sample(2))])
+    next(iter(second))
+    assert len(calls) < 10
+    for decoding in (first, *others):
+        decoding.close()
+
+
+def test_kept_prompts_are_few():
+    model = load(str(tiny("llama")), engine="native")
+    for i in range(MOST_PROMPTS + 9):
+        model.generate([Row((5, 6, i + 7), sample(1))])
+    assert len(model._loop._prompts) == MOST_PROMPTS
+
+
 def test_a_crowd_of_one_callers_rows_leaves_places_for_others():
     model = load(str(tiny("llama")), engine="native")
     crowd = model.decode([Row(PROMPT, sample(100, seed)) for seed in range(2 * MOST_ROWS)])
@@ -414,6 +456,9 @@ def test_packing_is_exact_to_a_half_step():
         (Row(()), "prompt is empty"),
         (Row(PROMPT, Sampling(max_new_tokens=100_000)), "exceed the context"),
         (Row(PROMPT, edits=(edit(LAYERS, goal=0.0),)), "does not fit"),
+        (Row((10**6, 5)), "token ids run from 5 to 1000000"),
+        (Row((5, -1)), "token ids run from -1"),
+        (Row(PROMPT, record=LAYERS), f"record is {LAYERS}"),
     ],
 )
 def test_rows_that_cannot_be_decoded_are_refused(row, message):
@@ -499,7 +544,7 @@ def test_leaving_out_tokens_that_cannot_win_changes_no_draw():
         assert draw(logits, sampling, step)[0] == (logits / np.float32(0.7) + gumbel(3, step, np.arange(2**12))).argmax()
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1e-40, 0.3, 1.0, 10.0])
+@pytest.mark.parametrize("temperature", [0.0, 1e-50, 1e-40, 0.3, 1.0, 10.0])
 @pytest.mark.parametrize("family", NATIVE)
 def test_the_native_engine_draws_what_numpy_draws(family, temperature):
     engine = load(str(tiny(family)), engine="native").engine
