@@ -138,7 +138,7 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
     ordered = pd.concat([plain, *bands.values()])[columns]
     what = "Score of an independent judge above, cost below." if judged else "Cost alone: no independent judge scores this concept."
     return {
-        "title": _dose_title(bands, plain, concept.name if judged else None),
+        "title": _dose_title(bands, plain, concept.name if judged else None, names),
         "note": f"{what} Click a point to take its magnitude over.",
         "figure": {"data": data, "layout": layout},
         "table": {"columns": columns, "rows": [[_cell(value) for value in row] for row in ordered.itertuples(index=False)]},
@@ -173,18 +173,20 @@ def _level(places: list[float], height: float) -> dict:
     }
 
 
-def _dose_title(bands: dict[str, pd.DataFrame], plain: pd.DataFrame, measure: str | None) -> str:
+def _dose_title(bands: dict[str, pd.DataFrame], plain: pd.DataFrame, measure: str | None, names: list[str]) -> str:
+    """What the sweep did at most; names: of the magnitudes, of which one is told where more of it did less."""
     if measure is None:
         far = max(bands, key=lambda band: bands[band].kl.max())
         return f"The text moves up to {bands[far].kl.max():.2f} nats a token from the unsteered model{_most(bands, far)}"
     before, name = float(plain[measure].mean()), measure.capitalize()
-    last = {band: rows.iloc[-1] for band, rows in bands.items()}
-    far = max(last, key=lambda band: abs(last[band][measure] - before))
-    after, cost = last[far][measure], last[far].kl
-    way = "rises" if after > before else "falls" if after < before else "stays"
-    if way == "stays":
+    moved = {band: (rows[measure] - before).abs().tolist() for band, rows in bands.items()}
+    far = max(moved, key=lambda band: max(moved[band]))
+    most = max(range(len(names)), key=lambda i: (moved[far][i], i))
+    after, cost = bands[far][measure].iloc[most], bands[far].kl.iloc[most]
+    if after == before:
         return f"{name} stays at {share(before)}, at {cost:.2f} nats a token"
-    return f"{name} {way} from {share(before)} to {share(after)}{_most(bands, far)}, at {cost:.2f} nats a token"
+    way, where = "rises" if after > before else "falls", "" if most == len(names) - 1 else f" at {names[most]}"
+    return f"{name} {way} from {share(before)} to {share(after)}{where}{_most(bands, far)}, at {cost:.2f} nats a token"
 
 
 def _most(bands: dict[str, pd.DataFrame], far: str) -> str:

@@ -3,11 +3,13 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from lm import load
 from steering import Concept, Library, Plan, steer, train
+from steering.charts import dose
 from steering.desk import MOST_OWN_TEXTS, Desk
 from tests.tiny import tiny
 
@@ -143,3 +145,19 @@ def test_cosines_are_told_on_the_page_and_in_the_answer(desk, library):
     both = json.loads(json.dumps(steer(library, ASKED["prompt"], Plan.from_json(two(0.9, 0.9)), max_new_tokens=4)))
     assert both["steered"]["plan"] == {"layers": [0, 1], "cosines": {"loud / long": pytest.approx(cosine, abs=1e-5)}, "feasible": True}
     assert done(desk)[0]["cosines"] == {}
+
+
+@pytest.mark.parametrize(
+    ("scores", "title"),
+    [
+        ([0.0, 0.6, 0.1], "Sports rises from .00 to .60 at .5, at 0.20 nats a token"),
+        ([0.1, 0.3, 0.7], "Sports rises from .00 to .70, at 0.30 nats a token"),
+        ([0.0, 0.6, 0.6], "Sports rises from .00 to .60, at 0.30 nats a token"),
+        ([0.0, 0.0, 0.0], "Sports stays at .00, at 0.30 nats a token"),
+    ],
+)
+def test_a_doses_title_tells_what_the_sweep_did_at_most(scores, title):
+    frame = pd.DataFrame({
+        "magnitude": [None, 0.1, 0.5, 0.9], "layers": ["", "8 9", "8 9", "8 9"], "sports": [0.0, *scores], "kl": [0.0, 0.1, 0.2, 0.3]})
+    sports = Concept("sports", LOUD.positive, LOUD.negative, high="about sport", scorer="sports")
+    assert dose(frame, Plan.from_json({"targets": [{"concept": "sports"}]}), sports)["title"] == title
