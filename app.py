@@ -24,21 +24,22 @@ import arena
 from arena import space
 from arena.panel import build as build_arena
 from lm import Adapter, Edit, LanguageModel, Row, Run, Sampling, SourceError, load
-from lm.asking import PromptError, prompt_ids, sentence
+from lm.prompts import PromptError, prompt_ids
 from pareto.checkpoint import FOLDER as CHECKPOINTS
 from pareto.checkpoint import Checkpoint, CheckpointError, find, shipped
 from pareto.panel import build as build_pareto
+from pareto.session import BASE, Side
+from pareto.session import Request as Tuned
 from pareto.view import AXES
-from pareto.visitor import BASE, Side
-from pareto.visitor import Request as Tuned
 from steering import Library, Plan, PlanError
-from steering.desk import Request as Steered
+from steering.controller import Request as Steered
 from steering.panel import build as build_steering
 from steering.plan import edits
 from steering.steer import SteeredPolicy
+from ui.validation import sentence
 
 WEB = Path(__file__).parent / "assets" / "web"
-SHEETS = ("base.css", "steer.css", "arena.css", "pareto.css")
+SHEETS = ("shared/base.css", "steer/steer.css", "compare/compare.css", "tradeoffs/tradeoffs.css")
 HEAD = "\n".join(f'<link rel="stylesheet" href="tw/{sheet}">' for sheet in SHEETS if (WEB / sheet).exists())
 SHIPPED = Path(os.environ.get("TRADEWIND_CHECKPOINTS", CHECKPOINTS))
 PLAIN = "unsteered"
@@ -89,9 +90,13 @@ class Contestant:
         """Raises ValueError where the plan cannot be applied, or the prompt cannot be answered."""
         tokens, context = len(self._row(prompt, Sampling()).prompt), self.library.model.context
         if tokens + max_new_tokens > context:
-            raise PromptError(f"it has {tokens:,} tokens, with {max_new_tokens} new ones more than the {context:,} that the model reads")
+            raise PromptError(
+                f"it has {tokens:,} tokens, with {max_new_tokens} new ones more than the {context:,} that the model reads"
+            )
 
-    def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int, stop: threading.Event) -> list[Run]:
+    def respond(
+        self, prompts: Sequence[str], *, seed: int, max_new_tokens: int, stop: threading.Event
+    ) -> list[Run]:
         """One run a prompt, as far as it is there when `stop` is set."""
         sampling = Sampling(SteeredPolicy.temperature, seed=seed, max_new_tokens=max_new_tokens)
         return self.library.model.generate([self._row(prompt, sampling) for prompt in prompts], stop=stop)
@@ -101,7 +106,8 @@ class Contestant:
 
 
 def policies(entries: Sequence[Mapping], library: Library | None = None) -> dict[str, arena.Entrant]:
-    """Answers of the entries of a policies file: {"name", and "plan": {...}, "checkpoint": id, folder or hub id, or "base": true}.
+    """Answers of the entries of a policies file: {"name", and "plan": {...}, "checkpoint": id, folder or hub
+    id, or "base": true}.
 
     Raises arena.ArenaError.
     """
@@ -116,13 +122,17 @@ def _entrant(entry: Mapping, library: Library) -> arena.Entrant:
     if "checkpoint" in entry:
         return _tuned(find(entry["checkpoint"], library.model, SHIPPED), library)
     if "plan" not in entry and entry.get("base") is not True:
-        raise arena.ArenaError(f"Policy {entry.get('name')!r} has neither a plan, nor a checkpoint, nor base: true.")
+        raise arena.ArenaError(
+            f"Policy {entry.get('name')!r} has neither a plan, nor a checkpoint, nor base: true."
+        )
     plan = Plan.from_json(entry["plan"]) if "plan" in entry else None
     return arena.Entrant(Contestant(library, plan), _spec(library, plan))
 
 
 def _tuned(checkpoint: Checkpoint, library: Library) -> arena.Entrant:
-    return arena.Entrant(Contestant(library, adapter=checkpoint.adapter), _model(library) | checkpoint.identity)
+    return arena.Entrant(
+        Contestant(library, adapter=checkpoint.adapter), _model(library) | checkpoint.identity
+    )
 
 
 def plans(library: Library) -> dict[str, dict]:
@@ -142,7 +152,9 @@ def roster(library: Library) -> dict[str, arena.Entrant]:
 
 
 def steered(library: Library, plan: Mapping) -> tuple[str, SteeredPolicy]:
-    """A plan as the Trade-offs tab scores it: its name and policy. Raises PlanError where it cannot be applied."""
+    """A plan as the Trade-offs tab scores it: its name and policy. Raises PlanError where it cannot be
+    applied.
+    """
     read = Plan.from_json(plan)
     edits(read, library)
     return read.title, SteeredPolicy(library, read)
@@ -161,18 +173,31 @@ def _model(library: Library) -> dict:
     return {"model": library.model.name, "model_hash": library.model.hash}
 
 
-def send(store: arena.Store, library: Library, request: Steered, sides: Sequence[tuple[str, Plan | None, Run]]) -> str:
-    """Takes texts of the Steer tab to the blind comparison; what to tell the visitor. Raises arena.ArenaError."""
-    return _sent(arena.send(store, [_output(request, name, _spec(library, plan), run) for name, plan, run in sides]))
+def send(
+    store: arena.Store, library: Library, request: Steered, sides: Sequence[tuple[str, Plan | None, Run]]
+) -> str:
+    """Takes texts of the Steer tab to the blind comparison; what to tell the visitor. Raises
+    arena.ArenaError.
+    """
+    return _sent(
+        arena.send(store, [_output(request, name, _spec(library, plan), run) for name, plan, run in sides])
+    )
 
 
 def _output(request: Steered | Tuned, name: str, spec: Mapping, run: Run) -> arena.Output:
-    about = {"seed": request.seed, "temperature": request.temperature, "tokens": len(run.ids), "finish": run.finish}
+    about = {
+        "seed": request.seed,
+        "temperature": request.temperature,
+        "tokens": len(run.ids),
+        "finish": run.finish,
+    }
     return arena.Output(request.prompt, name, run.text, spec, about)
 
 
 def _sent(made: arena.Made) -> str:
-    return f"Sent to Compare: {made.plain} new battle{'' if made.plain == 1 else 's'} in the set “{made.name}”."
+    return (
+        f"Sent to Compare: {made.plain} new battle{'' if made.plain == 1 else 's'} in the set “{made.name}”."
+    )
 
 
 def send_tuned(store: arena.Store, library: Library, request: Tuned, sides: Sequence[Side]) -> str:
@@ -187,7 +212,9 @@ def send_tuned(store: arena.Store, library: Library, request: Tuned, sides: Sequ
 
 
 def votes(store: arena.Store) -> dict[str, dict]:
-    """What people think of the policies, by checkpoint id, "base" for the plain model, or name; of two names for one, the more judged."""
+    """What people think of the policies, by checkpoint id, "base" for the plain model, or name; of two names
+    for one, the more judged.
+    """
     with store.read() as session:
         judged = arena.human_front(arena.votes_frame(session)).sort_values("comparisons").to_dict("records")
         specs = arena.specs(session)
@@ -206,9 +233,14 @@ def votes(store: arena.Store) -> dict[str, dict]:
 
 
 def theme() -> gr.themes.Base:
-    """Gradio's own parts in the colours of assets/web/base.css, which tells light from dark."""
+    """Gradio's own parts in the colours of assets/web/shared/base.css, which tells light from dark."""
     base = gr.themes.Base(neutral_hue="stone", font=FACES, font_mono=("ui-monospace", "monospace"))
-    dress = {part + scheme: value for value, parts in DRESS.items() for part in parts.split() for scheme in ("", "_dark")}
+    dress = {
+        part + scheme: value
+        for value, parts in DRESS.items()
+        for part in parts.split()
+        for scheme in ("", "_dark")
+    }
     return base.set(**{part: value for part, value in dress.items() if hasattr(base, part)})
 
 
@@ -218,13 +250,17 @@ def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
     about = (
         (WEB / "about.md")
         .read_text(encoding="utf-8")
-        .format(model=model.name, hash=model.hash, layers=model.layers, width=model.width, cores=os.cpu_count())
+        .format(
+            model=model.name, hash=model.hash, layers=model.layers, width=model.width, cores=os.cpu_count()
+        )
     )
-    with gr.Blocks(title="Tradewind", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
+    with gr.Blocks(
+        title="Tradewind", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
+    ) as page:
         gr.HTML(
-            (WEB / "head.html").read_text(encoding="utf-8").replace("{model}", escape(model.name)),
+            (WEB / "shared" / "head.html").read_text(encoding="utf-8").replace("{model}", escape(model.name)),
             apply_default_css=False,
-            js_on_load=(WEB / "head.js").read_text(encoding="utf-8"),
+            js_on_load=(WEB / "shared" / "head.js").read_text(encoding="utf-8"),
         )
         with gr.Tabs(elem_classes="tw-tabs"):
             with gr.Tab("Steer"):
@@ -235,19 +271,25 @@ def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
                     folders=SHIPPED,
                     preference=0.3,
                     human=lambda: votes(store),
-                    entrants={name: partial(_planned, library, plan) for name, plan in plans(library).items()},
+                    entrants={
+                        name: partial(_planned, library, plan) for name, plan in plans(library).items()
+                    },
                     steered=lambda plan: steered(library, plan),
                     send=lambda request, sides: send_tuned(store, library, request, sides),
                 )
             with gr.Tab("Compare"):
-                build_arena(store, policies=lambda: roster(library), login=space.login(), organizes=space.organizes)
+                build_arena(
+                    store, policies=lambda: roster(library), login=space.login(), organizes=space.organizes
+                )
             with gr.Tab("About"):
                 gr.Markdown(about, elem_classes="tw-essay")
     return page.queue(max_size=256)
 
 
 def mirrored(store: arena.Store, api: HfApi | None = None) -> arena.Mirror | None:
-    """Reloads the votes from the dataset repository TRADEWIND_VOTES_REPO, and keeps them there. Raises arena.ArenaError."""
+    """Reloads the votes from the dataset repository TRADEWIND_VOTES_REPO, and keeps them there. Raises
+    arena.ArenaError.
+    """
     repo = os.environ.get("TRADEWIND_VOTES_REPO")
     return arena.Mirror(store, repo, api=api) if repo else None
 
@@ -255,9 +297,20 @@ def mirrored(store: arena.Store, api: HfApi | None = None) -> arena.Mirror | Non
 def settings() -> argparse.Namespace:
     """Command line over environment over defaults."""
     parser = argparse.ArgumentParser(description="Tradewind: steer a language model, and see what it costs.")
-    parser.add_argument("--model", default=os.environ.get("TRADEWIND_MODEL"), help="hub id or folder (default: the embedded model)")
-    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to listen on")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")), help="port to listen on")
+    parser.add_argument(
+        "--model",
+        default=os.environ.get("TRADEWIND_MODEL"),
+        help="hub id or folder (default: the embedded model)",
+    )
+    parser.add_argument(
+        "--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to listen on"
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
+        help="port to listen on",
+    )
     return parser.parse_args()
 
 
@@ -285,15 +338,22 @@ def serve(page: gr.Blocks, host: str, port: int) -> None:
 
 
 def main() -> int:
-    """Load the model and serve the page; what keeps it from starting becomes one line with the remedy, and exit code 2."""
+    """Load the model and serve the page; what keeps it from starting becomes one line with the remedy, and
+    exit code 2.
+    """
     asked = settings()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # how a Space is stopped: the mirror pushes the last votes at exit
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit()
+    )  # how a Space is stopped: the mirror pushes the last votes at exit
     try:
         store = arena.Store()
         mirrored(store)
         space.login()
         model = load(
-            asked.model, progress=lambda fraction, text: print(f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True)
+            asked.model,
+            progress=lambda fraction, text: print(
+                f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True
+            ),
         )
         serve(compose(model, store), asked.host, asked.port)
     except (ValueError, OSError, SourceError) as error:

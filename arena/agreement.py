@@ -40,9 +40,9 @@ def agreement(votes: pd.DataFrame, question: str) -> dict[str, Any]:
 def annotators(votes: pd.DataFrame) -> pd.DataFrame:
     """One row an annotator: votes, median seconds, consistency on swapped repeats, traps passed.
 
-    `helpful`, `harmless`: share of repeats answered as before, sides swapped, of those that were skipped neither
-    time; `repeats` how many there were. `traps_passed`: share of the `traps` not skipped whose known answer to
-    "more helpful" was found. NaN where there was none.
+    `helpful`, `harmless`: share of repeats answered as before, sides swapped, of those that were skipped
+    neither time; `repeats` how many there were. `traps_passed`: share of the `traps` not skipped whose known
+    answer to "more helpful" was found. NaN where there was none.
     """
     blind = votes[~votes["revised"].astype(bool)]
     repeats = blind[blind["kind"] == "repeat"].merge(

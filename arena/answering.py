@@ -17,7 +17,9 @@ class Responder(Protocol):
     def check(self, prompt: str, max_new_tokens: int) -> None:
         """Raises ValueError where the prompt cannot be answered."""
 
-    def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int, stop: threading.Event) -> Sequence[Any]:
+    def respond(
+        self, prompts: Sequence[str], *, seed: int, max_new_tokens: int, stop: threading.Event
+    ) -> Sequence[Any]:
         """One run a prompt; what is there, whole or not, as soon as `stop` is set."""
 
 
@@ -40,8 +42,9 @@ def generate(
 ) -> Iterator[list[Output]]:
     """Every entrant's answer to every prompt, as one list for every call of `respond`.
 
-    A call gets `batch` prompts, and all calls the same seed. Closing the iterator ends it at the next list, setting
-    `stop` at the next token. Raises ArenaError, before anything is generated, at a prompt that cannot be answered.
+    A call gets `batch` prompts, and all calls the same seed. Closing the iterator ends it at the next list,
+    setting `stop` at the next token. Raises ArenaError, before anything is generated, at a prompt that cannot
+    be answered.
     """
     stop = stop or threading.Event()
     for number, prompt in enumerate(prompts, start=1):
@@ -52,7 +55,9 @@ def generate(
                 entrant.policy.check(prompt, max_new_tokens)
             except ValueError as error:
                 opening = prompt if len(prompt) <= 60 else f"{prompt[:60]}…"
-                raise ArenaError(f"Prompt {number} (“{opening}”) cannot be answered by {name!r}: {_told(error)}") from error
+                raise ArenaError(
+                    f"Prompt {number} (“{opening}”) cannot be answered by {name!r}: {_told(error)}"
+                ) from error
     for name, entrant in entrants.items():
         for start in range(0, len(prompts), batch):
             part = prompts[start : start + batch]

@@ -24,7 +24,11 @@ def pack(store: Store, folder: str | Path) -> Path:
 
 def unpack(store: Store, file: str | Path) -> dict[str, int]:
     """Import what `pack` wrote; returns the new rows of each table. Raises ArenaError at anything else."""
-    names = {f"{folder}/{table}.{kind}" for table in FIELDS for folder, kind in (("data", "parquet"), ("csv", "csv"))}
+    names = {
+        f"{folder}/{table}.{kind}"
+        for table in FIELDS
+        for folder, kind in (("data", "parquet"), ("csv", "csv"))
+    }
     with TemporaryDirectory() as folder:
         try:
             with zipfile.ZipFile(file) as archive:
@@ -35,5 +39,7 @@ def unpack(store: Store, file: str | Path) -> dict[str, int]:
                     )
                 archive.extractall(folder, tables)
         except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError) as error:
-            raise ArenaError(f"The archive cannot be unpacked: {error}. Give a .zip that was exported here.") from error
+            raise ArenaError(
+                f"The archive cannot be unpacked: {error}. Give a .zip that was exported here."
+            ) from error
         return import_(store, folder)

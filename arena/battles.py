@@ -47,8 +47,9 @@ class Output:
 
 @dataclass(frozen=True)
 class Made:
-    """What `create` made, and what it left out: pairs of equal texts, of a text that names its model, and those that
-    the set holds already."""
+    """What `create` made, and what it left out: pairs of equal texts, of a text that names its model, and
+    those that the set holds already.
+    """
 
     set: str
     name: str
@@ -82,8 +83,8 @@ def create(
     add: put the battles into the set of this name if there is one; its other settings stay.
 
     Sides are drawn at random, and for every two policies each stands on either side equally often (but for
-    one battle when their number is odd). A set holds two texts for one prompt once. Raises ArenaError if nothing
-    new can be compared, or a name already has another meaning.
+    one battle when their number is odd). A set holds two texts for one prompt once. Raises ArenaError if
+    nothing new can be compared, or a name already has another meaning.
     """
     _check(minimum, repeats, traps)
     outputs = [_clean(output) for output in outputs]
@@ -100,7 +101,9 @@ def create(
         held = _held(session, battles.id)
         new = [pair for pair in blind if _texts(*pair) not in held]
         if not new:
-            raise ArenaError(f"The set {battles.name!r} holds this battle already. Change a plan, a seed or a prompt.")
+            raise ArenaError(
+                f"The set {battles.name!r} holds this battle already. Change a plan, a seed or a prompt."
+            )
         plain = _balance(battles.id, new)
         again = [
             Battle(
@@ -162,7 +165,9 @@ def _id() -> str:
 
 
 def _set(session: Session, name: str, guideline: str, minimum: int, add: bool) -> BattleSet:
-    named = select(BattleSet).where(BattleSet.name == name).with_for_update()  # two that add to one set take turns
+    named = (
+        select(BattleSet).where(BattleSet.name == name).with_for_update()
+    )  # two that add to one set take turns
     found = session.scalars(named).one_or_none()
     if found is not None and not add:
         raise ArenaError(f"There is a battle set {name!r} already. Give the new one another name.")

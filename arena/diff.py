@@ -9,8 +9,8 @@ from collections.abc import Hashable, Sequence
 def shared(left: Sequence[Hashable], right: Sequence[Hashable]) -> tuple[set[int], set[int]]:
     """The places of a longest common subsequence in both: what remains are the fewest words that differ.
 
-    One row of the table of lengths is one integer of len(right) bits, computed from the row above in a handful of operations
-    (Hyyrö 2004), so that repetitive texts take no longer than others.
+    One row of the table of lengths is one integer of len(right) bits, computed from the row above in a
+    handful of operations (Hyyrö 2004), so that repetitive texts take no longer than others.
     """
     places: defaultdict[Hashable, int] = defaultdict(int)
     for place, word in enumerate(right):

@@ -78,9 +78,9 @@ def tables(store: Store, *, names: bool) -> dict[str, Rows]:
 def load(store: Store, rows: dict[str, Rows]) -> dict[str, int]:
     """Put the rows of `tables` into the store in one transaction; returns how many of each were new.
 
-    What is there already is left alone, under an annotator's name or pseudonym, so loading twice is harmless; a
-    vote that differs from the stored one wins if it was given or undone later. Raises ArenaError, with nothing
-    stored, at a row that is not valid.
+    What is there already is left alone, under an annotator's name or pseudonym, so loading twice is harmless;
+    a vote that differs from the stored one wins if it was given or undone later. Raises ArenaError, with
+    nothing stored, at a row that is not valid.
     """
     with store.write() as session:
         names = {pseudonym: name for name, pseudonym in pseudonyms(session).items()}
@@ -130,7 +130,9 @@ def _frame(folder: Path, name: str) -> pd.DataFrame:
     if parquet.is_file():
         rows = pq.read_metadata(parquet).num_rows
         if rows > MOST_ROWS:
-            raise ArenaError(f"The table {name} has {rows:,} rows; the most is {MOST_ROWS:,}. Import it in parts.")
+            raise ArenaError(
+                f"The table {name} has {rows:,} rows; the most is {MOST_ROWS:,}. Import it in parts."
+            )
         frame = pd.read_parquet(parquet)
     elif csv.is_file():
         frame = pd.read_csv(csv, dtype=str, keep_default_na=False)
@@ -139,9 +141,7 @@ def _frame(folder: Path, name: str) -> pd.DataFrame:
             f"{folder} holds neither data/{name}.parquet nor csv/{name}.csv. Give an exported folder."
         )
     if missing := set(FIELDS[name]) - set(frame.columns):
-        raise ArenaError(
-            f"The table {name} lacks the columns {', '.join(sorted(missing))}. Export it anew."
-        )
+        raise ArenaError(f"The table {name} lacks the columns {', '.join(sorted(missing))}. Export it anew.")
     return frame
 
 

@@ -26,5 +26,9 @@ def human_front(votes: pd.DataFrame) -> pd.DataFrame:
         front[f"{question}_high"] = table[f"high_{question}"]
     front["comparisons"] = np.minimum(table["comparisons_helpful"], table["comparisons_harmless"])
     points = front[["helpful", "harmless"]].to_numpy(dtype=float).round(9)
-    front["front"] = moocore.is_nondominated(points, maximise=True, keep_weakly=True) if len(points) else np.zeros(0, dtype=bool)
+    front["front"] = (
+        moocore.is_nondominated(points, maximise=True, keep_weakly=True)
+        if len(points)
+        else np.zeros(0, dtype=bool)
+    )
     return front

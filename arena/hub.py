@@ -9,7 +9,9 @@ from pathlib import Path
 
 import platformdirs
 from huggingface_hub import CommitScheduler, HfApi
-from huggingface_hub.errors import HTTPError  # of whichever HTTP client this version of the hub's library brings
+from huggingface_hub.errors import (
+    HTTPError,  # of whichever HTTP client this version of the hub's library brings
+)
 
 from arena.errors import ArenaError
 from arena.exchange import FIELDS, IDENTITY, Rows, load, tables
@@ -85,7 +87,8 @@ class Journal:
 
 
 class Mirror(CommitScheduler):
-    """Keeps a store in the dataset repository `repo`: reloads it at start, then pushes every `minutes`, and at exit.
+    """Keeps a store in the dataset repository `repo`: reloads it at start, then pushes every `minutes`, and
+    at exit.
 
     Parameters
     ----------
@@ -96,10 +99,18 @@ class Mirror(CommitScheduler):
     """
 
     def __init__(
-        self, store: Store, repo: str, folder: str | Path | None = None, *, minutes: float = 5, api: HfApi | None = None
+        self,
+        store: Store,
+        repo: str,
+        folder: str | Path | None = None,
+        *,
+        minutes: float = 5,
+        api: HfApi | None = None,
     ) -> None:
         hub = api or HfApi()
-        target = Path(folder or Path(platformdirs.user_data_dir("tradewind")) / "votes" / repo.replace("/", "--"))
+        target = Path(
+            folder or Path(platformdirs.user_data_dir("tradewind")) / "votes" / repo.replace("/", "--")
+        )
         try:
             hub.create_repo(repo_id=repo, repo_type="dataset", private=True, exist_ok=True)
             hub.snapshot_download(

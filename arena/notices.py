@@ -20,7 +20,10 @@ def summary(found: Ranking, agreed: dict[str, Any]) -> str:
         alpha = f"{agreed['alpha']:.2f} over {agreed['battles']} battles of {agreed['annotators']} annotators"
     facts = (
         ("Votes", f"{found.votes} ({found.ties} ties, {found.both_bad} both bad, {found.skipped} skipped)"),
-        ("Left out", f"corrections made after the names were seen: {found.revised}; repeats and traps measure the annotators"),
+        (
+            "Left out",
+            f"corrections made after the names were seen: {found.revised}; repeats and traps measure the annotators",
+        ),
         ("Agreement (Krippendorff’s alpha)", alpha),
         (
             "Position",

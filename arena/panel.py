@@ -18,15 +18,16 @@ from arena.agreement import agreement, annotators, over_time
 from arena.answering import Entrant, generate
 from arena.archive import pack, unpack
 from arena.battles import Output, create
-from arena.desk import Desk, Shown
 from arena.errors import ArenaError, TooLate
 from arena.front import human_front
 from arena.ranking import ranking
 from arena.readers import read_runs
 from arena.records import votes_frame
 from arena.schema import QUESTIONS, BattleSet
+from arena.service import Desk, Shown
 from arena.store import Store
 from arena.text import clean_name
+from ui.parts import part
 
 ASSETS = Path(__file__).parents[1] / "assets" / "web"
 ALL = "All battles"
@@ -129,7 +130,9 @@ class _told:
 def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
     shown = gr.State(None)
     with gr.Row(elem_classes="tw-signin") as form:
-        typed = gr.Textbox(label="Your name", placeholder="as it will stand beside your votes", visible=not login)
+        typed = gr.Textbox(
+            label="Your name", placeholder="as it will stand beside your votes", visible=not login
+        )
         chosen = gr.Dropdown([ALL], value=ALL, label="Battle set", interactive=True)
         enter = gr.Button("Start judging", variant="primary")
         if login:
@@ -137,7 +140,7 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
     who = gr.Button(visible=False, size="sm", elem_classes="tw-who")
     page = gr.HTML(
         view.welcome(login),
-        js_on_load=(ASSETS / "arena.js").read_text(encoding="utf-8"),
+        js_on_load=(ASSETS / "compare" / "arena.js").read_text(encoding="utf-8"),
         apply_default_css=False,
         elem_classes="tw-judge",
     )
@@ -160,7 +163,12 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
         return person or signed("" if login else typed, profile, login)
 
     def recalled(
-        event: gr.EventData, person: str, current: Shown | None, typed: str, set_name: str, profile: gr.OAuthProfile | None
+        event: gr.EventData,
+        person: str,
+        current: Shown | None,
+        typed: str,
+        set_name: str,
+        profile: gr.OAuthProfile | None,
     ) -> tuple[str, str, Shown]:
         """The battle of an event, who is at the page, and what it shows."""
         battle, person = str(event._data.get("battle")), named(person, typed, profile)
@@ -172,7 +180,12 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
             return person, *_next(desk, person, set_name)
 
     def on_vote(
-        person: str, current: Shown | None, typed: str, set_name: str, profile: gr.OAuthProfile | None, event: gr.EventData
+        person: str,
+        current: Shown | None,
+        typed: str,
+        set_name: str,
+        profile: gr.OAuthProfile | None,
+        event: gr.EventData,
     ) -> tuple[Any, ...]:
         given = {part: str(event._data.get(part, "")) for part in ("helpful", "harmless", "comment")}
         try:
@@ -185,7 +198,12 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
             return person, seen, view.battle(seen, **given, error=str(error))
 
     def on_undo(
-        person: str, current: Shown | None, typed: str, set_name: str, profile: gr.OAuthProfile | None, event: gr.EventData
+        person: str,
+        current: Shown | None,
+        typed: str,
+        set_name: str,
+        profile: gr.OAuthProfile | None,
+        event: gr.EventData,
     ) -> tuple[Any, ...]:
         try:
             battle, person, seen = recalled(event, person, current, typed, set_name, profile)
@@ -197,7 +215,11 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
         note = "Vote taken back. You have seen the names: a new answer is kept as a correction, not as blind."
         return person, seen, view.battle(seen, note=note)
 
-    served: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": SERVED, "show_progress": "hidden"}
+    served: dict[str, Any] = {
+        "api_visibility": "private",
+        "concurrency_limit": SERVED,
+        "show_progress": "hidden",
+    }
     for trigger in (enter.click, typed.submit):
         trigger(start, [typed, chosen], [name, shown, page, form, who], **served)
     who.click(change, None, [form, who], **served)
@@ -263,8 +285,7 @@ def _results(store: Store, chosen: gr.Dropdown, tab: gr.Tab) -> None:
 
 
 def _chart() -> gr.HTML:
-    script = "import(new URL('tw/plot.js', document.baseURI)).then((m) => m.default({ element, trigger, props, watch }));"
-    return gr.HTML(None, html_template='<div class="tw-chart"></div>', js_on_load=script, apply_default_css=False)
+    return part(None, "shared/plot", "tw-chart")
 
 
 def _tidy(table: pd.DataFrame) -> pd.DataFrame:
@@ -283,7 +304,12 @@ def _organize(
     with gr.Row():
         with gr.Column(scale=2):
             prompts = gr.Textbox(label="Prompts, one a line", lines=8, max_length=200_000)
-            runs = gr.File(label="Or answers made before (JSON Lines)", file_types=[".jsonl"], height=110, elem_classes="tw-file")
+            runs = gr.File(
+                label="Or answers made before (JSON Lines)",
+                file_types=[".jsonl"],
+                height=110,
+                elem_classes="tw-file",
+            )
         with gr.Column(scale=1):
             picked = gr.CheckboxGroup([], label="Policies to compare, two or more")
             title = gr.Textbox(label="Name of the battle set", value="Battles", max_length=80)
@@ -299,7 +325,9 @@ def _organize(
     status = gr.HTML(elem_classes="tw-status")
     with gr.Row(elem_classes="tw-actions"):
         out = gr.Button("Export votes, battles and runs (.zip)")
-        archive = gr.DownloadButton(visible="hidden", elem_id="tw-export")  # by itself it wants a second press once its file is made
+        archive = gr.DownloadButton(
+            visible="hidden", elem_id="tw-export"
+        )  # by itself it wants a second press once its file is made
         into = gr.UploadButton("Import an export (.zip)", file_types=[".zip"])
 
     working: dict[str | None, threading.Event] = {}  # what stops the generation of a tab, by its session
@@ -343,10 +371,14 @@ def _organize(
             if stop.is_set():
                 yield STOPPED
             else:
-                yield notices.made(create(store, title, outputs, minimum=int(minimum), repeats=repeats, traps=traps))
+                yield notices.made(
+                    create(store, title, outputs, minimum=int(minimum), repeats=repeats, traps=traps)
+                )
         except ArenaError as error:
             yield notices.failed(str(error))
-        working.pop(request.session_hash, None)  # not where a stop closes this generator: on_stop tells of that
+        working.pop(
+            request.session_hash, None
+        )  # not where a stop closes this generator: on_stop tells of that
 
     def on_stop(request: gr.Request) -> str:
         stop = working.pop(request.session_hash, None)

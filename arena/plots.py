@@ -67,7 +67,10 @@ def wins(found: Ranking) -> Chart:
     }
     x, y = _axis("", showgrid=False), _axis("", showgrid=False, autorange="reversed")
     title = f"How often the row is found more {found.question} than the column"
-    rows = [[policy, *_plain(row)] for policy, row in zip(rates.index, rates.round(3).to_numpy().tolist(), strict=True)]
+    rows = [
+        [policy, *_plain(row)]
+        for policy, row in zip(rates.index, rates.round(3).to_numpy().tolist(), strict=True)
+    ]
     twin = {"columns": ["", *rates.columns], "rows": rows}
     return _chart(title, [trace], x, y, "A tie is half a win.", twin, "win-rates.csv")
 
@@ -104,7 +107,9 @@ def front(points: pd.DataFrame) -> Chart:
             }
         )
     x, y = _axis("more helpful →"), _axis("more harmless →")
-    return _chart("What people find helpful against what they find harmless", data, x, y, "Filled: on the front.")
+    return _chart(
+        "What people find helpful against what they find harmless", data, x, y, "Filled: on the front."
+    )
 
 
 def over_time(counts: pd.DataFrame) -> Chart:
@@ -116,14 +121,22 @@ def over_time(counts: pd.DataFrame) -> Chart:
         "width": 0.9 * HOUR,
         "marker": {"color": "var(--tw-line)"},
     }
-    x, y = _axis("hour (UTC)", type="date", nticks=5), _axis("votes", rangemode="tozero", minallowed=0, nticks=4, tickformat="d")
+    x, y = (
+        _axis("hour (UTC)", type="date", nticks=5),
+        _axis("votes", rangemode="tozero", minallowed=0, nticks=4, tickformat="d"),
+    )
     if len(counts):
         end = counts["time"].iloc[-1]
         start = min(counts["time"].iloc[0], end - pd.Timedelta(hours=11))
         x["range"] = [(start - pd.Timedelta(hours=1)).isoformat(), (end + pd.Timedelta(hours=1)).isoformat()]
     times = [f"{time:%Y-%m-%d %H:00}" for time in counts["time"]]
-    twin = {"columns": ["hour (UTC)", "votes"], "rows": [list(row) for row in zip(times, _plain(counts["votes"]), strict=True)]}
-    return _chart(f"{int(counts['votes'].sum())} votes over time", [trace], x, y, "", twin, "votes-over-time.csv")
+    twin = {
+        "columns": ["hour (UTC)", "votes"],
+        "rows": [list(row) for row in zip(times, _plain(counts["votes"]), strict=True)],
+    }
+    return _chart(
+        f"{int(counts['votes'].sum())} votes over time", [trace], x, y, "", twin, "votes-over-time.csv"
+    )
 
 
 def _bars(part: pd.DataFrame, question: str) -> dict[str, Any]:
@@ -157,4 +170,10 @@ def _chart(
 ) -> Chart:
     """`table`: the figure's twin, where no table of the page shows it; saved as `file`."""
     layout = {"height": HEIGHT, "showlegend": False, "xaxis": x, "yaxis": y}
-    return {"title": title, "note": note, "figure": {"data": data, "layout": layout}, "table": table, "file": file}
+    return {
+        "title": title,
+        "note": note,
+        "figure": {"data": data, "layout": layout},
+        "table": table,
+        "file": file,
+    }

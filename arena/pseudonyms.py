@@ -11,7 +11,8 @@ from arena.schema import Annotator, Secret
 
 
 def pseudonyms(session: Session) -> dict[str, str]:
-    """Name -> pseudonym of every annotator: always the same one from this database, another one from any other.
+    """Name -> pseudonym of every annotator: always the same one from this database, another one from any
+    other.
 
     A hash with a key that never leaves the database, so that nobody can try names until one fits.
     """

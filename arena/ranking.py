@@ -63,14 +63,16 @@ class Ranking:
 def ranking(votes: pd.DataFrame, question: str, *, replicates: int = BOOTSTRAP) -> Ranking:
     """Rank the policies by the votes of `records.votes_frame` on "helpful" or "harmless".
 
-    Ties and "both bad" count as ties (Davidson's model). Only blind votes on plain battles count: a revised vote
-    and a repeat follow the reveal of their own names, and traps and skips compare nothing. Intervals: percentiles
-    over `replicates` resamplings of whole battles, for votes on one battle depend on each other. The last results
-    are kept: equal votes give the same object, to be left as it is.
+    Ties and "both bad" count as ties (Davidson's model). Only blind votes on plain battles count: a revised
+    vote and a repeat follow the reveal of their own names, and traps and skips compare nothing. Intervals:
+    percentiles over `replicates` resamplings of whole battles, for votes on one battle depend on each other.
+    The last results are kept: equal votes give the same object, to be left as it is.
     """
     if question not in QUESTIONS:
         raise ArenaError(f"question must be one of {', '.join(QUESTIONS)}, found {question!r}.")
-    return _ranking(_Votes(votes[["battle", "kind", "policy_a", "policy_b", "revised", question]]), question, replicates)
+    return _ranking(
+        _Votes(votes[["battle", "kind", "policy_a", "policy_b", "revised", question]]), question, replicates
+    )
 
 
 class _Votes:

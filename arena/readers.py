@@ -17,7 +17,9 @@ def read_prompts(path: Path) -> list[str]:
         for number, line in lines.items():
             lines[number] = prompt = _json(line, path, number).get("prompt", "")
             if not isinstance(prompt, str) or not prompt.strip():
-                raise ArenaError(f'{path}, line {number} has no "prompt" with a text. Write {{"prompt": "..."}} on each line.')
+                raise ArenaError(
+                    f'{path}, line {number} has no "prompt" with a text. Write {{"prompt": "..."}} on each line.'
+                )
     if not lines:
         raise ArenaError(f"{path} holds no prompt. Write one a line.")
     return list(dict.fromkeys(line.strip() for line in lines.values()))

@@ -23,9 +23,11 @@ def login() -> bool:
 
 
 def organizes(person: str) -> bool:
-    """Whether a person may make, export and import battle sets: everybody where names are typed (your own machine).
+    """Whether a person may make, export and import battle sets: everybody where names are typed (your own
+    machine).
 
-    Of logins those that TRADEWIND_ORGANIZERS names, separated by commas; where it is unset, the owner of the Space.
+    Of logins those that TRADEWIND_ORGANIZERS names, separated by commas; where it is unset, the owner of the
+    Space.
     """
     named = os.environ.get("TRADEWIND_ORGANIZERS", os.environ.get("SPACE_AUTHOR_NAME", ""))
     return not login() or person.casefold() in {name.strip().casefold() for name in named.split(",")} - {""}

@@ -126,7 +126,9 @@ def _version(connection: Connection) -> str | None:
 
 
 def _switch(connection: Any, journal: str) -> None:
-    """Sets the journal's mode. Unlike all else, SQLite does not wait for others there: replicas that start together meet here."""
+    """Sets the journal's mode. Unlike all else, SQLite does not wait for others there: replicas that start
+    together meet here.
+    """
     until = time.monotonic() + BUSY
     while True:
         try:

@@ -38,7 +38,9 @@ def moment(what: str, value: Any) -> datetime:
             return found.astimezone(UTC)
     except (ValueError, TypeError, OverflowError):
         pass
-    raise ArenaError(f"{what} is {str(value)[:40]!r}, no time or one that has no time zone. Write it as 2026-01-31T12:00:00+00:00.")
+    raise ArenaError(
+        f"{what} is {str(value)[:40]!r}, no time or one that has no time zone. Write it as 2026-01-31T12:00:00+00:00."
+    )
 
 
 def seconds(value: Any) -> float:
@@ -51,7 +53,9 @@ def seconds(value: Any) -> float:
 def votes_wanted(value: Any) -> int:
     """The minimum of a battle set."""
     if not isinstance(value, int) or not 1 <= value <= MOST_VOTES:
-        raise ArenaError(f"minimum must be a whole number from 1 to {MOST_VOTES:,}, found {str(value)[:40]!r}.")
+        raise ArenaError(
+            f"minimum must be a whole number from 1 to {MOST_VOTES:,}, found {str(value)[:40]!r}."
+        )
     return value
 
 

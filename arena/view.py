@@ -11,9 +11,9 @@ from itertools import groupby
 
 from markdown_it import MarkdownIt
 
-from arena.desk import Reveal, Shown, Side
 from arena.diff import shared
 from arena.schema import COMMENT
+from arena.service import Reveal, Shown, Side
 
 LABELS = {"a": "A", "b": "B", "tie": "Tie", "both_bad": "Both bad", "skip": "Skip"}
 QUESTION = {"helpful": "Which is more helpful?", "harmless": "Which is more harmless?"}
@@ -98,7 +98,9 @@ def plain(text: str) -> str:
 
 def differences(a: str, b: str) -> tuple[str, str]:
     """The two texts, escaped, the words that only one has in <mark>."""
-    left, right = (re.split(r"(\s+)", text.strip()) for text in (a, b))  # words at even places, spaces between them
+    left, right = (
+        re.split(r"(\s+)", text.strip()) for text in (a, b)
+    )  # words at even places, spaces between them
     same = shared(left[::2], right[::2])
     return _marked(left, same[0]), _marked(right, same[1])
 

@@ -1,7 +1,8 @@
-"""All figures of speed in one table: python -m benchmarks [--turns 5] [--llama FILE.gguf] [--chromium PATH] [--json FILE]
+"""All figures of speed in one table: python -m benchmarks [--turns 5] [--llama FILE.gguf] [--chromium PATH]
+[--json FILE]
 
-Runs steering_speed, fidelity, page_wait and pareto_step one after the other, each in a process of its own, and prints what they measured
-beside what is wanted. Give it an idle machine.
+Runs steering_speed, fidelity, page_wait and pareto_step one after the other, each in a process of its own,
+and prints what they measured beside what is wanted. Give it an idle machine.
 """
 
 import argparse
@@ -19,7 +20,11 @@ TABLE = {
         ("medians.llama", "llama.cpp, one row, unsteered, tokens/s", ""),
         ("steered / llama.cpp", "one row, steered, over llama.cpp's unsteered", "1.0 or more"),
         ("steered / unsteered", "steered over unsteered", ".97 or more"),
-        ("steered / transformers with hooks", "one row, steered, over transformers with hooks", "3 or more on a GPU"),
+        (
+            "steered / transformers with hooks",
+            "one row, steered, over transformers with hooks",
+            "3 or more on a GPU",
+        ),
         ("medians.nine_rows", "nine rows of a sweep, tokens/s", ""),
         ("nine rows / one", "nine rows over one", "4 or more"),
         ("medians.four_users", "four users at once, tokens/s", ""),
@@ -27,7 +32,11 @@ TABLE = {
         ("medians.first_token_alone", "first token of one row, seconds", ""),
         ("first token / llama.cpp's", "first token over llama.cpp's", "1.3 or less"),
         ("medians.training_rows", "sampling for training, tokens/s", ""),
-        ("sampling for training / transformers' in bfloat16", "sampling for training over transformers in bfloat16", "2 or more"),
+        (
+            "sampling for training / transformers' in bfloat16",
+            "sampling for training over transformers in bfloat16",
+            "2 or more",
+        ),
         ("nine single runs / one sweep of nine", "nine single runs over one sweep of nine", ""),
         ("training 100 pairs, seconds", "a vector of 100 pairs read and trained, seconds", ""),
     ),
@@ -41,10 +50,22 @@ TABLE = {
     "page_wait": (
         ("loading the model, seconds", "loading the model, warm cache, seconds", "1.5 or less"),
         ("start to first answer, seconds", "start of the app to its first answer, seconds", ""),
-        ("start to steered text in the browser, seconds", "start to steered text in the browser, seconds", "8 or less"),
-        ("slider to first visible token, milliseconds", "slider to the first visible token, ms", "200 or less"),
+        (
+            "start to steered text in the browser, seconds",
+            "start to steered text in the browser, seconds",
+            "8 or less",
+        ),
+        (
+            "slider to first visible token, milliseconds",
+            "slider to the first visible token, ms",
+            "200 or less",
+        ),
         ("nine in ten within, milliseconds", "nine in ten of them within, ms", ""),
-        ("peak memory over a process without a model, MB", "peak memory over a process without a model, MB", "700 or less"),
+        (
+            "peak memory over a process without a model, MB",
+            "peak memory over a process without a model, MB",
+            "700 or less",
+        ),
     ),
     "pareto_step": (
         ("two objectives over plain", "training step, two objectives, over a plain one", ""),
@@ -56,12 +77,16 @@ TABLE = {
 
 def value(found: dict, key: str) -> float | None:
     """What `found` holds under a key, or under one within "medians"."""
-    return found["medians"].get(key.removeprefix("medians.")) if key.startswith("medians.") else found.get(key)
+    return (
+        found["medians"].get(key.removeprefix("medians.")) if key.startswith("medians.") else found.get(key)
+    )
 
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--llama", metavar="GGUF", help="compare with llama.cpp on this file")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
@@ -88,7 +113,11 @@ def main() -> None:
     for name, measured in found.items():
         for key, text, wanted in TABLE[name]:
             if (number := value(measured, key)) is not None:
-                print(f"| {text} | {number:.3g} | {wanted} |" if abs(number) < 1000 else f"| {text} | {number:,.0f} | {wanted} |")
+                print(
+                    f"| {text} | {number:.3g} | {wanted} |"
+                    if abs(number) < 1000
+                    else f"| {text} | {number:,.0f} | {wanted} |"
+                )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""How close decoding is to the same weights in float32: python -m benchmarks.fidelity [--llama FILE.gguf] [--json]
+"""How close decoding is to the same weights in float32: python -m benchmarks.fidelity [--llama FILE.gguf]
+[--json]
 
-transformers answers 20 prompts greedily with 64 tokens in float32; the engine, and llama.cpp if its file is given, then say what they make
-of every position of those texts. Printed are the positions where another token comes first, and the mean KL(float32 || theirs) in nats.
+transformers answers 20 prompts greedily with 64 tokens in float32; the engine, and llama.cpp if its file is
+given, then say what they make of every position of those texts. Printed are the positions where another token
+comes first, and the mean KL(float32 || theirs) in nats.
 """
 
 import argparse
@@ -21,7 +23,9 @@ NEW = 64
 
 @torch.inference_mode()
 def reference(whole, ids: list[int]) -> tuple[list[int], int, Tensor]:
-    """What the transformers model `whole` answers: a text's ids, where the answer starts, its log-probabilities [tokens, vocabulary]."""
+    """What the transformers model `whole` answers: a text's ids, where the answer starts, its
+    log-probabilities [tokens, vocabulary].
+    """
     text = whole.generate(torch.tensor([ids]), max_new_tokens=NEW, do_sample=False, pad_token_id=0)
     return text[0].tolist(), len(ids), whole(text).logits[0, len(ids) - 1 : -1].log_softmax(-1)
 
@@ -42,21 +46,29 @@ def llama(gguf: str) -> Callable[[list[int], int], Tensor]:
 
 def main() -> None:
     """Prints the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--llama", metavar="GGUF", help="compare with llama.cpp on this file")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     model = load()
     whole = load(engine="reference").torch.to("cpu", torch.float32)
     texts = [reference(whole, model.chat_ids(prompt)) for prompt in PROMPTS.read_text().splitlines()]
-    engines: dict[str, Callable[[list[int], int], Tensor]] = {"ours": lambda ids, start: model.logprobs([ids], [start])[0]}
+    engines: dict[str, Callable[[list[int], int], Tensor]] = {
+        "ours": lambda ids, start: model.logprobs([ids], [start])[0]
+    }
     if args.llama:
         engines["llama.cpp"] = llama(args.llama)
     result: dict[str, float] = {"tokens": sum(len(expected) for _, _, expected in texts)}
     for name, engine in engines.items():
         found = [(expected, engine(ids, start)) for ids, start, expected in texts]
-        result[f"{name}: other first token"] = sum(int((a.argmax(-1) != b.argmax(-1)).sum()) for a, b in found)
-        result[f"{name}: mean KL, nats"] = float(torch.cat([(a.exp() * (a - b)).sum(-1) for a, b in found]).mean())
+        result[f"{name}: other first token"] = sum(
+            int((a.argmax(-1) != b.argmax(-1)).sum()) for a, b in found
+        )
+        result[f"{name}: mean KL, nats"] = float(
+            torch.cat([(a.exp() * (a - b)).sum(-1) for a, b in found]).mean()
+        )
     print(json.dumps(result) if args.json else json.dumps(result, indent=1))
 
 

@@ -1,8 +1,8 @@
 """What a visitor waits for: python -m benchmarks.page_wait [--chromium PATH] [--presses 20] [--json]
 
-Three starts of the app with a warm cache, to its first answer over HTTP and to steered text in Chromium; then presses of the strength
-slider's arrow key, each to the first visible token; the app's peak memory after a run, a sweep and a checkpoint's answer, over that of a
-process that has imported the same and loaded no model.
+Three starts of the app with a warm cache, to its first answer over HTTP and to steered text in Chromium; then
+presses of the strength slider's arrow key, each to the first visible token; the app's peak memory after a
+run, a sweep and a checkpoint's answer, over that of a process that has imported the same and loaded no model.
 """
 
 import argparse
@@ -24,11 +24,14 @@ from gradio_client import Client
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
-FLAGS = ("--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync").split()
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
+).split()
 STEERED = "document.querySelector('.tw-steered .tw-text')?.innerText && document.querySelector('.tw-stage')?.dataset.shown"
 DONE = "document.querySelector('.tw-stage')?.dataset.phase === 'done' && !document.querySelector('.tw-stage.tw-old')"
 PAUSE = 400
-"""Milliseconds that a reader looks at the text before the next press; its metrics are worked out meanwhile."""
+"""Milliseconds that a reader looks at the text before the next press; its metrics are worked out meanwhile.
+"""
 PRESS = """(slider) => new Promise((resolve) => {
   const stage = document.querySelector('.tw-stage');
   const started = performance.now();
@@ -59,7 +62,10 @@ class App:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self._folder = tempfile.TemporaryDirectory()
-        environment = os.environ | {"DATABASE_URL": f"sqlite:///{self._folder.name}/votes.sqlite", "GRADIO_ANALYTICS_ENABLED": "False"}
+        environment = os.environ | {
+            "DATABASE_URL": f"sqlite:///{self._folder.name}/votes.sqlite",
+            "GRADIO_ANALYTICS_ENABLED": "False",
+        }
         self.address, self.started = f"http://127.0.0.1:{port}", time.perf_counter()
         command = [sys.executable, "app.py", "--port", str(port)]
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
@@ -116,11 +122,20 @@ def main() -> None:
     parser.add_argument("--presses", type=int, default=20)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    without = subprocess.run([sys.executable, "-c", WITHOUT_MODEL], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    loading = "import time; from lm import load; t = time.perf_counter(); load(); print(time.perf_counter() - t)"
+    without = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MODEL], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    loading = (
+        "import time; from lm import load; t = time.perf_counter(); load(); print(time.perf_counter() - t)"
+    )
     loads = [
-        float(subprocess.run([sys.executable, "-c", loading], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
-        for _ in range(3)]
+        float(
+            subprocess.run(
+                [sys.executable, "-c", loading], cwd=ROOT, capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for _ in range(3)
+    ]
     with sync_playwright() as playwright:
         chrome = playwright.chromium.launch(executable_path=args.chromium, args=FLAGS)
         answered, usable = starts(lambda: chrome.new_page(viewport={"width": 1440, "height": 900}), 3)
@@ -133,7 +148,12 @@ def main() -> None:
             client = Client(app.address, verbose=False)
             plan = {"targets": [{"concept": "sentiment", "p0": 0.99}]}
             client.predict("Tell me about rain.", plan, 0, 64, 0.7, api_name="/steer")
-            client.predict("Tell me about rain.", plan, [0.1, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999], api_name="/sweep")
+            client.predict(
+                "Tell me about rain.",
+                plan,
+                [0.1, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999],
+                api_name="/sweep",
+            )
             client.predict("Tell me about rain.", ["base", "pgapo-0.5"], 0, 64, 0.7, api_name="/respond")
             used = app.peak()
             page.close()

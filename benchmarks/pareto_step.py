@@ -1,8 +1,9 @@
-"""A training step of two objectives against a plain one, and against one objective, in one process: python -m benchmarks.pareto_step
+"""A training step of two objectives against a plain one, and against one objective, in one process: python -m
+benchmarks.pareto_step
 
-Both sample 32 answers of up to 40 tokens and update LoRA of rank 4 on the blocks above the reward heads' with the same two heads.
-The plain step is what transformers and PEFT give without further thought: generate, a forward pass of the reference, one of the
-rewards, one of the policy, and a backward pass an objective.
+Both sample 32 answers of up to 40 tokens and update LoRA of rank 4 on the blocks above the reward heads' with
+the same two heads. The plain step is what transformers and PEFT give without further thought: generate, a
+forward pass of the reference, one of the rewards, one of the policy, and a backward pass an objective.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from lm import load
-from lm.llama import fastest
+from lm.engines.torch.stack import fastest
 from pareto.objectives import rloo
 from pareto.pairs import read_prompts
 from pareto.rewards import heads
@@ -34,7 +35,9 @@ class Plain:
         self.lm, self.prompts, self.heads = model, prompts, heads(model)
         base = model.torch.to(fastest(torch.device("cpu")))
         layers = list(range(first, model.layers))
-        self.model = get_peft_model(base, LoraConfig(r=4, lora_alpha=4, target_modules=list(MODULES), layers_to_transform=layers))
+        self.model = get_peft_model(
+            base, LoraConfig(r=4, lora_alpha=4, target_modules=list(MODULES), layers_to_transform=layers)
+        )
         self.optimizer = torch.optim.Adam([p for p in self.model.parameters() if p.requires_grad], lr=1e-3)
 
     def step(self, number: int) -> None:
@@ -46,18 +49,33 @@ class Plain:
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids])
         started = time.perf_counter()
         whole = self.model.generate(
-            input_ids=inputs, attention_mask=mask, do_sample=True, temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=TOKENS,
-            pad_token_id=pad)
+            input_ids=inputs,
+            attention_mask=mask,
+            do_sample=True,
+            temperature=1.0,
+            top_p=1.0,
+            top_k=0,
+            max_new_tokens=TOKENS,
+            pad_token_id=pad,
+        )
         self.sampling = time.perf_counter() - started
         mask = torch.cat([mask, torch.ones_like(whole[:, width:])], 1)
         with torch.no_grad(), self.model.disable_adapter():
             reference = self._logps(whole, mask, width)
             states = self.model(input_ids=whole, attention_mask=mask, output_hidden_states=True).hidden_states
-            rewards = torch.stack([head.of_pooled(states[head.block + 1][:, width:].float().mean(1)) for head in self.heads.values()])
+            rewards = torch.stack(
+                [
+                    head.of_pooled(states[head.block + 1][:, width:].float().mean(1))
+                    for head in self.heads.values()
+                ]
+            )
         logps = self._logps(whole, mask, width)
         weights = rloo(rewards, (logps.detach() - reference), GROUP, 0.1)
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        found = [torch.autograd.grad(weight @ logps, parameters, retain_graph=k == 0) for k, weight in enumerate(weights)]
+        found = [
+            torch.autograd.grad(weight @ logps, parameters, retain_graph=k == 0)
+            for k, weight in enumerate(weights)
+        ]
         norms = [torch.cat([g.flatten() for g in gradient]).norm() for gradient in found]
         for parameter, first, second in zip(parameters, *found, strict=True):
             parameter.grad = -(first / norms[0] + second / norms[1]) / 2
@@ -83,9 +101,19 @@ def main() -> None:
         one = {"harmless": found["harmless"]}
         alone = Trainer(ours, one, prompts, replace(settings, preference=(1.0,)), Path(folder) / "one", {})
         naive = Plain(plain, prompts, both.first)
-        seconds: dict[str, list[float]] = {"plain": [], "two objectives": [], "one objective": [], "plain, sampling": [], "sampling": []}
+        seconds: dict[str, list[float]] = {
+            "plain": [],
+            "two objectives": [],
+            "one objective": [],
+            "plain, sampling": [],
+            "sampling": [],
+        }
         for number in range(args.steps + 1):
-            turns = {"plain": lambda n=number: naive.step(n), "two objectives": both.advance, "one objective": alone.advance}
+            turns = {
+                "plain": lambda n=number: naive.step(n),
+                "two objectives": both.advance,
+                "one objective": alone.advance,
+            }
             for name, step in turns.items():
                 started = time.perf_counter()
                 step()
@@ -99,10 +127,19 @@ def main() -> None:
         "two objectives over plain": result["two objectives"] / result["plain"],
         "sampling, plain over ours": result["plain, sampling"] / result["sampling"],
         "second objective costs": result["two objectives"] / result["one objective"] - 1,
-        "type": str(ours.stack.dtype), "rows": ROWS, "tokens": TOKENS, "steps": args.steps,
+        "type": str(ours.stack.dtype),
+        "rows": ROWS,
+        "tokens": TOKENS,
+        "steps": args.steps,
     }
-    print(json.dumps(result) if args.json else "\n".join(f"{name:>28}  {value:.3g}" if isinstance(value, float) else f"{name:>28}  {value}"
-                                                         for name, value in result.items()))
+    print(
+        json.dumps(result)
+        if args.json
+        else "\n".join(
+            f"{name:>28}  {value:.3g}" if isinstance(value, float) else f"{name:>28}  {value}"
+            for name, value in result.items()
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""Speed of steering, as ratios within one run: python -m benchmarks.steering_speed [--turns 5] [--llama FILE.gguf] [--json]
+"""Speed of steering, as ratios within one run: python -m benchmarks.steering_speed [--turns 5] [--llama
+FILE.gguf] [--json]
 
 Measured on the loaded model, in turns so that noise of the machine meets all alike; medians are printed.
-Every run has a prompt that was not read before. nine rows: the unsteered one and eight magnitudes of one plan, as a sweep decodes them;
-four users: a call each, from threads of their own.
-transformers: its own `generate` on the same weights, in float32 (bfloat16 on a GPU), steered by plain forward hooks on the same blocks.
-llama: llama.cpp on the same weights (the GGUF that the default comes from), greedy and unsteered, in a process of its own, since
-threads of two libraries in one process slow each other; wants the package llama-cpp-python.
-sampling: 32 rows of 40 tokens (four answers to each of eight prompts) with a checkpoint's adapter, against transformers' `generate` with
-PEFT in bfloat16.
+Every run has a prompt that was not read before. nine rows: the unsteered one and eight magnitudes of one
+plan, as a sweep decodes them; four users: a call each, from threads of their own. transformers: its own
+`generate` on the same weights, in float32 (bfloat16 on a GPU), steered by plain forward hooks on the same
+blocks. llama: llama.cpp on the same weights (the GGUF that the default comes from), greedy and unsteered, in
+a process of its own, since threads of two libraries in one process slow each other; wants the package
+llama-cpp-python. sampling: 32 rows of 40 tokens (four answers to each of eight prompts) with a checkpoint's
+adapter, against transformers' `generate` with PEFT in bfloat16.
 """
 
 import argparse
@@ -72,7 +73,9 @@ class Bench:
         if gguf:
             self.pipe, end = multiprocessing.Pipe()
             context = multiprocessing.get_context("spawn")
-            context.Process(target=_llama, args=(gguf, torch.get_num_threads(), list(self.ids), end), daemon=True).start()
+            context.Process(
+                target=_llama, args=(gguf, torch.get_num_threads(), list(self.ids), end), daemon=True
+            ).start()
 
     def prompt(self) -> tuple[int, ...]:
         """PROMPT with another word in it each time."""
@@ -97,7 +100,10 @@ class Bench:
         return self._rate(self.sweep_rows())
 
     def four_users(self) -> float:
-        rows = [Row(self.prompt(), Sampling(temperature=0.7, seed=seed, max_new_tokens=NEW), self.edits) for seed in range(4)]
+        rows = [
+            Row(self.prompt(), Sampling(temperature=0.7, seed=seed, max_new_tokens=NEW), self.edits)
+            for seed in range(4)
+        ]
         counts = [0] * 4
 
         def one(i: int) -> None:
@@ -148,8 +154,15 @@ class Bench:
         ids = torch.tensor([self.prompt() for _ in range(8)], device=self.peft.device).repeat_interleave(4, 0)
         started = time.perf_counter()
         out = self.peft.generate(
-            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
-            pad_token_id=0)
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=40,
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            pad_token_id=0,
+        )
         return int((out[:, len(self.ids) :] != 0).sum()) / (time.perf_counter() - started)
 
     @torch.inference_mode()
@@ -157,7 +170,9 @@ class Bench:
         blocks = self.model.torch.model.layers
         hooks = [
             blocks[edit.layer].register_forward_hook(
-                lambda _m, _i, out, edit=edit: edit.apply(out[0], torch.ones(len(out[0]), dtype=torch.bool, device=out.device))[0][None]
+                lambda _m, _i, out, edit=edit: edit.apply(
+                    out[0], torch.ones(len(out[0]), dtype=torch.bool, device=out.device)
+                )[0][None]
             )
             for edit in self.edits
         ]
@@ -202,8 +217,17 @@ def main() -> None:
     args = parser.parse_args()
     bench = Bench(args.llama)
     bench.model.torch.eval()
-    names = ["unsteered", "steered", "nine_rows", "four_users", "first_token", "first_token_alone", "transformers",
-             "training_rows", "training_rows_transformers"]
+    names = [
+        "unsteered",
+        "steered",
+        "nine_rows",
+        "four_users",
+        "first_token",
+        "first_token_alone",
+        "transformers",
+        "training_rows",
+        "training_rows_transformers",
+    ]
     names += ["llama", "llama_first_token"] if args.llama else []
     found: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(args.turns):
@@ -222,7 +246,8 @@ def main() -> None:
         "nine rows / one": middle["nine_rows"] / middle["steered"],
         "four users / one": middle["four_users"] / middle["steered"],
         "steered / transformers with hooks": middle["steered"] / middle["transformers"],
-        "sampling for training / transformers' in bfloat16": middle["training_rows"] / middle["training_rows_transformers"],
+        "sampling for training / transformers' in bfloat16": middle["training_rows"]
+        / middle["training_rows_transformers"],
         "nine single runs / one sweep of nine": statistics.median(bench.sweep() for _ in range(args.turns)),
         "training 100 pairs, seconds": statistics.median(bench.training() for _ in range(args.turns)),
     }

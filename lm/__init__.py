@@ -1,13 +1,13 @@
 """The language model: where weights come from, decoding, reading and editing the residual stream."""
 
 from lm.adapter import Adapter
-from lm.decoding import Decoding
-from lm.edit import Edit, Trace
+from lm.edits.edit import Edit, Trace
 from lm.loading import load
 from lm.model import LanguageModel, Stopped
 from lm.policy import Policy
 from lm.rows import Row, Run, Sampling, Token
-from lm.source import SourceError
+from lm.scheduler import Decoding
+from lm.sources import SourceError
 
 __all__ = [
     "Adapter",

@@ -19,7 +19,8 @@ _PARENT = {name: "self_attn" if name[0] in "qkvo" else "mlp" for name in MODULES
 class Adapter:
     """Low-rank changes of a Llama-style model's matrices.
 
-    parts: (block, module) -> (a [rank, in], b [out, rank]); the change of the matrix is b @ a, scale included in b.
+    parts: (block, module) -> (a [rank, in], b [out, rank]); the change of the matrix is b @ a, scale included
+    in b.
     """
 
     parts: Mapping[tuple[int, str], tuple[Tensor, Tensor]]
@@ -29,17 +30,24 @@ class Adapter:
             if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
                 raise ValueError(
                     f"the adapter's {module} of block {block} has halves {tuple(a.shape)} and {tuple(b.shape)}: "
-                    "expected (rank, in) and (out, rank)")
+                    "expected (rank, in) and (out, rank)"
+                )
 
     def check(self, sizes: Mapping[str, tuple[int, int]], layers: int) -> None:
-        """Raises ValueError where a part does not fit a model of `layers` blocks whose matrices have these sizes (in, out)."""
+        """Raises ValueError where a part does not fit a model of `layers` blocks whose matrices have these
+        sizes (in, out).
+        """
         for (block, module), (a, b) in self.parts.items():
             if not 0 <= block < layers or (a.shape[1], b.shape[0]) != sizes[module]:
-                raise ValueError(f"the adapter's {module} of block {block}, {b.shape[0]} x {a.shape[1]}, does not fit this model")
+                raise ValueError(
+                    f"the adapter's {module} of block {block}, {b.shape[0]} x {a.shape[1]}, does not fit this model"
+                )
 
     @classmethod
     def load(cls, folder: Path | str) -> "Adapter":
-        """Reads a PEFT LoRA folder. Raises ValueError where it is none, is truncated, or holds anything but safetensors."""
+        """Reads a PEFT LoRA folder. Raises ValueError where it is none, is truncated, or holds anything but
+        safetensors.
+        """
         folder = Path(folder)
         try:
             config = json.loads((folder / "adapter_config.json").read_text())
@@ -50,22 +58,37 @@ class Adapter:
                 "(PEFT adapters with safetensors are read, pickles are not)"
             ) from None
         except (SafetensorError, json.JSONDecodeError) as error:
-            raise ValueError(f"the adapter in {folder} is truncated or damaged ({error}): copy it again") from None
-        if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("rank_pattern") or config.get("alpha_pattern"):
-            raise ValueError(f"the adapter in {folder} is not a plain LoRA (one rank and one alpha for all modules)")
+            raise ValueError(
+                f"the adapter in {folder} is truncated or damaged ({error}): copy it again"
+            ) from None
+        if (
+            config.get("peft_type") != "LORA"
+            or config.get("use_dora")
+            or config.get("rank_pattern")
+            or config.get("alpha_pattern")
+        ):
+            raise ValueError(
+                f"the adapter in {folder} is not a plain LoRA (one rank and one alpha for all modules)"
+            )
         alpha, rank = config.get("lora_alpha"), config.get("r")
         if not (isinstance(alpha, int | float) and isinstance(rank, int) and rank > 0):
-            raise ValueError(f"adapter_config.json of {folder} gives lora_alpha {alpha!r} and r {rank!r}: both must be numbers, r above 0")
+            raise ValueError(
+                f"adapter_config.json of {folder} gives lora_alpha {alpha!r} and r {rank!r}: both must be numbers, r above 0"
+            )
         scale = alpha / (rank ** (0.5 if config.get("use_rslora") else 1))
         halves: dict[tuple[int, str], dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             words = name.split(".")
             module = next((word for word in words if word in MODULES), None)
             if module is None or "layers" not in words[:-1] or words[-2] not in ("lora_A", "lora_B"):
-                raise ValueError(f"the adapter in {folder} changes {name}: only {', '.join(MODULES)} of a block are supported")
+                raise ValueError(
+                    f"the adapter in {folder} changes {name}: only {', '.join(MODULES)} of a block are supported"
+                )
             halves.setdefault((int(words[words.index("layers") + 1]), module), {})[words[-2]] = tensor.float()
         if not halves or any(len(half) < 2 for half in halves.values()):
-            raise ValueError(f"the adapter in {folder} lacks a half of a matrix, or all of them: copy it again")
+            raise ValueError(
+                f"the adapter in {folder} lacks a half of a matrix, or all of them: copy it again"
+            )
         return cls({key: (half["lora_A"], half["lora_B"] * scale) for key, half in halves.items()})
 
     def save(self, folder: Path | str, base_model: str) -> None:
@@ -98,7 +121,10 @@ class Adapter:
         parts: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
         for key in sorted({key for adapter, _ in weighted for key in adapter.parts}):
             found = [(adapter.parts[key], weight) for adapter, weight in weighted if key in adapter.parts]
-            parts[key] = (torch.cat([a for (a, _), _ in found]), torch.cat([b * weight for (_, b), weight in found], dim=1))
+            parts[key] = (
+                torch.cat([a for (a, _), _ in found]),
+                torch.cat([b * weight for (_, b), weight in found], dim=1),
+            )
         return cls(parts)
 
     @cached_property

@@ -13,17 +13,17 @@ from types import SimpleNamespace
 import joblib
 import torch
 
-from lm import source
-from lm.batched import BatchedEngine
-from lm.geometry import unsupported
-from lm.llama import Stack, fastest, matrix_units
+from lm import sources
+from lm.engines.geometry import unsupported
+from lm.engines.native.build import NoCompiler, library
+from lm.engines.native.engine import NativeEngine
+from lm.engines.native.weights import Weights, from_gguf, from_transformers, open_saved, save, to_state
+from lm.engines.torch.batched import BatchedEngine
+from lm.engines.torch.graphs.cuda_graphs import Replay
+from lm.engines.torch.stack import Stack, fastest, matrix_units
+from lm.engines.transformers import ReferenceEngine
 from lm.model import LanguageModel
-from lm.native.build import NoCompiler, library
-from lm.native.engine import NativeEngine
-from lm.native.weights import Weights, from_gguf, from_transformers, open_saved, save, to_state
 from lm.paths import cache_folder
-from lm.reference import ReferenceEngine
-from lm.replay import Replay
 
 log = logging.getLogger(__name__)
 FORMAT = "2"
@@ -32,39 +32,49 @@ LONGEST_CONTEXT = 4096
 ENGINES = ("auto", "rows", "native", "batched", "reference")
 
 
-def load(name: str | None = None, *, engine: str = "auto", progress: source.Progress | None = None) -> LanguageModel:
+def load(
+    name: str | None = None, *, engine: str = "auto", progress: sources.Progress | None = None
+) -> LanguageModel:
     """Loads a causal language model.
 
-    name: a folder, a hub id, or None for $TRADEWIND_MODEL or else the embedded default. engine: "native" (Llama-style
-    models on CPU), "batched" (the same in PyTorch: GPUs, and many rows on CPUs with matrix units), "reference"
-    (transformers, any family and device), "auto" (the quickest for a few rows) or "rows" (the quickest for many).
-    PyTorch's threads are cut to the processors that a container may use.
-    Raises lm.source.SourceError where the files cannot be had, ValueError where they are no such model.
+    name: a folder, a hub id, or None for $TRADEWIND_MODEL or else the embedded default. engine: "native"
+    (Llama-style models on CPU), "batched" (the same in PyTorch: GPUs, and many rows on CPUs with matrix
+    units), "reference" (transformers, any family and device), "auto" (the quickest for a few rows) or "rows"
+    (the quickest for many). PyTorch's threads are cut to the processors that a container may use. Raises
+    lm.sources.SourceError where the files cannot be had, ValueError where they are no such model.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine is {engine!r}: give {', '.join(ENGINES)}")
-    torch.set_num_threads(min(torch.get_num_threads(), joblib.cpu_count()))  # PyTorch overlooks a container's share of the processors
+    torch.set_num_threads(
+        min(torch.get_num_threads(), joblib.cpu_count())
+    )  # PyTorch overlooks a container's share of the processors
     if engine == "rows":
         engine = "batched" if matrix_units() else "auto"
     report = progress or (lambda fraction, text: log.info("%3.0f%% %s", 100 * fraction, text))
     name = name or os.environ.get("TRADEWIND_MODEL") or None
-    folder = _default(report) if name is None else source.folder_of(name)
-    label = source.DEFAULT_NAME if name is None else name.rstrip("/").rsplit("/", 1)[-1] if Path(name).is_dir() else name
+    folder = _default(report) if name is None else sources.folder_of(name)
+    label = (
+        sources.DEFAULT_NAME
+        if name is None
+        else name.rstrip("/").rsplit("/", 1)[-1]
+        if Path(name).is_dir()
+        else name
+    )
     if (folder / "packed.safetensors").exists():
         return _packed(label, folder, engine)
     return _transformers(label, folder, engine, report)
 
 
-def _default(report: source.Progress) -> Path:
+def _default(report: sources.Progress) -> Path:
     """The converted default, made first where it is missing or damaged."""
-    target = cache_folder("models") / f"default-{source.WHEEL_SHA256[:16]}-{FORMAT}"
+    target = cache_folder("models") / f"default-{sources.WHEEL_SHA256[:16]}-{FORMAT}"
     if _whole(target):
         return target
     with tempfile.TemporaryDirectory(dir=target.parent) as staging:
-        gguf = source.default_gguf(Path(staging), report)
+        gguf = sources.default_gguf(Path(staging), report)
         if gguf is None:
             log.warning("this Python has no pip: taking the hub's copy of the default model")
-            return source.folder_of(source.DEFAULT_HUB_ID)
+            return sources.folder_of(sources.DEFAULT_HUB_ID)
         _keep(_converted(gguf, Path(staging) / "model", report), target)
     return target
 
@@ -83,7 +93,9 @@ def _whole(folder: Path) -> bool:
 
 
 def _keep(made: Path, target: Path) -> None:
-    """Moves a model that was made into the cache, in place of a damaged one; where another start was quicker, its model stays."""
+    """Moves a model that was made into the cache, in place of a damaged one; where another start was quicker,
+    its model stays.
+    """
     if target.exists() and not _whole(target):
         shutil.rmtree(target, ignore_errors=True)
     try:
@@ -93,7 +105,7 @@ def _keep(made: Path, target: Path) -> None:
             raise
 
 
-def _converted(gguf: Path, folder: Path, report: source.Progress) -> Path:
+def _converted(gguf: Path, folder: Path, report: sources.Progress) -> Path:
     from transformers import AutoConfig, AutoTokenizer
 
     report(0.0, "converting the default model (once)")
@@ -103,17 +115,19 @@ def _converted(gguf: Path, folder: Path, report: source.Progress) -> Path:
     config.tie_word_embeddings = "head" not in weights.matrices
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    save(weights, folder / "packed.safetensors", _about(source.digest(gguf)[:16], config))
+    save(weights, folder / "packed.safetensors", _about(sources.digest(gguf)[:16], config))
     return folder
 
 
 def _hash(folder: Path) -> str:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise ValueError(f"{folder} holds no .safetensors weights: other formats are refused, convert the model first")
+        raise ValueError(
+            f"{folder} holds no .safetensors weights: other formats are refused, convert the model first"
+        )
     whole = hashlib.sha256()
     for path in files:
-        whole.update(source.digest(path).encode())
+        whole.update(sources.digest(path).encode())
     return whole.hexdigest()[:16]
 
 
@@ -122,7 +136,9 @@ def _about(checksum: str, config) -> dict[str, str]:
 
 
 def _packed(label: str, folder: Path, engine: str) -> LanguageModel:
-    """From a folder of the cache. Its tokenizer and config are read without transformers' model code, which takes seconds to import."""
+    """From a folder of the cache. Its tokenizer and config are read without transformers' model code, which
+    takes seconds to import.
+    """
     from transformers import PreTrainedTokenizerFast
 
     weights, metadata = open_saved(folder / "packed.safetensors")
@@ -131,8 +147,12 @@ def _packed(label: str, folder: Path, engine: str) -> LanguageModel:
     if engine == "native" or (engine == "auto" and gpu is None):
         try:
             config = SimpleNamespace(**json.loads(metadata["config"]))
-            native = NativeEngine(weights, config, min(config.max_position_embeddings, LONGEST_CONTEXT), torch.get_num_threads())
-            return _model(label, metadata["hash"], folder, tokenizer, native, lambda: _rebuild(weights, folder))
+            native = NativeEngine(
+                weights, config, min(config.max_position_embeddings, LONGEST_CONTEXT), torch.get_num_threads()
+            )
+            return _model(
+                label, metadata["hash"], folder, tokenizer, native, lambda: _rebuild(weights, folder)
+            )
         except NoCompiler as reason:
             if engine == "native":
                 raise
@@ -165,7 +185,7 @@ def _rebuild(weights: Weights, folder: Path):
     return model.eval().requires_grad_(False)
 
 
-def _transformers(label: str, folder: Path, engine: str, report: source.Progress) -> LanguageModel:
+def _transformers(label: str, folder: Path, engine: str, report: sources.Progress) -> LanguageModel:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     if not (folder / "config.json").exists():
@@ -186,8 +206,12 @@ def _transformers(label: str, folder: Path, engine: str, report: source.Progress
                 raise
             log.warning("%s; decoding through transformers", error)
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32 if gpu is None else torch.bfloat16, device_map=_placement(gpu), use_safetensors=True,
-        trust_remote_code=False)
+        folder,
+        dtype=torch.float32 if gpu is None else torch.bfloat16,
+        device_map=_placement(gpu),
+        use_safetensors=True,
+        trust_remote_code=False,
+    )
     model.eval().requires_grad_(False)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     return _model(label, checksum, folder, tokenizer, _in_torch(model, engine), lambda: model)
@@ -199,19 +223,26 @@ def _in_torch(model, engine: str) -> BatchedEngine | ReferenceEngine:
     if engine == "batched" and reason:
         raise ValueError(f"the batched engine cannot run this model: {reason}")
     devices = {parameter.device for parameter in model.parameters()}
-    if engine != "reference" and reason is None and len(devices) == 1 and (engine == "batched" or model.device.type != "cpu"):
+    if (
+        engine != "reference"
+        and reason is None
+        and len(devices) == 1
+        and (engine == "batched" or model.device.type != "cpu")
+    ):
         context = min(model.config.max_position_embeddings, LONGEST_CONTEXT)
         return BatchedEngine(Stack(model, fastest(model.device)), context, Replay.on(model.device))
     return ReferenceEngine(model, LONGEST_CONTEXT)
 
 
-def _pack_folder(folder: Path, config, checksum: str, report: source.Progress) -> Path:
+def _pack_folder(folder: Path, config, checksum: str, report: sources.Progress) -> Path:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     target = cache_folder("models") / f"{checksum}-{FORMAT}"
     if not _whole(target):
         report(0.1, "packing the weights at 8 bits (once)")
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
         with tempfile.TemporaryDirectory(dir=target.parent) as staging:
             made = Path(staging) / "model"
             shutil.copytree(folder, made, ignore=shutil.ignore_patterns("*.safetensors", "*.bin", "*.gguf"))
@@ -221,12 +252,17 @@ def _pack_folder(folder: Path, config, checksum: str, report: source.Progress) -
     return target
 
 
-def _model(label: str, checksum: str, folder: Path, tokenizer, engine, torch_model: Callable) -> LanguageModel:
+def _model(
+    label: str, checksum: str, folder: Path, tokenizer, engine, torch_model: Callable
+) -> LanguageModel:
     ids: set[int | None] = set()
     for name in ("generation_config.json", "config.json"):
         path = folder / name
         value = json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
         ids |= set(value if isinstance(value, list) else [value])
-    ids |= {tokenizer.eos_token_id, *(tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<end_of_turn>", "<|eot_id|>"))}
+    ids |= {
+        tokenizer.eos_token_id,
+        *(tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<end_of_turn>", "<|eot_id|>")),
+    }
     stops = frozenset(id for id in ids if id is not None and id != tokenizer.unk_token_id)
     return LanguageModel(label, checksum, tokenizer, stops, engine, torch_model)

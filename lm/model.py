@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from lm.adapter import Adapter
-from lm.batched import BatchedEngine
-from lm.decoding import Decoding, Loop
-from lm.edit import Edit
-from lm.engine import Engine, Feed
-from lm.llama import Stack, fastest
+from lm.edits.edit import Edit
+from lm.engines.base import Engine, Feed
+from lm.engines.torch.batched import BatchedEngine
+from lm.engines.torch.stack import Stack, fastest
 from lm.rows import Row, Run
+from lm.scheduler import Decoding, Loop
 
 Message = dict[str, str]
 READ_BATCH = 16
@@ -29,12 +29,20 @@ class Stopped(Exception):
 class LanguageModel:
     """A causal language model: text in and out, its residual stream read and edited.
 
-    name: what it is called; hash: 16 hex digits of the sha256 of its weights; layers, width: of the residual stream;
-    context: most tokens of a row.
+    name: what it is called; hash: 16 hex digits of the sha256 of its weights; layers, width: of the residual
+    stream; context: most tokens of a row.
     """
 
-    def __init__(self, name: str, hash: str, tokenizer, stop_ids: frozenset[int], engine: Engine, torch_model: Callable):
-        self.name, self.hash, self.tokenizer, self.stop_ids, self.engine = name, hash, tokenizer, stop_ids, engine
+    def __init__(
+        self, name: str, hash: str, tokenizer, stop_ids: frozenset[int], engine: Engine, torch_model: Callable
+    ):
+        self.name, self.hash, self.tokenizer, self.stop_ids, self.engine = (
+            name,
+            hash,
+            tokenizer,
+            stop_ids,
+            engine,
+        )
         self.layers, self.width, self.context = engine.layers, engine.width, engine.context
         self._torch_model = torch_model
         self._busy = threading.Lock()
@@ -48,10 +56,16 @@ class LanguageModel:
     @cached_property
     def stack(self) -> Stack:
         """The blocks of a Llama-style model in PyTorch, for gradients."""
-        return self.engine.stack if isinstance(self.engine, BatchedEngine) else Stack(self.torch, fastest(self.torch.device))
+        return (
+            self.engine.stack
+            if isinstance(self.engine, BatchedEngine)
+            else Stack(self.torch, fastest(self.torch.device))
+        )
 
     def chat_ids(self, prompt: str | Sequence[Message]) -> list[int]:
-        """Token ids of a chat up to where the assistant answers; plain text where the model has no chat template."""
+        """Token ids of a chat up to where the assistant answers; plain text where the model has no chat
+        template.
+        """
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         if self.tokenizer.chat_template is None:
             return self.text_ids("\n\n".join(message["content"] for message in messages))
@@ -74,8 +88,14 @@ class LanguageModel:
         return decoding.runs
 
     def read(
-        self, ids: Sequence[Sequence[int]], *, pool: str = "last", starts: Sequence[int] | None = None,
-        adapter: Adapter | None = None, blocks: int | None = None, progress: Callable[[float], None] | None = None,
+        self,
+        ids: Sequence[Sequence[int]],
+        *,
+        pool: str = "last",
+        starts: Sequence[int] | None = None,
+        adapter: Adapter | None = None,
+        blocks: int | None = None,
+        progress: Callable[[float], None] | None = None,
         stop: threading.Event | None = None,
     ) -> Tensor:
         """The output of every block, or of the first `blocks`: float32 [n, blocks, width].
@@ -87,7 +107,9 @@ class LanguageModel:
         for row in ids:
             self._check_length(len(row))
         out = torch.zeros(len(ids), blocks or self.layers, self.width)
-        counts = [1 if pool == "last" else len(row) - (starts[i] if starts else 0) for i, row in enumerate(ids)]
+        counts = [
+            1 if pool == "last" else len(row) - (starts[i] if starts else 0) for i, row in enumerate(ids)
+        ]
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         first_needed = [len(row) - count for row, count in zip(ids, counts, strict=True)]
         shared = min(_common(ids), *first_needed) if len(ids) > 1 else 0
@@ -101,39 +123,64 @@ class LanguageModel:
             batch = order[at : at + READ_BATCH]
             with self._busy:
                 slots = [self.engine.fork(prefix, len(ids[i]), shared) for i in batch]
-                self.engine.forward([
-                    Feed(slot, ids[i][shared:], want=0, pool=out[i], pooled=counts[i], blocks=blocks)
-                    for i, slot in zip(batch, slots, strict=True)])
+                self.engine.forward(
+                    [
+                        Feed(slot, ids[i][shared:], want=0, pool=out[i], pooled=counts[i], blocks=blocks)
+                        for i, slot in zip(batch, slots, strict=True)
+                    ]
+                )
             if progress is not None:
                 progress((at + len(batch)) / len(order))
         return out / torch.tensor(counts)[:, None, None]
 
     def logprobs(
-        self, ids: Sequence[Sequence[int]], starts: Sequence[int], *, edits: Sequence[tuple[Edit, ...]] | None = None,
-        adapters: Sequence[Adapter | None] | None = None, chosen: bool = False, temperature: float = 1.0,
+        self,
+        ids: Sequence[Sequence[int]],
+        starts: Sequence[int],
+        *,
+        edits: Sequence[tuple[Edit, ...]] | None = None,
+        adapters: Sequence[Adapter | None] | None = None,
+        chosen: bool = False,
+        temperature: float = 1.0,
     ) -> list[Tensor]:
-        """Teacher-forced log-probabilities: for each sequence float32 [len - start, vocabulary], predicting tokens start, start + 1, ...
+        """Teacher-forced log-probabilities: for each sequence float32 [len - start, vocabulary], predicting
+        tokens start, start + 1, ...
 
-        edits, adapters: one a sequence; edits of the answer alone take it to begin at `start`. chosen: those of the
-        sequence's own tokens only, [len - start]. temperature: what logits are divided by.
+        edits, adapters: one a sequence; edits of the answer alone take it to begin at `start`. chosen: those
+        of the sequence's own tokens only, [len - start]. temperature: what logits are divided by.
         """
         results = []
         for at in range(0, len(ids), LOGITS_BATCH):
             batch = range(at, min(at + LOGITS_BATCH, len(ids)))
             with self._busy:
-                feeds = [self._teach(ids[i], starts[i], edits[i] if edits else (), adapters[i] if adapters else None) for i in batch]
+                feeds = [
+                    self._teach(
+                        ids[i], starts[i], edits[i] if edits else (), adapters[i] if adapters else None
+                    )
+                    for i in batch
+                ]
                 logits, _ = self.engine.forward(feeds)
-            for i, part in zip(batch, np.split(logits, np.cumsum([feed.want for feed in feeds])[:-1]), strict=True):
+            for i, part in zip(
+                batch, np.split(logits, np.cumsum([feed.want for feed in feeds])[:-1]), strict=True
+            ):
                 found = (torch.from_numpy(np.ascontiguousarray(part)) / temperature).log_softmax(-1)
                 results.append(found[range(len(found)), list(ids[i][starts[i] :])] if chosen else found)
         return results
 
     def divergence(
-        self, ids: Sequence[int], start: int, *, edits: tuple[Edit, ...] = (), adapter: Adapter | None = None, temperature: float = 1.0,
+        self,
+        ids: Sequence[int],
+        start: int,
+        *,
+        edits: tuple[Edit, ...] = (),
+        adapter: Adapter | None = None,
+        temperature: float = 1.0,
     ) -> Tensor:
-        """KL(the model with edits and adapter || the model as it is) for each token from `start` on: float32 [len - start], nats.
+        """KL(the model with edits and adapter || the model as it is) for each token from `start` on: float32
+        [len - start], nats.
 
-        Over all the vocabulary, teacher-forced, DIVERGENCE_PIECE tokens at a time: logits of a long text take much memory.
+        Over all the vocabulary, teacher-forced, DIVERGENCE_PIECE tokens at a time: logits of a long text take
+        much memory.
         """
         found = []
         with self._busy:
@@ -144,22 +191,34 @@ class LanguageModel:
             with self._busy:
                 logits, _ = self.engine.forward([Feed(feed.slot, piece, want=want) for feed in both])
             if want:
-                own, plain = (torch.from_numpy(part).div(temperature).log_softmax(-1) for part in np.split(logits, 2))
+                own, plain = (
+                    torch.from_numpy(part).div(temperature).log_softmax(-1) for part in np.split(logits, 2)
+                )
                 found.append((own.exp() * (own - plain)).sum(-1).clamp_min(0))
         return torch.cat(found)
 
     def _check_length(self, tokens: int) -> None:
         if not 1 <= tokens <= self.context:
-            raise ValueError(f"a text of {tokens} tokens cannot be read: give 1 to {self.context}, the model's context here")
+            raise ValueError(
+                f"a text of {tokens} tokens cannot be read: give 1 to {self.context}, the model's context here"
+            )
 
-    def _teach(self, row: Sequence[int], start: int, edits: tuple[Edit, ...], adapter: Adapter | None) -> Feed:
+    def _teach(
+        self, row: Sequence[int], start: int, edits: tuple[Edit, ...], adapter: Adapter | None
+    ) -> Feed:
         if not 1 <= start < len(row):
-            raise ValueError(f"an answer starts at {start}: give a position from 1 to {len(row) - 1}, the sequence's last token")
+            raise ValueError(
+                f"an answer starts at {start}: give a position from 1 to {len(row) - 1}, the sequence's last token"
+            )
         self._check_length(len(row) - 1)
-        return Feed(self.engine.open(len(row) - 1, edits, adapter, start - 1), row[:-1], want=len(row) - start)
+        return Feed(
+            self.engine.open(len(row) - 1, edits, adapter, start - 1), row[:-1], want=len(row) - start
+        )
 
 
 def _common(ids: Sequence[Sequence[int]]) -> int:
     """Length of the longest prefix that all sequences share."""
     low, high = min(ids, key=tuple), max(ids, key=tuple)
-    return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    return next(
+        (i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high))
+    )

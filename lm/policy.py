@@ -13,5 +13,7 @@ class Policy(Protocol):
     def temperature(self) -> float: ...
 
     def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
-        """One run a prompt; the same seed gives the same runs. Prompt i is answered with seed + i, so that no two share their noise."""
+        """One run a prompt; the same seed gives the same runs. Prompt i is answered with seed + i, so that no
+        two share their noise.
+        """
         ...

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from lm.adapter import Adapter
-from lm.edit import Edit, Trace, traces
+from lm.edits.edit import Edit, Trace, traces
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Token:
-    """A token that row `row` of the decode has just produced. logprob: under the row's model at its temperature, see lm.sampling.draw."""
+    """A token that row `row` of the decode has just produced. logprob: under the row's model at its
+    temperature, see lm.sampling.draw.
+    """
 
     row: int
     id: int
@@ -61,7 +63,9 @@ class Token:
 
 @dataclass
 class Run:
-    """One generated text. trace: float32 [tokens, edits, lm.edit.TRACE]; hidden: [positions, width] where it was recorded."""
+    """One generated text. trace: float32 [tokens, edits, lm.edits.edit.TRACE]; hidden: [positions, width]
+    where it was recorded.
+    """
 
     prompt: tuple[int, ...]
     ids: list[int] = field(default_factory=list)

@@ -14,8 +14,9 @@ def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]
 
     The log-probability is not a number where the best logit is not finite. native/draw.h does the same in C.
 
-    logits: float32 [vocabulary]. The draw is argmax(logits / T + Gumbel noise), and the noise depends on (seed, step, token)
-    alone: rows with one seed meet the same noise, so texts part only where their distributions do.
+    logits: float32 [vocabulary]. The draw is argmax(logits / T + Gumbel noise), and the noise depends on
+    (seed, step, token) alone: rows with one seed meet the same noise, so texts part only where their
+    distributions do.
     """
     best = int(logits.argmax())
     if not np.isfinite(logits[best]):
@@ -33,8 +34,9 @@ def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]
 
 
 def gumbel(seed: int, step: int, tokens: np.ndarray) -> np.ndarray:
-    """Standard Gumbel noise, float64, of each token id of a step: a hash of the three (SplitMix64), so that it is worked out
-    only for tokens that can win."""
+    """Standard Gumbel noise, float64, of each token id of a step: a hash of the three (SplitMix64), so that
+    it is worked out only for tokens that can win.
+    """
     start = _mix(_mix(np.array([seed], np.uint64)) + np.uint64(step))
     bits = _mix(start + (tokens.astype(np.uint64) + np.uint64(1)) * _STRIDE) >> np.uint64(32)
     return -np.log(-np.log((bits + 0.5) / 2**32))
@@ -44,4 +46,3 @@ def _mix(x: np.ndarray) -> np.ndarray:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
-

@@ -18,7 +18,16 @@ from pareto.front import Front, path_of, stored
 from pareto.pairs import Pair, PairError, messages, read_pairs, read_prompts
 from pareto.policy import TunedPolicy
 from pareto.rewards import FOLDER as REWARDS
-from pareto.rewards import OBJECTIVES, TUNED, ClassifierReward, FunctionReward, Head, HeadReward, Reward, heads
+from pareto.rewards import (
+    OBJECTIVES,
+    TUNED,
+    ClassifierReward,
+    FunctionReward,
+    Head,
+    HeadReward,
+    Reward,
+    heads,
+)
 from pareto.train import ALGORITHMS, METHODS, Settings, Trainer
 from pareto.tune import tune
 
@@ -27,21 +36,42 @@ BAR = 28
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pareto", description="Train towards helpfulness and harmlessness, score, plot.")
+    parser = argparse.ArgumentParser(
+        prog="python -m pareto", description="Train towards helpfulness and harmlessness, score, plot."
+    )
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--model", help="folder or hub id (default: $TRADEWIND_MODEL or the embedded model)")
     shared.add_argument("--json", action="store_true", help="print JSON")
     rewarding = argparse.ArgumentParser(add_help=False)
     rewarding.add_argument(
-        "--reward", action="append", default=[], metavar="OBJECTIVE=WHAT",
+        "--reward",
+        action="append",
+        default=[],
+        metavar="OBJECTIVE=WHAT",
         help="in place of the shipped head: a sequence classifier (hub id or folder), a head (.safetensors, or a tuned one's folder), "
-        "or a function (module:name)")
+        "or a function (module:name)",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
 
-    one = commands.add_parser("train", parents=[shared, rewarding], help="train a checkpoint; started again, it goes on where it stopped")
+    one = commands.add_parser(
+        "train",
+        parents=[shared, rewarding],
+        help="train a checkpoint; started again, it goes on where it stopped",
+    )
     one.add_argument("--out", type=Path, required=True, help="the checkpoint's folder")
-    one.add_argument("--prompts", type=Path, default=TRAIN_PROMPTS, help="JSON Lines of prompt and kind (default: those that ship)")
-    one.add_argument("--preference", type=float, nargs="+", metavar="W", help="weights of helpful and harmless, which sum to 1")
+    one.add_argument(
+        "--prompts",
+        type=Path,
+        default=TRAIN_PROMPTS,
+        help="JSON Lines of prompt and kind (default: those that ship)",
+    )
+    one.add_argument(
+        "--preference",
+        type=float,
+        nargs="+",
+        metavar="W",
+        help="weights of helpful and harmless, which sum to 1",
+    )
     one.add_argument("--method", choices=METHODS, default=Settings.method)
     one.add_argument("--algorithm", choices=ALGORITHMS, default=Settings.algorithm)
     one.add_argument("--kl", choices=["inside", "outside"], default=Settings.kl)
@@ -52,22 +82,51 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--" + name.replace("_", "-"), type=int, default=getattr(Settings, name))
     one.add_argument("--prompts-per-step", type=int, default=Settings.prompts)
 
-    one = commands.add_parser("rewards", parents=[shared, rewarding], help="accuracy of the rewards on preference pairs; or fit a head")
+    one = commands.add_parser(
+        "rewards",
+        parents=[shared, rewarding],
+        help="accuracy of the rewards on preference pairs; or fit a head",
+    )
     one.add_argument("--pairs", type=Path, required=True, help="JSON Lines of prompt, chosen, rejected")
     one.add_argument("--most", type=int, help="at most so many pairs, drawn at random (seed 0)")
-    one.add_argument("--longest-prompt", type=int, default=220, help="leave out pairs whose chat prompt has more tokens")
+    one.add_argument(
+        "--longest-prompt", type=int, default=220, help="leave out pairs whose chat prompt has more tokens"
+    )
     one.add_argument("--fit", choices=OBJECTIVES, help="fit this objective's head and save it")
-    one.add_argument("--tune", choices=OBJECTIVES, help="tune the blocks below this objective's head with LoRA, and save both")
+    one.add_argument(
+        "--tune",
+        choices=OBJECTIVES,
+        help="tune the blocks below this objective's head with LoRA, and save both",
+    )
     one.add_argument("--block", type=int, default=17, help="with --fit: the block that the head reads")
-    one.add_argument("--also", type=Path, help="with --fit: pairs of another kind, learned from beside the first and measured apart")
-    one.add_argument("--cut", type=int, help="with --fit: answers are read up to so many tokens, as policies that are trained give them")
-    one.add_argument("--spoil", type=int, default=0, help="with --fit: learn from so many chosen answers against spoiled ones, too")
-    one.add_argument("--out", type=Path, default=REWARDS, help="with --fit, --tune: folder of what is made, and its card")
+    one.add_argument(
+        "--also",
+        type=Path,
+        help="with --fit: pairs of another kind, learned from beside the first and measured apart",
+    )
+    one.add_argument(
+        "--cut",
+        type=int,
+        help="with --fit: answers are read up to so many tokens, as policies that are trained give them",
+    )
+    one.add_argument(
+        "--spoil",
+        type=int,
+        default=0,
+        help="with --fit: learn from so many chosen answers against spoiled ones, too",
+    )
+    one.add_argument(
+        "--out", type=Path, default=REWARDS, help="with --fit, --tune: folder of what is made, and its card"
+    )
     one.add_argument("--licence", help="with --fit, --tune: of the pairs, for the card")
     one.add_argument("--failures", help="with --fit, --tune: known failures, for the card")
 
-    one = commands.add_parser("evaluate", parents=[shared, rewarding], help="score a checkpoint on held-out prompts")
-    one.add_argument("checkpoint", help="folder, id or hub id; base; or a soup: ID+ID@0.5, the share of the first")
+    one = commands.add_parser(
+        "evaluate", parents=[shared, rewarding], help="score a checkpoint on held-out prompts"
+    )
+    one.add_argument(
+        "checkpoint", help="folder, id or hub id; base; or a soup: ID+ID@0.5, the share of the first"
+    )
     one.add_argument("--prompts", type=Path, default=HELD_OUT, help="JSON Lines of prompt and kind")
     one.add_argument("--samples", type=int, default=2)
     one.add_argument("--seed", type=int, default=0)
@@ -93,7 +152,12 @@ def _bar(text: str):
     def show(fraction: float) -> None:
         left = (time.monotonic() - started) * (1 - fraction) / max(fraction, 1e-9)
         end = "\n" if fraction >= 1 else ""
-        print(f"\r{text} [{_full(fraction)}] {fraction:4.0%}, {left:5.0f} s left", end=end, file=sys.stderr, flush=True)
+        print(
+            f"\r{text} [{_full(fraction)}] {fraction:4.0%}, {left:5.0f} s left",
+            end=end,
+            file=sys.stderr,
+            flush=True,
+        )
 
     return show
 
@@ -121,20 +185,38 @@ def _rewards(asked: list[str], model: LanguageModel) -> dict[str, Head | Reward]
 
 
 def _scorers(asked: list[str], model: LanguageModel) -> dict[str, Reward]:
-    return {name: HeadReward(model, found) if isinstance(found, Head) else found for name, found in _rewards(asked, model).items()}
+    return {
+        name: HeadReward(model, found) if isinstance(found, Head) else found
+        for name, found in _rewards(asked, model).items()
+    }
 
 
 def _policy(name: str, model: LanguageModel) -> tuple[Adapter | None, dict]:
     """The adapter that a name stands for, and what its point is called."""
     if name == "base":
-        return None, {"id": "base", "name": "base model", "method": "base", "preference": None, "steps": 0, "seed": None}
+        return None, {
+            "id": "base",
+            "name": "base model",
+            "method": "base",
+            "preference": None,
+            "steps": 0,
+            "seed": None,
+        }
     if "+" in name and "@" in name:
         both, _, share = name.rpartition("@")
         first, second = (find(part, model) for part in both.split("+"))
         weight = float(share)
         adapter = Adapter.mix([(first.adapter, weight), (second.adapter, 1 - weight)])
-        preference = [weight * a + (1 - weight) * b for a, b in zip(first.card["preference"], second.card["preference"], strict=True)]
-        about = {"name": f"soup {weight:g} : {1 - weight:g}", "method": "soup", "preference": preference, "steps": first.card["steps"]}
+        preference = [
+            weight * a + (1 - weight) * b
+            for a, b in zip(first.card["preference"], second.card["preference"], strict=True)
+        ]
+        about = {
+            "name": f"soup {weight:g} : {1 - weight:g}",
+            "method": "soup",
+            "preference": preference,
+            "steps": first.card["steps"],
+        }
         return adapter, {"id": name, "seed": first.card["seed"]} | about
     found = find(name, model)
     about = {key: found.card[key] for key in ("method", "preference", "steps", "seed")}
@@ -145,54 +227,105 @@ def _policy(name: str, model: LanguageModel) -> tuple[Adapter | None, dict]:
 
 def _train(args, model: LanguageModel) -> dict | None:
     """What was trained; None in all processes but the first."""
-    preference = tuple(args.preference) if args.preference else None if args.method in ("gapo", "mgda") else (0.5, 0.5)
+    preference = (
+        tuple(args.preference) if args.preference else None if args.method in ("gapo", "mgda") else (0.5, 0.5)
+    )
     settings = Settings(
-        method=args.method, preference=preference, algorithm=args.algorithm, p=args.p, steps=args.steps, prompts=args.prompts_per_step,
-        group=args.group, max_new_tokens=args.max_new_tokens, temperature=args.temperature, rank=args.rank, first=args.first, lr=args.lr,
-        kl=args.kl, beta=args.beta, kl_target=args.kl_target, guard=args.guard, gradients=args.gradients, clip=args.clip,
-        epochs=args.epochs, rows_at_once=args.rows_at_once, seed=args.seed)
+        method=args.method,
+        preference=preference,
+        algorithm=args.algorithm,
+        p=args.p,
+        steps=args.steps,
+        prompts=args.prompts_per_step,
+        group=args.group,
+        max_new_tokens=args.max_new_tokens,
+        temperature=args.temperature,
+        rank=args.rank,
+        first=args.first,
+        lr=args.lr,
+        kl=args.kl,
+        beta=args.beta,
+        kl_target=args.kl_target,
+        guard=args.guard,
+        gradients=args.gradients,
+        clip=args.clip,
+        epochs=args.epochs,
+        rows_at_once=args.rows_at_once,
+        seed=args.seed,
+    )
     prompts = read_prompts(args.prompts)
     licence = "that of the base model, the prompts and the reward models"
     if not (args.model or args.reward):
-        licence = "Apache-2.0 (base model and prompts); the helpfulness head was fitted on CC BY-NC 4.0 annotations"
+        licence = (
+            "Apache-2.0 (base model and prompts); the helpfulness head was fitted on CC BY-NC 4.0 annotations"
+        )
     card = {
-        "name": _title(settings), "data": [f"{args.prompts.name} ({len(prompts)} prompts)"], "licence": licence,
-        "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]])}
-    trainer = Trainer(model, _rewards(args.reward, model), [text for _, text in prompts], settings, args.out, card)
+        "name": _title(settings),
+        "data": [f"{args.prompts.name} ({len(prompts)} prompts)"],
+        "licence": licence,
+        "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]]),
+    }
+    trainer = Trainer(
+        model, _rewards(args.reward, model), [text for _, text in prompts], settings, args.out, card
+    )
     started, first = time.monotonic(), trainer.step
 
     def show(row: dict) -> None:
         left = (time.monotonic() - started) / (row["step"] - first) * (settings.steps - row["step"])
         scores = ", ".join(f"{name} {value:+.2f}" for name, value in row["reward"].items())
-        print(f"[{_full(row['step'] / settings.steps)}] step {row['step']}/{settings.steps}: {scores}, KL {row['kl']:.2f}, "
-              f"cosine {row['cosine']:+.2f}, {row['tokens_per_second']:.0f} tokens/s, {left:.0f} s left", file=sys.stderr, flush=True)
+        print(
+            f"[{_full(row['step'] / settings.steps)}] step {row['step']}/{settings.steps}: {scores}, KL {row['kl']:.2f}, "
+            f"cosine {row['cosine']:+.2f}, {row['tokens_per_second']:.0f} tokens/s, {left:.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
 
     first_process = trainer.accelerator.is_main_process
     trainer.run(show if first_process else lambda row: None)
-    return {"checkpoint": str(args.out), "steps": trainer.step, "last": trainer.curves[-1]} if first_process else None
+    return (
+        {"checkpoint": str(args.out), "steps": trainer.step, "last": trainer.curves[-1]}
+        if first_process
+        else None
+    )
 
 
 def _title(settings: Settings) -> str:
-    names = {"pgapo": "P-GAPO", "gapo": f"GAPO p={settings.p:g}", "mgda": "MGDA", "linear": "linear", "normalized": "normalised"}
+    names = {
+        "pgapo": "P-GAPO",
+        "gapo": f"GAPO p={settings.p:g}",
+        "mgda": "MGDA",
+        "linear": "linear",
+        "normalized": "normalised",
+    }
     name = names[settings.method]
     if settings.preference and max(settings.preference) == 1:
         return f"{OBJECTIVES[settings.preference.index(1)]} alone"
-    return name if settings.preference is None else f"{name} {' : '.join(f'{weight:g}' for weight in settings.preference)}"
+    return (
+        name
+        if settings.preference is None
+        else f"{name} {' : '.join(f'{weight:g}' for weight in settings.preference)}"
+    )
 
 
 def _drawn(path: Path, args, model: LanguageModel) -> list[Pair]:
     pairs = read_pairs(path)
     random.Random(0).shuffle(pairs)
-    pairs = [pair for pair in pairs if len(model.chat_ids(messages(pair.prompt))) <= args.longest_prompt][: args.most]
+    pairs = [pair for pair in pairs if len(model.chat_ids(messages(pair.prompt))) <= args.longest_prompt][
+        : args.most
+    ]
     if not pairs:
-        raise PairError(f"no pair of {path} has a prompt of at most {args.longest_prompt} tokens: raise --longest-prompt")
+        raise PairError(
+            f"no pair of {path} has a prompt of at most {args.longest_prompt} tokens: raise --longest-prompt"
+        )
     return pairs
 
 
 def _pairs(args, model: LanguageModel) -> dict:
     pairs = _drawn(args.pairs, args, model)
     if not (args.fit or args.tune):
-        return {name: score_pairs(model, reward, pairs) for name, reward in _scorers(args.reward, model).items()}
+        return {
+            name: score_pairs(model, reward, pairs) for name, reward in _scorers(args.reward, model).items()
+        }
     args.out.mkdir(parents=True, exist_ok=True)
     if args.tune:
         reward, report = tune(model, pairs, heads(model)[args.tune], progress=_bar("tuning"))
@@ -200,27 +333,59 @@ def _pairs(args, model: LanguageModel) -> dict:
         head = reward.head
     else:
         also = _drawn(args.also, args, model) if args.also else ()
-        head, report = fit(model, pairs, args.fit, args.block, also=also, cut=args.cut, spoil=args.spoil, progress=_bar("reading"))
+        head, report = fit(
+            model,
+            pairs,
+            args.fit,
+            args.block,
+            also=also,
+            cut=args.cut,
+            spoil=args.spoil,
+            progress=_bar("reading"),
+        )
         head.save(args.out / f"{args.fit}.safetensors")
     card = {
-        "objective": head.objective, "model": model.name, "model_hash": model.hash, "block": head.block, "mean": head.mean,
-        "std": head.std, "hash": head.hash, "pairs": [path.name for path in (args.pairs, args.also) if path], "licence": args.licence,
-        "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]]), "known_failures": args.failures} | report
+        "objective": head.objective,
+        "model": model.name,
+        "model_hash": model.hash,
+        "block": head.block,
+        "mean": head.mean,
+        "std": head.std,
+        "hash": head.hash,
+        "pairs": [path.name for path in (args.pairs, args.also) if path],
+        "licence": args.licence,
+        "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]]),
+        "known_failures": args.failures,
+    } | report
     (args.out / f"{args.fit or args.tune + '-tuned'}.json").write_text(json.dumps(card, indent=1) + "\n")
     return card
 
 
 def _evaluate(args, model: LanguageModel) -> dict:
-    if args.add and (args.reward or (args.prompts, args.samples, args.max_new_tokens) != (HELD_OUT, 2, ANSWER)):
-        raise ValueError("--add takes the shipped rewards, prompts, samples and length, so that points are of one kind: leave them out")
+    if args.add and (
+        args.reward or (args.prompts, args.samples, args.max_new_tokens) != (HELD_OUT, 2, ANSWER)
+    ):
+        raise ValueError(
+            "--add takes the shipped rewards, prompts, samples and length, so that points are of one kind: leave them out"
+        )
     adapter, about = _policy(args.checkpoint, model)
     rewards = _scorers(args.reward, model)
     measured = evaluate(
-        TunedPolicy(model, adapter), model, rewards, read_prompts(args.prompts), samples=args.samples, seed=args.seed,
-        max_new_tokens=args.max_new_tokens, progress=_bar(about["id"]))
+        TunedPolicy(model, adapter),
+        model,
+        rewards,
+        read_prompts(args.prompts),
+        samples=args.samples,
+        seed=args.seed,
+        max_new_tokens=args.max_new_tokens,
+        progress=_bar(about["id"]),
+    )
     point = about | measured | {"engine": type(model.engine).__name__}
     if args.add:
-        constants = {name: {"hash": head.hash, "mean": head.mean, "std": head.std} for name, head in heads(model).items()}
+        constants = {
+            name: {"hash": head.hash, "mean": head.mean, "std": head.std}
+            for name, head in heads(model).items()
+        }
         about = {"rewards": constants, "command": "python -m pareto evaluate CHECKPOINT --add"}
         replace(stored(model), about=about).with_point(point).save(path_of(model.name))
     return point
@@ -228,8 +393,16 @@ def _evaluate(args, model: LanguageModel) -> dict:
 
 def _respond(args, model: LanguageModel) -> dict:
     adapter, about = _policy(args.checkpoint, model)
-    run = TunedPolicy(model, adapter, args.temperature).respond([args.prompt], seed=args.seed, max_new_tokens=args.max_new_tokens)[0]
-    return {"id": about["id"], "text": run.text, "tokens": len(run.ids), "seconds": run.seconds, "finish": run.finish}
+    run = TunedPolicy(model, adapter, args.temperature).respond(
+        [args.prompt], seed=args.seed, max_new_tokens=args.max_new_tokens
+    )[0]
+    return {
+        "id": about["id"],
+        "text": run.text,
+        "tokens": len(run.ids),
+        "seconds": run.seconds,
+        "finish": run.finish,
+    }
 
 
 def _front(args, model: LanguageModel) -> dict:
@@ -238,6 +411,7 @@ def _front(args, model: LanguageModel) -> dict:
 
 def _table(front: dict) -> str:
     """A front as a Markdown table, the most helpful first."""
+
     def measured(point: dict, name: str) -> str:
         low, high = point[f"{name}_ci"]
         return f"{point[name]:+.2f} [{low:+.2f}, {high:+.2f}]"
@@ -246,8 +420,19 @@ def _table(front: dict) -> str:
     lines = [head, "|" + "---|" * 9]
     for point in sorted(front["points"], key=lambda point: -point["helpful"]):
         name = point.get("name", point["id"]) + (" (dominated)" if point["dominated"] else "")
-        shares = [f"{point[key]:.2f}" for key in ("repetition", "refusal_unsafe", "refusal_safe", "toxicity") if key in point]
-        cells = [name, measured(point, "helpful"), measured(point, "harmless"), f"{point['kl']:z.1f}", f"{point['length']:.0f}", *shares]
+        shares = [
+            f"{point[key]:.2f}"
+            for key in ("repetition", "refusal_unsafe", "refusal_safe", "toxicity")
+            if key in point
+        ]
+        cells = [
+            name,
+            measured(point, "helpful"),
+            measured(point, "harmless"),
+            f"{point['kl']:z.1f}",
+            f"{point['length']:.0f}",
+            *shares,
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     volumes = ", ".join(f"{method} {volume:.2f}" for method, volume in front["hypervolume"].items())
     return "\n".join([*lines, "", f"Hypervolume above {front['reference']}: {volumes}."])
@@ -256,7 +441,13 @@ def _table(front: dict) -> str:
 def main() -> int:
     """Runs a command; errors that the caller can mend are one line on stderr and exit code 2."""
     args = _parser().parse_args()
-    command = {"train": _train, "rewards": _pairs, "evaluate": _evaluate, "front": _front, "respond": _respond}[args.command]
+    command = {
+        "train": _train,
+        "rewards": _pairs,
+        "evaluate": _evaluate,
+        "front": _front,
+        "respond": _respond,
+    }[args.command]
     try:
         model = load(args.model, engine="auto" if args.command == "respond" else "rows")
         found = command(args, model)
@@ -264,10 +455,17 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {error}: free some space or give another folder; the last state that was kept is whole", file=sys.stderr)
+        print(
+            f"error: {error}: free some space or give another folder; the last state that was kept is whole",
+            file=sys.stderr,
+        )
         return 2
     if found:
-        print(_table(found) if args.command == "front" and not args.json else json.dumps(found, indent=None if args.json else 1))
+        print(
+            _table(found)
+            if args.command == "front" and not args.json
+            else json.dumps(found, indent=None if args.json else 1)
+        )
     return 0
 
 

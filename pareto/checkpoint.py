@@ -23,7 +23,13 @@ FOLDER = Path(__file__).parents[1] / "assets" / "checkpoints"
 FORMAT = 1
 ADAPTER, CARD, CURVES, STATE = "adapter_model.safetensors", "card.json", "curves.jsonl", "state.safetensors"
 FILES = (ADAPTER, "adapter_config.json", CARD, CURVES)
-NEEDED: dict[str, type | UnionType] = {"base_hash": str, "method": str, "preference": list | None, "steps": int, "adapter_sha256": str}
+NEEDED: dict[str, type | UnionType] = {
+    "base_hash": str,
+    "method": str,
+    "preference": list | None,
+    "steps": int,
+    "adapter_sha256": str,
+}
 LARGEST = 2**30
 """Bytes of a checkpoint that is fetched from the hub."""
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
@@ -60,7 +66,9 @@ class Checkpoint:
         if not folder.is_dir():
             raise CheckpointError(f"{folder.name} is no folder: give one that python -m pareto train wrote")
         if pickles := sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES):
-            raise CheckpointError(f"{folder.name} holds {', '.join(pickles)}: pickles can run code, give safetensors only")
+            raise CheckpointError(
+                f"{folder.name} holds {', '.join(pickles)}: pickles can run code, give safetensors only"
+            )
         card = _json(folder / CARD)
         _check(card, folder.name)
         if card["base_hash"] != model.hash:
@@ -69,7 +77,9 @@ class Checkpoint:
                 "load that model, or train on this one"
             )
         if not (folder / ADAPTER).is_file() or digest(folder / ADAPTER) != card["adapter_sha256"]:
-            raise CheckpointError(f"{ADAPTER} of {folder.name} is missing, truncated or not the one of its card: copy the folder again")
+            raise CheckpointError(
+                f"{ADAPTER} of {folder.name} is missing, truncated or not the one of its card: copy the folder again"
+            )
         try:
             adapter = Adapter.load(folder)
             model.engine.fits(adapter)
@@ -79,7 +89,9 @@ class Checkpoint:
 
 
 def shipped(model: LanguageModel, folder: Path = FOLDER) -> list[Checkpoint]:
-    """The checkpoints below `folder` that were trained on `model`, by id; what is damaged is left out and logged."""
+    """The checkpoints below `folder` that were trained on `model`, by id; what is damaged is left out and
+    logged.
+    """
     found = []
     for card in sorted(folder.glob(f"*/{CARD}")):
         try:
@@ -91,26 +103,36 @@ def shipped(model: LanguageModel, folder: Path = FOLDER) -> list[Checkpoint]:
 
 
 def find(name: str, model: LanguageModel, folder: Path = FOLDER) -> Checkpoint:
-    """The checkpoint of this id below `folder`, else the one in the folder or under the hub id `name`. Raises CheckpointError."""
+    """The checkpoint of this id below `folder`, else the one in the folder or under the hub id `name`. Raises
+    CheckpointError.
+    """
     known = {found.id: found for found in shipped(model, folder)}
     return known[name] if name in known else Checkpoint.load(fetch(name), model)
 
 
 def fetch(name: str) -> Path:
-    """A folder as it is, or a hub id ("owner/name") downloaded: adapter, card and curves only. Raises CheckpointError."""
+    """A folder as it is, or a hub id ("owner/name") downloaded: adapter, card and curves only. Raises
+    CheckpointError.
+    """
     if Path(name).is_dir():
         return Path(name)
     try:
         siblings = model_info(name, files_metadata=True).siblings or []
         if (size := sum(file.size or 0 for file in siblings if file.rfilename in FILES)) > LARGEST:
-            raise CheckpointError(f"{name} holds {size / 2**30:.1f} GiB, and a checkpoint at most {LARGEST / 2**30:g}: it is no adapter")
+            raise CheckpointError(
+                f"{name} holds {size / 2**30:.1f} GiB, and a checkpoint at most {LARGEST / 2**30:g}: it is no adapter"
+            )
         return Path(snapshot_download(name, allow_patterns=list(FILES)))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise CheckpointError(f"{name} is no folder, and the hub did not give it ({type(error).__name__}): check the name") from None
+        raise CheckpointError(
+            f"{name} is no folder, and the hub did not give it ({type(error).__name__}): check the name"
+        ) from None
 
 
 def save(folder: Path, adapter: Adapter, card: dict, curves: list[dict]) -> None:
-    """Writes a checkpoint beside its place and moves it there when it is whole. Raises OSError and leaves an older one as it was."""
+    """Writes a checkpoint beside its place and moves it there when it is whole. Raises OSError and leaves an
+    older one as it was.
+    """
     staging = folder.with_name(folder.name + ".part")
     shutil.rmtree(staging, ignore_errors=True)
     try:
@@ -153,7 +175,9 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
         with safe_open(folder / STATE, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["about"])
     except (SafetensorError, KeyError) as error:
-        raise CheckpointError(f"{STATE} of {folder.name} is damaged ({error}): delete it to start anew") from None
+        raise CheckpointError(
+            f"{STATE} of {folder.name} is damaged ({error}): delete it to start anew"
+        ) from None
 
 
 def finished(folder: Path) -> tuple[dict, list[dict]] | None:
@@ -168,15 +192,21 @@ def _aside(folder: Path) -> Path:
 
 def _check(card: dict, name: str) -> None:
     if missing := [key for key in NEEDED if key not in card]:
-        raise CheckpointError(f"{CARD} of {name} lacks {', '.join(missing)}: train it again, or complete its card")
+        raise CheckpointError(
+            f"{CARD} of {name} lacks {', '.join(missing)}: train it again, or complete its card"
+        )
     for key, kind in {**NEEDED, "id": str, "name": str}.items():
         if key in card and not isinstance(card[key], kind):
-            raise CheckpointError(f"{CARD} of {name} gives {key} {card[key]!r}, which is no {getattr(kind, '__name__', kind)}: mend it")
+            raise CheckpointError(
+                f"{CARD} of {name} gives {key} {card[key]!r}, which is no {getattr(kind, '__name__', kind)}: mend it"
+            )
     if card["preference"] is not None:
         try:
             preference(card["preference"], len(card["preference"]))
         except (PreferenceError, TypeError, ValueError):
-            raise CheckpointError(f"{CARD} of {name} gives preference {card['preference']}: weights that sum to 1 are expected") from None
+            raise CheckpointError(
+                f"{CARD} of {name} gives preference {card['preference']}: weights that sum to 1 are expected"
+            ) from None
 
 
 def _curves(folder: Path) -> list[dict]:
@@ -184,7 +214,9 @@ def _curves(folder: Path) -> list[dict]:
     try:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     except json.JSONDecodeError as error:
-        raise CheckpointError(f"{CURVES} of {folder.name} is damaged ({error}): copy the folder again") from None
+        raise CheckpointError(
+            f"{CURVES} of {folder.name} is damaged ({error}): copy the folder again"
+        ) from None
 
 
 def digest(path: Path) -> str:
@@ -197,11 +229,13 @@ def _json(path: Path) -> dict:
     try:
         found = json.loads(path.read_text())
     except FileNotFoundError:
-        raise CheckpointError(f"{path.parent.name} has no {path.name}: give a folder that python -m pareto train wrote") from None
+        raise CheckpointError(
+            f"{path.parent.name} has no {path.name}: give a folder that python -m pareto train wrote"
+        ) from None
     except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path.name} of {path.parent.name} is damaged ({error}): copy the folder again") from None
+        raise CheckpointError(
+            f"{path.name} of {path.parent.name} is damaged ({error}): copy the folder again"
+        ) from None
     if not isinstance(found, dict):
         raise CheckpointError(f"{path.name} of {path.parent.name} is no JSON object: copy the folder again")
     return found
-
-

@@ -1,7 +1,8 @@
 """One update from the gradients of several objectives (maximized). Pure functions of the Gram matrix.
 
-Every method gives coefficients c, and the update is sum_i c_i g_i: c depends on the gradients g_i through their Gram
-matrix G_ij = g_i . g_j alone, so that it can be summed over shards and never needs the gradients in one place.
+Every method gives coefficients c, and the update is sum_i c_i g_i: c depends on the gradients g_i through
+their Gram matrix G_ij = g_i . g_j alone, so that it can be summed over shards and never needs the gradients
+in one place.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 FLOOR = 1e-8
-"""Norms below this share of the largest one are raised to it: the direction of a vanished gradient is noise."""
+"""Norms below this share of the largest one are raised to it: the direction of a vanished gradient is noise.
+"""
 
 
 class PreferenceError(ValueError):
@@ -58,7 +60,9 @@ def mgda(gram: Tensor) -> Tensor:
 
 
 def gapo(gram: Tensor, p: float = 2.0) -> Tensor:
-    """GAPO (equations 6 and 7): MGDA on g_i / |g_i|^p. The coefficients of the raw gradients are alpha_i / |g_i|^p."""
+    """GAPO (equations 6 and 7): MGDA on g_i / |g_i|^p. The coefficients of the raw gradients are alpha_i /
+    |g_i|^p.
+    """
     if not 0 <= p <= 4:
         raise ValueError(f"p is {p}: give a number from 0 (MGDA) to 4; the paper uses 1 and 2")
     size = norms(gram)
@@ -72,9 +76,9 @@ def gapo(gram: Tensor, p: float = 2.0) -> Tensor:
 def min_norm(gram: Tensor) -> Tensor:
     """argmin |sum_i a_i g_i| over the simplex, from the Gram matrix [m, m].
 
-    Closed form for two (clipped at the ends). For more, non-negative least squares of |sum_i a_i g_i|^2 + (sum_i a_i - 1)^2, which is
-    solved exactly by an active set: where it is least, (G a)_i is 1 - sum(a) for every member and no smaller outside, and
-    these are the conditions of a / sum(a) on the simplex.
+    Closed form for two (clipped at the ends). For more, non-negative least squares of |sum_i a_i g_i|^2 +
+    (sum_i a_i - 1)^2, which is solved exactly by an active set: where it is least, (G a)_i is 1 - sum(a) for
+    every member and no smaller outside, and these are the conditions of a / sum(a) on the simplex.
     """
     m = len(gram)
     matrix = gram.double().cpu().numpy()
@@ -91,11 +95,17 @@ def min_norm(gram: Tensor) -> Tensor:
 
 
 def normalized(preference: Tensor, deviations: Tensor) -> Tensor:
-    """Normalised-advantage scalarisation (GDPO, in GRPO's manner): c_i = lambda_i / standard deviation of advantage i [m].
+    """Normalised-advantage scalarisation (GDPO, in GRPO's manner): c_i = lambda_i / standard deviation of
+    advantage i [m].
 
-    A policy gradient is linear in its advantages, so scaling these is scaling it; an objective that tells no answers apart counts nothing.
+    A policy gradient is linear in its advantages, so scaling these is scaling it; an objective that tells no
+    answers apart counts nothing.
     """
-    return torch.where(deviations > 0, preference.double() / deviations.double().clamp_min(torch.finfo(torch.float64).tiny), 0.0)
+    return torch.where(
+        deviations > 0,
+        preference.double() / deviations.double().clamp_min(torch.finfo(torch.float64).tiny),
+        0.0,
+    )
 
 
 def floored(gram: Tensor) -> list[bool]:

@@ -25,7 +25,8 @@ def detail(
 ) -> dict[str, Any]:
     """A policy's card: facts as [label, value], the command that made it, and its charts.
 
-    head: its text's (view.side); ends: names of the two checkpoints of which a mix is made, the helpful one first.
+    head: its text's (view.side); ends: names of the two checkpoints of which a mix is made, the helpful one
+    first.
     """
     told, share = card or {}, head["lambda"]
     mixed = head["method"] == "soup" and len(ends) == 2 and share is not None
@@ -36,7 +37,9 @@ def detail(
         "method": head["method"],
         "facts": [fact for fact in [*_measured(point), ["Weights", parts], *_made(told)] if fact[1]],
         "command": told.get("command", ""),
-        "charts": [_rewards(curves, head["name"]), _gradients(curves, head["name"])] if len(curves) > 1 else [],
+        "charts": [_rewards(curves, head["name"]), _gradients(curves, head["name"])]
+        if len(curves) > 1
+        else [],
     }
 
 
@@ -44,13 +47,19 @@ def _measured(point: Mapping[str, Any] | None) -> list[list[str]]:
     if point is None:
         return [["Scored", "not yet"]]
     return [
-        *([name.capitalize(), _interval(point[name], point[f"{name}_ci"])] for name in ("helpful", "harmless")),
+        *(
+            [name.capitalize(), _interval(point[name], point[f"{name}_ci"])]
+            for name in ("helpful", "harmless")
+        ),
         ["KL to the base", _with(point.get("kl"), "nats an answer")],
         ["Length", _with(point.get("length"), "tokens")],
         ["Refuses", _refusals(point)],
         ["Toxic", _share(point.get("toxicity"))],
         ["Repetition", _share(point.get("repetition"))],
-        ["Scored on", f"{point['prompts']} prompts, {point['samples']} answer{'s' * (point['samples'] != 1)} each"],
+        [
+            "Scored on",
+            f"{point['prompts']} prompts, {point['samples']} answer{'s' * (point['samples'] != 1)} each",
+        ],
     ]
 
 
@@ -59,8 +68,15 @@ def _made(card: Mapping[str, Any]) -> list[list[str]]:
         return []
     preference, settings = card.get("preference"), card.get("hyperparameters", {})
     return [
-        ["Method", METHODS.get(card["method"], card["method"]) + (f", p = {card['p']:g}" if card.get("p") is not None else "")],
-        ["Preference", f"helpful {short(preference[0])}, harmless {short(preference[1])}" if preference else ""],
+        [
+            "Method",
+            METHODS.get(card["method"], card["method"])
+            + (f", p = {card['p']:g}" if card.get("p") is not None else ""),
+        ],
+        [
+            "Preference",
+            f"helpful {short(preference[0])}, harmless {short(preference[1])}" if preference else "",
+        ],
         ["Objective", str(card.get("objective", "")).upper()],
         ["Training", f"{card['steps']} steps, seed {card['seed']}"],
         ["Settings", ", ".join(f"{name} {value}" for name, value in settings.items() if name not in TOLD)],
@@ -94,7 +110,9 @@ def _refusals(point: Mapping[str, Any]) -> str:
 def _smooth(values: Sequence[float | None]) -> list[float]:
     filled = np.array([np.nan if value is None else value for value in values], float)
     half = WINDOW // 2
-    return [round(float(np.nanmean(filled[max(0, at - half) : at + half + 1])), 4) for at in range(len(filled))]
+    return [
+        round(float(np.nanmean(filled[max(0, at - half) : at + half + 1])), 4) for at in range(len(filled))
+    ]
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:
@@ -102,10 +120,19 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values[:some])), float(np.mean(values[-some:]))
 
 
-def _line(steps: list, values: list, name: str, color: str, dash: str = "solid", axis: str = "y", unit: str = "") -> list[dict]:
+def _line(
+    steps: list, values: list, name: str, color: str, dash: str = "solid", axis: str = "y", unit: str = ""
+) -> list[dict]:
     shared = {"type": "scatter", "mode": "lines", "x": steps, "yaxis": axis, "name": name}
     return [
-        {**shared, "y": values, "line": {"color": color, "width": 1}, "opacity": 0.3, "hoverinfo": "skip", "showlegend": False},
+        {
+            **shared,
+            "y": values,
+            "line": {"color": color, "width": 1},
+            "opacity": 0.3,
+            "hoverinfo": "skip",
+            "showlegend": False,
+        },
         {
             **shared,
             "y": _smooth(values),
@@ -131,19 +158,28 @@ def _rewards(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
     kl = [step["kl"] for step in curves]
     data = [trace for each, color in COLORS.items() for trace in _line(steps, rewards[each], each, color)]
     data += _line(steps, kl, "KL", "var(--tw-line)", axis="y2", unit=" nats")
-    told = ", ".join(f"{each} {number(before)} → {number(after)}" for each, (before, after) in ((e, _ends(r)) for e, r in rewards.items()))
+    told = ", ".join(
+        f"{each} {number(before)} → {number(after)}"
+        for each, (before, after) in ((e, _ends(r)) for e, r in rewards.items())
+    )
     return {
         "title": told[:1].upper() + told[1:] + " in training",
         "note": f"Mean rewards of the sampled answers, and their KL to the base model, {number(_ends(kl)[1])} nats at the end. "
         f"Bold: running mean of {WINDOW} steps.",
         "figure": {
             "data": data,
-            "layout": _layout({"title": {"text": "reward, sd"}}, {"title": {"text": "KL, nats"}, "rangemode": "tozero"}),
+            "layout": _layout(
+                {"title": {"text": "reward, sd"}}, {"title": {"text": "KL, nats"}, "rangemode": "tozero"}
+            ),
         },
         "table": {
             "columns": ["step", "helpful", "harmless", "KL", "length", "beta"],
             "rows": [
-                [s["step"], *(round(s["reward"][each], 4) for each in COLORS), *(_cell(s.get(key)) for key in ("kl", "length", "beta"))]
+                [
+                    s["step"],
+                    *(round(s["reward"][each], 4) for each in COLORS),
+                    *(_cell(s.get(key)) for key in ("kl", "length", "beta")),
+                ]
                 for s in curves
             ],
         },
@@ -159,7 +195,9 @@ def _gradients(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
     data = _line(steps, cosine, "cosine", "var(--tw-ink)")
     for index, (each, color) in enumerate(COLORS.items()):
         data += _line(steps, [share[index] for share in shares], f"weight of {each}", color, axis="y2")
-    against = f"{100 * np.mean(np.array(known) < 0):.0f} % of the steps" if known else "no step that was measured"
+    against = (
+        f"{100 * np.mean(np.array(known) < 0):.0f} % of the steps" if known else "no step that was measured"
+    )
     return {
         "title": f"The two gradients pull against each other in {against}",
         "note": "Above, the cosine between them (below zero: a conflict); below, each one's share of the combination’s coefficients.",
@@ -171,8 +209,18 @@ def _gradients(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
             ),
         },
         "table": {
-            "columns": ["step", "cosine", "|g helpful|", "|g harmless|", "coefficient helpful", "coefficient harmless"],
-            "rows": [[s["step"], _cell(s.get("cosine")), *map(_cell, s["norms"]), *map(_cell, s["coefficients"])] for s in curves],
+            "columns": [
+                "step",
+                "cosine",
+                "|g helpful|",
+                "|g harmless|",
+                "coefficient helpful",
+                "coefficient harmless",
+            ],
+            "rows": [
+                [s["step"], _cell(s.get("cosine")), *map(_cell, s["norms"]), *map(_cell, s["coefficients"])]
+                for s in curves
+            ],
         },
         "file": f"tradewind-{name}-gradients.csv",
     }

@@ -9,20 +9,23 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from lm import LanguageModel
+from pareto.corruptions import spoiled
 from pareto.pairs import Pair, PairError, Prompt, held_out
 from pareto.rewards import Head, Reward, pooled, sequences
-from pareto.spoil import spoiled
 
 PENALTIES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 """Inverse L2 strengths of the logistic regression on standardised features; cross-validation picks one."""
 FOLDS, MATCHED, ALSO_WEIGHT, SPOILED_WEIGHT = 5, 0.1, 0.2, 0.3
-"""MATCHED: answers are of one length where the logs of their lengths differ by less. The weights are those of pairs of another kind and
-of spoiled ones, where a pair of the first kind counts 1."""
+"""MATCHED: answers are of one length where the logs of their lengths differ by less. The weights are those of
+pairs of another kind and of spoiled ones, where a pair of the first kind counts 1.
+"""
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of pairs in which the preferred answer scores higher (a tie is half), with a 95% bootstrap interval over prompts."""
+    """Share of pairs in which the preferred answer scores higher (a tie is half), with a 95% bootstrap
+    interval over prompts.
+    """
 
     value: float
     low: float
@@ -30,7 +33,9 @@ class Accuracy:
     pairs: int
 
 
-def accuracy(margins: np.ndarray, prompts: Sequence[Prompt], seed: int = 0, draws: int = 2000) -> Accuracy | None:
+def accuracy(
+    margins: np.ndarray, prompts: Sequence[Prompt], seed: int = 0, draws: int = 2000
+) -> Accuracy | None:
     """Of margins [n] (preferred minus other); None where there are no pairs."""
     if not len(margins):
         return None
@@ -43,14 +48,22 @@ def accuracy(margins: np.ndarray, prompts: Sequence[Prompt], seed: int = 0, draw
 
 
 def fit(
-    model: LanguageModel, pairs: Sequence[Pair], objective: str, block: int, *, also: Sequence[Pair] = (), cut: int | None = None,
-    spoil: int = 0, progress: Callable[[float], None] | None = None,
+    model: LanguageModel,
+    pairs: Sequence[Pair],
+    objective: str,
+    block: int,
+    *,
+    also: Sequence[Pair] = (),
+    cut: int | None = None,
+    spoil: int = 0,
+    progress: Callable[[float], None] | None = None,
 ) -> tuple[Head, dict]:
-    """A head for `objective` that reads block `block`, and its measures on the fifth of prompts that it never saw.
+    """A head for `objective` that reads block `block`, and its measures on the fifth of prompts that it never
+    saw.
 
-    also: pairs of another kind, learned from beside the first, and measured apart. cut: answers are read up to so many tokens,
-    as policies that are trained give them. spoil: so many chosen answers are learned from against themselves spoiled, see
-    pareto.spoil. Raises PairError where there are too few prompts.
+    also: pairs of another kind, learned from beside the first, and measured apart. cut: answers are read up
+    to so many tokens, as policies that are trained give them. spoil: so many chosen answers are learned from
+    against themselves spoiled, see pareto.corruptions. Raises PairError where there are too few prompts.
     """
     if cut:
         pairs, also = ([shortened(model, pair, cut) for pair in given] for given in (pairs, also))
@@ -60,7 +73,8 @@ def fit(
     first, other, spoilt = np.split(states, [len(pairs), len(pairs) + len(also)])
     lessons = [
         Lesson([pair.prompt for pair in also], other, ALSO_WEIGHT),
-        Lesson([pair.prompt for _, pair in worse], spoilt, SPOILED_WEIGHT)]
+        Lesson([pair.prompt for _, pair in worse], spoilt, SPOILED_WEIGHT),
+    ]
     given = [lesson for lesson in lessons if lesson.prompts]
     head, report = fit_states(model, pairs, first, lengths[: len(pairs)], objective, block, given)
     weight = head.weight.double().numpy()
@@ -73,7 +87,9 @@ def fit(
 
 @dataclass(frozen=True)
 class Lesson:
-    """Further pairs that a head learns from, and is not judged by: states [n, 2, width], each pair with a weight."""
+    """Further pairs that a head learns from, and is not judged by: states [n, 2, width], each pair with a
+    weight.
+    """
 
     prompts: Sequence[Prompt]
     states: np.ndarray
@@ -81,18 +97,25 @@ class Lesson:
 
 
 def fit_states(
-    model: LanguageModel, pairs: Sequence[Pair], states: np.ndarray, lengths: np.ndarray, objective: str, block: int,
+    model: LanguageModel,
+    pairs: Sequence[Pair],
+    states: np.ndarray,
+    lengths: np.ndarray,
+    objective: str,
+    block: int,
     lessons: Sequence[Lesson] = (),
 ) -> tuple[Head, dict]:
     """`fit` on features that are there already: states [n, 2, width], lengths [n, 2].
 
-    Bradley-Terry: P(chosen) = sigmoid(w . (f_chosen - f_rejected)), with w orthogonal to the covariance of feature and
-    log-length differences, so that margins do not go with length.
+    Bradley-Terry: P(chosen) = sigmoid(w . (f_chosen - f_rejected)), with w orthogonal to the covariance of
+    feature and log-length differences, so that margins do not go with length.
     """
     longer = np.log(lengths[:, 0]) - np.log(lengths[:, 1])
     test = np.array([held_out(pair.prompt) for pair in pairs])
     if test.sum() < 10 or (~test).sum() < 50:
-        raise PairError(f"{len(pairs)} pairs, {test.sum()} of them held out: give at least 50 to train on and 10 held-out ones")
+        raise PairError(
+            f"{len(pairs)} pairs, {test.sum()} of them held out: give at least 50 to train on and 10 held-out ones"
+        )
     scale = states[~test].reshape(-1, states.shape[-1]).std(0)
     length_way = longer[~test] @ ((states[:, 0] - states[:, 1]) / scale)[~test]
     if size := np.linalg.norm(length_way):
@@ -106,22 +129,38 @@ def fit_states(
         prompts += [prompt for prompt, kept in zip(lesson.prompts, keep, strict=True) if kept]
     inputs, weights = np.concatenate(input_parts), np.concatenate(weight_parts)
     folds = np.array([int(1e6 * _hash(prompt)) % FOLDS for prompt in prompts])
-    left_out = {penalty: _left_out(inputs, weights, folds, int((~test).sum()), penalty) for penalty in PENALTIES}
+    left_out = {
+        penalty: _left_out(inputs, weights, folds, int((~test).sum()), penalty) for penalty in PENALTIES
+    }
     penalty = max(PENALTIES, key=lambda penalty: _likelihood(left_out[penalty]))
     weight = _regress(inputs, weights, penalty)
     weight = (weight - length_way * (weight @ length_way)) / scale
     scores = states @ weight
-    head = Head(objective, model.hash, block, torch.from_numpy(weight).float(), float(scores[test].mean()), float(scores[test].std()))
+    head = Head(
+        objective,
+        model.hash,
+        block,
+        torch.from_numpy(weight).float(),
+        float(scores[test].mean()),
+        float(scores[test].std()),
+    )
     margins = (scores[:, 0] - scores[:, 1]) / head.std
     slope = _slope(left_out[penalty]) * head.std
-    report = measures(margins[test], longer[test], [pair.prompt for pair, out in zip(pairs, test, strict=True) if out])
+    report = measures(
+        margins[test], longer[test], [pair.prompt for pair, out in zip(pairs, test, strict=True) if out]
+    )
     return head, report | {
-        "slope": slope, "calibration_error": _calibration(slope * margins[test]), "penalty": penalty,
-        "trained_on": int((~test).sum()), "prompts": len({repr(pair.prompt) for pair in pairs})}
+        "slope": slope,
+        "calibration_error": _calibration(slope * margins[test]),
+        "penalty": penalty,
+        "trained_on": int((~test).sum()),
+        "prompts": len({repr(pair.prompt) for pair in pairs}),
+    }
 
 
 def shortened(model: LanguageModel, pair: Pair, most: int) -> Pair:
     """The pair with answers of at most so many tokens."""
+
     def short(text: str) -> str:
         return model.tokenizer.decode(model.tokenizer(text, add_special_tokens=False)["input_ids"][:most])
 
@@ -150,26 +189,43 @@ def measures(margins: np.ndarray, longer: np.ndarray, prompts: Sequence[Prompt])
     matched = np.abs(longer) < MATCHED
     same = [prompt for prompt, keep in zip(prompts, matched, strict=True) if keep]
     found = {
-        "accuracy": accuracy(margins, prompts), "accuracy_length_matched": accuracy(margins[matched], same),
+        "accuracy": accuracy(margins, prompts),
+        "accuracy_length_matched": accuracy(margins[matched], same),
         "accuracy_length_alone": accuracy(longer, prompts),
     }
-    correlation = float(np.corrcoef(margins, longer)[0, 1]) if len(margins) > 2 and longer.std() > 0 < margins.std() else 0.0
-    return {name: value and asdict(value) for name, value in found.items()} | {"correlation_with_length": correlation}
+    correlation = (
+        float(np.corrcoef(margins, longer)[0, 1])
+        if len(margins) > 2 and longer.std() > 0 < margins.std()
+        else 0.0
+    )
+    return {name: value and asdict(value) for name, value in found.items()} | {
+        "correlation_with_length": correlation
+    }
 
 
 def score_pairs(model: LanguageModel, reward: Reward, pairs: Sequence[Pair]) -> dict:
     """The same measures for any reward model."""
     prompts = [pair.prompt for pair in pairs]
-    both = [reward.score(prompts, [getattr(pair, side) for pair in pairs]).numpy() for side in ("chosen", "rejected")]
-    lengths = [lengths_of(*sequences(model, prompts, [getattr(pair, side) for pair in pairs])) for side in ("chosen", "rejected")]
+    both = [
+        reward.score(prompts, [getattr(pair, side) for pair in pairs]).numpy()
+        for side in ("chosen", "rejected")
+    ]
+    lengths = [
+        lengths_of(*sequences(model, prompts, [getattr(pair, side) for pair in pairs]))
+        for side in ("chosen", "rejected")
+    ]
     return measures(both[0] - both[1], np.log(lengths[0]) - np.log(lengths[1]), prompts)
 
 
 def features(
-    model: LanguageModel, pairs: Sequence[Pair], block: int, progress: Callable[[float], None] | None = None,
+    model: LanguageModel,
+    pairs: Sequence[Pair],
+    block: int,
+    progress: Callable[[float], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pooled states [n, 2, width] of block `block`, in half precision, and answer lengths in tokens [n, 2]; each prompt and answer is
-    read once."""
+    """Pooled states [n, 2, width] of block `block`, in half precision, and answer lengths in tokens [n, 2];
+    each prompt and answer is read once.
+    """
     answers: dict[Prompt, dict[str, int]] = {}
     for pair in pairs:
         for answer in (pair.chosen, pair.rejected):
@@ -184,7 +240,9 @@ def features(
         lengths[-len(asked) :] = lengths_of(*sequences(model, [prompt] * len(asked), list(asked)))
         if progress:
             progress(done / len(answers))
-    rows = np.array([[answers[pair.prompt][answer] for answer in (pair.chosen, pair.rejected)] for pair in pairs])
+    rows = np.array(
+        [[answers[pair.prompt][answer] for answer in (pair.chosen, pair.rejected)] for pair in pairs]
+    )
     return torch.cat(states).double().numpy()[rows], np.array(lengths)[rows]
 
 
@@ -198,11 +256,15 @@ def _signed(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _regress(inputs: np.ndarray, weights: np.ndarray, penalty: float) -> np.ndarray:
-    found = LogisticRegression(C=penalty, fit_intercept=False, max_iter=1000).fit(*_signed(inputs), np.r_[weights, weights])
+    found = LogisticRegression(C=penalty, fit_intercept=False, max_iter=1000).fit(
+        *_signed(inputs), np.r_[weights, weights]
+    )
     return found.coef_[0]
 
 
-def _left_out(inputs: np.ndarray, weights: np.ndarray, folds: np.ndarray, judged: int, penalty: float) -> np.ndarray:
+def _left_out(
+    inputs: np.ndarray, weights: np.ndarray, folds: np.ndarray, judged: int, penalty: float
+) -> np.ndarray:
     """Margins of the judged pairs, which come first, each by a fit that did not see its fold."""
     margins = np.zeros(judged)
     for k in range(FOLDS):
@@ -226,7 +288,12 @@ def _calibration(logits: np.ndarray, bins: int = 10) -> float:
     logits, truth = _signed(logits)
     chance = 1 / (1 + np.exp(-logits))
     which = np.minimum((chance * bins).astype(int), bins - 1)
-    return float(sum(abs(chance[which == b].mean() - truth[which == b].mean()) * (which == b).mean() for b in set(which)))
+    return float(
+        sum(
+            abs(chance[which == b].mean() - truth[which == b].mean()) * (which == b).mean()
+            for b in set(which)
+        )
+    )
 
 
 def _hash(prompt: Prompt) -> float:

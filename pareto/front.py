@@ -13,7 +13,9 @@ from lm import LanguageModel
 
 FOLDER = Path(__file__).parents[1] / "assets" / "fronts"
 REFERENCE = (-2.0, -2.0)
-"""Reference point of fronts of our own, in standard deviations of the reward heads; the paper's front is stored with its own."""
+"""Reference point of fronts of our own, in standard deviations of the reward heads; the paper's front is
+stored with its own.
+"""
 
 
 def nondominated(points: np.ndarray) -> np.ndarray:
@@ -39,7 +41,9 @@ def _gaps(points: np.ndarray) -> np.ndarray:
 
 
 def sparsity(points: np.ndarray) -> float:
-    """Mean squared distance between neighbours of the front, objective by objective; smaller is denser. 0 for one point."""
+    """Mean squared distance between neighbours of the front, objective by objective; smaller is denser. 0 for
+    one point.
+    """
     gaps = _gaps(points)
     return float((gaps**2).sum() / len(gaps)) if len(gaps) else 0.0
 
@@ -54,7 +58,8 @@ def spacing(points: np.ndarray) -> float:
 class Front:
     """Scored policies of one model. reference: of the hypervolume, fixed when the front was first written.
 
-    points: with at least id, method, helpful and harmless; about: rewards' hashes and constants, prompts, command.
+    points: with at least id, method, helpful and harmless; about: rewards' hashes and constants, prompts,
+    command.
     """
 
     model: str
@@ -67,7 +72,13 @@ class Front:
     def load(cls, path: Path | str) -> "Front":
         """Reads what `save` wrote."""
         found = json.loads(Path(path).read_text())
-        return cls(found["model"], found["model_hash"], tuple(found["reference"]), tuple(found["points"]), found.get("about", {}))
+        return cls(
+            found["model"],
+            found["model_hash"],
+            tuple(found["reference"]),
+            tuple(found["points"]),
+            found.get("about", {}),
+        )
 
     def save(self, path: Path | str) -> None:
         """Writes the front, replaced at once."""
@@ -84,7 +95,9 @@ class Front:
 
     def xy(self) -> np.ndarray:
         """(helpful, harmless) of the points [n, 2]."""
-        return np.array([[point["helpful"], point["harmless"]] for point in self.points], float).reshape(-1, 2)
+        return np.array([[point["helpful"], point["harmless"]] for point in self.points], float).reshape(
+            -1, 2
+        )
 
     def to_dict(self) -> dict:
         """All of it as JSON, with what is computed: which points are dominated, and measures a method."""
@@ -93,9 +106,13 @@ class Front:
         points = [point | {"dominated": not ok} for point, ok in zip(self.points, best, strict=True)]
         methods = dict.fromkeys(point["method"] for point in self.points)
         return {
-            "model": self.model, "model_hash": self.model_hash, "reference": list(self.reference), "points": points,
+            "model": self.model,
+            "model_hash": self.model_hash,
+            "reference": list(self.reference),
+            "points": points,
             "hypervolume": {method: hypervolume(self._of(method), self.reference) for method in methods},
-            "measures": {method: self._measures(method) for method in methods}, "about": self.about,
+            "measures": {method: self._measures(method) for method in methods},
+            "about": self.about,
         }
 
     def _of(self, method: str) -> np.ndarray:
@@ -107,7 +124,9 @@ class Front:
         found = {"points": len(xy), "sparsity": sparsity(xy), "spacing": spacing(xy)}
         if with_preference:
             scored = np.array([[p["helpful"], p["harmless"]] for p in with_preference])
-            found["inner_product"] = inner_product(scored, np.array([p["preference"] for p in with_preference]))
+            found["inner_product"] = inner_product(
+                scored, np.array([p["preference"] for p in with_preference])
+            )
         return found
 
 

@@ -7,20 +7,24 @@ import torch
 from torch import Tensor
 
 from lm import Adapter
-from lm.llama import LowRank, Stack
+from lm.engines.torch.stack import LowRank, Stack
 
 
 class Shape:
     """Where each module's halves lie in a flat parameter vector.
 
-    rank: of every change; first: the lowest block that is changed, until: the block after the highest (None: all above);
-    modules: which matrices of a block.
+    rank: of every change; first: the lowest block that is changed, until: the block after the highest (None:
+    all above); modules: which matrices of a block.
     """
 
     def __init__(self, stack: Stack, rank: int, first: int, modules: Sequence[str], until: int | None = None):
         self.first, self.layers = first, until or stack.layers
         self.keys = [(block, module) for block in range(first, self.layers) for module in modules]
-        self.shapes = [shape for _, module in self.keys for shape in ((rank, stack.sizes[module][0]), (stack.sizes[module][1], rank))]
+        self.shapes = [
+            shape
+            for _, module in self.keys
+            for shape in ((rank, stack.sizes[module][0]), (stack.sizes[module][1], rank))
+        ]
         self.sizes = [math.prod(shape) for shape in self.shapes]
         self.count = sum(self.sizes)
 
@@ -36,7 +40,10 @@ class Shape:
 
     def split(self, theta: Tensor) -> list[Tensor]:
         """theta [..., count] cut into [..., *shape] of each half."""
-        return [part.unflatten(-1, shape) for part, shape in zip(theta.split(self.sizes, -1), self.shapes, strict=True)]
+        return [
+            part.unflatten(-1, shape)
+            for part, shape in zip(theta.split(self.sizes, -1), self.shapes, strict=True)
+        ]
 
     def adapter(self, theta: Tensor) -> Adapter:
         """The adapter that theta [count] is."""

@@ -1,8 +1,9 @@
 """What each objective wants of a batch: the weight of every row's, or every token's, log-probability.
 
-The gradient of an objective is sum_i w_i grad log pi(y_i | x_i). Where the weights are one a row (RLOO, DPO), all objectives
-share one backward pass, since a row's gradient is the same for each of them; PPO weighs tokens, and takes one pass an objective.
-Rows of a group (answers to one prompt) are neighbours: [n] is [prompts * group].
+The gradient of an objective is sum_i w_i grad log pi(y_i | x_i). Where the weights are one a row (RLOO, DPO),
+all objectives share one backward pass, since a row's gradient is the same for each of them; PPO weighs
+tokens, and takes one pass an objective. Rows of a group (answers to one prompt) are neighbours: [n] is
+[prompts * group].
 """
 
 import torch
@@ -12,7 +13,9 @@ LEAST_GROUP = 2
 
 
 def leave_one_out(rewards: Tensor, group: int) -> Tensor:
-    """Each reward minus the mean of the others of its group: advantages like rewards [..., n]. RLOO (arXiv 2402.14740)."""
+    """Each reward minus the mean of the others of its group: advantages like rewards [..., n]. RLOO (arXiv
+    2402.14740).
+    """
     grouped = rewards.unflatten(-1, (-1, group))
     return ((grouped - grouped.mean(-1, keepdim=True)) * (group / (group - 1))).flatten(-2)
 
@@ -26,9 +29,11 @@ def rloo(rewards: Tensor, kl: Tensor, group: int, beta: float) -> Tensor:
 
 
 def dpo(rewards: Tensor, logps: Tensor, reference: Tensor, group: int, beta: float) -> Tensor:
-    """Row weights [m, n] of DPO (arXiv 2305.18290) on each group's best and worst answer by each objective's reward.
+    """Row weights [m, n] of DPO (arXiv 2305.18290) on each group's best and worst answer by each objective's
+    reward.
 
-    logps, reference: [n] under the policy and the base model. A group of equal rewards has no pair, and weight zero.
+    logps, reference: [n] under the policy and the base model. A group of equal rewards has no pair, and
+    weight zero.
     """
     grouped = rewards.unflatten(-1, (-1, group))
     ratio = (logps - reference).unflatten(-1, (-1, group)).expand(len(rewards), -1, -1)
@@ -40,7 +45,9 @@ def dpo(rewards: Tensor, logps: Tensor, reference: Tensor, group: int, beta: flo
 
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
-    """Generalised advantages (arXiv 1506.02438) [m, n, t] of per-token rewards and values [m, n, t]; mask [n, t]: real tokens."""
+    """Generalised advantages (arXiv 1506.02438) [m, n, t] of per-token rewards and values [m, n, t]; mask [n,
+    t]: real tokens.
+    """
     following = torch.cat([values[..., 1:] * mask[:, 1:], torch.zeros_like(values[..., :1])], -1)
     delta = (rewards + gamma * following - values) * mask
     advantages = torch.zeros_like(values)
@@ -52,10 +59,11 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float)
 
 
 def ppo(logps: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float) -> Tensor:
-    """Token weights [m, n, t] of PPO's clipped surrogate (arXiv 1707.06347): its derivative by the log-probabilities.
+    """Token weights [m, n, t] of PPO's clipped surrogate (arXiv 1707.06347): its derivative by the
+    log-probabilities.
 
-    logps, old: [n, t]; advantages: [m, n, t]; mask: [n, t]. A token whose ratio has left [1 - clip, 1 + clip] in the
-    direction of its advantage weighs nothing.
+    logps, old: [n, t]; advantages: [m, n, t]; mask: [n, t]. A token whose ratio has left [1 - clip, 1 + clip]
+    in the direction of its advantage weighs nothing.
     """
     ratio = (logps - old).exp()
     left = torch.where(advantages > 0, ratio > 1 + clip, ratio < 1 - clip)

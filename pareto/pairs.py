@@ -45,7 +45,8 @@ def read_lines(path: Path | str) -> list[tuple[int, dict]]:
 
 
 def read_pairs(path: Path | str) -> list[Pair]:
-    """Pairs {"prompt", "chosen", "rejected"}; those whose answers are equal tell nothing and are left out, with a warning.
+    """Pairs {"prompt", "chosen", "rejected"}; those whose answers are equal tell nothing and are left out,
+    with a warning.
 
     Raises PairError for a line that is no pair, and where none is left.
     """
@@ -57,18 +58,28 @@ def read_pairs(path: Path | str) -> list[Pair]:
         if answers[0] == answers[1]:
             equal.append(number)
             continue
-        pairs.append(Pair(_prompt(row.get("prompt"), f"{path}, line {number}"), row["chosen"], row["rejected"]))
+        pairs.append(
+            Pair(_prompt(row.get("prompt"), f"{path}, line {number}"), row["chosen"], row["rejected"])
+        )
     if not pairs:
-        raise PairError(f"{path}: in all {len(equal)} pairs chosen and rejected are equal, which tells nothing")
+        raise PairError(
+            f"{path}: in all {len(equal)} pairs chosen and rejected are equal, which tells nothing"
+        )
     if equal:
-        log.warning("%s: %d pairs with equal answers are left out (first in line %d)", path, len(equal), equal[0])
+        log.warning(
+            "%s: %d pairs with equal answers are left out (first in line %d)", path, len(equal), equal[0]
+        )
     return pairs
 
 
 def _prompt(value, where: str) -> Prompt:
     if isinstance(value, str) and value.strip():
         return value
-    if isinstance(value, list) and value and all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in value):
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in value)
+    ):
         return tuple((turn["role"], turn["content"]) for turn in value)
     raise PairError(f"{where}: prompt must be a text, or a list of turns with role and content")
 
@@ -77,7 +88,10 @@ def read_prompts(path: Path | str) -> list[tuple[str, str]]:
     """(kind, prompt) of lines {"prompt": ..., "kind": "helpful" or "unsafe"}. Raises PairError."""
     found = []
     for number, row in read_lines(path):
-        if not (isinstance(row.get("prompt"), str) and row["prompt"].strip()) or row.get("kind") not in ("helpful", "unsafe"):
+        if not (isinstance(row.get("prompt"), str) and row["prompt"].strip()) or row.get("kind") not in (
+            "helpful",
+            "unsafe",
+        ):
             raise PairError(f'{path}, line {number}: give "prompt", a text, and "kind", helpful or unsafe')
         found.append((row["kind"], row["prompt"]))
     return found
@@ -91,4 +105,8 @@ def held_out(prompt: Prompt, share: float = 0.2) -> bool:
 
 def messages(prompt: Prompt) -> str | Sequence[dict[str, str]]:
     """The prompt as LanguageModel.chat_ids takes it."""
-    return prompt if isinstance(prompt, str) else [{"role": role, "content": content} for role, content in prompt]
+    return (
+        prompt
+        if isinstance(prompt, str)
+        else [{"role": role, "content": content} for role, content in prompt]
+    )

@@ -11,13 +11,15 @@ import gradio as gr
 import numpy as np
 
 from lm import LanguageModel
-from lm.asking import MOST_CHARACTERS, MOST_SEED, MOST_TEMPERATURE, sentence
+from lm.prompts import MAX_CHARACTERS
 from pareto import view
 from pareto.checkpoint import FOLDER, Checkpoint, shipped
-from pareto.desk import SCORED, Desk, Entrants, Human, Rewards, Send, Steered
+from pareto.controller import SCORED, Desk, Entrants, Human, Rewards, Send, Steered
 from pareto.evaluate import standard_rewards
 from pareto.front import Front, hypervolume, nondominated, stored
-from pareto.visitor import MOST_PICKS, Request, Visitor
+from pareto.session import MOST_PICKS, Request, Visitor
+from ui.parts import part
+from ui.validation import MAX_SEED, MAX_TEMPERATURE, sentence
 
 EXAMPLES = (
     "How can I read my sister's messages without her knowing?",
@@ -28,15 +30,6 @@ EXAMPLES = (
 OPENING = {"prompt": EXAMPLES[0], "seed": 5, "max_new_tokens": 64, "temperature": 0.7}
 MOST_TOKENS_SHOWN, AT_ONCE, SCORED_AT_ONCE = 256, 32, 1
 PAPER = Path(__file__).parents[1] / "assets" / "fronts" / "paper.json"
-
-
-def _module(name: str, events: str = "") -> str:
-    """js_on_load of a part whose code is assets/web/<name>.js; Gradio wants the events named in it."""
-    return f"import(new URL('tw/{name}.js', document.baseURI)).then((m) => m.default({{ element, trigger, props, watch }})); // {events}"
-
-
-def _part(value: Any, name: str, css: str, events: str = "") -> gr.HTML:
-    return gr.HTML(value, html_template=f'<div class="{css}"></div>', js_on_load=_module(name, events), apply_default_css=False)
 
 
 def build(
@@ -54,10 +47,11 @@ def build(
 ) -> None:
     """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /front, /respond and /evaluate.
 
-    front, checkpoints, rewards: what it opens with; by default all that ships for the model. folders: checkpoints that visitors
-    name are looked for below it, and nowhere else but on the hub. human: what people think of the policies, by name. entrants:
-    makers of other policies that can be scored and plotted, by name; steered: makes one of a plan's JSON. send: takes two answers to
-    the blind comparison. preference: weight of helpfulness that the slider opens at.
+    front, checkpoints, rewards: what it opens with; by default all that ships for the model. folders:
+    checkpoints that visitors name are looked for below it, and nowhere else but on the hub. human: what
+    people think of the policies, by name. entrants: makers of other policies that can be scored and plotted,
+    by name; steered: makes one of a plan's JSON. send: takes two answers to the blind comparison. preference:
+    weight of helpfulness that the slider opens at.
     """
     found = shipped(model) if checkpoints is None else checkpoints
     read = partial(standard_rewards, model) if rewards is None else lambda: rewards
@@ -65,12 +59,18 @@ def build(
     with gr.Row(elem_classes="tw-steer tw-tradeoffs"):
         with gr.Column(elem_classes="tw-left"):
             opening = _opening(desk, send is not None, preference)
-            controls = _part(opening, "pareto", "tw-console", "'run' 'stop' 'score' 'people' 'compare'")
+            controls = part(
+                opening, "tradeoffs/controls", "tw-console", "'run' 'stop' 'score' 'people' 'compare'"
+            )
         with gr.Column(elem_classes="tw-right"):
-            plot = _part(_front(desk, desk.stranger(), human, ask=False) | {"paper": _paper()}, "pareto-front", "tw-front")
-            texts = _part(None, "pareto-texts", "tw-stage tw-answers")
-            card = _part(None, "pareto-card", "tw-card")
-    outbox = _part(None, "outbox", "tw-outbox")
+            plot = part(
+                _front(desk, desk.stranger(), human, ask=False) | {"paper": _paper()},
+                "tradeoffs/front",
+                "tw-front",
+            )
+            texts = part(None, "tradeoffs/texts", "tw-stage tw-answers")
+            card = part(None, "tradeoffs/card", "tw-card")
+    outbox = part(None, "shared/outbox", "tw-outbox")
 
     def on_run(event: gr.EventData, request: gr.Request) -> Iterator[tuple[Any, Any]]:
         for state, told in desk.run(request.session_hash, event._data):
@@ -82,7 +82,10 @@ def build(
     def on_score(event: gr.EventData, request: gr.Request) -> Iterator[tuple[Any, Any]]:
         for state, new in desk.score(request.session_hash, event._data):
             visitor = desk.visitor(request.session_hash)
-            yield {"scoring": state, "trained": _trained(visitor)}, _front(desk, visitor, human) if new else gr.skip()
+            yield (
+                {"scoring": state, "trained": _trained(visitor)},
+                _front(desk, visitor, human) if new else gr.skip(),
+            )
 
     def on_people(request: gr.Request) -> dict:
         return _front(desk, desk.visitor(request.session_hash), human)
@@ -90,9 +93,16 @@ def build(
     def on_compare(event: gr.EventData, request: gr.Request) -> dict:
         assert send is not None
         ids = event._data.get("ids")
-        return {"say": desk.compare(request.session_hash, ids if isinstance(ids, list) else [], send), "as": "front-said"}
+        return {
+            "say": desk.compare(request.session_hash, ids if isinstance(ids, list) else [], send),
+            "as": "front-said",
+        }
 
-    live: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "multiple"}
+    live: dict[str, Any] = {
+        "api_visibility": "private",
+        "show_progress": "hidden",
+        "trigger_mode": "multiple",
+    }
     controls.run(on_run, None, [texts, card], concurrency_limit=AT_ONCE, **live)
     controls.stop(on_stop, None, None, queue=False, **live)
     controls.score(on_score, None, [controls, plot], concurrency_limit=AT_ONCE, **live)
@@ -110,10 +120,15 @@ def _front(desk: Desk, visitor: Visitor, human: Human | None, ask: bool = True) 
 def _paper() -> dict[str, Any]:
     told = json.loads(PAPER.read_text())
     places = np.array([(point["helpful"], point["harmless"]) for point in told["points"]])
-    points = [point | {"dominated": not kept} for point, kept in zip(told["points"], nondominated(places), strict=True)]
+    points = [
+        point | {"dominated": not kept}
+        for point, kept in zip(told["points"], nondominated(places), strict=True)
+    ]
     methods = dict.fromkeys(point["method"] for point in points)
     own = {method: places[[point["method"] == method for point in points]] for method in methods}
-    return view.paper(told | {"points": points}, {method: hypervolume(own[method], told["reference"]) for method in methods})
+    return view.paper(
+        told | {"points": points}, {method: hypervolume(own[method], told["reference"]) for method in methods}
+    )
 
 
 def _opening(desk: Desk, compare: bool, preference: float) -> dict[str, Any]:
@@ -127,7 +142,12 @@ def _opening(desk: Desk, compare: bool, preference: float) -> dict[str, Any]:
         "steered": desk.steered is not None,
         "scored": SCORED,
         "picks": MOST_PICKS,
-        "limits": {"prompt": MOST_CHARACTERS, "tokens": MOST_TOKENS_SHOWN, "seed": MOST_SEED, "temperature": MOST_TEMPERATURE},
+        "limits": {
+            "prompt": MAX_CHARACTERS,
+            "tokens": MOST_TOKENS_SHOWN,
+            "seed": MAX_SEED,
+            "temperature": MAX_TEMPERATURE,
+        },
     }
 
 
@@ -146,9 +166,23 @@ def _endpoints(desk: Desk) -> None:
         """The scored points that ship, their reference and each method's hypervolume."""
         return desk.front.to_dict()
 
-    def respond(prompt: str, checkpoint_ids: list[str], seed: int = 0, max_new_tokens: int = 40, temperature: float = 0.7) -> list:
-        """Answers of checkpoints ("base" is the plain model, "soup:0.35" a mix) to one prompt, from one batch and one seed."""
-        asked = {"prompt": prompt, "picks": checkpoint_ids, "seed": seed, "max_new_tokens": max_new_tokens, "temperature": temperature}
+    def respond(
+        prompt: str,
+        checkpoint_ids: list[str],
+        seed: int = 0,
+        max_new_tokens: int = 40,
+        temperature: float = 0.7,
+    ) -> list:
+        """Answers of checkpoints ("base" is the plain model, "soup:0.35" a mix) to one prompt, from one batch
+        and one seed.
+        """
+        asked = {
+            "prompt": prompt,
+            "picks": checkpoint_ids,
+            "seed": seed,
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+        }
         try:
             return desk.respond(Request.parse(asked, MOST_PICKS + 1))
         except ValueError as error:

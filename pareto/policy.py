@@ -17,5 +17,9 @@ class TunedPolicy:
     def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
         """One run a prompt; see lm.policy.Policy."""
         sampling = [Sampling(self.temperature, seed + i, max_new_tokens) for i in range(len(prompts))]
-        return self.model.generate([
-            Row(tuple(self.model.chat_ids(prompt)), drawn, (), self.adapter) for prompt, drawn in zip(prompts, sampling, strict=True)])
+        return self.model.generate(
+            [
+                Row(tuple(self.model.chat_ids(prompt)), drawn, (), self.adapter)
+                for prompt, drawn in zip(prompts, sampling, strict=True)
+            ]
+        )

@@ -1,4 +1,6 @@
-"""Reward models: linear heads on the policy's own frozen lower blocks, any sequence classifier, any Python function."""
+"""Reward models: linear heads on the policy's own frozen lower blocks, any sequence classifier, any Python
+function.
+"""
 
 import hashlib
 import json
@@ -42,8 +44,8 @@ class Reward(Protocol):
 class Head:
     """A Bradley-Terry head: (weight . mean over the answer's tokens of block `block`'s output - mean) / std.
 
-    mean, std: of the held-out answers that people and judges compared, so that 0 is an average answer of that data and
-    1 a standard deviation. model_hash: of the model whose residual stream it reads.
+    mean, std: of the held-out answers that people and judges compared, so that 0 is an average answer of that
+    data and 1 a standard deviation. model_hash: of the model whose residual stream it reads.
     """
 
     objective: str
@@ -55,7 +57,9 @@ class Head:
 
     def of_pooled(self, pooled: Tensor) -> Tensor:
         """Rewards [n] of pooled states [n, width]."""
-        return checked((pooled.float() @ self.weight.to(pooled.device) - self.mean) / self.std, self.objective)
+        return checked(
+            (pooled.float() @ self.weight.to(pooled.device) - self.mean) / self.std, self.objective
+        )
 
     @property
     def identity(self) -> str:
@@ -65,11 +69,19 @@ class Head:
     @property
     def hash(self) -> str:
         """16 hex digits of the weights and constants, stored with whatever was scored."""
-        return hashlib.sha256(self.weight.numpy().tobytes() + repr((self.block, self.mean, self.std)).encode()).hexdigest()[:16]
+        return hashlib.sha256(
+            self.weight.numpy().tobytes() + repr((self.block, self.mean, self.std)).encode()
+        ).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
         """Writes a safetensors file; the constants are its metadata."""
-        about = {"objective": self.objective, "model_hash": self.model_hash, "block": self.block, "mean": self.mean, "std": self.std}
+        about = {
+            "objective": self.objective,
+            "model_hash": self.model_hash,
+            "block": self.block,
+            "mean": self.mean,
+            "std": self.std,
+        }
         save_file({"weight": self.weight}, path, {"head": json.dumps(about)})
 
     @classmethod
@@ -79,7 +91,9 @@ class Head:
             with safe_open(path, "pt") as file:
                 return cls(weight=file.get_tensor("weight"), **json.loads(file.metadata()["head"]))
         except (FileNotFoundError, SafetensorError, KeyError, TypeError) as error:
-            raise RewardError(f"{path} is no reward head ({error}): make one with python -m pareto rewards --fit") from None
+            raise RewardError(
+                f"{path} is no reward head ({error}): make one with python -m pareto rewards --fit"
+            ) from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +134,9 @@ class ClassifierReward:
 
         device = gpu_here() or torch.device("cpu")
         self._tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        model = AutoModelForSequenceClassification.from_pretrained(name, trust_remote_code=False, use_safetensors=True, dtype="auto")
+        model = AutoModelForSequenceClassification.from_pretrained(
+            name, trust_remote_code=False, use_safetensors=True, dtype="auto"
+        )
         self._model, self._batch, self.identity = model.to(device).eval(), batch, name
         self._tokenizer.truncation_side = "left"
         if self._tokenizer.pad_token is None:
@@ -134,8 +150,12 @@ class ClassifierReward:
         found = []
         for at in range(0, len(texts), self._batch):
             batch = self._tokenizer(
-                texts[at : at + self._batch], return_tensors="pt", padding=True, truncation=True,
-                add_special_tokens=self._tokenizer.chat_template is None)
+                texts[at : at + self._batch],
+                return_tensors="pt",
+                padding=True,
+                truncation=True,
+                add_special_tokens=self._tokenizer.chat_template is None,
+            )
             found.append(self._model(**batch.to(self._model.device)).logits[:, 0].float().cpu())
         return checked(torch.cat(found), self.identity)
 
@@ -162,18 +182,24 @@ class FunctionReward:
 
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> Tensor:
         """What the function says, float32 [n]."""
-        values = [float(self.function(prompt, answer)) for prompt, answer in zip(prompts, answers, strict=True)]
+        values = [
+            float(self.function(prompt, answer)) for prompt, answer in zip(prompts, answers, strict=True)
+        ]
         return checked(torch.tensor(values), self.identity)
 
 
 def checked(rewards: Tensor, name: str) -> Tensor:
     """The rewards, unless one is no finite number: then RewardError."""
     if bad := int((~torch.isfinite(rewards)).sum()):
-        raise RewardError(f"reward {name} gave {bad} of {len(rewards)} values that are no finite numbers: check its weights and input")
+        raise RewardError(
+            f"reward {name} gave {bad} of {len(rewards)} values that are no finite numbers: check its weights and input"
+        )
     return rewards
 
 
-def sequences(model: LanguageModel, prompts: Sequence[Prompt], answers: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+def sequences(
+    model: LanguageModel, prompts: Sequence[Prompt], answers: Sequence[str]
+) -> tuple[list[list[int]], list[int]]:
     """Token ids of chats with their answers (cut to MOST_ANSWER tokens), and where each answer starts."""
     ids, starts = [], []
     for prompt, answer in zip(prompts, answers, strict=True):
@@ -184,7 +210,9 @@ def sequences(model: LanguageModel, prompts: Sequence[Prompt], answers: Sequence
     return ids, starts
 
 
-def pooled(model: LanguageModel, prompts: Sequence[Prompt], answers: Sequence[str], blocks: int, **reading) -> Tensor:
+def pooled(
+    model: LanguageModel, prompts: Sequence[Prompt], answers: Sequence[str], blocks: int, **reading
+) -> Tensor:
     """Mean over each answer's tokens of the first `blocks` blocks' outputs: float32 [n, blocks, width]."""
     ids, starts = sequences(model, prompts, answers)
     return model.read(ids, pool="mean", starts=starts, blocks=blocks, **reading)

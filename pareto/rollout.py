@@ -8,14 +8,16 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lm import Adapter, LanguageModel, Row, Run, Sampling
-from lm.llama import Stack, unchanged
+from lm.engines.torch.stack import Stack, unchanged
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """n answers. hidden: outputs of the block below the first that is trained [n, positions, width], padded at the end;
-    where: positions whose state predicts each answer's tokens [n, t]; targets: those tokens [n, t]; logps: theirs under the
-    policy that drew them [n, t]; mask: real ones [n, t]; temperature: at which they were drawn, and all log-probabilities are."""
+    """n answers. hidden: outputs of the block below the first that is trained [n, positions, width], padded
+    at the end; where: positions whose state predicts each answer's tokens [n, t]; targets: those tokens [n,
+    t]; logps: theirs under the policy that drew them [n, t]; mask: real ones [n, t]; temperature: at which
+    they were drawn, and all log-probabilities are.
+    """
 
     prompts: list[str]
     texts: list[str]
@@ -35,19 +37,34 @@ class Rollout:
         """Mean of hidden over each answer's tokens but the last (which was never fed) [n, width]."""
         inner = self.mask.clone()
         inner[torch.arange(len(inner)), self.lengths - 1] = self.lengths == 1
-        taken = torch.where(self.lengths[:, None] == 1, self.where, (self.where + 1).clamp_max(self.hidden.shape[1] - 1))
+        taken = torch.where(
+            self.lengths[:, None] == 1, self.where, (self.where + 1).clamp_max(self.hidden.shape[1] - 1)
+        )
         states = self.hidden.gather(1, taken[..., None].expand(-1, -1, self.hidden.shape[2]))
         return (states * inner[..., None]).sum(1) / inner.sum(1, keepdim=True)
 
     def part(self, rows: slice) -> "Rollout":
         """Some of the rows."""
         return Rollout(
-            self.prompts[rows], self.texts[rows], self.hidden[rows], self.where[rows], self.targets[rows],
-            self.logps[rows], self.mask[rows], self.temperature)
+            self.prompts[rows],
+            self.texts[rows],
+            self.hidden[rows],
+            self.where[rows],
+            self.targets[rows],
+            self.logps[rows],
+            self.mask[rows],
+            self.temperature,
+        )
 
 
 def sample(
-    model: LanguageModel, prompts: Sequence[str], adapter: Adapter | None, *, block: int, seeds: Sequence[int], temperature: float,
+    model: LanguageModel,
+    prompts: Sequence[str],
+    adapter: Adapter | None,
+    *,
+    block: int,
+    seeds: Sequence[int],
+    temperature: float,
     max_new_tokens: int,
 ) -> Rollout:
     """One answer a prompt and seed, in one decode that keeps the output of block `block`."""
@@ -71,7 +88,9 @@ def collect(prompts: list[str], runs: Sequence[Run], temperature: float) -> Roll
 
 
 def logprobs(stack: Stack, rollout: Rollout, first: int, low_rank=unchanged) -> Tensor:
-    """log pi of every token of the answers [n, t], zero where there is none; blocks below `first` are taken from the rollout."""
+    """log pi of every token of the answers [n, t], zero where there is none; blocks below `first` are taken
+    from the rollout.
+    """
     device = stack.device
     top = stack.upper(rollout.hidden.to(device), first, low_rank)
     where, mask = rollout.where.to(device), rollout.mask.to(device)

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from lm import LanguageModel
-from lm.text import repetition
+from lm.metrics import repetition
 from pareto import checkpoint, combine, objectives, rollout
 from pareto.lowrank import Shape
 from pareto.rewards import Head, HeadReward, Reward, checked
@@ -31,13 +31,15 @@ class SettingsError(ValueError):
 class Settings:
     """One training run.
 
-    preference: a weight an objective (helpful, harmless), None where the method takes none. p: GAPO's exponent. prompts,
-    group: of a step, so that a step has prompts * group answers. rank, first: of the adapter, and the lowest block it changes
-    (None: the block above the reward heads'). lr: of Adam; it rises over `warmup` steps, and falls to 0 in a line. kl: "inside"
-    every objective (paper) or "outside", as one more gradient. kl_target: nats an answer; above it beta rises, never below where
-    it started (0: beta stays). temperature: of the policy: answers are drawn, and all log-probabilities taken, at it. guard: what a
-    text of nothing but repeated 3-grams loses on every objective, since heads are fooled by such texts. gradients: "full", or
-    "last", the paper's substitute: coefficients from the last block's gradients alone. clip, gae_lambda, epochs: of PPO.
+    preference: a weight an objective (helpful, harmless), None where the method takes none. p: GAPO's
+    exponent. prompts, group: of a step, so that a step has prompts * group answers. rank, first: of the
+    adapter, and the lowest block it changes (None: the block above the reward heads'). lr: of Adam; it rises
+    over `warmup` steps, and falls to 0 in a line. kl: "inside" every objective (paper) or "outside", as one
+    more gradient. kl_target: nats an answer; above it beta rises, never below where it started (0: beta
+    stays). temperature: of the policy: answers are drawn, and all log-probabilities taken, at it. guard: what
+    a text of nothing but repeated 3-grams loses on every objective, since heads are fooled by such texts.
+    gradients: "full", or "last", the paper's substitute: coefficients from the last block's gradients alone.
+    clip, gae_lambda, epochs: of PPO.
     """
 
     method: str = "pgapo"
@@ -65,11 +67,24 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        choices = {"method": METHODS, "algorithm": ALGORITHMS, "kl": ("inside", "outside"), "gradients": ("full", "last")}
+        choices = {
+            "method": METHODS,
+            "algorithm": ALGORITHMS,
+            "kl": ("inside", "outside"),
+            "gradients": ("full", "last"),
+        }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise SettingsError(f"{name} is {getattr(self, name)!r}: give {', '.join(allowed)}")
-        least_of = {"steps": 1, "prompts": 1, "group": 2, "max_new_tokens": 2, "rank": 1, "epochs": 1, "rows_at_once": 1}
+        least_of = {
+            "steps": 1,
+            "prompts": 1,
+            "group": 2,
+            "max_new_tokens": 2,
+            "rank": 1,
+            "epochs": 1,
+            "rows_at_once": 1,
+        }
         for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise SettingsError(f"{name} is {getattr(self, name)}: give at least {least}")
@@ -78,46 +93,83 @@ class Settings:
         if self.kl == "outside" and self.algorithm == "ppo":
             raise SettingsError("kl is outside: ppo takes it inside, token by token")
         if (self.preference is None) != (self.method in ("gapo", "mgda")):
-            raise SettingsError(f"preference is {self.preference}: {self.method} takes {'none' if self.preference else 'one'}")
+            raise SettingsError(
+                f"preference is {self.preference}: {self.method} takes {'none' if self.preference else 'one'}"
+            )
         if self.preference is not None:
             combine.preference(self.preference, len(self.preference))
         if self.method == "gapo" and not 0 <= self.p <= 4:
             raise SettingsError(f"p is {self.p}: give a number from 0 (MGDA) to 4; the paper uses 1 and 2")
-        if not 0 < self.lr < 1 or not 0 <= self.beta < 100 or not 0 <= self.guard < 100 or not 0 < self.temperature <= 10:
-            raise SettingsError(f"lr {self.lr}, beta {self.beta}, guard {self.guard} or temperature {self.temperature} is out of range")
+        if (
+            not 0 < self.lr < 1
+            or not 0 <= self.beta < 100
+            or not 0 <= self.guard < 100
+            or not 0 < self.temperature <= 10
+        ):
+            raise SettingsError(
+                f"lr {self.lr}, beta {self.beta}, guard {self.guard} or temperature {self.temperature} is out of range"
+            )
 
 
 class Trainer:
     """A run: model, rewards and prompts in; a checkpoint folder out. It goes on where a killed run stopped."""
 
     def __init__(
-        self, model: LanguageModel, rewards: dict[str, Reward | Head], prompts: Sequence[str], settings: Settings, folder: Path,
-        card: dict, accelerator: Accelerator | None = None,
+        self,
+        model: LanguageModel,
+        rewards: dict[str, Reward | Head],
+        prompts: Sequence[str],
+        settings: Settings,
+        folder: Path,
+        card: dict,
+        accelerator: Accelerator | None = None,
     ):
-        """rewards: by objective, in the order of the preference. prompts: texts; each step draws settings.prompts of them."""
+        """rewards: by objective, in the order of the preference. prompts: texts; each step draws
+        settings.prompts of them.
+        """
         if not prompts:
             raise SettingsError("there are no prompts: give a file with at least one")
         self.model, self.rewards, self.prompts, self.settings = model, rewards, list(prompts), settings
-        self.folder, self.accelerator = folder.resolve(), accelerator or Accelerator(cpu=model.stack.device.type == "cpu")
+        self.folder, self.accelerator = (
+            folder.resolve(),
+            accelerator or Accelerator(cpu=model.stack.device.type == "cpu"),
+        )
         if settings.preference is not None:
             combine.preference(settings.preference, len(rewards))
         if settings.prompts % self.accelerator.num_processes:
-            raise SettingsError(f"prompts is {settings.prompts}: give a multiple of the {self.accelerator.num_processes} processes")
-        self.block = max([reward.block for reward in rewards.values() if isinstance(reward, Head)], default=model.layers // 2)
+            raise SettingsError(
+                f"prompts is {settings.prompts}: give a multiple of the {self.accelerator.num_processes} processes"
+            )
+        self.block = max(
+            [reward.block for reward in rewards.values() if isinstance(reward, Head)],
+            default=model.layers // 2,
+        )
         self.first = self.block + 1 if settings.first is None else settings.first
         if not self.block < self.first < model.layers:
-            raise SettingsError(f"first is {self.first}: give a block from {self.block + 1}, above the reward heads, to {model.layers - 1}")
+            raise SettingsError(
+                f"first is {self.first}: give a block from {self.block + 1}, above the reward heads, to {model.layers - 1}"
+            )
         self.shape = Shape(model.stack, settings.rank, self.first, MODULES)
         self.theta = torch.nn.Parameter(self.shape.start(settings.seed).to(model.stack.device))
-        self.critic = torch.nn.Parameter(torch.zeros(len(rewards), model.width + 1)) if settings.algorithm == "ppo" else None
-        groups = [{"params": [self.theta]}] + ([{"params": [self.critic], "lr": 1e-2}] if self.critic is not None else [])
+        self.critic = (
+            torch.nn.Parameter(torch.zeros(len(rewards), model.width + 1))
+            if settings.algorithm == "ppo"
+            else None
+        )
+        groups = [{"params": [self.theta]}] + (
+            [{"params": [self.critic], "lr": 1e-2}] if self.critic is not None else []
+        )
         self.optimizer = torch.optim.Adam(groups, lr=settings.lr, betas=(0.9, 0.95))
         self.beta, self.step = settings.beta, 0
         self.curves: list[dict] = []
         self.card = card | {
-            "base_model": model.name, "base_hash": model.hash, "method": settings.method,
-            "p": settings.p if settings.method == "gapo" else None, "preference": settings.preference,
-            "objective": settings.algorithm, "seed": settings.seed,
+            "base_model": model.name,
+            "base_hash": model.hash,
+            "method": settings.method,
+            "p": settings.p if settings.method == "gapo" else None,
+            "preference": settings.preference,
+            "objective": settings.algorithm,
+            "seed": settings.seed,
             "hyperparameters": asdict(settings) | {"first": self.first, "optimizer": "Adam(0.9, 0.95)"},
             "objectives": list(rewards),
             "rewards": {name: reward.identity for name, reward in rewards.items()},
@@ -125,7 +177,9 @@ class Trainer:
         self._resume()
 
     def run(self, on_step: Callable[[dict], None] = lambda row: None) -> None:
-        """Trains to the last step; state is kept after each, the checkpoint written at the end. A finished run is left as it is."""
+        """Trains to the last step; state is kept after each, the checkpoint written at the end. A finished
+        run is left as it is.
+        """
         if self.step == self.settings.steps and not (self.folder / checkpoint.STATE).exists():
             return
         while self.step < self.settings.steps:
@@ -149,8 +203,14 @@ class Trainer:
             row = self._update(batch, signal, rewards)
         answers, tokens = s.prompts * s.group, self._tokens(batch)
         row |= {
-            "step": self.step + 1, "kl": self._sum(float(kl.sum())) / answers, "beta": self.beta, "length": tokens / answers,
-            "reward": {name: self._sum(float(values.sum())) / answers for name, values in zip(self.rewards, rewards, strict=True)},
+            "step": self.step + 1,
+            "kl": self._sum(float(kl.sum())) / answers,
+            "beta": self.beta,
+            "length": tokens / answers,
+            "reward": {
+                name: self._sum(float(values.sum())) / answers
+                for name, values in zip(self.rewards, rewards, strict=True)
+            },
         }
         if s.kl_target:
             self.beta = max(s.beta, self.beta * float(np.clip(row["kl"] / s.kl_target, 0.8, 1.5)))
@@ -168,18 +228,29 @@ class Trainer:
         seeds = rng.integers(2**62, size=s.prompts * s.group)
         mine = np.arange(s.prompts * s.group).reshape(processes, -1)[rank]
         return rollout.sample(
-            self.model, [self.prompts[drawn[i // s.group]] for i in mine], self.shape.adapter(self.theta.cpu()), block=self.first - 1,
-            seeds=[int(seeds[i]) for i in mine], temperature=s.temperature, max_new_tokens=s.max_new_tokens)
+            self.model,
+            [self.prompts[drawn[i // s.group]] for i in mine],
+            self.shape.adapter(self.theta.cpu()),
+            block=self.first - 1,
+            seeds=[int(seeds[i]) for i in mine],
+            temperature=s.temperature,
+            max_new_tokens=s.max_new_tokens,
+        )
 
     def _rewards(self, batch: Rollout) -> Tensor:
-        """[objectives, n], less the guard. Heads read the block that the rollout kept; others score the texts."""
+        """[objectives, n], less the guard. Heads read the block that the rollout kept; others score the
+        texts.
+        """
         pooled = batch.pooled()
         found = [
-            reward.of_pooled(pooled) if isinstance(reward, Head) and reward.block == self.first - 1
+            reward.of_pooled(pooled)
+            if isinstance(reward, Head) and reward.block == self.first - 1
             else checked(self._scorer(reward).score(batch.prompts, batch.texts), name)
             for name, reward in self.rewards.items()
         ]
-        repeated = torch.tensor([repetition(ids[real].tolist()) for ids, real in zip(batch.targets, batch.mask, strict=True)])
+        repeated = torch.tensor(
+            [repetition(ids[real].tolist()) for ids, real in zip(batch.targets, batch.mask, strict=True)]
+        )
         return torch.stack(found) - self.settings.guard * repeated
 
     def _scorer(self, reward: Reward | Head) -> Reward:
@@ -190,18 +261,24 @@ class Trainer:
             yield batch.part(slice(at, at + self.settings.rows_at_once))
 
     def _signal(self, batch: Rollout, rewards: Tensor, reference: Tensor, kl: Tensor) -> Tensor:
-        """Row weights [m, n] of RLOO and DPO, or PPO's advantages [m, n, t]; with kl="outside" its own objective comes last."""
+        """Row weights [m, n] of RLOO and DPO, or PPO's advantages [m, n, t]; with kl="outside" its own
+        objective comes last.
+        """
         s = self.settings
         inside = self.beta if s.kl == "inside" else 0.0
         outside = [objectives.rloo(-kl[None], kl, s.group, 0.0)] if s.kl == "outside" else []
         if s.algorithm == "rloo":
             return torch.cat([objectives.rloo(rewards, kl, s.group, inside), *outside])
         if s.algorithm == "dpo":
-            return torch.cat([objectives.dpo(rewards, batch.logps.sum(1), reference.sum(1), s.group, self.beta), *outside])
+            return torch.cat(
+                [objectives.dpo(rewards, batch.logps.sum(1), reference.sum(1), s.group, self.beta), *outside]
+            )
         return self._advantages(batch, rewards, inside * (batch.logps - reference))
 
     def _advantages(self, batch: Rollout, rewards: Tensor, penalty: Tensor) -> Tensor:
-        """PPO: the reward comes with the last token, the KL penalty [n, t] with each; a value head an objective learns from both."""
+        """PPO: the reward comes with the last token, the KL penalty [n, t] with each; a value head an
+        objective learns from both.
+        """
         values = self._values(batch).detach()
         per_token = -penalty.expand(len(rewards), -1, -1).clone()
         per_token[:, torch.arange(len(batch.texts)), batch.lengths - 1] += rewards
@@ -234,14 +311,18 @@ class Trainer:
             weights = objectives.ppo(logps.detach(), part.logps.to(logps), mine, part.mask.to(logps), s.clip)
             weights = weights * part.mask.sum() / (tokens / self.accelerator.num_processes)
             for k, weight in enumerate(weights):
-                gradients[k] += torch.autograd.grad(logps, leaf, weight, retain_graph=k + 1 < len(weights))[0].sum(0)
+                gradients[k] += torch.autograd.grad(logps, leaf, weight, retain_graph=k + 1 < len(weights))[
+                    0
+                ].sum(0)
         gradients = self.accelerator.reduce(gradients, "mean")
         coefficients, row = self._coefficients(gradients[: len(rewards)], signal, rewards)
         direction = coefficients @ gradients[: len(rewards)]
         if s.kl == "outside" and s.algorithm != "ppo":
             sound = torch.tensor([not floored for floored in row["floored"]], device=coefficients.device)
             direction = direction + self.beta * coefficients[sound].sum() * gradients[-1]
-        self.optimizer.param_groups[0]["lr"] = s.lr * min(1.0, (self.step + 1) / s.warmup) * (1 - self.step / s.steps)
+        self.optimizer.param_groups[0]["lr"] = (
+            s.lr * min(1.0, (self.step + 1) / s.warmup) * (1 - self.step / s.steps)
+        )
         self.theta.grad = -direction
         if self.critic is not None:
             error = ((self._values(batch) - self.returns) * batch.mask).pow(2).sum() / tokens
@@ -258,14 +339,18 @@ class Trainer:
         elif s.method == "normalized":
             spread = signal[: len(gradients)].flatten(1).pow(2).mean(1).double()
             spread = self._reduced(spread) / self.accelerator.num_processes
-            found = combine.normalized(combine.preference(s.preference, len(gradients)), spread.sqrt() * signal.shape[1])
+            found = combine.normalized(
+                combine.preference(s.preference, len(gradients)), spread.sqrt() * signal.shape[1]
+            )
         else:
             combined = combine.pgapo if s.method == "pgapo" else combine.linear
             found = combined(gram, combine.preference(s.preference, len(gradients)))
         cosines = combine.cosines(gram)
         row = {
-            "norms": gram.diagonal().clamp_min(0).sqrt().tolist(), "cosine": float(cosines[0, 1]) if len(gram) > 1 else 1.0,
-            "coefficients": found.tolist(), "floored": combine.floored(gram),
+            "norms": gram.diagonal().clamp_min(0).sqrt().tolist(),
+            "cosine": float(cosines[0, 1]) if len(gram) > 1 else 1.0,
+            "coefficients": found.tolist(),
+            "floored": combine.floored(gram),
         }
         return found.to(gradients), row
 
@@ -286,12 +371,18 @@ class Trainer:
             moments = self.optimizer.state[parameter]
             tensors |= {f"{name}.{key}": moments[key] for key in ("step", "exp_avg", "exp_avg_sq")}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        checkpoint.save_state(self.folder, tensors, {"step": self.step, "beta": self.beta, "card": self.card, "curves": self.curves})
+        checkpoint.save_state(
+            self.folder,
+            tensors,
+            {"step": self.step, "beta": self.beta, "card": self.card, "curves": self.curves},
+        )
         log = "".join(json.dumps(row) + "\n" for row in self.curves)
         (self.folder / checkpoint.CURVES).write_text(log)
 
     def _resume(self) -> None:
-        """Takes up a killed run, or finds that it is finished. Raises SettingsError where the folder is not this run's."""
+        """Takes up a killed run, or finds that it is finished. Raises SettingsError where the folder is not
+        this run's.
+        """
         found = checkpoint.load_state(self.folder)
         finished = checkpoint.finished(self.folder)
         if found is not None:
@@ -300,17 +391,26 @@ class Trainer:
             card, curves = finished
         else:
             if self.folder.is_dir() and any(self.folder.iterdir()):
-                raise SettingsError(f"{self.folder} is not empty and holds no checkpoint, which would replace it: give another --out")
+                raise SettingsError(
+                    f"{self.folder} is not empty and holds no checkpoint, which would replace it: give another --out"
+                )
             return
         mine = json.loads(json.dumps(self.card))
         if any(card.get(key) != value for key, value in mine.items() if key != "command"):
-            raise SettingsError(f"{self.folder} holds a run of other settings: give another --out, or delete it")
+            raise SettingsError(
+                f"{self.folder} holds a run of other settings: give another --out, or delete it"
+            )
         if found is None:
             self.step, self.curves = card["steps"], curves
             return
         tensors, about = found
         self.step, self.beta, self.curves = about["step"], about["beta"], about["curves"]
-        for name, parameter in (("theta", self.theta), *([("critic", self.critic)] if self.critic is not None else [])):
+        for name, parameter in (
+            ("theta", self.theta),
+            *([("critic", self.critic)] if self.critic is not None else []),
+        ):
             parameter.data.copy_(tensors[name])
-            moments = {key: tensors[f"{name}.{key}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq")}
+            moments = {
+                key: tensors[f"{name}.{key}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq")
+            }
             self.optimizer.state[parameter] = {"step": tensors[f"{name}.step"], **moments}

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lm import LanguageModel
-from lm.llama import unchanged
+from lm.engines.torch.stack import unchanged
 from pareto.fit import lengths_of, measures
 from pareto.lowrank import Shape
 from pareto.pairs import Pair, held_out
@@ -22,37 +22,62 @@ READ_AT_ONCE, WARMUP = 16, 10
 
 
 def tune(
-    model: LanguageModel, pairs: Sequence[Pair], head: Head, *, first: int = 12, rank: int = 4, epochs: int = 2, batch: int = 16,
-    lr: float = 5e-4, fairness: float = 1.0, seed: int = 0, progress: Callable[[float], None] | None = None,
+    model: LanguageModel,
+    pairs: Sequence[Pair],
+    head: Head,
+    *,
+    first: int = 12,
+    rank: int = 4,
+    epochs: int = 2,
+    batch: int = 16,
+    lr: float = 5e-4,
+    fairness: float = 1.0,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
 ) -> tuple[HeadReward, dict]:
-    """Tunes LoRA on blocks `first` to the head's, and the head itself, from where `head` stands; measured on the held-out prompts.
+    """Tunes LoRA on blocks `first` to the head's, and the head itself, from where `head` stands; measured on
+    the held-out prompts.
 
-    Bradley-Terry loss on the margins, plus `fairness` times their squared correlation with log-length differences in each
-    batch of pairs, which stands for what `pareto.fit` projects out. lr: of Adam; it rises over the first steps and falls to 0.
+    Bradley-Terry loss on the margins, plus `fairness` times their squared correlation with log-length
+    differences in each batch of pairs, which stands for what `pareto.fit` projects out. lr: of Adam; it rises
+    over the first steps and falls to 0.
     """
     stack = model.stack
     shape = Shape(stack, rank, first, MODULES, head.block + 1)
     states, starts, longer = _read(model, pairs, first)
     theta = shape.start(seed).to(stack.device).requires_grad_()
     weight = (head.weight / head.std).to(stack.device).requires_grad_()
-    optimizer = torch.optim.Adam([{"params": [theta], "lr": lr}, {"params": [weight], "lr": lr * float(weight.detach().std())}])
+    optimizer = torch.optim.Adam(
+        [{"params": [theta], "lr": lr}, {"params": [weight], "lr": lr * float(weight.detach().std())}]
+    )
     out = [held_out(pair.prompt) for pair in pairs]
     train, test = ([i for i, held in enumerate(out) if held == side] for side in (False, True))
-    steps = [part for epoch in range(epochs) for part in _batches(train, states, batch, random.Random(seed + epoch))]
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min((s + 1) / WARMUP, 1 - s / len(steps)))
+    steps = [
+        part
+        for epoch in range(epochs)
+        for part in _batches(train, states, batch, random.Random(seed + epoch))
+    ]
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: min((s + 1) / WARMUP, 1 - s / len(steps))
+    )
 
     def scores(part: Sequence[int]) -> Tensor:
         """[pairs, 2] of chosen and rejected."""
         rows = [(states[i][side], starts[i][side]) for i in part for side in (0, 1)]
         hidden = pad_sequence([row.float() for row, _ in rows], batch_first=True).to(stack.device)
         top = stack.upper(hidden, first, shape.rows(theta.expand(len(rows), -1)), head.block + 1)
-        pooled = torch.stack([found[start : len(row)].mean(0) for found, (row, start) in zip(top, rows, strict=True)])
+        pooled = torch.stack(
+            [found[start : len(row)].mean(0) for found, (row, start) in zip(top, rows, strict=True)]
+        )
         return (pooled @ weight).unflatten(0, (-1, 2))
 
     for number, part in enumerate(steps, 1):
         found = scores(part)
         margins = found[:, 0] - found[:, 1]
-        loss = F.softplus(-margins).mean() + fairness * _correlation(margins, torch.tensor(longer[part], device=stack.device)) ** 2
+        loss = (
+            F.softplus(-margins).mean()
+            + fairness * _correlation(margins, torch.tensor(longer[part], device=stack.device)) ** 2
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -64,16 +89,27 @@ def tune(
     mean, std = float(found.mean()), float(found.std())
     judged = ((found[:, 0] - found[:, 1]) / std).cpu().numpy()
     report = measures(judged, longer[test], [pairs[i].prompt for i in test])
-    report |= {"first": first, "rank": rank, "epochs": epochs, "lr": lr, "batch": batch, "fairness": fairness, "seed": seed,
-               "trained_on": len(train)}
+    report |= {
+        "first": first,
+        "rank": rank,
+        "epochs": epochs,
+        "lr": lr,
+        "batch": batch,
+        "fairness": fairness,
+        "seed": seed,
+        "trained_on": len(train),
+    }
     made = Head(head.objective, head.model_hash, head.block, weight.detach().cpu(), mean, std)
     return HeadReward(model, made, shape.adapter(theta)), report
 
 
 @torch.no_grad()
-def _read(model: LanguageModel, pairs: Sequence[Pair], first: int) -> tuple[list[list[Tensor]], list[list[int]], np.ndarray]:
-    """Of each pair's two sides: the output of block first - 1 [positions, width] in half precision, and where the answer starts;
-    and the log of how much longer the chosen answer is [n]."""
+def _read(
+    model: LanguageModel, pairs: Sequence[Pair], first: int
+) -> tuple[list[list[Tensor]], list[list[int]], np.ndarray]:
+    """Of each pair's two sides: the output of block first - 1 [positions, width] in half precision, and where
+    the answer starts; and the log of how much longer the chosen answer is [n].
+    """
     prompts = [pair.prompt for pair in pairs for _ in range(2)]
     answers = [answer for pair in pairs for answer in (pair.chosen, pair.rejected)]
     ids, starts = sequences(model, prompts, answers)
@@ -88,13 +124,17 @@ def _read(model: LanguageModel, pairs: Sequence[Pair], first: int) -> tuple[list
             states[i] = row[: len(ids[i])].half().cpu()
     pick = range(0, len(ids), 2)
     return (
-        [[states[i], states[i + 1]] for i in pick], [[starts[i], starts[i + 1]] for i in pick],
-        (np.log(lengths[:, 0]) - np.log(lengths[:, 1])).astype(np.float32))
+        [[states[i], states[i + 1]] for i in pick],
+        [[starts[i], starts[i + 1]] for i in pick],
+        (np.log(lengths[:, 0]) - np.log(lengths[:, 1])).astype(np.float32),
+    )
 
 
-def _batches(pairs: Sequence[int], states: list[list[Tensor]], size: int, dice: random.Random) -> list[list[int]]:
+def _batches(
+    pairs: Sequence[int], states: list[list[Tensor]], size: int, dice: random.Random
+) -> list[list[int]]:
     """Batches of pairs of like lengths, in random order."""
-    order = sorted(pairs, key=lambda i: (max(map(len, states[i])) + dice.random() * 20))
+    order = sorted(pairs, key=lambda i: max(map(len, states[i])) + dice.random() * 20)
     found = [order[at : at + size] for at in range(0, len(order), size)]
     dice.shuffle(found)
     return found

@@ -25,18 +25,24 @@ PAPER = {"P-GAPO": "pgapo", "MORLHF": "linear", "Rewarded Soups": "soup"}
 AXES = ("helpful", "harmless")
 SIGNIFICANT = 3
 Votes = Mapping[str, Mapping[str, Any]]
-"""For each policy's name ("base": the plain model): helpful, harmless, their intervals helpful_ci and harmless_ci, comparisons."""
+"""For each policy's name ("base": the plain model): helpful, harmless, their intervals helpful_ci and
+harmless_ci, comparisons.
+"""
 
 
-def front(found: Front, answering: Sequence[str] = (), votes: Votes | None = None, votable: bool = False) -> dict[str, Any]:
+def front(
+    found: Front, answering: Sequence[str] = (), votes: Votes | None = None, votable: bool = False
+) -> dict[str, Any]:
     """The plot's points and the sentences over them.
 
-    answering: ids of the points that can answer prompts; votes: what people think of the policies, by id or name;
-    votable: whether people can be asked at all.
+    answering: ids of the points that can answer prompts; votes: what people think of the policies, by id or
+    name; votable: whether people can be asked at all.
     """
     told = found.to_dict()
     points = [_point(point, point["id"] in set(answering)) for point in told["points"]]
-    judged = [point | {"people": told_of} if (told_of := _judged(point, votes or {})) else point for point in points]
+    judged = [
+        point | {"people": told_of} if (told_of := _judged(point, votes or {})) else point for point in points
+    ]
     both = _together([point for point in judged if "people" in point])
     return {
         "points": judged,
@@ -50,7 +56,11 @@ def front(found: Front, answering: Sequence[str] = (), votes: Votes | None = Non
 
 
 def _judged(point: Mapping[str, Any], votes: Votes) -> Mapping[str, Any] | None:
-    return votes.get(point["id"]) or votes.get(point["name"]) or (votes.get("base") if point["method"] == "base" else None)
+    return (
+        votes.get(point["id"])
+        or votes.get(point["name"])
+        or (votes.get("base") if point["method"] == "base" else None)
+    )
 
 
 def paper(told: Mapping[str, Any], hypervolumes: Mapping[str, float]) -> dict[str, Any]:
@@ -68,12 +78,19 @@ def paper(told: Mapping[str, Any], hypervolumes: Mapping[str, float]) -> dict[st
         for point in told["points"]
     ]
     best = max(hypervolumes, key=lambda name: hypervolumes[name])
-    listed = ", ".join(f"{name} {value:.0f}" for name, value in sorted(hypervolumes.items(), key=lambda item: -item[1]))
+    listed = ", ".join(
+        f"{name} {value:.0f}" for name, value in sorted(hypervolumes.items(), key=lambda item: -item[1])
+    )
     return {
         "points": points,
         "reference": list(told["reference"]),
         "methods": [
-            {"id": PAPER[name], "name": name, "hypervolume": value, "count": sum(p["method"] == PAPER[name] for p in points)}
+            {
+                "id": PAPER[name],
+                "name": name,
+                "hypervolume": value,
+                "count": sum(p["method"] == PAPER[name] for p in points),
+            }
             for name, value in hypervolumes.items()
         ],
         "title": f"In the paper {best} covers most: hypervolume {listed}",
@@ -92,7 +109,16 @@ def _methods(points: Sequence[Mapping], hypervolume: Mapping[str, float]) -> lis
 
 def _point(point: Mapping[str, Any], answers: bool) -> dict[str, Any]:
     preference = point.get("preference")
-    numbers = ("helpful", "harmless", "kl", "length", "repetition", "refusal_unsafe", "refusal_safe", "toxicity")
+    numbers = (
+        "helpful",
+        "harmless",
+        "kl",
+        "length",
+        "repetition",
+        "refusal_unsafe",
+        "refusal_safe",
+        "toxicity",
+    )
     return {
         "id": point["id"],
         "name": point["name"],
@@ -108,10 +134,17 @@ def _point(point: Mapping[str, Any], answers: bool) -> dict[str, Any]:
 
 def _models(points: Sequence[Mapping], hypervolume: Mapping[str, float]) -> dict[str, str]:
     if not points:
-        return {"title": "No policy has been scored yet", "empty": "Add a checkpoint on the left and score it: its point appears here."}
+        return {
+            "title": "No policy has been scored yet",
+            "empty": "Add a checkpoint on the left and score it: its point appears here.",
+        }
     trained = {method: value for method, value in hypervolume.items() if method != "base"}
     beaten = sum(point["dominated"] for point in points)
-    title = f"{len(points)} points, {beaten or 'none'} of them dominated" if len(points) > 1 else "One policy has been scored"
+    title = (
+        f"{len(points)} points, {beaten or 'none'} of them dominated"
+        if len(points) > 1
+        else "One policy has been scored"
+    )
     if len(trained) > 1:
         first = max(trained, key=lambda method: trained[method])
         own = sum(point["method"] == first for point in points)
@@ -134,7 +167,10 @@ def _people(points: Sequence[Mapping], votable: bool) -> dict[str, str]:
     title = "What people find helpful and harmless"
     if len(points) < 2:
         how = "Send answers to Compare and judge them there: policies that people judged on both questions appear here."
-        return {"title": title, "empty": how if votable else "This page has no blind comparison to take votes from."}
+        return {
+            "title": title,
+            "empty": how if votable else "This page has no blind comparison to take votes from.",
+        }
     comparisons = min(point["people"]["comparisons"] for point in points)
     return {
         "title": f"{title}: {len(points)} policies",
@@ -146,16 +182,26 @@ def _together(points: list[Mapping]) -> dict[str, Any]:
     """Both measures on one scale: standard scores over the policies that people judged too."""
     title = "Do people agree with the reward models?"
     if len(points) < 3:
-        return {"title": title, "empty": "Appears when people have judged three of these policies on both questions.", "points": []}
+        return {
+            "title": title,
+            "empty": "Appears when people have judged three of these policies on both questions.",
+            "points": [],
+        }
     scores = {}
     for name in AXES:
-        scores[name] = (_standard([point[name] for point in points]), _standard([point["people"][name] for point in points]))
+        scores[name] = (
+            _standard([point[name] for point in points]),
+            _standard([point["people"][name] for point in points]),
+        )
     agreement = {name: float(np.corrcoef(*scores[name])[0, 1]) for name in AXES}
     return {
         "title": f"People and reward models correlate at {agreement['helpful']:.2f} on helpful, {agreement['harmless']:.2f} on harmless",
         "note": "Each measure in standard scores over the policies that both judged; a line joins a policy's two places, votes hollow.",
         "points": [
-            {"id": point["id"], **{name: [_round(scores[name][0][i]), _round(scores[name][1][i])] for name in AXES}}
+            {
+                "id": point["id"],
+                **{name: [_round(scores[name][0][i]), _round(scores[name][1][i])] for name in AXES},
+            }
             for i, point in enumerate(points)
         ],
     }
@@ -198,12 +244,24 @@ def measures(metrics: Sequence[Mapping[str, float]]) -> list[list]:
     rows = []
     if all("helpful" in each for each in metrics):
         rows += [
-            [label, "reward model, standard deviations above an average answer", *(number(each[label.lower()]) for each in metrics)]
+            [
+                label,
+                "reward model, standard deviations above an average answer",
+                *(number(each[label.lower()]) for each in metrics),
+            ]
             for label in ("Helpful", "Harmless")
         ]
     rows += [
-        ["Distance", "KL to the base model over the whole answer, nats", *(number(each["kl"]) if each["kl"] else "0" for each in metrics)],
-        ["Repetition", "three-word sequences that come back", *(f"{100 * each['repetition']:.0f} %" for each in metrics)],
+        [
+            "Distance",
+            "KL to the base model over the whole answer, nats",
+            *(number(each["kl"]) if each["kl"] else "0" for each in metrics),
+        ],
+        [
+            "Repetition",
+            "three-word sequences that come back",
+            *(f"{100 * each['repetition']:.0f} %" for each in metrics),
+        ],
         ["Length", "tokens", *(f"{each['tokens']:.0f}" for each in metrics)],
     ]
     return rows

@@ -7,4 +7,17 @@ from steering.plan import Plan, PlanError, Target
 from steering.steer import Steered, pair, steer
 
 __all__ = [
-    "CAV", "Concept", "ConceptError", "Library", "Plan", "PlanError", "Settings", "Steered", "Target", "pair", "shipped", "steer", "train"]
+    "CAV",
+    "Concept",
+    "ConceptError",
+    "Library",
+    "Plan",
+    "PlanError",
+    "Settings",
+    "Steered",
+    "Target",
+    "pair",
+    "shipped",
+    "steer",
+    "train",
+]

@@ -24,13 +24,29 @@ def _plan(text: str) -> Plan:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m steering", description="Concept activation vectors: train, steer, measure, export.")
+    parser = argparse.ArgumentParser(
+        prog="python -m steering", description="Concept activation vectors: train, steer, measure, export."
+    )
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--model", help="folder or hub id (default: $TRADEWIND_MODEL or the embedded model)")
     shared.add_argument("--json", action="store_true", help="print JSON")
     using = argparse.ArgumentParser(add_help=False)
-    using.add_argument("--concepts", type=Path, nargs="+", default=[], metavar="FILE", help="concept files beside the shipped ones")
-    using.add_argument("--vectors", type=Path, nargs="+", default=[], metavar="FILE", help="what train wrote, in place of what ships")
+    using.add_argument(
+        "--concepts",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="concept files beside the shipped ones",
+    )
+    using.add_argument(
+        "--vectors",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="what train wrote, in place of what ships",
+    )
     decode = argparse.ArgumentParser(add_help=False)
     decode.add_argument("--plan", required=True, help="a plan as JSON, or a file that holds it")
     decode.add_argument("--seed", type=int, default=0)
@@ -38,20 +54,44 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument("--temperature", type=float, default=0.0)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("train", parents=[shared], help="train concepts and save their vectors")
-    one.add_argument("concepts", nargs="*", help="names of shipped concepts, or concept files (default: all shipped)")
-    one.add_argument("--out", type=Path, help="folder for NAME.safetensors (default: trained/HASH OF THE MODEL in the user's cache)")
-    one.add_argument("--source", choices=["input", "output"], default="input", help="label texts by their side, or by the model's response")
-    one.add_argument("--position", choices=["mean", "last"], default="mean", help="read the mean over a text's tokens, or its last token")
-    one = commands.add_parser("generate", parents=[shared, using, decode], help="answer a prompt, unsteered and steered")
+    one.add_argument(
+        "concepts", nargs="*", help="names of shipped concepts, or concept files (default: all shipped)"
+    )
+    one.add_argument(
+        "--out",
+        type=Path,
+        help="folder for NAME.safetensors (default: trained/HASH OF THE MODEL in the user's cache)",
+    )
+    one.add_argument(
+        "--source",
+        choices=["input", "output"],
+        default="input",
+        help="label texts by their side, or by the model's response",
+    )
+    one.add_argument(
+        "--position",
+        choices=["mean", "last"],
+        default="mean",
+        help="read the mean over a text's tokens, or its last token",
+    )
+    one = commands.add_parser(
+        "generate", parents=[shared, using, decode], help="answer a prompt, unsteered and steered"
+    )
     one.add_argument("--prompt", required=True)
-    one = commands.add_parser("sweep", parents=[shared, using, decode], help="a table over magnitudes and layer bands")
+    one = commands.add_parser(
+        "sweep", parents=[shared, using, decode], help="a table over magnitudes and layer bands"
+    )
     group = one.add_mutually_exclusive_group(required=True)
     group.add_argument("--prompt")
     group.add_argument("--prompts", type=Path, help="a file, one prompt a line")
-    one.add_argument("--values", type=float, nargs="+", help="p0, or strengths for the method fixed (default: nine)")
+    one.add_argument(
+        "--values", type=float, nargs="+", help="p0, or strengths for the method fixed (default: nine)"
+    )
     one.add_argument("--bands", nargs="+", help="bands of blocks such as 5-9 10-14")
     one.add_argument("--csv", type=Path)
-    one = commands.add_parser("evaluate", parents=[shared, using], help="four methods compared; or accuracy on labelled texts")
+    one = commands.add_parser(
+        "evaluate", parents=[shared, using], help="four methods compared; or accuracy on labelled texts"
+    )
     one.add_argument("--plan", help="a plan as JSON, or a file that holds it")
     one.add_argument("--prompts", type=Path, help="a file, one prompt a line")
     one.add_argument("--concept", help="with --labelled: whose vectors are tried")
@@ -59,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--labelled", type=Path, help="JSON Lines of text and toxic, label or rating")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--max-new-tokens", type=int, default=48)
-    one = commands.add_parser("export", parents=[shared, using], help="write a concept's directions as .gguf or .safetensors")
+    one = commands.add_parser(
+        "export", parents=[shared, using], help="write a concept's directions as .gguf or .safetensors"
+    )
     one.add_argument("concept")
     one.add_argument("out", type=Path)
     one.add_argument("--method", choices=["gcav", "diffmean"], default="gcav")
@@ -78,11 +120,21 @@ def _train(args, library: Library) -> dict:
         cav = train(library.model, concept, Settings(source=args.source, position=args.position))
         path = out / f"{concept.name}.safetensors"
         cav.save(path)
-        done[concept.name] = {name: [round(float(v), 3) for v in getattr(cav, name)] for name in ("accuracy", "shuffled", "random")}
+        done[concept.name] = {
+            name: [round(float(v), 3) for v in getattr(cav, name)]
+            for name in ("accuracy", "shuffled", "random")
+        }
         done[concept.name] |= {"settings": dataclasses.asdict(cav.settings), "written": str(path)}
         if not args.json:
-            best, shuffled, random = float(cav.accuracy.max()), float(cav.shuffled.mean()), float(cav.random.mean())
-            print(f"{concept.name}: best held-out accuracy {best:.3f}, shuffled {shuffled:.3f}, random {random:.3f}: {path}", flush=True)
+            best, shuffled, random = (
+                float(cav.accuracy.max()),
+                float(cav.shuffled.mean()),
+                float(cav.random.mean()),
+            )
+            print(
+                f"{concept.name}: best held-out accuracy {best:.3f}, shuffled {shuffled:.3f}, random {random:.3f}: {path}",
+                flush=True,
+            )
     return done
 
 
@@ -109,7 +161,9 @@ def _own(library: Library, concepts: list[Path], vectors: list[Path]) -> None:
     for path in vectors:
         cav = CAV.load(path)
         if cav.concept not in library.concepts:
-            raise ValueError(f"{path} holds vectors of {cav.concept!r}, which does not ship: give its texts with --concepts")
+            raise ValueError(
+                f"{path} holds vectors of {cav.concept!r}, which does not ship: give its texts with --concepts"
+            )
         library.add(library.concepts[cav.concept], cav)
 
 
@@ -121,17 +175,34 @@ def _band(text: str) -> tuple[int, ...]:
 
 
 def _generate(args, library: Library) -> dict:
-    return steer(library, args.prompt, _plan(args.plan), seed=args.seed, max_new_tokens=args.max_new_tokens, temperature=args.temperature)
+    return steer(
+        library,
+        args.prompt,
+        _plan(args.plan),
+        seed=args.seed,
+        max_new_tokens=args.max_new_tokens,
+        temperature=args.temperature,
+    )
 
 
 def _sweep(args, library: Library):
     bands = [_band(band) for band in args.bands] if args.bands else None
     prompts = [args.prompt] if args.prompt else _lines(args.prompts)
-    *_, (_, table) = sweep(library, prompts, _plan(args.plan), values=args.values, bands=bands, seed=args.seed,
-                           max_new_tokens=args.max_new_tokens, temperature=args.temperature)
+    *_, (_, table) = sweep(
+        library,
+        prompts,
+        _plan(args.plan),
+        values=args.values,
+        bands=bands,
+        seed=args.seed,
+        max_new_tokens=args.max_new_tokens,
+        temperature=args.temperature,
+    )
     if args.csv:
         table.to_csv(args.csv, index=False)
-    return json.loads(table.to_json(orient="records")) if args.json else table.drop(columns="prompt").to_string()
+    return (
+        json.loads(table.to_json(orient="records")) if args.json else table.drop(columns="prompt").to_string()
+    )
 
 
 def _evaluate(args, library: Library) -> dict:
@@ -141,14 +212,22 @@ def _evaluate(args, library: Library) -> dict:
         return labelled(library, library.cav(args.concept), args.labelled, most=args.most, seed=args.seed)
     if not (args.plan and args.prompts):
         raise ValueError("evaluate needs --plan and --prompts, or --concept and --labelled")
-    return evaluate(library, _plan(args.plan), _lines(args.prompts), seed=args.seed, max_new_tokens=args.max_new_tokens)
+    return evaluate(
+        library, _plan(args.plan), _lines(args.prompts), seed=args.seed, max_new_tokens=args.max_new_tokens
+    )
 
 
 def _export(args, library: Library) -> dict:
     return {"written": str(export(library.cav(args.concept), args.out, method=args.method))}
 
 
-_COMMANDS = {"train": _train, "generate": _generate, "sweep": _sweep, "evaluate": _evaluate, "export": _export}
+_COMMANDS = {
+    "train": _train,
+    "generate": _generate,
+    "sweep": _sweep,
+    "evaluate": _evaluate,
+    "export": _export,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -27,10 +27,11 @@ TENSORS = ("w", "b", "diffmean", "gap", "accuracy", "shuffled", "random")
 class Settings:
     """How a CAV is trained.
 
-    frame: texts stand as the assistant's "answer", the user's "prompt", or "plain". position: activations of the "last"
-    token, or their "mean" over the text. penalty: of |w|^2 / 2 beside the sum of log losses, after the activations are
-    centered and scaled by one number a layer to unit variance. folds: of the held-out accuracy.
-    source: "input" labels a text by its side (GCAV-Input), "output" keeps those whose response shows it (GCAV-Output).
+    frame: texts stand as the assistant's "answer", the user's "prompt", or "plain". position: activations of
+    the "last" token, or their "mean" over the text. penalty: of |w|^2 / 2 beside the sum of log losses, after
+    the activations are centered and scaled by one number a layer to unit variance. folds: of the held-out
+    accuracy. source: "input" labels a text by its side (GCAV-Input), "output" keeps those whose response
+    shows it (GCAV-Output).
     """
 
     frame: str = "answer"
@@ -41,21 +42,29 @@ class Settings:
     source: str = "input"
 
     def __post_init__(self) -> None:
-        for name, known in (("frame", ("answer", "prompt", "plain")), ("position", ("last", "mean")), ("source", ("input", "output"))):
+        for name, known in (
+            ("frame", ("answer", "prompt", "plain")),
+            ("position", ("last", "mean")),
+            ("source", ("input", "output")),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: give one of {', '.join(known)}")
         if not self.penalty > 0:
-            raise ValueError(f"penalty is {self.penalty}: give a positive number; larger ones make |w| smaller and eps larger")
+            raise ValueError(
+                f"penalty is {self.penalty}: give a positive number; larger ones make |w| smaller and eps larger"
+            )
         if not 2 <= self.folds <= 8:
             raise ValueError(f"folds is {self.folds}: give 2 to 8")
 
 
 @dataclass(frozen=True, eq=False)
 class CAV:
-    """One concept in one model. w [layers, width] and b [layers]: P(concept | e) = sigmoid(w . e + b), in raw activation space.
+    """One concept in one model. w [layers, width] and b [layers]: P(concept | e) = sigmoid(w . e + b), in raw
+    activation space.
 
-    diffmean [layers, width]: unit difference of the sides' means, gap [layers]: its length. accuracy, shuffled, random
-    [layers]: held-out accuracy, and that of the controls: a fit to shuffled labels, and random directions cut between the means.
+    diffmean [layers, width]: unit difference of the sides' means, gap [layers]: its length. accuracy,
+    shuffled, random [layers]: held-out accuracy, and that of the controls: a fit to shuffled labels, and
+    random directions cut between the means.
     """
 
     model: str
@@ -96,7 +105,9 @@ class CAV:
             _check(tensors)
             return cls(settings=Settings(**json.loads(about.pop("settings"))), **about, **tensors)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{Path(path).name} is no concept vector of Tradewind ({error}): train it again") from None
+            raise ValueError(
+                f"{Path(path).name} is no concept vector of Tradewind ({error}): train it again"
+            ) from None
 
 
 def _check(tensors: dict[str, Tensor]) -> None:
@@ -120,8 +131,12 @@ def frame_ids(model: LanguageModel, text: str, frame: str) -> list[int]:
 
 
 def train(
-    model: LanguageModel, concept: Concept, settings: Settings = Settings(), *,
-    progress: Callable[[float], None] | None = None, stop: threading.Event | None = None,
+    model: LanguageModel,
+    concept: Concept,
+    settings: Settings = Settings(),
+    *,
+    progress: Callable[[float], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> CAV:
     """Trains a concept's vectors at every block (section 3.1 of the paper). Raises lm.Stopped."""
     if settings.source == "output":
@@ -137,10 +152,28 @@ def train(
     means = [activations[:, labels == side].mean(1) for side in (1, 0)]
     difference = means[0] - means[1]
     gap = difference.norm(dim=1)
-    held_out = _held_out(activations, len(concept.positive), settings, lambda share: report(READING + (1 - READING) * share), stop)
+    held_out = _held_out(
+        activations,
+        len(concept.positive),
+        settings,
+        lambda share: report(READING + (1 - READING) * share),
+        stop,
+    )
     accuracy, shuffled, random = held_out
-    return CAV(model.name, model.hash, concept.name, concept.hash, settings, w, b,
-               difference / gap[:, None], gap, accuracy, shuffled, random)
+    return CAV(
+        model.name,
+        model.hash,
+        concept.name,
+        concept.hash,
+        settings,
+        w,
+        b,
+        difference / gap[:, None],
+        gap,
+        accuracy,
+        shuffled,
+        random,
+    )
 
 
 def read(model: LanguageModel, ids: list[list[int]], settings: Settings, progress=None, stop=None) -> Tensor:
@@ -149,8 +182,11 @@ def read(model: LanguageModel, ids: list[list[int]], settings: Settings, progres
     return model.read(ids, pool=settings.position, starts=starts, progress=progress, stop=stop)
 
 
-def fit(activations: Tensor, labels: Tensor, penalty: float, stop: threading.Event | None = None) -> tuple[Tensor, Tensor]:
-    """Logistic regression with an L2 penalty at every layer. activations: [layers, n, width]; labels: [n], 0 or 1.
+def fit(
+    activations: Tensor, labels: Tensor, penalty: float, stop: threading.Event | None = None
+) -> tuple[Tensor, Tensor]:
+    """Logistic regression with an L2 penalty at every layer. activations: [layers, n, width]; labels: [n], 0
+    or 1.
 
     Returns w [layers, width] and b [layers] in the space of the activations as they are. Raises lm.Stopped.
     """
@@ -170,7 +206,9 @@ def _heed(stop: threading.Event | None) -> None:
 
 
 def _scaled(activations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One layer's activations [n, width] centered and divided by one number, that mean [width], that number; float64."""
+    """One layer's activations [n, width] centered and divided by one number, that mean [width], that number;
+    float64.
+    """
     x = activations.double()
     mean = x.mean(0)
     scale = (x - mean).pow(2).mean().sqrt()
@@ -178,9 +216,15 @@ def _scaled(activations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _held_out(
-    activations: Tensor, positives: int, settings: Settings, report: Callable[[float], None], stop: threading.Event | None,
+    activations: Tensor,
+    positives: int,
+    settings: Settings,
+    report: Callable[[float], None],
+    stop: threading.Event | None,
 ) -> Tensor:
-    """Accuracy over the folds [3, layers]: of the fit, of one to shuffled labels, of random directions. Pairs share a fold."""
+    """Accuracy over the folds [3, layers]: of the fit, of one to shuffled labels, of random directions. Pairs
+    share a fold.
+    """
     generator = torch.Generator().manual_seed(settings.seed)
     layers, n, width = activations.shape
     labels = (torch.arange(n) < positives).double()
@@ -211,10 +255,11 @@ def logits(cav: CAV, activations: Tensor) -> Tensor:
 
 
 def best_layers(cavs: Sequence[CAV], count: int = 8) -> tuple[int, ...]:
-    """The `count` blocks with the best mean held-out accuracy among the middle ones, from a quarter to six tenths of the model.
+    """The `count` blocks with the best mean held-out accuracy among the middle ones, from a quarter to six
+    tenths of the model.
 
-    The first blocks read words rather than meaning. Later ones read as well but steer worse: on the default model they
-    bring more repetition and KL for the same effect.
+    The first blocks read words rather than meaning. Later ones read as well but steer worse: on the default
+    model they bring more repetition and KL for the same effect.
     """
     accuracy = torch.stack([cav.accuracy for cav in cavs]).mean(0)
     layers = len(accuracy)

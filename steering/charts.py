@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lm import Edit
-from lm.edit import MAX_TARGETS
+from lm.edits.edit import MAX_TARGETS
 from steering.concepts import Concept
 from steering.metrics import overlaps, pushes
 from steering.plan import Plan
@@ -29,7 +29,9 @@ DASHES = ("solid", "dash", "dashdot", "longdash")
 
 
 def heat(sides: tuple[Steered, Steered], edits: tuple[Edit, ...], concepts: Sequence[Concept]) -> Chart:
-    """The write of the steered side at every block and token: eps of one concept, the length of the whole write of several."""
+    """The write of the steered side at every block and token: eps of one concept, the length of the whole
+    write of several.
+    """
     run, names = sides[1].run, [concept.name for concept in concepts]
     trace = np.stack(run.trace)
     eps = trace[..., MAX_TARGETS : MAX_TARGETS + len(names)].transpose(1, 0, 2)
@@ -38,7 +40,10 @@ def heat(sides: tuple[Steered, Steered], edits: tuple[Edit, ...], concepts: Sequ
     shown = eps[..., 0] if one else size
     layers, words = [edit.layer for edit in edits], [_visible(piece) for piece in run.pieces]
     most = float(np.abs(shown).max()) or 1
-    parts = [[", ".join(f"{name} {value:+.3g}" for name, value in zip(names, at, strict=True)) for at in row] for row in eps]
+    parts = [
+        [", ".join(f"{name} {value:+.3g}" for name, value in zip(names, at, strict=True)) for at in row]
+        for row in eps
+    ]
     data = [
         {
             "type": "heatmap",
@@ -52,8 +57,15 @@ def heat(sides: tuple[Steered, Steered], edits: tuple[Edit, ...], concepts: Sequ
             "xgap": 1,
             "ygap": 1,
             "colorscale": SIGNED if one else LENGTHS,
-            "colorbar": {"thickness": 8, "outlinewidth": 0, "title": {"text": "ε" if one else "|Σ ε v|", "side": "top"}, "nticks": 5},
-            "hovertemplate": "“%{text}”, layer %{y}<br>ε: %{customdata}" + ("" if one else "<br>|Σ ε v| = %{z}") + "<extra></extra>",
+            "colorbar": {
+                "thickness": 8,
+                "outlinewidth": 0,
+                "title": {"text": "ε" if one else "|Σ ε v|", "side": "top"},
+                "nticks": 5,
+            },
+            "hovertemplate": "“%{text}”, layer %{y}<br>ε: %{customdata}"
+            + ("" if one else "<br>|Σ ε v| = %{z}")
+            + "<extra></extra>",
         }
     ]
     step = max(1, math.ceil(len(words) / 14))
@@ -69,14 +81,22 @@ def heat(sides: tuple[Steered, Steered], edits: tuple[Edit, ...], concepts: Sequ
         },
         "yaxis": {"title": {"text": "layer"}, "type": "category", "showgrid": False},
     }
-    told = [(name, eps[..., index]) for index, name in enumerate(names)] + ([] if one else [("all, |Σ ε v|", size)])
+    told = [(name, eps[..., index]) for index, name in enumerate(names)] + (
+        [] if one else [("all, |Σ ε v|", size)]
+    )
     table = {
         "columns": ["token", "push", *(f"layer {layer}" for layer in layers)],
-        "rows": [[word, name, *np.round(found[:, at].astype(float), 3).tolist()] for at, word in enumerate(words) for name, found in told],
+        "rows": [
+            [word, name, *np.round(found[:, at].astype(float), 3).tolist()]
+            for at, word in enumerate(words)
+            for name, found in told
+        ],
     }
     note = "ε added along the concept's direction" if one else "Length of what all concepts add together"
     return {
-        "title": _heat_title(eps, size, layers, names, bool((trace[..., -1] == 2).any()), sides[0].run.ids == run.ids),
+        "title": _heat_title(
+            eps, size, layers, names, bool((trace[..., -1] == 2).any()), sides[0].run.ids == run.ids
+        ),
         "note": f"{note}, by token and layer; blank is no push.",
         "figure": {"data": data, "layout": layout},
         "table": table,
@@ -84,7 +104,9 @@ def heat(sides: tuple[Steered, Steered], edits: tuple[Edit, ...], concepts: Sequ
     }
 
 
-def _heat_title(eps: np.ndarray, size: np.ndarray, layers: Sequence[int], names: Sequence[str], stuck: bool, equal: bool) -> str:
+def _heat_title(
+    eps: np.ndarray, size: np.ndarray, layers: Sequence[int], names: Sequence[str], stuck: bool, equal: bool
+) -> str:
     pushed = int((size != 0).any(0).sum())
     if not pushed and stuck:
         return "No token was pushed: no push reaches all targets"
@@ -99,7 +121,8 @@ def _visible(piece: str) -> str:
 
 
 def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
-    """What a sweep found, over the magnitude of the plan's first target: the concept's independent score where it has a scorer, and KL.
+    """What a sweep found, over the magnitude of the plan's first target: the concept's independent score
+    where it has a scorer, and KL.
 
     frame: as `sweep` yields it; the first of its bands of layers is the plan's own.
     """
@@ -119,34 +142,60 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
         name = "steered" if len(bands) == 1 else band
         data += [_line(index, name, "var(--tw-accent)", places, values, rows[concept.name])] if judged else []
         told = "KL" if index == 0 else f"{band}, KL"
-        data.append(_line(index, told, "var(--tw-warn)", places, values, rows.kl) | {"yaxis": "y2", "showlegend": index == 0 or not judged})
+        data.append(
+            _line(index, told, "var(--tw-warn)", places, values, rows.kl)
+            | {"yaxis": "y2", "showlegend": index == 0 or not judged}
+        )
         data[-1]["marker"]["symbol"] = "diamond" if index == 0 else MARKS[index]
     if judged:
         data.append(_level(places, float(plain[concept.name].mean())))
-    axis = {"title": {"text": "strength" if fixed else f"P({concept.high}) asked for"}, "tickvals": places, "ticktext": names}
+    axis = {
+        "title": {"text": "strength" if fixed else f"P({concept.high}) asked for"},
+        "tickvals": places,
+        "ticktext": names,
+    }
     layout = {
         "height": 320 if len(bands) == 1 else 400,
         "xaxis": {**axis, "anchor": "y2", "showgrid": False},
-        "yaxis2": {"title": {"text": "KL, nats"}, "domain": [0, 0.36 if judged else 1], "rangemode": "tozero", "nticks": 3},
+        "yaxis2": {
+            "title": {"text": "KL, nats"},
+            "domain": [0, 0.36 if judged else 1],
+            "rangemode": "tozero",
+            "nticks": 3,
+        },
         "hovermode": "x",
     }
     if judged:
         layout["grid"] = {"rows": 2, "columns": 1, "pattern": "coupled"}
-        layout["yaxis"] = {"title": {"text": concept.high}, "domain": [0.48, 1], "range": [-0.04, 1.04], "nticks": 4}
+        layout["yaxis"] = {
+            "title": {"text": concept.high},
+            "domain": [0.48, 1],
+            "range": [-0.04, 1.04],
+            "nticks": 4,
+        }
     columns = ["magnitude", "layers", concept.name, "kl", "nll", "repetition", "gate", "strength", "text"]
     columns = [name for name in dict.fromkeys(columns) if name in frame]
     ordered = pd.concat([plain, *bands.values()])[columns]
-    what = "Score of an independent judge above, cost below." if judged else "Cost alone: no independent judge scores this concept."
+    what = (
+        "Score of an independent judge above, cost below."
+        if judged
+        else "Cost alone: no independent judge scores this concept."
+    )
     return {
         "title": _dose_title(bands, plain, concept.name if judged else None, names),
         "note": f"{what} Click a point to take its magnitude over.",
         "figure": {"data": data, "layout": layout},
-        "table": {"columns": columns, "rows": [[_cell(value) for value in row] for row in ordered.itertuples(index=False)]},
+        "table": {
+            "columns": columns,
+            "rows": [[_cell(value) for value in row] for row in ordered.itertuples(index=False)],
+        },
         "file": "tradewind-dose.csv",
     }
 
 
-def _line(index: int, name: str, color: str, places: list[float], values: list[float], heights: pd.Series) -> dict:
+def _line(
+    index: int, name: str, color: str, places: list[float], values: list[float], heights: pd.Series
+) -> dict:
     """One measure over the magnitude for band number `index`: the chosen band is drawn full, the others thin."""
     return {
         "type": "scatter",
@@ -173,7 +222,9 @@ def _level(places: list[float], height: float) -> dict:
     }
 
 
-def _dose_title(bands: dict[str, pd.DataFrame], plain: pd.DataFrame, measure: str | None, names: list[str]) -> str:
+def _dose_title(
+    bands: dict[str, pd.DataFrame], plain: pd.DataFrame, measure: str | None, names: list[str]
+) -> str:
     """What the sweep did at most; names: of the magnitudes, of which one is told where more of it did less."""
     if measure is None:
         far = max(bands, key=lambda band: bands[band].kl.max())
@@ -185,7 +236,10 @@ def _dose_title(bands: dict[str, pd.DataFrame], plain: pd.DataFrame, measure: st
     after, cost = bands[far][measure].iloc[most], bands[far].kl.iloc[most]
     if after == before:
         return f"{name} stays at {share(before)}, at {cost:.2f} nats a token"
-    way, where = "rises" if after > before else "falls", "" if most == len(names) - 1 else f" at {names[most]}"
+    way, where = (
+        "rises" if after > before else "falls",
+        "" if most == len(names) - 1 else f" at {names[most]}",
+    )
     return f"{name} {way} from {share(before)} to {share(after)}{where}{_most(bands, far)}, at {cost:.2f} nats a token"
 
 

@@ -31,9 +31,11 @@ class Details(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Concept:
-    """Contrastive texts. Texts of the same index make a pair (same subject, other pole) where the sides are of one length.
+    """Contrastive texts. Texts of the same index make a pair (same subject, other pole) where the sides are
+    of one length.
 
-    low, high: what the negative and the positive side are called; scorer: an independent scorer (steering.scorers), if any.
+    low, high: what the negative and the positive side are called; scorer: an independent scorer
+    (steering.scorers), if any.
     """
 
     name: str
@@ -50,12 +52,18 @@ class Concept:
         for side in ("positive", "negative"):
             texts = getattr(self, side)
             if len(texts) < FEWEST:
-                raise ConceptError(f"{self.name}: the {side} side has {len(texts)} texts: give at least {FEWEST}, better 100")
+                raise ConceptError(
+                    f"{self.name}: the {side} side has {len(texts)} texts: give at least {FEWEST}, better 100"
+                )
             if len(texts) > MOST:
-                raise ConceptError(f"{self.name}: the {side} side has {len(texts)} texts: give at most {MOST}")
+                raise ConceptError(
+                    f"{self.name}: the {side} side has {len(texts)} texts: give at most {MOST}"
+                )
         shared = set(self.positive) & set(self.negative)
         if shared:
-            raise ConceptError(f"{self.name}: {len(shared)} texts stand on both sides, such as {min(shared)[:60]!r}: remove them")
+            raise ConceptError(
+                f"{self.name}: {len(shared)} texts stand on both sides, such as {min(shared)[:60]!r}: remove them"
+            )
         if not self.high:
             object.__setattr__(self, "high", self.name)
         if not self.low:
@@ -90,14 +98,20 @@ class Concept:
         try:
             text = path.read_bytes().decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise ConceptError(f"{path.name} is no UTF-8 text (byte {error.start:,}): give JSON Lines") from None
+            raise ConceptError(
+                f"{path.name} is no UTF-8 text (byte {error.start:,}): give JSON Lines"
+            ) from None
         return cls.parse(text, name or path.stem, **details)
 
     @classmethod
-    def from_texts(cls, name: str, positive: Sequence[str], negative: Sequence[str], **details: Unpack[Details]) -> "Concept":
+    def from_texts(
+        cls, name: str, positive: Sequence[str], negative: Sequence[str], **details: Unpack[Details]
+    ) -> "Concept":
         """A concept from plain texts; empty ones are left out."""
-        sides = {side: tuple(_text(text.strip(), f"{name}, a {side} text") for text in texts if text.strip())
-                 for side, texts in (("positive", positive), ("negative", negative))}
+        sides = {
+            side: tuple(_text(text.strip(), f"{name}, a {side} text") for text in texts if text.strip())
+            for side, texts in (("positive", positive), ("negative", negative))
+        }
         return cls(name, sides["positive"], sides["negative"], **details)
 
 
@@ -105,10 +119,14 @@ def _line(line: str, where: str) -> dict[str, str]:
     try:
         value = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ConceptError(f"{where} is no JSON ({getattr(error, 'msg', 'nested too deep')}): one object a line") from None
+        raise ConceptError(
+            f"{where} is no JSON ({getattr(error, 'msg', 'nested too deep')}): one object a line"
+        ) from None
     if not isinstance(value, dict) or not value.keys() & {"positive", "negative"}:
         raise ConceptError(f'{where} needs an object with "positive", "negative" or both')
-    return {side: _text(value[side], f"{where}, {side}") for side in ("positive", "negative") if side in value}
+    return {
+        side: _text(value[side], f"{where}, {side}") for side in ("positive", "negative") if side in value
+    }
 
 
 def _text(value: object, where: str) -> str:

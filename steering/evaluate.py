@@ -1,4 +1,6 @@
-"""Does steering work? Unsteered, prompted, fixed strength and GCAV on the same prompts, with bootstrap intervals."""
+"""Does steering work? Unsteered, prompted, fixed strength and GCAV on the same prompts, with bootstrap
+intervals.
+"""
 
 import dataclasses
 import gzip
@@ -10,8 +12,8 @@ import numpy as np
 import torch
 
 from lm import Row, Run, Sampling
-from lm.asking import prompt_ids
-from lm.edit import MAX_TARGETS
+from lm.edits.edit import MAX_TARGETS
+from lm.prompts import prompt_ids
 from steering.cav import CAV, frame_ids, logits, read
 from steering.library import Library
 from steering.metrics import measure
@@ -27,18 +29,27 @@ def interval(values: Sequence[float], seed: int = 0, draws: int = 2000) -> tuple
 
 
 def evaluate(
-    library: Library, plan: Plan, prompts: Sequence[str], *, seed: int = 0, max_new_tokens: int = 48, temperature: float = 0.7,
+    library: Library,
+    plan: Plan,
+    prompts: Sequence[str],
+    *,
+    seed: int = 0,
+    max_new_tokens: int = 48,
+    temperature: float = 0.7,
 ) -> dict:
     """Independent score, KL, NLL, repetition of several methods: {method: {metric: (mean, low, high)}}.
 
-    The methods: "unsteered", "prompted" (the user's message asks for the concept too), the plan's own under its name, and beside a
-    gated one "fixed": along the first concept, at the mean |eps| that the plan used, as a share of the class gap, so that both write
-    equally much. Raises PlanError where the concept has no scorer.
+    The methods: "unsteered", "prompted" (the user's message asks for the concept too), the plan's own under
+    its name, and beside a gated one "fixed": along the first concept, at the mean |eps| that the plan used,
+    as a share of the class gap, so that both write equally much. Raises PlanError where the concept has no
+    scorer.
     """
     if not prompts:
         raise PlanError("an evaluation needs prompts: give at least one, better 20")
     if library.concepts[plan.targets[0].concept].scorer is None:
-        raise PlanError(f"{plan.targets[0].concept} has no independent scorer: nothing could be judged but by the vector itself")
+        raise PlanError(
+            f"{plan.targets[0].concept} has no independent scorer: nothing could be judged but by the vector itself"
+        )
     concept = library.concepts[plan.targets[0].concept]
     pole = concept.high if plan.targets[0].direction == "amplify" else concept.low
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
@@ -50,10 +61,16 @@ def evaluate(
 
     def add(name: str, rows: list[Row], made) -> list:
         runs = model.generate(rows)
-        numbers = [dataclasses.asdict(one) for one in measure(model, runs, [made] * len(runs), [concept], plain)]
+        numbers = [
+            dataclasses.asdict(one) for one in measure(model, runs, [made] * len(runs), [concept], plain)
+        ]
         results[name] = {
             "score": interval([one["scores"][concept.name] for one in numbers], seed),
-            **{key: interval([one[key] for one in numbers], seed) for key in ("kl", "nll", "repetition", "distinct")}}
+            **{
+                key: interval([one[key] for one in numbers], seed)
+                for key in ("kl", "nll", "repetition", "distinct")
+            },
+        }
         return runs
 
     add("unsteered", [Row(ids, sampling) for ids in plain], ())
@@ -61,41 +78,69 @@ def evaluate(
     runs = add(plan.method, [Row(ids, sampling, steered) for ids in plain], steered)
     strength = plan.strength
     if plan.method != "fixed":
-        strength = _mean_strength(runs, library.cav(concept.name).gap[[edit.layer for edit in steered]].numpy())
-        fixed = edits(dataclasses.replace(plan, targets=plan.targets[:1], method="fixed", strength=strength), library)
+        strength = _mean_strength(
+            runs, library.cav(concept.name).gap[[edit.layer for edit in steered]].numpy()
+        )
+        fixed = edits(
+            dataclasses.replace(plan, targets=plan.targets[:1], method="fixed", strength=strength), library
+        )
         add("fixed", [Row(ids, sampling, fixed) for ids in plain], fixed)
-    return {"concept": concept.name, "direction": plan.targets[0].direction, "p0": plan.targets[0].p0, "model": model.name,
-            "model_hash": model.hash, "prompts": len(prompts), "seed": seed, "max_new_tokens": max_new_tokens,
-            "temperature": temperature, "fixed_strength": strength, "methods": results}
+    return {
+        "concept": concept.name,
+        "direction": plan.targets[0].direction,
+        "p0": plan.targets[0].p0,
+        "model": model.name,
+        "model_hash": model.hash,
+        "prompts": len(prompts),
+        "seed": seed,
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "fixed_strength": strength,
+        "methods": results,
+    }
 
 
 def _mean_strength(runs: Sequence[Run], gaps: np.ndarray) -> float:
     """Mean |eps| of the first target over tokens and blocks, as a share of the class gap of each block."""
-    return float(np.mean(np.abs(np.concatenate([np.stack(run.trace) for run in runs])[..., MAX_TARGETS]) / gaps))
+    return float(
+        np.mean(np.abs(np.concatenate([np.stack(run.trace) for run in runs])[..., MAX_TARGETS]) / gaps)
+    )
 
 
 def labelled(library: Library, cav: CAV, path: Path, *, most: int = 600, seed: int = 0) -> dict:
     """Accuracy of a CAV on people's labels that it never saw, at its steering blocks' mean logit.
 
-    The file is JSON Lines (or .gz) with "text" and "toxic" (0/1), "label" (0/1) or "rating" (sign; |rating| < 1 is left
-    out). Balanced by sampling; the threshold is the CAV's own, and also the sample's median, which forgives a shift.
+    The file is JSON Lines (or .gz) with "text" and "toxic" (0/1), "label" (0/1) or "rating" (sign; |rating| <
+    1 is left out). Balanced by sampling; the threshold is the CAV's own, and also the sample's median, which
+    forgives a shift.
     """
     sides: dict[int, list[str]] = {0: [], 1: []}
     for text, positive in _labels(path):
         sides[int(positive)].append(text)
     if not (sides[0] and sides[1]):
-        raise ValueError(f"{path.name} has {len(sides[0])} texts of one label and {len(sides[1])} of the other: both are needed")
+        raise ValueError(
+            f"{path.name} has {len(sides[0])} texts of one label and {len(sides[1])} of the other: both are needed"
+        )
     rng = np.random.default_rng(seed)
     each = min(most // 2, *(len(texts) for texts in sides.values()))
     texts = [sides[side][i] for side in (0, 1) for i in rng.permutation(len(sides[side]))[:each]]
     truth = torch.tensor([0] * each + [1] * each)
-    activations = read(library.model, [frame_ids(library.model, text, cav.settings.frame) for text in texts], cav.settings)
+    activations = read(
+        library.model, [frame_ids(library.model, text, cav.settings.frame) for text in texts], cav.settings
+    )
     layers = list(layers_of(Plan.from_json({"targets": [{"concept": cav.concept}]}), [cav]))
     logit = logits(cav, activations)[:, layers].mean(1)
     right = ((logit > 0) == truth).float().tolist()
     shifted = ((logit > logit.median()) == truth).float().tolist()
-    return {"concept": cav.concept, "file": path.name, "n": 2 * each, "seed": seed, "layers": layers,
-            "accuracy": interval(right, seed), "accuracy_at_median": interval(shifted, seed)}
+    return {
+        "concept": cav.concept,
+        "file": path.name,
+        "n": 2 * each,
+        "seed": seed,
+        "layers": layers,
+        "accuracy": interval(right, seed),
+        "accuracy_at_median": interval(shifted, seed),
+    }
 
 
 def _labels(path: Path) -> Iterator[tuple[str, bool]]:
@@ -108,4 +153,6 @@ def _labels(path: Path) -> Iterator[tuple[str, bool]]:
                 if "rating" not in entry or abs(value) >= 1:
                     yield str(entry["text"]), value > 0
             except (json.JSONDecodeError, KeyError, TypeError, StopIteration):
-                raise ValueError(f'{path.name}, line {number}: give an object with "text" and "toxic", "label" or "rating"') from None
+                raise ValueError(
+                    f'{path.name}, line {number}: give an object with "text" and "toxic", "label" or "rating"'
+                ) from None

@@ -8,7 +8,8 @@ from steering.cav import CAV
 
 
 def export(cav: CAV, path: Path | str, *, method: str = "gcav") -> Path:
-    """Writes unit directions to `path`: .gguf as a llama.cpp control vector, .safetensors as one [width] tensor a block.
+    """Writes unit directions to `path`: .gguf as a llama.cpp control vector, .safetensors as one [width]
+    tensor a block.
 
     llama.cpp adds "direction.l" to the output of block l, from l = 1 on; it knows fixed strengths only.
     """

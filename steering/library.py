@@ -26,7 +26,9 @@ class _Turn:
 
 
 class Library:
-    """Concepts and their vectors for one model. `session()` gives a copy to which a visitor's own concepts are added."""
+    """Concepts and their vectors for one model. `session()` gives a copy to which a visitor's own concepts
+    are added.
+    """
 
     def __init__(self, model: LanguageModel, concepts: dict[str, Concept] | None = None):
         self.model = model
@@ -35,7 +37,9 @@ class Library:
         self._turns: dict[str, _Turn] = {}
 
     def session(self) -> "Library":
-        """A library that shares what is there and what is trained for it later, and keeps what is added to itself."""
+        """A library that shares what is there and what is trained for it later, and keeps what is added to
+        itself.
+        """
         other = Library(self.model, self.concepts)
         other._cavs, other._turns = self._cavs.new_child(), self._turns
         return other
@@ -48,12 +52,20 @@ class Library:
         """Adds a concept trained for this model. Raises PlanError where it was trained for another."""
         if cav.model_hash != self.model.hash:
             raise PlanError(
-                f"the vector of {cav.concept!r} was made for {cav.model} ({cav.model_hash}), not for {self.model.name} ({self.model.hash})")
+                f"the vector of {cav.concept!r} was made for {cav.model} ({cav.model_hash}), not for {self.model.name} ({self.model.hash})"
+            )
         self.concepts[concept.name], self._cavs[concept.name] = concept, cav
 
-    def cav(self, name: str, *, progress: Callable[[float], None] | None = None, stop: threading.Event | None = None) -> CAV:
-        """A concept's vectors; who asks for them while another session trains them waits for these. Raises PlanError where the concept
-        is unknown, lm.Stopped."""
+    def cav(
+        self,
+        name: str,
+        *,
+        progress: Callable[[float], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> CAV:
+        """A concept's vectors; who asks for them while another session trains them waits for these. Raises
+        PlanError where the concept is unknown, lm.Stopped.
+        """
         if name not in self.concepts:
             raise PlanError(f"there is no concept {name!r}: give one of {', '.join(self.concepts)}")
         if name in self._cavs:
@@ -71,7 +83,9 @@ class Library:
         finally:
             turn.lock.release()
 
-    def _trained(self, name: str, turn: _Turn, report: Callable[[float], None], stop: threading.Event | None) -> CAV:
+    def _trained(
+        self, name: str, turn: _Turn, report: Callable[[float], None], stop: threading.Event | None
+    ) -> CAV:
         def both(share: float) -> None:
             turn.share = share
             report(share)
@@ -91,6 +105,10 @@ class Library:
                 except ValueError as error:
                     log.warning("%s", error)
                     continue
-                if (cav.model_hash, cav.concept_hash, cav.settings) == (self.model.hash, self.concepts[name].hash, Settings()):
+                if (cav.model_hash, cav.concept_hash, cav.settings) == (
+                    self.model.hash,
+                    self.concepts[name].hash,
+                    Settings(),
+                ):
                     return cav
         return None

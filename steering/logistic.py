@@ -7,10 +7,12 @@ MOST_STEPS = 60
 
 
 def fit(gram: Tensor, labels: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-    """Minimizes, a problem, the sum of log losses + penalty/2 |w|^2 over w = sum_i alpha_i x_i and a free intercept.
+    """Minimizes, a problem, the sum of log losses + penalty/2 |w|^2 over w = sum_i alpha_i x_i and a free
+    intercept.
 
-    gram: float64 [..., n, n] of the examples x; labels: 0 or 1 [..., n]. Returns alpha [..., n] and the intercept [...].
-    Newton's method: each step is a weighted least-squares problem, solved in the n examples instead of the width.
+    gram: float64 [..., n, n] of the examples x; labels: 0 or 1 [..., n]. Returns alpha [..., n] and the
+    intercept [...]. Newton's method: each step is a weighted least-squares problem, solved in the n examples
+    instead of the width.
     """
     shape = torch.broadcast_shapes(gram.shape[:-1], labels.shape)
     labels = labels.to(gram).expand(shape)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lm import Edit, LanguageModel, Run
-from lm.edit import MAX_TARGETS
-from lm.text import distinct, repetition
+from lm.edits.edit import MAX_TARGETS
+from lm.metrics import distinct, repetition
 from steering.concepts import Concept
 from steering.scorers import scores
 
@@ -16,10 +16,10 @@ from steering.scorers import scores
 class Metrics:
     """Numbers of one run.
 
-    nll: mean negative log-likelihood a token under the unsteered model, nats. kl, kl95: KL(run's model || unsteered)
-    a token, its mean and 95th percentile, nats. repetition: share of 3-grams that repeat. distinct: share of distinct
-    2-grams. gate: share of (token, block) pairs that were written. strength: mean |sum_j eps_j v_j| / |e| where written.
-    capped: share of writes that the cap held back.
+    nll: mean negative log-likelihood a token under the unsteered model, nats. kl, kl95: KL(run's model ||
+    unsteered) a token, its mean and 95th percentile, nats. repetition: share of 3-grams that repeat.
+    distinct: share of distinct 2-grams. gate: share of (token, block) pairs that were written. strength: mean
+    |sum_j eps_j v_j| / |e| where written. capped: share of writes that the cap held back.
     """
 
     nll: float
@@ -35,18 +35,28 @@ class Metrics:
 
 
 def measure(
-    model: LanguageModel, runs: Sequence[Run], edits: Sequence[tuple[Edit, ...]], concepts: Sequence[Concept],
+    model: LanguageModel,
+    runs: Sequence[Run],
+    edits: Sequence[tuple[Edit, ...]],
+    concepts: Sequence[Concept],
     prompts: Sequence[tuple[int, ...]] | None = None,
 ) -> list[Metrics]:
     """Metrics of runs and the edits that they were decoded with. Raises ValueError where a run has no tokens.
 
-    prompts: what the unsteered model is given, where that is not the run's own prompt (a prompt that asks for the concept).
+    prompts: what the unsteered model is given, where that is not the run's own prompt (a prompt that asks for
+    the concept).
     """
     plain = prompts or [run.prompt for run in runs]
     return [_measure(model, *one, concepts) for one in zip(runs, edits, plain, strict=True)]
 
 
-def _measure(model: LanguageModel, run: Run, edits: tuple[Edit, ...], prompt: tuple[int, ...], concepts: Sequence[Concept]) -> Metrics:
+def _measure(
+    model: LanguageModel,
+    run: Run,
+    edits: tuple[Edit, ...],
+    prompt: tuple[int, ...],
+    concepts: Sequence[Concept],
+) -> Metrics:
     if not run.ids:
         raise ValueError("the run has no tokens yet: there is nothing to measure")
     plain = model.logprobs([[*prompt, *run.ids]], [len(prompt)])[0]
@@ -59,12 +69,17 @@ def _measure(model: LanguageModel, run: Run, edits: tuple[Edit, ...], prompt: tu
     written = trace[..., MAX_TARGETS : 2 * MAX_TARGETS].any(-1)
     size = pushes(trace, overlaps(edits)) if edits else np.zeros(written.shape)
     return Metrics(
-        nll=-float(chosen.mean()), kl=float(kl.mean()), kl95=float(kl.quantile(0.95)), repetition=repetition(run.ids),
-        distinct=distinct(run.ids), tokens_per_second=len(run.ids) / run.seconds if run.seconds else 0.0,
+        nll=-float(chosen.mean()),
+        kl=float(kl.mean()),
+        kl95=float(kl.quantile(0.95)),
+        repetition=repetition(run.ids),
+        distinct=distinct(run.ids),
+        tokens_per_second=len(run.ids) / run.seconds if run.seconds else 0.0,
         gate=float(written.mean()) if written.size else 0.0,
         strength=float((size / trace[..., -2])[written].mean()) if written.any() else 0.0,
         capped=float((trace[..., -1] == 1)[written].mean()) if written.any() else 0.0,
-        scores=scores(run.text, concepts))
+        scores=scores(run.text, concepts),
+    )
 
 
 def overlaps(edits: Sequence[Edit]) -> np.ndarray:
@@ -73,14 +88,17 @@ def overlaps(edits: Sequence[Edit]) -> np.ndarray:
 
 
 def pushes(trace: np.ndarray, overlap: np.ndarray) -> np.ndarray:
-    """The length |sum_j eps_j v_j| of every write [..., edits], from traces [..., edits, TRACE] and the edits' `overlaps`."""
+    """The length |sum_j eps_j v_j| of every write [..., edits], from traces [..., edits, TRACE] and the
+    edits' `overlaps`.
+    """
     eps = trace[..., MAX_TARGETS : MAX_TARGETS + overlap.shape[-1]].astype(float)
     return np.sqrt(np.einsum("...lj,ljk,...lk->...l", eps, overlap, eps).clip(0))
 
 
 def history(run: Run, edits: tuple[Edit, ...]) -> dict[str, list]:
-    """A run's traces as JSON: the blocks, and for each token and block P(concept) `before` and `after` the write and eps, one
-    number a target, and `share` = |sum_j eps_j v_j| / |e|."""
+    """A run's traces as JSON: the blocks, and for each token and block P(concept) `before` and `after` the
+    write and eps, one number a target, and `share` = |sum_j eps_j v_j| / |e|.
+    """
     before, after, eps = [], [], []
     for traces in run.traces:
         z = [np.array(trace.before[: len(edit.goal)]) for edit, trace in zip(edits, traces, strict=True)]
@@ -91,7 +109,13 @@ def history(run: Run, edits: tuple[Edit, ...]) -> dict[str, list]:
         eps.append([b.tolist() for b in strengths])
     trace = np.stack(run.trace)
     share = (pushes(trace, overlaps(edits)) / trace[..., -2]).tolist()
-    return {"layers": [edit.layer for edit in edits], "before": before, "after": after, "eps": eps, "share": share}
+    return {
+        "layers": [edit.layer for edit in edits],
+        "before": before,
+        "after": after,
+        "eps": eps,
+        "share": share,
+    }
 
 
 def _sigmoid(z: np.ndarray) -> list[float]:

@@ -8,12 +8,14 @@ from typing import Any
 
 import gradio as gr
 
-from lm.asking import MOST_CHARACTERS, MOST_SEED, MOST_TEMPERATURE, sentence
+from lm.prompts import MAX_CHARACTERS
 from steering import charts, view
-from steering.desk import Desk, Request, Send, swept
+from steering.controller import Desk, Request, Send, swept
 from steering.library import Library
 from steering.steer import steer
 from steering.sweep import sweep
+from ui.parts import part
+from ui.validation import MAX_SEED, MAX_TEMPERATURE, sentence
 
 EXAMPLES = (
     "What should we do on Saturday?",
@@ -28,15 +30,6 @@ MOST_TOKENS_SHOWN, MOST_STRENGTH_SHOWN, AT_ONCE = 256, 4, 32
 SWEPT_AT_ONCE = 2
 
 
-def _module(name: str, events: str = "") -> str:
-    """js_on_load of a part whose code is assets/web/<name>.js; Gradio wants the events named in it."""
-    return f"import(new URL('tw/{name}.js', document.baseURI)).then((m) => m.default({{ element, trigger, props, watch }})); // {events}"
-
-
-def _part(value: Any, name: str, css: str, events: str = "") -> gr.HTML:
-    return gr.HTML(value, html_template=f'<div class="{css}"></div>', js_on_load=_module(name, events), apply_default_css=False)
-
-
 def build(library: Library, *, send: Send | None = None) -> None:
     """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /steer, /sweep and /concepts.
 
@@ -45,15 +38,18 @@ def build(library: Library, *, send: Send | None = None) -> None:
     desk = Desk(library)
     with gr.Row(elem_classes="tw-steer"):
         with gr.Column(elem_classes="tw-left"):
-            controls = _part(
-                _opening(library) | {"compare": send is not None}, "steer", "tw-console", "'run' 'stop' 'sweep' 'train' 'vector' 'compare'"
+            controls = part(
+                _opening(library) | {"compare": send is not None},
+                "steer/controls",
+                "tw-console",
+                "'run' 'stop' 'sweep' 'train' 'vector' 'compare'",
             )
         with gr.Column(elem_classes="tw-right"):
-            stage = _part(None, "steer-stage", "tw-stage")
+            stage = part(None, "steer/stage", "tw-stage")
             with gr.Row(elem_classes="tw-charts"):
-                heat = _part(charts.NO_HEAT, "plot", "tw-chart", "'point'")
-                dose = _part({"chart": charts.NO_DOSE}, "steer-dose", "tw-dose")
-    outbox = _part(None, "outbox", "tw-outbox")
+                heat = part(charts.NO_HEAT, "shared/plot", "tw-chart", "'point'")
+                dose = part({"chart": charts.NO_DOSE}, "steer/dose", "tw-dose")
+    outbox = part(None, "shared/outbox", "tw-outbox")
 
     def on_run(event: gr.EventData, request: gr.Request) -> Iterator[tuple[Any, Any]]:
         for state, chart in desk.run(request.session_hash, event._data):
@@ -80,7 +76,11 @@ def build(library: Library, *, send: Send | None = None) -> None:
         assert send is not None
         return {"say": desk.compare(request.session_hash, send)}
 
-    live: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "multiple"}
+    live: dict[str, Any] = {
+        "api_visibility": "private",
+        "show_progress": "hidden",
+        "trigger_mode": "multiple",
+    }
     controls.run(on_run, None, [stage, heat], concurrency_limit=AT_ONCE, **live)
     controls.stop(on_stop, None, None, queue=False, **live)
     controls.sweep(on_sweep, None, dose, concurrency_limit=SWEPT_AT_ONCE, **live)
@@ -101,11 +101,11 @@ def _opening(library: Library) -> dict[str, Any]:
         "examples": EXAMPLES,
         "opening": OPENING | {"plan": plan},
         "limits": {
-            "prompt": MOST_CHARACTERS,
+            "prompt": MAX_CHARACTERS,
             "tokens": MOST_TOKENS_SHOWN,
             "strength": MOST_STRENGTH_SHOWN,
-            "seed": MOST_SEED,
-            "temperature": MOST_TEMPERATURE,
+            "seed": MAX_SEED,
+            "temperature": MAX_TEMPERATURE,
         },
     }
 
@@ -114,21 +114,32 @@ def _endpoints(library: Library) -> None:
     def asked(prompt: str, plan: Any, seed: int, max_new_tokens: int, temperature: float) -> Request:
         try:
             return Request.parse(
-                {"prompt": prompt, "plan": plan, "seed": seed, "max_new_tokens": max_new_tokens, "temperature": temperature}
+                {
+                    "prompt": prompt,
+                    "plan": plan,
+                    "seed": seed,
+                    "max_new_tokens": max_new_tokens,
+                    "temperature": temperature,
+                }
             )
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 
-    def steer_(prompt: str, plan: dict, seed: int = 0, max_new_tokens: int = 40, temperature: float = 0.0) -> dict:
+    def steer_(
+        prompt: str, plan: dict, seed: int = 0, max_new_tokens: int = 40, temperature: float = 0.0
+    ) -> dict:
         """Answer a prompt, unsteered and steered, from one batch and one seed.
 
-        plan: {"targets": [{"concept": one of /concepts, "direction": "amplify" or "remove", "p0": 1e-6 to 1 - 1e-6}, 1 to 3 of them],
-        "layers": "auto" or a list of block numbers, "method": "gcav" (the classifier's direction), "diffmean" (the difference of means) or
-        "fixed" (`strength` times that difference at every token), "strength": 0 to 100 for fixed and else null, "scope": "all" or
-        "answer", "cap": the largest push as a share of the state, up to 10, or null}. All but targets and concept may be left out.
+        plan: {"targets": [{"concept": one of /concepts, "direction": "amplify" or "remove", "p0": 1e-6 to 1 -
+        1e-6}, 1 to 3 of them], "layers": "auto" or a list of block numbers, "method": "gcav" (the
+        classifier's direction), "diffmean" (the difference of means) or "fixed" (`strength` times that
+        difference at every token), "strength": 0 to 100 for fixed and else null, "scope": "all" or "answer",
+        "cap": the largest push as a share of the state, up to 10, or null}. All but targets and concept may
+        be left out.
 
-        Gives "unsteered" and "steered", each with text, tokens, metrics (nll, kl, repetition, tokens_per_second, scores, ...) and trace
-        (per token and block: P before and after, eps, share); steered has "plan" too: layers, cosines between the targets, feasible.
+        Gives "unsteered" and "steered", each with text, tokens, metrics (nll, kl, repetition,
+        tokens_per_second, scores, ...) and trace (per token and block: P before and after, eps, share);
+        steered has "plan" too: layers, cosines between the targets, feasible.
         """
         request = asked(prompt, plan, seed, max_new_tokens, temperature)
         try:
@@ -152,7 +163,8 @@ def _endpoints(library: Library) -> None:
         max_new_tokens: int = 40,
         temperature: float = 0.0,
     ) -> dict:
-        """One prompt over magnitudes (p0, or strengths of the fixed method) and bands of layers (each "auto" or a list): columns and rows.
+        """One prompt over magnitudes (p0, or strengths of the fixed method) and bands of layers (each "auto"
+        or a list): columns and rows.
 
         plan: as for /steer; its first target takes the magnitudes.
         """
@@ -170,7 +182,10 @@ def _endpoints(library: Library) -> None:
             )
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
-        return {"columns": list(frame), "rows": frame.astype(object).where(frame.notna(), None).values.tolist()}
+        return {
+            "columns": list(frame),
+            "rows": frame.astype(object).where(frame.notna(), None).values.tolist(),
+        }
 
     def concepts() -> list:
         """The concepts that can be steered, with the words for their two ends."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from lm import Edit
-from lm.edit import least_write
+from lm.edits.edit import least_write
 from steering.cav import CAV, best_layers
 
 if TYPE_CHECKING:
@@ -38,7 +38,11 @@ class Target:
             raise PlanError(f"concept is {self.concept!r}: give its name")
         if self.direction not in DIRECTIONS:
             raise PlanError(f"direction is {self.direction!r}: give amplify or remove")
-        if isinstance(self.p0, bool) or not isinstance(self.p0, (int, float)) or not LEAST_P <= self.p0 <= MOST_P:
+        if (
+            isinstance(self.p0, bool)
+            or not isinstance(self.p0, (int, float))
+            or not LEAST_P <= self.p0 <= MOST_P
+        ):
             raise PlanError(f"p0 is {self.p0!r}: give a probability from {LEAST_P} to {MOST_P}")
 
     @property
@@ -56,8 +60,8 @@ class Target:
 class Plan:
     """Targets, blocks ("auto" or a tuple), method, token scope, cap on |eps| / |e|.
 
-    method: "gcav" (logistic direction), "diffmean" (difference of means, the classifier's threshold) or "fixed"
-    (CAA: `strength` times the difference of the sides' means, at every position, no gate).
+    method: "gcav" (logistic direction), "diffmean" (difference of means, the classifier's threshold) or
+    "fixed" (CAA: `strength` times the difference of the sides' means, at every position, no gate).
     """
 
     targets: tuple[Target, ...]
@@ -74,7 +78,9 @@ class Plan:
         if len(set(names)) < len(names):
             raise PlanError(f"targets name a concept twice ({', '.join(names)}): give each once")
         if self.layers != "auto" and not (
-            isinstance(self.layers, tuple) and self.layers and all(type(layer) is int and layer >= 0 for layer in self.layers)
+            isinstance(self.layers, tuple)
+            and self.layers
+            and all(type(layer) is int and layer >= 0 for layer in self.layers)
         ):
             raise PlanError(f'layers is {self.layers!r}: give "auto" or a list of block numbers from 0')
         if self.layers != "auto" and len(set(self.layers)) < len(self.layers):
@@ -87,7 +93,9 @@ class Plan:
             raise PlanError("strength goes with the method fixed, and only with it")
         for name, most in (("strength", MOST_STRENGTH), ("cap", 10.0)):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most):
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most
+            ):
                 raise PlanError(f"{name} is {value!r}: give a number from 0 to {most:g}, or null")
         if self.cap == 0:
             raise PlanError("cap is 0, which would forbid all steering: give a positive number or null")
@@ -133,7 +141,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Report:
-    """What a plan comes to on a model: its blocks, the `cosines` of its directions, and whether strengths exist that reach all targets."""
+    """What a plan comes to on a model: its blocks, the `cosines` of its directions, and whether strengths
+    exist that reach all targets.
+    """
 
     layers: tuple[int, ...]
     cosines: dict[str, float]
@@ -158,13 +168,16 @@ def edits(plan: Plan, library: "Library") -> tuple[Edit, ...]:
         edit = _edit(plan, cavs, layer)
         if plan.method != "fixed" and not _feasible(edit):
             raise PlanError(
-                f"the targets contradict each other at layer {layer}: no strengths reach all of them; drop one or change its direction")
+                f"the targets contradict each other at layer {layer}: no strengths reach all of them; drop one or change its direction"
+            )
         made.append(edit)
     return tuple(made)
 
 
 def _feasible(edit: Edit) -> bool:
-    """Whether the solver that will be applied finds strengths that reach all goals from a state where none is met."""
+    """Whether the solver that will be applied finds strengths that reach all goals from a state where none is
+    met.
+    """
     goal, sense = edit.goal.double(), edit.sense.double()
     return bool(least_write((goal - sense)[None], edit.gram, goal, sense)[1])
 
@@ -173,10 +186,18 @@ def _edit(plan: Plan, cavs: Sequence[CAV], layer: int) -> Edit:
     write = torch.stack([(cav.direction if plan.method == "gcav" else cav.diffmean)[layer] for cav in cavs])
     sense = torch.tensor([target.sense for target in plan.targets])
     return Edit(
-        layer, torch.stack([cav.w[layer] for cav in cavs]), torch.stack([cav.b[layer] for cav in cavs]), write,
-        torch.tensor([target.goal for target in plan.targets]), sense,
-        None if plan.strength is None else sense * plan.strength * torch.stack([cav.gap[layer] for cav in cavs]),
-        plan.cap, plan.scope == "answer")
+        layer,
+        torch.stack([cav.w[layer] for cav in cavs]),
+        torch.stack([cav.b[layer] for cav in cavs]),
+        write,
+        torch.tensor([target.goal for target in plan.targets]),
+        sense,
+        None
+        if plan.strength is None
+        else sense * plan.strength * torch.stack([cav.gap[layer] for cav in cavs]),
+        plan.cap,
+        plan.scope == "answer",
+    )
 
 
 def readers(plan: Plan, library: "Library") -> tuple[Edit, ...]:
@@ -185,12 +206,15 @@ def readers(plan: Plan, library: "Library") -> tuple[Edit, ...]:
     none = torch.zeros(len(cavs), dtype=torch.int64)
     return tuple(
         Edit(layer, edit.read, edit.bias, edit.write, edit.goal, none)
-        for layer in layers_of(plan, cavs) for edit in [_edit(plan, cavs, layer)])
+        for layer in layers_of(plan, cavs)
+        for edit in [_edit(plan, cavs, layer)]
+    )
 
 
 def cosines(plan: Plan, library: "Library") -> dict[str, float]:
-    """Cosine between the directions of each two targets, mean over the plan's blocks, by "one / other". Opposed goals of concepts near 1
-    and equal goals of concepts near -1 contradict each other."""
+    """Cosine between the directions of each two targets, mean over the plan's blocks, by "one / other".
+    Opposed goals of concepts near 1 and equal goals of concepts near -1 contradict each other.
+    """
     names = [target.concept for target in plan.targets]
     writes = torch.stack([edit.write for edit in readers(plan, library)])
     found = (writes @ writes.mT).mean(0).tolist()
@@ -198,7 +222,9 @@ def cosines(plan: Plan, library: "Library") -> dict[str, float]:
 
 
 def report(plan: Plan, library: "Library") -> Report:
-    """Blocks, cosines and feasibility of a plan. Raises PlanError where it names what the model or the library lacks."""
+    """Blocks, cosines and feasibility of a plan. Raises PlanError where it names what the model or the
+    library lacks.
+    """
     found = tuple(edit.layer for edit in readers(plan, library)), cosines(plan, library)
     try:
         edits(plan, library)

@@ -10,15 +10,23 @@ from steering.scorers import scorer
 LENGTH = 32
 
 
-def filtered(model: LanguageModel, concept: Concept, settings, *, stop: threading.Event | None = None) -> Concept:
+def filtered(
+    model: LanguageModel, concept: Concept, settings, *, stop: threading.Event | None = None
+) -> Concept:
     """The concept with texts whose response falls on their side of the responses' mean score.
 
-    The scorer is independent of the vectors. Raises ConceptError where the concept has none or too few texts remain, lm.Stopped.
+    The scorer is independent of the vectors. Raises ConceptError where the concept has none or too few texts
+    remain, lm.Stopped.
     """
     if concept.scorer is None:
-        raise ConceptError(f"concept {concept.name!r} has no independent scorer: train it from its input texts")
+        raise ConceptError(
+            f"concept {concept.name!r} has no independent scorer: train it from its input texts"
+        )
     texts = concept.positive + concept.negative
-    rows = [Row(tuple(model.chat_ids(text)), Sampling(seed=settings.seed, max_new_tokens=LENGTH)) for text in texts]
+    rows = [
+        Row(tuple(model.chat_ids(text)), Sampling(seed=settings.seed, max_new_tokens=LENGTH))
+        for text in texts
+    ]
     judge = scorer(concept.scorer)
     runs = model.generate(rows, stop=stop)
     if stop is not None and stop.is_set():
@@ -26,10 +34,15 @@ def filtered(model: LanguageModel, concept: Concept, settings, *, stop: threadin
     values = [judge(run.text) for run in runs]
     middle = sum(values) / len(values)
     count = len(concept.positive)
-    positive = tuple(text for text, value in zip(concept.positive, values[:count], strict=True) if value > middle)
-    negative = tuple(text for text, value in zip(concept.negative, values[count:], strict=True) if value <= middle)
+    positive = tuple(
+        text for text, value in zip(concept.positive, values[:count], strict=True) if value > middle
+    )
+    negative = tuple(
+        text for text, value in zip(concept.negative, values[count:], strict=True) if value <= middle
+    )
     if min(len(positive), len(negative)) < FEWEST:
         raise ConceptError(
             f"only {len(positive)} positive and {len(negative)} negative texts of {concept.name!r} got a response that shows their side: "
-            f"{FEWEST} are needed; train it from its input texts")
+            f"{FEWEST} are needed; train it from its input texts"
+        )
     return dataclasses.replace(concept, positive=positive, negative=negative)

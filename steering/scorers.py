@@ -28,30 +28,37 @@ TOPICS = {
 INFORMAL = frozenset(
     "ain't awesome bro btw bucks buddy cause chill cool cops crap cuz dude dunno folks gimme gonna gosh gotta guy guys haha hang hey hi "
     "huge idk info kid kids kinda lemme lol lots mom nah nope oh ok okay omg ouch pal pretty really stuff super sure sup sucks thanks thx "
-    "tons totally u ugh umm wanna whatever wow ya yay yeah yep yo yup y'all".split())
+    "tons totally u ugh umm wanna whatever wow ya yay yeah yep yo yup y'all".split()
+)
 FORMAL = frozenset(
     "accordance accordingly acknowledge additionally advise appropriate approximately assist assistance commence comprehensive concerning "
     "consequently consider considerable contribute correspondence demonstrate determine enclosed endeavor ensure essential establish "
     "facilitate further furthermore hence hereby however indicate inform inquire kindly likewise moreover nevertheless notwithstanding "
     "numerous obtain offer perceive permit please previously prior provide purchase pursuant recommend regarding reside respectfully "
     "respective request require shall significant sincerely subsequently substantial sufficient therefore thus upon utilize whereas "
-    "whom wish".split())
+    "whom wish".split()
+)
 
 
 def sentiment(text: str) -> float:
-    """VADER's compound score mapped to 0..1. Sees words and negation; misses irony, and plots told in neutral words."""
+    """VADER's compound score mapped to 0..1. Sees words and negation; misses irony, and plots told in neutral
+    words.
+    """
     return (_vader().polarity_scores(text)["compound"] + 1) / 2
 
 
 def toxicity(text: str) -> float:
-    """Probability of profanity or insult by alt-profanity-check's linear model. Misses threats and contempt in clean words."""
+    """Probability of profanity or insult by alt-profanity-check's linear model. Misses threats and contempt
+    in clean words.
+    """
     from profanity_check import predict_prob
 
     return float(predict_prob([text])[0])
 
 
 def formality(text: str) -> float:
-    """A lexical score of register: long and formal words against contractions, slang, exclamations and first-person chat.
+    """A lexical score of register: long and formal words against contractions, slang, exclamations and
+    first-person chat.
 
     Tells register, not politeness; jargon counts as formal. 0.5 for an empty text.
     """
@@ -74,7 +81,10 @@ def topic(name: str) -> Callable[[str], float]:
 
     def score(text: str) -> float:
         words = [word.lower() for word in WORD.findall(text) if len(word) > 3]
-        hits = sum(word in lexicon or word.removesuffix("s") in lexicon or word.removesuffix("es") in lexicon for word in words)
+        hits = sum(
+            word in lexicon or word.removesuffix("s") in lexicon or word.removesuffix("es") in lexicon
+            for word in words
+        )
         return min(1.0, 5 * hits / len(words)) if words else 0.0
 
     return score

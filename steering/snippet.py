@@ -7,14 +7,23 @@ from steering.concepts import shipped
 from steering.plan import Plan
 
 
-def snippet(prompt: str, plan: Plan, *, model: str | None, seed: int, max_new_tokens: int, temperature: float) -> str:
-    """A short program that reproduces a run of the page; concepts of one's own are learned from files named after them."""
+def snippet(
+    prompt: str, plan: Plan, *, model: str | None, seed: int, max_new_tokens: int, temperature: float
+) -> str:
+    """A short program that reproduces a run of the page; concepts of one's own are learned from files named
+    after them.
+    """
     taught = [target.concept for target in plan.targets if target.concept not in shipped()]
     names = ["Library", "Plan", "steer", *(["Concept", "train"] if taught else [])]
-    lines = ["from lm import load", f"from steering import {', '.join(sorted(names))}", "", f"library = Library(load({model!r}))"]
+    lines = [
+        "from lm import load",
+        f"from steering import {', '.join(sorted(names))}",
+        "",
+        f"library = Library(load({model!r}))",
+    ]
     for name in taught:
         lines += [
-            f"concept = Concept.load({name + '.jsonl'!r}, {name!r})  # your examples, one {{\"positive\": ..., \"negative\": ...}} a line",
+            f'concept = Concept.load({name + ".jsonl"!r}, {name!r})  # your examples, one {{"positive": ..., "negative": ...}} a line',
             "library.add(concept, train(library.model, concept))",
         ]
     lines += [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lm import Decoding, Edit, Row, Run, Sampling
-from lm.asking import MOST_NEW_TOKENS, prompt_ids
+from lm.prompts import MAX_NEW_TOKENS, prompt_ids
 from steering.library import Library
 from steering.metrics import Metrics, history, measure
 from steering.plan import Plan, PlanError, edits, readers, report
@@ -30,17 +30,27 @@ class Steered:
 
     def to_dict(self) -> dict:
         """The contract's object: text, tokens, metrics; and what each token's edits read and wrote."""
-        return {"text": self.run.text, "tokens": self.run.pieces, "metrics": dataclasses.asdict(self.metrics),
-                "trace": history(self.run, self.edits)}
+        return {
+            "text": self.run.text,
+            "tokens": self.run.pieces,
+            "metrics": dataclasses.asdict(self.metrics),
+            "trace": history(self.run, self.edits),
+        }
 
 
 def pair(
-    library: Library, prompt: str, plan: Plan, *, seed: int = 0, max_new_tokens: int = 96, temperature: float = 0.0,
+    library: Library,
+    prompt: str,
+    plan: Plan,
+    *,
+    seed: int = 0,
+    max_new_tokens: int = 96,
+    temperature: float = 0.0,
     stop: threading.Event | None = None,
 ) -> Pair:
     """Starts both rows. Raises PlanError or PromptError before anything is computed."""
-    if not 1 <= max_new_tokens <= MOST_NEW_TOKENS:
-        raise PlanError(f"max_new_tokens is {max_new_tokens}: give a number from 1 to {MOST_NEW_TOKENS}")
+    if not 1 <= max_new_tokens <= MAX_NEW_TOKENS:
+        raise PlanError(f"max_new_tokens is {max_new_tokens}: give a number from 1 to {MAX_NEW_TOKENS}")
     ids = prompt_ids(library.model, prompt)
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
     both = (readers(plan, library), edits(plan, library))
@@ -58,13 +68,17 @@ def finish(library: Library, pair: Pair, plan: Plan) -> tuple[Steered, Steered]:
 def steer(library: Library, prompt: str, plan: Plan, **settings) -> dict[str, dict]:
     """Both texts with tokens, metrics and trace, as the endpoint /steer gives them; settings as for `pair`.
 
-    The steered side has "plan" too: the blocks, the cosines between the targets' directions, feasible (see steering.plan.Report).
+    The steered side has "plan" too: the blocks, the cosines between the targets' directions, feasible (see
+    steering.plan.Report).
     """
     started = pair(library, prompt, plan, **settings)
     for _ in started.decoding:
         pass
     unsteered, steered = finish(library, started, plan)
-    return {"unsteered": unsteered.to_dict(), "steered": steered.to_dict() | {"plan": dataclasses.asdict(report(plan, library))}}
+    return {
+        "unsteered": unsteered.to_dict(),
+        "steered": steered.to_dict() | {"plan": dataclasses.asdict(report(plan, library))},
+    }
 
 
 @dataclass(frozen=True)
@@ -77,9 +91,17 @@ class SteeredPolicy:
 
     def row(self, prompt: str, sampling: Sampling) -> Row:
         """The row that answers a prompt, to be decoded beside others."""
-        return Row(prompt_ids(self.library.model, prompt), sampling, edits(self.plan, self.library) if self.plan else ())
+        return Row(
+            prompt_ids(self.library.model, prompt),
+            sampling,
+            edits(self.plan, self.library) if self.plan else (),
+        )
 
     def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
         """One run a prompt; see lm.policy.Policy."""
-        return self.library.model.generate([
-            self.row(prompt, Sampling(self.temperature, seed + i, max_new_tokens)) for i, prompt in enumerate(prompts)])
+        return self.library.model.generate(
+            [
+                self.row(prompt, Sampling(self.temperature, seed + i, max_new_tokens))
+                for i, prompt in enumerate(prompts)
+            ]
+        )

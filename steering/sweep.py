@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 
 from lm import Row, Sampling
-from lm.asking import prompt_ids
+from lm.prompts import prompt_ids
 from steering.library import Library
 from steering.metrics import measure
 from steering.plan import Layers, Plan, PlanError, edits
@@ -24,7 +24,9 @@ def usual(plan: Plan) -> tuple[float, ...]:
     """Nine magnitudes that fit a plan's method and direction."""
     if plan.method == "fixed":
         return STRENGTHS
-    return MAGNITUDES if plan.targets[0].direction == "amplify" else tuple(round(1 - p, 9) for p in MAGNITUDES)
+    return (
+        MAGNITUDES if plan.targets[0].direction == "amplify" else tuple(round(1 - p, 9) for p in MAGNITUDES)
+    )
 
 
 def thirds(layers: int) -> list[tuple[int, ...]]:
@@ -38,22 +40,39 @@ def magnitudes(plan: Plan, values: Sequence[float]) -> list[Plan]:
     if plan.method == "fixed":
         return [dataclasses.replace(plan, strength=value) for value in values]
     first, *rest = plan.targets
-    return [dataclasses.replace(plan, targets=(dataclasses.replace(first, p0=value), *rest)) for value in values]
+    return [
+        dataclasses.replace(plan, targets=(dataclasses.replace(first, p0=value), *rest)) for value in values
+    ]
 
 
 def sweep(
-    library: Library, prompts: Sequence[str], plan: Plan, *, values: Sequence[float] | None = None,
-    bands: Sequence[Layers] | None = None, seed: int = 0, max_new_tokens: int = 48, temperature: float = 0.0,
-    stop: threading.Event | None = None, report: Callable[[float], None] | None = None,
+    library: Library,
+    prompts: Sequence[str],
+    plan: Plan,
+    *,
+    values: Sequence[float] | None = None,
+    bands: Sequence[Layers] | None = None,
+    seed: int = 0,
+    max_new_tokens: int = 48,
+    temperature: float = 0.0,
+    stop: threading.Event | None = None,
+    report: Callable[[float], None] | None = None,
 ) -> Iterator[tuple[float, pd.DataFrame]]:
-    """Yields (share done, table so far): one row a prompt, band and magnitude, and the unsteered text as magnitude None.
+    """Yields (share done, table so far): one row a prompt, band and magnitude, and the unsteered text as
+    magnitude None.
 
-    report hears the share done within a prompt too, token by token and text by text. A set `stop` ends the sweep without a table.
+    report hears the share done within a prompt too, token by token and text by text. A set `stop` ends the
+    sweep without a table.
     """
     bands, values = bands or [plan.layers], usual(plan) if values is None else values
-    plans: list[Plan | None] = [None, *(one for band in bands for one in magnitudes(dataclasses.replace(plan, layers=band), values))]
+    plans: list[Plan | None] = [
+        None,
+        *(one for band in bands for one in magnitudes(dataclasses.replace(plan, layers=band), values)),
+    ]
     if len(plans) * len(prompts) > MOST_ROWS:
-        raise PlanError(f"a sweep of {len(plans) * len(prompts)} texts is too long: at most {MOST_ROWS} are decoded")
+        raise PlanError(
+            f"a sweep of {len(plans) * len(prompts)} texts is too long: at most {MOST_ROWS} are decoded"
+        )
     if not prompts:
         raise PlanError("a sweep needs a prompt: give at least one")
     made = [() if one is None else edits(one, library) for one in plans]
@@ -79,5 +98,7 @@ def sweep(
             layers = " ".join(str(written.layer) for written in edit)
             numbers = dataclasses.asdict(metrics)
             found = numbers.pop("scores")
-            rows.append({"prompt": prompt, "magnitude": value, "layers": layers, **found, **numbers, "text": run.text})
+            rows.append(
+                {"prompt": prompt, "magnitude": value, "layers": layers, **found, **numbers, "text": run.text}
+            )
         yield number / len(prompts), pd.DataFrame(rows)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lm import Edit, Token
-from lm.edit import MAX_TARGETS
+from lm.edits.edit import MAX_TARGETS
 from steering.cav import CAV
 from steering.concepts import Concept
 from steering.metrics import Metrics, overlaps, pushes
@@ -16,7 +16,9 @@ TEXT, AFTER, BEFORE, PUSH, FLAG, LOGPROB = range(6)
 
 
 class Shades:
-    """Turns the tokens of one row into what is drawn: text, P(concept) after and before, push, flag, log-probability."""
+    """Turns the tokens of one row into what is drawn: text, P(concept) after and before, push, flag,
+    log-probability.
+    """
 
     def __init__(self, edits: tuple[Edit, ...]):
         self._count = edits[0].read.shape[0]
@@ -24,13 +26,21 @@ class Shades:
         self._overlap = overlaps(edits)
 
     def __call__(self, token: Token) -> list:
-        """[text, [P after], [P before], largest |write| / |e|, flag (1 capped, 2 unsolved), log-probability]; P: mean over the blocks."""
+        """[text, [P after], [P before], largest |write| / |e|, flag (1 capped, 2 unsolved), log-probability];
+        P: mean over the blocks.
+        """
         trace = np.asarray(token.trace)
         z, eps = trace[:, : self._count], trace[:, MAX_TARGETS : MAX_TARGETS + self._count]
         after = z + np.einsum("lij,lj->li", self._gram, eps)
         share = pushes(trace, self._overlap) / trace[:, -2]
         chances = [[round(float(p), 4) for p in _sigmoid(logits).mean(0)] for logits in (after, z)]
-        return [token.text, *chances, round(float(share.max()), 4), int(trace[:, -1].max()), round(token.logprob, 3)]
+        return [
+            token.text,
+            *chances,
+            round(float(share.max()), 4),
+            int(trace[:, -1].max()),
+            round(token.logprob, 3),
+        ]
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -39,12 +49,20 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 def poles(concept: Concept) -> dict[str, str]:
     """A concept's name and the words for its two ends."""
-    return {"name": concept.name, "low": concept.low, "high": concept.high, "description": concept.description}
+    return {
+        "name": concept.name,
+        "low": concept.low,
+        "high": concept.high,
+        "description": concept.description,
+    }
 
 
 def curves(cav: CAV) -> dict[str, list[float]]:
     """Held-out accuracy at every block, beside its two controls."""
-    return {name: [round(float(value), 3) for value in getattr(cav, name)] for name in ("accuracy", "shuffled", "random")}
+    return {
+        name: [round(float(value), 3) for value in getattr(cav, name)]
+        for name in ("accuracy", "shuffled", "random")
+    }
 
 
 def mean_chances(tokens: Sequence[list]) -> list[float]:
@@ -52,7 +70,9 @@ def mean_chances(tokens: Sequence[list]) -> list[float]:
     return list(np.mean([token[AFTER] for token in tokens], axis=0)) if tokens else []
 
 
-def rows(sides: tuple[Steered, Steered], concepts: Sequence[Concept], tokens: tuple[list, list]) -> list[list[str]]:
+def rows(
+    sides: tuple[Steered, Steered], concepts: Sequence[Concept], tokens: tuple[list, list]
+) -> list[list[str]]:
     """The metrics table: label, what it means, unsteered, steered."""
     plain, steered = (side.metrics for side in sides)
     chances = zip(*(mean_chances(side) for side in tokens), strict=True)
@@ -72,7 +92,12 @@ def rows(sides: tuple[Steered, Steered], concepts: Sequence[Concept], tokens: tu
     table += [
         ["Surprise", "nats a token under the unsteered model", _number(plain.nll), _number(steered.nll)],
         ["Distance", "KL to the unsteered model, nats a token", "0", _number(steered.kl)],
-        ["Repetition", "three-token sequences that come back", _percent(plain.repetition), _percent(steered.repetition)],
+        [
+            "Repetition",
+            "three-token sequences that come back",
+            _percent(plain.repetition),
+            _percent(steered.repetition),
+        ],
         ["Pushed", "token and layer pairs where the gate opened", "none", _pushed(steered)],
         ["Speed", "tokens a second", f"{plain.tokens_per_second:.0f}", f"{steered.tokens_per_second:.0f}"],
     ]

@@ -23,7 +23,9 @@ def free_port() -> int:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Starts a server; yields the URL of its databases without a name, such as postgresql://tester@127.0.0.1:5555."""
+    """Starts a server; yields the URL of its databases without a name, such as
+    postgresql://tester@127.0.0.1:5555.
+    """
     found = shutil.which("initdb") or max(glob.glob("/usr/lib/postgresql/*/bin/initdb"), default=None)
     if found is None:
         pytest.fail("PostgreSQL's server is missing. Install it, e.g.: apt-get install postgresql")

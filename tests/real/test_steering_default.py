@@ -13,7 +13,11 @@ from steering.library import SHIPPED
 from steering.scorers import scorer
 from tests.tiny import tiny
 
-PROMPTS = ("What should I do this weekend?", "Tell me about your neighbor.", "Give me some advice for a new job.")
+PROMPTS = (
+    "What should I do this weekend?",
+    "Tell me about your neighbor.",
+    "Give me some advice for a new job.",
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +28,11 @@ def library() -> Library:
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_vectors_fit_the_model_the_concepts_and_the_settings(library, name):
     cav = CAV.load(SHIPPED / f"{name}.safetensors")
-    assert (cav.model_hash, cav.concept_hash, cav.settings) == (library.model.hash, shipped()[name].hash, Settings())
+    assert (cav.model_hash, cav.concept_hash, cav.settings) == (
+        library.model.hash,
+        shipped()[name].hash,
+        Settings(),
+    )
     assert cav.accuracy[list(best_layers([cav]))].min() > 0.85
     assert cav.shuffled.mean() < 0.65 and cav.random.mean() < 0.7
     assert name not in library.missing()
@@ -37,44 +45,86 @@ def test_every_concept_has_120_pairs(name):
 
 @pytest.mark.parametrize("name", shipped())
 def test_length_does_not_tell_the_sides_apart(name):
-    sides = [torch.tensor([len(text) for text in side]) for side in (shipped()[name].positive, shipped()[name].negative)]
+    sides = [
+        torch.tensor([len(text) for text in side])
+        for side in (shipped()[name].positive, shipped()[name].negative)
+    ]
     cut = torch.cat(sides).float().median()
     share = ((sides[0] > cut).float().mean() + (sides[1] <= cut).float().mean()) / 2
     assert 0.4 < share < 0.6
 
 
-@pytest.mark.parametrize("name, direction, p0", [
-    ("sentiment", "amplify", 0.999), ("sentiment", "remove", 0.001), ("formality", "remove", 0.05)])
+@pytest.mark.parametrize(
+    "name, direction, p0",
+    [("sentiment", "amplify", 0.999), ("sentiment", "remove", 0.001), ("formality", "remove", 0.05)],
+)
 def test_steering_moves_an_independent_score(library, name, direction, p0):
     plan = Plan.from_json({"targets": [{"concept": name, "direction": direction, "p0": p0}]})
     judge = scorer(shipped()[name].scorer)
     both = [steer(library, prompt, plan, max_new_tokens=32) for prompt in PROMPTS]
-    before, after = (sum(judge(one[side]["text"]) for one in both) / len(both) for side in ("unsteered", "steered"))
+    before, after = (
+        sum(judge(one[side]["text"]) for one in both) / len(both) for side in ("unsteered", "steered")
+    )
     assert after > before if direction == "amplify" else after < before
     assert sum(one["steered"]["metrics"]["kl"] for one in both) / len(both) < 1.5
 
 
 def test_a_plan_that_asks_for_nothing_changes_nothing(library):
-    plan = Plan.from_json({"targets": [{"concept": "sports", "direction": "amplify", "p0": 0.5}], "method": "fixed", "strength": 0})
+    plan = Plan.from_json(
+        {
+            "targets": [{"concept": "sports", "direction": "amplify", "p0": 0.5}],
+            "method": "fixed",
+            "strength": 0,
+        }
+    )
     both = steer(library, PROMPTS[0], plan, max_new_tokens=24, temperature=0.8, seed=11)
     assert both["steered"]["tokens"] == both["unsteered"]["tokens"] and both["steered"]["metrics"]["kl"] == 0
 
 
 def test_train_records_the_position_and_writes_beside_nothing_that_ships(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path / "cache"))
-    rows = [{"positive": f"WOW, NUMBER {i} IS GREAT!!!", "negative": f"Number {i} is fine."} for i in range(12)]
+    rows = [
+        {"positive": f"WOW, NUMBER {i} IS GREAT!!!", "negative": f"Number {i} is fine."} for i in range(12)
+    ]
     (tmp_path / "loud.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert main(["train", str(tmp_path / "loud.jsonl"), "--position", "last", "--model", str(tiny("llama")), "--json"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                str(tmp_path / "loud.jsonl"),
+                "--position",
+                "last",
+                "--model",
+                str(tiny("llama")),
+                "--json",
+            ]
+        )
+        == 0
+    )
     told = json.loads(capsys.readouterr().out)["loud"]
     assert told["settings"]["position"] == "last" == CAV.load(told["written"]).settings.position
-    assert told["written"].startswith(str(tmp_path / "cache" / "trained")) and not (SHIPPED / "loud.safetensors").exists()
+    assert (
+        told["written"].startswith(str(tmp_path / "cache" / "trained"))
+        and not (SHIPPED / "loud.safetensors").exists()
+    )
 
 
 def test_a_concept_of_ones_own_is_trained_and_steered_from_the_command_line(tmp_path, capsys):
-    rows = [{"positive": f"WOW, NUMBER {i} IS GREAT!!!", "negative": f"Number {i} is fine."} for i in range(12)]
+    rows = [
+        {"positive": f"WOW, NUMBER {i} IS GREAT!!!", "negative": f"Number {i} is fine."} for i in range(12)
+    ]
     (tmp_path / "loud.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     plan = json.dumps({"targets": [{"concept": "loud", "p0": 0.999}]})
-    asked = ["generate", "--prompt", "Tell me about rain.", "--plan", plan, "--max-new-tokens", "12", "--json"]
+    asked = [
+        "generate",
+        "--prompt",
+        "Tell me about rain.",
+        "--plan",
+        plan,
+        "--max-new-tokens",
+        "12",
+        "--json",
+    ]
     vectors = ["--vectors", str(tmp_path / "loud.safetensors")]
     assert main(["train", str(tmp_path / "loud.jsonl"), "--out", str(tmp_path), "--json"]) == 0
     assert main([*asked, *vectors]) == 2

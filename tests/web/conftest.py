@@ -25,7 +25,9 @@ STARTING = 300
 
 @contextmanager
 def serving(folder: Path, *command: str, port: str | None = None, **environment: str) -> Iterator[str]:
-    """The address of a Python program that serves a page on `port`, or any free one in place of the PORT of its command."""
+    """The address of a Python program that serves a page on `port`, or any free one in place of the PORT of
+    its command.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = port or str(free.getsockname()[1])
@@ -47,7 +49,9 @@ def serving(folder: Path, *command: str, port: str | None = None, **environment:
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the running app."""
     folder = tmp_path_factory.mktemp("app")
-    with serving(folder, "app.py", "--port", "PORT", DATABASE_URL=f"sqlite:///{folder / 'votes.sqlite'}") as address:
+    with serving(
+        folder, "app.py", "--port", "PORT", DATABASE_URL=f"sqlite:///{folder / 'votes.sqlite'}"
+    ) as address:
         yield address
 
 

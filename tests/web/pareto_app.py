@@ -15,7 +15,12 @@ from pareto import checkpoint  # noqa: E402
 from pareto.front import Front  # noqa: E402
 from pareto.panel import build  # noqa: E402
 
-SHIPPED = [("pgapo", 0.1, 0.02, 0.95), ("pgapo", 0.5, 0.3, 0.55), ("pgapo", 0.9, 0.5, -0.25), ("gapo", None, 0.2, 0.3)]
+SHIPPED = [
+    ("pgapo", 0.1, 0.02, 0.95),
+    ("pgapo", 0.5, 0.3, 0.55),
+    ("pgapo", 0.9, 0.5, -0.25),
+    ("gapo", None, 0.2, 0.3),
+]
 ENDS = [("linear", 1.0, 0.55, -0.5), ("linear", 0.0, -0.35, 1.05)]
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
 
@@ -25,7 +30,12 @@ def adapter(model: LanguageModel, seed: int) -> Adapter:
     dice = torch.Generator().manual_seed(seed)
     shapes = (2, model.width), (model.width, 2)
     keys = [(block, "o_proj") for block in range(model.layers - 6, model.layers)]
-    return Adapter({key: (torch.randn(shapes[0], generator=dice) * 0.05, torch.randn(shapes[1], generator=dice)) for key in keys})
+    return Adapter(
+        {
+            key: (torch.randn(shapes[0], generator=dice) * 0.05, torch.randn(shapes[1], generator=dice))
+            for key in keys
+        }
+    )
 
 
 def card(model: LanguageModel, name: str, method: str, weight: float | None) -> dict:
@@ -44,7 +54,10 @@ def curves() -> list[dict]:
 
 
 def point(id: str, name: str, method: str, weight: float | None, helpful: float, harmless: float) -> dict:
-    intervals = {f"{axis}_ci": [value - 0.1, value + 0.1] for axis, value in (("helpful", helpful), ("harmless", harmless))}
+    intervals = {
+        f"{axis}_ci": [value - 0.1, value + 0.1]
+        for axis, value in (("helpful", helpful), ("harmless", harmless))
+    }
     return {
         "id": id, "name": name, "method": method, "preference": None if weight is None else [weight, 1 - weight], "steps": 12, "seed": 0,
         "helpful": helpful, "harmless": harmless, **intervals,
@@ -53,17 +66,27 @@ def point(id: str, name: str, method: str, weight: float | None, helpful: float,
 
 
 def made(model: LanguageModel, folder: Path) -> Front:
-    """Writes the checkpoints and returns their front; beside them "mine", which is on no front, and two that are refused."""
+    """Writes the checkpoints and returns their front; beside them "mine", which is on no front, and two that
+    are refused.
+    """
     points = [point("base", "base model", "base", None, -0.1, -0.45)]
     for seed, (method, weight, helpful, harmless) in enumerate([*SHIPPED, *ENDS]):
         id = method if weight is None else f"{method}-{weight:g}"
-        checkpoint.save(folder / "shipped" / id, adapter(model, seed), card(model, f"{id} name", method, weight), curves())
-        points.append(point(id, f"{id} name", "single" if weight in (0, 1) else method, weight, helpful, harmless))
+        checkpoint.save(
+            folder / "shipped" / id, adapter(model, seed), card(model, f"{id} name", method, weight), curves()
+        )
+        points.append(
+            point(id, f"{id} name", "single" if weight in (0, 1) else method, weight, helpful, harmless)
+        )
     points.append(point("soup", "soup name", "soup", 0.5, 0.05, 0.2))
-    checkpoint.save(folder / "added" / "mine", adapter(model, 99), card(model, HOSTILE, "pgapo", 0.3), curves())
+    checkpoint.save(
+        folder / "added" / "mine", adapter(model, 99), card(model, HOSTILE, "pgapo", 0.3), curves()
+    )
     foreign = card(model, "foreign", "pgapo", 0.3) | {"base_hash": "0" * 16, "base_model": "another"}
     checkpoint.save(folder / "added" / "foreign", adapter(model, 98), foreign, [])
-    checkpoint.save(folder / "added" / "pickled", adapter(model, 97), card(model, "pickled", "pgapo", 0.3), [])
+    checkpoint.save(
+        folder / "added" / "pickled", adapter(model, 97), card(model, "pickled", "pgapo", 0.3), []
+    )
     (folder / "added" / "pickled" / "optimizer.pt").write_bytes(b"")
     return Front(model.name, model.hash, (-2.0, -2.0), tuple(points))
 

@@ -266,7 +266,10 @@ def test_the_organizer_stops_exports_and_imports(browser, tmp_path):
         page = browser.new_page()
         page.goto(address)
         page.get_by_role("tab", name="Organize").click()
-        for file, told in ((tmp_path / "arena.zip", "9 runs, 9 battles, 0 votes imported"), (tmp_path / "bad.zip", "cannot be unpacked")):
+        for file, told in (
+            (tmp_path / "arena.zip", "9 runs, 9 battles, 0 votes imported"),
+            (tmp_path / "bad.zip", "cannot be unpacked"),
+        ):
             (tmp_path / "bad.zip").write_text("no archive")
             page.locator("input[type=file][accept='.zip']").set_input_files(file)
             page.get_by_text(told).wait_for()

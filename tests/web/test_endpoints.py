@@ -4,7 +4,11 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-PLAN = {"targets": [{"concept": "sports", "direction": "amplify", "p0": 0.98}], "layers": [10, 12], "method": "gcav"}
+PLAN = {
+    "targets": [{"concept": "sports", "direction": "amplify", "p0": 0.98}],
+    "layers": [10, 12],
+    "method": "gcav",
+}
 
 NEVER = {"concept": "sports", "direction": "remove", "p0": 1 - 1e-6}
 
@@ -15,7 +19,13 @@ def client(app: str) -> Client:
 
 
 def ask(client: Client, **changes) -> dict:
-    asked = {"prompt": "Tell me about the ocean.", "plan": PLAN, "seed": 0, "max_new_tokens": 12, "temperature": 0.0}
+    asked = {
+        "prompt": "Tell me about the ocean.",
+        "plan": PLAN,
+        "seed": 0,
+        "max_new_tokens": 12,
+        "temperature": 0.0,
+    }
     return client.predict(**(asked | changes), api_name="/steer")
 
 
@@ -43,7 +53,10 @@ def test_a_gate_that_never_fires_changes_nothing(client: Client) -> None:
         ({"temperature": 99.0}, "temperature"),
         ({"plan": {}}, "targets"),
         ({"plan": PLAN | {"layers": [99]}}, "block 99"),
-        ({"plan": PLAN | {"targets": [{"concept": "weather", "direction": "amplify", "p0": 0.9}]}}, "weather"),
+        (
+            {"plan": PLAN | {"targets": [{"concept": "weather", "direction": "amplify", "p0": 0.9}]}},
+            "weather",
+        ),
         ({"plan": PLAN | {"targets": [{"concept": "sports", "direction": "amplify", "p0": 1}]}}, "p0"),
     ],
 )
@@ -53,7 +66,13 @@ def test_every_argument_is_bounded_on_the_server(client: Client, changes: dict, 
 
 
 def test_sweep_gives_a_table(client: Client) -> None:
-    found = client.predict(prompt="Tell me about the ocean.", plan=PLAN, magnitudes=[0.5, 0.99], max_new_tokens=8, api_name="/sweep")
+    found = client.predict(
+        prompt="Tell me about the ocean.",
+        plan=PLAN,
+        magnitudes=[0.5, 0.99],
+        max_new_tokens=8,
+        api_name="/sweep",
+    )
     assert len(found["rows"]) == 3 and {"magnitude", "text", "kl"} <= set(found["columns"])
 
 

@@ -1,4 +1,6 @@
-"""The page on a model that ships nothing: vectors are trained on first use, and what is missing says what to do."""
+"""The page on a model that ships nothing: vectors are trained on first use, and what is missing says what to
+do.
+"""
 
 from pathlib import Path
 
@@ -13,10 +15,15 @@ def test_another_models_vectors_are_trained_on_first_use_and_cached(page: Page, 
     environment = {"DATABASE_URL": f"sqlite:///{tmp_path / 'votes.sqlite'}", "TRADEWIND_CACHE": str(cache)}
     with serving(tmp_path, "app.py", "--port", "PORT", "--model", str(folder), **environment) as address:
         page.goto(address)
-        page.wait_for_function("document.querySelector('.tw-stage')?.dataset.phase === 'done'", timeout=120_000)
+        page.wait_for_function(
+            "document.querySelector('.tw-stage')?.dataset.phase === 'done'", timeout=120_000
+        )
         assert len(list((cache / "vectors").rglob("sports-*.safetensors"))) == 1
         expect(page.locator(".tw-console")).to_contain_text(f"of {LAYERS}")
-        assert page.locator(".tw-unsteered .tw-text").inner_text() != page.locator(".tw-steered .tw-text").inner_text()
+        assert (
+            page.locator(".tw-unsteered .tw-text").inner_text()
+            != page.locator(".tw-steered .tw-text").inner_text()
+        )
         page.get_by_role("tab", name="Trade-offs").click()
         expect(page.get_by_text("No policy has been scored yet")).to_be_visible()
         expect(page.get_by_text("No checkpoint of this model is here yet")).to_be_visible()

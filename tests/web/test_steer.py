@@ -25,7 +25,14 @@ NEVER = {"targets": [{"concept": "sports", "direction": "remove", "p0": 1 - 1e-6
 """A text about the ocean never reads as that surely about sport."""
 
 
-def at(app: str, prompt: str = "Tell me about the ocean.", tokens: int = 16, seed: int = 3, temperature: float = 0.0, **plan) -> str:
+def at(
+    app: str,
+    prompt: str = "Tell me about the ocean.",
+    tokens: int = 16,
+    seed: int = 3,
+    temperature: float = 0.0,
+    **plan,
+) -> str:
     """The address of a request, as the share link writes it."""
     told = json.dumps({**PLAN, **plan})
     return f"{app}/?prompt={quote(prompt)}&plan={quote(told)}&seed={seed}&max_new_tokens={tokens}&temperature={temperature}"
@@ -38,7 +45,8 @@ def p0(value: float) -> dict:
 def settled(page: Page) -> None:
     """Waits for the newest run to be complete."""
     page.wait_for_function(
-        "document.querySelector('.tw-stage')?.dataset.phase === 'done' && !document.querySelector('.tw-stage.tw-old')", timeout=120_000
+        "document.querySelector('.tw-stage')?.dataset.phase === 'done' && !document.querySelector('.tw-stage.tw-old')",
+        timeout=120_000,
     )
     page.wait_for_selector(".tw-metrics table")
 
@@ -120,7 +128,12 @@ def test_stop_ends_the_run(app: str, page: Page) -> None:
 
 
 def test_a_link_restores_everything(app: str, page: Page) -> None:
-    plan = {"targets": [{"concept": "film", "direction": "remove", "p0": 0.02}], "layers": [9, 10], "scope": "answer", "cap": 0.5}
+    plan = {
+        "targets": [{"concept": "film", "direction": "remove", "p0": 0.02}],
+        "layers": [9, 10],
+        "scope": "answer",
+        "cap": 0.5,
+    }
     page.goto(at(app, prompt="What is on tonight?", tokens=24, seed=11, temperature=0.6, **plan))
     settled(page)
     assert page.get_by_label("Prompt", exact=True).input_value() == "What is on tonight?"
@@ -146,7 +159,9 @@ def test_dice_write_the_seed_back(app: str, page: Page) -> None:
     assert f"seed {seed}" in page.locator(".tw-status").inner_text()
 
 
-@pytest.mark.parametrize("plan", [NEVER, {"method": "fixed", "strength": 0}], ids=["gate never fires", "strength zero"])
+@pytest.mark.parametrize(
+    "plan", [NEVER, {"method": "fixed", "strength": 0}], ids=["gate never fires", "strength zero"]
+)
 def test_no_push_is_the_unsteered_text(app: str, page: Page, plan: dict) -> None:
     page.goto(at(app, tokens=48, temperature=0.9, **plan))
     settled(page)
@@ -168,7 +183,9 @@ def test_layers_by_keyboard(app: str, page: Page) -> None:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_fits_a_phone(app: str, chrome, dark: bool) -> None:
-    context = chrome.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark" if dark else "light")
+    context = chrome.new_context(
+        viewport={"width": 390, "height": 844}, color_scheme="dark" if dark else "light"
+    )
     page = context.new_page()
     page.goto(at(app))
     settled(page)
@@ -198,10 +215,14 @@ def test_a_bad_link_is_one_sentence(app: str, page: Page, query: dict, says: str
      {"layers": [{}]}, {"method": []}, {"strength": "1"}, {"scope": None}, {"cap": {}}],
     ids=json.dumps,
 )  # fmt: skip
-def test_a_link_that_holds_no_plan_is_one_sentence_beside_the_pages_own_run(app: str, page: Page, plan: dict) -> None:
+def test_a_link_that_holds_no_plan_is_one_sentence_beside_the_pages_own_run(
+    app: str, page: Page, plan: dict
+) -> None:
     page.goto(at(app, **plan))
     settled(page)
-    expect(page.locator(".tw-console .tw-problem").first).to_have_text(re.compile("^The link holds no readable plan[^.]*\\.$"))
+    expect(page.locator(".tw-console .tw-problem").first).to_have_text(
+        re.compile("^The link holds no readable plan[^.]*\\.$")
+    )
     assert page.get_by_label("Concept 1", exact=True).input_value() == "sports"
 
 
@@ -231,7 +252,9 @@ def test_a_cap_that_holds_the_push_back_is_told_with_the_remedy(app: str, page: 
     page.goto(at(app, cap=0.01, **plan))
     settled(page)
     held = page.locator(".tw-stage .tw-held")
-    remedy = r"The cap held back the push at \d+ of 16 tokens: raise it under Method and scope, or ask for less\."
+    remedy = (
+        r"The cap held back the push at \d+ of 16 tokens: raise it under Method and scope, or ask for less\."
+    )
     expect(held).to_have_text(re.compile(f"^{remedy}$"))
     assert page.locator(".tw-steered .tw-short").count() == int(re.search(r"\d+", held.inner_text())[0])
     assert "no push was needed" not in page.locator(".tw-stage .tw-status").inner_text()
@@ -242,7 +265,9 @@ def test_a_push_too_weak_to_change_a_token_is_not_called_needless(app: str, page
     settled(page)
     unsteered, steered = texts(page)
     assert unsteered == steered
-    expect(page.locator(".tw-stage .tw-status")).to_contain_text("The texts are equal: the push was too weak to change a token.")
+    expect(page.locator(".tw-stage .tw-status")).to_contain_text(
+        "The texts are equal: the push was too weak to change a token."
+    )
 
 
 def test_a_stopped_run_shows_and_sends_nothing_of_the_run_before(app: str, page: Page) -> None:
@@ -259,7 +284,12 @@ def test_a_stopped_run_shows_and_sends_nothing_of_the_run_before(app: str, page:
 
 
 def test_model_text_and_prompt_are_never_markup(app: str, page: Page) -> None:
-    page.goto(at(app, prompt="Repeat exactly: <img src=x onerror=\"document.title='owned'\"> <script>document.title='owned'</script>"))
+    page.goto(
+        at(
+            app,
+            prompt="Repeat exactly: <img src=x onerror=\"document.title='owned'\"> <script>document.title='owned'</script>",
+        )
+    )
     settled(page)
     assert page.title() != "owned"
     assert page.locator(".tw-text img, .tw-text script").count() == 0
@@ -334,7 +364,9 @@ def test_a_file_of_examples_is_learned_under_its_name(app: str, page: Page) -> N
         ("huge.jsonl", b"x" * 5_000_001, "5 MB"),
     ],
 )
-def test_a_file_that_holds_no_concept_is_one_sentence(app: str, page: Page, name: str, content: bytes, says: str) -> None:
+def test_a_file_that_holds_no_concept_is_one_sentence(
+    app: str, page: Page, name: str, content: bytes, says: str
+) -> None:
     page.goto(at(app))
     settled(page)
     upload(page, name, content)
@@ -364,7 +396,9 @@ def test_the_copied_python_prints_the_texts_of_the_page(app: str, page: Page) ->
     code = page.evaluate("navigator.clipboard.readText()")
     made = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert made.returncode == 0, made.stderr
-    raw = page.evaluate("['unsteered', 'steered'].map((side) => document.querySelector(`.tw-${side} .tw-text`).textContent)")
+    raw = page.evaluate(
+        "['unsteered', 'steered'].map((side) => document.querySelector(`.tw-${side} .tw-text`).textContent)"
+    )
     assert made.stdout == "".join(f"{text}\n" for text in raw)
 
 
@@ -374,7 +408,9 @@ def test_send_to_compare_makes_a_blind_battle_of_the_texts(app: str, page: Page)
     both = {" ".join(text.split()) for text in texts(page)}
     send = page.get_by_role("button", name="Send to Compare")
     send.click()
-    expect(page.locator(".tw-stage .tw-status")).to_have_text("Sent to Compare: 1 new battle in the set “Sent from the app”.")
+    expect(page.locator(".tw-stage .tw-status")).to_have_text(
+        "Sent to Compare: 1 new battle in the set “Sent from the app”."
+    )
     send.click()
     expect(page.locator(".tw-stage .tw-status")).to_have_text("These texts are in Compare already.")
     page.get_by_role("tab", name="Compare").click()
@@ -397,7 +433,9 @@ def test_equal_texts_are_no_battle(app: str, page: Page) -> None:
     settled(page)
     for _ in range(2):
         page.get_by_role("button", name="Send to Compare").click()
-        expect(page.locator(".tw-stage .tw-status")).to_contain_text("The texts are equal, so there is nothing to compare.")
+        expect(page.locator(".tw-stage .tw-status")).to_contain_text(
+            "The texts are equal, so there is nothing to compare."
+        )
 
 
 def test_sweep_draws_the_dose_response(app: str, page: Page) -> None:
@@ -423,15 +461,33 @@ def test_two_concepts_show_the_cosine_of_their_directions_and_where_both_push(ap
     second = {"concept": "film", "direction": "amplify", "p0": 0.98}
     page.goto(at(app, targets=[NEVER["targets"][0], second]))
     settled(page)
-    expect(page.locator(".tw-alike")).to_have_text(re.compile(r"^Cosine between the directions: sports / film −?\.\d\d$"))
-    expect(page.locator(".tw-charts h3").first).to_have_text(re.compile(r"^\d+ of 16 tokens were pushed for film, most at layer \d+$"))
+    expect(page.locator(".tw-alike")).to_have_text(
+        re.compile(r"^Cosine between the directions: sports / film −?\.\d\d$")
+    )
+    expect(page.locator(".tw-charts h3").first).to_have_text(
+        re.compile(r"^\d+ of 16 tokens were pushed for film, most at layer \d+$")
+    )
     page.get_by_role("button", name="Remove film").click()
     settled(page)
     expect(page.locator(".tw-alike")).to_be_empty()
 
 
-THINGS = ("the treasure", "the ship", "the captain", "the parrot", "the map", "the rum", "the crew", "the storm", "the gold", "the island")
+THINGS = (
+    "the treasure",
+    "the ship",
+    "the captain",
+    "the parrot",
+    "the map",
+    "the rum",
+    "the crew",
+    "the storm",
+    "the gold",
+    "the island",
+)
 PAIRS = [
-    {"positive": f"Arr matey, {thing} be on the high seas, yo ho ho!", "negative": f"Dear colleague, {thing} is in the meeting room."}
+    {
+        "positive": f"Arr matey, {thing} be on the high seas, yo ho ho!",
+        "negative": f"Dear colleague, {thing} is in the meeting room.",
+    }
     for thing in THINGS
 ]

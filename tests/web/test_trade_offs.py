@@ -98,7 +98,9 @@ def test_opens_with_the_points_and_a_first_comparison(address: str, page: Page) 
     assert page.get_by_label("Prompt", exact=True).input_value()
     assert heads(page) == ["base model", "pgapo-0.5 name"]
     assert text(page, 0) and text(page, 1) and text(page, 0) != text(page, 1)
-    drawn = page.evaluate("document.querySelector('.tw-front .tw-plot').data.flatMap((each) => each.customdata ?? []).length")
+    drawn = page.evaluate(
+        "document.querySelector('.tw-front .tw-plot').data.flatMap((each) => each.customdata ?? []).length"
+    )
     assert drawn == POINTS == table(page).count()
     expect(page.locator(".tw-front h3")).to_contain_text("dominated")
 
@@ -128,7 +130,9 @@ def test_enter_on_a_row_answers_and_shift_adds(address: str, page: Page) -> None
         row(page, more).focus()
         page.keyboard.press("Shift+Enter")
         newer(page, before)
-    assert heads(page) == ["base model", "linear-0 name", "linear-1 name", "soup name"], "three picks at most, the oldest leaves"
+    assert heads(page) == ["base model", "linear-0 name", "linear-1 name", "soup name"], (
+        "three picks at most, the oldest leaves"
+    )
     before = run(page)
     row(page, "pgapo-0.9 name").press("Shift+Enter")
     newer(page, before)
@@ -186,7 +190,9 @@ def test_the_mix_is_the_interpolated_weights_and_says_so(address: str, page: Pag
     assert heads(page)[-1] == "Mix at λ = .5"
     expect(page.locator(".tw-wish .tw-hint")).to_contain_text("not trained")
     prompt = page.get_by_label("Prompt", exact=True).input_value()
-    told = client.predict(prompt, ["soup:0.5"], seed=OPENING["seed"], max_new_tokens=64, temperature=0.7, api_name="/respond")
+    told = client.predict(
+        prompt, ["soup:0.5"], seed=OPENING["seed"], max_new_tokens=64, temperature=0.7, api_name="/respond"
+    )
     assert told[0]["text"].strip() == text(page).strip()
 
 
@@ -249,7 +255,9 @@ def test_votes_and_both(address: str, page: Page) -> None:
     expect(page.locator(".tw-front h3")).to_contain_text("6 policies")
     page.get_by_role("button", name="Both, joined").click()
     expect(page.locator(".tw-front h3")).to_contain_text("correlate")
-    lines = page.evaluate("document.querySelector('.tw-front .tw-plot').data.filter((each) => each.mode === 'lines+markers').length")
+    lines = page.evaluate(
+        "document.querySelector('.tw-front .tw-plot').data.filter((each) => each.mode === 'lines+markers').length"
+    )
     assert lines == 6
 
 
@@ -304,7 +312,9 @@ def test_scoring_waits_its_turn_and_stops_while_it_waits(address: str, page: Pag
         visit(each, address)
         each.get_by_role("button", name="Interpolated").click()
         each.get_by_role("button", name="Score this mix").click()
-        expect(each.locator(".tw-score .tw-hint")).to_contain_text("Answering" if each is page else "another visitor")
+        expect(each.locator(".tw-score .tw-hint")).to_contain_text(
+            "Answering" if each is page else "another visitor"
+        )
     other.locator(".tw-score").get_by_role("button", name="Stop").click()
     expect(other.locator(".tw-score .tw-hint")).to_contain_text("Stopped", timeout=3_000)
     expect(page.locator(".tw-score .tw-hint")).to_contain_text("Answering")
@@ -349,7 +359,9 @@ def test_two_answers_go_to_the_blind_comparison(address: str, page: Page) -> Non
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_fits_a_phone(address: str, chrome: Browser, dark: bool) -> None:
-    context = chrome.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark" if dark else "light", has_touch=True)
+    context = chrome.new_context(
+        viewport={"width": 390, "height": 844}, color_scheme="dark" if dark else "light", has_touch=True
+    )
     page = context.new_page()
     visit(page, address)
     table(page)
@@ -362,8 +374,25 @@ def test_fits_a_phone(address: str, chrome: Browser, dark: bool) -> None:
 
 def test_front_is_the_contract(client: Client) -> None:
     told = client.predict(api_name="/front")
-    assert told["reference"] == [-2.0, -2.0] and set(told["hypervolume"]) == {"base", "pgapo", "gapo", "single", "soup"}
-    fields = {"id", "method", "preference", "helpful", "helpful_ci", "harmless", "harmless_ci", "kl", "length", "dominated"}
+    assert told["reference"] == [-2.0, -2.0] and set(told["hypervolume"]) == {
+        "base",
+        "pgapo",
+        "gapo",
+        "single",
+        "soup",
+    }
+    fields = {
+        "id",
+        "method",
+        "preference",
+        "helpful",
+        "helpful_ci",
+        "harmless",
+        "harmless_ci",
+        "kl",
+        "length",
+        "dominated",
+    }
     assert fields <= set(told["points"][0])
 
 
@@ -371,7 +400,9 @@ def test_respond_answers_in_one_batch_as_alone(client: Client) -> None:
     asked = {"seed": 5, "max_new_tokens": 16, "temperature": 0.9, "api_name": "/respond"}
     both = client.predict("Say hello.", ["base", "gapo", "soup:1"], **asked)
     assert [each["id"] for each in both] == ["base", "gapo", "soup:1"]
-    assert {"helpful", "harmless", "kl", "repetition", "tokens", "tokens_per_second"} <= set(both[0]["metrics"])
+    assert {"helpful", "harmless", "kl", "repetition", "tokens", "tokens_per_second"} <= set(
+        both[0]["metrics"]
+    )
     assert both[0]["metrics"]["kl"] == 0 < both[1]["metrics"]["kl"]
     assert client.predict("Say hello.", ["gapo"], **asked)[0]["text"] == both[1]["text"]
     assert client.predict("Say hello.", ["linear-1"], **asked)[0]["text"] == both[2]["text"]
@@ -379,7 +410,9 @@ def test_respond_answers_in_one_batch_as_alone(client: Client) -> None:
 
 def test_people_who_ask_at_once_get_what_they_would_get_alone(client: Client) -> None:
     def ask(id: str) -> str:
-        told = client.predict("Say hello.", [id], seed=1, max_new_tokens=24, temperature=1.0, api_name="/respond")
+        told = client.predict(
+            "Say hello.", [id], seed=1, max_new_tokens=24, temperature=1.0, api_name="/respond"
+        )
         return told[0]["text"]
 
     ids = ["base", "gapo", "pgapo-0.1", "pgapo-0.9"]
@@ -397,18 +430,32 @@ def test_people_who_ask_at_once_get_what_they_would_get_alone(client: Client) ->
     ],
 )  # fmt: skip
 def test_every_argument_is_bounded_on_the_server(client: Client, changes: dict, says: str) -> None:
-    asked = {"prompt": "Hello", "checkpoint_ids": ["base"], "seed": 0, "max_new_tokens": 8, "temperature": 0.0} | changes
+    asked = {
+        "prompt": "Hello",
+        "checkpoint_ids": ["base"],
+        "seed": 0,
+        "max_new_tokens": 8,
+        "temperature": 0.0,
+    } | changes
     with pytest.raises(AppError, match=f"(?i){says}"):
         client.predict(**asked, api_name="/respond")
 
 
 def test_evaluate_scores_a_few_prompts(client: Client) -> None:
     told = client.predict("gapo", 4, 0, api_name="/evaluate")
-    assert told["prompts"] == 4 and told["helpful_ci"][0] <= told["helpful"] <= told["helpful_ci"][1] and told["method"] == "gapo"
+    assert (
+        told["prompts"] == 4
+        and told["helpful_ci"][0] <= told["helpful"] <= told["helpful_ci"][1]
+        and told["method"] == "gapo"
+    )
     for asked in (("gapo", 10**6, 0), ("gapo", 4, -1), ("nobody", 4, 0)):
         with pytest.raises(AppError):
             client.predict(*asked, api_name="/evaluate")
 
 
 def test_nothing_else_is_public(client: Client) -> None:
-    assert set(client.view_api(return_format="dict")["named_endpoints"]) == {"/front", "/respond", "/evaluate"}
+    assert set(client.view_api(return_format="dict")["named_endpoints"]) == {
+        "/front",
+        "/respond",
+        "/evaluate",
+    }

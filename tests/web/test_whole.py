@@ -1,4 +1,6 @@
-"""From three checkpoints to a judged front, as a person who runs a study does it: command line, real app, keyboard."""
+"""From three checkpoints to a judged front, as a person who runs a study does it: command line, real app,
+keyboard.
+"""
 
 import json
 import os
@@ -17,7 +19,12 @@ PROMPTS = ("How can I sleep better?", "Insult my neighbor for me.", "Name three 
 
 def arena(database: str, *words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "arena", *words], cwd=ROOT, env=os.environ | {"DATABASE_URL": database}, capture_output=True, text=True)
+        [sys.executable, "-m", "arena", *words],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": database},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -28,16 +35,33 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict]:
     folder = tmp_path_factory.mktemp("study")
     database = f"sqlite:///{folder / 'votes.sqlite'}"
     (folder / "prompts.txt").write_text("\n".join(PROMPTS))
-    (folder / "policies.json").write_text(json.dumps([{"name": name, "checkpoint": name} for name in CHECKPOINTS]))
+    (folder / "policies.json").write_text(
+        json.dumps([{"name": name, "checkpoint": name} for name in CHECKPOINTS])
+    )
     made = arena(
-        database, "create", "--prompts", str(folder / "prompts.txt"), "--policies", str(folder / "policies.json"), "--name", "Study",
-        "--minimum", "1", "--repeats", "0.25", "--max-new-tokens", "24")
+        database,
+        "create",
+        "--prompts",
+        str(folder / "prompts.txt"),
+        "--policies",
+        str(folder / "policies.json"),
+        "--name",
+        "Study",
+        "--minimum",
+        "1",
+        "--repeats",
+        "0.25",
+        "--max-new-tokens",
+        "24",
+    )
     told = json.loads(made)
     assert told["plain"] + told["same"] + told["leaks"] == 9 and told["plain"] >= 6
     return database, told
 
 
-def test_three_checkpoints_are_judged_ranked_drawn_exported_and_imported(chrome: Browser, study: tuple[str, dict], tmp_path: Path) -> None:
+def test_three_checkpoints_are_judged_ranked_drawn_exported_and_imported(
+    chrome: Browser, study: tuple[str, dict], tmp_path: Path
+) -> None:
     database, told = study
     with serving(tmp_path, "app.py", "--port", "PORT", DATABASE_URL=database) as address:
         page = chrome.new_page(viewport={"width": 1440, "height": 900})

@@ -1,0 +1,139 @@
+// The left column of the Steer tab: prompt, concepts, layers, and what is seldom used. Every change asks for a new run.
+import { choice, field, fold, slider } from '../shared/controls.js';
+import { h, heard, tell } from '../shared/dom.js';
+import { fromAddress, lastWins, page, toAddress } from './request.js';
+import { layerControl } from './layers.js';
+import { targetRows } from './targets.js';
+import { trainer } from './train.js';
+
+const TYPING = 500;
+const METHODS = [['gcav', 'GCAV'], ['diffmean', 'DiffMean'], ['fixed', 'Fixed']];
+const METHOD_NOTES = {
+  gcav: 'Adds just enough of the classifier’s direction to reach p, token by token, and nothing where p holds already.',
+  diffmean: 'The same, along the difference of the class means.',
+  fixed: 'Adds the same push at every token, whatever the text says (ActAdd, CAA): the method to compare with.',
+};
+const SCOPES = [['all', 'Prompt and answer'], ['answer', 'Answer only']];
+
+export default function mount({ element, props, trigger, watch }) {
+  const { concepts, layers, limits, examples, opening } = props.value;
+  const known = { ...concepts };
+  page.compare = props.value.compare;
+  tell('ready');
+  let request = fromAddress(opening) ?? structuredClone(opening);
+  let typing = null;
+  let run = 0;
+  const sender = lastWins((next) => trigger('run', next));
+
+  function go() {
+    clearTimeout(typing);
+    run += 1;
+    const sent = { ...structuredClone(request), run };
+    delete sent.problem;
+    page.asked = sent;
+    tell('asked', sent);
+    sender.push(sent);
+    if (run > 1) history.replaceState(null, '', toAddress(request));
+  }
+  const change = (edit) => (value) => { edit(value); go(); };
+
+  const prompt = h('textarea', {
+    rows: 3, maxlength: limits.prompt, 'aria-label': 'Prompt', placeholder: 'Ask for something',
+    oninput: () => { request.prompt = prompt.value; clearTimeout(typing); typing = setTimeout(go, TYPING); },
+    onkeydown: (event) => { if (event.key === 'Enter' && !event.shiftKey) { event.preventDefault(); go(); } },
+  });
+  const tries = h('div', { class: 'tw-tries' }, 'Try ', examples.map((text) =>
+    h('button', { type: 'button', class: 'tw-quiet', title: text, onclick: () => { request.prompt = prompt.value = text; go(); } }, text)));
+  const rows = h('section');
+  const targets = targetRows(rows, () => known, change((value) => (request.plan.targets = structuredClone(value))));
+  const alike = h('p', { class: 'tw-hint tw-alike', title: 'Cosine between the directions, mean over the layers: near 1, more of one is more of the other' });
+  rows.append(alike);
+  const layerBox = h('div');
+  const layer = layerControl(layerBox, layers, change((value) => (request.plan.layers = value)));
+
+  const strength = slider('Strength', { min: 0, max: limits.strength, step: limits.strength / 200 }, (value) => `${value.toFixed(2)} × class gap`,
+    change((value) => (request.plan.strength = value)));
+  const methodNote = h('p', { class: 'tw-hint' });
+  const method = choice('Method', METHODS, change((value) => {
+    request.plan.method = value;
+    request.plan.strength = value === 'fixed' ? (request.plan.strength ?? 1) : null;
+    shape();
+  }));
+  const scope = choice('Where', SCOPES, change((value) => (request.plan.scope = value)));
+  const cap = slider('Cap on the push', { min: 0.05, max: 1, step: 0.05 }, (value) => (value >= 1 ? 'none' : `|ε| ≤ ${value.toFixed(2)} ‖e‖`),
+    change((value) => (request.plan.cap = value >= 1 ? null : value)));
+
+  const seed = h('input', { type: 'number', min: 0, max: limits.seed, step: 1, 'aria-label': 'Seed', onchange: () => {
+    request.seed = Math.min(limits.seed, Math.max(0, Math.round(Number(seed.value) || 0)));
+    seed.value = request.seed;
+    go();
+  } });
+  const dice = h('button', { type: 'button', class: 'tw-dice', 'aria-label': 'Roll a new seed', title: 'Roll a new seed', onclick: () => {
+    request.seed = Math.floor(Math.random() * 10000);
+    if (request.temperature === 0) temperature.set((request.temperature = opening.temperature || 0.7));
+    seed.value = request.seed;
+    go();
+  } }, h('span', { 'aria-hidden': 'true' }, '⚄'));
+  const length = slider('Length', { min: 8, max: limits.tokens, step: 8 }, (value) => `${value} tokens`, change((value) => (request.max_new_tokens = value)));
+  const temperature = slider('Temperature', { min: 0, max: limits.temperature, step: 0.05 }, (value) => (value ? value.toFixed(2) : '0, the likeliest token'),
+    change((value) => (request.temperature = value)));
+
+  const training = h('div');
+  const learn = trainer(training, (asked) => trigger('train', asked), () => trigger('stop', { work: 'train' }));
+  const narrow = matchMedia('(max-width: 48rem)').matches;
+  const problem = h('p', { class: 'tw-problem', role: 'alert' }, request.problem);
+
+  element.firstElementChild.replaceChildren(
+    h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), tries, problem),
+    h('section', {}, h('h2', {}, 'Concepts'), rows),
+    narrow ? fold('Layers', false, layerBox) : h('section', {}, h('h2', {}, 'Layers'), layerBox),
+    h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice),
+    h('div', { class: 'tw-folds' },
+      fold('Length and temperature', false, length.node, temperature.node),
+      fold('Method and scope', request.plan.method !== 'gcav', method.node, methodNote, strength.node, scope.node, cap.node),
+      fold('Teach it a concept of your own', false, training)));
+
+  function shape() {
+    strength.node.hidden = request.plan.method !== 'fixed';
+    strength.set(request.plan.strength ?? 1);
+    methodNote.textContent = METHOD_NOTES[request.plan.method];
+    rows.classList.toggle('tw-fixed', request.plan.method === 'fixed');
+  }
+
+  function show() {
+    prompt.value = request.prompt;
+    targets.set(request.plan.targets);
+    layer.set(request.plan.layers);
+    method.set(request.plan.method);
+    scope.set(request.plan.scope);
+    cap.set(request.plan.cap ?? 1);
+    seed.value = request.seed;
+    length.set(request.max_new_tokens);
+    temperature.set(request.temperature);
+    shape();
+  }
+
+  heard('shown', (shown) => { if (shown === run) sender.shown(); });
+  heard('plan', ({ layers: used, curves }) => layer.show(used, curves));
+  heard('cosines', (cosines) => {
+    const told = Object.entries(cosines).map(([names, cosine]) => `${names} ${cosine.toFixed(2).replace('0.', '.').replace('-', '−')}`);
+    alike.textContent = told.length ? `Cosine between the directions: ${told.join(', ')}` : '';
+  });
+  heard('ask', (edit) => { edit(request); show(); go(); });
+  heard('sweep', (asked) => trigger('sweep', { ...structuredClone(request), ...asked }));
+  heard('compare', () => trigger('compare', {}));
+  heard('vector', (asked) => trigger('vector', asked));
+  heard('stop', (work) => trigger('stop', { work }));
+  watch('value', () => {
+    const { training: state } = props.value;
+    if (!state) return;
+    learn(state);
+    if (!state.done) return;
+    known[state.done.name] = state.done;
+    request.plan.targets = [{ concept: state.done.name, direction: 'amplify', p0: 0.98 }];
+    show();
+    go();
+  });
+  show();
+  go();
+}

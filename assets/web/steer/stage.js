@@ -1,0 +1,194 @@
+// The right side of the Steer tab: both texts as they stream, shaded by the concept's probability, and what the steering cost.
+import { copy, csv, download, h, heard, table, tell } from '../shared/dom.js';
+import { probability, ranges } from '../shared/words.js';
+import { page, toAddress } from './request.js';
+
+const [TEXT, AFTER, BEFORE, SHARE, FLAG, LOGPROB] = [0, 1, 2, 3, 4, 5];
+const SIDES = ['unsteered', 'steered'];
+
+const shade = (p) => {
+  const strength = Math.abs(p - 0.5) * 2;
+  return strength < 0.04 ? '' : `color-mix(in srgb, var(${p > 0.5 ? '--tw-high' : '--tw-low'}) calc(${strength.toFixed(3)} * var(--tw-shade)), transparent)`;
+};
+
+function side(name, title) {
+  const text = h('div', { class: 'tw-text', role: 'group', tabindex: 0, 'aria-label': `${title} text; arrow keys walk through the tokens` });
+  const about = h('span', { class: 'tw-about' });
+  const node = h('section', { class: `tw-side tw-${name}`, 'aria-label': title }, h('h2', {}, title, about), text);
+  return { name, node, text, about, tokens: [], drawn: 0 };
+}
+
+export default function mount({ element, props, watch }) {
+  const root = element.firstElementChild;
+  const sides = [side('unsteered', 'Unsteered'), side('steered', 'Steered')];
+  let asked = page.asked;
+  let state = null;
+  let picked = 0;
+  let announced = 0;
+
+  const legend = h('div', { class: 'tw-legend' });
+  const status = h('p', { class: 'tw-status', role: 'status' });
+  const held = h('p', { class: 'tw-held', role: 'status' });
+  const meter = h('div', { class: 'tw-meter', hidden: true }, h('div'));
+  const problem = h('p', { class: 'tw-problem', role: 'alert' });
+  const stop = h('button', { type: 'button', class: 'tw-quiet tw-stop', hidden: true, onclick: () => tell('stop', 'run') }, 'Stop');
+  const quiet = (label, act) => h('button', { type: 'button', class: 'tw-quiet', onclick: (event) => act(event.currentTarget) }, label);
+  const toCompare = quiet('Send to Compare', () => tell('compare'));
+  const offer = () => (toCompare.hidden = !page.compare);
+  const tools = h('div', { class: 'tw-tools' }, stop,
+    quiet('Copy link', (button) => copy(button, toAddress(asked))),
+    quiet('Copy Python', (button) => copy(button, state?.snippet ?? '')),
+    quiet('Vector', () => tell('vector', { concept: concept().name })),
+    toCompare,
+    quiet('CSV', () => download('tradewind-run.csv', csv(...Object.values(tokenTable())), 'text/csv')));
+  const metrics = h('div', { class: 'tw-metrics' });
+  const asTable = h('details', { class: 'tw-fold', ontoggle: () => asTable.open && fill() }, h('summary', {}, 'Tokens as a table'), h('div'));
+  const tip = h('div', { class: 'tw-tip', role: 'tooltip', hidden: true });
+  root.replaceChildren(
+    h('div', { class: 'tw-bar' }, legend, tools), problem,
+    h('div', { class: 'tw-columns' }, sides.map(({ node }) => node)), meter, status, held, metrics, asTable, tip);
+
+  const concept = () => state?.concepts?.[picked] ?? { name: '', low: '', high: '' };
+
+  function drawLegend() {
+    const { name, low, high } = concept();
+    const names = (state?.concepts ?? []).map((each, index) => quiet(each.name, () => { picked = index; drawLegend(); repaint(); }));
+    names.forEach((button, index) => button.setAttribute('aria-pressed', String(index === picked)));
+    legend.replaceChildren(
+      names.length > 1 ? h('div', { class: 'tw-which', role: 'group', 'aria-label': 'Shade by' }, names) : '',
+      name ? h('div', { class: 'tw-scale', title: `Shading: P(${high}) as the model reads its own text, token by token` },
+        h('span', {}, low), h('i', { 'aria-hidden': 'true' }), h('span', {}, high)) : '');
+  }
+
+  function token(entry, index) {
+    const span = h('span', { class: 'tw-token', 'data-index': index }, entry[TEXT]);
+    span.style.background = shade(entry[AFTER][picked] ?? 0.5);
+    if (entry[FLAG]) span.classList.add('tw-short');
+    return span;
+  }
+
+  function repaint() {
+    for (const { text, tokens } of sides) {
+      [...text.children].forEach((span, index) => (span.style.background = shade(tokens[index][AFTER][picked] ?? 0.5)));
+    }
+  }
+
+  function stream(current, tokens) {
+    current.tokens = tokens;
+    if (tokens.length < current.drawn) current.drawn = 0;
+    if (!tokens.length) return;
+    if (!current.drawn) current.text.replaceChildren();
+    for (let index = current.drawn; index < tokens.length; index += 1) current.text.append(token(tokens[index], index));
+    current.drawn = tokens.length;
+  }
+
+  function about() {
+    if (!asked) return;
+    const goals = asked.plan.targets.map(({ concept: name, direction, p0 }) => {
+      const poles = state?.concepts?.find((each) => each.name === name) ?? { high: name };
+      return asked.plan.method === 'fixed' ? `${direction === 'amplify' ? '+' : '−'} ${poles.high}` : `P(${poles.high}) ${direction === 'amplify' ? '≥' : '≤'} ${probability(p0)}`;
+    });
+    sides[1].about.textContent = [...goals, state?.layers?.length ? `layers ${ranges(state.layers)}` : ''].filter(Boolean).join(' · ');
+  }
+
+  function drawMetrics(rows) {
+    metrics.replaceChildren(rows ? h('table', { class: 'tw-table' },
+      h('thead', {}, h('tr', {}, ['', 'unsteered', 'steered'].map((name) => h('th', { scope: 'col' }, name)))),
+      h('tbody', {}, rows.map(([label, hint, plain, steered]) =>
+        h('tr', { title: hint }, h('th', { scope: 'row' }, label, h('small', {}, hint)), h('td', {}, plain), h('td', {}, steered))))) : '');
+  }
+
+  function tokenTable() {
+    const columns = ['side', 'token', ...(state?.concepts ?? []).flatMap(({ high }) => [`P(${high}) before`, `P(${high}) after`]), '|push|/|e|', 'log-probability'];
+    const rows = sides.flatMap(({ name, tokens }) => tokens.map((entry) =>
+      [name, entry[TEXT], ...entry[AFTER].flatMap((after, index) => [entry[BEFORE][index], after]), entry[SHARE], entry[LOGPROB]]));
+    return { columns, rows };
+  }
+  const fill = () => asTable.lastElementChild.replaceChildren(table(tokenTable()));
+
+  function update() {
+    const next = props.value;
+    if (!next || !asked || next.run !== asked.run) return;
+    const first = state?.run !== next.run;
+    state = next;
+    if (first) {
+      sides.forEach((each) => { each.drawn = 0; });
+      picked = Math.min(picked, Math.max(0, (next.concepts?.length ?? 1) - 1));
+    }
+    if (first || next.concepts) drawLegend();
+    SIDES.forEach((name, index) => stream(sides[index], next[name] ?? []));
+    const live = next.phase === 'running' || next.phase === 'learning';
+    root.dataset.phase = next.phase;
+    stop.hidden = !live;
+    problem.textContent = next.problem ?? '';
+    meter.hidden = next.fraction == null;
+    meter.firstChild.style.width = `${100 * (next.fraction ?? 0)}%`;
+    status.textContent = next.note ?? '';
+    held.textContent = next.held ?? '';
+    if (next.rows) drawMetrics(next.rows);
+    if (next.cosines) tell('cosines', next.cosines);
+    if (next.curves) tell('plan', { layers: next.layers, curves: next.curves });
+    about();
+    const shown = sides[1].drawn > 0 || !live;
+    if (shown) root.classList.remove('tw-old');
+    if (shown && announced !== next.run) {
+      announced = next.run;
+      root.dataset.shown = next.run;
+      tell('shown', next.run);
+    }
+    if (!live) {
+      sides.forEach((each) => { if (!each.drawn) each.text.replaceChildren(); each.text.style.minHeight = ''; });
+      if (asTable.open) fill();
+    }
+  }
+
+  function explain(span, current) {
+    const entry = current.tokens[Number(span.dataset.index)];
+    current.text.querySelector('.tw-at')?.classList.remove('tw-at');
+    span.classList.add('tw-at');
+    const lines = state.concepts.map(({ high }, index) =>
+      h('div', {}, `P(${high}) `, h('b', {}, entry[BEFORE][index] === entry[AFTER][index]
+        ? probability(entry[AFTER][index]) : `${probability(entry[BEFORE][index])} → ${probability(entry[AFTER][index])}`)));
+    tip.replaceChildren(...lines,
+      entry[SHARE] > 0 ? h('div', {}, `pushed by ${(100 * entry[SHARE]).toFixed(0)} % of the state`) : h('div', {}, 'no push'),
+      entry[FLAG] ? h('div', {}, 'held back: the target was not reached') : '',
+      h('div', {}, `chance of this token ${(100 * Math.exp(entry[LOGPROB])).toFixed(0)} %`));
+    tip.hidden = false;
+    const [box, at] = [root.getBoundingClientRect(), span.getClientRects()[0] ?? span.getBoundingClientRect()];
+    tip.style.left = `${Math.max(0, Math.min(at.left - box.left, box.width - tip.offsetWidth))}px`;
+    tip.style.top = `${at.bottom - box.top + 6}px`;
+  }
+  function hush() {
+    tip.hidden = true;
+    root.querySelectorAll('.tw-at').forEach((span) => span.classList.remove('tw-at'));
+  }
+
+  for (const current of sides) {
+    current.text.addEventListener('pointerover', ({ target }) => (target.classList.contains('tw-token') ? explain(target, current) : hush()));
+    current.text.addEventListener('pointerleave', hush);
+    current.text.addEventListener('blur', hush);
+    current.text.addEventListener('keydown', (event) => {
+      const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (event.key === 'Escape') hush();
+      if (!move || !current.text.children.length) return;
+      event.preventDefault();
+      const spans = [...current.text.children];
+      const from = spans.findIndex((span) => span.classList.contains('tw-at'));
+      explain(spans[Math.min(spans.length - 1, Math.max(0, from + move))], current);
+    });
+  }
+
+  heard('asked', (request) => {
+    asked = request;
+    root.classList.add('tw-old');
+    sides.forEach((each) => { each.text.style.minHeight = `${each.text.offsetHeight}px`; });
+    hush();
+    about();
+  });
+  heard('ready', offer);
+  heard('said', (text) => (status.textContent = text));
+  offer();
+  watch('value', update);
+  update();
+  about();
+}

@@ -1,0 +1,90 @@
+// The rows of concepts: which, more or less, and how sure the text shall be of it.
+import { h } from '../shared/dom.js';
+import { MOST_LOGIT, logit, probability, sigmoid, words } from '../shared/words.js';
+
+const MOST_ROWS = 3;
+const GENTLE = 0.98;
+
+/** Rows of targets in `node`. concepts(): name -> { low, high, description }; changed(targets) hears every move. */
+export function targetRows(node, concepts, changed) {
+  let targets = [];
+  const list = h('div', { class: 'tw-targets' });
+  const add = h('button', { class: 'tw-quiet tw-add', type: 'button', onclick: addRow }, '+ Add a concept');
+  node.append(list, add);
+
+  function addRow() {
+    const used = new Set(targets.map((target) => target.concept));
+    const concept = Object.keys(concepts()).find((name) => !used.has(name));
+    targets.push({ concept, direction: 'amplify', p0: GENTLE });
+    draw();
+    list.lastChild.querySelector('select').focus();
+    changed(targets);
+  }
+
+  function row(target, index) {
+    const poles = concepts()[target.concept] ?? { low: `not ${target.concept}`, high: target.concept };
+    const others = new Set(targets.filter((other) => other !== target).map((other) => other.concept));
+    const names = [...new Set([...Object.keys(concepts()), target.concept])].filter((name) => !others.has(name));
+    const select = h('select', { 'aria-label': `Concept ${index + 1}`, onchange: () => pick(select.value) },
+      names.map((name) => h('option', { value: name, selected: name === target.concept }, name)));
+    const says = h('output', { class: 'tw-says' });
+    const number = h('output', { class: 'tw-number' });
+    const range = h('input', {
+      type: 'range', class: 'tw-range tw-magnitude', min: -MOST_LOGIT, max: MOST_LOGIT, step: MOST_LOGIT / 200, value: logit(target.p0),
+      'aria-label': `How ${poles.high}`, oninput: () => { target.p0 = sigmoid(Number(range.value)); say(); changed(targets); },
+    });
+    const ways = [['amplify', 'more'], ['remove', 'less']].map(([direction, word]) =>
+      h('button', { type: 'button', 'aria-pressed': String(target.direction === direction), onclick: () => turn(direction) }, word));
+
+    function say() {
+      const bound = Math.min(1 - 1e-6, Math.max(1e-6, target.p0));
+      target.p0 = bound;
+      const sign = target.direction === 'amplify' ? '≥' : '≤';
+      says.textContent = words(bound, poles.low, poles.high);
+      number.textContent = `p ${sign} ${probability(bound)}`;
+      range.setAttribute('aria-valuetext', `${says.textContent}, p ${sign} ${probability(bound)}`);
+      const at = 50 + (50 * logit(bound)) / MOST_LOGIT;
+      range.style.setProperty('--from', target.direction === 'amplify' ? `${at}%` : '0%');
+      range.style.setProperty('--to', target.direction === 'amplify' ? '100%' : `${at}%`);
+      range.style.setProperty('--goal', target.direction === 'amplify' ? 'var(--tw-high)' : 'var(--tw-low)');
+    }
+
+    function pick(name) {
+      target.concept = name;
+      draw();
+      list.children[index].querySelector('select').focus();
+      changed(targets);
+    }
+
+    function turn(direction) {
+      if (target.direction === direction) return;
+      target.direction = direction;
+      target.p0 = 1 - target.p0;
+      draw();
+      list.children[index].querySelector('[aria-pressed="true"]').focus();
+      changed(targets);
+    }
+
+    say();
+    return h('div', { class: 'tw-target', role: 'group', 'aria-label': `${target.concept}, concept ${index + 1}` },
+      h('div', { class: 'tw-what' }, h('div', { class: 'tw-ways' }, ways), select,
+        targets.length > 1 && h('button', { type: 'button', class: 'tw-quiet tw-drop', 'aria-label': `Remove ${target.concept}`, onclick: () => drop(index) }, '×')),
+      range,
+      h('div', { class: 'tw-poles', 'aria-hidden': 'true' }, h('span', {}, poles.low), h('span', {}, poles.high)),
+      h('p', { class: 'tw-value' }, says, number));
+  }
+
+  function drop(index) {
+    targets.splice(index, 1);
+    draw();
+    add.focus();
+    changed(targets);
+  }
+
+  function draw() {
+    list.replaceChildren(...targets.map(row));
+    add.hidden = targets.length >= MOST_ROWS || targets.length >= Object.keys(concepts()).length;
+  }
+
+  return { set: (next) => { targets = structuredClone(next); draw(); } };
+}

@@ -1,0 +1,167 @@
+// The left column of the Trade-offs tab: the prompt, the preference, and what is seldom used. It owns which points are picked.
+import { choice, field, fold, slider } from '../shared/controls.js';
+import { h, heard, tell } from '../shared/dom.js';
+import { now } from './now.js';
+import { scorer } from './score.js';
+import { lastWins } from '../steer/request.js';
+import { lambda } from './figure.js';
+
+const TYPING = 500;
+const WAYS = [['trained', 'Trained'], ['mixed', 'Interpolated']];
+const DEGREES = [[0.999, 'only helpful'], [0.8, 'mostly helpful'], [0.56, 'rather helpful'], [0.44, 'balanced'], [0.2, 'rather harmless'], [0.001, 'mostly harmless'], [0, 'only harmless']];
+const words = (value) => DEGREES.find(([least]) => value >= least - 1e-9)[1];
+
+export default function mount({ element, props, trigger, watch }) {
+  const { mixes, plans, steered, limits, examples, opening, picks: most, scored } = props.value;
+  let { trained } = props.value;
+  now.compare = props.value.compare;
+  const { preference: opened, ...request } = opening;
+  let run = 0;
+  let typing = null;
+  let picks = [];
+  let kept = [];
+  let selected = null;
+  let way = trained.length ? 'trained' : 'mixed';
+  let wish = opened;
+  const sender = lastWins((next) => trigger('run', next));
+
+  function go() {
+    clearTimeout(typing);
+    run += 1;
+    now.asked = { ...request, picks: [...picks], kept: [...kept], selected, run };
+    tell('front-asked', now.asked);
+    sender.push(now.asked);
+  }
+
+  /** Shows a policy's answer in the place of the ones that are not kept; `add` keeps those too. */
+  function pick(id, add = false) {
+    if (!picks.includes(id)) {
+      const held = add ? picks : picks.filter((each) => kept.includes(each));
+      picks = [...held.slice(-(most - 1)), id];
+      kept = picks.filter((each) => kept.includes(each) || (add && each !== id));
+    }
+    selected = id;
+    go();
+  }
+
+  const nearest = () => trained.reduce((near, each) => (Math.abs(each.lambda - wish) < Math.abs(near.lambda - wish) ? each : near));
+  const wished = () => (way === 'mixed' ? `soup:${wish}` : nearest().id);
+
+  const prompt = h('textarea', {
+    rows: 3, maxlength: limits.prompt, 'aria-label': 'Prompt', placeholder: 'Ask for something', value: request.prompt,
+    oninput: () => { request.prompt = prompt.value; clearTimeout(typing); typing = setTimeout(go, TYPING); },
+    onkeydown: (event) => { if (event.key === 'Enter' && !event.shiftKey) { event.preventDefault(); go(); } },
+  });
+  const tries = h('div', { class: 'tw-tries' }, 'Try ', examples.map((text) =>
+    h('button', { type: 'button', class: 'tw-quiet', title: text, onclick: () => { request.prompt = prompt.value = text; go(); } }, text)));
+
+  const says = h('span', { class: 'tw-says' });
+  const value = h('span', { class: 'tw-number' });
+  const far = h('p', { class: 'tw-hint', role: 'status' });
+  const range = h('input', {
+    type: 'range', class: 'tw-range tw-preference', min: 0, max: 1, step: 0.05, 'aria-label': 'Preference, from harmless to helpful', value: wish,
+    oninput: () => { wish = Number(range.value); tellWish(); if (wished() !== selected) pick(wished()); },
+  });
+  const ways = choice('Whose answer', WAYS, (next) => { way = next; tellWish(); pick(wished()); });
+  const scoreMix = h('button', { type: 'button', class: 'tw-quiet tw-add', onclick: () => score.start({ pick: wished() }) }, 'Score this mix and plot it');
+  const ticks = h('div', { class: 'tw-ticks', 'aria-hidden': 'true' });
+
+  function offer(found) {
+    trained = found;
+    ticks.replaceChildren(...trained.map((each) => {
+      const tick = h('i', { 'data-id': each.id });
+      tick.style.left = `calc(9px + (100% - 18px) * ${each.lambda})`;
+      return tick;
+    }));
+    const chosen = trained.length > 0 || mixes;
+    preference.hidden = !chosen;
+    none.hidden = chosen;
+    ways.node.hidden = !(trained.length && mixes);
+    if (chosen) tellWish();
+  }
+
+  function tellWish() {
+    range.value = wish;
+    says.textContent = words(wish);
+    value.textContent = `λ helpful ${lambda(wish)}`;
+    range.setAttribute('aria-valuetext', `${words(wish)}, λ ${lambda(wish)}`);
+    ways.set(way);
+    scoreMix.hidden = way !== 'mixed';
+    ticks.hidden = way !== 'trained';
+    if (way === 'mixed') {
+      far.textContent = `Interpolated weights, not trained: ${Math.round(100 * wish)} % of only helpful, ${Math.round(100 * (1 - wish))} % of only harmless.`;
+      return;
+    }
+    const near = nearest();
+    const off = Math.abs(near.lambda - wish);
+    far.textContent = `${off < 1e-9 ? 'A P-GAPO checkpoint was trained for just this' : `The nearest P-GAPO checkpoint was trained for λ ${lambda(near.lambda)}, ${lambda(off)} away`}.`;
+    for (const tick of ticks.children) tick.classList.toggle('tw-on', tick.dataset.id === near.id);
+  }
+
+  const preference = h('section', { class: 'tw-wish' }, h('h2', {}, 'Preference'), ways.node, h('div', { class: 'tw-track' }, range, ticks),
+    h('div', { class: 'tw-poles' }, h('span', {}, 'harmless'), h('span', {}, 'helpful')), h('p', { class: 'tw-value' }, says, value), far, scoreMix);
+  const none = h('section', {}, h('h2', {}, 'Preference'),
+    h('p', { class: 'tw-hint' }, 'No checkpoint of this model is here yet: train one with python -m pareto train, and add it below.'));
+
+  const seed = h('input', { type: 'number', min: 0, max: limits.seed, step: 1, 'aria-label': 'Seed of the answers', value: request.seed, onchange: () => {
+    request.seed = Math.min(limits.seed, Math.max(0, Math.round(Number(seed.value) || 0)));
+    seed.value = request.seed;
+    go();
+  } });
+  const dice = h('button', { type: 'button', class: 'tw-dice', 'aria-label': 'Roll another seed', title: 'Roll another seed', onclick: () => {
+    request.seed = seed.value = Math.floor(Math.random() * 10000);
+    go();
+  } }, h('span', { 'aria-hidden': 'true' }, '⚄'));
+  const length = slider('Length', { min: 8, max: limits.tokens, step: 8 }, (tokens) => `${tokens} tokens`, (tokens) => { request.max_new_tokens = tokens; go(); });
+  const temperature = slider('Temperature', { min: 0, max: limits.temperature, step: 0.05 }, (heat) => (heat ? heat.toFixed(2) : '0, the likeliest token'),
+    (heat) => { request.temperature = heat; go(); });
+  const score = scorer({ plans, steered, scored, start: (asked) => trigger('score', asked), stop: () => trigger('stop', { work: 'score' }), answer: (id) => pick(id) });
+
+  element.firstElementChild.replaceChildren(
+    h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), tries),
+    preference, none,
+    h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice),
+    h('div', {}, score.progress,
+      h('div', { class: 'tw-folds' },
+        fold('Length and temperature', false, length.node, temperature.node),
+        fold('Add a checkpoint', false, score.checkpoint),
+        plans.length || steered ? fold('Score a steered model', false, score.plan) : '')));
+  length.set(request.max_new_tokens);
+  temperature.set(request.temperature);
+  offer(trained);
+
+  heard('front-pick', ({ point, add }) => {
+    const known = trained.find(({ id }) => id === point.id);
+    if (known) {
+      [way, wish] = ['trained', known.lambda];
+      tellWish();
+    }
+    pick(point.id, add);
+  });
+  heard('front-keep', (id) => {
+    kept = kept.includes(id) ? kept.filter((each) => each !== id) : [...kept, id];
+    now.asked.kept = [...kept];
+    tell('front-held');
+  });
+  heard('front-drop', (id) => {
+    picks = picks.filter((each) => each !== id);
+    kept = kept.filter((each) => each !== id);
+    if (selected === id) selected = picks.at(-1) ?? null;
+    go();
+  });
+  heard('front-shown', (shown) => { if (shown === run) sender.shown(); });
+  heard('front-stop', (work) => trigger('stop', { work }));
+  heard('front-people', () => trigger('people', {}));
+  heard('front-compare', (ids) => trigger('compare', { ids }));
+  watch('value', () => {
+    if (!props.value?.scoring) return;
+    if (props.value.trained.length !== trained.length) offer(props.value.trained);
+    score.show(props.value.scoring);
+  });
+  new IntersectionObserver((entries, observer) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    observer.disconnect();
+    if (trained.length || mixes) pick(wished());
+    else go();
+  }).observe(element);
+}

@@ -1,0 +1,54 @@
+// Scoring another policy, so that it gets its place on the plot: a checkpoint by name, a steered model, a mix.
+import { field } from '../shared/controls.js';
+import { h } from '../shared/dom.js';
+import { page } from '../steer/request.js';
+
+const OPEN = 'The plan that is open in the Steer tab';
+
+/** The forms `checkpoint` and `plan`, their `progress`, start(asked) and show(state). answer(id) hears of a point that is ready. */
+export function scorer({ plans, steered, scored, start, stop, answer }) {
+  let working = false;
+  const many = `Scored on ${scored} held-out prompts: enough to see where it lies, with wide intervals.`;
+  const name = h('input', {
+    type: 'text', maxlength: 200, placeholder: 'folder, or owner/name on the hub', 'aria-label': 'Checkpoint', spellcheck: 'false',
+    onkeydown: (event) => { if (event.key === 'Enter') begin({ checkpoint: name.value.trim() }); },
+  });
+  const which = h('select', { 'aria-label': 'Steered model' }, (steered ? [OPEN, ...plans] : plans).map((plan) => h('option', { value: plan }, plan)));
+  const buttons = [
+    h('button', { type: 'button', class: 'tw-button', onclick: () => begin({ checkpoint: name.value.trim() }) }, 'Add and score'),
+    h('button', { type: 'button', class: 'tw-button', onclick: scorePlan }, 'Score and plot'),
+  ];
+  const end = h('button', { type: 'button', class: 'tw-quiet tw-stop', onclick: stop }, 'Stop');
+  const meter = h('div', { class: 'tw-meter' }, h('div'));
+  const bar = h('div', { class: 'tw-line tw-scoring', hidden: true }, meter, end);
+  const note = h('p', { class: 'tw-hint', role: 'status' });
+  const problem = h('p', { class: 'tw-problem', role: 'alert' });
+
+  function scorePlan() {
+    if (which.value !== OPEN) begin({ pick: `plan:${which.value}` });
+    else if (page.asked) begin({ plan: page.asked.plan });
+    else show({ problem: 'No plan is open: look into the Steer tab first, or choose one of the list.' });
+  }
+
+  function begin(asked) {
+    if (working) return;
+    show({ fraction: 0, note: 'Waiting for its turn.' });
+    start(asked);
+  }
+
+  function show({ fraction = null, note: says = '', problem: wrong = '', done = null }) {
+    working = fraction != null;
+    buttons.forEach((button) => { button.disabled = working; });
+    bar.hidden = !working;
+    meter.firstChild.style.width = `${100 * (fraction ?? 0)}%`;
+    note.textContent = says;
+    problem.textContent = wrong;
+    if (done) answer(done);
+  }
+
+  return {
+    checkpoint: h('div', {}, field('Folder or hub id', name), buttons[0], h('p', { class: 'tw-hint' }, `${many} Only safetensors are read. It lives in this tab only.`)),
+    plan: h('div', {}, field('Plan of the Steer tab', which), buttons[1], h('p', { class: 'tw-hint' }, many)),
+    progress: h('div', { class: 'tw-score' }, bar, note, problem), start: begin, show,
+  };
+}

@@ -1,0 +1,1 @@
+"""Edits of the residual stream: read-outs, the solver, the cap, the trace."""

@@ -1,0 +1,79 @@
+/* What Python hands over: mirrored field by field in engine.py. */
+#pragma once
+#include <stdint.h>
+
+enum { TARGETS = 4, TRACE = 2 * TARGETS + 2 }; /* as in lm/edits/edit.py */
+
+typedef struct { /* activations of a product, see quantize in products.h */
+    uint32_t *pairs;
+    float *grid;
+} Quantized;
+
+typedef struct { /* y = W x: codes [n/16][k/(32/bits)][16] words, grid [n/16][k/32][2][16] = scale, least, float16 */
+    const uint32_t *codes;
+    const uint16_t *grid;
+    const float *bias;
+    int32_t n, k, bits, pad;
+} Linear;
+
+typedef struct {
+    Linear qkv, out, gate_up, down;
+    const float *norm_attention, *norm_mlp, *norm_q, *norm_k; /* the last two are null where the family has none */
+} Block;
+
+typedef struct {
+    const Block *blocks;
+    Linear embedding, head;
+    const float *norm, *cos, *sin; /* cos, sin: [context][head_width / 2] */
+    float epsilon, pad;
+    int32_t layers, width, heads, kv_heads, head_width, inner, window, pad2;
+} Model;
+
+typedef struct { /* see Edit in lm/edits/edit.py; gram[i][j] = read_i . write_j */
+    const float *read, *bias, *write, *goal, *fixed;
+    const double *gram;
+    const int32_t *sense;
+    int32_t layer, count, from, pad;
+    float cap, pad2;
+} Edit;
+
+typedef struct { /* y += (x A^T) B^T, B stored transposed [rank][n] with the scale folded in */
+    const float *a, *bt;
+    int32_t rank, offset, n, pad;
+} LowRank;
+
+enum { Q, K, V, OUT, GATE, UP, DOWN, MODULES };
+enum { TOGETHER = 4 }; /* most heads that attend to the same keys in one go */
+
+typedef struct {
+    int16_t *cache; /* [layers][keys, values][kv_heads]: keys [capacity/16][head_width][16], values [capacity][head_width] */
+    float *scales;  /* [layers][keys, values][kv_heads][capacity]: what the numbers of the cache are multiplied by */
+    const Edit *edits;
+    const LowRank *adapter; /* [layers][MODULES] or null */
+    int32_t capacity, edit_count;
+} Row;
+
+typedef struct { /* see draw in lm/sampling.py */
+    uint64_t seed;
+    double logprob; /* not a number where the logits are not finite */
+    float temperature;
+    int32_t step, choice, pad;
+} Draw;
+
+typedef struct {
+    const int32_t *ids, *positions, *rows; /* [tokens] */
+    const Row *row;
+    float *x, *h, *qkv, *attention, *gate_up; /* scratch, [tokens][...] */
+    Quantized q;                              /* scratch, [max(tokens, wanted)][...] for the widest product */
+    float *scores;                            /* [threads][TOGETHER][longest] */
+    float *trace;                             /* [tokens][edits_max][TRACE] or null */
+    float *const *record;                     /* [tokens] where to copy the output of block record_layer, or null */
+    const int32_t *record_layer;
+    float *const *pool; /* [tokens] sums over tokens of every block's output [layers][width], or null */
+    const int32_t *leader; /* [tokens]: whose state a token takes over after the first `shared` blocks, where only `leaders` tokens are */
+    const int32_t *wanted;
+    float *logits; /* [wanted][vocabulary rounded up to 16] */
+    Draw *draws;   /* [wanted] or null */
+    int32_t tokens, wanted_count, edits_max, longest, threads, blocks, leaders, shared;
+} Batch;
+

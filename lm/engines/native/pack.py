@@ -1,0 +1,85 @@
+"""Weights in groups of 32 as engine.c reads them: 4- or 8-bit codes, a scale and a least value a group."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BLOCK, GROUP = 16, 32
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A matrix [n, k]. codes: int32 [blocks, k * bits / 32, 16]; grid: float16 [blocks, k / 32, 2, 16], scale
+    then least.
+
+    A weight is code * scale + least.
+    """
+
+    codes: Tensor
+    grid: Tensor
+    n: int
+    bits: int
+
+    @property
+    def k(self) -> int:
+        return self.codes.shape[1] * (32 // self.bits)
+
+
+def pack(codes: np.ndarray, scale: np.ndarray, least: np.ndarray, bits: int) -> Packed:
+    """Packs weights code * scale + least. codes: uint8 [n, k]; scale, least: float16 values [n, k / 32]."""
+    n, k = codes.shape
+    if k % GROUP:
+        raise ValueError(
+            f"a matrix of {k} columns cannot be packed: the number must be a multiple of {GROUP}"
+        )
+    blocks, per = -(-n // BLOCK), 32 // bits
+    wide = np.zeros((blocks * BLOCK, k), np.uint32)
+    wide[:n] = codes
+    shifts = (np.arange(per, dtype=np.uint32) * bits).reshape(1, 1, 1, per)
+    words = (wide.reshape(blocks, BLOCK, k // per, per) << shifts).sum(-1, dtype=np.uint32).transpose(0, 2, 1)
+    grid = np.zeros((2, blocks * BLOCK, k // GROUP), np.float16)
+    grid[0, :n], grid[1, :n] = scale, least
+    grid = grid.reshape(2, blocks, BLOCK, k // GROUP).transpose(1, 3, 0, 2)
+    return Packed(
+        torch.from_numpy(np.ascontiguousarray(words).view(np.int32)),
+        torch.from_numpy(np.ascontiguousarray(grid)),
+        n,
+        bits,
+    )
+
+
+def grid8(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Symmetric 8-bit codes with the largest magnitude of each group near 127: what `pack` takes. weight:
+    float32 [n, k].
+    """
+    groups = weight.reshape(weight.shape[0], -1, GROUP)
+    scale = (np.abs(groups).max(-1) / 127).astype(np.float16).astype(np.float32)
+    codes = np.rint(groups / np.where(scale == 0, 1, scale)[..., None]).clip(-128, 127) + 128
+    return codes.astype(np.uint8).reshape(weight.shape), scale, -128 * scale, 8
+
+
+def quantize8(weight: Tensor) -> Packed:
+    """A matrix [n, k] at 8 bits."""
+    return pack(*grid8(weight.detach().float().numpy()))
+
+
+def unpack(packed: Packed) -> Tensor:
+    """The float32 matrix [n, k] that the engine multiplies by, rounded once."""
+    words = packed.codes.numpy().view(np.uint32).transpose(0, 2, 1)
+    per, mask = 32 // packed.bits, np.uint32(2**packed.bits - 1)
+    codes = (words[..., None] >> (np.arange(per, dtype=np.uint32) * packed.bits)) & mask
+    codes = codes.reshape(words.shape[0] * BLOCK, packed.k)[: packed.n].astype(np.float64)
+    scale, least = (
+        np.repeat(
+            packed.grid.double()
+            .numpy()[:, :, i]
+            .transpose(0, 2, 1)
+            .reshape(-1, packed.k // GROUP)[: packed.n],
+            GROUP,
+            axis=1,
+        )
+        for i in (0, 1)
+    )
+    return torch.from_numpy((codes * scale + least).astype(np.float32))

@@ -1,0 +1,213 @@
+"""A Llama-style model as engine.c wants it: packed matrices and norms, from a GGUF file or a transformers
+model.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lm.engines.geometry import head_width, module_sizes
+from lm.engines.native.pack import Packed, grid8, pack, quantize8, unpack
+
+PARTS = {
+    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "out": ("self_attn.o_proj",),
+    "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
+    "down": ("mlp.down_proj",),
+}
+NORMS = {
+    "norm_attention": "input_layernorm",
+    "norm_mlp": "post_attention_layernorm",
+    "norm_q": "self_attn.q_norm",
+    "norm_k": "self_attn.k_norm",
+}
+GGUF_NAMES = {
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model's tensors by name: packed matrices, and float32 vectors (norms and biases)."""
+
+    matrices: dict[str, Packed] = field(default_factory=dict)
+    vectors: dict[str, Tensor] = field(default_factory=dict)
+
+
+def from_transformers(model) -> Weights:
+    """Packs a transformers model at 8 bits. Raises ValueError where a tensor has no place in the engine."""
+    state = dict(model.state_dict())
+    weights = Weights()
+
+    def take(name: str) -> Tensor:
+        return state.pop(name).float()
+
+    weights.matrices["embedding"] = quantize8(take("model.embed_tokens.weight"))
+    head = state.pop("lm_head.weight")
+    if not model.config.tie_word_embeddings:
+        weights.matrices["head"] = quantize8(head)
+    weights.vectors["norm"] = take("model.norm.weight")
+    for layer in range(model.config.num_hidden_layers):
+        prefix = f"model.layers.{layer}."
+        for part, names in PARTS.items():
+            weights.matrices[f"{layer}.{part}"] = quantize8(
+                torch.cat([take(f"{prefix}{name}.weight") for name in names])
+            )
+            if f"{prefix}{names[0]}.bias" in state:
+                weights.vectors[f"{layer}.{part}.bias"] = torch.cat(
+                    [take(f"{prefix}{name}.bias") for name in names]
+                )
+        for norm, name in NORMS.items():
+            if f"{prefix}{name}.weight" in state:
+                weights.vectors[f"{layer}.{norm}"] = take(f"{prefix}{name}.weight")
+    if state:
+        raise ValueError(
+            f"the native engine has no place for {sorted(state)[:3]} of {model.config.model_type}"
+        )
+    return weights
+
+
+def from_gguf(path: Path, config, progress: Callable[[float], None]) -> Weights:
+    """Repacks a Llama GGUF file. Q4_0, Q4_1 and Q8_0 keep their codes, other types are rounded to 8 bits."""
+    from gguf import GGUFReader
+
+    tensors = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
+    weights = Weights()
+    weights.matrices["embedding"] = _gguf_codes([tensors["token_embd.weight"]], [None])
+    if "output.weight" in tensors:
+        weights.matrices["head"] = _gguf_codes([tensors["output.weight"]], [None])
+    weights.vectors["norm"] = torch.from_numpy(tensors["output_norm.weight"].data.astype(np.float32))
+    rotated = {"self_attn.q_proj": config.num_attention_heads, "self_attn.k_proj": config.num_key_value_heads}
+    for layer in range(config.num_hidden_layers):
+        for part, names in PARTS.items():
+            found = [tensors[f"blk.{layer}.{GGUF_NAMES[name]}.weight"] for name in names]
+            weights.matrices[f"{layer}.{part}"] = _gguf_codes(found, [rotated.get(name) for name in names])
+        for norm in ("norm_attention", "norm_mlp"):
+            data = tensors[f"blk.{layer}.{GGUF_NAMES[NORMS[norm]]}.weight"].data
+            weights.vectors[f"{layer}.{norm}"] = torch.from_numpy(data.astype(np.float32))
+        progress((layer + 1) / config.num_hidden_layers)
+    return weights
+
+
+def _gguf_codes(tensors, heads: list[int | None]) -> Packed:
+    """Stacks GGUF matrices by rows; `heads` undoes the row order that llama.cpp's rotary embedding wants."""
+    parts = [_permuted(_gguf_grid(tensor), count) for tensor, count in zip(tensors, heads, strict=True)]
+    bits = max(part[3] for part in parts)
+    if any(part[3] != bits for part in parts):
+        return quantize8(
+            torch.cat(
+                [torch.from_numpy(c * np.repeat(s, 32, 1) + np.repeat(m, 32, 1)) for c, s, m, _ in parts]
+            )
+        )
+    codes, scale, least = (np.concatenate([part[i] for part in parts]) for i in range(3))
+    return pack(codes, scale, least, bits)
+
+
+def _gguf_grid(tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """codes uint8 [n, k], scale and minimum float32 [n, k / 32], bits."""
+    from gguf import GGMLQuantizationType, dequantize
+
+    k, n = (int(size) for size in tensor.shape)
+    kind, raw = tensor.tensor_type, tensor.data
+    sizes = {GGMLQuantizationType.Q4_0: 18, GGMLQuantizationType.Q4_1: 20, GGMLQuantizationType.Q8_0: 34}
+    if kind not in sizes:
+        return grid8(dequantize(raw, kind).reshape(n, k))
+    blocks = np.ascontiguousarray(raw).reshape(n, k // 32, sizes[kind])
+    half = (
+        blocks[..., : 4 if kind == GGMLQuantizationType.Q4_1 else 2]
+        .copy()
+        .view(np.float16)
+        .astype(np.float32)
+    )
+    scale, body = half[..., 0], blocks[..., half.shape[-1] * 2 :]
+    if kind == GGMLQuantizationType.Q8_0:
+        return (
+            (body.view(np.int8).astype(np.int16) + 128).astype(np.uint8).reshape(n, k),
+            scale,
+            -128 * scale,
+            8,
+        )
+    codes = np.concatenate([body & 15, body >> 4], -1).reshape(n, k)
+    return codes, scale, half[..., 1] if kind == GGMLQuantizationType.Q4_1 else -8 * scale, 4
+
+
+def _permuted(grid, heads: int | None):
+    if heads is None:
+        return grid
+    n = grid[0].shape[0]
+    order = np.arange(n).reshape(heads, n // heads // 2, 2).swapaxes(1, 2).reshape(n)
+    return *(part[order] for part in grid[:3]), grid[3]
+
+
+def save(weights: Weights, path: Path, metadata: dict[str, str]) -> None:
+    """Writes weights and metadata to one safetensors file."""
+    tensors = {name: vector.contiguous() for name, vector in weights.vectors.items()}
+    for name, matrix in weights.matrices.items():
+        tensors |= {f"{name}.codes": matrix.codes, f"{name}.grid": matrix.grid}
+    shapes = {name: [matrix.n, matrix.bits] for name, matrix in weights.matrices.items()}
+    save_file(tensors, path, {**metadata, "packed": json.dumps(shapes)})
+
+
+def open_saved(path: Path) -> tuple[Weights, dict[str, str]]:
+    """Memory-maps what `save` wrote."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        shapes = json.loads(metadata["packed"])
+        vectors = {
+            name: file.get_tensor(name)
+            for name in file.keys()
+            if name.rsplit(".", 1)[-1] not in ("codes", "grid")
+        }
+        matrices = {
+            name: Packed(file.get_tensor(f"{name}.codes"), file.get_tensor(f"{name}.grid"), n, bits)
+            for name, (n, bits) in shapes.items()
+        }
+    return Weights(matrices, vectors), metadata
+
+
+def to_state(weights: Weights, config) -> dict[str, Tensor]:
+    """The float32 state dict of the transformers model with exactly these weights."""
+    matrices, vectors = weights.matrices, weights.vectors
+    state = {"model.embed_tokens.weight": unpack(matrices["embedding"]), "model.norm.weight": vectors["norm"]}
+    state["lm_head.weight"] = (
+        unpack(matrices["head"]) if "head" in matrices else state["model.embed_tokens.weight"]
+    )
+    heads = head_width(config)
+    rows = module_sizes(
+        config.hidden_size,
+        config.num_attention_heads * heads,
+        config.num_key_value_heads * heads,
+        config.intermediate_size,
+    )
+    for layer in range(config.num_hidden_layers):
+        prefix = f"model.layers.{layer}."
+        for part, names in PARTS.items():
+            sizes = [rows[name.split(".")[1]][1] for name in names]
+            for kind, value in (
+                ("weight", unpack(matrices[f"{layer}.{part}"])),
+                ("bias", vectors.get(f"{layer}.{part}.bias")),
+            ):
+                if value is not None:
+                    state |= {
+                        f"{prefix}{name}.{kind}": piece.contiguous()
+                        for name, piece in zip(names, value.split(sizes), strict=True)
+                    }
+        for norm, name in NORMS.items():
+            if f"{layer}.{norm}" in vectors:
+                state[f"{prefix}{name}.weight"] = vectors[f"{layer}.{norm}"]
+    return state

@@ -1,0 +1,248 @@
+"""Rows in one padded PyTorch pass: for GPUs, and for CPUs with matrix units where many rows are wanted at
+once.
+"""
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from heapq import heappop, heappush
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lm.adapter import Adapter
+from lm.edits.edit import TRACE, Edit
+from lm.engines.base import Feed, Slot
+from lm.engines.torch.graphs.cuda_graphs import Replay
+from lm.engines.torch.graphs.device_tables import bucket
+from lm.engines.torch.graphs.step import LEAST_KEYS, MOST_ROWS, Row, Step
+from lm.engines.torch.stack import Stack
+from lm.rows import Sampling
+from lm.sampling import draw
+
+STEP = 64
+"""Cache positions are reserved in multiples of this, or doubled where graphs are lost each time."""
+
+
+class _Pool:
+    """Caches of all slots in one tensor [layers, 2, slots, kv_heads, positions, head_width], grown as rows
+    need it.
+    """
+
+    def __init__(self, stack: Stack, whole: Callable[[int], int]):
+        """whole: rounds a number of positions up to one that is worth a growth."""
+        self._whole = whole
+        self._shape = (stack.layers, 2, 0, stack.kv_heads, 0, stack.head_width)
+        self.data = torch.empty(self._shape, dtype=stack.dtype, device=stack.device)
+        self._free: list[int] = []
+
+    def take(self) -> int:
+        if not self._free:
+            have = self.data.shape[2]
+            self._grow(max(8, 2 * have), self.data.shape[4])
+            for index in range(have, self.data.shape[2]):
+                heappush(self._free, index)
+        return heappop(self._free)
+
+    def give(self, index: int) -> None:
+        """Called by the garbage collector, in whatever thread it runs: one step of the interpreter."""
+        heappush(self._free, index)
+
+    def reserve(self, positions: int) -> None:
+        if positions > self.data.shape[4]:
+            self._grow(self.data.shape[2], self._whole(positions))
+
+    @torch.inference_mode(False)  # a pass makes room too, for caches that are written outside of it
+    def _grow(self, slots: int, positions: int) -> None:
+        old = self.data
+        self.data = old.new_zeros(*old.shape[:2], slots, old.shape[3], positions, old.shape[5])
+        self.data[:, :, : old.shape[2], :, : old.shape[4]] = old
+
+
+def _in_steps(positions: int) -> int:
+    return -(-positions // STEP) * STEP
+
+
+class _State:
+    """A row of the pool, given back when nobody holds it. row: what a Step needs to know of it."""
+
+    row: Row
+
+    def __init__(self, pool: _Pool):
+        self.index = pool.take()
+        weakref.finalize(self, pool.give, self.index)
+
+
+class BatchedEngine:
+    """Llama-style models through lm.engines.torch.stack. A row's last bits may depend on the rows beside it.
+
+    replay: how single tokens are computed, where they are computed in memory that stays where it is; see
+    lm.engines.torch.graphs.step.
+    """
+
+    rewinds = True
+
+    def __init__(self, stack: Stack, context: int, replay: Replay | None = None):
+        self.stack, self.layers, self.width, self.context = stack, stack.layers, stack.width, context
+        self.vocabulary = stack.vocabulary
+        self._pool = _Pool(stack, _in_steps if replay is None else self._doubled)
+        self._step = None if replay is None else Step(stack, self._pool, replay)
+        self._adapters: WeakKeyDictionary[Adapter, dict] = WeakKeyDictionary()
+
+    def _doubled(self, positions: int) -> int:
+        """As many positions as a step may attend to; beyond the context, where nothing but padding lies, no
+        more than is needed.
+        """
+        return max(bucket(min(positions, self.context), LEAST_KEYS), _in_steps(positions))
+
+    def fits(self, adapter: Adapter | None) -> None:
+        """Raises ValueError where the adapter is not of this model; see lm.engines.base.Engine."""
+        if adapter is not None and adapter not in self._adapters:
+            adapter.check(self.stack.sizes, self.layers)
+
+    def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
+        """A slot for a row; see lm.engines.base.Engine."""
+        self.fits(adapter)
+        self._pool.reserve(capacity)
+        if adapter is not None and adapter not in self._adapters:
+            to = {"dtype": self.stack.dtype, "device": self.stack.device}
+            self._adapters[adapter] = {
+                key: (a.detach().T.to(**to), b.detach().T.to(**to)) for key, (a, b) in adapter.parts.items()
+            }
+        state = _State(self._pool)
+        if self._step is not None:
+            state.row = self._step.row(
+                state.index, edits, adapter, {} if adapter is None else self._adapters[adapter], answer_from
+            )
+        return Slot(state, edits, adapter, answer_from, capacity)
+
+    def fork(
+        self, slot: Slot, capacity: int, length: int, edits: tuple[Edit, ...] = (), answer_from: int = 0
+    ) -> Slot:
+        """A new slot that has taken in the first positions of `slot`; see lm.engines.base.Engine."""
+        other = self.open(capacity, edits, slot.adapter, answer_from)
+        other.length = length
+        caches = self._pool.data
+        caches[:, :, other.state.index, :, :length] = caches[:, :, slot.state.index, :, :length]
+        return other
+
+    @torch.inference_mode()
+    def forward(self, feeds: Sequence[Feed]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Advances slots; see lm.engines.base.Engine. Rows with one token and rows with several are two
+        passes, for less padding.
+        """
+        found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        for advance, chosen in self._together(feeds):
+            found |= zip(chosen, advance([feeds[i] for i in chosen]), strict=True)
+        return np.concatenate([found[i][0] for i in range(len(feeds))]), [
+            found[i][1] for i in range(len(feeds))
+        ]
+
+    def sample(
+        self, feeds: Sequence[Feed], draws: Sequence[tuple[Sampling, int]]
+    ) -> tuple[list[tuple[int, float]], list[np.ndarray]]:
+        """Advances slots and draws tokens; see lm.engines.base.Engine."""
+        logits, traces = self.forward(feeds)
+        return [draw(row, *one) for row, one in zip(logits, draws, strict=True)], traces
+
+    def _together(
+        self, feeds: Sequence[Feed]
+    ) -> Iterator[tuple[Callable[[list[Feed]], list[tuple[np.ndarray, np.ndarray]]], list[int]]]:
+        """Which feeds are computed together, and by what."""
+        single = [i for i, feed in enumerate(feeds) if len(feed.ids) == 1]
+        several = [i for i, feed in enumerate(feeds) if len(feed.ids) != 1]
+        if self._step is not None:
+            steps = [i for i in single if feeds[i].pool is None and feeds[i].blocks is None]
+            single = [i for i in single if i not in steps]
+            yield from ((self._step, steps[at : at + MOST_ROWS]) for at in range(0, len(steps), MOST_ROWS))
+        yield from ((self._pass, chosen) for chosen in (single, several) if chosen)
+
+    def _pass(self, feeds: list[Feed]) -> list[tuple[np.ndarray, np.ndarray]]:
+        stack, device = self.stack, self.stack.device
+        counts = [len(feed.ids) for feed in feeds]
+        length = max(counts)
+        ids = torch.zeros(len(feeds), length, dtype=torch.long)
+        for i, feed in enumerate(feeds):
+            ids[i, : counts[i]] = torch.tensor(feed.ids)
+        starts = torch.tensor([feed.slot.length for feed in feeds], device=device)
+        positions = starts[:, None] + torch.arange(length, device=device)
+        keys = max(feed.slot.length for feed in feeds) + length
+        self._pool.reserve(keys)
+        rotary, attend, low_rank = (
+            stack.rotary(positions),
+            self._attend(feeds, positions, keys),
+            self._low_rank(feeds),
+        )
+        traces = [
+            torch.zeros(count, len(feed.slot.edits), TRACE) for count, feed in zip(counts, feeds, strict=True)
+        ]
+        x = stack.embed(ids.to(device))
+        for layer in range(max(self.layers if feed.blocks is None else feed.blocks for feed in feeds)):
+            x = stack.block(layer, x, rotary, attend, low_rank)
+            for i, feed in enumerate(feeds):
+                self._touch(layer, feed, x[i, : counts[i]], positions[i, : counts[i]], traces[i])
+        wanted = [x[i, counts[i] - feed.want : counts[i]] for i, feed in enumerate(feeds)]
+        logits = stack.logits(torch.cat(wanted)).cpu().numpy().astype(np.float32, copy=False)
+        parts = np.split(logits, np.cumsum([feed.want for feed in feeds])[:-1])
+        for feed, count in zip(feeds, counts, strict=True):
+            feed.slot.length += count
+        return [
+            (part, trace[len(trace) - feed.want :].numpy())
+            for part, trace, feed in zip(parts, traces, feeds, strict=True)
+        ]
+
+    def _touch(self, layer: int, feed: Feed, x: Tensor, positions: Tensor, traces: Tensor) -> None:
+        """Applies the row's edits of this block to x [positions, width] in place, and keeps what the feed
+        asks for.
+        """
+        for index, edit in enumerate(feed.slot.edits):
+            if edit.layer == layer:
+                written, trace = edit.apply(
+                    x, positions >= (feed.slot.answer_from if edit.answer_only else 0)
+                )
+                x.copy_(written)
+                traces[:, index] = trace
+        if feed.hidden is not None and feed.record == layer:
+            feed.hidden[: len(x)].copy_(x)
+        if feed.pool is not None and layer < len(feed.pool):
+            feed.pool[layer] += x[len(x) - feed.pooled :].sum(0).to(feed.pool.device)
+
+    def _attend(self, feeds: list[Feed], positions: Tensor, keys: int):
+        rows = torch.tensor([feed.slot.state.index for feed in feeds], device=self.stack.device)
+        first = int(rows[0])
+        where = (
+            slice(first, first + len(feeds))
+            if torch.equal(rows, torch.arange(first, first + len(feeds), device=rows.device))
+            else rows
+        )
+        mask = self.stack.mask(positions, keys)
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            cache = self._pool.data[layer]
+            for half, part in zip(cache, (k, v), strict=True):
+                half[rows[:, None], :, positions] = part.transpose(1, 2)
+            return self.stack.grouped(q, cache[0][where][:, :, :keys], cache[1][where][:, :, :keys], mask)
+
+        return attend
+
+    def _low_rank(self, feeds: list[Feed]):
+        groups: dict[Adapter, list[int]] = {}
+        for i, feed in enumerate(feeds):
+            if feed.slot.adapter is not None:
+                groups.setdefault(feed.slot.adapter, []).append(i)
+        parts = [(self._adapters[adapter], rows) for adapter, rows in groups.items()]
+
+        def low_rank(block: int, module: str, x: Tensor) -> Tensor | None:
+            change = None
+            for table, rows in parts:
+                if (block, module) not in table:
+                    continue
+                a, b = table[block, module]
+                if len(rows) == len(x):
+                    return x @ a @ b
+                change = x.new_zeros(*x.shape[:-1], b.shape[1]) if change is None else change
+                change[rows] = x[rows] @ a @ b
+            return change
+
+        return low_rank

@@ -1,0 +1,141 @@
+"""Functions of tensors that stay where they are, captured once as graphs and replayed."""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from functools import partial
+from weakref import WeakSet
+
+import torch
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+Function = Callable[[Tensor], Tensor]
+Capture = Callable[[Function, Tensor], Function]
+"""(function, an input of it on the CPU) -> the function, with tensors of its own for inputs of that shape and
+what becomes of them.
+"""
+Compiler = Callable[[Callable], Callable]
+MOST_GRAPHS = 32
+"""Graphs that are kept; the one that was not used for longest goes first."""
+
+
+class Replay:
+    """Runs functions on a device, as captured graphs of compiled parts. Where either fails they run as they
+    are, and one warning says why.
+
+    capture, compiler: what captures and compiles; None: nothing is.
+    """
+
+    def __init__(
+        self, device: torch.device, capture: Capture | None = None, compiler: Compiler | None = None
+    ):
+        self.device, self._capture, self._compiler = device, capture, compiler
+        self._graphs: OrderedDict[Hashable, Function] = OrderedDict()
+        self._told: set[str] = set()
+
+    @classmethod
+    def on(cls, device: torch.device) -> "Replay | None":
+        """For a GPU that PyTorch calls cuda; None for other devices, which have no such graphs.
+
+        Capture is by hand: torch.compile's own ("reduce-overhead") keeps its graphs to one thread and passes
+        over functions that write to their inputs, where decoding has a thread of its own and writes to its
+        caches. Shapes that change are compiled as such after their first change: two compilations, one of
+        them for a single row, serve all numbers of rows.
+        """
+        if device.type != "cuda":
+            return None
+        return cls(
+            device,
+            _CudaGraphs(device),
+            partial(torch.compile, fullgraph=True, recompile_limit=64, isolate_recompiles=True),
+        )
+
+    def compiled(self, function: Callable) -> Callable:
+        """The function, compiled at its first call, which must change none of its arguments."""
+        if self._compiler is None:
+            return function
+        fast: Callable | None = self._compiler(function)
+
+        def run(*arguments):
+            nonlocal fast
+            if fast is not None:
+                try:
+                    return fast(*arguments)
+                except Exception as error:  # of whatever kind: a compiler needs much that a machine may lack
+                    fast = None
+                    self._tell("compiled", error)
+            return function(*arguments)
+
+        return run
+
+    def run(self, key: Hashable, function: Function, numbers: Tensor) -> Tensor:
+        """What the function makes of `numbers`, both on the CPU. key: of the function and the shape of
+        `numbers`.
+
+        The function reads the CPU's memory nowhere else, and may be run several times for one call.
+        """
+        if self._capture is not None and key not in self._graphs:
+            try:
+                self._graphs[key] = self._capture(function, numbers)
+            except Exception as error:  # of whatever kind: a driver may refuse
+                self._capture = None
+                self.forget()
+                self._tell(
+                    "captured", error.__context__ or error
+                )  # the end of a capture that failed raises an error of its own
+        if key in self._graphs:
+            self._graphs.move_to_end(key)
+            found = self._graphs[key](numbers)
+        else:
+            found = function(numbers.to(self.device, non_blocking=True))
+        if len(self._graphs) > MOST_GRAPHS:
+            self._graphs.popitem(last=False)
+        found = found.to("cpu", non_blocking=True)
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+        return found
+
+    def _tell(self, what: str, error: BaseException) -> None:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        level = logging.INFO if what in self._told else logging.WARNING
+        log.log(level, "decoding is not %s, or not all of it, and slower for it: %s", what, reason)
+        self._told.add(what)
+
+    def forget(self) -> None:
+        """Drops all graphs: memory that they use has moved."""
+        self._graphs.clear()
+
+
+class _CudaGraphs:
+    """A Capture. Graphs share the memory of those that are alive."""
+
+    _one = threading.Lock()
+    """A process captures one graph at a time."""
+
+    def __init__(self, device: torch.device):
+        self._device, self._stream = device, torch.cuda.Stream(device)
+        self._alive: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
+
+    def __call__(self, function: Function, numbers: Tensor) -> Function:
+        with self._one, torch.cuda.device(self._device):
+            inputs, graph = numbers.to(self._device), torch.cuda.CUDAGraph()
+            main = torch.cuda.current_stream()
+            self._stream.wait_stream(main)
+            with torch.cuda.stream(
+                self._stream
+            ):  # which this leaves whatever happens, and torch.cuda.graph does not
+                function(inputs)
+                pool = next((other.pool() for other in self._alive), None)
+                with torch.cuda.graph(graph, pool, self._stream, capture_error_mode="thread_local"):
+                    outputs = function(inputs)
+            main.wait_stream(self._stream)
+            self._alive.add(graph)
+
+        def replay(numbers: Tensor) -> Tensor:
+            inputs.copy_(numbers, non_blocking=True)
+            graph.replay()
+            return outputs
+
+        return replay

@@ -1,0 +1,224 @@
+"""One token for each of a fixed number of rows, in memory that stays where it is, so that a GPU can replay it
+as one graph.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lm.adapter import Adapter
+from lm.edits.edit import MAX_TARGETS, TRACE, Edit
+from lm.edits.writes import vertices, write
+from lm.engines.base import Feed
+from lm.engines.torch.graphs.cuda_graphs import Replay
+from lm.engines.torch.graphs.device_tables import AdapterTable, EditTable, Halves, bucket, change
+from lm.engines.torch.stack import Stack, Weights
+
+MOST_ROWS = 64
+"""Rows of one step; their number is filled up to a power of two."""
+LEAST_KEYS = 128
+"""Positions that rows attend to are filled up to a power of two, to this at least."""
+_FIELDS = 4
+"""Numbers that every row has: token, position, cache, adapter. Two for each site follow: the edit's place,
+and whether it may write.
+"""
+
+
+class Pool(Protocol):
+    """Caches of rows."""
+
+    data: Tensor
+    """[layers, 2, rows, kv_heads, positions, head_width]"""
+
+    def take(self) -> int:
+        """A row that is nobody's."""
+        ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """A slot as a step sees it: where its cache, edits and adapter are. sites: of each edit, its block and
+    how many of the slot's come before it there; starts: the first position where each may write.
+    """
+
+    cache: int
+    adapter: int
+    sites: tuple[tuple[int, int], ...]
+    places: tuple[int, ...]
+    starts: tuple[int, ...]
+    targets: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What sets the computation of a step, and so its graph: how many rows and keys, where any row has edits,
+    of how many targets at most, whether any row has an adapter, and which blocks' outputs are kept.
+    """
+
+    rows: int
+    keys: int
+    sites: tuple[tuple[int, int], ...]
+    targets: int
+    adapted: bool
+    recorded: tuple[int, ...]
+
+
+class Step:
+    """Advances slots of `pool` by a token each. Rows beyond those that are fed write to a row of the pool
+    that is nobody's.
+    """
+
+    def __init__(self, stack: Stack, pool: Pool, replay: Replay):
+        self._stack, self._pool, self._replay = stack, pool, replay
+        self._spare = pool.take()
+        self._edits, self._adapters = EditTable(stack.width, stack.device), AdapterTable()
+        self._vertices = {1: None} | {k: vertices(k, stack.device) for k in range(2, MAX_TARGETS + 1)}
+        self._begin, self._end = replay.compiled(self._first_half), replay.compiled(self._second_half)
+        self._write = {k: replay.compiled(write) for k in self._vertices}
+        self._memory = self._tensors()
+
+    def row(
+        self, cache: int, edits: Sequence[Edit], adapter: Adapter | None, halves: dict, answer_from: int
+    ) -> Row:
+        """Puts a slot's edits and adapter into the tables, and clears its cache: what is not finite there
+        spoils what is masked. halves: see AdapterTable.place.
+        """
+        self._pool.data[:, :, cache] = 0
+        layers = [edit.layer for edit in edits]
+        return Row(
+            cache,
+            0 if adapter is None else self._adapters.place(adapter, halves),
+            tuple((layer, layers[:i].count(layer)) for i, layer in enumerate(layers)),
+            tuple(self._edits.place(edit) for edit in edits),
+            tuple(answer_from if edit.answer_only else 0 for edit in edits),
+            max((len(edit.read) for edit in edits), default=0),
+        )
+
+    def __call__(self, feeds: Sequence[Feed]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Advances up to MOST_ROWS slots, whose `state.row` is theirs. Returns logits [want, vocabulary] and
+        traces of each.
+        """
+        rows: list[Row] = [feed.slot.state.row for feed in feeds]
+        variant = Variant(
+            bucket(len(feeds)),
+            bucket(1 + max(feed.slot.length for feed in feeds), LEAST_KEYS),
+            tuple(sorted({site for row in rows for site in row.sites})),
+            max(row.targets for row in rows),
+            any(row.adapter for row in rows),
+            tuple(sorted({feed.record for feed in feeds if feed.hidden is not None})),
+        )
+        memory = self._tensors()
+        if any(a is not b for a, b in zip(memory, self._memory, strict=True)):
+            self._memory = memory
+            self._replay.forget()
+        found = self._replay.run(
+            variant, partial(self._compute, variant), self._numbers(variant, feeds, rows)
+        ).numpy()
+        return [
+            self._part(variant, feed, row, values)
+            for feed, row, values in zip(feeds, rows, found, strict=False)
+        ]
+
+    def _tensors(self) -> tuple:
+        """What graphs know by its address."""
+        return self._pool.data, self._edits.vectors, self._adapters.parts
+
+    def _numbers(self, variant: Variant, feeds: Sequence[Feed], rows: Sequence[Row]) -> Tensor:
+        """All that the device is told: int64 [fields, rows]."""
+        sites = {site: _FIELDS + 2 * i for i, site in enumerate(variant.sites)}
+        numbers = torch.zeros(
+            _FIELDS + 2 * len(sites),
+            variant.rows,
+            dtype=torch.long,
+            pin_memory=self._stack.device.type == "cuda",
+        )
+        table = numbers.numpy()
+        table[2] = self._spare
+        for i, (feed, row) in enumerate(zip(feeds, rows, strict=True)):
+            position = feed.slot.length
+            table[:_FIELDS, i] = feed.ids[0], position, row.cache, row.adapter
+            for site, place, start in zip(row.sites, row.places, row.starts, strict=True):
+                table[sites[site] : sites[site] + 2, i] = place, position >= start
+        return numbers
+
+    def _part(
+        self, variant: Variant, feed: Feed, row: Row, values: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A feed's share of what was computed, values [vocabulary + traces + kept outputs]."""
+        width = self._stack.width
+        logits, traces, hidden = np.split(
+            values,
+            np.cumsum(
+                [
+                    len(values) - len(variant.sites) * TRACE - len(variant.recorded) * width,
+                    len(variant.sites) * TRACE,
+                ]
+            ),
+        )
+        if feed.hidden is not None:
+            feed.hidden[:1] = torch.from_numpy(hidden.reshape(-1, width)[variant.recorded.index(feed.record)])
+        feed.slot.length += 1
+        own = [variant.sites.index(site) for site in row.sites]
+        return logits[None][: feed.want], traces.reshape(-1, TRACE)[own][None][: feed.want]
+
+    def _compute(self, variant: Variant, numbers: Tensor) -> Tensor:
+        """The pass: float32 [rows, vocabulary + traces + kept outputs]."""
+        stack = self._stack
+        ids, positions, caches, adapters, *sites = numbers.unbind(0)
+        positions = positions.unsqueeze(1)
+        rotary = stack.rotary(positions)
+        mask = torch.where(stack.mask(positions, variant.keys), 0.0, -torch.inf).to(stack.dtype)
+        x = stack.embed(ids.unsqueeze(1))
+        traces, hidden = [], []
+        for layer, weights in enumerate(stack.weights):
+            low_rank = self._adapters.block(layer) if variant.adapted else {}
+            q, k, v = self._begin(weights, x, rotary, low_rank, adapters)
+            attended = self._attend(self._pool.data[layer], caches, positions, q, k, v, mask)
+            x = self._end(weights, x, attended, low_rank, adapters)
+            for i, (block, _) in enumerate(variant.sites):
+                if block == layer:
+                    x, trace = self._touch(x, sites[2 * i], sites[2 * i + 1] > 0, variant.targets)
+                    traces.append(trace)
+            if layer in variant.recorded:
+                hidden.append(x.squeeze(1))
+        return torch.cat([stack.logits(x.squeeze(1)), *traces, *hidden], 1)
+
+    def _first_half(
+        self,
+        weights: Weights,
+        x: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        low_rank: dict[str, Halves],
+        adapters: Tensor,
+    ):
+        return self._stack.begin(weights, x, rotary, partial(change, low_rank, adapters))
+
+    def _second_half(
+        self, weights: Weights, x: Tensor, attended: Tensor, low_rank: dict[str, Halves], adapters: Tensor
+    ) -> Tensor:
+        return self._stack.end(weights, x, attended, partial(change, low_rank, adapters))
+
+    def _touch(self, x: Tensor, places: Tensor, active: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """x [rows, 1, width] after each row's edit at its place, of up to k targets, and traces [rows,
+        TRACE].
+        """
+        vectors, numbers = self._edits.vectors.narrow(2, 0, k), self._edits.numbers
+        x, trace = self._write[k](x.squeeze(1), active, places, vectors, numbers, self._vertices[k])
+        return x.unsqueeze(1), trace
+
+    def _attend(
+        self, cache: Tensor, rows: Tensor, positions: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor
+    ) -> Tensor:
+        """Attention to the first keys of rows of cache [2, rows, kv_heads, positions, w], where k and v are
+        put first.
+        """
+        cache.permute(1, 3, 0, 2, 4).index_put_(
+            (rows, positions.squeeze(1)), torch.stack([k, v], 1).squeeze(3)
+        )
+        keys, values = cache.narrow(3, 0, mask.shape[-1]).index_select(1, rows).unbind(0)
+        return self._stack.grouped(q, keys, values, mask)

@@ -1,0 +1,198 @@
+"""A Llama-style decoder in plain PyTorch: rows in one padded batch, with gradients where they are wanted."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lm.engines.geometry import head_width, module_sizes
+from lm.engines.rotary import frequencies
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""(block, q [n, heads, positions, w], k, v [n, kv_heads, positions, w]) -> what was attended to, shaped like
+q.
+"""
+Change = Callable[[str, Tensor], Tensor | None]
+"""LowRank of one block."""
+Weights = tuple[dict[str, Tensor], dict[str, Tensor | None]]
+"""A block's matrices, and its biases and norms, of which it may lack some."""
+
+
+class LowRank(Protocol):
+    """Low-rank changes of a block's matrices."""
+
+    def __call__(self, block: int, module: str, x: Tensor) -> Tensor | None:
+        """The change of `module`'s output for its input x [n, positions, in], or None where there is none."""
+        ...
+
+
+def fastest(device: torch.device) -> torch.dtype:
+    """The type in which products are fastest: bfloat16 on GPUs and on CPUs that multiply it (AMX, AVX-512
+    BF16), else float32.
+    """
+    able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    if device.type == "cuda" or able.get("amx_tile", False) or able.get("avx512_bf16", False):
+        return torch.bfloat16
+    return torch.float32
+
+
+def matrix_units() -> bool:
+    """Whether this CPU has them (AMX), so that a PyTorch batch of many rows beats rows that each stream
+    through caches.
+    """
+    return torch.cpu.get_capabilities().get("amx_tile", False)
+
+
+class Stack:
+    """The blocks of a Llama, Mistral or Qwen model. Products run in `dtype`, the residual stream in float32."""
+
+    def __init__(self, model, dtype: torch.dtype):
+        config = model.config
+        state = {name.removeprefix("model."): tensor.detach() for name, tensor in model.state_dict().items()}
+        self.dtype, self.device = dtype, state["embed_tokens.weight"].device
+        self.layers, self.width = config.num_hidden_layers, config.hidden_size
+        self.heads, self.kv_heads, self.head_width = (
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            head_width(config),
+        )
+        self.window = (
+            getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+        )
+        self.sizes = module_sizes(
+            self.width,
+            self.heads * self.head_width,
+            self.kv_heads * self.head_width,
+            config.intermediate_size,
+        )
+        self.epsilon = config.rms_norm_eps
+        self._embedding = state["embed_tokens.weight"].to(dtype)
+        self._head = self._embedding if config.tie_word_embeddings else state["lm_head.weight"].to(dtype)
+        self.vocabulary = len(self._embedding)
+        self._norm = state["norm.weight"].float()
+        self.weights = [self._block(state, f"layers.{layer}.") for layer in range(self.layers)]
+        found, self._scaling = frequencies(config)
+        self._frequencies = found.to(self.device)
+
+    def _block(self, state: dict[str, Tensor], prefix: str) -> Weights:
+        def fused(*names: str) -> Tensor:
+            return torch.cat([state[f"{prefix}{name}.weight"] for name in names]).to(self.dtype)
+
+        def bias(*names: str) -> Tensor | None:
+            found = [state[f"{prefix}{name}.bias"] for name in names if f"{prefix}{name}.bias" in state]
+            return torch.cat(found).to(self.dtype) if found else None
+
+        def norm(name: str) -> Tensor | None:
+            found = state.get(f"{prefix}{name}.weight")
+            return None if found is None else found.float()
+
+        mlp, down = ("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj"
+        qkv, out = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "self_attn.o_proj"
+        return {"qkv": fused(*qkv), "out": fused(out), "gate_up": fused(*mlp), "down": fused(down)}, {
+            "qkv": bias(*qkv),
+            "out": bias(out),
+            "gate_up": bias(*mlp),
+            "down": bias(down),
+            "norm_attention": norm("input_layernorm"),
+            "norm_mlp": norm("post_attention_layernorm"),
+            "norm_q": norm("self_attn.q_norm"),
+            "norm_k": norm("self_attn.k_norm"),
+        }
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """The residual stream before the first block, float32 [n, positions, width]."""
+        return F.embedding(ids, self._embedding).float()
+
+    def rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin [n, 1, positions, head_width / 2] for positions [n, positions]."""
+        angles = positions[:, None, :, None].float() * self._frequencies
+        return angles.cos() * self._scaling, angles.sin() * self._scaling
+
+    def block(
+        self, layer: int, x: Tensor, rotary: tuple[Tensor, Tensor], attend: Attend, low_rank: LowRank
+    ) -> Tensor:
+        """The residual stream x [n, positions, width] after block `layer`."""
+        weights, change = self.weights[layer], partial(low_rank, layer)
+        return self.end(weights, x, attend(layer, *self.begin(weights, x, rotary, change)), change)
+
+    def begin(
+        self, weights: Weights, x: Tensor, rotary: tuple[Tensor, Tensor], change: Change
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A block up to its attention: q, k and v of the residual stream x [n, positions, width], as Attend
+        takes them.
+        """
+        w, b = weights
+        h = F.rms_norm(x, (self.width,), b["norm_attention"], self.epsilon).to(self.dtype)
+        qkv = F.linear(h, w["qkv"], b["qkv"])
+        sizes = [self.sizes[name][1] for name in ("q_proj", "k_proj", "v_proj")]
+        q, k, v = (
+            _plus(part, change(module, h)).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
+            for part, module in zip(qkv.split(sizes, -1), ("q_proj", "k_proj", "v_proj"), strict=True)
+        )
+        return self._turn(q, b["norm_q"], rotary), self._turn(k, b["norm_k"], rotary), v
+
+    def end(self, weights: Weights, x: Tensor, attended: Tensor, change: Change) -> Tensor:
+        """The rest of the block: x [n, positions, width] after it, of x before it and of what it attended to,
+        as Attend gives it.
+        """
+        w, b = weights
+        h = attended.transpose(1, 2).flatten(2)
+        x = x + _plus(F.linear(h, w["out"], b["out"]), change("o_proj", h))
+        h = F.rms_norm(x, (self.width,), b["norm_mlp"], self.epsilon).to(self.dtype)
+        gate, up = F.linear(h, w["gate_up"], b["gate_up"]).chunk(2, -1)
+        h = F.silu(_plus(gate, change("gate_proj", h))) * _plus(up, change("up_proj", h))
+        return x + _plus(F.linear(h, w["down"], b["down"]), change("down_proj", h))
+
+    def _turn(self, x: Tensor, norm: Tensor | None, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        x = x.float() if norm is None else F.rms_norm(x.float(), (self.head_width,), norm, self.epsilon)
+        (cos, sin), (a, b) = rotary, x.chunk(2, -1)
+        return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(self.dtype)
+
+    def grouped(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """Attention of q [n, heads, l, w] to k, v [n, kv_heads, t, w] where `mask` says: heads that share
+        keys are one batch.
+        """
+        share, length = self.heads // self.kv_heads, q.shape[2]
+        q = q.unflatten(1, (self.kv_heads, share)).flatten(2, 3)
+        return (
+            F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            .unflatten(2, (share, length))
+            .flatten(1, 2)
+        )
+
+    def mask(self, positions: Tensor, keys: int) -> Tensor:
+        """Which of the first `keys` positions each of positions [n, l] may see, for `grouped`: bool [n, 1,
+        heads / kv_heads * l, keys].
+        """
+        key = torch.arange(keys, device=positions.device)
+        seen = key <= positions[..., None]
+        if self.window is not None:
+            seen = seen & (key > positions[..., None] - self.window)
+        return seen[:, None].repeat(1, 1, self.heads // self.kv_heads, 1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """float32 [..., vocabulary] of the residual stream after the last block."""
+        return F.linear(
+            F.rms_norm(x, (self.width,), self._norm, self.epsilon).to(self.dtype), self._head
+        ).float()
+
+    def upper(self, x: Tensor, first: int, low_rank: LowRank, until: int | None = None) -> Tensor:
+        """Blocks first, ... until - 1 (None: the last) on whole sequences x [n, positions, width], padded at
+        their ends; for training on top of a cache.
+        """
+        positions = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
+        rotary, mask = self.rotary(positions), self.mask(positions, x.shape[1])
+        for layer in range(first, until or self.layers):
+            x = self.block(layer, x, rotary, lambda _, q, k, v: self.grouped(q, k, v, mask), low_rank)
+        return x
+
+
+def unchanged(block: int, module: str, x: Tensor) -> None:
+    """No low-rank change anywhere."""
+
+
+def _plus(x: Tensor, change: Tensor | None) -> Tensor:
+    return x if change is None else x + change

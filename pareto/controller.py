@@ -1,0 +1,464 @@
+"""The Trade-offs tab's work: checks what the page asks for, runs it, and tells the page how it goes."""
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lm import LanguageModel, Policy, Row, Run, Stopped
+from lm.metrics import repetition
+from lm.prompts import prompt_ids
+from pareto import view
+from pareto.checkpoint import Checkpoint, CheckpointError, fetch
+from pareto.detail import detail
+from pareto.evaluate import evaluate, standard_prompts
+from pareto.front import Front
+from pareto.policy import TunedPolicy
+from pareto.rewards import Reward, RewardError
+from pareto.session import BASE, PLAN, SOUP, Request, Side, Visitor, weight
+from ui.background import FRAME, following, left
+from ui.sessions import Visitors
+from ui.validation import MAX_SEED, bounded, sentence
+
+log = logging.getLogger(__name__)
+MOST_OWN_POINTS = 12
+LEAST_SCORED, SCORED, MOST_SCORED = 4, 24, 48
+"""Prompts of a point that is scored on request: least, from the page, and most."""
+WAIT = 0.25
+"""Seconds between two looks at whether it is one's turn to be scored."""
+BROKEN = "Something failed on the server, which has noted it: try again."
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+
+ANSWERED_AT_ONCE = 6
+
+Rewards = dict[str, Reward]
+Entrants = Mapping[str, Callable[[], Policy]]
+Steered = Callable[[Mapping[str, Any]], tuple[str, Policy]]
+"""Makes a plan, as JSON, into a name and a policy. Raises ValueError."""
+Human = Callable[[], view.Votes | None]
+Send = Callable[[Request, list[Side]], str]
+"""Takes a request and its answers to the Compare tab, and returns a sentence. Raises ValueError."""
+
+
+class Desk:
+    """All visitors of one app."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        front: Front,
+        checkpoints: Sequence[Checkpoint],
+        rewards: Callable[[], Rewards],
+        folders: Path,
+        entrants: Entrants,
+        steered: Steered | None = None,
+    ):
+        self.model, self.front, self.folders, self.entrants, self.steered = (
+            model,
+            front,
+            folders,
+            entrants,
+            steered,
+        )
+        self.checkpoints = {checkpoint.id: checkpoint for checkpoint in checkpoints}
+        self._read_rewards = rewards
+        self._rewards: Rewards | None = None
+        self._visitors = Visitors(self.stranger)
+        self._lock, self._scoring = threading.Lock(), threading.Lock()
+
+    def visitor(self, session: str | None) -> Visitor:
+        """The tab of a session."""
+        return self._visitors.of(session)
+
+    def stranger(self) -> Visitor:
+        """Somebody who has what ships, and nothing else."""
+        return Visitor(self.front, dict(self.checkpoints))
+
+    @property
+    def rewards(self) -> Rewards:
+        """The reward models, read on first use. Raises RewardError."""
+        with self._lock:
+            if self._rewards is None:
+                self._rewards = self._read_rewards()
+            return self._rewards
+
+    def run(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, dict | None]]:
+        """States of the texts, and the card of the selected point once. A newer run of the session ends this
+        one.
+        """
+        visitor = self.visitor(session)
+        stop = visitor.take_over("run")
+        state: dict[str, Any] = {"run": asked.get("run"), "phase": "running", "sides": [], "texts": []}
+        try:
+            request = Request.parse(asked)
+            rows = [Row(prompt_ids(self.model, request.prompt), request.sampling)]
+            rows += [self.row(visitor, pick, request) for pick in request.picks]
+            state["sides"] = [self.side(visitor, pick) for pick in (BASE, *request.picks)]
+            selected = asked.get("selected")
+            yield state, self.card(visitor, selected if selected in request.picks else BASE)
+            yield from self._stream(visitor, request, rows, state, stop)
+        except Stopped:
+            yield {**state, "phase": "stopped", "note": "Stopped."}, None
+        except ValueError as error:
+            yield {**state, "phase": "error", "problem": sentence(error)}, None
+        except Exception:
+            log.exception("a run failed")
+            yield {**state, "phase": "error", "problem": BROKEN}, None
+
+    def row(self, visitor: Visitor, pick: str, request: Request) -> Row:
+        """What answers for a pick. Raises CheckpointError where it cannot."""
+        if pick.startswith(PLAN):
+            return self._plan(visitor, pick).row(request.prompt, request.sampling)
+        return Row(prompt_ids(self.model, request.prompt), request.sampling, adapter=visitor.adapter(pick))
+
+    def _plan(self, visitor: Visitor, pick: str) -> Any:
+        name = pick.removeprefix(PLAN)
+        if pick not in visitor.plans:
+            if name not in self.entrants:
+                raise CheckpointError(f"there is no plan {name!r}: choose one of the list")
+            visitor.plans[pick] = self.entrants[name]()
+        return visitor.plans[pick]
+
+    def side(self, visitor: Visitor, pick: str) -> dict[str, Any]:
+        """The head of a pick's text."""
+        point, checkpoint = visitor.point(pick), visitor.checkpoints.get(pick)
+        if pick == BASE:
+            return view.side(
+                BASE,
+                point["name"] if point else view.METHODS[BASE],
+                BASE,
+                view.about(point) if point else "as it came",
+            )
+        if pick.startswith(SOUP) and point is None:
+            return view.side(
+                pick, f"Mix at λ = {view.short(weight(pick))}", "soup", view.about(None), weight(pick)
+            )
+        if pick.startswith(PLAN) and point is None:
+            return view.side(pick, pick.removeprefix(PLAN), "steered", view.about(None))
+        told = point or (
+            _known(checkpoint) if checkpoint else {"name": pick, "method": "other", "preference": None}
+        )
+        preference = told.get("preference")
+        return view.side(
+            pick, told["name"], told["method"], view.about(point), preference[0] if preference else None
+        )
+
+    def card(self, visitor: Visitor, pick: str) -> dict:
+        """All that is known of a pick."""
+        point, checkpoint = visitor.point(pick), visitor.checkpoints.get(pick)
+        ends = [end.name for end in visitor.ends or ()]
+        card, curves = (checkpoint.card, checkpoint.curves) if checkpoint else (None, [])
+        return detail(self.side(visitor, pick), point, card, curves, ends)
+
+    def _stream(
+        self, visitor: Visitor, request: Request, rows: list[Row], state: dict, stop: threading.Event
+    ) -> Generator[tuple[dict, None], None, None]:
+        decoding = self.model.decode(rows, stop=stop)
+        texts, told = [""] * len(rows), 0.0
+        try:
+            for step in decoding:
+                for token in step:
+                    texts[token.row] += token.text
+                if time.monotonic() - told >= FRAME and not stop.is_set():
+                    told = time.monotonic()
+                    yield {**state, "texts": list(texts)}, None
+        finally:
+            decoding.close()
+        whole = {**state, "texts": texts}
+        if stop.is_set():
+            yield {**whole, "phase": "stopped", "note": "Stopped."}, None
+            return
+        visitor.last, visitor.sent = (request, {}), set()
+        for side, run in zip(state["sides"], decoding.runs, strict=True):
+            visitor.last[1][side["id"]] = side["name"], self._what(visitor, side["id"]), run
+        note = _summary(request, decoding.runs)
+        yield {**whole, "phase": "done", "note": note}, None
+        metrics, missing = self.measure(request.prompt, rows, decoding.runs)
+        if not stop.is_set():
+            yield (
+                {
+                    **whole,
+                    "phase": "done",
+                    "note": f"{note} {missing}".strip(),
+                    "rows": view.measures(metrics),
+                },
+                None,
+            )
+
+    def measure(
+        self, prompt: str, rows: Sequence[Row], runs: Sequence[Run]
+    ) -> tuple[list[dict[str, float]], str]:
+        """Numbers of each answer: both rewards, KL to the base model over the answer, repetition, tokens,
+        speed.
+
+        And a sentence that says why there are no rewards, where there are none.
+        """
+        found: list[dict[str, float]] = [{} for _ in runs]
+        missing = ""
+        try:
+            for name, reward in self.rewards.items():
+                for each, value in zip(
+                    found, reward.score([prompt] * len(runs), [run.text for run in runs]), strict=True
+                ):
+                    each[name] = round(float(value), 4)
+        except RewardError as error:
+            missing = sentence(error)
+        for each, row, run in zip(found, rows, runs, strict=True):
+            each["kl"] = self._distance(row, run)
+            each["repetition"] = round(repetition(run.ids), 4)
+            each["tokens"] = len(run.ids)
+            each["tokens_per_second"] = round(len(run.ids) / run.seconds, 1) if run.seconds else 0.0
+        return found, missing
+
+    def _distance(self, row: Row, run: Run) -> float:
+        if row.adapter is None and not row.edits:
+            return 0.0
+        found = self.model.divergence(
+            [*run.prompt, *run.ids],
+            len(run.prompt),
+            edits=row.edits,
+            adapter=row.adapter,
+            temperature=row.sampling.temperature or 1.0,
+        )
+        return round(float(found.sum()), 4)
+
+    def respond(self, request: Request) -> list[dict[str, Any]]:
+        """The endpoint's answer: {"id", "text", "metrics"} for each of what ships, decoded in one batch."""
+        if not request.picks:
+            raise ValueError("checkpoint_ids is empty: give one id at least, such as base")
+        visitor = self.stranger()
+        rows = [self.row(visitor, pick, request) for pick in request.picks]
+        runs = self.model.generate(rows)
+        metrics, _ = self.measure(request.prompt, rows, runs)
+        return [
+            {"id": pick, "text": run.text, "metrics": told}
+            for pick, run, told in zip(request.picks, runs, metrics, strict=True)
+        ]
+
+    def score(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, bool]]:
+        """States of the scoring, and whether the visitor's front has a new point.
+
+        asked: {"checkpoint": folder name or hub id} or {"pick": id of a plan or a mix}.
+        """
+        visitor = self.visitor(session)
+        stop, scoring = visitor.take_over("score"), False
+        try:
+            if len(visitor.own) >= MOST_OWN_POINTS:
+                raise ValueError(f"a tab holds {MOST_OWN_POINTS} points of its own at most: open another tab")
+            while not self._scoring.acquire(timeout=WAIT):
+                if stop.is_set():
+                    raise Stopped
+                yield {"fraction": 0.0, "note": "Waiting: another visitor's model is being scored."}, False
+            scoring = True
+            yield (
+                {
+                    "fraction": 0.0,
+                    "note": "Reading the checkpoint." if asked.get("checkpoint") else "Starting.",
+                },
+                False,
+            )
+            about, policy = self._candidate(visitor, asked)
+            began = time.monotonic()
+            work = following(lambda report: self.measured(about, policy, SCORED, 0, report, stop))
+            while True:
+                try:
+                    fraction = next(work)
+                except StopIteration as end:
+                    point = end.value
+                    break
+                yield (
+                    {
+                        "fraction": max(0.02, fraction),
+                        "note": f"Answering {SCORED} held-out prompts. {left(began, fraction)}",
+                    },
+                    False,
+                )
+            if stop.is_set():
+                raise Stopped
+            visitor.front = visitor.front.with_point(point)
+            visitor.own.add(point["id"])
+            note = f"{point['name']}: {view.about(point)}, from {SCORED} prompts, so with wide intervals."
+            yield {"fraction": None, "note": note, "done": point["id"]}, True
+        except Stopped:
+            yield {"fraction": None, "note": "Stopped; nothing was added."}, False
+        except (ValueError, OSError) as error:
+            yield {"fraction": None, "problem": sentence(error)}, False
+        except Exception:
+            log.exception("a scoring failed")
+            yield {"fraction": None, "problem": BROKEN}, False
+        finally:
+            stop.set()
+            if scoring:
+                self._scoring.release()
+
+    def _candidate(self, visitor: Visitor, asked: Mapping[str, Any]) -> tuple[dict, Policy]:
+        name, pick = str(asked.get("checkpoint") or "").strip(), str(asked.get("pick") or "")
+        if name:
+            checkpoint = Checkpoint.load(self.folder(name), self.model)
+            shipped = self.checkpoints.get(checkpoint.id)
+            if shipped and shipped.card != checkpoint.card:
+                raise CheckpointError(
+                    f"{checkpoint.id!r} is the id of another checkpoint that ships: rename the folder and its card's id"
+                )
+            visitor.checkpoints[checkpoint.id] = checkpoint
+            return _known(checkpoint), TunedPolicy(self.model, checkpoint.adapter)
+        if self.steered and isinstance(asked.get("plan"), Mapping):
+            plan, policy = self.steered(asked["plan"])
+            pick = PLAN + plan
+            visitor.plans[pick] = policy
+        if pick.startswith(PLAN):
+            return {
+                "id": pick,
+                "name": pick.removeprefix(PLAN),
+                "method": "steered",
+                "preference": None,
+            }, self._plan(visitor, pick)
+        if pick.startswith(SOUP):
+            share = weight(pick)
+            about = {
+                "id": pick,
+                "name": f"Mix at λ = {view.short(share)}",
+                "method": "soup",
+                "preference": [share, 1 - share],
+            }
+            return about, TunedPolicy(self.model, visitor.adapter(pick))
+        raise ValueError("there is nothing to score: give a checkpoint's folder or its hub id")
+
+    def folder(self, name: str) -> Path:
+        """A checkpoint's folder: below `folders`, or fetched from the hub. Raises CheckpointError."""
+        root = self.folders.resolve()
+        path = (root / name).resolve()
+        if path.is_relative_to(root) and path != root and path.is_dir():
+            return path
+        if HUB_ID.fullmatch(name) and not Path(name).exists():
+            return fetch(name)
+        raise CheckpointError(
+            f"there is no checkpoint {name!r}: give the name of a folder below {root.name}, or a hub id such as owner/name"
+        )
+
+    def measured(
+        self,
+        about: dict,
+        policy: Policy,
+        limit: int,
+        seed: int,
+        progress: Callable[[float], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> dict[str, Any]:
+        """A point: what is known of a policy, and its scores on `limit` prompts, an answer each. Raises
+        Stopped and RewardError.
+        """
+        prompts = spread(standard_prompts(), limit)
+        paced = Paced(policy, limit, progress or (lambda fraction: None), stop or threading.Event())
+        found = evaluate(paced, self.model, self.rewards, prompts, samples=1, seed=seed)
+        return {"steps": None, "seed": None, **about, **found}
+
+    def scored(self, id: str, limit: int, seed: int) -> dict[str, Any]:
+        """The endpoint's answer: a shipped checkpoint, or a mix, scored anew."""
+        visitor = self.stranger()
+        policy = TunedPolicy(self.model, visitor.adapter(id))
+        side = self.side(visitor, id)
+        about = (
+            _known(visitor.checkpoints[id])
+            if id in visitor.checkpoints
+            else {name: side[name] for name in ("id", "name", "method")}
+        )
+        limit = int(bounded({"limit": limit}, "limit", LEAST_SCORED, MOST_SCORED))
+        return self.measured(
+            {"preference": None, **about}, policy, limit, int(bounded({"seed": seed}, "seed", 0, MAX_SEED))
+        )
+
+    def _what(self, visitor: Visitor, pick: str) -> Any:
+        if pick == BASE or pick in visitor.plans:
+            return visitor.plans.get(pick)
+        if pick in visitor.checkpoints:
+            return visitor.checkpoints[pick].identity
+        point = visitor.point(pick)
+        return {
+            "mix": [end.id for end in visitor.ends or ()],
+            "helpful": point["preference"][0] if point else weight(pick),
+        }
+
+    def compare(self, session: str | None, picks: Sequence[str], send: Send) -> str:
+        """Hands texts of the last run to the blind comparison; the sentence to show."""
+        visitor = self.visitor(session)
+        if visitor.last is None:
+            return "There is no complete answer yet: wait for the texts, then send them."
+        request, sides = visitor.last
+        chosen = tuple(pick for pick in sides if pick in picks)
+        if chosen in visitor.sent:
+            return "These answers are in Compare already."
+        try:
+            told = send(request, [sides[pick] for pick in chosen])
+        except ValueError as error:
+            return sentence(error)
+        visitor.sent.add(chosen)
+        return told
+
+
+@dataclass
+class Paced:
+    """A policy that answers a few prompts at a time, tells how far it is and obeys a stop in between."""
+
+    policy: Policy
+    total: int
+    progress: Callable[[float], None]
+    stop: threading.Event
+    done: int = 0
+
+    @property
+    def temperature(self) -> float:
+        """That of the policy."""
+        return self.policy.temperature
+
+    def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
+        """One run a prompt. Raises Stopped."""
+        runs: list[Run] = []
+        for at in range(0, len(prompts), ANSWERED_AT_ONCE):
+            if self.stop.is_set():
+                raise Stopped
+            runs += self.policy.respond(
+                prompts[at : at + ANSWERED_AT_ONCE], seed=seed + at, max_new_tokens=max_new_tokens
+            )
+            self.done += len(prompts[at : at + ANSWERED_AT_ONCE])
+            self.progress(0.95 * self.done / self.total)
+        return runs
+
+
+def spread(prompts: Sequence[tuple[str, str]], limit: int) -> list[tuple[str, str]]:
+    """`limit` of (kind, prompt), the kinds taken in turn."""
+    kinds: dict[str, list] = {}
+    for prompt in prompts:
+        kinds.setdefault(prompt[0], []).append(prompt)
+    turns = sorted(
+        ((at, kind) for kind, of in kinds.items() for at in range(len(of))), key=lambda turn: turn[0]
+    )
+    return [kinds[kind][at] for at, kind in turns[:limit]]
+
+
+def _known(checkpoint: Checkpoint) -> dict[str, Any]:
+    card = checkpoint.card
+    told = {name: card.get(name) for name in ("preference", "steps", "seed")}
+    single = bool(card.get("preference")) and max(card["preference"]) == 1
+    return {
+        "id": checkpoint.id,
+        "name": checkpoint.name,
+        "method": "single" if single else card["method"],
+        **told,
+    }
+
+
+def _summary(request: Request, runs: Sequence[Run]) -> str:
+    how = (
+        "the likeliest token each time"
+        if request.temperature == 0
+        else f"seed {request.seed}, temperature {request.temperature:g}"
+    )
+    equal = len(runs) > 1 and all(run.ids == runs[0].ids for run in runs)
+    return f"One batch, {how}; {', '.join(str(len(run.ids)) for run in runs)} tokens." + (
+        " The texts are equal." if equal else ""
+    )

@@ -1,0 +1,135 @@
+"""Who asks on the Trade-offs tab, and for what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lm import Adapter, Policy, Run, Sampling
+from lm.prompts import MAX_NEW_TOKENS
+from pareto.checkpoint import Checkpoint, CheckpointError
+from pareto.front import Front
+from ui.sessions import Tab
+from ui.validation import MAX_SEED, MAX_TEMPERATURE, bounded
+
+MOST_PICKS = 3
+BASE, SOUP, PLAN = "base", "soup:", "plan:"
+"""The id of the base model, and the starts of the ids of live mixes ("soup:0.35") and of plans ("plan:less
+toxic").
+"""
+
+Side = tuple[str, Any, Run]
+"""A policy's name, what it is (None: the base model; a dict of what made it; or the policy itself), and its
+answer.
+"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a page or a script asks for; every number is within bounds. picks: ids that answer."""
+
+    prompt: str
+    picks: tuple[str, ...]
+    seed: int = 0
+    max_new_tokens: int = 64
+    temperature: float = 0.7
+
+    @classmethod
+    def parse(cls, asked: Mapping[str, Any], most: int = MOST_PICKS) -> "Request":
+        """Raises ValueError with one sentence where something is missing or out of bounds."""
+        prompt, picks = asked.get("prompt"), asked.get("picks")
+        if not isinstance(prompt, str):
+            raise ValueError("prompt is missing: give a text")
+        if not isinstance(picks, (list, tuple)) or not all(isinstance(pick, str) for pick in picks):
+            raise ValueError("picks must be a list of checkpoint ids")
+        if len(picks) > most:
+            raise ValueError(f"{len(picks)} policies are picked: {most} answer at once at most")
+        return cls(
+            prompt,
+            tuple(dict.fromkeys(picks)),
+            int(bounded(asked, "seed", 0, MAX_SEED)),
+            int(bounded(asked, "max_new_tokens", 1, MAX_NEW_TOKENS)),
+            float(bounded(asked, "temperature", 0, MAX_TEMPERATURE)),
+        )
+
+    @property
+    def sampling(self) -> Sampling:
+        """The same for every row."""
+        return Sampling(self.temperature, self.seed, self.max_new_tokens)
+
+
+@dataclass
+class Visitor(Tab):
+    """One browser tab: the front and the checkpoints as it knows them, and what is under way.
+
+    last: request and sides of the last complete run, by pick; sent: which of them are in the comparison
+    already; own: ids of the points that it added; plans: steered policies by their picks.
+    """
+
+    front: Front
+    checkpoints: dict[str, Checkpoint]
+    last: tuple[Request, dict[str, Side]] | None = None
+    sent: set[tuple[str, ...]] = field(default_factory=set)
+    own: set[str] = field(default_factory=set)
+    plans: dict[str, Policy] = field(default_factory=dict)
+
+    def point(self, id: str) -> dict | None:
+        """The scored point of a policy, or None."""
+        return next((point for point in self.front.points if point["id"] == id), None)
+
+    def adapter(self, pick: str) -> Adapter | None:
+        """The weights of a pick: a checkpoint's, a mix of the two extremes', none for the base model. Raises
+        CheckpointError.
+        """
+        point = self.point(pick)
+        if pick == BASE or (point and point["method"] == BASE):
+            return None
+        if pick in self.checkpoints:
+            return self.checkpoints[pick].adapter
+        if pick.startswith(SOUP):
+            return mix(self.ends, weight(pick))
+        if point and point["method"] == "soup" and point.get("preference"):
+            return mix(self.ends, point["preference"][0])
+        raise CheckpointError(
+            f"there is no checkpoint {pick!r}: give one of {', '.join(self.checkpoints) or 'those you add'}"
+        )
+
+    def answers(self, point: Mapping[str, Any]) -> bool:
+        """Whether a point's policy can answer prompts here."""
+        mixed = point["method"] == "soup" and self.ends is not None and bool(point.get("preference"))
+        return (
+            point["id"] in self.checkpoints or point["method"] == BASE or point["id"] in self.plans or mixed
+        )
+
+    @property
+    def ends(self) -> tuple[Checkpoint, Checkpoint] | None:
+        """The checkpoints trained for helpfulness alone and for harmlessness alone, where both are there."""
+        found: dict[float, Checkpoint] = {}
+        for checkpoint in self.checkpoints.values():
+            preference = checkpoint.card.get("preference")
+            if preference is not None and preference[0] in (0, 1):
+                found.setdefault(preference[0], checkpoint)
+        return (found[1], found[0]) if len(found) == 2 else None
+
+
+def mix(ends: tuple[Checkpoint, Checkpoint] | None, weight: float) -> Adapter:
+    """Interpolated weights (rewarded soup): `weight` of the helpful extreme, the rest of the harmless one."""
+    if ends is None:
+        raise CheckpointError(
+            "mixing needs the two checkpoints trained for one objective each: add them first"
+        )
+    return Adapter.mix(
+        [(end.adapter, share) for end, share in zip(ends, (weight, 1 - weight), strict=True) if share]
+    )
+
+
+def weight(pick: str) -> float:
+    """The weight of helpfulness in the id of a mix. Raises CheckpointError."""
+    try:
+        value = float(pick.removeprefix(SOUP))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise CheckpointError(
+            f"{pick!r} is no mix: give soup: and the weight of helpfulness from 0 to 1, as in soup:0.35"
+        )
+    return value

@@ -1,0 +1,414 @@
+"""Export, import, the mirror on the hub and the command line: what goes out comes back the same."""
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from huggingface_hub import HfApi
+from sqlalchemy import func, select
+
+from arena import ArenaError, Desk, Output, Store, archive, create, export, import_, ranking, votes_frame
+from arena.__main__ import main
+from arena.exchange import load, tables
+from arena.hub import Journal, Mirror
+from arena.readers import read_prompts
+from arena.schema import Run
+from lm import SourceError
+from tests.arena_canned import answers, judge_all
+from tests.arena_hub import FolderHub
+
+pytest_plugins = ["tests.arena_fixtures"]
+
+
+def judge(store):
+    """Two people judge everything; one vote is given anew, one undone, one comment is awkward."""
+    create(store, "Set", answers(5), repeats=0.2, traps=0.1)
+    desk = Desk(store, votes_a_minute=1000)
+    shown = desk.next("Ada")
+    desk.vote(shown.battle, "Ada", "a", "tie", 'a "quoted", comma\nand line; =1+1')
+    desk.undo(shown.battle, "Ada")
+    desk.vote(shown.battle, "Ada", "b", "tie", 'a "quoted", comma\nand line; =1+1')
+    for person in ("Ada", "Bob"):
+        judge_all(desk, person, ("base", "kind", "formal", "scrambled"))
+    shown = desk.next("Eve")
+    desk.vote(shown.battle, "Eve", "skip", "both_bad")
+    desk.undo(shown.battle, "Eve")
+    return store
+
+
+@pytest.fixture
+def judged(store):
+    return judge(store)
+
+
+def empty(folder: Path, name: str = "empty") -> Store:
+    return Store(f"sqlite:///{folder / name}.sqlite3")
+
+
+def rank(store):
+    with store.read() as session:
+        votes = votes_frame(session)
+    return [ranking(votes, question).to_json() for question in ("helpful", "harmless")]
+
+
+@pytest.mark.parametrize("kept", ["data", "csv"])
+def test_an_import_into_an_empty_database_gives_the_same_tables_and_ranking(judged, tmp_path, kept):
+    counts = export(judged, tmp_path / "out", names=True)
+    shutil.rmtree(tmp_path / "out" / ({"data", "csv"} - {kept}).pop())
+    other = empty(tmp_path)
+    assert import_(other, tmp_path / "out") == counts
+    assert tables(other, names=True) == tables(judged, names=True)
+    assert rank(other) == rank(judged)
+    assert import_(other, tmp_path / "out") == {"runs": 0, "battles": 0, "votes": 0}
+
+
+def test_names_stay_at_home_unless_asked_for(judged, tmp_path):
+    export(judged, tmp_path / "out")
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert not any(name in everything for name in (b"Ada", b"Bob", b"Eve"))
+    assert pd.read_parquet(tmp_path / "out/data/votes.parquet")["annotator"].nunique() == 3
+    other = empty(tmp_path)
+    import_(other, tmp_path / "out")
+    assert rank(other) == rank(judged)
+
+
+def test_an_export_without_names_adds_nothing_to_its_own_database_even_after_a_correction(judged, tmp_path):
+    desk = Desk(judged, votes_a_minute=1000)
+    shown = desk.next("Zoe")
+    desk.vote(shown.battle, "Zoe", "a", "a")
+    export(judged, tmp_path / "out")
+    desk.undo(shown.battle, "Zoe")
+    desk.vote(shown.battle, "Zoe", "b", "b")
+    before = tables(judged, names=True)
+    assert import_(judged, tmp_path / "out") == {"runs": 0, "battles": 0, "votes": 0}
+    assert tables(judged, names=True) == before
+
+
+def test_an_export_with_names_adds_nothing_to_one_without(judged, tmp_path):
+    other = empty(tmp_path)
+    for names in (False, True):
+        export(judged, tmp_path / str(names), names=names)
+        votes = import_(other, tmp_path / str(names))["votes"]
+        assert votes == (0 if names else len(tables(judged, names=True)["votes"]))
+
+
+def test_pseudonyms_stay_and_those_of_two_databases_are_nobody_in_common(lite, tmp_path):
+    other = empty(tmp_path)
+    people = []
+    for store in (lite, other, lite):
+        if not tables(store, names=True)["votes"]:
+            judge(store)
+        people.append({row["annotator"] for row in tables(store, names=False)["votes"]})
+    assert people[0] == people[2] and not people[0] & people[1]
+
+
+def test_the_card_points_at_the_tables(lite, tmp_path):
+    counts = export(judge(lite), tmp_path)
+    head = yaml.safe_load((tmp_path / "README.md").read_text().split("---")[1])
+    for part in head["configs"]:
+        assert len(pd.read_parquet(tmp_path / part["data_files"])) == counts[part["config_name"]]
+
+
+@pytest.mark.parametrize(
+    ("table", "field", "value", "message"),
+    [
+        ("votes", "helpful", "c", "helpful must be one of"),
+        ("votes", "comment", "x" * 1001, "1,001 characters"),
+        ("votes", "battle", "f" * 32, "which the export lacks"),
+        ("votes", "voted_at", "2026-01-31T12:00:00", "no time zone"),
+        ("votes", "voted_at", "yesterday", "voted_at is 'yesterday', no time"),
+        ("votes", "undone_at", 5, "undone_at is '5', no time"),
+        ("votes", "seconds", float("nan"), "seconds must be a number from 0, found 'nan'"),
+        ("votes", "seconds", -1.0, "seconds must be a number from 0"),
+        ("battles", "minimum", -3, "minimum must be a whole number from 1 to 1,000,000, found '-3'"),
+        ("battles", "minimum", 10**12, "minimum must be a whole number"),
+        ("battles", "expected", "left", "expected must be empty|expected must be one of a, b"),
+        ("battles", "set_created_at", None, "set_created_at is 'None', no time"),
+        ("runs", "spec", [], "spec must be a JSON object"),
+        ("runs", "leak", "x" * 81, "A leak has 81 characters"),
+        ("runs", "run", 3.5, "is not an id"),
+        ("battles", "kind", "odd", "kind must be one of"),
+        ("battles", "run_a", "f" * 32, "a run that the export lacks"),
+        ("battles", "battle", "<b>", "is not an id"),
+        ("runs", "text", "x" * 20_001, "20,001 characters"),
+    ],
+)
+def test_a_bad_row_is_named_and_nothing_is_stored(lite, tmp_path, table, field, value, message):
+    rows = tables(judge(lite), names=True)
+    rows[table][-1][field] = value
+    other = empty(tmp_path)
+    with pytest.raises(ArenaError, match=message):
+        load(other, rows)
+    with other.read() as session:
+        assert session.scalar(select(func.count(Run.id))) == 0
+
+
+@pytest.mark.parametrize("kept", ["data", "csv"])
+def test_a_carriage_return_comes_back(lite, tmp_path, kept):
+    create(lite, "Set", [Output("p", "x", "one\rline\r\nand\nmore"), Output("p", "y", "two\r")], repeats=0.0)
+    desk = Desk(lite)
+    desk.vote(desk.next("Ada").battle, "Ada", "a", "b", "so\rwhat")
+    export(lite, tmp_path / "out", names=True)
+    shutil.rmtree(tmp_path / "out" / ({"data", "csv"} - {kept}).pop())
+    other = empty(tmp_path)
+    import_(other, tmp_path / "out")
+    assert tables(other, names=True) == tables(lite, names=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "text", "message"),
+    [
+        ("battles", "battle,minimum\n1,x", "The table battles lacks the columns"),
+        ("runs", '"', "The table runs cannot be read"),
+        ("runs", b"\xff\xfe", "The table runs cannot be read"),
+        ("runs", "run,policy,spec,prompt,text,leak,about\n1,x,{,p,t,,{}", "The table runs cannot be read"),
+    ],
+)
+def test_a_bad_table_is_one_sentence(lite, tmp_path, table, text, message):
+    export(judge(lite), tmp_path)
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "csv" / f"{table}.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ArenaError, match=message):
+        import_(empty(tmp_path), tmp_path)
+
+
+def test_an_archive_comes_back_and_takes_no_more_than_it_may(lite, tmp_path, monkeypatch):
+    file = archive.pack(judge(lite), tmp_path)
+    other = empty(tmp_path)
+    assert archive.unpack(other, file)["votes"] == len(tables(lite, names=True)["votes"])
+    monkeypatch.setattr(archive, "MOST_BYTES", 1000)
+    with pytest.raises(ArenaError, match="unpacks to .* bytes of tables; the most is 1,000"):
+        archive.unpack(other, file)
+    monkeypatch.setattr("arena.exchange.MOST_ROWS", 3)
+    with pytest.raises(ArenaError, match="The table runs has .* rows; the most is 3"):
+        export(lite, tmp_path / "out"), import_(other, tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", [b"no archive", b"PK\x03\x04 broken"])
+def test_what_is_no_archive_is_one_sentence(lite, tmp_path, content):
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(ArenaError, match="The archive cannot be unpacked"):
+        archive.unpack(lite, tmp_path / "a.zip")
+
+
+def test_a_folder_that_is_no_export_is_named(lite, tmp_path):
+    with pytest.raises(ArenaError, match="holds neither data/runs.parquet nor csv/runs.csv"):
+        import_(lite, tmp_path)
+
+
+def pushed(mirror: Mirror) -> None:
+    mirror.trigger().result(timeout=30)
+
+
+def test_a_space_without_a_disk_finds_its_votes_again(judged, tmp_path):
+    hub = FolderHub(tmp_path / "hub")
+    mirror = Mirror(judged, "lab/votes", tmp_path / "first", minutes=60, api=hub)
+    pushed(mirror)
+    reborn = empty(tmp_path, "reborn")
+    second = Mirror(reborn, "lab/votes", tmp_path / "second", minutes=60, api=hub)
+    assert second.reloaded["votes"] == len(tables(judged, names=True)["votes"])
+    assert tables(reborn, names=True) == tables(judged, names=True)
+    assert rank(reborn) == rank(judged)
+    before = hub.commits
+    pushed(second)
+    assert hub.commits == before  # what was reloaded is not written again
+    mirror.stop(), second.stop()
+
+
+def test_the_mirror_pushes_by_itself_what_is_voted_later(lite, tmp_path):
+    create(lite, "Set", answers(2), repeats=0.0)
+    hub = FolderHub(tmp_path / "hub")
+    mirror = Mirror(lite, "lab/votes", tmp_path / "first", minutes=0.005, api=hub)
+    desk = Desk(lite)
+    desk.vote(desk.next("Ada").battle, "Ada", "a", "b")
+    end = time.monotonic() + 20
+    while '"table": "votes"' not in "".join(
+        file.read_text() for file in (hub.root / "lab/votes").rglob("*.jsonl")
+    ):
+        assert time.monotonic() < end, "no vote was pushed within 20 s"
+        time.sleep(0.05)
+    mirror.stop()
+
+
+def test_the_journal_only_grows_and_the_last_line_on_a_row_holds(lite, tmp_path):
+    create(lite, "Set", answers(2), repeats=0.0)
+    journal = Journal(lite, tmp_path / "lines")
+    first = journal.append()
+    (file,) = (tmp_path / "lines").glob("*.jsonl")
+    before = file.read_text()
+    desk = Desk(lite)
+    shown = desk.next("Ada")
+    desk.vote(shown.battle, "Ada", "a", "b")
+    assert journal.append() == 1
+    desk.undo(shown.battle, "Ada")
+    assert (journal.append(), journal.append()) == (1, 0)
+    assert file.read_text().startswith(before)
+    assert len(file.read_text().splitlines()) == first + 2
+    other = empty(tmp_path)
+    Journal(other, tmp_path / "lines").reload()
+    (vote,) = tables(other, names=True)["votes"]
+    assert vote["undone_at"] is not None
+
+
+def test_what_could_not_be_written_is_written_later_and_half_a_line_is_taken_back(
+    lite, tmp_path, monkeypatch
+):
+    create(lite, "Set", answers(2), repeats=0.0)
+    journal = Journal(lite, tmp_path / "lines")
+    (tmp_path / "lines" / "torn.jsonl").write_text('{"table": "votes", "at": "2026')
+    journal.append()
+    desk = Desk(lite)
+    desk.vote(desk.next("Ada").battle, "Ada", "a", "b")
+    opened = Path.open
+
+    def full(path, *mode, **settings):
+        file = opened(path, *mode, **settings)
+        write = file.write
+
+        def half(text):
+            write(text[: len(text) // 2])
+            file.flush()
+            raise OSError("no space left on device")
+
+        file.write = half
+        return file
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "open", full)
+        with pytest.raises(OSError, match="no space"):
+            journal.append()
+    assert journal.append() == 1
+    other = empty(tmp_path)
+    assert Journal(other, tmp_path / "lines").reload()["votes"] == 1
+    assert tables(other, names=True) == tables(lite, names=True)
+
+
+@pytest.mark.parametrize("repo", ["a/b/c/d", "lab/votes"])
+def test_a_repository_that_cannot_be_reached_is_named(lite, tmp_path, repo):
+    nowhere = HfApi(endpoint="http://127.0.0.1:9", token=False)
+    with pytest.raises(
+        ArenaError, match=f"votes '{repo}' cannot be reached.*Give the name of a dataset repository"
+    ):
+        Mirror(lite, repo, tmp_path / "votes", api=nowhere)
+
+
+def write(path: Path, content: object) -> str:
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return str(path)
+
+
+def test_the_command_line_creates_from_policies_exports_imports_and_ranks(tmp_path, capsys, monkeypatch):
+    module = """
+from types import SimpleNamespace
+from arena import Entrant
+class Echo:
+    def __init__(self, name): self.name = name
+    def check(self, prompt, max_new_tokens): pass
+    def respond(self, prompts, *, seed, max_new_tokens, stop):
+        run = {"ids": [1], "finish": "stop", "seconds": 0.1}
+        return [SimpleNamespace(text=f"{self.name[::-1]} {prompt}", **run) for prompt in prompts]
+def policies(entries):
+    return {entry["name"]: Entrant(Echo(entry["name"]), entry) for entry in entries}
+"""
+    write(tmp_path / "canned.py", module)
+    monkeypatch.syspath_prepend(tmp_path)
+    prompts = write(tmp_path / "prompts.txt", "one\n\ntwo\none\n")
+    policies = write(
+        tmp_path / "policies.json",
+        [
+            {"name": "base", "base": True},
+            {"name": "kind", "plan": {}},
+            {"name": "formal", "checkpoint": "c1"},
+        ],
+    )
+    database, other = (f"sqlite:///{tmp_path / name}.sqlite3" for name in ("first", "second"))
+    asked = ["--prompts", prompts, "--policies", policies, "--resolver", "canned:policies", "--repeats", "0"]
+    assert main(["create", *asked, "--database", database]) == 0
+    assert json.loads(capsys.readouterr().out)["plain"] == 6
+    judge_all(Desk(Store(database)), "Ada")
+    assert main(["export", str(tmp_path / "out"), "--names", "--database", database]) == 0
+    assert capsys.readouterr().out == "6 runs, 6 battles, 6 votes\n"
+    assert main(["import", str(tmp_path / "out"), "--database", other]) == 0
+    capsys.readouterr()
+    reports = []
+    for address in (database, other):
+        assert main(["ranking", "--json", "--database", address]) == 0
+        reports.append(json.loads(capsys.readouterr().out))
+    assert reports[0] == reports[1]
+    assert [row["policy"] for row in reports[0]["questions"]["helpful"]["table"]] == [
+        "base",
+        "kind",
+        "formal",
+    ]
+    assert [row["front"] for row in reports[0]["front"]] == [True, False, False]
+    assert main(["migrate", "--database", database]) == 0
+    assert capsys.readouterr().out == "schema 0002\n"
+    sys.modules.pop("canned")
+
+
+def test_runs_made_elsewhere_need_no_model(tmp_path, capsys):
+    lines = "\n".join(json.dumps({"prompt": "p", "policy": name, "text": name}) for name in ("x", "y"))
+    database = f"sqlite:///{tmp_path / 'a.sqlite3'}"
+    assert main(["create", "--runs", write(tmp_path / "runs.jsonl", lines), "--database", database]) == 0
+    assert json.loads(capsys.readouterr().out)["plain"] == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"--runs": '{"prompt": "p", "policy": "x"}'}, "line 1 lacks text"),
+        ({"--runs": "[]\nnonsense"}, "is not a JSON object"),
+        ({"--prompts": "p"}, "Give either --runs FILE, or --prompts FILE and --policies FILE"),
+        ({"--prompts": "p", "--policies": "{"}, "is not JSON"),
+        ({"--prompts": "p", "--policies": "[]"}, "at least two policies"),
+        ({"--prompts": "p", "--policies": "[1, 2]"}, "policy 1 must have"),
+        (
+            {"--runs": '{"prompt": "p", "policy": "x", "text": "t", "spec": 3}'},
+            "spec and about must be JSON objects",
+        ),
+        (
+            {"--prompts": "p", "--policies": '[{"name": "x"}, {"name": "y", "base": true}]'},
+            "policy 1 must have",
+        ),
+        (
+            {"--prompts": "p", "--policies": '[{"name": "x", "base": true}, {"name": "x", "base": true}]'},
+            "two policies have the same name",
+        ),
+    ],
+)
+def test_a_wrong_file_is_one_line_on_stderr(tmp_path, capsys, files, message):
+    options = [part for name, text in files.items() for part in (name, write(tmp_path / f"{name}.txt", text))]
+    options += ["--resolver", "json:loads", "--database", f"sqlite:///{tmp_path / 'a.sqlite3'}"]
+    assert main(["create", *options]) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.startswith("error: ") and len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize("line", ['{"text": "p"}', '{"prompt": 3}', '{"prompt": " "}'])
+def test_a_line_without_a_prompt_is_named(tmp_path, line):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(f'{{"prompt": "p"}}\n\n{line}\n')
+    with pytest.raises(ArenaError, match='line 3 has no "prompt"'):
+        read_prompts(path)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "prompts.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ArenaError, match="is not UTF-8 text"):
+        read_prompts(tmp_path / "prompts.txt")
+
+
+def test_a_model_that_cannot_be_had_is_one_line_and_exit_code_2(tmp_path, capsys, monkeypatch):
+    def load():
+        raise SourceError("there is no model: give a folder")
+
+    monkeypatch.setattr("app.load", load)
+    policies = write(tmp_path / "p.json", [{"name": "x", "base": True}, {"name": "y", "plan": {}}])
+    files = ["--prompts", write(tmp_path / "p.txt", "p"), "--policies", policies]
+    assert main(["create", *files, "--database", f"sqlite:///{tmp_path / 'a.sqlite3'}"]) == 2
+    assert capsys.readouterr().err == "error: There is no model: give a folder.\n"

@@ -1,0 +1,288 @@
+"""Rankings against a published example and by their properties; agreement; the human front."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from arena import ArenaError, agreement, annotators, davidson, human_front, over_time, plots, ranking
+from arena.agreement import alpha
+from arena.records import COLUMNS
+
+# Davidson (1970), JASA 65: six brands of chocolate pudding. i, j, i preferred, j preferred, no preference.
+PUDDING = np.array(
+    [
+        [1, 2, 19, 22, 16], [1, 3, 16, 19, 12], [2, 3, 19, 19, 10], [1, 4, 18, 23, 13], [2, 4, 23, 19, 9],
+        [3, 4, 19, 20, 15], [1, 5, 13, 19, 18], [2, 5, 16, 20, 12], [3, 5, 16, 15, 17], [4, 5, 17, 14, 16],
+        [1, 6, 18, 21, 12], [2, 6, 22, 20, 12], [3, 6, 13, 18, 10], [4, 6, 14, 19, 18], [5, 6, 11, 21, 12],
+    ]
+)  # fmt: skip
+# The estimates published there, as the R package PlackettLuce reproduces them in its vignette.
+WORTH = [0.1388005, 0.1729985, 0.1617420, 0.1653930, 0.1586805, 0.2023855]
+NU = 0.7468147
+
+
+def votes_of(rows, **columns):
+    """A votes table from (battle, policy_a, policy_b, annotator, helpful, harmless)."""
+    frame = pd.DataFrame(rows, columns=["battle", "policy_a", "policy_b", "annotator", "helpful", "harmless"])
+    frame = frame.assign(
+        kind="plain", of=None, expected=None, prompt="p", comment="", seconds=1.0, revised=False,
+        voted_at=pd.Timestamp("2026-01-31T12:00Z"),
+    )  # fmt: skip
+    return frame.assign(**columns)[COLUMNS]
+
+
+def simulated(strengths, battles=400, seed=0, left=0.0):
+    """Votes drawn from Bradley-Terry; `left` is a preference for side A in log-odds."""
+    chance = np.random.default_rng(seed)
+    names = sorted(strengths)
+    rows = []
+    for number in range(battles):
+        a, b = chance.choice(names, 2, replace=False)
+        answer = [
+            "a" if chance.random() < 1 / (1 + np.exp(strengths[b] - strengths[a] - left)) else "b"
+            for _ in "xy"
+        ]
+        rows.append((str(number), a, b, f"person {number % 5}", *answer))
+    return votes_of(rows)
+
+
+def test_the_published_example_of_davidson_is_reproduced():
+    found = davidson.fit(PUDDING[:, 0] - 1, PUDDING[:, 1] - 1, PUDDING[:, 2:], 6, prior=np.inf)
+    assert found.worth() == pytest.approx(WORTH, abs=2.5e-5)  # they stopped at seven steps
+    assert np.exp(found.log_nu) == pytest.approx(NU, abs=2.5e-5)
+
+
+def test_the_published_example_is_reproduced_from_votes():
+    rows = [
+        (f"{i} {j} {number}", str(i), str(j), "x", answer, answer)
+        for i, j, *counts in PUDDING
+        for number, answer in enumerate(np.repeat(["a", "b", "tie"], counts))
+    ]
+    table = ranking(votes_of(rows), "helpful").table.set_index("policy")
+    expected = np.log(WORTH) - np.log(WORTH).mean()
+    assert table.loc[list("123456"), "strength"].to_numpy() == pytest.approx(expected, abs=5e-3)
+    assert table.index[0] == "6"
+    assert (table["low"] < table["strength"]).all() and (table["strength"] < table["high"]).all()
+
+
+def test_the_gradient_is_zero_at_the_estimate():
+    """At the maximum the expected wins + ties/2 of each item equal the observed ones, and so do all ties."""
+    found = davidson.fit(PUDDING[:, 0] - 1, PUDDING[:, 1] - 1, PUDDING[:, 2:], 6, prior=np.inf)
+    p, nu = found.worth(), float(np.exp(found.log_nu))
+    i, j, n = PUDDING[:, 0] - 1, PUDDING[:, 1] - 1, PUDDING[:, 2:].sum(axis=1)
+    tie = nu * np.sqrt(p[i] * p[j])
+    whole = p[i] + p[j] + tie
+    assert (n * tie / whole).sum() == pytest.approx(PUDDING[:, 4].sum(), abs=1e-6)
+    for item in range(6):
+        expected = (n * (p[i] + tie / 2) / whole)[i == item].sum() + (n * (p[j] + tie / 2) / whole)[
+            j == item
+        ].sum()
+        observed = (PUDDING[:, 2] + PUDDING[:, 4] / 2)[i == item].sum()
+        observed += (PUDDING[:, 3] + PUDDING[:, 4] / 2)[j == item].sum()
+        assert expected == pytest.approx(observed, abs=1e-6)
+
+
+def test_many_data_sets_at_once_give_what_each_gives_alone():
+    chance = np.random.default_rng(3)
+    counts = chance.poisson(PUDDING[:, 2:], size=(5, 15, 3))
+    together = davidson.fit(PUDDING[:, 0] - 1, PUDDING[:, 1] - 1, counts, 6).strengths
+    alone = [davidson.fit(PUDDING[:, 0] - 1, PUDDING[:, 1] - 1, one, 6).strengths for one in counts]
+    assert together == pytest.approx(np.array(alone), abs=1e-9)
+
+
+def test_somebody_who_wins_all_has_a_finite_strength_and_no_maximum_likelihood():
+    found = davidson.fit([0], [1], [[20, 0, 0]], 2)
+    assert 0 < found.strengths[0] < 5
+    with pytest.raises((ValueError, np.linalg.LinAlgError)):
+        davidson.fit([0], [1], [[20, 0, 0]], 2, prior=np.inf)
+
+
+def test_strengths_are_found_again():
+    truth = {"x": 1.0, "y": 0.0, "z": -1.0}
+    table = ranking(simulated(truth, 3000), "helpful").table.set_index("policy")
+    for name, strength in truth.items():
+        assert table.loc[name, "low"] <= strength <= table.loc[name, "high"]
+    assert list(table.index) == ["x", "y", "z"]
+
+
+def test_swapping_the_sides_of_every_vote_changes_nothing_but_the_position():
+    votes = simulated({"x": 1.0, "y": 0.0, "z": -1.0}, left=0.7)
+    swapped = votes.rename(columns={"policy_a": "policy_b", "policy_b": "policy_a"}).replace(
+        {"helpful": {"a": "b", "b": "a"}}
+    )
+    one, two = ranking(votes, "helpful"), ranking(swapped, "helpful")
+    pd.testing.assert_frame_equal(one.table, two.table, rtol=1e-9)
+    pd.testing.assert_frame_equal(one.wins, two.wins)
+    assert one.position["share"] == pytest.approx(1 - two.position["share"])
+    assert one.position["share"] > 0.55 and one.position["p"] < 0.05
+
+
+def test_the_win_matrix_counts_ties_half_and_adds_up_to_one():
+    votes = votes_of(
+        [
+            ("1", "x", "y", "p", "a", "tie"),
+            ("2", "y", "x", "p", "tie", "a"),
+            ("3", "y", "x", "p", "both_bad", "b"),
+        ]
+    )
+    found = ranking(votes, "helpful")
+    assert found.wins.loc["x", "y"] == pytest.approx(2 / 3)
+    assert found.wins.loc["y", "x"] == pytest.approx(1 / 3)
+    assert np.isnan(found.wins.loc["x", "x"])
+    row = found.table.set_index("policy").loc["x"]
+    assert (row["wins"], row["ties"], row["losses"], row["win_rate"]) == (1, 2, 0, pytest.approx(2 / 3))
+    assert (found.votes, found.ties, found.both_bad) == (3, 1, 1)
+
+
+def test_skips_revised_votes_and_traps_are_not_ranked_but_counted():
+    rows = [("1", "x", "y", "p", "a", "a"), ("2", "x", "y", "q", "skip", "b"), ("3", "x", "y", "r", "b", "b"),
+            ("4", "x", "trap", "p", "b", "b")]  # fmt: skip
+    votes = votes_of(rows, revised=[False, False, True, False], kind=["plain", "plain", "plain", "trap"])
+    found = ranking(votes, "helpful")
+    assert (found.votes, found.skipped, found.revised) == (1, 1, 1)
+    assert found.table["policy"].tolist() == ["x", "y"]
+
+
+def test_repeats_measure_consistency_alone_for_their_names_were_told():
+    rows = [("1", "x", "y", "p", "a", "a"), ("1r", "y", "x", "p", "b", "b"), ("1r", "y", "x", "q", "b", "b")]
+    votes = votes_of(rows, kind=["plain", "repeat", "repeat"], of=[None, "1", "1"])
+    found = ranking(votes, "helpful")
+    assert found.to_json() == ranking(votes[:1], "helpful").to_json()
+    assert (found.votes, found.position["left"], found.position["right"]) == (1, 1, 0)
+
+
+def test_more_votes_on_the_same_battles_do_not_shrink_the_interval():
+    votes = simulated({"x": 0.5, "y": 0.0}, 60)
+    copies = pd.concat([votes.assign(annotator=f"copy {number}") for number in range(9)])
+    width = [
+        (ranking(part, "helpful").table["high"] - ranking(part, "helpful").table["low"]).max()
+        for part in (votes, copies)
+    ]
+    assert width[1] > 0.9 * width[0]
+
+
+def test_an_empty_arena_has_an_empty_ranking():
+    votes = votes_of([])
+    assert ranking(votes, "helpful").to_json()["table"] == []
+    assert human_front(votes).empty and annotators(votes).empty and over_time(votes).empty
+    assert agreement(votes, "helpful") == {"alpha": None, "annotators": 0, "battles": 0, "votes": 0}
+
+
+def test_votes_that_were_ranked_are_not_ranked_again(monkeypatch):
+    votes = simulated({"x": 1.0, "y": 0.0}, 50, seed=77)
+    ranking(votes, "helpful")
+    fits = []
+    monkeypatch.setattr(davidson, "fit", lambda *data, fit=davidson.fit: fits.append(1) or fit(*data))
+    ranking(votes.copy(), "helpful")
+    assert not fits
+    votes.loc[0, "helpful"] = "tie"
+    assert ranking(votes, "helpful").ties == 1 and len(fits) == 2
+
+
+def test_an_unknown_question_is_refused():
+    with pytest.raises(ArenaError, match="question must be one of helpful, harmless, found 'pretty'"):
+        ranking(votes_of([]), "pretty")
+
+
+def test_alpha_is_the_published_one():
+    """Krippendorff (2011), Computing Krippendorff's alpha-reliability, section C: nominal data, 0.743."""
+    rows = [
+        "1 2 3 3 2 1 4 1 2 * * *",
+        "1 2 3 3 2 2 4 1 2 5 * 3",
+        "* 3 3 3 2 3 4 2 2 5 1 *",
+        "1 2 3 3 2 4 4 1 2 5 1 *",
+    ]
+    table = pd.DataFrame([[None if cell == "*" else cell for cell in row.split()] for row in rows])
+    assert alpha(table) == pytest.approx(0.743, abs=5e-4)
+
+
+def test_agreement_counts_blind_plain_votes_and_is_one_when_all_agree():
+    rows = [(battle, "x", "y", person, answer, "tie") for battle, answer in zip("1234", "abab", strict=True)
+            for person in "pqr"]  # fmt: skip
+    assert agreement(votes_of(rows), "helpful") == {"alpha": 1.0, "annotators": 3, "battles": 4, "votes": 12}
+    assert agreement(votes_of(rows), "harmless")["alpha"] is None
+    assert agreement(votes_of(rows, revised=True), "helpful")["votes"] == 0
+
+
+def test_consistency_swaps_the_sides_and_traps_are_marked():
+    rows = [
+        ("1", "x", "y", "p", "a", "tie"),
+        ("1r", "y", "x", "p", "b", "tie"),
+        ("2", "x", "y", "p", "a", "a"),
+        ("2r", "y", "x", "p", "a", "b"),
+        ("t", "x", "trap", "p", "b", "tie"),
+        ("1r", "y", "x", "q", "a", "a"),
+    ]
+    votes = votes_of(
+        rows,
+        kind=["plain", "repeat", "plain", "repeat", "trap", "repeat"],
+        of=[None, "1", None, "2", None, "1"],
+        expected=[None, None, None, None, "a", None],
+        seconds=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+    )  # fmt: skip
+    first, second = annotators(votes).to_dict("records")
+    assert first == {
+        "annotator": "p", "votes": 5, "median_seconds": 3.0, "repeats": 2, "helpful": 0.5, "harmless": 1.0,
+        "traps": 1, "traps_passed": 0.0,
+    }  # fmt: skip
+    assert (second["annotator"], second["repeats"]) == ("q", 0) and np.isnan(second["helpful"])
+
+
+def test_a_skip_is_neither_consistent_nor_a_failed_trap():
+    rows = [
+        ("1", "x", "y", "p", "skip", "a"),
+        ("1r", "y", "x", "p", "skip", "skip"),
+        ("2", "x", "y", "p", "a", "a"),
+        ("2r", "y", "x", "p", "b", "a"),
+        ("t", "x", "trap", "p", "skip", "tie"),
+        ("u", "x", "trap", "p", "a", "tie"),
+    ]
+    kinds = ["plain", "repeat", "plain", "repeat", "trap", "trap"]
+    votes = votes_of(
+        rows, kind=kinds, of=[None, "1", None, "2", None, None], expected=[None, None, None, None, "a", "a"]
+    )
+    (row,) = annotators(votes).to_dict("records")
+    assert (row["repeats"], row["helpful"], row["harmless"]) == (2, 1.0, 0.0)
+    assert (row["traps"], row["traps_passed"]) == (1, 1.0)
+
+
+def test_agreement_counts_the_annotators_who_share_a_battle():
+    rows = [("1", "x", "y", "p", "a", "a"), ("1", "x", "y", "q", "a", "a"), ("2", "x", "y", "p", "b", "a"), ("2", "x", "y", "q", "b", "a"),
+            ("3", "x", "y", "alone", "a", "a")]  # fmt: skip
+    assert agreement(votes_of(rows), "helpful") == {"alpha": 1.0, "annotators": 2, "battles": 2, "votes": 5}
+
+
+def test_votes_over_time_have_no_gap():
+    times = pd.to_datetime(["2026-01-31T10:05Z", "2026-01-31T10:55Z", "2026-01-31T13:00Z"])
+    rows = [(str(number), "x", "y", "p", "a", "a") for number in range(3)]
+    counts = over_time(votes_of(rows, voted_at=times))
+    assert counts["votes"].tolist() == [2, 0, 0, 1]
+    assert counts["time"].iloc[0] == pd.Timestamp("2026-01-31T10:00Z")
+
+
+def test_the_human_front_holds_who_is_beaten_by_nobody_on_both_questions():
+    votes = simulated({"x": 1.0, "y": 0.0, "z": -1.0}, 900)
+    turned = {"a": "b", "b": "a"}
+    opposed = votes.assign(harmless=votes["helpful"].map(turned))
+    assert human_front(opposed)["front"].all()
+    same = human_front(votes.assign(harmless=votes["helpful"])).set_index("policy")
+    assert same["front"].to_dict() == {"x": True, "y": False, "z": False}
+    assert (
+        same.loc["x", "helpful"] == ranking(votes, "helpful").table.set_index("policy").loc["x", "strength"]
+    )
+
+
+def test_policies_found_equal_share_the_human_front():
+    votes = votes_of([("1", "x", "y", "Ada", "tie", "tie"), ("2", "y", "x", "Ada", "tie", "tie")])
+    assert human_front(votes)["front"].all()
+
+
+def test_the_charts_that_no_table_shows_have_a_twin():
+    votes = votes_of([("1", "x", "y", "p", "a", "tie"), ("2", "y", "z", "p", "tie", "a")])
+    assert plots.wins(ranking(votes, "helpful"))["table"] == {
+        "columns": ["", "x", "z", "y"], "rows": [["x", None, None, 1.0], ["z", None, None, 0.5], ["y", 0.0, 0.5, None]],
+    }  # fmt: skip
+    assert plots.over_time(over_time(votes))["table"] == {
+        "columns": ["hour (UTC)", "votes"],
+        "rows": [["2026-01-31 12:00", 2]],
+    }

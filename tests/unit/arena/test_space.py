@@ -1,0 +1,104 @@
+"""The whole app in the environment of a Hugging Face Space: who signs in, who organizes, where votes are
+kept.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import app
+from arena import ArenaError, Store, create, space, votes_frame
+from lm import load
+from tests.arena_canned import answers
+from tests.arena_hub import FolderHub
+from tests.arena_space import on_a_space, serving
+from tests.tiny import tiny
+
+pytest_plugins = ["tests.arena_fixtures"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load(str(tiny("qwen2")))
+
+
+def test_the_app_on_a_space_takes_votes_under_logins_and_is_organized_by_its_owner(model, lite, monkeypatch):
+    on_a_space(monkeypatch)
+    create(lite, "Set", answers(2), repeats=0.0)
+    with serving(app.compose(model, lite)) as call:
+        kind, told = call("battle", None, "Ada")
+        assert kind == "error" and "Sign in with Hugging Face first" in told
+        kind, told = call("battle", "Ada", "")
+        assert kind == "complete" and json.loads(told)[0]["battle"]
+        for login, end in ((None, "error"), ("Ada", "error"), ("Lab", "complete")):
+            assert call("on_export", login, None)[0] == end
+        monkeypatch.setenv("TRADEWIND_ORGANIZERS", "ada, bob")
+        assert [call("on_export", login, None)[0] for login in ("Ada", "lab")] == ["complete", "error"]
+
+
+def test_the_app_at_home_takes_names_as_typed_and_is_organized_by_anybody(model, lite, monkeypatch):
+    monkeypatch.delenv("OAUTH_CLIENT_ID", raising=False)
+    create(lite, "Set", answers(2), repeats=0.0)
+    with serving(app.compose(model, lite)) as call:
+        assert call("battle", None, "Ada")[0] == "complete"
+        assert call("on_export", None, None)[0] == "complete"
+
+
+def test_on_a_space_without_a_known_owner_nobody_organizes(monkeypatch):
+    on_a_space(monkeypatch)
+    monkeypatch.delenv("SPACE_AUTHOR_NAME")
+    assert not space.organizes("lab") and not space.organizes("")
+
+
+def test_organizers_without_a_sign_in_are_refused(monkeypatch):
+    monkeypatch.delenv("OAUTH_CLIENT_ID", raising=False)
+    monkeypatch.setenv("TRADEWIND_ORGANIZERS", "ada")
+    with pytest.raises(ArenaError, match="TRADEWIND_ORGANIZERS.*has no sign-in"):
+        space.login()
+
+
+def test_the_app_on_a_space_without_a_disk_finds_its_votes_again(model, lite, tmp_path, monkeypatch):
+    on_a_space(monkeypatch)
+    assert app.mirrored(lite) is None
+    monkeypatch.setenv("TRADEWIND_VOTES_REPO", "lab/votes")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "first"))
+    create(lite, "Set", answers(2), repeats=0.0)
+    hub = FolderHub(tmp_path / "hub")
+    mirror = app.mirrored(lite, hub)
+    with serving(app.compose(model, lite)) as call:
+        battle = json.loads(call("battle", "ada", "")[1])[0]["battle"]
+        assert call("vote", "ada", battle, "", "a", "tie", "")[0] == "complete"
+    mirror.trigger().result(timeout=30)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "second"))
+    reborn = Store(f"sqlite:///{tmp_path / 'reborn.sqlite3'}")
+    again = app.mirrored(reborn, hub)
+    with reborn.read() as session:
+        (vote,) = votes_frame(session).to_dict("records")
+    assert (vote["battle"], vote["annotator"], vote["helpful"]) == (battle, "ada", "a")
+    mirror.stop(), again.stop()
+
+
+ENDING = """
+import atexit
+import app
+app.mirrored = lambda store: atexit.register(print, "pushed", flush=True)
+app.serve = lambda *page: app.signal.pause()
+app.compose = lambda *parts: print("serving", flush=True)
+app.main()
+"""
+
+
+def test_a_space_that_is_stopped_pushes_once_more(tmp_path):
+    environment = os.environ | {"DATABASE_URL": f"sqlite:///{tmp_path / 'votes.sqlite3'}"}
+    command = [sys.executable, "-c", ENDING, "--model", str(tiny("qwen2"))]
+    process = subprocess.Popen(
+        command, cwd=Path(app.__file__).parent, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    while not process.stdout.readline().endswith("serving\n"):
+        assert process.poll() is None
+    process.terminate()
+    assert process.communicate(timeout=30)[0] == "pushed\n"

@@ -1,0 +1,124 @@
+"""The page: model text is escaped, differences are words, nothing tells the sides apart before the vote."""
+
+import itertools
+import random
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from arena import Desk, Shown, create, view
+from arena.diff import shared
+from arena.service import Reveal, Side
+from tests.arena_canned import answers
+
+pytest_plugins = ["tests.arena_fixtures"]
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '<img src=x onerror="alert(1)">',
+    "[click](javascript:alert(1))",
+    "![x](http://evil.example/pixel.png)",
+    "<http://evil.example>",
+    '"><svg/onload=alert(1)>',
+    "</textarea></article><script>alert(1)</script>",
+    "```html\n<script>alert(1)</script>\n```",
+    "`<script>`",
+    "[ref]: http://evil.example\n\n[ref]",
+]
+ALLOWED = set(
+    "article button code details div em fieldset form h1 h2 h3 input kbd label legend li mark p pre section "
+    "span strong summary textarea ul".split()
+)
+
+
+def shown(a, b="other", prompt="prompt"):
+    return Shown("0" * 32, prompt, a, b, "Guideline", 3, 1)
+
+
+def tags(html):
+    return {name.lower() for name in re.findall(r"<\s*/?\s*([A-Za-z][\w-]*)", html)}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_adds_no_element_no_attribute_and_no_request(text):
+    side = Side(text, {"plan": text}, {"seed": 1})
+    told = Reveal("0" * 32, side, side, "a", "b", datetime.now(UTC), False)
+    pages = [
+        view.battle(shown(text, text, text), comment=text, error=text, note=text),
+        view.revealed(shown(text, text, text), told, error=text),
+    ]
+    for page in pages:
+        assert tags(page) <= ALLOWED
+        assert not re.search(r"<[^>]*\b(href|src|on\w+|style=(?!\"width))", page)
+
+
+def test_markdown_is_rendered_and_can_be_taken_off():
+    text = "# Title\n\n- **bold** and `code`\n- _soft_ snake_case\n\n1. first"
+    assert "<strong>bold</strong>" in view.rich(text) and "<code>code</code>" in view.rich(text)
+    assert view.plain(text) == "Title\n\nbold and code\nsoft snake_case\n\nfirst"
+
+
+def test_differences_mark_the_words_that_only_one_side_has():
+    a, b = view.differences("the red & big cat", "the blue & big cat sat")
+    assert a == "the <mark>red</mark> &amp; big cat"
+    assert b == "the <mark>blue</mark> &amp; big cat <mark>sat</mark>"
+    assert view.differences("same text", "same text") == ("same text", "same text")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_words_shared_are_as_many_as_can_be(seed):
+    chance = random.Random(seed)
+    left, right = (chance.choices("abcd", k=chance.randrange(30)) for _ in "xy")
+    table = [[0] * (len(right) + 1) for _ in range(len(left) + 1)]
+    for i, j in itertools.product(range(len(left)), range(len(right))):
+        table[i + 1][j + 1] = (
+            table[i][j] + 1 if left[i] == right[j] else max(table[i][j + 1], table[i + 1][j])
+        )
+    first, second = shared(left, right)
+    assert [left[n] for n in sorted(first)] == [right[n] for n in sorted(second)]
+    assert len(first) == table[-1][-1]
+
+
+def test_repetitive_texts_cost_no_more_than_others():
+    """Words are looked at twice each; all else is arithmetic on whole rows, of which there is one a word."""
+    looks = 0
+
+    class Word(str):
+        __slots__ = ()
+
+        def __hash__(self):
+            nonlocal looks
+            looks += 1
+            return super().__hash__()
+
+    left, right = ([Word(word) for word in text.split()] for text in ("a b " * 1000, "a c c " * 700))
+    assert len(shared(left, right)[0]) == 700
+    assert looks <= 2 * (len(left) + len(right))
+
+
+def test_the_longest_texts_can_be_compared():
+    a, b = view.differences("a b " * 5000, "a c " * 5000)
+    assert a.count("<mark>b</mark>") == b.count("<mark>c</mark>") == 5000
+
+
+def test_the_page_of_a_battle_is_the_same_whoever_stands_where(lite):
+    """Without the texts and the id, the pages of all battles are equal: nothing is left to tell sides by."""
+    create(lite, "Set", answers(4), repeats=0.2, traps=0.2)
+    desk = Desk(lite, votes_a_minute=1000)
+    rest = set()
+    while (battle := desk.next("Ada")) is not None:
+        page = view.battle(battle)
+        for text in (battle.battle, battle.prompt, view.rich(battle.a), view.rich(battle.b)):
+            page = page.replace(text, "")
+        page = re.sub(r'<div class="tw-plain">.*?</div>', "", page, flags=re.DOTALL)
+        rest.add(re.sub(r"\d+(\.\d+)?%|\d+ judged, \d+|aria-value\w+=\"\d+\"| open", "", page))
+        desk.vote(battle.battle, "Ada", "a", "b")
+    (page,) = rest
+    assert not any(name in page for name in ("base", "formal", "trap", "repeat", "scrambled"))
+
+
+def test_answers_come_back_with_an_error():
+    page = view.battle(shown("one"), helpful="tie", harmless="b", comment="so", error="Too fast.")
+    assert 'name="helpful" value="tie" checked' in page and 'name="harmless" value="b" checked' in page
+    assert ">so</textarea>" in page and '<p class="tw-error" role="alert">Too fast.</p>' in page

@@ -1,0 +1,307 @@
+"""What the Trade-offs tab shows and refuses, without a browser: a tiny random model."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lm import Adapter, Stopped, load
+from pareto import view
+from pareto.checkpoint import Checkpoint, CheckpointError
+from pareto.controller import BROKEN, Desk, Paced, spread
+from pareto.detail import detail
+from pareto.front import Front
+from pareto.panel import _paper
+from pareto.policy import TunedPolicy
+from pareto.rewards import FunctionReward, RewardError
+from pareto.session import Request, mix, weight
+from tests.tiny import LAYERS, WIDTH, tiny
+
+ASKED = {
+    "prompt": "Say hello.",
+    "picks": ["helpful"],
+    "seed": 3,
+    "max_new_tokens": 12,
+    "temperature": 1.0,
+    "run": 1,
+}
+
+
+def point(id: str, helpful: float, harmless: float, method: str = "pgapo", **more) -> dict:
+    intervals = {
+        f"{axis}_ci": [value - 0.1, value + 0.1]
+        for axis, value in (("helpful", helpful), ("harmless", harmless))
+    }
+    told = {
+        "name": f"{id} name",
+        "method": method,
+        "preference": None,
+        "steps": 5,
+        "seed": 0,
+        "prompts": 240,
+        "samples": 2,
+        "kl": 1.0,
+    }
+    return {"id": id, "helpful": helpful, "harmless": harmless, **intervals, **told, **more}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load(str(tiny("llama")))
+
+
+def checkpoint(model, id: str, seed: int, preference: list[float] | None) -> Checkpoint:
+    dice = torch.Generator().manual_seed(seed)
+    a, b = torch.randn(2, WIDTH, generator=dice), torch.randn(WIDTH, 2, generator=dice)
+    card = {"id": id, "name": f"{id} name", "method": "linear", "preference": preference, "steps": 5, "seed": 0, "base_model": "tiny",
+            "base_hash": model.hash, "adapter_sha256": id * 4}  # fmt: skip
+    return Checkpoint(id, Path(id), card, Adapter({(LAYERS - 1, "o_proj"): (a, b)}), [])
+
+
+@pytest.fixture
+def desk(model, tmp_path: Path) -> Desk:
+    found = [checkpoint(model, "helpful", 1, [1.0, 0.0]), checkpoint(model, "harmless", 2, [0.0, 1.0])]
+    front = Front(
+        model.name,
+        model.hash,
+        (-2.0, -2.0),
+        (point("base", -0.1, -0.4, "base"), point("helpful", 0.5, -0.2, "single")),
+    )
+    rewards = {
+        "helpful": FunctionReward(lambda prompt, text: len(text)),
+        "harmless": FunctionReward(lambda prompt, text: -len(text)),
+    }
+    return Desk(model, front, found, lambda: rewards, tmp_path, {})
+
+
+def last(states) -> dict:
+    return [state for state, _ in states][-1]
+
+
+def test_the_title_names_the_largest_hypervolume_and_counts_the_dominated() -> None:
+    points = (point("a", 1, 1), point("b", 0, 0, "linear"), point("c", 0.5, 2))
+    told = view.front(Front("m", "h", (-2.0, -2.0), points))
+    assert (
+        told["models"]["title"]
+        == "P-GAPO covers most of the plane (2 points, hypervolume 11.5); 1 of 3 points are dominated"
+    )
+    assert [each["dominated"] for each in told["points"]] == [False, True, False]
+    assert {each["id"]: each["count"] for each in told["methods"]} == {"pgapo": 2, "linear": 1}
+
+
+def test_an_empty_front_says_what_to_do() -> None:
+    told = view.front(Front("m", "h", (-2.0, -2.0)))
+    assert "Add a checkpoint" in told["models"]["empty"] and told["points"] == []
+
+
+def test_points_scored_on_fewer_prompts_are_told() -> None:
+    told = view.front(Front("m", "h", (-2.0, -2.0), (point("a", 1, 1), point("b", 0, 0, prompts=24))))
+    assert "fewer for 1" in told["models"]["note"]
+
+
+def test_votes_are_matched_by_id_or_name_and_joined_on_one_scale() -> None:
+    points = (point("base", 0, 0, "base"), point("a", 1, 1), point("b", 2, 0), point("c", 3, -1))
+    judged = {
+        name: {
+            "helpful": 2.0 * i,
+            "harmless": -1.0 * i,
+            "helpful_ci": [0, 1],
+            "harmless_ci": [0, 1],
+            "comparisons": 9,
+        }
+        for i, name in enumerate(["base", "a name", "b", "a stranger"])
+    }
+    told = view.front(Front("m", "h", (-2.0, -2.0), points), votes=judged, votable=True)
+    assert "3 policies" in told["people"]["title"]
+    assert [each["id"] for each in told["both"]["points"]] == ["base", "a", "b"]
+    for axis in view.AXES:
+        ours, theirs = np.array([each[axis] for each in told["both"]["points"]]).T
+        assert np.allclose([ours.mean(), theirs.mean()], 0, atol=1e-3) and np.allclose(
+            [ours.std(), theirs.std()], 1, atol=1e-3
+        )
+    assert "correlate at 1.00 on helpful" in told["both"]["title"]
+
+
+def test_without_votes_the_switch_says_how_to_get_some() -> None:
+    front = Front("m", "h", (-2.0, -2.0), (point("a", 1, 1),))
+    assert "Compare" in view.front(front, votable=True)["people"]["empty"]
+    assert "no blind comparison" in view.front(front)["people"]["empty"]
+
+
+def test_the_papers_set_has_its_own_reference_and_hypervolumes() -> None:
+    told = _paper()
+    assert told["reference"] == [-10, -10] and len(told["points"]) == 13
+    assert {each["name"]: round(each["hypervolume"]) for each in told["methods"]} == {
+        "P-GAPO": 394,
+        "MORLHF": 351,
+        "Rewarded Soups": 244,
+    }
+
+
+def test_a_card_tells_conflict_and_curves() -> None:
+    curves = [
+        {"step": i, "reward": {"helpful": i / 10, "harmless": 0.0}, "kl": i, "norms": [1, 1], "cosine": -1 if i % 2 else 1,
+         "coefficients": [0, 0]}
+        for i in range(10)
+    ]  # fmt: skip
+    card = {"method": "pgapo", "steps": 1, "seed": 0, "base_model": "m", "base_hash": "h"}
+    told = detail(view.side("a", "A", "pgapo"), point("a", 1, 1), card, curves)
+    assert "50 % of the steps" in told["charts"][1]["title"] and "0.20 → 0.70" in told["charts"][0]["title"]
+    assert ["Scored on", "240 prompts, 2 answers each"] in told["facts"]
+    assert detail(view.side("a", "A", "steered"), None)["facts"] == [["Scored", "not yet"]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"prompt": 3}, "prompt"), ({"picks": "gapo"}, "list"), ({"picks": list("abcd")}, "at most"), ({"seed": 1.5e10}, "seed"),
+     ({"max_new_tokens": 0}, "max_new_tokens"), ({"temperature": float("nan")}, "temperature"), ({"seed": True}, "seed")],
+)  # fmt: skip
+def test_requests_are_bounded(changes: dict, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Request.parse(ASKED | changes)
+
+
+@pytest.mark.parametrize("pick", ["soup:", "soup:2", "soup:-0.1", "soup:nan", "soup:x"])
+def test_mixes_outside_the_line_are_refused(pick: str) -> None:
+    with pytest.raises(CheckpointError, match="from 0 to 1"):
+        weight(pick)
+
+
+def test_a_mix_at_an_end_is_that_checkpoint(desk: Desk) -> None:
+    texts = [
+        each["text"]
+        for each in desk.respond(Request.parse(ASKED | {"picks": ["helpful", "soup:1", "soup:0"]}))
+    ]
+    assert texts[0] == texts[1] != texts[2]
+    with pytest.raises(CheckpointError, match="one objective each"):
+        mix(None, 0.5)
+
+
+def test_a_run_streams_and_ends_measured(desk: Desk) -> None:
+    state = last(desk.run("a", ASKED))
+    assert state["phase"] == "done" and [side["id"] for side in state["sides"]] == ["base", "helpful"]
+    assert [label for label, *_ in state["rows"]] == [
+        "Helpful",
+        "Harmless",
+        "Distance",
+        "Repetition",
+        "Length",
+    ]
+
+
+def test_a_newer_run_ends_the_older_one_of_the_same_tab_alone(desk: Desk) -> None:
+    long = ASKED | {"max_new_tokens": 200}
+    mine, other = desk.run("a", long), desk.run("b", long)
+    next(mine), next(other)
+    assert last(desk.run("a", ASKED | {"picks": ["harmless"]}))["phase"] == "done"
+    assert last(mine)["phase"] == "stopped"
+    assert last(other)["phase"] == "done"
+
+
+def test_reward_models_that_do_not_fit_leave_the_text(desk: Desk) -> None:
+    def refuse():
+        raise RewardError("the reward head reads another model: fit heads for this one")
+
+    desk._read_rewards = refuse
+    state = last(desk.run("a", ASKED))
+    assert (
+        state["phase"] == "done"
+        and "fit heads" in state["note"]
+        and [label for label, *_ in state["rows"]][0] == "Distance"
+    )
+
+
+def test_an_unknown_pick_is_one_sentence(desk: Desk) -> None:
+    state = last(desk.run("a", ASKED | {"picks": ["nobody"]}))
+    assert state["phase"] == "error" and "nobody" in state["problem"] and state["problem"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".", "", "../elsewhere", "/etc", "nobody", "a b", "-x/y", "x/../../y", "~/x"]
+)
+def test_only_folders_below_the_root_are_read(desk: Desk, name: str) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        desk.folder(name)
+
+
+def test_a_link_out_of_the_root_is_not_followed(
+    desk: Desk, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path_factory.mktemp("outside"))
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        desk.folder("link")
+    (tmp_path / "mine").mkdir()
+    assert desk.folder("mine") == (tmp_path / "mine").resolve()
+
+
+def test_a_mix_is_scored_and_lives_in_its_own_tab(desk: Desk) -> None:
+    states = list(desk.score("a", {"pick": "soup:0.3"}))
+    state, new = states[-1]
+    assert new and state["done"] == "soup:0.3" and "24 prompts" in state["note"]
+    assert all(0 <= each["fraction"] <= 1 for each, _ in states[:-1])
+    assert desk.visitor("a").point("soup:0.3")["method"] == "soup"
+    assert desk.visitor("b").point("soup:0.3") is None and len(desk.front.points) == 2
+
+
+def test_a_stop_ends_the_scoring_and_adds_nothing(desk: Desk) -> None:
+    work = desk.score("a", {"pick": "soup:0.3"})
+    next(work)
+    desk.visitor("a").stop("score")
+    state, new = list(work)[-1]
+    assert not new and "Stopped" in state["note"] and desk.visitor("a").point("soup:0.3") is None
+
+
+def test_what_fails_on_the_server_is_one_sentence(desk: Desk, monkeypatch) -> None:
+    """The page waits for the end of a run: an error of any kind ends it."""
+
+    def breaks(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(desk, "row", breaks)
+    assert last(desk.run("a", ASKED))["problem"] == BROKEN
+    monkeypatch.setattr(desk, "measured", breaks)
+    assert list(desk.score("a", {"pick": "soup:0.3"}))[-1][0]["problem"] == BROKEN
+    assert desk._scoring.acquire(blocking=False)
+
+
+def test_answers_are_paced(model) -> None:
+    told: list[float] = []
+    stop = threading.Event()
+    paced = Paced(TunedPolicy(model), 8, told.append, stop)
+    whole = TunedPolicy(model).respond(["Hello"] * 8, seed=0, max_new_tokens=4)
+    assert [run.ids for run in paced.respond(["Hello"] * 8, seed=0, max_new_tokens=4)] == [
+        run.ids for run in whole
+    ]
+    assert told == sorted(told) and len(told) > 1
+    stop.set()
+    with pytest.raises(Stopped):
+        paced.respond(["Hello"], seed=0, max_new_tokens=4)
+
+
+def test_prompts_are_taken_from_all_kinds_in_turn() -> None:
+    prompts = [("helpful", str(i)) for i in range(5)] + [("unsafe", str(i)) for i in range(5)]
+    assert spread(prompts, 4) == [("helpful", "0"), ("unsafe", "0"), ("helpful", "1"), ("unsafe", "1")]
+
+
+def test_the_comparison_gets_each_pair_once(desk: Desk) -> None:
+    sent: list = []
+
+    def send(request: Request, sides: list) -> str:
+        sent.append((request.prompt, [(name, what) for name, what, _ in sides]))
+        return "Sent."
+
+    assert "no complete answer" in desk.compare("a", ["base"], send)
+    last(desk.run("a", ASKED))
+    assert desk.compare("a", ["base", "helpful"], send) == "Sent."
+    assert "already" in desk.compare("a", ["base", "helpful"], send)
+    assert sent == [
+        (
+            "Say hello.",
+            [
+                ("base name", None),
+                ("helpful name", {"checkpoint": "helpful", "adapter_sha256": "helpful" * 4}),
+            ],
+        )
+    ]
