@@ -119,7 +119,7 @@ class Loud:
 def app(model: LanguageModel, folder: Path) -> gr.Blocks:
     front = made(model, folder)
     with gr.Blocks(title="Trade-offs", analytics_enabled=False, fill_width=True) as blocks:
-        gr.HTML((ROOT / "assets" / "web" / "head.html").read_text(), apply_default_css=False)
+        gr.HTML((ROOT / "assets" / "web" / "shared" / "head.html").read_text(), apply_default_css=False)
         with gr.Tabs(elem_classes="tw-tabs"):
             with gr.Tab("Front"):
                 gr.Markdown("Nothing.")
