@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lm.adapter import Adapter
+from lm.codec import Codec, Message
 from lm.edits.edit import Edit
 from lm.engines.base import Engine, Feed
 from lm.engines.torch.batched import BatchedEngine
@@ -16,7 +17,6 @@ from lm.engines.torch.stack import Stack, fastest
 from lm.rows import Row, Run
 from lm.scheduler import Decoding, Loop
 
-Message = dict[str, str]
 READ_BATCH = 16
 """Sequences read at once: progress is shown, and a stop obeyed, in between."""
 LOGITS_BATCH, DIVERGENCE_PIECE = 8, 64
@@ -46,7 +46,8 @@ class LanguageModel:
         self.layers, self.width, self.context = engine.layers, engine.width, engine.context
         self._torch_model = torch_model
         self._busy = threading.Lock()
-        self._loop = Loop(engine, tokenizer._tokenizer, stop_ids, self._busy)
+        self.codec = Codec(name, tokenizer)
+        self._loop = Loop(engine, self.codec, stop_ids, self._busy)
 
     @cached_property
     def torch(self):
@@ -63,18 +64,14 @@ class LanguageModel:
         )
 
     def chat_ids(self, prompt: str | Sequence[Message]) -> list[int]:
-        """Token ids of a chat up to where the assistant answers; plain text where the model has no chat
-        template.
-        """
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        if self.tokenizer.chat_template is None:
-            return self.text_ids("\n\n".join(message["content"] for message in messages))
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        """Token ids of a chat up to where the assistant answers; see lm.codec.Codec."""
+        return self.codec.chat_ids(
+            [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        )
 
     def text_ids(self, text: str) -> list[int]:
         """Token ids of plain text, with the first token that the tokenizer adds."""
-        return self.tokenizer(text)["input_ids"]
+        return self.codec.text_ids(text)
 
     def decode(self, rows: Sequence[Row], *, stop: threading.Event | None = None) -> Decoding:
         """Starts decoding rows, in one batch with all else that is under way; see Decoding."""

@@ -1,12 +1,9 @@
 """A prompt as token ids, within the bounds that the page and the command line keep."""
 
+from lm.codec import PromptError
 from lm.model import LanguageModel
 
 MAX_CHARACTERS, MAX_PROMPT_TOKENS, MAX_NEW_TOKENS = 4_000, 1_024, 512
-
-
-class PromptError(ValueError):
-    """A prompt that cannot be answered; the message says why."""
 
 
 def prompt_ids(model: LanguageModel, prompt: str) -> tuple[int, ...]:

@@ -11,9 +11,9 @@ from queue import SimpleQueue
 
 import numpy as np
 import torch
-from tokenizers.decoders import DecodeStream
 from torch import Tensor
 
+from lm.codec import Codec, TextStream
 from lm.engines.base import Engine, Feed, Slot
 from lm.rows import Row, Run, Token
 
@@ -78,7 +78,7 @@ class _Active:
     index: int
     slot: Slot
     pending: Sequence[int]
-    stream: DecodeStream
+    stream: TextStream
     started: float
 
     @property
@@ -105,9 +105,9 @@ class _Prompt:
 class Loop:
     """One thread that decodes. Requests that come while others run join them at the next step."""
 
-    def __init__(self, engine: Engine, tokenizer, stop_ids: frozenset[int], busy: threading.Lock):
+    def __init__(self, engine: Engine, codec: Codec, stop_ids: frozenset[int], busy: threading.Lock):
         """busy: held while the engine computes, by whoever computes."""
-        self._engine, self._tokenizer, self._stop_ids, self._busy = engine, tokenizer, stop_ids, busy
+        self._engine, self._codec, self._stop_ids, self._busy = engine, codec, stop_ids, busy
         self._prompts: OrderedDict[Hashable, _Prompt] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._guard = threading.Lock()
@@ -240,7 +240,7 @@ class Loop:
             index,
             slot,
             row.prompt[slot.length :],
-            DecodeStream(skip_special_tokens=True),
+            self._codec.stream(),
             time.perf_counter(),
         )
 
@@ -265,6 +265,9 @@ class Loop:
         gone = {id(a.owner): a.owner for a in active if a.owner.stopped} | {
             id(w): w for w, _ in waiting if w.stopped
         }
+        for a in active:
+            if id(a.owner) in gone and a.run.pieces:
+                a.run.pieces[-1] += a.stream.flush()
         for owner in gone.values():
             for run in owner.runs:
                 run.finish = run.finish or "cancelled"
@@ -322,11 +325,13 @@ class Loop:
         run.ids.append(choice)
         run.logprobs.append(logprob)
         run.trace.append(trace)
-        piece = a.stream.step(self._tokenizer, choice) or ""
+        piece = a.stream.push(choice)
         if choice in self._stop_ids:
             run.finish = "stop"
         elif len(run.ids) == sampling.max_new_tokens:
             run.finish = "length"
+        if run.finish:
+            piece += a.stream.flush()
         run.pieces.append(piece)
         run.seconds = time.perf_counter() - a.started
         if run.finish and run.hidden is not None:

@@ -162,7 +162,7 @@ def shortened(model: LanguageModel, pair: Pair, most: int) -> Pair:
     """The pair with answers of at most so many tokens."""
 
     def short(text: str) -> str:
-        return model.tokenizer.decode(model.tokenizer(text, add_special_tokens=False)["input_ids"][:most])
+        return model.tokenizer.decode(model.codec.answer_ids(text)[:most])
 
     return replace(pair, chosen=short(pair.chosen), rejected=short(pair.rejected))
 

@@ -204,7 +204,7 @@ def sequences(
     ids, starts = [], []
     for prompt, answer in zip(prompts, answers, strict=True):
         chat = model.chat_ids(messages(prompt))
-        words = model.tokenizer(answer, add_special_tokens=False)["input_ids"][:MOST_ANSWER]
+        words = model.codec.answer_ids(answer)[:MOST_ANSWER]
         ids.append(chat + (words or [model.tokenizer.eos_token_id]))
         starts.append(len(chat))
     return ids, starts

@@ -126,7 +126,7 @@ def frame_ids(model: LanguageModel, text: str, frame: str) -> list[int]:
     if frame == "prompt":
         return model.chat_ids(text)
     if frame == "answer":
-        return model.chat_ids(QUESTION) + model.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return model.chat_ids(QUESTION) + model.codec.answer_ids(text)
     raise ValueError(f"frame is {frame!r}: give answer, prompt or plain")
 
 

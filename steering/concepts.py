@@ -8,6 +8,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from lm.unicode import well_formed
+
 SHIPPED = Path(__file__).parent.parent / "assets" / "concepts"
 MAX_BYTES = 5_000_000
 MAX_CHARACTERS = 4_000
@@ -136,7 +138,7 @@ def _text(value: object, where: str) -> str:
         raise ConceptError(f"{where} has {len(value):,} characters: give at most {MAX_CHARACTERS:,}")
     if "\x00" in value:
         raise ConceptError(f"{where} holds a NUL character: give plain text")
-    return value
+    return well_formed(value)
 
 
 @cache

@@ -10,10 +10,11 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from lm import Stopped, load
+from lm import LanguageModel, Stopped, load
 from steering import CAV, Concept, ConceptError, Library, PlanError, Settings, logistic, train
-from steering.cav import best_layers, fit
+from steering.cav import best_layers, fit, frame_ids
 from tests.tiny import LAYERS, WIDTH, tiny
+from tests.tokenizers import byte_level
 
 CONCEPT = Concept(
     "shouting",
@@ -309,3 +310,27 @@ def test_a_concept_reads_lines_with_one_side_or_both():
         "quality",
     )
     assert concept.hash != Concept.parse(GOOD, "quality").hash == Concept.parse(GOOD, "other name").hash
+
+
+def test_concept_texts_never_end_in_a_token_that_the_tokenizer_adds(model):
+    adds = LanguageModel(
+        model.name,
+        model.hash,
+        byte_level(adds="<s> $A </s>"),
+        model.stop_ids,
+        model.engine,
+        lambda: model.torch,
+    )
+    eos = adds.tokenizer.eos_token_id
+    for frame in ("answer", "prompt", "plain"):
+        ids = frame_ids(adds, "Nice.", frame)
+        assert eos not in ids and ids[0] == adds.tokenizer.bos_token_id
+        assert ids[-5:] == adds.codec.answer_ids("Nice.")
+
+
+def test_half_an_emoji_in_a_concept_text_is_replaced():
+    lines = "\n".join(f'{{"positive": "Lovely {i} \\ud83d", "negative": "Awful {i}"}}' for i in range(8))
+    concept = Concept.parse(lines, "x")
+    assert concept.positive[0] == "Lovely 0 \N{REPLACEMENT CHARACTER}"
+    with pytest.raises(ConceptError, match="name"):
+        Concept.parse(lines, "x\ud83d")

@@ -1,0 +1,158 @@
+"""Between text and token ids: all that tokenizers and their chat templates do differently, in one place."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from functools import cached_property
+
+from lm.unicode import well_formed
+
+Message = Mapping[str, str]
+TODAY = date(2024, 7, 26)
+"""The day that every chat template is told, so that a prompt has the same tokens tomorrow."""
+_DIRECTIVES = {f"%{letter}": TODAY.strftime(f"%{letter}") for letter in "aAbBcdHIjmMpSUwWxXyYf"}
+_UNPADDED = {f"%-{name[1]}": value.lstrip("0") or "0" for name, value in _DIRECTIVES.items()}
+_STRFTIME_NOW = (
+    "{% macro strftime_now(format) %}{{ format"
+    + "".join(f" | replace({name!r}, {value!r})" for name, value in (_DIRECTIVES | _UNPADDED).items())
+    + " }}{% endmacro %}\n"
+)
+"""Replaces the template function that tells today's date, on a line of its own, which leaves no text."""
+_NO_THINKING = {"enable_thinking": False, "thinking": False}
+"""The switches that templates of reasoning models know; the others overlook them."""
+_ANSWER = "\x1aanswer\x1a"
+
+
+class PromptError(ValueError):
+    """A prompt that cannot be answered; the message says why."""
+
+
+class Codec:
+    """A tokenizer as the rest of lm uses it. name: of its model, for messages."""
+
+    def __init__(self, name: str, tokenizer):
+        self.name, self.tokenizer = name, tokenizer
+
+    def chat_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of a chat up to where the assistant answers. Without a chat template, its turns are plain
+        text with a blank line in between.
+
+        Raises PromptError with what the template says where it refuses the chat.
+        """
+        turns = [{**message, "content": well_formed(message["content"])} for message in messages]
+        if self.tokenizer.chat_template is None:
+            return self.text_ids("\n\n".join(turn["content"] for turn in turns))
+        return self._plain_ids(self._opened(turns))
+
+    def text_ids(self, text: str) -> list[int]:
+        """Token ids of plain text that begins a sequence: with the tokens that the tokenizer puts before a
+        text, and without those it puts behind.
+        """
+        return [*self._prefix, *self.answer_ids(text)]
+
+    def answer_ids(self, text: str) -> list[int]:
+        """Token ids of a text that follows others, without any that the tokenizer adds."""
+        return self._plain_ids(well_formed(text))
+
+    def stream(self) -> "TextStream":
+        """The text of token ids that come one by one."""
+        return TextStream(self)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids without special tokens, as the tokenizer tells it."""
+        return self._raw.decode(ids, skip_special_tokens=True)
+
+    @cached_property
+    def special(self) -> frozenset[int]:
+        """Tokens that have no text."""
+        return frozenset(id for id, token in self._raw.get_added_tokens_decoder().items() if token.special)
+
+    @cached_property
+    def byte_ids(self) -> frozenset[int]:
+        """Tokens that stand for a byte each (byte fallback), by which characters outside the vocabulary are
+        spelled.
+        """
+        ids = (self._raw.token_to_id(f"<0x{byte:02X}>") for byte in range(256))
+        return frozenset(id for id in ids if id is not None)
+
+    @property
+    def _raw(self):
+        return self.tokenizer._tokenizer
+
+    @cached_property
+    def _prefix(self) -> list[int]:
+        """What the tokenizer puts before a text: found with a text of which the tokens are known."""
+        bare = self._plain_ids("a")
+        whole = self.tokenizer("a")["input_ids"]
+        starts = (at for at in range(len(whole)) if whole[at : at + len(bare)] == bare)
+        return whole[: next(starts, 0)]
+
+    def _plain_ids(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def _opened(self, turns: Sequence[Message]) -> str:
+        """The chat as text, with the head of the assistant's answer. A template that cannot open an answer
+        shows that head where it writes one.
+        """
+        text = self._rendered(turns, opens=True)
+        if text != self._rendered(turns, opens=False):
+            return text
+        answered = self._rendered([*turns, {"role": "assistant", "content": _ANSWER}], opens=False)
+        head = answered.removeprefix(text).partition(_ANSWER)[0]
+        return text + head if answered.startswith(text) and head.strip() else text
+
+    def _rendered(self, turns: Sequence[Message], *, opens: bool) -> str:
+        try:
+            return self.tokenizer.apply_chat_template(
+                turns,
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=opens,
+                **_NO_THINKING,
+            )
+        except Exception as error:  # a template is a program that came with the model, and fails as it likes
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise PromptError(
+                f"The chat template of {self.name} refuses this chat ({said[:200].rstrip('.')}): "
+                "leave out the system turn, let user and assistant alternate, or take another model."
+            ) from error
+
+    @property
+    def _template(self) -> str:
+        template = self.tokenizer.get_chat_template()
+        return _STRFTIME_NOW + template if "strftime_now" in template else template
+
+
+class TextStream:
+    """The text of tokens that come one by one: the pieces, joined, are what the tokenizer tells of them all.
+
+    A piece is held back as long as later tokens can change it: a character whose bytes are not all there, and
+    bytes in a row, which count as broken all together.
+    """
+
+    def __init__(self, codec: Codec):
+        self._codec = codec
+        self._ids: list[int] = []
+        self._told, self._text = 0, ""
+
+    def push(self, id: int) -> str:
+        """Takes in a token. Returns the text that is certain now; often nothing."""
+        if id in self._codec.special:
+            return ""
+        self._ids.append(id)
+        text = self._codec.decode(self._ids)
+        unsure = id in self._codec.byte_ids or text.endswith("\N{REPLACEMENT CHARACTER}")
+        return "" if unsure else self._tell(text)
+
+    def flush(self) -> str:
+        """The text that was held back, where no token follows."""
+        return self._tell(self._codec.decode(self._ids))
+
+    def _tell(self, text: str) -> str:
+        """What is new. The tokens that it came of stay as context of the next: a token's space may depend on
+        whether it comes first.
+        """
+        piece = text[len(self._text) :]
+        if piece:
+            self._ids = self._ids[self._told :]
+            self._told, self._text = len(self._ids), self._codec.decode(self._ids)
+        return piece

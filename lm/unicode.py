@@ -1,0 +1,8 @@
+"""Text that any encoding can hold."""
+
+
+def well_formed(text: str) -> str:
+    """The text with U+FFFD for every half of a surrogate pair, as a cut emoji leaves it; whole pairs become
+    the character they stand for.
+    """
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,228 @@
+"""Text to token ids and back, over the kinds of tokenizers and chat templates that models come with."""
+
+import random
+import time
+
+import pytest
+
+from lm import LanguageModel, Row, Sampling, load
+from lm.codec import Codec, PromptError
+from lm.unicode import well_formed
+from tests.tiny import tiny
+from tests.tokenizers import byte_fallback, byte_level, metaspace
+
+KINDS = {
+    "llama": byte_fallback,
+    "gemma": lambda: byte_fallback(strips=False),
+    "gpt2": byte_level,
+    "metaspace": metaspace,
+}
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+USER = {"role": "user", "content": "Hi"}
+
+
+def codec(kind: str = "gpt2", template: str | None = None, **details) -> Codec:
+    tokenizer = (KINDS[kind] if not details else byte_level)(**details)
+    tokenizer.chat_template = template
+    return Codec("tiny", tokenizer)
+
+
+def streamed(codec: Codec, ids: list[int]) -> str:
+    stream = codec.stream()
+    return "".join(map(stream.push, ids)) + stream.flush()
+
+
+def whole(codec: Codec, ids: list[int]) -> str:
+    return codec.tokenizer._tokenizer.decode(ids, skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_pieces_of_any_tokens_join_to_the_tokenizers_own_decoding(kind):
+    tested, draw = codec(kind), random.Random(0)
+    size = len(tested.tokenizer)
+    for length in (1, 2, 3, 5, 9, 40) * 60:
+        ids = [draw.randrange(size) for _ in range(length)]
+        assert streamed(tested, ids) == whole(tested, ids)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma", "gpt2"])
+@pytest.mark.parametrize("damage", ["none", "cut", "stray", "special", "repeated"])
+def test_characters_in_pieces_are_whole_or_replaced(kind, damage):
+    tested = codec(kind)
+    for text in ("a 😀b", "é😀é", "👩‍👩‍👧 한국어", " \n\t x", "\ufffd ok", "hello hello  hello"):
+        ids = tested.answer_ids(text)
+        for at in range(len(ids)):
+            spoiled = {
+                "none": ids,
+                "cut": ids[:at] + ids[at + 1 :],
+                "stray": [*ids[:at], *tested.answer_ids("é")[-1:], *ids[at:]],
+                "special": [*ids[:at], tested.tokenizer.eos_token_id, *ids[at:]],
+                "repeated": [*ids[: at + 1], *ids[at:]],
+            }[damage]
+            assert streamed(tested, spoiled) == whole(tested, spoiled)
+            if damage in ("none", "special"):
+                assert streamed(tested, spoiled).strip(" ") == text.strip(" ")
+
+
+def test_a_text_is_told_as_soon_as_it_is_certain():
+    tested = codec("gpt2")
+    stream = tested.stream()
+    assert [stream.push(id) for id in tested.answer_ids("aé😀!")] == list(
+        ["a", "", "é", "", "", "", "😀", "!"]
+    )
+
+
+def test_a_long_text_is_streamed_in_linear_time():
+    tested = codec("llama")
+    ids = tested.answer_ids("hello there, " * 2_000)
+    started = time.perf_counter()
+    streamed(tested, ids)
+    assert (time.perf_counter() - started) / len(ids) < 1e-3
+
+
+@pytest.mark.parametrize("adds", ["<s> $A </s>", "$A </s>", "<s> $A", "$A", "<s> <s> $A </s> </s>"])
+def test_what_a_tokenizer_puts_behind_a_text_is_left_out_and_what_it_puts_before_stays(adds):
+    tested = codec(adds=adds)
+    before = [tested.tokenizer.convert_tokens_to_ids(name) for name in adds.split("$A")[0].split()]
+    for text in ("The capital", "", "a", "s"):
+        assert tested.text_ids(text) == before + tested.answer_ids(text)
+        assert tested.tokenizer.eos_token_id not in tested.text_ids(text)
+    assert tested.chat_ids([USER]) == before + tested.answer_ids("Hi")
+
+
+@pytest.mark.parametrize(
+    ("broken", "whole"),
+    [
+        ("a\ud83d", "a�"),
+        ("\ude00b", "�b"),
+        ("\ud83d\ude00", "😀"),
+        ("\ude00\ud83d", "��"),
+        ("\ud83d\ud83d\ude00", "�😀"),
+        ("plain", "plain"),
+        ("\ufeffé\x00", "\ufeffé\x00"),
+    ],
+)
+def test_half_an_emoji_becomes_one_replacement_character(broken, whole):
+    assert well_formed(broken) == whole
+    tested = codec(template=CHATML)
+    assert tested.text_ids(broken) == tested.text_ids(whole)
+    assert tested.answer_ids(broken) == tested.answer_ids(whole)
+    assert tested.chat_ids([{"role": "user", "content": broken}]) == tested.chat_ids(
+        [{"role": "user", "content": whole}]
+    )
+
+
+def opened(template: str, *turns) -> str:
+    tested = codec(template=template)
+    return whole(tested, tested.chat_ids(turns or [USER]))
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ raise_exception('System role not supported') }}", "System role not supported"),
+        (
+            "{{ raise_exception('Roles must alternate user/assistant.') }}",
+            "Roles must alternate user/assistant",
+        ),
+        ("{{ tools[0].name }}", "None"),
+        ("{{ bot.name }}", "'bot' is undefined"),
+        ("{% for m in %}", "Expected an expression"),
+        ("{{ 1 + messages[0]['content'] }}", "unsupported operand"),
+        ("{{ strftime_now(1, 2) }}", "strftime_now"),
+    ],
+)
+def test_a_template_that_refuses_is_one_sentence_with_its_words(template, said):
+    with pytest.raises(PromptError) as refused:
+        opened(template)
+    told = str(refused.value)
+    assert said in told and told.startswith("The chat template of tiny refuses this chat (")
+    assert told.endswith(".") and "\n" not in told and len(told) < 400
+
+
+def test_a_model_with_a_template_for_tools_alone_is_one_sentence():
+    tested = codec()
+    tested.tokenizer.chat_template = {"tool_use": CHATML}
+    with pytest.raises(PromptError, match="chat template of tiny"):
+        tested.chat_ids([USER])
+
+
+def test_thinking_is_off_where_the_template_knows_the_switch():
+    qwen = CHATML.replace(
+        "assistant\n{% endif %}",
+        "assistant\n{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}",
+    )
+    assert opened(qwen).endswith("assistant\n<think>\n\n</think>\n\n")
+    assert opened("{{ 'think' if thinking else 'answer' }}{{ add_generation_prompt }}") == "answerTrue"
+
+
+@pytest.mark.parametrize("formats", ["%d %b %Y", "%Y-%m-%d", "%A, %B %-d", "%H:%M"])
+def test_a_prompt_does_not_change_with_the_day(formats):
+    template = (
+        "{% if strftime_now is defined %}{{ strftime_now('FORMAT') }}{% endif %}|{{ messages[0]['content'] }}"
+    )
+    told = opened(template.replace("FORMAT", formats))
+    expected = {
+        "%d %b %Y": "26 Jul 2024",
+        "%Y-%m-%d": "2024-07-26",
+        "%A, %B %-d": "Friday, July 26",
+        "%H:%M": "00:00",
+    }
+    assert told == f"{expected[formats]}|Hi"
+
+
+@pytest.mark.parametrize("start", ["\n", "", "  ", "{% if true %}\n"])
+def test_the_day_adds_nothing_to_the_text(start):
+    end = "{% endif %}" if start.startswith("{%") else ""
+    dated = start + "{% set day = strftime_now('%d') %}{{ messages[0]['content'] }}" + end
+    assert opened(dated) == opened(dated.replace("{% set day = strftime_now('%d') %}", "{% set day = 1 %}"))
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        (CHATML, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"),
+        (CHATML.split("{% if")[0], "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"),
+        ("{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} {{ m.content }}</s>{% endif %}{% endfor %}",
+         "[INST] Hi [/INST]"),
+        ("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:", "user: Hi\nassistant:"),
+    ],
+)  # fmt: skip
+def test_a_chat_ends_where_the_assistant_answers_also_where_the_template_cannot_open_an_answer(
+    template, text
+):
+    assert opened(template) == text
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma", "gpt2"])
+def test_a_runs_text_is_the_tokenizers_decoding_of_its_ids(kind):
+    made = load(str(tiny("llama")))
+    tested = codec(kind)
+    model = LanguageModel("tiny", "0", tested.tokenizer, frozenset({2}), made.engine, lambda: made.torch)
+    rows = [Row((60, 61), Sampling(2.0, seed, length)) for seed in range(24) for length in (1, 7, 40)]
+    decoding = model.decode(rows)
+    told = [""] * len(rows)
+    for step in decoding:
+        for token in step:
+            told[token.row] += token.text
+    assert told == [run.text for run in decoding.runs] == [whole(tested, run.ids) for run in decoding.runs]
+    assert all(len(run.pieces) == len(run.ids) for run in decoding.runs)
+
+
+def test_a_run_that_is_stopped_keeps_the_text_of_all_its_tokens():
+    made = load(str(tiny("llama")))
+    tested = codec("llama")
+    model = LanguageModel("tiny", "0", tested.tokenizer, frozenset(), made.engine, lambda: made.torch)
+    for tokens in range(1, 8):
+        decoding = model.decode([Row((60, 61), Sampling(2.0, 3, 400))])
+        steps = iter(decoding)
+        for _ in range(tokens):
+            next(steps)
+        decoding.close()
+        for _ in steps:
+            pass
+        run = decoding.runs[0]
+        assert run.finish == "cancelled" and run.text == whole(tested, run.ids)
