@@ -1,8 +1,8 @@
 """python -m pareto train|rewards|evaluate|front|respond"""
 
 import argparse
-import importlib
 import json
+import math
 import random
 import shlex
 import sys
@@ -11,7 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from lm import Adapter, LanguageModel, SourceError, load
-from pareto.checkpoint import find
+from lm.prompts import MAX_NEW_TOKENS
+from pareto.arguments import Parser, described, function, integer, number, replacements, weights, writable
+from pareto.checkpoint import CheckpointError, find
+from pareto.combiners import COMBINERS
 from pareto.evaluate import ANSWER, HELD_OUT, evaluate
 from pareto.fit import fit, score_pairs
 from pareto.front import Front, path_of, stored
@@ -22,27 +25,30 @@ from pareto.rewards import (
     OBJECTIVES,
     TUNED,
     ClassifierReward,
-    FunctionReward,
     Head,
     HeadReward,
     Reward,
+    RewardError,
     heads,
 )
-from pareto.train import ALGORITHMS, METHODS, Settings, Trainer
+from pareto.settings import BOUNDS, CHOICES, Settings, SettingsError, ordered
+from pareto.train import Trainer
 from pareto.tune import tune
 
 TRAIN_PROMPTS = HELD_OUT.with_name("train.jsonl")
 BAR = 28
+SHORT = {"linear": "linear", "normalized": "normalised"}
+"""Names of methods in the names of checkpoints, where the title is long."""
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m pareto", description="Train towards helpfulness and harmlessness, score, plot."
     )
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = Parser(add_help=False)
     shared.add_argument("--model", help="folder or hub id (default: $TRADEWIND_MODEL or the embedded model)")
     shared.add_argument("--json", action="store_true", help="print JSON")
-    rewarding = argparse.ArgumentParser(add_help=False)
+    rewarding = Parser(add_help=False)
     rewarding.add_argument(
         "--reward",
         action="append",
@@ -67,20 +73,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.add_argument(
         "--preference",
-        type=float,
         nargs="+",
-        metavar="W",
-        help="weights of helpful and harmless, which sum to 1",
+        metavar="OBJECTIVE=WEIGHT",
+        help="weights that sum to 1, as in helpful=.9,harmless=.1; without names: of helpful, then harmless",
     )
-    one.add_argument("--method", choices=METHODS, default=Settings.method)
-    one.add_argument("--algorithm", choices=ALGORITHMS, default=Settings.algorithm)
-    one.add_argument("--kl", choices=["inside", "outside"], default=Settings.kl)
-    one.add_argument("--gradients", choices=["full", "last"], default=Settings.gradients)
-    for name in ("p", "lr", "beta", "kl_target", "guard", "temperature", "clip"):
-        one.add_argument("--" + name.replace("_", "-"), type=float, default=getattr(Settings, name))
-    for name in ("steps", "seed", "group", "max_new_tokens", "rank", "first", "epochs", "rows_at_once"):
-        one.add_argument("--" + name.replace("_", "-"), type=int, default=getattr(Settings, name))
-    one.add_argument("--prompts-per-step", type=int, default=Settings.prompts)
+    one.add_argument(
+        "--objectives",
+        metavar="NAMES",
+        help="what is trained towards, as in helpful,brevity (default: helpful, harmless and what --reward names)",
+    )
+    for name, choices in CHOICES.items():
+        one.add_argument("--" + name, choices=choices, default=getattr(Settings, name))
+    for name, bounds in BOUNDS.items():
+        default = getattr(Settings, name)
+        option = "--prompts-per-step" if name == "prompts" else "--" + name.replace("_", "-")
+        kind = number(*bounds) if isinstance(default, float) else integer(*bounds)
+        one.add_argument(option, dest="per_step" if name == "prompts" else name, type=kind, default=default)
 
     one = commands.add_parser(
         "rewards",
@@ -88,9 +96,12 @@ def _parser() -> argparse.ArgumentParser:
         help="accuracy of the rewards on preference pairs; or fit a head",
     )
     one.add_argument("--pairs", type=Path, required=True, help="JSON Lines of prompt, chosen, rejected")
-    one.add_argument("--most", type=int, help="at most so many pairs, drawn at random (seed 0)")
+    one.add_argument("--most", type=integer(1, 10**9), help="at most so many pairs, drawn at random (seed 0)")
     one.add_argument(
-        "--longest-prompt", type=int, default=220, help="leave out pairs whose chat prompt has more tokens"
+        "--longest-prompt",
+        type=integer(1, 10**6),
+        default=220,
+        help="leave out pairs whose chat prompt has more tokens",
     )
     one.add_argument("--fit", choices=OBJECTIVES, help="fit this objective's head and save it")
     one.add_argument(
@@ -98,7 +109,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=OBJECTIVES,
         help="tune the blocks below this objective's head with LoRA, and save both",
     )
-    one.add_argument("--block", type=int, default=17, help="with --fit: the block that the head reads")
+    one.add_argument(
+        "--block", type=integer(0, 1000), default=17, help="with --fit: the block that the head reads"
+    )
     one.add_argument(
         "--also",
         type=Path,
@@ -106,12 +119,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.add_argument(
         "--cut",
-        type=int,
+        type=integer(1, 4096),
         help="with --fit: answers are read up to so many tokens, as policies that are trained give them",
     )
     one.add_argument(
         "--spoil",
-        type=int,
+        type=integer(0, 10**6),
         default=0,
         help="with --fit: learn from so many chosen answers against spoiled ones, too",
     )
@@ -128,9 +141,9 @@ def _parser() -> argparse.ArgumentParser:
         "checkpoint", help="folder, id or hub id; base; or a soup: ID+ID@0.5, the share of the first"
     )
     one.add_argument("--prompts", type=Path, default=HELD_OUT, help="JSON Lines of prompt and kind")
-    one.add_argument("--samples", type=int, default=2)
-    one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--max-new-tokens", type=int, default=ANSWER)
+    one.add_argument("--samples", type=integer(1, 100), default=2)
+    one.add_argument("--seed", type=integer(*BOUNDS["seed"]), default=0)
+    one.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=ANSWER)
     one.add_argument("--add", action="store_true", help="put the point on the model's stored front")
 
     one = commands.add_parser("front", parents=[shared], help="the stored front")
@@ -139,9 +152,9 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("respond", parents=[shared], help="a checkpoint's answer")
     one.add_argument("--checkpoint", required=True)
     one.add_argument("--prompt", required=True)
-    one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--max-new-tokens", type=int, default=64)
-    one.add_argument("--temperature", type=float, default=0.7)
+    one.add_argument("--seed", type=integer(*BOUNDS["seed"]), default=0)
+    one.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=64)
+    one.add_argument("--temperature", type=number(0, 10), default=0.7)
     return parser
 
 
@@ -167,21 +180,37 @@ def _full(fraction: float) -> str:
     return "=" * full + " " * (BAR - full)
 
 
-def _rewards(asked: list[str], model: LanguageModel) -> dict[str, Head | Reward]:
-    """The shipped heads, with what --reward names in their place."""
-    given = dict(entry.partition("=")[::2] for entry in asked)
-    found: dict[str, Head | Reward] = {} if set(given) >= set(OBJECTIVES) else dict(heads(model))
-    for objective, what in given.items():
-        if what.endswith(".safetensors"):
-            found[objective] = Head.load(Path(what))
-        elif (Path(what) / TUNED).is_file():
-            found[objective] = HeadReward.tuned(Path(what), model)
-        elif ":" in what and not Path(what).exists():
-            module, _, name = what.partition(":")
-            found[objective] = FunctionReward(getattr(importlib.import_module(module), name))
-        else:
-            found[objective] = ClassifierReward(what)
-    return found
+def _rewards(asked: list[str], model: LanguageModel, wanted: str | None = None) -> dict[str, Head | Reward]:
+    """The shipped heads, with what --reward names in their place or beside them, in the order of a preference.
+
+    wanted: names of the objectives, where they are fewer. Raises ValueError.
+    """
+    given = replacements(asked)
+    names = ordered(list(dict.fromkeys([*OBJECTIVES, *given])))
+    if wanted is not None:
+        names = ordered(list(dict.fromkeys(wanted.split(","))))
+        if unknown := [name for name in names if name not in (*OBJECTIVES, *given)]:
+            raise ValueError(
+                f"--objectives has {', '.join(unknown)}: give --reward OBJECTIVE=WHAT for it, too"
+            )
+    shipped = heads(model) if {*names} & {*OBJECTIVES} - {*given} else {}
+    return {name: _reward(name, given[name], model) if name in given else shipped[name] for name in names}
+
+
+def _reward(objective: str, what: str, model: LanguageModel) -> Head | Reward:
+    if what.endswith(".safetensors"):
+        return Head.load(Path(what))
+    if (Path(what) / TUNED).is_file():
+        return HeadReward.tuned(Path(what), model)
+    if ":" in what and not Path(what).exists():
+        return function(what)
+    try:
+        return ClassifierReward(what)
+    except OSError as error:
+        raise RewardError(
+            f"--reward {objective}={what} is no classifier that can be read "
+            f"({str(error).splitlines()[0]}): give a hub id, a folder, a head or module:function"
+        ) from None
 
 
 def _scorers(asked: list[str], model: LanguageModel) -> dict[str, Reward]:
@@ -192,7 +221,7 @@ def _scorers(asked: list[str], model: LanguageModel) -> dict[str, Reward]:
 
 
 def _policy(name: str, model: LanguageModel) -> tuple[Adapter | None, dict]:
-    """The adapter that a name stands for, and what its point is called."""
+    """The adapter that a name stands for, and what its point is called. Raises CheckpointError."""
     if name == "base":
         return None, {
             "id": "base",
@@ -202,22 +231,8 @@ def _policy(name: str, model: LanguageModel) -> tuple[Adapter | None, dict]:
             "steps": 0,
             "seed": None,
         }
-    if "+" in name and "@" in name:
-        both, _, share = name.rpartition("@")
-        first, second = (find(part, model) for part in both.split("+"))
-        weight = float(share)
-        adapter = Adapter.mix([(first.adapter, weight), (second.adapter, 1 - weight)])
-        preference = [
-            weight * a + (1 - weight) * b
-            for a, b in zip(first.card["preference"], second.card["preference"], strict=True)
-        ]
-        about = {
-            "name": f"soup {weight:g} : {1 - weight:g}",
-            "method": "soup",
-            "preference": preference,
-            "steps": first.card["steps"],
-        }
-        return adapter, {"id": name, "seed": first.card["seed"]} | about
+    if "@" in name and not Path(name).is_dir():
+        return _soup(name, model)
     found = find(name, model)
     about = {key: found.card[key] for key in ("method", "preference", "steps", "seed")}
     if about["preference"] and max(about["preference"]) == 1:
@@ -225,49 +240,57 @@ def _policy(name: str, model: LanguageModel) -> tuple[Adapter | None, dict]:
     return found.adapter, {"id": found.id, "name": found.name} | about
 
 
+def _soup(name: str, model: LanguageModel) -> tuple[Adapter, dict]:
+    """Two checkpoints' weights, interpolated: FIRST+SECOND@SHARE, the share of the first."""
+    both, _, share = name.rpartition("@")
+    parts = both.split("+")
+    try:
+        weight = float(share)
+    except ValueError:
+        weight = math.nan
+    if len(parts) != 2 or not all(parts) or not 0 <= weight <= 1:
+        raise CheckpointError(
+            f"{name!r} is no soup: give two checkpoints and the share of the first from 0 to 1, "
+            "as in helpful+harmless@0.5"
+        )
+    first, second = (find(part, model) for part in parts)
+    adapter = Adapter.mix([(first.adapter, weight), (second.adapter, 1 - weight)])
+    preferences = [first.card["preference"], second.card["preference"]]
+    preference = (
+        [weight * a + (1 - weight) * b for a, b in zip(*preferences, strict=True)]
+        if all(preferences) and first.card.get("objectives") == second.card.get("objectives")
+        else None
+    )
+    about = {"method": "soup", "preference": preference, "steps": first.card["steps"]}
+    title = f"soup {weight:g} : {1 - weight:g}"
+    if not all(preferences):
+        title = f"soup of {first.name} and {second.name}, {weight:g} : {1 - weight:g}"
+    return adapter, {"id": name, "name": title, "seed": first.card.get("seed")} | about
+
+
 def _train(args, model: LanguageModel) -> dict | None:
     """What was trained; None in all processes but the first."""
-    preference = (
-        tuple(args.preference) if args.preference else None if args.method in ("gapo", "mgda") else (0.5, 0.5)
-    )
-    settings = Settings(
-        method=args.method,
-        preference=preference,
-        algorithm=args.algorithm,
-        p=args.p,
-        steps=args.steps,
-        prompts=args.prompts_per_step,
-        group=args.group,
-        max_new_tokens=args.max_new_tokens,
-        temperature=args.temperature,
-        rank=args.rank,
-        first=args.first,
-        lr=args.lr,
-        kl=args.kl,
-        beta=args.beta,
-        kl_target=args.kl_target,
-        guard=args.guard,
-        gradients=args.gradients,
-        clip=args.clip,
-        epochs=args.epochs,
-        rows_at_once=args.rows_at_once,
-        seed=args.seed,
-    )
+    _ = model.stack  # refuses a model that cannot be trained, before anything else is read
+    writable(args.out, "--out")
     prompts = read_prompts(args.prompts)
+    rewards = _rewards(args.reward, model, args.objectives)
+    settings = Settings(
+        preference=_preference(args, list(rewards)),
+        prompts=args.per_step,
+        **{name: getattr(args, name) for name in (*CHOICES, *BOUNDS) if name != "prompts"},
+    )
     licence = "that of the base model, the prompts and the reward models"
     if not (args.model or args.reward):
         licence = (
             "Apache-2.0 (base model and prompts); the helpfulness head was fitted on CC BY-NC 4.0 annotations"
         )
     card = {
-        "name": _title(settings),
+        "name": _title(settings, list(rewards)),
         "data": [f"{args.prompts.name} ({len(prompts)} prompts)"],
         "licence": licence,
         "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]]),
     }
-    trainer = Trainer(
-        model, _rewards(args.reward, model), [text for _, text in prompts], settings, args.out, card
-    )
+    trainer = Trainer(model, rewards, [text for _, text in prompts], settings, args.out, card)
     started, first = time.monotonic(), trainer.step
 
     def show(row: dict) -> None:
@@ -282,29 +305,32 @@ def _train(args, model: LanguageModel) -> dict | None:
 
     first_process = trainer.accelerator.is_main_process
     trainer.run(show if first_process else lambda row: None)
-    return (
-        {"checkpoint": str(args.out), "steps": trainer.step, "last": trainer.curves[-1]}
-        if first_process
-        else None
-    )
-
-
-def _title(settings: Settings) -> str:
-    names = {
-        "pgapo": "P-GAPO",
-        "gapo": f"GAPO p={settings.p:g}",
-        "mgda": "MGDA",
-        "linear": "linear",
-        "normalized": "normalised",
+    if not first_process:
+        return None
+    return {
+        "checkpoint": str(args.out),
+        "steps": trainer.step,
+        "processes": trainer.accelerator.num_processes,
+        "last": trainer.curves[-1],
     }
-    name = names[settings.method]
-    if settings.preference and max(settings.preference) == 1:
-        return f"{OBJECTIVES[settings.preference.index(1)]} alone"
-    return (
-        name
-        if settings.preference is None
-        else f"{name} {' : '.join(f'{weight:g}' for weight in settings.preference)}"
-    )
+
+
+def _preference(args, objectives: list[str]) -> tuple[float, ...] | None:
+    takes = COMBINERS[args.method].takes_preference
+    if args.preference:
+        if not takes:
+            raise SettingsError(f"--preference is given, and {args.method} takes none: leave it out")
+        return weights(args.preference, objectives)
+    return (1 / len(objectives),) * len(objectives) if takes else None
+
+
+def _title(settings: Settings, objectives: list[str]) -> str:
+    if settings.preference is None:
+        title = COMBINERS[settings.method].title
+        return f"{title} p={settings.p:g}" if settings.method == "gapo" else title
+    if max(settings.preference) == 1:
+        return f"{objectives[settings.preference.index(1)]} alone"
+    return f"{SHORT.get(settings.method, COMBINERS[settings.method].title)} {' : '.join(f'{w:g}' for w in settings.preference)}"
 
 
 def _drawn(path: Path, args, model: LanguageModel) -> list[Pair]:
@@ -455,10 +481,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(
-            f"error: {error}: free some space or give another folder; the last state that was kept is whole",
-            file=sys.stderr,
-        )
+        print(f"error: {described(error)}", file=sys.stderr)
         return 2
     if found:
         print(

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ Rewards = dict[str, Reward]
 Entrants = Mapping[str, Callable[[], Policy]]
 Steered = Callable[[Mapping[str, Any]], tuple[str, Policy]]
 """Makes a plan, as JSON, into a name and a policy. Raises ValueError."""
+Changed = Callable[[], tuple[Front, Sequence[Checkpoint]] | None]
 Human = Callable[[], view.Votes | None]
 Send = Callable[[Request, list[Side]], str]
 """Takes a request and its answers to the Compare tab, and returns a sentence. Raises ValueError."""
@@ -56,7 +58,9 @@ class Desk:
         folders: Path,
         entrants: Entrants,
         steered: Steered | None = None,
+        changed: Changed = lambda: None,
     ):
+        """changed: what front and checkpoints are now, where they are not what they were at its last call."""
         self.model, self.front, self.folders, self.entrants, self.steered = (
             model,
             front,
@@ -67,8 +71,9 @@ class Desk:
         self.checkpoints = {checkpoint.id: checkpoint for checkpoint in checkpoints}
         self._read_rewards = rewards
         self._rewards: Rewards | None = None
+        self._changed, self.version = changed, 0
         self._visitors = Visitors(self.stranger)
-        self._lock, self._scoring = threading.Lock(), threading.Lock()
+        self._lock, self._scoring, self._looking = threading.Lock(), threading.Lock(), threading.Lock()
 
     def visitor(self, session: str | None) -> Visitor:
         """The tab of a session."""
@@ -76,7 +81,24 @@ class Desk:
 
     def stranger(self) -> Visitor:
         """Somebody who has what ships, and nothing else."""
-        return Visitor(self.front, dict(self.checkpoints))
+        return Visitor(self.front, dict(self.checkpoints), version=self.version)
+
+    def news(self, session: str | None) -> bool:
+        """Whether the front has changed since this was last asked for the session, whose tab then has it:
+        somebody may have scored a checkpoint in another process.
+        """
+        with self._looking:
+            if found := self._changed():
+                self.front, self.version = found[0], self.version + 1
+                self.checkpoints = {checkpoint.id: checkpoint for checkpoint in found[1]}
+        visitor = self.visitor(session)
+        if visitor.version == self.version:
+            return False
+        mine = [point for point in visitor.front.points if point["id"] in visitor.own]
+        visitor.front = reduce(Front.with_point, mine, self.front)
+        visitor.checkpoints = visitor.checkpoints | self.checkpoints
+        visitor.version = self.version
+        return True
 
     @property
     def rewards(self) -> Rewards:

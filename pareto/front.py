@@ -54,6 +54,10 @@ def spacing(points: np.ndarray) -> float:
     return float(np.linalg.norm(gaps, axis=1).std()) if len(gaps) else 0.0
 
 
+class FrontError(ValueError):
+    """A front file that cannot be read."""
+
+
 @dataclass(frozen=True)
 class Front:
     """Scored policies of one model. reference: of the hypervolume, fixed when the front was first written.
@@ -70,15 +74,21 @@ class Front:
 
     @classmethod
     def load(cls, path: Path | str) -> "Front":
-        """Reads what `save` wrote."""
-        found = json.loads(Path(path).read_text())
-        return cls(
-            found["model"],
-            found["model_hash"],
-            tuple(found["reference"]),
-            tuple(found["points"]),
-            found.get("about", {}),
-        )
+        """Reads what `save` wrote. Raises FrontError."""
+        try:
+            read = json.loads(Path(path).read_text())
+            return cls(
+                read["model"],
+                read["model_hash"],
+                tuple(read["reference"]),
+                tuple(read["points"]),
+                read.get("about", {}),
+            )
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise FrontError(
+                f"{path} is no front ({type(error).__name__}: {error}): give a file that "
+                "python -m pareto evaluate --add wrote"
+            ) from None
 
     def save(self, path: Path | str) -> None:
         """Writes the front, replaced at once."""

@@ -18,6 +18,7 @@ from pareto.controller import SCORED, Desk, Entrants, Human, Rewards, Send, Stee
 from pareto.evaluate import standard_rewards
 from pareto.front import Front, hypervolume, nondominated, stored
 from pareto.session import MOST_PICKS, Request, Visitor
+from pareto.shelf import Shelf
 from ui.parts import part
 from ui.validation import MAX_SEED, MAX_TEMPERATURE, sentence
 
@@ -53,9 +54,15 @@ def build(
     by name; steered: makes one of a plan's JSON. send: takes two answers to the blind comparison. preference:
     weight of helpfulness that the slider opens at.
     """
-    found = shipped(model) if checkpoints is None else checkpoints
+    shelf = Shelf(model, folders)
+    found = shelf.changed() if front is None and checkpoints is None else None
+    front, checkpoints = found or (
+        stored(model) if front is None else front,
+        shipped(model) if checkpoints is None else checkpoints,
+    )
     read = partial(standard_rewards, model) if rewards is None else lambda: rewards
-    desk = Desk(model, front or stored(model), found, read, folders, entrants, steered)
+    changed = shelf.changed if found else lambda: None
+    desk = Desk(model, front, checkpoints, read, folders, entrants, steered, changed)
     with gr.Row(elem_classes="tw-steer tw-tradeoffs"):
         with gr.Column(elem_classes="tw-left"):
             opening = _opening(desk, send is not None, preference)
@@ -67,6 +74,7 @@ def build(
                 _front(desk, desk.stranger(), human, ask=False) | {"paper": _paper()},
                 "tradeoffs/front",
                 "tw-front",
+                "'look'",
             )
             texts = part(None, "tradeoffs/texts", "tw-stage tw-answers")
             card = part(None, "tradeoffs/card", "tw-card")
@@ -90,6 +98,12 @@ def build(
     def on_people(request: gr.Request) -> dict:
         return _front(desk, desk.visitor(request.session_hash), human)
 
+    def on_look(request: gr.Request) -> tuple[Any, Any]:
+        if not desk.news(request.session_hash):
+            return gr.skip(), gr.skip()
+        visitor = desk.visitor(request.session_hash)
+        return {"trained": _trained(visitor)}, _front(desk, visitor, human)
+
     def on_compare(event: gr.EventData, request: gr.Request) -> dict:
         assert send is not None
         ids = event._data.get("ids")
@@ -107,6 +121,7 @@ def build(
     controls.stop(on_stop, None, None, queue=False, **live)
     controls.score(on_score, None, [controls, plot], concurrency_limit=AT_ONCE, **live)
     controls.people(on_people, None, plot, concurrency_limit=AT_ONCE, **live)
+    plot.look(on_look, None, [controls, plot], concurrency_limit=AT_ONCE, **live)
     if send is not None:
         controls.compare(on_compare, None, outbox, concurrency_limit=AT_ONCE, **live)
     _endpoints(desk)

@@ -61,12 +61,13 @@ class Request:
 class Visitor(Tab):
     """One browser tab: the front and the checkpoints as it knows them, and what is under way.
 
-    last: request and sides of the last complete run, by pick; sent: which of them are in the comparison
+    version: of the front that it has; last: request and sides of the last complete run, by pick; sent: which of them are in the comparison
     already; own: ids of the points that it added; plans: steered policies by their picks.
     """
 
     front: Front
     checkpoints: dict[str, Checkpoint]
+    version: int = 0
     last: tuple[Request, dict[str, Side]] | None = None
     sent: set[tuple[str, ...]] = field(default_factory=set)
     own: set[str] = field(default_factory=set)

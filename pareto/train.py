@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,101 +14,13 @@ from torch import Tensor
 from lm import LanguageModel
 from lm.metrics import repetition
 from pareto import checkpoint, combine, objectives, rollout
+from pareto.combiners import COMBINERS, Evidence
 from pareto.lowrank import Shape
 from pareto.rewards import Head, HeadReward, Reward, checked
 from pareto.rollout import Rollout
+from pareto.settings import Settings, SettingsError, ordered
 
-METHODS = ("pgapo", "gapo", "mgda", "linear", "normalized")
-ALGORITHMS = ("rloo", "ppo", "dpo")
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-class SettingsError(ValueError):
-    """A setting that cannot be trained with."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """One training run.
-
-    preference: a weight an objective (helpful, harmless), None where the method takes none. p: GAPO's
-    exponent. prompts, group: of a step, so that a step has prompts * group answers. rank, first: of the
-    adapter, and the lowest block it changes (None: the block above the reward heads'). lr: of Adam; it rises
-    over `warmup` steps, and falls to 0 in a line. kl: "inside" every objective (paper) or "outside", as one
-    more gradient. kl_target: nats an answer; above it beta rises, never below where it started (0: beta
-    stays). temperature: of the policy: answers are drawn, and all log-probabilities taken, at it. guard: what
-    a text of nothing but repeated 3-grams loses on every objective, since heads are fooled by such texts.
-    gradients: "full", or "last", the paper's substitute: coefficients from the last block's gradients alone.
-    clip, gae_lambda, epochs: of PPO.
-    """
-
-    method: str = "pgapo"
-    preference: tuple[float, ...] | None = (0.5, 0.5)
-    algorithm: str = "rloo"
-    p: float = 2.0
-    steps: int = 32
-    prompts: int = 12
-    group: int = 4
-    max_new_tokens: int = 40
-    temperature: float = 0.7
-    rank: int = 4
-    first: int | None = None
-    lr: float = 2e-3
-    warmup: int = 5
-    kl: str = "inside"
-    beta: float = 0.1
-    kl_target: float = 5.0
-    guard: float = 2.0
-    gradients: str = "full"
-    clip: float = 0.1
-    gae_lambda: float = 0.95
-    epochs: int = 1
-    rows_at_once: int = 16
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        choices = {
-            "method": METHODS,
-            "algorithm": ALGORITHMS,
-            "kl": ("inside", "outside"),
-            "gradients": ("full", "last"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise SettingsError(f"{name} is {getattr(self, name)!r}: give {', '.join(allowed)}")
-        least_of = {
-            "steps": 1,
-            "prompts": 1,
-            "group": 2,
-            "max_new_tokens": 2,
-            "rank": 1,
-            "epochs": 1,
-            "rows_at_once": 1,
-        }
-        for name, least in least_of.items():
-            if getattr(self, name) < least:
-                raise SettingsError(f"{name} is {getattr(self, name)}: give at least {least}")
-        if self.epochs > 1 and self.algorithm != "ppo":
-            raise SettingsError(f"epochs is {self.epochs}: {self.algorithm} takes each batch once")
-        if self.kl == "outside" and self.algorithm == "ppo":
-            raise SettingsError("kl is outside: ppo takes it inside, token by token")
-        if (self.preference is None) != (self.method in ("gapo", "mgda")):
-            raise SettingsError(
-                f"preference is {self.preference}: {self.method} takes {'none' if self.preference else 'one'}"
-            )
-        if self.preference is not None:
-            combine.preference(self.preference, len(self.preference))
-        if self.method == "gapo" and not 0 <= self.p <= 4:
-            raise SettingsError(f"p is {self.p}: give a number from 0 (MGDA) to 4; the paper uses 1 and 2")
-        if (
-            not 0 < self.lr < 1
-            or not 0 <= self.beta < 100
-            or not 0 <= self.guard < 100
-            or not 0 < self.temperature <= 10
-        ):
-            raise SettingsError(
-                f"lr {self.lr}, beta {self.beta}, guard {self.guard} or temperature {self.temperature} is out of range"
-            )
 
 
 class Trainer:
@@ -124,11 +36,12 @@ class Trainer:
         card: dict,
         accelerator: Accelerator | None = None,
     ):
-        """rewards: by objective, in the order of the preference. prompts: texts; each step draws
+        """rewards: by objective; the preference has their weights in the order of `ordered`. prompts: texts; each step draws
         settings.prompts of them.
         """
         if not prompts:
             raise SettingsError("there are no prompts: give a file with at least one")
+        rewards = {name: rewards[name] for name in ordered(list(rewards))}
         self.model, self.rewards, self.prompts, self.settings = model, rewards, list(prompts), settings
         self.folder, self.accelerator = (
             folder.resolve(),
@@ -334,17 +247,11 @@ class Trainer:
         s = self.settings
         seen = gradients[:, self.shape.last().to(gradients.device)] if s.gradients == "last" else gradients
         gram = combine.gram(seen).cpu()
-        if s.preference is None:  # which Settings demands of these two methods, and of no other
-            found = combine.mgda(gram) if s.method == "mgda" else combine.gapo(gram, s.p)
-        elif s.method == "normalized":
-            spread = signal[: len(gradients)].flatten(1).pow(2).mean(1).double()
-            spread = self._reduced(spread) / self.accelerator.num_processes
-            found = combine.normalized(
-                combine.preference(s.preference, len(gradients)), spread.sqrt() * signal.shape[1]
-            )
-        else:
-            combined = combine.pgapo if s.method == "pgapo" else combine.linear
-            found = combined(gram, combine.preference(s.preference, len(gradients)))
+        spread = signal[: len(gradients)].flatten(1).pow(2).mean(1).double()
+        spread = self._reduced(spread) / self.accelerator.num_processes
+        evidence = Evidence(gram, spread.sqrt() * signal.shape[1], s.p)
+        weights = combine.preference(s.preference or [1 / len(gradients)] * len(gradients), len(gradients))
+        found = COMBINERS[s.method].coefficients(evidence, weights)
         cosines = combine.cosines(gram)
         row = {
             "norms": gram.diagonal().clamp_min(0).sqrt().tolist(),

@@ -3,14 +3,24 @@
 FAMILIES = {"llama", "mistral", "qwen2", "qwen3"}
 
 
-def unsupported(config) -> str | None:
-    """Why a transformers config is not of a Llama-style model that our engines run, or None where it is."""
+def unlike_llama(config) -> str | None:
+    """Why the blocks of a transformers config do not compute what a Llama's do, or None where they do."""
     if config.model_type not in FAMILIES:
         return f"family {config.model_type} is not one of {', '.join(sorted(FAMILIES))}"
     if config.hidden_act != "silu":
         return f"activation {config.hidden_act} is not silu"
     if len(set(getattr(config, "layer_types", None) or [None])) > 1:
         return "its blocks attend in different ways"
+    rope = config.rope_parameters["rope_type"]
+    if rope not in ("default", "linear", "llama3"):
+        return f"rope type {rope} depends on the length"
+    return None
+
+
+def unsupported(config) -> str | None:
+    """Why a transformers config is not of a Llama-style model that our engines run, or None where it is."""
+    if reason := unlike_llama(config):
+        return reason
     heads = head_width(config)
     sizes = {
         "hidden_size": config.hidden_size,
@@ -22,9 +32,6 @@ def unsupported(config) -> str | None:
         return f"sizes {bad} are not multiples of 32"
     if heads % 16:
         return f"head width {heads} is not a multiple of 16"
-    rope = config.rope_parameters["rope_type"]
-    if rope not in ("default", "linear", "llama3"):
-        return f"rope type {rope} depends on the length"
     return None
 
 

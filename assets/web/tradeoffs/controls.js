@@ -154,9 +154,8 @@ export default function mount({ element, props, trigger, watch }) {
   heard('front-people', () => trigger('people', {}));
   heard('front-compare', (ids) => trigger('compare', { ids }));
   watch('value', () => {
-    if (!props.value?.scoring) return;
-    if (props.value.trained.length !== trained.length) offer(props.value.trained);
-    score.show(props.value.scoring);
+    if (props.value?.trained && props.value.trained.length !== trained.length) offer(props.value.trained);
+    if (props.value?.scoring) score.show(props.value.scoring);
   });
   new IntersectionObserver((entries, observer) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;

@@ -41,7 +41,9 @@ function tableOf(points, known) {
   return { columns: columns.map(([name]) => name), rows, show, ids: points.map((point) => point.id) };
 }
 
-export default function mount({ element, props, watch }) {
+const LOOK = 5000; // milliseconds between two looks whether somebody has scored another checkpoint
+
+export default function mount({ element, props, trigger, watch }) {
   let data = props.value;
   let set = 'models';
   let dim = true;
@@ -125,4 +127,7 @@ export default function mount({ element, props, watch }) {
     draw();
   });
   draw();
+  const look = () => { if (!document.hidden && element.offsetParent) trigger('look', {}); };
+  setInterval(look, LOOK);
+  look();
 }

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lm.engines.geometry import head_width, module_sizes
+from lm.engines.geometry import head_width, module_sizes, unlike_llama
 from lm.engines.rotary import frequencies
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -47,10 +47,21 @@ def matrix_units() -> bool:
 
 
 class Stack:
-    """The blocks of a Llama, Mistral or Qwen model. Products run in `dtype`, the residual stream in float32."""
+    """The blocks of a Llama, Mistral or Qwen model. Products run in `dtype`, the residual stream in float32.
+
+    Raises
+    ------
+    ValueError
+        where the model's blocks compute something else.
+    """
 
     def __init__(self, model, dtype: torch.dtype):
         config = model.config
+        if reason := unlike_llama(config):
+            raise ValueError(
+                f"Training needs the blocks of a Llama, Mistral or Qwen model, and here {reason}: "
+                "give a model of one of these"
+            )
         state = {name.removeprefix("model."): tensor.detach() for name, tensor in model.state_dict().items()}
         self.dtype, self.device = dtype, state["embed_tokens.weight"].device
         self.layers, self.width = config.num_hidden_layers, config.hidden_size

@@ -18,8 +18,9 @@ from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.lowrank import Shape
 from pareto.rewards import FunctionReward, Head, RewardError
 from pareto.train import MODULES, Settings, SettingsError, Trainer
-from tests.tiny import LAYERS, WIDTH, tiny
+from tests.tiny import CONFIGS, LAYERS, NATIVE, WIDTH, tiny
 
+ROOT = Path(__file__).parents[3]
 PROMPTS = ["How are you?", "Tell me a story.", "What is a boat?", "Be rude to me.", "Why?", "Name a bird."]
 SMALL = {"steps": 2, "prompts": 4, "group": 3, "max_new_tokens": 6, "rank": 2, "rows_at_once": 6, "lr": 0.02}
 
@@ -104,6 +105,27 @@ def test_one_backward_pass_gives_the_gradient_of_every_objective(model):
         torch.testing.assert_close(
             weights[k] @ rows, torch.autograd.grad(weights[k] @ logps, whole)[0], atol=1e-3, rtol=1e-2
         )
+
+
+LONG = ["How are you, and what do you do all day long?", *PROMPTS]
+
+
+@pytest.mark.parametrize("engine", ["rows", "reference", "batched"])
+@pytest.mark.parametrize("family", NATIVE)
+def test_every_family_that_trains_sees_the_policy_that_sampled(family, engine):
+    """Prompts longer than a sliding window among them."""
+    other = load(str(tiny(family)), engine=engine)
+    batch = rollout.sample(other, LONG, None, block=0, seeds=range(7), temperature=1.0, max_new_tokens=12)
+    torch.testing.assert_close(rollout.logprobs(other.stack, batch, 1), batch.logps, atol=0.1, rtol=0.02)
+
+
+@pytest.mark.parametrize("family", sorted(set(CONFIGS) - set(NATIVE)))
+def test_other_families_are_refused_before_anything_is_computed(family, tmp_path, monkeypatch):
+    other = load(str(tiny(family)), engine="rows")
+    monkeypatch.setattr(type(other), "generate", lambda *_, **__: pytest.fail("it sampled"))
+    with pytest.raises(ValueError, match=f"{family} is not one of llama, mistral, qwen2, qwen3"):
+        trainer(other, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
 
 
 @pytest.mark.parametrize("temperature", [0.6, 1.0])
@@ -416,7 +438,7 @@ def test_a_checkpoint_from_the_hub_is_its_own_files_and_bounded(monkeypatch, tmp
 
 @pytest.mark.parametrize("algorithm", ["rloo", "ppo"])
 def test_two_processes_give_the_update_of_one(model, tmp_path, algorithm):
-    """With the same global batch, through `accelerate launch`."""
+    """With the same global batch, by the command of the docs."""
     for name in ("helpful", "harmless"):
         head(name, model.hash).save(tmp_path / f"{name}.safetensors")
     (tmp_path / "prompts.jsonl").write_text(
@@ -451,34 +473,25 @@ def test_two_processes_give_the_update_of_one(model, tmp_path, algorithm):
         algorithm,
     ]
     asked += [f"--reward={name}={tmp_path / name}.safetensors" for name in ("helpful", "harmless")]
-    launch = [
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-        "--main_process_port",
-        "0",
-        "-m",
-    ]
-    for name, start in (("one", ["-m"]), ("two", launch)):
+    docs = (ROOT / "docs" / "command-line.md").read_text()
+    launch = next(line for line in docs.splitlines() if "torchrun" in line).partition(" -m pareto")[0].split()
+    launch[0] = str(Path(sys.executable).with_name(launch[0]))
+    for name, start, processes in (("one", [sys.executable], 1), ("two", launch, 2)):
         done = subprocess.run(
-            [sys.executable, *map(str, [*start, *asked, "--out", tmp_path / name])],
+            [*map(str, [*start, "-m", *asked, "--out", tmp_path / name])],
             capture_output=True,
             text=True,
+            cwd=ROOT,
         )
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["steps"] == 2
+        told = json.loads(done.stdout)
+        assert (told["steps"], told["processes"]) == (2, processes)
     one, two = (Checkpoint.load(tmp_path / name, model) for name in ("one", "two"))
-    for key, halves in one.adapter.parts.items():
-        for a, b in zip(halves, two.adapter.parts[key], strict=True):
-            torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-2)
+    a, b = (
+        torch.cat([half.flatten() for halves in each.adapter.parts.values() for half in halves])
+        for each in (one, two)
+    )
+    assert float((a - b).norm() / a.norm()) < 1e-2
     assert one.curves[-1]["reward"] == pytest.approx(two.curves[-1]["reward"], abs=1e-3)
 
 

@@ -12,11 +12,12 @@ from pareto import view
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.controller import BROKEN, Desk, Paced, spread
 from pareto.detail import detail
-from pareto.front import Front
+from pareto.front import Front, path_of
 from pareto.panel import _paper
 from pareto.policy import TunedPolicy
 from pareto.rewards import FunctionReward, RewardError
 from pareto.session import Request, mix, weight
+from pareto.shelf import Shelf
 from tests.tiny import LAYERS, WIDTH, tiny
 
 ASKED = {
@@ -74,6 +75,24 @@ def desk(model, tmp_path: Path) -> Desk:
         "harmless": FunctionReward(lambda prompt, text: -len(text)),
     }
     return Desk(model, front, found, lambda: rewards, tmp_path, {})
+
+
+def test_a_point_that_another_process_wrote_is_there_without_a_restart(model, tmp_path, monkeypatch) -> None:
+    """As `python -m pareto evaluate --add` writes it; a tab keeps the points of its own."""
+    monkeypatch.setattr("pareto.front.FOLDER", tmp_path)
+    first = Front(model.name, model.hash, (-2.0, -2.0), (point("base", 0, 0, "base"),))
+    first.save(path_of(model.name))
+    shelf = Shelf(model, tmp_path / "checkpoints")
+    front, checkpoints = shelf.changed()
+    desk = Desk(model, front, checkpoints, dict, tmp_path, {}, changed=shelf.changed)
+    mine = desk.visitor("a")
+    mine.front, mine.own = mine.front.with_point(point("mine", 2, 2)), {"mine"}
+    assert not desk.news("a")
+    first.with_point(point("new", 1, 1)).save(path_of(model.name))
+    assert desk.news("a") and not desk.news("a")
+    assert [each["id"] for each in desk.visitor("a").front.points] == ["base", "new", "mine"]
+    assert [each["id"] for each in desk.visitor("b").front.points] == ["base", "new"]
+    assert desk.front.points == desk.stranger().front.points
 
 
 def last(states) -> dict:

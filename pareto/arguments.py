@@ -1,0 +1,169 @@
+"""Values of the command line: read, bounded, and refused in one sentence that names the argument."""
+
+import argparse
+import errno
+import importlib
+import inspect
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from pareto.rewards import FunctionReward, RewardError
+
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+"""What an objective may be called."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence on stderr, with exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process."""
+        self.exit(2, f"error: {message}\n")
+
+
+def integer(low: float, high: float) -> Callable[[str], int]:
+    """An argparse type: a whole number from low to high."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no whole number: give one from {low:g} to {high:g}"
+            ) from None
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"{text} is out of range: give a number from {low:g} to {high:g}"
+            )
+        return value
+
+    return read
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """An argparse type: a number from low to high; infinities and nan are none."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"{text} is no number in range: give one from {low:g} to {high:g}"
+            )
+        return value
+
+    return read
+
+
+def share(text: str) -> tuple[int, int]:
+    """An argparse type: I/N, part I of N, as (I, N)."""
+    found = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text)
+    if not found or int(found[1]) > int(found[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part: give I/N with I from 1 to N, as in 2/4")
+    return int(found[1]), int(found[2])
+
+
+def weights(texts: Sequence[str], objectives: Sequence[str]) -> tuple[float, ...]:
+    """A preference as it is written: "helpful=.9,harmless=.1", or numbers in the order of the objectives.
+
+    Parameters
+    ----------
+    texts
+        words of the argument; commas and blanks both separate them.
+    objectives
+        all of them, in the order of `pareto.settings.ordered`.
+
+    Raises
+    ------
+    ValueError
+        where an objective is unknown, missing or named twice, or a weight is no number from 0 to 1.
+    """
+    parts = [part for text in texts for part in re.split(r"[,\s]+", text) if part]
+    names, values = zip(*(part.rpartition("=")[::2] for part in parts), strict=True) if parts else ((), ())
+    known = sorted(names) == sorted(objectives)
+    if not known and (any(names) or len(values) != len(objectives)):
+        example = ",".join(f"{name}={1 / len(objectives):.3g}" for name in objectives)
+        raise ValueError(
+            f"--preference is {' '.join(texts)!r}: give each of {', '.join(objectives)} a weight, as in {example}"
+        )
+    given = dict(zip(names if known else objectives, map(_weight, values), strict=True))
+    return tuple(given[name] for name in objectives)
+
+
+def _weight(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise ValueError(f"--preference has the weight {text!r}: give numbers from 0 to 1 that sum to 1")
+    return value
+
+
+def replacements(asked: Sequence[str]) -> dict[str, str]:
+    """What --reward names, by objective. Raises ValueError where an entry is not OBJECTIVE=WHAT."""
+    found: dict[str, str] = {}
+    for entry in asked:
+        objective, _, what = entry.partition("=")
+        if not NAME.fullmatch(objective) or not what:
+            raise ValueError(
+                f"--reward is {entry!r}: give OBJECTIVE=WHAT, as in brevity=my_module:short, "
+                "the objective in small letters"
+            )
+        if objective in found:
+            raise ValueError(f"--reward names {objective} twice: give one reward an objective")
+        found[objective] = what
+    return found
+
+
+def function(text: str) -> FunctionReward:
+    """The reward module:name. Raises RewardError where there is none, or it does not take (prompt, answer)."""
+    module, _, name = text.partition(":")
+    try:
+        value = getattr(importlib.import_module(module), name)
+    except Exception as error:  # whatever a module of the user's does while it is imported
+        raise RewardError(
+            f"--reward {text} cannot be imported ({type(error).__name__}: {error}): "
+            "give module:name of a function that Python finds from here"
+        ) from None
+    if not callable(value) or not _takes_two(value):
+        raise RewardError(
+            f"--reward {text} is no function of (prompt, answer): give one that returns a number"
+        )
+    return FunctionReward(value)
+
+
+def _takes_two(value: Callable) -> bool:
+    try:
+        inspect.signature(value).bind("prompt", "answer")
+    except TypeError:
+        return False
+    except ValueError:  # a built-in that does not tell its parameters
+        return True
+    return True
+
+
+def writable(folder: Path, argument: str) -> None:
+    """Checks that a folder can be made and written to, before anything is computed. Raises ValueError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"{argument} is {folder}, which cannot be written to ({error.strerror}): give another folder"
+        ) from None
+
+
+def described(error: OSError) -> str:
+    """An operating system's error in one sentence, with its remedy."""
+    where = f"{error.filename}: " if error.filename else ""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "free some space; the last state that was kept is whole" if full else "check the path"
+    return f"{where}{error.strerror or error}: {remedy}"

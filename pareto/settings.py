@@ -1,0 +1,108 @@
+"""Settings of a training run, with their bounds."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pareto import combine
+from pareto.combiners import COMBINERS
+from pareto.rewards import OBJECTIVES
+
+ALGORITHMS = ("rloo", "ppo", "dpo")
+CHOICES = {
+    "method": tuple(COMBINERS),
+    "algorithm": ALGORITHMS,
+    "kl": ("inside", "outside"),
+    "gradients": ("full", "last"),
+}
+BOUNDS: dict[str, tuple[float, float]] = {
+    "p": (0, 4),
+    "steps": (1, 100_000),
+    "prompts": (1, 4096),
+    "group": (2, 256),
+    "max_new_tokens": (2, 2048),
+    "temperature": (0.05, 10),
+    "rank": (1, 256),
+    "first": (1, 1000),
+    "lr": (1e-8, 1),
+    "warmup": (1, 100_000),
+    "beta": (0, 100),
+    "kl_target": (0, 1000),
+    "guard": (0, 100),
+    "clip": (1e-6, 1),
+    "gae_lambda": (0, 1),
+    "epochs": (1, 16),
+    "rows_at_once": (1, 4096),
+    "seed": (0, 2**32 - 1),
+}
+"""Least and most of every number; the command line reads them too."""
+
+
+def ordered(objectives: Sequence[str]) -> list[str]:
+    """Objectives in the order of a preference: helpful, harmless, then the others as they are given."""
+    return sorted(
+        objectives, key=lambda name: OBJECTIVES.index(name) if name in OBJECTIVES else len(OBJECTIVES)
+    )
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be trained with."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One training run.
+
+    preference: a weight an objective, in the order of `ordered`; None where the method takes none. p: GAPO's
+    exponent. prompts, group: of a step, so that a step has prompts * group answers. rank, first: of the
+    adapter, and the lowest block it changes (None: the block above the reward heads'). lr: of Adam; it rises
+    over `warmup` steps, and falls to 0 in a line. kl: "inside" every objective (paper) or "outside", as one
+    more gradient. kl_target: nats an answer; above it beta rises, never below where it started (0: beta
+    stays). temperature: of the policy: answers are drawn, and all log-probabilities taken, at it. guard: what
+    a text of nothing but repeated 3-grams loses on every objective, since heads are fooled by such texts.
+    gradients: "full", or "last", the paper's substitute: coefficients from the last block's gradients alone.
+    clip, gae_lambda, epochs: of PPO.
+    """
+
+    method: str = "pgapo"
+    preference: tuple[float, ...] | None = (0.5, 0.5)
+    algorithm: str = "rloo"
+    p: float = 2.0
+    steps: int = 32
+    prompts: int = 12
+    group: int = 4
+    max_new_tokens: int = 40
+    temperature: float = 0.7
+    rank: int = 4
+    first: int | None = None
+    lr: float = 2e-3
+    warmup: int = 5
+    kl: str = "inside"
+    beta: float = 0.1
+    kl_target: float = 5.0
+    guard: float = 2.0
+    gradients: str = "full"
+    clip: float = 0.1
+    gae_lambda: float = 0.95
+    epochs: int = 1
+    rows_at_once: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise SettingsError(f"{name} is {getattr(self, name)!r}: give {', '.join(allowed)}")
+        for name, (low, high) in BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and low <= value <= high):
+                raise SettingsError(f"{name} is {value}: give a number from {low:g} to {high:g}")
+        if self.epochs > 1 and self.algorithm != "ppo":
+            raise SettingsError(f"epochs is {self.epochs}: {self.algorithm} takes each batch once")
+        if self.kl == "outside" and self.algorithm == "ppo":
+            raise SettingsError("kl is outside: ppo takes it inside, token by token")
+        if (self.preference is not None) != COMBINERS[self.method].takes_preference:
+            raise SettingsError(
+                f"preference is {self.preference}: {self.method} takes {'none' if self.preference else 'one'}"
+            )
+        if self.preference is not None:
+            combine.preference(self.preference, len(self.preference))

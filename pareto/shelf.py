@@ -1,0 +1,32 @@
+"""What lies on disk for a model, its front and its checkpoints, read again when somebody has added to it."""
+
+from pathlib import Path
+
+from lm import LanguageModel
+from pareto.checkpoint import CARD, Checkpoint, shipped
+from pareto.front import Front, path_of, stored
+
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+class Shelf:
+    """Front and checkpoints of one model."""
+
+    def __init__(self, model: LanguageModel, folder: Path):
+        """folder: of the checkpoints."""
+        self.model, self.folder = model, folder
+        self.seen: Stamp = ()
+
+    def changed(self) -> tuple[Front, list[Checkpoint]] | None:
+        """What is there now, or None where it is what was there at the last call."""
+        stamp = self._stamp()
+        if stamp == self.seen:
+            return None
+        found = stored(self.model), shipped(self.model, self.folder)
+        self.seen = stamp
+        return found
+
+    def _stamp(self) -> Stamp:
+        files = [path_of(self.model.name), *sorted(self.folder.glob(f"*/{CARD}"))]
+        stats = [(str(file), file.stat()) for file in files if file.exists()]
+        return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
