@@ -10,9 +10,8 @@ from tempfile import TemporaryDirectory
 
 from arena.errors import ArenaError
 from arena.exchange import FIELDS, export, import_
+from arena.spreadsheet import MAX_BYTES
 from arena.store import Store
-
-MOST_BYTES = 200_000_000  # of the tables, unpacked
 
 
 def pack(store: Store, folder: str | Path) -> Path:
@@ -32,10 +31,10 @@ def unpack(store: Store, file: str | Path) -> dict[str, int]:
     with TemporaryDirectory() as folder:
         try:
             with zipfile.ZipFile(file) as archive:
-                tables = [found for found in archive.infolist() if found.filename in names]
-                if (size := sum(found.file_size for found in tables)) > MOST_BYTES:
+                tables = [entry for entry in archive.infolist() if entry.filename in names]
+                if (size := sum(entry.file_size for entry in tables)) > MAX_BYTES:
                     raise ArenaError(
-                        f"The archive unpacks to {size:,} bytes of tables; the most is {MOST_BYTES:,}. Use python -m arena import."
+                        f"The archive unpacks to {size:,} bytes of tables; the most is {MAX_BYTES:,}. Use python -m arena import."
                     )
                 archive.extractall(folder, tables)
         except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError) as error:

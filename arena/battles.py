@@ -161,7 +161,8 @@ def _canonical(spec: Mapping[str, Any]) -> str:
 
 
 def _id() -> str:
-    return secrets.token_hex(16)
+    """32 random hexadecimal digits that no spreadsheet takes for a number such as 12e45."""
+    return secrets.choice("abcdf") + secrets.token_hex(16)[1:]
 
 
 def _set(session: Session, name: str, guideline: str, minimum: int, add: bool) -> BattleSet:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from arena import values
+from arena import parquet, spreadsheet, values
 from arena.card import card
 from arena.errors import ArenaError
 from arena.pseudonyms import pseudonyms
@@ -36,7 +35,6 @@ from arena.store import Store
 from arena.text import clean, clean_name, key
 
 Rows = list[dict[str, Any]]
-MOST_ROWS = 1_000_000  # of a table that is imported: a small Parquet file can hold any number
 
 FIELDS = {
     "runs": ("run", "policy", "spec", "prompt", "text", "leak", "about"),
@@ -49,6 +47,8 @@ FIELDS = {
         "undone_at",
     ),
 }  # fmt: skip
+TEXTS = {"policy", "prompt", "text", "leak", "set", "guideline", "annotator", "comment"}
+OPTIONAL = {"leak", "of", "expected", "undone_at"}
 IDENTITY = {"runs": ("run",), "battles": ("battle",), "votes": ("battle", "annotator")}
 
 
@@ -75,20 +75,34 @@ def tables(store: Store, *, names: bool) -> dict[str, Rows]:
     return rows
 
 
-def load(store: Store, rows: dict[str, Rows]) -> dict[str, int]:
+def load(store: Store, rows: dict[str, Rows], *, first: int = 1) -> dict[str, int]:
     """Put the rows of `tables` into the store in one transaction; returns how many of each were new.
 
     What is there already is left alone, under an annotator's name or pseudonym, so loading twice is harmless;
     a vote that differs from the stored one wins if it was given or undone later. Raises ArenaError, with
-    nothing stored, at a row that is not valid.
+    nothing stored, at a row that is not valid; the rows of a table are counted from `first`.
     """
     with store.write() as session:
         names = {pseudonym: name for name, pseudonym in pseudonyms(session).items()}
+        numbered = {table: [*enumerate(found, first)] for table, found in rows.items()}
+        originals_first = sorted(numbered["battles"], key=lambda row: row[1]["of"] is not None)
         return {
-            "runs": sum(_add_run(session, row) for row in rows["runs"]),
-            "battles": sum(_add_battle(session, row) for row in _originals_first(rows["battles"])),
-            "votes": sum(_add_vote(session, row, names) for row in rows["votes"]),
+            "runs": _added("runs", numbered["runs"], lambda row: _add_run(session, row)),
+            "battles": _added("battles", originals_first, lambda row: _add_battle(session, row)),
+            "votes": _added("votes", numbered["votes"], lambda row: _add_vote(session, row, names)),
         }
+
+
+def _added(
+    table: str, rows: Iterable[tuple[int, dict[str, Any]]], add: Callable[[dict[str, Any]], bool]
+) -> int:
+    new = 0
+    for number, row in rows:
+        try:
+            new += add(row)
+        except ArenaError as error:
+            raise ArenaError(f"Row {number} of {table}: {error}") from error
+    return new
 
 
 def export(store: Store, folder: str | Path, *, names: bool = False) -> dict[str, int]:
@@ -103,8 +117,7 @@ def export(store: Store, folder: str | Path, *, names: bool = False) -> dict[str
     for name, found in rows.items():
         frame = pd.DataFrame([_flat(row) for row in found], columns=list(FIELDS[name]))
         frame.to_parquet(target / "data" / f"{name}.parquet", index=False)
-        # RFC 4180's line ends: only then is a text that holds a carriage return put in quotes
-        frame.to_csv(target / "csv" / f"{name}.csv", index=False, lineterminator="\r\n")
+        spreadsheet.write(target / "csv" / f"{name}.csv", FIELDS[name], [_flat(row) for row in found], TEXTS)
     (target / "README.md").write_text(card(rows), encoding="utf-8")
     return {name: len(found) for name, found in rows.items()}
 
@@ -114,35 +127,21 @@ def import_(store: Store, folder: str | Path) -> dict[str, int]:
 
     Raises ArenaError, with nothing stored, where a table or a row is not valid.
     """
-    rows = {}
-    for name in FIELDS:
-        try:
-            rows[name] = [_unflat(row) for row in _frame(Path(folder), name).to_dict("records")]
-        except ArenaError:
-            raise
-        except (ValueError, TypeError) as error:  # of pandas, pyarrow and json alike
-            raise ArenaError(f"The table {name} cannot be read: {error}. Export it anew.") from error
-    return load(store, rows)
+    columnar = all((Path(folder) / "data" / f"{name}.parquet").is_file() for name in FIELDS)
+    rows = {name: [*map(_unflat, _table(Path(folder), name, columnar))] for name in FIELDS}
+    return load(store, rows, first=1 if columnar else 2)  # a spreadsheet counts the column names
 
 
-def _frame(folder: Path, name: str) -> pd.DataFrame:
-    parquet, csv = folder / "data" / f"{name}.parquet", folder / "csv" / f"{name}.csv"
-    if parquet.is_file():
-        rows = pq.read_metadata(parquet).num_rows
-        if rows > MOST_ROWS:
-            raise ArenaError(
-                f"The table {name} has {rows:,} rows; the most is {MOST_ROWS:,}. Import it in parts."
-            )
-        frame = pd.read_parquet(parquet)
-    elif csv.is_file():
-        frame = pd.read_csv(csv, dtype=str, keep_default_na=False)
-    else:
+def _table(folder: Path, name: str, columnar: bool) -> Rows:
+    file = folder / "data" / f"{name}.parquet" if columnar else folder / "csv" / f"{name}.csv"
+    if not file.is_file():
         raise ArenaError(
             f"{folder} holds neither data/{name}.parquet nor csv/{name}.csv. Give an exported folder."
         )
-    if missing := set(FIELDS[name]) - set(frame.columns):
+    rows = parquet.read(file, FIELDS[name]) if columnar else spreadsheet.read(file, FIELDS[name])
+    if rows and (missing := set(FIELDS[name]) - set(rows[0])):
         raise ArenaError(f"The table {name} lacks the columns {', '.join(sorted(missing))}. Export it anew.")
-    return frame
+    return rows
 
 
 def _iso(moment: datetime | None) -> str | None:
@@ -176,28 +175,12 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unflat(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as it was before `_flat`; CSV knows texts only, and an empty cell may be a missing value."""
-    optional = {"leak", "of", "expected", "undone_at"}
-    whole: dict[str, Any] = {
-        name: None if name in optional and (pd.isna(value) or value == "") else value
-        for name, value in row.items()
-    }
-    for name in {"spec", "about"} & set(whole):
-        whole[name] = json.loads(whole[name])
-    if "revised" in whole:
-        whole["revised"] = str(whole["revised"]) == "True"
-        whole["seconds"] = float(whole["seconds"])
-    if "minimum" in whole:
-        whole["minimum"] = int(whole["minimum"])
-    return whole
-
-
-def _originals_first(battles: Rows) -> Rows:
-    return sorted(battles, key=lambda row: row["of"] is not None)
+    """A row whose empty cells are missing values where there may be some: CSV knows texts only."""
+    return {name: None if name in OPTIONAL and value == "" else value for name, value in row.items()}
 
 
 def _add_run(session: Session, row: dict[str, Any]) -> bool:
-    run, spec = values.identifier(row["run"]), values.mapping("spec", row["spec"])
+    run, spec = values.identifier("run", row["run"]), values.mapping("spec", row["spec"])
     if session.get(Run, run) is not None:
         return False
     name = clean_name(row["policy"], what="The name of a policy")
@@ -224,10 +207,13 @@ def _add_run(session: Session, row: dict[str, Any]) -> bool:
 
 
 def _add_battle(session: Session, row: dict[str, Any]) -> bool:
-    battle, set_id = values.identifier(row["battle"]), values.identifier(row["set_id"])
+    battle, set_id = values.identifier("battle", row["battle"]), values.identifier("set_id", row["set_id"])
     if session.get(Battle, battle) is not None:
         return False
-    kind, minimum = values.one_of("kind", row["kind"], KINDS), values.votes_wanted(row["minimum"])
+    kind, minimum = (
+        values.one_of("kind", row["kind"], KINDS),
+        values.whole("minimum", row["minimum"], 1, values.MAX_VOTES),
+    )
     made = values.moment("set_created_at", row["set_created_at"])
     if session.get(BattleSet, set_id) is None:
         session.add(
@@ -241,9 +227,9 @@ def _add_battle(session: Session, row: dict[str, Any]) -> bool:
         )
         session.flush()
     for side in ("run_a", "run_b"):
-        if session.get(Run, values.identifier(row[side])) is None:
+        if session.get(Run, values.identifier(side, row[side])) is None:
             raise ArenaError(f"Battle {battle!r} speaks of a run that the export lacks. Export it anew.")
-    if row["of"] is not None and session.get(Battle, values.identifier(row["of"])) is None:
+    if row["of"] is not None and session.get(Battle, values.identifier("of", row["of"])) is None:
         raise ArenaError(f"Battle {battle!r} repeats one that the export lacks. Export it anew.")
     session.add(
         Battle(
@@ -263,7 +249,7 @@ def _add_battle(session: Session, row: dict[str, Any]) -> bool:
 def _add_vote(session: Session, row: dict[str, Any], names: Mapping[str, str]) -> bool:
     for question in ("helpful", "harmless"):
         values.one_of(question, row[question], ANSWERS)
-    battle, took = values.identifier(row["battle"]), values.seconds(row["seconds"])
+    battle, took = values.identifier("battle", row["battle"]), values.seconds("seconds", row["seconds"])
     if session.get(Battle, battle) is None:
         raise ArenaError(f"A vote speaks of battle {battle!r}, which the export lacks. Export it anew.")
     voted = values.moment("voted_at", row["voted_at"])
@@ -287,7 +273,7 @@ def _add_vote(session: Session, row: dict[str, Any], names: Mapping[str, str]) -
     vote.helpful, vote.harmless = row["helpful"], row["harmless"]
     vote.comment = clean(row["comment"], most=COMMENT, what="A comment")
     vote.seconds, vote.voted_at = took, voted
-    vote.revised, vote.undone_at = bool(row["revised"]), undone
+    vote.revised, vote.undone_at = values.truth("revised", row["revised"]), undone
     session.add(vote)
     if session.get(Showing, (battle, person.id)) is None:
         session.add(Showing(battle_id=battle, annotator_id=person.id, shown_at=voted))

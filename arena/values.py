@@ -1,66 +1,104 @@
-"""Values of imported rows: each as the store wants it, or an ArenaError that names it."""
+"""Values of imported rows: each as the store wants it, or an ArenaError that names it and its remedy."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from arena.errors import ArenaError
+from arena.spreadsheet import decimal
 
-MOST_VOTES = 1_000_000  # wanted for one battle; what a database's integer surely holds
+MAX_VOTES = 1_000_000  # wanted for one battle; what a database's integer surely holds
+MAX_JSON = 100_000  # characters of a spec
+MAX_DEPTH = 20  # of objects and lists in each other
 
 
-def identifier(value: Any) -> str:
+def identifier(what: str, value: Any) -> str:
     """An id: up to 32 letters and digits."""
     if not (isinstance(value, str) and value.isalnum() and len(value) <= 32):
-        raise ArenaError(f"{str(value)[:40]!r} is not an id (up to 32 letters and digits). Export it anew.")
-    return value
+        _refuse(what, value, "an id has up to 32 letters and digits, as it was exported")
+    return str(value)
 
 
 def one_of(what: str, value: Any, allowed: Sequence[str | None]) -> Any:
     """`value`, which must be one of those allowed."""
-    if value not in allowed:
-        raise ArenaError(f"{what} must be {_listed(allowed)}, found {str(value)[:40]!r}.")
+    if not (value is None or isinstance(value, str)) or value not in allowed:
+        listed = f"one of {', '.join(map(str, allowed))}" if len(allowed) > 1 else "nothing"
+        _refuse(what, value, f"give {listed}")
     return value
 
 
-def _listed(allowed: Sequence[str | None]) -> str:
-    return f"one of {', '.join(map(str, allowed))}" if len(allowed) > 1 else "empty"
+def truth(what: str, value: Any) -> bool:
+    """True or False, or a spreadsheet's English TRUE and FALSE."""
+    known = {"true": True, "false": False}.get(str(value).strip().casefold())
+    if not isinstance(value, (bool, str)) or known is None:
+        _refuse(what, value, "write True or False")
+    return bool(known)
 
 
 def moment(what: str, value: Any) -> datetime:
     """A time of ISO 8601 with its time zone, in UTC."""
     try:
-        found = datetime.fromisoformat(value)
-        if found.tzinfo is not None:
-            return found.astimezone(UTC)
+        time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        if time.tzinfo is not None:
+            return time.astimezone(UTC)
     except (ValueError, TypeError, OverflowError):
         pass
-    raise ArenaError(
-        f"{what} is {str(value)[:40]!r}, no time or one that has no time zone. Write it as 2026-01-31T12:00:00+00:00."
-    )
+    _refuse(what, value, "write a time with its zone, as 2026-01-31T12:00:00+00:00")
 
 
-def seconds(value: Any) -> float:
-    """How long a vote took."""
-    if not isinstance(value, (int, float)) or not (math.isfinite(value) and value >= 0):
-        raise ArenaError(f"seconds must be a number from 0, found {str(value)[:40]!r}.")
-    return float(value)
+def seconds(what: str, value: Any) -> float:
+    """How long something took; in a text also with a decimal comma."""
+    try:
+        number = decimal(value.strip()) if isinstance(value, str) else value
+    except ValueError:
+        number = None
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number < math.inf:
+        _refuse(what, value, "give a number from 0, as 12.5")
+    return float(number)
 
 
-def votes_wanted(value: Any) -> int:
-    """The minimum of a battle set."""
-    if not isinstance(value, int) or not 1 <= value <= MOST_VOTES:
-        raise ArenaError(
-            f"minimum must be a whole number from 1 to {MOST_VOTES:,}, found {str(value)[:40]!r}."
-        )
-    return value
+def whole(what: str, value: Any, least: int, most: int) -> int:
+    """A whole number within bounds."""
+    number = float(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= most:
+        _refuse(what, value, f"give a whole number from {least:,} to {most:,}")
+    return number
 
 
 def mapping(what: str, value: Any) -> dict[str, Any]:
-    """A JSON object."""
-    if not isinstance(value, dict):
-        raise ArenaError(f"{what} must be a JSON object, found {str(value)[:40]!r}.")
-    return value
+    """A JSON object of bounded length and depth, itself or as text."""
+    read = _json(value) if isinstance(value, str) and len(value) <= MAX_JSON else value
+    if not isinstance(read, dict):
+        _refuse(what, value, f"give a JSON object of at most {MAX_JSON:,} characters")
+    if _deeper(read, MAX_DEPTH):
+        _refuse(what, "too deep", f"a JSON object holds at most {MAX_DEPTH} levels")
+    if len(json.dumps(read)) > MAX_JSON:
+        _refuse(what, "too long", f"give a JSON object of at most {MAX_JSON:,} characters")
+    return read
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_not_json)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return parts is not None and (levels == 0 or any(_deeper(part, levels - 1) for part in parts))
+
+
+def _not_json(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _refuse(what: str, value: Any, remedy: str) -> NoReturn:
+    shown = str(value)
+    raise ArenaError(f"{what} is {shown if len(shown) <= 40 else shown[:40] + '…'!r}: {remedy}.")

@@ -117,24 +117,35 @@ def test_the_card_points_at_the_tables(lite, tmp_path):
 @pytest.mark.parametrize(
     ("table", "field", "value", "message"),
     [
-        ("votes", "helpful", "c", "helpful must be one of"),
+        ("votes", "helpful", "c", r"Row \d+ of votes: helpful is 'c': give one of a, b, tie, both_bad, skip"),
         ("votes", "comment", "x" * 1001, "1,001 characters"),
         ("votes", "battle", "f" * 32, "which the export lacks"),
-        ("votes", "voted_at", "2026-01-31T12:00:00", "no time zone"),
-        ("votes", "voted_at", "yesterday", "voted_at is 'yesterday', no time"),
-        ("votes", "undone_at", 5, "undone_at is '5', no time"),
-        ("votes", "seconds", float("nan"), "seconds must be a number from 0, found 'nan'"),
-        ("votes", "seconds", -1.0, "seconds must be a number from 0"),
-        ("battles", "minimum", -3, "minimum must be a whole number from 1 to 1,000,000, found '-3'"),
-        ("battles", "minimum", 10**12, "minimum must be a whole number"),
-        ("battles", "expected", "left", "expected must be empty|expected must be one of a, b"),
-        ("battles", "set_created_at", None, "set_created_at is 'None', no time"),
-        ("runs", "spec", [], "spec must be a JSON object"),
+        ("votes", "voted_at", "2026-01-31T12:00:00", "write a time with its zone"),
+        ("votes", "voted_at", "yesterday", "voted_at is 'yesterday': write a time"),
+        ("votes", "undone_at", 5, "undone_at is '5': write a time"),
+        ("votes", "seconds", float("nan"), "seconds is 'nan': give a number from 0"),
+        ("votes", "seconds", -1.0, "seconds is '-1.0': give a number from 0"),
+        ("battles", "minimum", -3, "minimum is '-3': give a whole number from 1 to 1,000,000"),
+        ("battles", "minimum", 10**12, "minimum is '1000000000000'"),
+        ("battles", "expected", "left", "expected is 'left': give (nothing|one of a, b)"),
+        ("battles", "set_created_at", None, "set_created_at is 'None': write a time"),
+        ("votes", "helpful", ["a"], "helpful is .*: give one of a, b, tie"),
+        ("votes", "revised", "WAHR", "revised is 'WAHR': write True or False"),
+        ("votes", "revised", None, "revised is 'None': write True or False"),
+        ("votes", "seconds", "1,234", "seconds is '1,234': give a number"),
+        ("votes", "seconds", "12. Mai", "seconds is '12. Mai': give a number"),
+        ("battles", "minimum", float("inf"), "minimum is 'inf': give a whole number"),
+        ("battles", "minimum", [3], "minimum is .*: give a whole number"),
+        ("runs", "spec", "[" * 50_000, "spec is .*: give a JSON object"),
+        ("runs", "spec", '{"a":' * 900 + "1" + "}" * 900, "a JSON object holds at most 20 levels"),
+        ("runs", "about", '{"seed": NaN}', "about is .*: give a JSON object"),
+        ("runs", "spec", {"x": "y" * 200_000}, "JSON object of at most 100,000 characters"),
+        ("runs", "spec", [], "spec is .*: give a JSON object"),
         ("runs", "leak", "x" * 81, "A leak has 81 characters"),
-        ("runs", "run", 3.5, "is not an id"),
-        ("battles", "kind", "odd", "kind must be one of"),
+        ("runs", "run", 3.5, "run is '3.5': an id has"),
+        ("battles", "kind", "odd", "kind is 'odd': give one of"),
         ("battles", "run_a", "f" * 32, "a run that the export lacks"),
-        ("battles", "battle", "<b>", "is not an id"),
+        ("battles", "battle", "<b>", "battle is '<b>': an id has"),
         ("runs", "text", "x" * 20_001, "20,001 characters"),
     ],
 )
@@ -164,9 +175,13 @@ def test_a_carriage_return_comes_back(lite, tmp_path, kept):
     ("table", "text", "message"),
     [
         ("battles", "battle,minimum\n1,x", "The table battles lacks the columns"),
-        ("runs", '"', "The table runs cannot be read"),
-        ("runs", b"\xff\xfe", "The table runs cannot be read"),
-        ("runs", "run,policy,spec,prompt,text,leak,about\n1,x,{,p,t,,{}", "The table runs cannot be read"),
+        ("runs", '"', "runs.csv, row 1 is no CSV"),
+        ("runs", b"\xff\xfe", "runs.csv is empty"),
+        (
+            "runs",
+            "run,policy,spec,prompt,text,leak,about\n1,x,{,p,t,,{}",
+            "Row 2 of runs: run|spec is '{': give a JSON object",
+        ),
     ],
 )
 def test_a_bad_table_is_one_sentence(lite, tmp_path, table, text, message):
@@ -181,11 +196,11 @@ def test_an_archive_comes_back_and_takes_no_more_than_it_may(lite, tmp_path, mon
     file = archive.pack(judge(lite), tmp_path)
     other = empty(tmp_path)
     assert archive.unpack(other, file)["votes"] == len(tables(lite, names=True)["votes"])
-    monkeypatch.setattr(archive, "MOST_BYTES", 1000)
+    monkeypatch.setattr(archive, "MAX_BYTES", 1000)
     with pytest.raises(ArenaError, match="unpacks to .* bytes of tables; the most is 1,000"):
         archive.unpack(other, file)
-    monkeypatch.setattr("arena.exchange.MOST_ROWS", 3)
-    with pytest.raises(ArenaError, match="The table runs has .* rows; the most is 3"):
+    monkeypatch.setattr("arena.parquet.MAX_ROWS", 3)
+    with pytest.raises(ArenaError, match="runs.parquet has .* rows; the most is 3"):
         export(lite, tmp_path / "out"), import_(other, tmp_path / "out")
 
 
