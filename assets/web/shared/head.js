@@ -13,3 +13,4 @@ button.addEventListener('click', () => {
 });
 if (kept && !new URLSearchParams(location.search).has('__theme')) set(kept === 'dark');
 show();
+import(new URL('tw/shared/address.js', document.baseURI)).then(({ followTabs }) => followTabs());

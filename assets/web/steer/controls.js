@@ -1,7 +1,8 @@
 // The left column of the Steer tab: prompt, concepts, layers, and what is seldom used. Every change asks for a new run.
 import { choice, field, fold, slider } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
-import { fromAddress, lastWins, page, toAddress } from './request.js';
+import { note } from '../shared/address.js';
+import { fromAddress, lastWins, page, placeOf } from './request.js';
 import { layerControl } from './layers.js';
 import { targetRows } from './targets.js';
 import { trainer } from './train.js';
@@ -33,7 +34,7 @@ export default function mount({ element, props, trigger, watch }) {
     page.asked = sent;
     tell('asked', sent);
     sender.push(sent);
-    if (run > 1) history.replaceState(null, '', toAddress(request));
+    if (run > 1) note('steer', placeOf(request));
   }
   const change = (edit) => (value) => { edit(value); go(); };
 

@@ -1,5 +1,7 @@
 // What the page asks for: prompt, plan, seed, length, temperature. The address bar holds it, so that a link restores it.
 
+import { addressOf } from '../shared/address.js';
+
 /** What was asked last; the parts of the page share it. */
 export const page = { asked: null, compare: false };
 
@@ -45,14 +47,13 @@ export function fromAddress(own, search = location.search) {
   return request;
 }
 
-/** The address that restores a request. */
-export function toAddress(request, base = location.href) {
-  const url = new URL(base);
-  url.searchParams.set('prompt', request.prompt);
-  url.searchParams.set('plan', JSON.stringify(request.plan));
-  for (const field of FIELDS) url.searchParams.set(field, request[field]);
-  return url.href;
+/** The fields of an address that restores a request. */
+export function placeOf({ prompt, plan, ...request }) {
+  return { prompt, plan: JSON.stringify(plan), ...Object.fromEntries(FIELDS.map((field) => [field, request[field]])) };
 }
+
+/** The address that restores a request. */
+export const toAddress = (request) => addressOf('steer', placeOf(request));
 
 /** Sends requests one after another, always the newest: one that comes while another has shown nothing yet waits for it, at most
  * `patience` milliseconds, and replaces any that waits already. */

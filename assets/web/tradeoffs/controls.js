@@ -1,4 +1,5 @@
 // The left column of the Trade-offs tab: the prompt, the preference, and what is seldom used. It owns which points are picked.
+import { fieldsOf, note, returned } from '../shared/address.js';
 import { choice, field, fold, slider } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { now } from './now.js';
@@ -9,6 +10,8 @@ import { lambda } from './figure.js';
 const TYPING = 500;
 const WAYS = [['trained', 'Trained'], ['mixed', 'Interpolated']];
 const DEGREES = [[0.999, 'only helpful'], [0.8, 'mostly helpful'], [0.56, 'rather helpful'], [0.44, 'balanced'], [0.2, 'rather harmless'], [0.001, 'mostly harmless'], [0, 'only harmless']];
+/** The fields of the address that bring a request and its points back. */
+const placeOf = ({ prompt, seed, max_new_tokens, temperature }, picks) => ({ point: picks.join(','), prompt, seed, max_new_tokens, temperature });
 const words = (value) => DEGREES.find(([least]) => value >= least - 1e-9)[1];
 
 export default function mount({ element, props, trigger, watch }) {
@@ -23,6 +26,7 @@ export default function mount({ element, props, trigger, watch }) {
   let selected = null;
   let way = trained.length ? 'trained' : 'mixed';
   let wish = opened;
+  let linked = false;
   const sender = lastWins((next) => trigger('run', next));
 
   function go() {
@@ -31,6 +35,27 @@ export default function mount({ element, props, trigger, watch }) {
     now.asked = { ...request, picks: [...picks], kept: [...kept], selected, run };
     tell('front-asked', now.asked);
     sender.push(now.asked);
+    if (run > 1 || linked) note('tradeoffs', placeOf(request, picks));
+  }
+
+  /** Takes up a place of the address: its prompt, seed and the points that answer. False where it names none. */
+  function restore(query) {
+    for (const name of ['seed', 'max_new_tokens', 'temperature']) {
+      const value = Number(query.get(name) ?? request[name]);
+      if (Number.isFinite(value)) request[name] = value;
+    }
+    request.prompt = prompt.value = query.get('prompt') ?? request.prompt;
+    seed.value = request.seed;
+    length.set(request.max_new_tokens);
+    temperature.set(request.temperature);
+    if (!query.get('point')) return false;
+    picks = query.get('point').split(',').slice(-most);
+    kept = picks.slice(0, -1);
+    selected = picks.at(-1);
+    const known = trained.find(({ id }) => id === selected);
+    if (known) [way, wish] = ['trained', known.lambda];
+    tellWish();
+    return true;
   }
 
   /** Shows a policy's answer in the place of the ones that are not kept; `add` keeps those too. */
@@ -153,6 +178,7 @@ export default function mount({ element, props, trigger, watch }) {
   heard('front-stop', (work) => trigger('stop', { work }));
   heard('front-people', () => trigger('people', {}));
   heard('front-compare', (ids) => trigger('compare', { ids }));
+  returned('tradeoffs', (query) => { if (restore(query)) go(); });
   watch('value', () => {
     if (props.value?.trained && props.value.trained.length !== trained.length) offer(props.value.trained);
     if (props.value?.scoring) score.show(props.value.scoring);
@@ -160,7 +186,8 @@ export default function mount({ element, props, trigger, watch }) {
   new IntersectionObserver((entries, observer) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     observer.disconnect();
-    if (trained.length || mixes) pick(wished());
+    linked = restore(fieldsOf('tradeoffs'));
+    if (!linked && (trained.length || mixes)) pick(wished());
     else go();
   }).observe(element);
 }

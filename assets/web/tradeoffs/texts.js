@@ -1,5 +1,5 @@
 // The answers of the base model and of the picked points, as they stream, and what each is worth.
-import { download, csv, h, heard, tell } from '../shared/dom.js';
+import { copy, download, csv, h, heard, tell } from '../shared/dom.js';
 import { mark, MARKS } from './marks.js';
 import { now } from './now.js';
 
@@ -15,12 +15,13 @@ export default function mount({ element, props, watch }) {
   const toCompare = quiet('Send to Compare', () => tell('front-compare', pair()), { hidden: true });
   const save = quiet('CSV', () => download('tradewind-answers.csv', csv(['policy', 'prompt', 'text', ...(state.rows ?? []).map(([name]) => name)],
     state.sides.map((side, i) => [side.name, now.asked.prompt, state.texts[i], ...(state.rows ?? []).map((row) => row[2 + i])])), 'text/csv'));
+  const link = quiet('Copy link', () => copy(link, location.href), { title: 'The address brings back the prompt, the seed and the points' });
   const prompt = h('p', { class: 'tw-question' });
   const problem = h('p', { class: 'tw-problem', role: 'alert' });
   const columns = h('div', { class: 'tw-columns' });
   const status = h('p', { class: 'tw-status', role: 'status' });
   const metrics = h('div', { class: 'tw-metrics' });
-  root.replaceChildren(h('div', { class: 'tw-bar' }, prompt, h('div', { class: 'tw-tools' }, stop, toCompare, save)), problem, columns, status, metrics);
+  root.replaceChildren(h('div', { class: 'tw-bar' }, prompt, h('div', { class: 'tw-tools' }, stop, toCompare, link, save)), problem, columns, status, metrics);
 
   /** The two texts that a blind comparison takes: the newest picks, or the base model and the one pick. */
   const pair = () => state.sides.map(({ id }) => id).slice(-2);

@@ -1,0 +1,61 @@
+// The page's address says where the visitor is: ?tab=…, and the fields that the tab adds. Reload, back and forward keep the place.
+
+const NAMES = { steer: 'Steer', tradeoffs: 'Trade-offs', compare: 'Compare', about: 'About' };
+const places = {};
+
+/** The tab that a query names; a link without a tab that holds a plan is one of the Steer tab. */
+export function tabOf(search = location.search) {
+  const query = new URLSearchParams(search);
+  const named = query.get('tab');
+  if (named in NAMES) return named;
+  return query.has('plan') ? 'steer' : null;
+}
+
+/** The fields of a tab in a query; empty where the query is another tab's. */
+export function fieldsOf(tab, search = location.search) {
+  return tabOf(search) === tab ? new URLSearchParams(search) : new URLSearchParams();
+}
+
+/** The address of a place: the tab and its fields, without those that are null or empty. */
+export function addressOf(tab, fields = {}, base = location.href) {
+  const url = new URL(base);
+  const kept = [...url.searchParams].filter(([name]) => name.startsWith('__')); // Gradio's own, such as __theme
+  url.search = '';
+  for (const [name, value] of kept) url.searchParams.set(name, value);
+  url.searchParams.set('tab', tab);
+  for (const [name, value] of Object.entries(fields)) {
+    if (value != null && value !== '') url.searchParams.set(name, value);
+  }
+  return url.href;
+}
+
+/** Notes a tab's fields; the address shows them while the tab is open. */
+export function note(tab, fields) {
+  places[tab] = fields;
+  if (open() === tab) history.replaceState(null, '', addressOf(tab, fields));
+}
+
+/** then(fields) hears that back or forward came to a place of this tab. */
+export function returned(tab, then) {
+  addEventListener('popstate', () => { if (tabOf() === tab) then(fieldsOf(tab)); });
+}
+
+const buttons = () => [...document.querySelectorAll('.tw-tabs > .tab-wrapper button[role="tab"]')];
+const keyOf = (button) => Object.keys(NAMES).find((key) => NAMES[key] === button.textContent.trim());
+const open = () => {
+  const selected = buttons().find((button) => button.getAttribute('aria-selected') === 'true');
+  return selected ? keyOf(selected) : null;
+};
+const show = (tab) => buttons().find((button) => keyOf(button) === tab)?.click();
+
+/** Opens the tab that the address names, and from then on keeps the address true. */
+export function followTabs() {
+  const strip = document.querySelector('.tw-tabs > .tab-wrapper');
+  if (tabOf() && tabOf() !== open()) show(tabOf());
+  strip.addEventListener('click', ({ target, isTrusted }) => {
+    const tab = target.closest('button[role="tab"]') && keyOf(target.closest('button[role="tab"]'));
+    if (!isTrusted || !tab) return;
+    history.pushState(null, '', addressOf(tab, places[tab]));
+  });
+  addEventListener('popstate', () => show(tabOf() ?? 'steer'));
+}

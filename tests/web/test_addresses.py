@@ -1,0 +1,46 @@
+"""Every view has an address: tabs, reload, back and forward, links."""
+
+import re
+
+from playwright.sync_api import Locator, Page, expect
+
+
+def tab(page: Page, name: str) -> Locator:
+    return page.get_by_role("tab", name=name, exact=True)
+
+
+def test_a_tab_has_an_address_that_reload_and_back_keep(page: Page, app: str) -> None:
+    page.goto(app)
+    tab(page, "About").click()
+    page.wait_for_url(lambda url: "tab=about" in url)
+    page.reload()
+    expect(tab(page, "About")).to_have_attribute("aria-selected", "true")
+    tab(page, "Compare").click()
+    page.go_back()
+    expect(tab(page, "About")).to_have_attribute("aria-selected", "true")
+    page.go_forward()
+    expect(tab(page, "Compare")).to_have_attribute("aria-selected", "true")
+
+
+def test_a_link_to_trade_offs_brings_prompt_seed_and_points_back(page: Page, app: str) -> None:
+    page.goto(f"{app}?tab=tradeoffs&point=pgapo-0.1,pgapo-0.9&prompt=Who+are+you%3F&seed=11")
+    expect(tab(page, "Trade-offs")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_label("Answer of P-GAPO 0.9 : 0.1")).to_have_text(re.compile(".{20,}", re.DOTALL))
+    expect(page.get_by_label("Answer of P-GAPO 0.1 : 0.9")).to_be_visible()
+    expect(page.locator(".tw-question").last).to_have_text("Who are you?")
+
+
+def test_a_link_to_a_point_that_is_not_there_says_so(page: Page, app: str) -> None:
+    page.goto(f"{app}?tab=tradeoffs&point=nowhere&prompt=Hello")
+    expect(page.get_by_role("alert").filter(has_text="nowhere")).to_be_visible()
+
+
+def test_the_address_of_steer_is_left_alone_by_other_tabs(page: Page, app: str) -> None:
+    page.goto(app)
+    page.get_by_label("Prompt").first.fill("What is rain?")
+    page.get_by_label("Prompt").first.press("Enter")
+    page.wait_for_url(lambda url: "What+is+rain" in url)
+    tab(page, "About").click()
+    page.wait_for_url(lambda url: "rain" not in url)
+    tab(page, "Steer").click()
+    page.wait_for_url(lambda url: "tab=steer" in url and "What+is+rain" in url)
