@@ -33,8 +33,8 @@ from pareto.session import Request as Tuned
 from pareto.view import AXES
 from steering import Library, Plan, PlanError
 from steering.controller import Request as Steered
+from steering.edits import edits
 from steering.panel import build as build_steering
-from steering.plan import edits
 from steering.steer import SteeredPolicy
 from ui.validation import sentence
 

@@ -30,7 +30,7 @@ from peft import PeftModel
 from lm import Adapter, Row, Sampling, load
 from steering import Library, Plan
 from steering.cav import train
-from steering.plan import edits
+from steering.edits import edits
 from steering.sweep import MAGNITUDES, magnitudes
 
 PROMPT = "What makes a town a good place to live?"

@@ -73,6 +73,16 @@ class LanguageModel:
         """Token ids of plain text, with the first token that the tokenizer adds."""
         return self.codec.text_ids(text)
 
+    @cached_property
+    def chat_span(self) -> tuple[int, int]:
+        """How many tokens the chat template puts before a user's message, and after it up to where the
+        assistant answers.
+        """
+        one, other = self.chat_ids("Alpha one"), self.chat_ids("zebra 2")
+        before = _common([one, other])
+        after = _common([one[before:][::-1], other[before:][::-1]])
+        return before, after
+
     def decode(self, rows: Sequence[Row], *, stop: threading.Event | None = None) -> Decoding:
         """Starts decoding rows, in one batch with all else that is under way; see Decoding."""
         return self._loop.submit(rows, stop)

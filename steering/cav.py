@@ -3,6 +3,7 @@
 import json
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from lm import LanguageModel, Stopped
 from steering import logistic
-from steering.concepts import Concept
+from steering.calibration import Calibration
+from steering.concepts import FEWEST, Concept, ConceptError
+from steering.examples import distinct, folds, held_out, one_of_each
 
 QUESTION = "Please go on."
 RANDOM_DIRECTIONS = 16
@@ -64,7 +67,7 @@ class CAV:
 
     diffmean [layers, width]: unit difference of the sides' means, gap [layers]: its length. accuracy,
     shuffled, random [layers]: held-out accuracy, and that of the controls: a fit to shuffled labels, and
-    random directions cut between the means.
+    random directions cut between the means. calibration: what steering with it costs, where that was measured.
     """
 
     model: str
@@ -79,6 +82,7 @@ class CAV:
     accuracy: Tensor
     shuffled: Tensor
     random: Tensor
+    calibration: Calibration | None = None
 
     @property
     def direction(self) -> Tensor:
@@ -89,6 +93,8 @@ class CAV:
         """Writes safetensors with the metadata."""
         about = {name: getattr(self, name) for name in ("model", "model_hash", "concept", "concept_hash")}
         about["settings"] = json.dumps(asdict(self.settings))
+        if self.calibration is not None:
+            about["calibration"] = json.dumps(self.calibration.to_dict())
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
@@ -103,7 +109,14 @@ class CAV:
                 about = dict(file.metadata() or {})
                 tensors = {name: file.get_tensor(name) for name in TENSORS}
             _check(tensors)
-            return cls(settings=Settings(**json.loads(about.pop("settings"))), **about, **tensors)
+            settings = Settings(**json.loads(about.pop("settings")))
+            calibration = about.pop("calibration", None)
+            return cls(
+                settings=settings,
+                calibration=None if calibration is None else Calibration.from_dict(json.loads(calibration)),
+                **about,
+                **tensors,
+            )
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{Path(path).name} is no concept vector of Tradewind ({error}): train it again"
@@ -119,15 +132,21 @@ def _check(tensors: dict[str, Tensor]) -> None:
             raise ValueError(f"{name} holds numbers that are not finite")
 
 
-def frame_ids(model: LanguageModel, text: str, frame: str) -> list[int]:
-    """Token ids of a text as the assistant's answer, as the user's prompt, or plain."""
+def framed(model: LanguageModel, text: str, frame: str) -> tuple[list[int], int]:
+    """Token ids of a text as the assistant's answer, as the user's prompt, or plain, and where its own begin.
+
+    The chat template's tokens stand before that place, and so does the very first token: an attention sink,
+    whose state is far longer than any other and says nothing of the text.
+    """
     if frame == "plain":
-        return model.text_ids(text)
+        ids = model.text_ids(text)
+        return ids, min(1, len(ids) - 1)
     if frame == "prompt":
-        return model.chat_ids(text)
-    if frame == "answer":
-        return model.chat_ids(QUESTION) + model.codec.answer_ids(text)
-    raise ValueError(f"frame is {frame!r}: give answer, prompt or plain")
+        before, after = model.chat_span
+        ids = model.chat_ids(text)
+        return ids[: len(ids) - after], max(before, min(1, len(ids) - after - 1))
+    ids = model.chat_ids(QUESTION)
+    return ids + model.codec.answer_ids(text), len(ids)
 
 
 def train(
@@ -143,23 +162,24 @@ def train(
         from steering.responses import filtered
 
         concept = filtered(model, concept, settings, stop=stop)
-    texts = concept.positive + concept.negative
-    ids = [frame_ids(model, text, settings.frame) for text in texts]
+    positive, negative = (_without_copies(concept, side) for side in ("positive", "negative"))
     report = progress or (lambda share: None)
-    activations = read(model, ids, settings, lambda share: report(READING * share), stop).transpose(0, 1)
-    labels = torch.tensor([1.0] * len(concept.positive) + [0.0] * len(concept.negative))
+    activations = read(
+        model, positive + negative, settings, lambda share: report(READING * share), stop
+    ).transpose(0, 1)
+    labels = torch.tensor([1.0] * len(positive) + [0.0] * len(negative))
     w, b = fit(activations, labels, settings.penalty, stop)
     means = [activations[:, labels == side].mean(1) for side in (1, 0)]
     difference = means[0] - means[1]
     gap = difference.norm(dim=1)
-    held_out = _held_out(
+    accuracy, shuffled, random = _accuracy(
         activations,
-        len(concept.positive),
+        labels,
+        folds(positive, negative, settings.folds, settings.seed),
         settings,
         lambda share: report(READING + (1 - READING) * share),
         stop,
     )
-    accuracy, shuffled, random = held_out
     return CAV(
         model.name,
         model.hash,
@@ -176,9 +196,24 @@ def train(
     )
 
 
-def read(model: LanguageModel, ids: list[list[int]], settings: Settings, progress=None, stop=None) -> Tensor:
-    """Activations [n, layers, width] of framed texts at the position that the settings name."""
-    starts = [len(frame_ids(model, "", settings.frame))] * len(ids) if settings.frame == "answer" else None
+def _without_copies(concept: Concept, side: str) -> tuple[str, ...]:
+    texts = getattr(concept, side)
+    different = distinct(texts)
+    if len(different) < FEWEST:
+        raise ConceptError(
+            f"{concept.name}: of the {side} side's {len(texts)} texts only {len(different)} differ: give at least {FEWEST}"
+        )
+    if len(different) < len(texts):
+        warnings.warn(
+            f"{concept.name}: of the {side} side's {len(texts)} texts only {len(different)} differ; copies count once",
+            stacklevel=4,
+        )
+    return different
+
+
+def read(model: LanguageModel, texts: Sequence[str], settings: Settings, progress=None, stop=None) -> Tensor:
+    """Activations [n, layers, width] of texts, framed and pooled over their own tokens as the settings say."""
+    ids, starts = zip(*(framed(model, text, settings.frame) for text in texts), strict=True)
     return model.read(ids, pool=settings.position, starts=starts, progress=progress, stop=stop)
 
 
@@ -215,38 +250,41 @@ def _scaled(activations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (x - mean) / scale, mean, scale
 
 
-def _held_out(
+def _accuracy(
     activations: Tensor,
-    positives: int,
+    labels: Tensor,
+    fold: Tensor,
     settings: Settings,
     report: Callable[[float], None],
     stop: threading.Event | None,
 ) -> Tensor:
-    """Accuracy over the folds [3, layers]: of the fit, of one to shuffled labels, of random directions. Pairs
-    share a fold.
-    """
+    """Held-out accuracy over the folds [3, layers]: of the fit, of one to shuffled labels, of random directions."""
     generator = torch.Generator().manual_seed(settings.seed)
     layers, n, width = activations.shape
-    labels = (torch.arange(n) < positives).double()
-    pair = torch.cat([torch.arange(positives), torch.arange(n - positives)])
-    fold = torch.randperm(int(pair.max()) + 1, generator=generator)[pair] % settings.folds
-    both = torch.stack([labels, labels[torch.randperm(n, generator=generator)]])
+    both = torch.stack([labels, labels[torch.randperm(n, generator=generator)]]).double()
     directions = torch.randn(layers, width, RANDOM_DIRECTIONS, generator=generator, dtype=torch.float64)
-    right = torch.zeros(3, layers)
+    accuracy = torch.zeros(3, layers)
     for layer in range(layers):
         _heed(stop)
         x = _scaled(activations[layer])[0]
-        gram, noise = x @ x.mT, x @ directions[layer]
-        for k in range(settings.folds):
-            inside, outside = fold != k, fold == k
-            alpha, bias = logistic.fit(gram[inside][:, inside], both[:, inside], settings.penalty)
-            z = alpha @ gram[inside][:, outside] + bias[:, None]
-            right[:2, layer] += ((z > 0) == both[:, outside].bool()).sum(-1)
-            top, bottom = noise[inside & (labels == 1)].mean(0), noise[inside & (labels == 0)].mean(0)
-            z = (noise[outside] - (top + bottom) / 2) * (top - bottom).sign()
-            right[2, layer] += ((z > 0) == labels[outside, None].bool()).float().mean(-1).sum()
+        accuracy[:2, layer] = held_out(x @ x.mT, both, fold, settings.folds, settings.penalty)
+        accuracy[2, layer] = _cut_between(x @ directions[layer], labels, fold, settings.folds)
         report((layer + 1) / layers)
-    return right / n
+    return accuracy
+
+
+def _cut_between(values: Tensor, labels: Tensor, fold: Tensor, count: int) -> float:
+    """Held-out accuracy of a cut halfway between the sides' means, mean over the columns of values [n, m]."""
+    right = 0.0
+    for k in range(count):
+        inside, outside = fold != k, fold == k
+        if not one_of_each(labels[None, inside]):
+            right += float(outside.sum()) / 2
+            continue
+        top, bottom = values[inside & (labels == 1)].mean(0), values[inside & (labels == 0)].mean(0)
+        z = (values[outside] - (top + bottom) / 2) * (top - bottom).sign()
+        right += float(((z > 0) == labels[outside, None].bool()).float().mean(-1).sum())
+    return right / len(labels)
 
 
 def logits(cav: CAV, activations: Tensor) -> Tensor:

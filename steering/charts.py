@@ -234,6 +234,9 @@ def _dose_title(
     far = max(moved, key=lambda band: max(moved[band]))
     most = max(range(len(names)), key=lambda i: (moved[far][i], i))
     after, cost = bands[far][measure].iloc[most], bands[far].kl.iloc[most]
+    low, high = min(before, *bands[far][measure]), max(before, *bands[far][measure])
+    if _turns([before, *bands[far][measure]]):
+        return f"{name} goes up and down between {share(low)} and {share(high)}{_most(bands, far)}, from {share(before)} unsteered"
     if after == before:
         return f"{name} stays at {share(before)}, at {cost:.2f} nats a token"
     way, where = (
@@ -241,6 +244,13 @@ def _dose_title(
         "" if most == len(names) - 1 else f" at {names[most]}",
     )
     return f"{name} {way} from {share(before)} to {share(after)}{where}{_most(bands, far)}, at {cost:.2f} nats a token"
+
+
+def _turns(values: Sequence[float]) -> bool:
+    """Whether a curve changes its direction more than once, steps of less than a tenth of its range aside."""
+    steps = np.diff(values)
+    ways = np.sign(steps[np.abs(steps) >= 0.1 * (max(values) - min(values))])
+    return int((np.diff(ways) != 0).sum()) > 1
 
 
 def _most(bands: dict[str, pd.DataFrame], far: str) -> str:

@@ -18,8 +18,9 @@ from lm.sources import DEFAULT_NAME
 from steering import charts, view
 from steering.cav import CAV, train
 from steering.concepts import Concept
+from steering.edits import layers_of
 from steering.library import Library
-from steering.plan import Layers, Plan, cosines, layers_of
+from steering.plan import Layers, Plan
 from steering.snippet import snippet
 from steering.steer import finish, pair
 from steering.sweep import sweep, thirds
@@ -244,7 +245,6 @@ def _stream(
 ) -> Generator[tuple[dict, dict | None], None, tuple[Request, tuple[Run, ...]] | None]:
     cavs = [library.cav(target.concept) for target in request.plan.targets]
     concepts = [library.concepts[cav.concept] for cav in cavs]
-    state["cosines"] = cosines(request.plan, library)
     started = pair(
         library,
         request.prompt,
@@ -256,7 +256,8 @@ def _stream(
     )
     shades = [view.Shades(edits) for edits in started.edits]
     state |= {
-        "layers": [edit.layer for edit in started.edits[1]],
+        "layers": started.steering.layers,
+        "cosines": started.steering.cosines,
         "concepts": [view.poles(concept) for concept in concepts],
         "curves": [view.curves(cav) for cav in cavs],
         "snippet": snippet(
@@ -286,7 +287,7 @@ def _stream(
         return None
     whole |= {"phase": "done", "note": _summary(request, tokens), "held": _held_back(tokens[1])}
     yield whole, None
-    sides = finish(library, started, request.plan)
+    sides = finish(library, started)
     if not stop.is_set():
         rows = view.rows(sides, concepts, tokens)
         yield {**whole, "rows": rows}, charts.heat(sides, started.edits[1], concepts)

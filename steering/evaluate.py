@@ -14,10 +14,11 @@ import torch
 from lm import Row, Run, Sampling
 from lm.edits.edit import MAX_TARGETS
 from lm.prompts import prompt_ids
-from steering.cav import CAV, frame_ids, logits, read
+from steering.cav import CAV, logits, read
+from steering.edits import edits, layers_of
 from steering.library import Library
 from steering.metrics import measure
-from steering.plan import Plan, PlanError, edits, layers_of
+from steering.plan import Plan, PlanError
 
 
 def interval(values: Sequence[float], seed: int = 0, draws: int = 2000) -> tuple[float, float, float]:
@@ -125,9 +126,7 @@ def labelled(library: Library, cav: CAV, path: Path, *, most: int = 600, seed: i
     each = min(most // 2, *(len(texts) for texts in sides.values()))
     texts = [sides[side][i] for side in (0, 1) for i in rng.permutation(len(sides[side]))[:each]]
     truth = torch.tensor([0] * each + [1] * each)
-    activations = read(
-        library.model, [frame_ids(library.model, text, cav.settings.frame) for text in texts], cav.settings
-    )
+    activations = read(library.model, texts, cav.settings)
     layers = list(layers_of(Plan.from_json({"targets": [{"concept": cav.concept}]}), [cav]))
     logit = logits(cav, activations)[:, layers].mean(1)
     right = ((logit > 0) == truth).float().tolist()

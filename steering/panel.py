@@ -24,7 +24,7 @@ EXAMPLES = (
     "Tell me about your weekend.",
 )
 OPENING_TARGET = {"concept": "sports", "direction": "amplify", "p0": 0.98}
-OPENING_PLAN = {"layers": "auto", "method": "gcav", "strength": None, "scope": "all", "cap": None}
+OPENING_PLAN = {"layers": "auto", "method": "auto", "strength": None, "scope": "all", "cap": None}
 OPENING = {"prompt": EXAMPLES[0], "seed": 7, "max_new_tokens": 64, "temperature": 0.0}
 MOST_TOKENS_SHOWN, MOST_STRENGTH_SHOWN, AT_ONCE = 256, 4, 32
 SWEPT_AT_ONCE = 2

@@ -7,17 +7,23 @@ from dataclasses import dataclass
 
 from lm import Decoding, Edit, Row, Run, Sampling
 from lm.prompts import MAX_NEW_TOKENS, prompt_ids
+from steering.edits import Steering, edits, feasible, steering
 from steering.library import Library
 from steering.metrics import Metrics, history, measure
-from steering.plan import Plan, PlanError, edits, readers, report
+from steering.plan import Plan, PlanError
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A decode of two rows, unsteered (0) and steered (1), and the edits of each."""
+    """A decode of two rows, unsteered (0) and steered (1), of a plan on a model."""
 
     decoding: Decoding
-    edits: tuple[tuple[Edit, ...], tuple[Edit, ...]]
+    steering: Steering
+
+    @property
+    def edits(self) -> tuple[tuple[Edit, ...], tuple[Edit, ...]]:
+        """The edits of each row."""
+        return self.steering.readers, self.steering.edits
 
 
 @dataclass(frozen=True)
@@ -53,13 +59,14 @@ def pair(
         raise PlanError(f"max_new_tokens is {max_new_tokens}: give a number from 1 to {MAX_NEW_TOKENS}")
     ids = prompt_ids(library.model, prompt)
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
-    both = (readers(plan, library), edits(plan, library))
-    return Pair(library.model.decode([Row(ids, sampling, edit) for edit in both], stop=stop), both)
+    applied = feasible(steering(plan, library))
+    rows = [Row(ids, sampling, edit) for edit in (applied.readers, applied.edits)]
+    return Pair(library.model.decode(rows, stop=stop), applied)
 
 
-def finish(library: Library, pair: Pair, plan: Plan) -> tuple[Steered, Steered]:
+def finish(library: Library, pair: Pair) -> tuple[Steered, Steered]:
     """Measures what a decode has brought so far."""
-    concepts = [library.concepts[target.concept] for target in plan.targets]
+    concepts = [library.concepts[target.concept] for target in pair.steering.plan.targets]
     runs = pair.decoding.runs
     unsteered, steered = measure(library.model, runs, pair.edits, concepts)
     return Steered(runs[0], unsteered, pair.edits[0]), Steered(runs[1], steered, pair.edits[1])
@@ -68,16 +75,15 @@ def finish(library: Library, pair: Pair, plan: Plan) -> tuple[Steered, Steered]:
 def steer(library: Library, prompt: str, plan: Plan, **settings) -> dict[str, dict]:
     """Both texts with tokens, metrics and trace, as the endpoint /steer gives them; settings as for `pair`.
 
-    The steered side has "plan" too: the blocks, the cosines between the targets' directions, feasible (see
-    steering.plan.Report).
+    The steered side has "plan" too: the layers, the cosines between the targets' directions, feasible.
     """
     started = pair(library, prompt, plan, **settings)
     for _ in started.decoding:
         pass
-    unsteered, steered = finish(library, started, plan)
+    unsteered, steered = finish(library, started)
     return {
         "unsteered": unsteered.to_dict(),
-        "steered": steered.to_dict() | {"plan": dataclasses.asdict(report(plan, library))},
+        "steered": steered.to_dict() | {"plan": started.steering.to_dict()},
     }
 
 

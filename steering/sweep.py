@@ -8,9 +8,10 @@ import pandas as pd
 
 from lm import Row, Sampling
 from lm.prompts import prompt_ids
+from steering.edits import edits
 from steering.library import Library
 from steering.metrics import measure
-from steering.plan import Layers, Plan, PlanError, edits
+from steering.plan import Layers, Plan, PlanError
 
 MAGNITUDES = (0.1, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 """Values of p0 to amplify; to remove, take 1 - p0."""

@@ -32,7 +32,8 @@ class Edit:
 
     read, write: [k, width], bias, goal, sense, fixed: [k], k <= 4. fixed: strengths eps to be written always,
     whatever the read-outs say. cap: largest |write| as a share of |e|. answer_only: leave the prompt alone
-    but for its last token, which predicts the first token of the answer.
+    but for its last token, which predicts the first token of the answer. start: positions at the beginning that
+    are left alone (the chat template, and the first token, an attention sink).
     """
 
     layer: int
@@ -44,6 +45,7 @@ class Edit:
     fixed: Tensor | None = None
     cap: float | None = None
     answer_only: bool = False
+    start: int = 0
 
     def __post_init__(self) -> None:
         k = self.read.shape[0]
@@ -70,6 +72,10 @@ class Edit:
     def gram(self) -> Tensor:
         """float64 [k, k]: how much a unit of write_j moves read-out i."""
         return self.read.double() @ self.write.double().T
+
+    def first(self, answer_from: int) -> int:
+        """The first position that may be written, in a row whose last prompt token stands at `answer_from`."""
+        return answer_from if self.answer_only else min(self.start, answer_from)
 
     @cached_property
     def reads_only(self) -> bool:

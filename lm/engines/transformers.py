@@ -119,7 +119,7 @@ class ReferenceEngine:
             for (layer, name), (a, b) in (slot.adapter.parts if slot.adapter else {}).items():
                 hooks.enter_context(_adapted(self._module(layer, name), a, b))
             for index, edit in enumerate(slot.edits):
-                active = positions >= (slot.answer_from if edit.answer_only else 0)
+                active = positions >= edit.first(slot.answer_from)
                 hooks.enter_context(
                     _hooked(self._blocks[edit.layer], _writer(edit, active, traces[:, index]))
                 )

@@ -12,11 +12,15 @@ export function probability(p) {
 
 const DEGREES = [[0.999, 'almost surely'], [0.95, 'very likely'], [0.8, 'likely'], [0.6, 'rather']];
 
-/** "very likely formal": what a probability of the upper pole means. */
-export function words(p, low, high) {
-  const [side, pole] = p >= 0.5 ? [p, high] : [1 - p, low];
+/** "at least very likely formal": what p0 asks for. It is a floor where a concept is amplified, a ceiling where it is removed, and at
+ * the bound where everything satisfies it, nothing: "off". */
+export function asks(p, direction, low, high) {
+  if (direction === 'remove') return asks(1 - p, 'amplify', high, low);
+  if (p <= 1.0001e-6) return 'off';
+  const side = Math.max(p, 1 - p);
   const degree = DEGREES.find(([least]) => side >= least - 1e-9);
-  return degree ? `${degree[1]} ${pole}` : `between ${low} and ${high}`;
+  if (!degree) return `at least about as ${high} as ${low}`;
+  return p >= 0.5 ? `at least ${degree[1]} ${high}` : `at most ${degree[1]} ${low}`;
 }
 
 /** 3, 8–12, 15 for a list of block numbers. */

@@ -8,10 +8,11 @@ import { targetRows } from './targets.js';
 import { trainer } from './train.js';
 
 const TYPING = 500;
-const METHODS = [['gcav', 'GCAV'], ['diffmean', 'DiffMean'], ['fixed', 'Fixed']];
+const METHODS = [['auto', 'Best'], ['gcav', 'GCAV'], ['diffmean', 'DiffMean'], ['fixed', 'Fixed']];
 const METHOD_NOTES = {
-  gcav: 'Adds just enough of the classifier’s direction to reach p, token by token, and nothing where p holds already.',
-  diffmean: 'The same, along the difference of the class means.',
+  auto: 'The direction and the layers that had the most effect at equal cost, each concept its own; just enough of it, token by token.',
+  gcav: 'As in the paper: just enough of the classifier’s direction, token by token, on the layers where it reads best.',
+  diffmean: 'Just enough of the difference of the class means, token by token.',
   fixed: 'Adds the same push at every token, whatever the text says (ActAdd, CAA): the method to compare with.',
 };
 const SCOPES = [['all', 'Prompt and answer'], ['answer', 'Answer only']];
@@ -91,7 +92,7 @@ export default function mount({ element, props, trigger, watch }) {
     h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice),
     h('div', { class: 'tw-folds' },
       fold('Length and temperature', false, length.node, temperature.node),
-      fold('Method and scope', request.plan.method !== 'gcav', method.node, methodNote, strength.node, scope.node, cap.node),
+      fold('Method and scope', request.plan.method !== 'auto', method.node, methodNote, strength.node, scope.node, cap.node),
       fold('Teach it a concept of your own', false, training)));
 
   function shape() {

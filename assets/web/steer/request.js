@@ -10,7 +10,7 @@ const number = (value) => typeof value === 'number';
 const SHAPES = {
   targets: (value) => Array.isArray(value) && value.length > 0 && value.every(target),
   layers: (value) => value === 'auto' || (Array.isArray(value) && value.every(number)),
-  method: (value) => ['gcav', 'diffmean', 'fixed'].includes(value),
+  method: (value) => ['auto', 'gcav', 'diffmean', 'fixed'].includes(value),
   scope: (value) => ['all', 'answer'].includes(value),
   strength: (value) => value === null || number(value),
   cap: (value) => value === null || number(value),

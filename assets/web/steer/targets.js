@@ -1,6 +1,6 @@
 // The rows of concepts: which, more or less, and how sure the text shall be of it.
 import { h } from '../shared/dom.js';
-import { MOST_LOGIT, logit, probability, sigmoid, words } from '../shared/words.js';
+import { MOST_LOGIT, asks, logit, probability, sigmoid } from '../shared/words.js';
 
 const MOST_ROWS = 3;
 const GENTLE = 0.98;
@@ -30,8 +30,8 @@ export function targetRows(node, concepts, changed) {
     const says = h('output', { class: 'tw-says' });
     const number = h('output', { class: 'tw-number' });
     const range = h('input', {
-      type: 'range', class: 'tw-range tw-magnitude', min: -MOST_LOGIT, max: MOST_LOGIT, step: MOST_LOGIT / 200, value: logit(target.p0),
-      'aria-label': `How ${poles.high}`, oninput: () => { target.p0 = sigmoid(Number(range.value)); say(); changed(targets); },
+      type: 'range', class: 'tw-range tw-magnitude', min: -MOST_LOGIT, max: MOST_LOGIT, step: MOST_LOGIT / 200, value: (target.direction === 'remove' ? -1 : 1) * logit(target.p0),
+      'aria-label': `How ${poles.high}`, oninput: () => { target.p0 = sigmoid((target.direction === 'remove' ? -1 : 1) * Number(range.value)); say(); changed(targets); },
     });
     const ways = [['amplify', 'more'], ['remove', 'less']].map(([direction, word]) =>
       h('button', { type: 'button', 'aria-pressed': String(target.direction === direction), onclick: () => turn(direction) }, word));
@@ -40,12 +40,12 @@ export function targetRows(node, concepts, changed) {
       const bound = Math.min(1 - 1e-6, Math.max(1e-6, target.p0));
       target.p0 = bound;
       const sign = target.direction === 'amplify' ? '≥' : '≤';
-      says.textContent = words(bound, poles.low, poles.high);
-      number.textContent = `p ${sign} ${probability(bound)}`;
-      range.setAttribute('aria-valuetext', `${says.textContent}, p ${sign} ${probability(bound)}`);
-      const at = 50 + (50 * logit(bound)) / MOST_LOGIT;
-      range.style.setProperty('--from', target.direction === 'amplify' ? `${at}%` : '0%');
-      range.style.setProperty('--to', target.direction === 'amplify' ? '100%' : `${at}%`);
+      says.textContent = asks(bound, target.direction, poles.low, poles.high);
+      const off = says.textContent === 'off';
+      number.textContent = off ? '' : `p ${sign} ${probability(bound)}`;
+      range.setAttribute('aria-valuetext', off ? 'off' : `${says.textContent}, ${number.textContent}`);
+      range.style.setProperty('--from', '0%');
+      range.style.setProperty('--to', `${50 + (50 * Number(range.value)) / MOST_LOGIT}%`);
       range.style.setProperty('--goal', target.direction === 'amplify' ? 'var(--tw-high)' : 'var(--tw-low)');
     }
 
@@ -70,7 +70,7 @@ export function targetRows(node, concepts, changed) {
       h('div', { class: 'tw-what' }, h('div', { class: 'tw-ways' }, ways), select,
         targets.length > 1 && h('button', { type: 'button', class: 'tw-quiet tw-drop', 'aria-label': `Remove ${target.concept}`, onclick: () => drop(index) }, '×')),
       range,
-      h('div', { class: 'tw-poles', 'aria-hidden': 'true' }, h('span', {}, poles.low), h('span', {}, poles.high)),
+      h('div', { class: 'tw-poles', 'aria-hidden': 'true' }, h('span', {}, 'off'), h('span', {}, target.direction === 'amplify' ? poles.high : poles.low)),
       h('p', { class: 'tw-value' }, says, number));
   }
 

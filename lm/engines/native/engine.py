@@ -474,7 +474,7 @@ def _edit(edit: Edit, answer_from: int, keep: list) -> _Edit:
         *(_pointer(tensor) for tensor in tensors),
         edit.layer,
         len(edit.read),
-        answer_from if edit.answer_only else 0,
+        edit.first(answer_from),
         0,
         edit.cap or 0.0,
         0.0,

@@ -198,9 +198,7 @@ class BatchedEngine:
         """
         for index, edit in enumerate(feed.slot.edits):
             if edit.layer == layer:
-                written, trace = edit.apply(
-                    x, positions >= (feed.slot.answer_from if edit.answer_only else 0)
-                )
+                written, trace = edit.apply(x, positions >= edit.first(feed.slot.answer_from))
                 x.copy_(written)
                 traces[:, index] = trace
         if feed.hidden is not None and feed.record == layer:

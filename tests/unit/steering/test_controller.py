@@ -106,6 +106,7 @@ def two(first: float, second: float) -> dict:
     return {
         "targets": [{"concept": "loud", "p0": first}, {"concept": "long", "p0": second}],
         "layers": [0, 1],
+        "method": "gcav",
     }
 
 
@@ -212,6 +213,7 @@ def test_cosines_are_told_on_the_page_and_in_the_answer(desk, library):
         ([0.1, 0.3, 0.7], "Sports rises from .00 to .70, at 0.30 nats a token"),
         ([0.0, 0.6, 0.6], "Sports rises from .00 to .60, at 0.30 nats a token"),
         ([0.0, 0.0, 0.0], "Sports stays at .00, at 0.30 nats a token"),
+        ([0.6, 0.1, 0.7], "Sports goes up and down between .00 and .70, from .00 unsteered"),
     ],
 )
 def test_a_doses_title_tells_what_the_sweep_did_at_most(scores, title):

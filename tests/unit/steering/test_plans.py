@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import threading
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,13 +18,14 @@ from safetensors.torch import load_file
 
 from lm import Edit, load
 from lm.edits.edit import MOST_PUSH, least_write
+from lm.engines.base import Feed
 from lm.prompts import PromptError
 from steering import Concept, Library, Plan, PlanError, Target, pair, steer, train
 from steering.controller import Desk
+from steering.edits import edits, steering
 from steering.evaluate import evaluate, interval, labelled
 from steering.export import export
 from steering.metrics import measure
-from steering.plan import edits, report
 from steering.scorers import formality, sentiment, topic, toxicity
 from steering.snippet import snippet
 from steering.steer import SteeredPolicy, finish
@@ -56,7 +58,7 @@ def library() -> Library:
 
 
 def plan(p0: float = 0.999, direction: str = "amplify", concept: str = "loud", **more) -> Plan:
-    return Plan((Target(concept, direction, p0),), **more)
+    return Plan((Target(concept, direction, p0),), **({"method": "gcav"} | more))
 
 
 def run(library: Library, chosen: Plan, **more) -> dict:
@@ -157,10 +159,10 @@ def test_contradicting_targets_are_refused(library):
     opposed = Plan((Target("loud", "amplify", 0.99), Target("same", "remove", 0.01)))
     with pytest.raises(PlanError, match="contradict"):
         edits(opposed, both)
-    assert not report(opposed, both).feasible and report(opposed, both).cosines[
+    assert not steering(opposed, both).feasible and steering(opposed, both).cosines[
         "loud / same"
     ] == pytest.approx(1, abs=1e-5)
-    assert report(plan(), both).feasible
+    assert steering(plan(), both).feasible
 
 
 def test_targets_that_nearly_contradict_are_told_where_nothing_was_pushed(library):
@@ -177,7 +179,7 @@ def test_targets_that_nearly_contradict_are_told_where_nothing_was_pushed(librar
     ]
     asked = {
         "prompt": PROMPT,
-        "plan": {"targets": targets},
+        "plan": {"targets": targets, "method": "gcav"},
         "seed": 1,
         "max_new_tokens": 12,
         "temperature": 1.0,
@@ -255,7 +257,9 @@ def test_almost_parallel_targets_are_reached_or_told_and_never_pushed_out_of_sig
         dataclasses.replace(LOUD, name="same"),
         dataclasses.replace(cav, concept="same", w=bent, model_hash=model.hash),
     )
-    opposed = Plan((Target("loud", "amplify", 0.98), Target("same", "remove", 0.02)), layers=(1,))
+    opposed = Plan(
+        (Target("loud", "amplify", 0.98), Target("same", "remove", 0.02)), layers=(1,), method="gcav"
+    )
     made = pair(both, PROMPT, opposed, max_new_tokens=12, temperature=1.0, seed=1)
     for _ in made.decoding:
         pass
@@ -324,7 +328,7 @@ def test_nll_of_the_unsteered_row_is_that_of_its_own_tokens(library):
     made = pair(library, PROMPT, plan(), max_new_tokens=12, temperature=1.0, seed=3)
     for _ in made.decoding:
         pass
-    unsteered, steered = finish(library, made, plan())
+    unsteered, steered = finish(library, made)
     assert unsteered.metrics.nll == pytest.approx(-np.mean(unsteered.run.logprobs), abs=1e-5)
     assert steered.metrics.kl > 0 and steered.metrics.kl95 >= steered.metrics.kl
 
@@ -343,7 +347,10 @@ def test_fixed_strength_counts_class_gaps(library):
 
 
 def test_several_targets_are_all_reached(library):
-    both = run(library, Plan((Target("loud", "amplify", 0.99), Target("long", "remove", 0.05)), layers=(1,)))
+    both = run(
+        library,
+        Plan((Target("loud", "amplify", 0.99), Target("long", "remove", 0.05)), layers=(1,), method="gcav"),
+    )
     after = np.array(both["steered"]["trace"]["after"])[:, 0]
     assert after[:, 0].min() > 0.985 and after[:, 1].max() < 0.055
 
@@ -560,3 +567,76 @@ def test_labelled_texts_are_read_with_their_labels(library, tmp_path):
     path.write_text(json.dumps(rows[0]))
     with pytest.raises(ValueError, match="both are needed"):
         labelled(library, library.cav("loud"), path)
+
+
+# ---- what is never pushed
+
+
+@pytest.mark.parametrize("engine", ["native", "batched", "reference"])
+@pytest.mark.parametrize("scope", ["all", "answer"])
+def test_template_and_sink_are_not_pushed(monkeypatch, engine, scope):
+    model = load(str(tiny("llama")), engine=engine)
+    template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>{% endfor %}ok: "
+    monkeypatch.setattr(model.tokenizer, "chat_template", template)
+    before, after = model.chat_span
+    ids = model.chat_ids(PROMPT)
+    assert model.tokenizer.decode(ids[:before]).endswith("<user>")
+    assert model.tokenizer.decode(ids[len(ids) - after :]).endswith("ok: ")
+    library = Library(model, {})
+    library.add(LOUD, train(model, LOUD))
+    applied = edits(plan(0.9999, layers=(1,), scope=scope), library)
+    start = len(ids) - 1 if scope == "answer" else before
+    slots = [model.engine.open(len(ids), edit, None, len(ids) - 1) for edit in (applied, ())]
+    logits, base = (model.engine.forward([Feed(slot, ids, want=len(ids))])[0] for slot in slots)
+    assert np.array_equal(logits[:start], base[:start])
+    assert all(not np.array_equal(logits[at], base[at]) for at in range(start, len(ids)))
+
+
+OFF = [
+    plan(1e-6),
+    plan(1 - 1e-6, "remove"),
+    plan(method="auto", budget=0.0),
+    plan(method="gcav", budget=0),
+    plan(method="fixed", budget=0.0),
+    plan(method="fixed", strength=0.0),
+]
+
+
+@pytest.mark.parametrize("chosen", OFF, ids=lambda chosen: f"{chosen.method} {chosen.budget}")
+@pytest.mark.parametrize("scope", ["all", "answer"])
+def test_off_is_the_base_text_bit_for_bit(library, chosen, scope):
+    """Even where every token reads below the left end of the slider."""
+    cav = library.cav("loud")
+    far = Library(library.model, {})
+    shift = -40.0 if chosen.targets[0].sense > 0 else 40.0
+    far.add(LOUD, dataclasses.replace(cav, b=cav.b + shift))
+    both = run(far, dataclasses.replace(chosen, scope=scope))
+    assert both["steered"]["tokens"] == both["unsteered"]["tokens"]
+    assert not np.any(both["steered"]["trace"]["eps"]) and both["steered"]["metrics"]["kl"] == 0
+    assert both["steered"]["metrics"]["nll"] == both["unsteered"]["metrics"]["nll"]
+
+
+@pytest.mark.parametrize("engine", ["native", "batched", "reference"])
+def test_a_target_that_is_off_is_read_beside_one_that_is_not(engine):
+    model = load(str(tiny("llama")), engine=engine)
+    library = Library(model, {})
+    for concept in (LOUD, LONG):
+        library.add(concept, train(model, concept))
+    chosen = Plan((Target("loud", "amplify", 1e-6), Target("long", "amplify", 0.999)), layers=(1,))
+    eps = np.array(run(library, chosen)["steered"]["trace"]["eps"])[:, 0]
+    assert not eps[:, 0].any() and (eps[:, 1] > 0).any()
+
+
+def test_the_edits_of_a_plan_are_made_once(library, monkeypatch):
+    built, exact = [], Edit.__post_init__
+    monkeypatch.setattr(Edit, "__post_init__", lambda edit: built.append(edit) or exact(edit))
+    run(library, plan(layers=(0, 1)))
+    assert len(built) == 4  # two that push, and for the base row two that read
+
+
+def test_a_plan_knows_neither_library_nor_model():
+    tree = ast.parse(Path("steering/plan.py").read_text())
+    assert not any(
+        isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("steering", "lm"))
+        for node in ast.walk(tree)
+    )

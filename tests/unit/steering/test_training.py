@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 from lm import LanguageModel, Stopped, load
 from steering import CAV, Concept, ConceptError, Library, PlanError, Settings, logistic, train
-from steering.cav import best_layers, fit, frame_ids
+from steering.cav import best_layers, fit, framed, read
+from steering.examples import folds, remarks
 from tests.tiny import LAYERS, WIDTH, tiny
 from tests.tokenizers import byte_level
 
@@ -323,7 +324,7 @@ def test_concept_texts_never_end_in_a_token_that_the_tokenizer_adds(model):
     )
     eos = adds.tokenizer.eos_token_id
     for frame in ("answer", "prompt", "plain"):
-        ids = frame_ids(adds, "Nice.", frame)
+        ids, _ = framed(adds, "Nice.", frame)
         assert eos not in ids and ids[0] == adds.tokenizer.bos_token_id
         assert ids[-5:] == adds.codec.answer_ids("Nice.")
 
@@ -334,3 +335,82 @@ def test_half_an_emoji_in_a_concept_text_is_replaced():
     assert concept.positive[0] == "Lovely 0 \N{REPLACEMENT CHARACTER}"
     with pytest.raises(ConceptError, match="name"):
         Concept.parse(lines, "x\ud83d")
+
+
+# ---- copies, frames, sinks
+
+WORDS = "rain tea boat lamp stone field bread clock glass river paper cloud horse music chair winter".split()
+LOT = tuple(
+    f"I saw a {word} near the {other} today."
+    for word, other in zip(WORDS, WORDS[5:] + WORDS[:5], strict=True)
+)
+
+
+def copies(texts, change):
+    """Ten copies of each text, each changed by change(text, number), in an order drawn by lot."""
+    many = [change(text, n) for text in texts for n in range(10)]
+    return tuple(many[i] for i in np.random.default_rng(0).permutation(len(many)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text, n: text,
+        lambda text, n: text + "!" * n,
+        lambda text, n: text.upper() if n % 2 else f" {text}",
+        lambda text, n: f"{text} {'really truly surely indeed well oh yes no hm ha'.split()[n]}",
+    ],
+    ids=["equal", "punctuation", "case", "a word more"],
+)
+@pytest.mark.filterwarnings("ignore:.*differ")
+def test_copies_do_not_tell_labels_drawn_by_lot(model, change):
+    concept = Concept("lot", copies(LOT[:8], change), copies(LOT[8:], change))
+    cav = train(model, concept)
+    assert cav.accuracy.mean() < 0.65 and cav.shuffled.mean() < 0.65
+
+
+def test_copies_are_told_and_count_once(model):
+    once, many = (Concept("c", CONCEPT.positive * times, CONCEPT.negative * times) for times in (1, 10))
+    with pytest.warns(UserWarning, match="120 texts only 12 differ"):
+        cav = train(model, many)
+    assert torch.equal(cav.w, train(model, once).w)
+    with pytest.raises(ConceptError, match="only 1 differ"):
+        train(model, Concept("c", ("same",) * 20, CONCEPT.negative))
+
+
+def test_near_copies_and_pairs_share_a_fold():
+    positive = tuple(f"{text} Really." if n % 2 else text for text in LOT[:8] for n in range(2))
+    fold = folds(
+        positive, tuple(f"nothing like it, {word}, number {n}" for n, word in enumerate(WORDS)), 5, 0
+    )
+    assert torch.equal(fold[:16], fold[16:]) and torch.equal(fold[0:16:2], fold[1:16:2])
+    assert len(set(fold.tolist())) == 5 and fold.bincount().max() <= 8
+
+
+def test_what_a_person_should_know_of_their_examples():
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(WORDS, 5)) for _ in range(80)]
+    fine = Concept("fine", tuple(texts[:40]), tuple(texts[40:]))
+    assert remarks(fine) == []
+    few = Concept("few", fine.positive[:8], fine.negative[:8])
+    assert "8 examples a side are few" in remarks(few)[0]
+    worded = Concept("worded", tuple(f"arrr {text}" for text in texts[:40]), fine.negative)
+    assert "Single words tell 100 %" in remarks(worded)[0]
+    pasted = Concept("pasted", fine.positive[:8] * 9, fine.negative)
+    assert "only 48 differ" in remarks(pasted)[0]
+
+
+@pytest.mark.parametrize("frame", ["answer", "prompt", "plain"])
+@pytest.mark.parametrize("position", ["mean", "last"])
+def test_template_and_sink_are_not_read(model, frame, position):
+    text = "some words to read"
+    ids, start = framed(model, text, frame)
+    own = model.tokenizer.decode(ids[start:])
+    assert start >= 1 and own == (
+        text if frame == "answer" else text[1:]
+    )  # no template, so that "s" is the sink
+    states = torch.stack([model.read([ids[: at + 1]])[0] for at in range(start, len(ids))])
+    expected = states[-1] if position == "last" else states.mean(0)
+    torch.testing.assert_close(
+        read(model, [text, "other"], Settings(frame=frame, position=position))[0], expected
+    )

@@ -95,7 +95,7 @@ class Step:
             0 if adapter is None else self._adapters.place(adapter, halves),
             tuple((layer, layers[:i].count(layer)) for i, layer in enumerate(layers)),
             tuple(self._edits.place(edit) for edit in edits),
-            tuple(answer_from if edit.answer_only else 0 for edit in edits),
+            tuple(edit.first(answer_from) for edit in edits),
             max((len(edit.read) for edit in edits), default=0),
         )
 

@@ -1,0 +1,106 @@
+"""What steering a concept costs in one model: curves from a dose to KL and to what becomes of the text."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+REPETITION, SURPRISE = 0.1, 1.0
+"""A text breaks where more than this share of its 3-grams come back, or where the base model is this many nats a
+token more surprised by it than by its own answer.
+"""
+OFF = -4.0
+"""Dose of a gate at which the model's own answers are never pushed, in standard deviations."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One dose, as mean over texts.
+
+    kl: to the base model, nats a token. nll: above the base model's own answers, nats a token. repetition: share of
+    3-grams that come back. broken: share of texts that broke. score: the independent scorer's, where there is one.
+    """
+
+    dose: float
+    kl: float
+    nll: float
+    repetition: float
+    broken: float
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points by rising dose. What a method's dose is: for a gated one how many standard deviations the goal lies
+    beyond the mean reading of the model's own answers, in the target's sense; for "fixed" the strength.
+    """
+
+    points: tuple[Point, ...]
+    off: float = OFF
+
+    def _lines(self) -> tuple[np.ndarray, np.ndarray]:
+        """Doses, and the square root of KL, which is about linear in the push; KL never falls."""
+        doses = np.array([self.off, *(point.dose for point in self.points)])
+        return doses, np.sqrt(np.maximum.accumulate([0.0, *(max(0.0, point.kl) for point in self.points)]))
+
+    @property
+    def max_budget(self) -> float:
+        """The largest KL that was measured."""
+        return max(point.kl for point in self.points)
+
+    def dose(self, kl: float) -> float:
+        """The dose that costs `kl`; that of the largest measured KL for more."""
+        doses, roots = self._lines()
+        steps = [0, *(i for i in range(1, len(roots)) if roots[i] > roots[i - 1])]
+        return float(np.interp(np.sqrt(kl), roots[steps], doses[steps]))
+
+    @property
+    def fluent(self) -> float:
+        """The largest KL up to which no text broke; between two points the last one that holds counts."""
+        whole = 0.0
+        for point in self.points:
+            if point.broken:
+                break
+            whole = max(whole, point.kl)
+        return whole
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured for a concept on the model's own answers, and what was chosen by it.
+
+    direction, layers: of the method "auto". mean, spread: of the classifier's reading of the model's own answers,
+    a number a layer. curves: by "method direction", such as "auto amplify". prompts, tokens, temperature: of the
+    measurement. chosen: how direction and layers were chosen, a sentence.
+    """
+
+    direction: str
+    layers: tuple[int, ...]
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    curves: Mapping[str, Curve]
+    prompts: int
+    tokens: int
+    temperature: float
+    chosen: str = ""
+
+    def curve(self, method: str, direction: str) -> Curve | None:
+        """The curve of a method that amplifies or removes, if it was measured."""
+        return self.curves.get(f"{method} {direction}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `from_dict` gives it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Calibration":
+        """Reads what `to_dict` gave. Raises TypeError or KeyError where it is something else."""
+        fields = dict(data)
+        for name in ("layers", "mean", "spread"):
+            fields[name] = tuple(fields[name])
+        fields["curves"] = {
+            name: Curve(tuple(Point(**point) for point in curve["points"]), curve["off"])
+            for name, curve in fields["curves"].items()
+        }
+        return cls(**fields)

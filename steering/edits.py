@@ -1,0 +1,180 @@
+"""From a plan to the edits of the residual stream that carry it out in one model."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from lm import Edit
+from lm.edits.edit import least_write
+from steering.calibration import Curve
+from steering.cav import CAV, best_layers
+from steering.library import Library
+from steering.plan import Plan, PlanError, Target
+
+DIRECTION = "diffmean"
+"""What "auto" steers along in a model where nothing was calibrated."""
+
+
+@dataclass(frozen=True, eq=False)
+class Steering:
+    """A plan on a model: its edits, made once, and those that only read what the plan steers (for the base row).
+
+    feasible: whether strengths exist that reach all targets.
+    """
+
+    plan: Plan
+    edits: tuple[Edit, ...]
+    feasible: bool
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that are steered."""
+        return tuple(edit.layer for edit in self.edits)
+
+    @cached_property
+    def readers(self) -> tuple[Edit, ...]:
+        """The edits without their pushes."""
+        return tuple(
+            dataclasses.replace(edit, sense=torch.zeros_like(edit.sense), fixed=None, cap=None)
+            for edit in self.edits
+        )
+
+    @property
+    def cosines(self) -> dict[str, float]:
+        """Cosine between the directions of each two targets, mean over the layers, by "one / other".
+
+        Opposed goals of concepts near 1 and equal goals of concepts near -1 contradict each other.
+        """
+        names = [target.concept for target in self.plan.targets]
+        pushes = torch.stack([edit.write for edit in self.edits])
+        mean = (pushes @ pushes.mT).mean(0).tolist()
+        return {f"{a} / {b}": mean[i][j] for i, a in enumerate(names) for j, b in enumerate(names) if i < j}
+
+    def to_dict(self) -> dict:
+        """Layers, cosines and feasibility, as the endpoint /steer gives them."""
+        return {"layers": self.layers, "cosines": self.cosines, "feasible": self.feasible}
+
+
+def steering(plan: Plan, library: Library) -> Steering:
+    """A plan on a model, feasible or not. Raises PlanError where it names what the model or the library lacks."""
+    cavs = [library.cav(target.concept) for target in plan.targets]
+    doses = [_dose(plan, target, cav) for target, cav in zip(plan.targets, cavs, strict=True)]
+    start = max(1, library.model.chat_span[0])
+    made = tuple(_edit(plan, cavs, doses, layer, start) for layer in layers_of(plan, cavs))
+    return Steering(plan, made, plan.method == "fixed" or all(map(_feasible, made)))
+
+
+def edits(plan: Plan, library: Library) -> tuple[Edit, ...]:
+    """The edits that carry out a plan. Raises PlanError where it cannot be applied."""
+    return feasible(steering(plan, library)).edits
+
+
+def feasible(applied: Steering) -> Steering:
+    """The same steering. Raises PlanError where its targets contradict each other."""
+    if applied.feasible:
+        return applied
+    layer = next(edit.layer for edit in applied.edits if not _feasible(edit))
+    raise PlanError(
+        f"the targets contradict each other at layer {layer}: no strengths reach all of them; drop one or change its direction"
+    )
+
+
+def layers_of(plan: Plan, cavs: Sequence[CAV]) -> tuple[int, ...]:
+    """The layers that a plan steers: its own, or where it says "auto" the most accurate ones for "gcav", and else
+    those that were calibrated for the first target. Raises PlanError where one is missing.
+    """
+    count = cavs[0].w.shape[0]
+    if plan.layers == "auto":
+        return best_layers(cavs) if plan.method == "gcav" else calibrated_layers(cavs[0])
+    if bad := [layer for layer in plan.layers if layer >= count]:
+        raise PlanError(f"layers names block {bad[0]}, but the model has blocks 0 to {count - 1}")
+    return tuple(sorted(plan.layers))
+
+
+def calibrated_layers(cav: CAV) -> tuple[int, ...]:
+    """The layers chosen by effect at equal KL; from half to two thirds of the model where nothing was measured."""
+    if cav.calibration is not None:
+        return cav.calibration.layers
+    count = cav.w.shape[0]
+    first = count // 2
+    return tuple(range(first, max(first + 1, round(0.65 * count))))
+
+
+def curve_of(method: str, target: Target, cav: CAV) -> Curve:
+    """The calibrated curve of a target. Raises PlanError where there is none."""
+    curve = None if cav.calibration is None else cav.calibration.curve(method, target.direction)
+    if curve is None:
+        raise PlanError(
+            f"budget has no calibration to go by for {target.concept} with the method {method}: run "
+            f"`python -m steering calibrate {target.concept}`, or give p0, or the strength of fixed"
+        )
+    return curve
+
+
+def _dose(plan: Plan, target: Target, cav: CAV) -> float | None:
+    """The dose that a plan's budget buys; None where it is off, or where the plan gives no budget."""
+    if not plan.budget:
+        return None
+    share = plan.budget / len(plan.targets)
+    curve = curve_of(plan.method, target, cav)
+    if share > curve.max_budget:
+        raise PlanError(
+            f"budget is {share:g} nats a token for {target.concept}: give at most {curve.max_budget:.2g}, "
+            "which is as far as the calibration goes"
+        )
+    return curve.dose(share)
+
+
+def _edit(plan: Plan, cavs: Sequence[CAV], doses: Sequence[float | None], layer: int, start: int) -> Edit:
+    each = list(zip(plan.targets, cavs, doses, strict=True))
+    sense = torch.tensor([0 if _off(plan, target) else target.sense for target in plan.targets])
+    fixed = None
+    if plan.method == "fixed":
+        strengths = [plan.strength if dose is None else dose for dose in doses]
+        gaps = torch.stack([cav.gap[layer] for cav in cavs])
+        fixed = sense * torch.tensor([strength or 0.0 for strength in strengths]) * gaps
+    return Edit(
+        layer,
+        torch.stack([cav.w[layer] for cav in cavs]),
+        torch.stack([cav.b[layer] for cav in cavs]),
+        torch.stack([directions(plan.method, cav)[layer] for cav in cavs]),
+        torch.tensor([_goal(target, cav, dose, layer) for target, cav, dose in each]),
+        sense,
+        fixed,
+        plan.cap,
+        plan.scope == "answer",
+        start,
+    )
+
+
+def _off(plan: Plan, target: Target) -> bool:
+    if plan.budget is not None:
+        return plan.budget == 0
+    return plan.method != "fixed" and target.off
+
+
+def directions(method: str, cav: CAV) -> torch.Tensor:
+    """The unit vectors [layers, width] that a method pushes along."""
+    if method == "auto":
+        method = cav.calibration.direction if cav.calibration else DIRECTION
+    return cav.direction if method == "gcav" else cav.diffmean
+
+
+def _goal(target: Target, cav: CAV, dose: float | None, layer: int) -> float:
+    """The log-odds that a reading is to reach: logit(p0), or `dose` standard deviations beyond the model's own
+    answers.
+    """
+    if dose is None or cav.calibration is None:
+        return target.goal
+    return cav.calibration.mean[layer] + target.sense * dose * cav.calibration.spread[layer]
+
+
+def _feasible(edit: Edit) -> bool:
+    """Whether the solver that will be applied finds strengths that reach all goals from a state where none is
+    met.
+    """
+    goal, sense = edit.goal.double(), edit.sense.double()
+    return bool(least_write((goal - sense)[None], edit.gram, goal, sense)[1])
