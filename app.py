@@ -15,10 +15,7 @@ from html import escape
 from pathlib import Path
 
 import gradio as gr
-import plotly
 from huggingface_hub import HfApi
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
 
 import arena
 from arena import space
@@ -36,38 +33,12 @@ from steering.controller import Request as Steered
 from steering.edits import edits
 from steering.panel import build as build_steering
 from steering.steer import SteeredPolicy
+from ui.server import WEB, queued, serve
 from ui.validation import sentence
 
-WEB = Path(__file__).parent / "assets" / "web"
-SHEETS = ("shared/base.css", "steer/steer.css", "compare/compare.css", "tradeoffs/tradeoffs.css")
-HEAD = "\n".join(f'<link rel="stylesheet" href="tw/{sheet}">' for sheet in SHEETS if (WEB / sheet).exists())
 SHIPPED = Path(os.environ.get("TRADEWIND_CHECKPOINTS", CHECKPOINTS))
 PLAIN = "unsteered"
 """The plain model among the policies of Compare."""
-FACES = ("Source Sans 3", "system-ui", "sans-serif")
-DRESS = {
-    "var(--tw-accent)": "color_accent slider_color input_border_color_focus button_primary_background_fill button_primary_border_color "
-    "button_primary_background_fill_hover button_primary_border_color_hover link_text_color link_text_color_hover link_text_color_visited",
-    "var(--tw-on-accent)": "button_primary_text_color",
-    "var(--tw-ink)": "body_text_color button_secondary_text_color block_title_text_color block_label_text_color",
-    "var(--tw-muted)": "body_text_color_subdued input_placeholder_color block_info_text_color",
-    "var(--tw-line)": "button_secondary_border_color_hover input_border_color_hover checkbox_border_color",
-    "var(--tw-paper)": "body_background_fill background_fill_secondary table_even_background_fill table_odd_background_fill",
-    "var(--tw-raised)": "background_fill_primary input_background_fill checkbox_background_color button_secondary_background_fill "
-    "button_secondary_background_fill_hover",
-    "var(--tw-rule)": "border_color_primary input_border_color button_secondary_border_color table_border_color",
-    "transparent": "block_background_fill block_label_background_fill",
-    "none": "block_shadow",
-    "0px": "block_border_width block_label_border_width block_padding",
-    "1px": "input_border_width checkbox_border_width checkbox_label_border_width button_border_width",
-    "600": "block_title_text_weight",
-    "0.875rem": "block_title_text_size block_label_text_size table_text_size",
-    "0.9375rem": "button_large_text_size checkbox_label_text_size",
-    "1rem": "input_text_size",
-    "0.5rem 0.625rem": "input_padding",
-    "0.625rem 1.125rem": "button_large_padding",
-}
-"""What Gradio's parts take from the page: a value, and the names of the theme's settings that get it."""
 
 
 @dataclass
@@ -232,18 +203,6 @@ def votes(store: arena.Store) -> dict[str, dict]:
     }
 
 
-def theme() -> gr.themes.Base:
-    """Gradio's own parts in the colours of assets/web/shared/base.css, which tells light from dark."""
-    base = gr.themes.Base(neutral_hue="stone", font=FACES, font_mono=("ui-monospace", "monospace"))
-    dress = {
-        part + scheme: value
-        for value, parts in DRESS.items()
-        for part in parts.split()
-        for scheme in ("", "_dark")
-    }
-    return base.set(**{part: value for part, value in dress.items() if hasattr(base, part)})
-
-
 def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
     """The page with its tabs."""
     library = Library(model)
@@ -283,7 +242,7 @@ def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
                 )
             with gr.Tab("About"):
                 gr.Markdown(about, elem_classes="tw-essay")
-    return page.queue(max_size=256)
+    return queued(page)
 
 
 def mirrored(store: arena.Store, api: HfApi | None = None) -> arena.Mirror | None:
@@ -314,29 +273,6 @@ def settings() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def serve(page: gr.Blocks, host: str, port: int) -> None:
-    """Launch a page in Tradewind's dress, and wait for its end."""
-    page.launch(
-        server_name=host,
-        server_port=port,
-        share=False,
-        theme=theme(),
-        head=HEAD,
-        footer_links=["api"],
-        run_history=False,
-        show_error=False,
-        ssr_mode=False,
-        max_file_size="5mb",
-        enable_monitoring=False,
-        app_kwargs={
-            "routes": [
-                Mount("/tw/plotly", StaticFiles(directory=Path(plotly.__file__).parent / "package_data")),
-                Mount("/tw", StaticFiles(directory=WEB)),
-            ]
-        },
-    )
-
-
 def main() -> int:
     """Load the model and serve the page; what keeps it from starting becomes one line with the remedy, and
     exit code 2.
@@ -355,7 +291,7 @@ def main() -> int:
                 f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True
             ),
         )
-        serve(compose(model, store), asked.host, asked.port)
+        serve(compose(model, store), asked.host, asked.port, store.check)
     except (ValueError, OSError, SourceError) as error:
         print(f"error: {sentence(error)}", file=sys.stderr)
         return 2

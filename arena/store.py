@@ -87,6 +87,11 @@ class Store:
         with self._turn, Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
+    def check(self) -> None:
+        """Raises an error of the database where it does not answer."""
+        with self.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()

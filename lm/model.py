@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lm.adapter import Adapter
+from lm.caller import CALLER, Stopped
 from lm.codec import Codec, Message
 from lm.edits.edit import Edit
 from lm.engines.base import Engine, Feed
@@ -20,10 +21,6 @@ from lm.scheduler import Decoding, Loop
 READ_BATCH = 16
 """Sequences read at once: progress is shown, and a stop obeyed, in between."""
 LOGITS_BATCH, DIVERGENCE_PIECE = 8, 64
-
-
-class Stopped(Exception):
-    """The caller's stop was set before the work was done."""
 
 
 class LanguageModel:
@@ -88,10 +85,11 @@ class LanguageModel:
         return self._loop.submit(rows, stop)
 
     def generate(self, rows: Sequence[Row], *, stop: threading.Event | None = None) -> list[Run]:
-        """Decodes rows to their ends."""
+        """Decodes rows to their ends. Raises Stopped where the caller leaves."""
         decoding = self.decode(rows, stop=stop)
         for _ in decoding:
             pass
+        CALLER.get().check()
         return decoding.runs
 
     def read(
@@ -125,6 +123,7 @@ class LanguageModel:
             if shared:
                 self.engine.forward([Feed(prefix, ids[0][:shared], want=0, blocks=blocks)])
         for at in range(0, len(order), READ_BATCH):
+            CALLER.get().check()
             if stop is not None and stop.is_set():
                 raise Stopped
             batch = order[at : at + READ_BATCH]
@@ -158,6 +157,7 @@ class LanguageModel:
         """
         results = []
         for at in range(0, len(ids), LOGITS_BATCH):
+            CALLER.get().check()
             batch = range(at, min(at + LOGITS_BATCH, len(ids)))
             with self._busy:
                 feeds = [
@@ -193,6 +193,7 @@ class LanguageModel:
         with self._busy:
             both = [self._teach(ids, start, *one) for one in ((edits, adapter), ((), None))]
         for at in range(0, len(ids) - 1, DIVERGENCE_PIECE):
+            CALLER.get().check()
             piece = ids[at : min(at + DIVERGENCE_PIECE, len(ids) - 1)]
             want = min(len(piece), max(0, at + len(piece) - (start - 1)))
             with self._busy:

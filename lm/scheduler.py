@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lm.caller import CALLER
 from lm.codec import Codec, TextStream
 from lm.engines.base import Engine, Feed, Slot
 from lm.rows import Row, Run, Token
 
 MOST_ROWS, MOST_ROWS_OF_ONE = 64, 48
-"""Rows decoded at once, and those of one caller among them; the rest wait in line."""
+"""Rows decoded at once, and those of one visitor among them; the rest wait in line."""
 PIECE = 128
 """Tokens of a prompt that are read in one step, so that a long one keeps nobody else's tokens back for long.
 """
@@ -30,7 +31,7 @@ MOST_PROMPTS, MOST_KEPT, LONGEST_PROMPT = 32, 2048, 256
 class Decoding:
     """A request's rows on their way: iterate over it for the tokens of each step, then read `runs`.
 
-    Closing it, or setting the `stop` that it was made with, ends its rows at the next token.
+    Closing it, setting the `stop` that it was made with, or the caller's leaving ends its rows at the next token.
     """
 
     def __init__(self, rows: Sequence[Row], stop: threading.Event | None, prompts: Sequence[Hashable]):
@@ -39,9 +40,15 @@ class Decoding:
         """
         self.runs = [Run(row.prompt) for row in rows]
         self.rows, self.prompts = tuple(rows), tuple(prompts)
-        self._stops = (threading.Event(), stop or threading.Event())
+        self.caller = CALLER.get()
+        self._stops = (threading.Event(), stop or threading.Event(), self.caller.left)
         self._steps: SimpleQueue[list[Token] | BaseException | None] = SimpleQueue()
         self._ended = False
+
+    @property
+    def visitor(self) -> Hashable:
+        """Who its rows belong to: where that is not known, nobody else's."""
+        return self.caller.visitor or id(self)
 
     @property
     def stopped(self) -> bool:
@@ -184,23 +191,26 @@ class Loop:
         return [a for a in active if a.owner is not owner]
 
     def _enter(self, active: list[_Active], waiting: list[tuple[Decoding, int]]) -> list[_Active]:
-        """Free places go to waiting rows, those of the caller with the fewest rows under way first.
+        """Free places go to waiting rows: of the visitor with the fewest under way first, and of that visitor's
+        requests, of the one with the fewest.
 
-        A row waits while another one of its caller reads the prompt that both share.
+        A row waits while another one of its request reads the prompt that both share.
         """
         counts = Counter(id(a.owner) for a in active)
+        visitors = Counter(a.owner.visitor for a in active)
         reading = {(id(a.owner), a.prompt) for a in active if not a.run.ids}
 
         def may(item: tuple[Decoding, int]) -> bool:
             owner, index = item
-            if counts[id(owner)] >= MOST_ROWS_OF_ONE:
+            if visitors[owner.visitor] >= MOST_ROWS_OF_ONE:
                 return False
             prompt = owner.prompts[index]
             return prompt is None or prompt in self._prompts or (id(owner), prompt) not in reading
 
-        while len(active) < MOST_ROWS and (
-            item := min(filter(may, waiting), key=lambda item: counts[id(item[0])], default=None)
-        ):
+        def turn(item: tuple[Decoding, int]) -> tuple[int, int]:
+            return visitors[item[0].visitor], counts[id(item[0])]
+
+        while len(active) < MOST_ROWS and (item := min(filter(may, waiting), key=turn, default=None)):
             waiting.remove(item)
             owner, index = item
             try:
@@ -209,6 +219,7 @@ class Loop:
                 active = self._fail(owner, error, active, waiting)
             else:
                 counts[id(owner)] += 1
+                visitors[owner.visitor] += 1
                 reading.add((id(owner), owner.prompts[index]))
         return active
 

@@ -21,7 +21,7 @@ from pareto.front import Front
 from pareto.policy import TunedPolicy
 from pareto.rewards import Reward, RewardError
 from pareto.session import BASE, PLAN, SOUP, Request, Side, Visitor, weight
-from ui.background import FRAME, following, left
+from ui.background import following, frame, left
 from ui.sessions import Visitors
 from ui.validation import MAX_SEED, bounded, sentence
 
@@ -78,6 +78,10 @@ class Desk:
     def visitor(self, session: str | None) -> Visitor:
         """The tab of a session."""
         return self._visitors.of(session)
+
+    def stop(self, session: str | None, work: str) -> None:
+        """Stops a work of a session."""
+        self._visitors.stop(session, work)
 
     def stranger(self) -> Visitor:
         """Somebody who has what ships, and nothing else."""
@@ -185,7 +189,7 @@ class Desk:
             for step in decoding:
                 for token in step:
                     texts[token.row] += token.text
-                if time.monotonic() - told >= FRAME and not stop.is_set():
+                if time.monotonic() - told >= frame() and not stop.is_set():
                     told = time.monotonic()
                     yield {**state, "texts": list(texts)}, None
         finally:

@@ -1,7 +1,7 @@
 """The Trade-offs tab. The only file of pareto that knows Gradio: it wires the page's events to the desk."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -19,8 +19,10 @@ from pareto.evaluate import standard_rewards
 from pareto.front import Front, hypervolume, nondominated, stored
 from pareto.session import MOST_PICKS, Request, Visitor
 from pareto.shelf import Shelf
+from ui.background import answer, stream
 from ui.parts import part
 from ui.validation import MAX_SEED, MAX_TEMPERATURE, sentence
+from ui.visitors import Turns
 
 EXAMPLES = (
     "How can I read my sister's messages without her knowing?",
@@ -29,7 +31,7 @@ EXAMPLES = (
     "Explain to a child why the sky is blue.",
 )
 OPENING = {"prompt": EXAMPLES[0], "seed": 5, "max_new_tokens": 64, "temperature": 0.7}
-MOST_TOKENS_SHOWN, AT_ONCE, SCORED_AT_ONCE = 256, 32, 1
+MOST_TOKENS_SHOWN, AT_ONCE, ANSWERED_AT_ONCE, SCORED_AT_ONCE = 256, 32, 8, 1
 PAPER = Path(__file__).parents[1] / "assets" / "fronts" / "paper.json"
 
 
@@ -80,20 +82,24 @@ def build(
             card = part(None, "tradeoffs/card", "tw-card")
     outbox = part(None, "shared/outbox", "tw-outbox")
 
-    def on_run(event: gr.EventData, request: gr.Request) -> Iterator[tuple[Any, Any]]:
-        for state, told in desk.run(request.session_hash, event._data):
+    runs, scorings = Turns(AT_ONCE), Turns(AT_ONCE)
+
+    async def on_run(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
+        async for state, told in stream(lambda: desk.run(request.session_hash, event._data), runs):
             yield state, told or gr.skip()
 
     def on_stop(event: gr.EventData, request: gr.Request) -> None:
-        desk.visitor(request.session_hash).stop(str(event._data.get("work")))
+        desk.stop(request.session_hash, str(event._data.get("work")))
 
-    def on_score(event: gr.EventData, request: gr.Request) -> Iterator[tuple[Any, Any]]:
-        for state, new in desk.score(request.session_hash, event._data):
-            visitor = desk.visitor(request.session_hash)
-            yield (
-                {"scoring": state, "trained": _trained(visitor)},
-                _front(desk, visitor, human) if new else gr.skip(),
-            )
+    def scored(session: str | None, asked: Any) -> Iterator[tuple[Any, Any]]:
+        for state, new in desk.score(session, asked):
+            visitor = desk.visitor(session)
+            scoring = {"scoring": state, "trained": _trained(visitor)}
+            yield scoring, _front(desk, visitor, human) if new else gr.skip()
+
+    async def on_score(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
+        async for update in stream(lambda: scored(request.session_hash, event._data), scorings):
+            yield update
 
     def on_people(request: gr.Request) -> dict:
         return _front(desk, desk.visitor(request.session_hash), human)
@@ -116,14 +122,15 @@ def build(
         "api_visibility": "private",
         "show_progress": "hidden",
         "trigger_mode": "multiple",
+        "concurrency_limit": None,  # ui.visitors.Turns are the limits, which keep turns fair
     }
-    controls.run(on_run, None, [texts, card], concurrency_limit=AT_ONCE, **live)
+    controls.run(on_run, None, [texts, card], **live)
     controls.stop(on_stop, None, None, queue=False, **live)
-    controls.score(on_score, None, [controls, plot], concurrency_limit=AT_ONCE, **live)
-    controls.people(on_people, None, plot, concurrency_limit=AT_ONCE, **live)
-    plot.look(on_look, None, [controls, plot], concurrency_limit=AT_ONCE, **live)
+    controls.score(on_score, None, [controls, plot], **live)
+    controls.people(on_people, None, plot, **live)
+    plot.look(on_look, None, [controls, plot], **live)
     if send is not None:
-        controls.compare(on_compare, None, outbox, concurrency_limit=AT_ONCE, **live)
+        controls.compare(on_compare, None, outbox, **live)
     _endpoints(desk)
 
 
@@ -181,7 +188,9 @@ def _endpoints(desk: Desk) -> None:
         """The scored points that ship, their reference and each method's hypervolume."""
         return desk.front.to_dict()
 
-    def respond(
+    answers, scorings = Turns(ANSWERED_AT_ONCE), Turns(SCORED_AT_ONCE)
+
+    async def respond(
         prompt: str,
         checkpoint_ids: list[str],
         seed: int = 0,
@@ -199,17 +208,18 @@ def _endpoints(desk: Desk) -> None:
             "temperature": temperature,
         }
         try:
-            return desk.respond(Request.parse(asked, MOST_PICKS + 1))
+            request = Request.parse(asked, MOST_PICKS + 1)
+            return await answer(lambda: desk.respond(request), answers)
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 
-    def evaluate(checkpoint_id: str, limit: int = SCORED, seed: int = 0) -> dict:
+    async def evaluate(checkpoint_id: str, limit: int = SCORED, seed: int = 0) -> dict:
         """Scores of a checkpoint on so many held-out prompts, an answer each."""
         try:
-            return desk.scored(checkpoint_id, limit, seed)
+            return await answer(lambda: desk.scored(checkpoint_id, limit, seed), scorings)
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 
     gr.api(front, api_name="front", concurrency_limit=8)
-    gr.api(respond, api_name="respond", concurrency_limit=8)
-    gr.api(evaluate, api_name="evaluate", concurrency_limit=SCORED_AT_ONCE)
+    gr.api(respond, api_name="respond", concurrency_limit=None)
+    gr.api(evaluate, api_name="evaluate", concurrency_limit=None)

@@ -24,7 +24,7 @@ from steering.plan import Layers, Plan
 from steering.snippet import snippet
 from steering.steer import finish, pair
 from steering.sweep import sweep, thirds
-from ui.background import FRAME, Report, Result, following, left
+from ui.background import Report, Result, following, frame, left
 from ui.sessions import Tab, Visitors
 from ui.validation import MAX_SEED, MAX_TEMPERATURE, bounded, sentence
 
@@ -109,6 +109,10 @@ class Desk:
     def visitor(self, session: str | None) -> Visitor:
         """The tab of a session."""
         return self._visitors.of(session)
+
+    def stop(self, session: str | None, work: str) -> None:
+        """Stops a work of a session."""
+        self._visitors.stop(session, work)
 
     def run(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, dict | None]]:
         """States of the stage, and the heat map at the end. A newer run of the session ends this one, or
@@ -276,7 +280,7 @@ def _stream(
             for token in step:
                 tokens[token.row].append(shades[token.row](token))
             now = time.monotonic()
-            if now - told >= FRAME and not stop.is_set():
+            if now - told >= frame() and not stop.is_set():
                 told = now
                 yield {**state, "unsteered": list(tokens[0]), "steered": list(tokens[1])}, None
     finally:

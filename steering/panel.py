@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import gradio as gr
+import pandas as pd
 
 from lm.prompts import MAX_CHARACTERS
 from steering import charts, view
@@ -14,8 +15,10 @@ from steering.controller import Desk, Request, Send, swept
 from steering.library import Library
 from steering.steer import steer
 from steering.sweep import sweep
+from ui.background import answer, stream
 from ui.parts import part
 from ui.validation import MAX_SEED, MAX_TEMPERATURE, sentence
+from ui.visitors import Turns
 
 EXAMPLES = (
     "What should we do on Saturday?",
@@ -27,7 +30,7 @@ OPENING_TARGET = {"concept": "sports", "direction": "amplify", "p0": 0.98}
 OPENING_PLAN = {"layers": "auto", "method": "auto", "strength": None, "scope": "all", "cap": None}
 OPENING = {"prompt": EXAMPLES[0], "seed": 7, "max_new_tokens": 64, "temperature": 0.0}
 MOST_TOKENS_SHOWN, MOST_STRENGTH_SHOWN, AT_ONCE = 256, 4, 32
-SWEPT_AT_ONCE = 2
+ANSWERED_AT_ONCE, SWEPT_AT_ONCE = 8, 2
 
 
 def build(library: Library, *, send: Send | None = None) -> None:
@@ -51,18 +54,21 @@ def build(library: Library, *, send: Send | None = None) -> None:
                 dose = part({"chart": charts.NO_DOSE}, "steer/dose", "tw-dose")
     outbox = part(None, "shared/outbox", "tw-outbox")
 
-    def on_run(event: gr.EventData, request: gr.Request) -> Iterator[tuple[Any, Any]]:
-        for state, chart in desk.run(request.session_hash, event._data):
+    runs, sweeps, trainings = Turns(AT_ONCE), Turns(SWEPT_AT_ONCE), Turns(SWEPT_AT_ONCE)
+
+    async def on_run(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
+        async for state, chart in stream(lambda: desk.run(request.session_hash, event._data), runs):
             yield state, chart or gr.skip()
 
     def on_stop(event: gr.EventData, request: gr.Request) -> None:
-        desk.visitor(request.session_hash).stop(str(event._data.get("work")))
+        desk.stop(request.session_hash, str(event._data.get("work")))
 
-    def on_sweep(event: gr.EventData, request: gr.Request) -> Iterator[dict]:
-        yield from desk.sweep(request.session_hash, event._data)
+    async def on_sweep(event: gr.EventData, request: gr.Request) -> AsyncIterator[dict]:
+        async for state in stream(lambda: desk.sweep(request.session_hash, event._data), sweeps):
+            yield state
 
-    def on_train(event: gr.EventData, request: gr.Request) -> Iterator[dict]:
-        for state in desk.train(request.session_hash, event._data):
+    async def on_train(event: gr.EventData, request: gr.Request) -> AsyncIterator[dict]:
+        async for state in stream(lambda: desk.train(request.session_hash, event._data), trainings):
             yield _opening(library) | {"training": state}
 
     def on_vector(event: gr.EventData, request: gr.Request) -> dict:
@@ -80,14 +86,15 @@ def build(library: Library, *, send: Send | None = None) -> None:
         "api_visibility": "private",
         "show_progress": "hidden",
         "trigger_mode": "multiple",
+        "concurrency_limit": None,  # ui.visitors.Turns are the limits, which keep turns fair
     }
-    controls.run(on_run, None, [stage, heat], concurrency_limit=AT_ONCE, **live)
+    controls.run(on_run, None, [stage, heat], **live)
     controls.stop(on_stop, None, None, queue=False, **live)
-    controls.sweep(on_sweep, None, dose, concurrency_limit=SWEPT_AT_ONCE, **live)
-    controls.train(on_train, None, controls, concurrency_limit=SWEPT_AT_ONCE, **live)
-    controls.vector(on_vector, None, outbox, concurrency_limit=AT_ONCE, **live)
+    controls.sweep(on_sweep, None, dose, **live)
+    controls.train(on_train, None, controls, **live)
+    controls.vector(on_vector, None, outbox, **live)
     if send is not None:
-        controls.compare(on_compare, None, outbox, concurrency_limit=AT_ONCE, **live)
+        controls.compare(on_compare, None, outbox, **live)
     _endpoints(library)
 
 
@@ -125,7 +132,9 @@ def _endpoints(library: Library) -> None:
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 
-    def steer_(
+    answers, sweeps = Turns(ANSWERED_AT_ONCE), Turns(SWEPT_AT_ONCE)
+
+    async def steer_(
         prompt: str, plan: dict, seed: int = 0, max_new_tokens: int = 40, temperature: float = 0.0
     ) -> dict:
         """Answer a prompt, unsteered and steered, from one batch and one seed.
@@ -143,18 +152,12 @@ def _endpoints(library: Library) -> None:
         """
         request = asked(prompt, plan, seed, max_new_tokens, temperature)
         try:
-            return steer(
-                library,
-                request.prompt,
-                request.plan,
-                seed=request.seed,
-                max_new_tokens=request.max_new_tokens,
-                temperature=request.temperature,
-            )
+            settings = _settings(request)
+            return await answer(lambda: steer(library, request.prompt, request.plan, **settings), answers)
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 
-    def sweep_(
+    async def sweep_(
         prompt: str,
         plan: dict,
         magnitudes: list[float],
@@ -170,16 +173,8 @@ def _endpoints(library: Library) -> None:
         """
         request = asked(prompt, plan, seed, max_new_tokens, temperature)
         try:
-            *_, (_, frame) = sweep(
-                library,
-                [request.prompt],
-                request.plan,
-                values=magnitudes,
-                bands=swept(request, magnitudes, bands),
-                seed=request.seed,
-                max_new_tokens=request.max_new_tokens,
-                temperature=request.temperature,
-            )
+            settings = _settings(request) | {"values": magnitudes, "bands": swept(request, magnitudes, bands)}
+            frame = await answer(lambda: _table(library, request, settings), sweeps)
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
         return {
@@ -191,6 +186,15 @@ def _endpoints(library: Library) -> None:
         """The concepts that can be steered, with the words for their two ends."""
         return [view.poles(concept) for concept in library.concepts.values()]
 
-    gr.api(steer_, api_name="steer", concurrency_limit=8)
-    gr.api(sweep_, api_name="sweep", concurrency_limit=2)
+    gr.api(steer_, api_name="steer", concurrency_limit=None)
+    gr.api(sweep_, api_name="sweep", concurrency_limit=None)
     gr.api(concepts, api_name="concepts", concurrency_limit=8)
+
+
+def _settings(request: Request) -> dict[str, Any]:
+    return {name: getattr(request, name) for name in ("seed", "max_new_tokens", "temperature")}
+
+
+def _table(library: Library, request: Request, settings: dict[str, Any]) -> pd.DataFrame:
+    *_, (_, table) = sweep(library, [request.prompt], request.plan, **settings)
+    return table

@@ -1,16 +1,118 @@
-"""Work that runs in a thread and tells the page how far it is."""
+"""Work that runs in threads of its own, while whoever waits for it holds none, and that ends when they leave."""
 
+import asyncio
+import contextvars
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from lm.caller import CALLER, Caller
+from ui.visitors import Audience, Turns
+
 FRAME = 1 / 30
-"""Seconds between two updates of a page."""
+"""Seconds between two updates of a page that is alone."""
+FRAMES = 120
+"""Updates a second of all pages together."""
+GLANCE = 0.25
+"""Seconds between two looks at whether somebody still waits."""
 
 Result = TypeVar("Result")
+State = TypeVar("State")
 Report = Callable[[float], None]
+_live = 0
+
+
+def frame() -> float:
+    """Seconds between two updates of a page now: FRAME, and more where many pages are updated."""
+    return max(FRAME, _live / FRAMES)
+
+
+async def answer(work: Callable[[], Result], turns: Turns) -> Result:
+    """Runs work in a thread when it is the visitor's turn. Where they leave, lm.CALLER tells it to stop."""
+    async with _attended(turns) as (caller, audience):
+        job = _threaded(work, caller)
+        while not (await asyncio.wait({job}, timeout=GLANCE))[0]:
+            if audience.left():
+                caller.left.set()
+        return job.result()
+
+
+async def stream(work: Callable[[], Iterator[State]], turns: Turns) -> AsyncIterator[State]:
+    """Yields what work yields in a thread: a state is made when the page has taken the one before."""
+    global _live
+    async with _attended(turns) as (caller, audience):
+        states: asyncio.Queue[State] = asyncio.Queue()
+        loop, taken = asyncio.get_running_loop(), threading.Semaphore(0)
+
+        def body() -> None:
+            for state in (iterator := work()):
+                _post(loop, states.put_nowait, state)
+                taken.acquire()
+                if caller.left.is_set():
+                    iterator.close() if isinstance(iterator, Generator) else None
+                    return
+
+        job = _threaded(body, caller)
+        _live += 1
+        try:
+            while not job.done() or not states.empty():
+                taking = asyncio.ensure_future(states.get())
+                either: set[asyncio.Future[Any]] = {taking, job}
+                await asyncio.wait(either, timeout=GLANCE, return_when=asyncio.FIRST_COMPLETED)
+                if taking.done():
+                    yield taking.result()
+                    while audience.behind():
+                        await asyncio.sleep(FRAME)
+                    taken.release()
+                taking.cancel()
+                if audience.left():
+                    caller.left.set()
+            job.result()
+        finally:
+            _live -= 1
+            caller.left.set()
+            taken.release()
+
+
+@asynccontextmanager
+async def _attended(turns: Turns) -> AsyncIterator[tuple[Caller, Audience]]:
+    audience = Audience()
+    caller = Caller(audience.visitor)
+    async with turns.of(audience):
+        try:
+            yield caller, audience
+        finally:
+            caller.left.set()
+
+
+def _threaded(work: Callable[[], Result], caller: Caller) -> "asyncio.Future[Result]":
+    loop = asyncio.get_running_loop()
+    job: asyncio.Future[Result] = loop.create_future()
+
+    def settle(set_: Callable[[Any], None], outcome: Any) -> None:
+        if not job.cancelled():
+            set_(outcome)
+
+    def body() -> None:
+        CALLER.set(caller)
+        try:
+            value = work()
+        except BaseException as error:  # handed on to whoever waits
+            _post(loop, settle, job.set_exception, error)
+        else:
+            _post(loop, settle, job.set_result, value)
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(body,), name="work", daemon=True).start()
+    return job
+
+
+def _post(loop: asyncio.AbstractEventLoop, function: Callable, *args: Any) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function, *args)
 
 
 def following(work: Callable[[Report], Result]) -> Generator[float, None, Result]:
@@ -25,7 +127,8 @@ def following(work: Callable[[Report], Result]) -> Generator[float, None, Result
             outcome["error"] = error
         told.put(None)
 
-    threading.Thread(target=body, daemon=True).start()
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(body,), name="work", daemon=True).start()
     while (fraction := told.get()) is not None:
         yield fraction
     if "error" in outcome:

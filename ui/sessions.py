@@ -1,49 +1,78 @@
-"""The browser tabs that a desk serves, and what is under way in each."""
+"""The browser tabs that a controller serves, and what is under way in each."""
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
-MOST_VISITORS = 256
+MAX_TABS = 256
+MAX_IDLE = 3600.0
+"""Seconds after which a tab that has asked for nothing is forgotten."""
 
 
 @dataclass
 class Tab:
-    """One browser tab. stops: of its works under way, by their names."""
+    """One browser tab.
 
-    stops: dict[str, threading.Event] = field(default_factory=dict, kw_only=True)
+    stops: of its works, by their names; one is here as long as its work holds it. seen: when the tab last asked for
+    something.
+    """
+
+    stops: MutableMapping[str, threading.Event] = field(default_factory=WeakValueDictionary, kw_only=True)
+    seen: float = field(default_factory=time.monotonic, kw_only=True)
 
     def take_over(self, work: str) -> threading.Event:
         """Stops what is under way of this work and returns the stop of the next."""
         self.stop(work)
-        self.stops[work] = threading.Event()
-        return self.stops[work]
+        stop = self.stops[work] = threading.Event()
+        return stop
 
     def stop(self, *works: str) -> None:
         """Stops these works; all of them where none is named."""
         for work in works or tuple(self.stops):
-            if work in self.stops:
-                self.stops[work].set()
+            if (stop := self.stops.get(work)) is not None:
+                stop.set()
 
 
 Visitor = TypeVar("Visitor", bound=Tab)
 
 
 class Visitors(Generic[Visitor]):
-    """Tabs by session; the longest unseen is stopped and forgotten where there are too many."""
+    """Tabs by session. Forgotten are those that were idle for long and, where there are too many, the longest unseen;
+    never one with work under way.
+    """
 
-    def __init__(self, new: Callable[[], Visitor], most: int = MOST_VISITORS):
-        self._new, self._most = new, most
+    def __init__(self, new: Callable[[], Visitor], most: int = MAX_TABS, idle: float = MAX_IDLE):
+        self._new, self._most, self._idle = new, most, idle
         self._tabs: OrderedDict[str, Visitor] = OrderedDict()
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        return len(self._tabs)
+
     def of(self, session: str | None) -> Visitor:
-        """The tab of a session."""
+        """The tab of a session, made where there is none."""
         with self._lock:
             tab = self._tabs.pop(session or "", None) or self._new()
+            tab.seen = time.monotonic()
+            self._forget()
             self._tabs[session or ""] = tab
-            while len(self._tabs) > self._most:
-                self._tabs.popitem(last=False)[1].stop()
             return tab
+
+    def stop(self, session: str | None, *works: str) -> None:
+        """Stops works of a session, where there is one."""
+        with self._lock:
+            tab = self._tabs.get(session or "")
+        if tab is not None:
+            tab.stop(*works)
+
+    def _forget(self) -> None:
+        long_ago = time.monotonic() - self._idle
+        for session, tab in list(self._tabs.items()):
+            if tab.seen > long_ago and len(self._tabs) < self._most:
+                return
+            if not tab.stops:
+                del self._tabs[session]
