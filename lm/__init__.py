@@ -2,7 +2,7 @@
 
 from lm.adapter import Adapter
 from lm.edits.edit import Edit, Trace
-from lm.loading import load
+from lm.loading import device_here, load
 from lm.model import LanguageModel, Stopped
 from lm.policy import Policy
 from lm.rows import Row, Run, Sampling, Token
@@ -22,5 +22,6 @@ __all__ = [
     "Stopped",
     "Token",
     "Trace",
+    "device_here",
     "load",
 ]

@@ -168,6 +168,11 @@ def gpu_here() -> torch.device | None:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
 
 
+def device_here() -> torch.device:
+    """Where another model of this process stands: on its GPU, or the CPU."""
+    return gpu_here() or torch.device("cpu")
+
+
 def _placement(gpu: torch.device | None) -> str | dict | None:
     """Over all GPUs, as accelerate spreads it; on one where each process holds a copy."""
     return None if gpu is None else {"": gpu} if "LOCAL_RANK" in os.environ else "auto"

@@ -16,23 +16,24 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lm import Adapter, LanguageModel
+from lm.peft_folder import CONFIG
+from lm.peft_folder import WEIGHTS as ADAPTER
 from pareto.combine import PreferenceError, preference
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parents[1] / "assets" / "checkpoints"
 FORMAT = 1
-ADAPTER, CARD, CURVES, STATE = "adapter_model.safetensors", "card.json", "curves.jsonl", "state.safetensors"
-FILES = (ADAPTER, "adapter_config.json", CARD, CURVES)
+CARD, CURVES, STATE = "card.json", "curves.jsonl", "state.safetensors"
+FILES = (ADAPTER, CONFIG, CARD, CURVES)
 NEEDED: dict[str, type | UnionType] = {
     "base_hash": str,
     "method": str,
     "preference": list | None,
-    "steps": int,
+    "steps": int | None,
     "adapter_sha256": str,
 }
-LARGEST = 2**30
+MAX_BYTES = 2**30
 """Bytes of a checkpoint that is fetched from the hub."""
-PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 
 
 class CheckpointError(ValueError):
@@ -60,25 +61,36 @@ class Checkpoint:
         return {"checkpoint": self.id, "adapter_sha256": self.card["adapter_sha256"]}
 
     @classmethod
-    def load(cls, folder: Path | str, model: LanguageModel) -> "Checkpoint":
-        """Reads a checkpoint of `model`. Raises CheckpointError."""
+    def load(cls, folder: Path | str, model: LanguageModel, name: str | None = None) -> "Checkpoint":
+        """Reads a checkpoint of `model`, or any PEFT LoRA of it; other files of the folder are never opened.
+
+        Parameters
+        ----------
+        name : what an adapter without a card is called (None: as its folder).
+
+        Raises
+        ------
+        CheckpointError
+            Where files are missing or damaged, or belong to another model.
+        """
         folder = Path(folder)
         if not folder.is_dir():
-            raise CheckpointError(f"{folder.name} is no folder: give one that python -m pareto train wrote")
-        if pickles := sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES):
+            raise CheckpointError(f"{folder.name} is no folder: give one that holds a PEFT adapter.")
+        if not (folder / ADAPTER).is_file():
             raise CheckpointError(
-                f"{folder.name} holds {', '.join(pickles)}: pickles can run code, give safetensors only"
+                f"{ADAPTER} of {folder.name} is missing: save the adapter as safetensors (pickles are not read)."
             )
-        card = _json(folder / CARD)
+        carded = (folder / CARD).is_file()
+        card = _json(folder / CARD) if carded else _default_card(folder, model, name or folder.name)
         _check(card, folder.name)
         if card["base_hash"] != model.hash:
             raise CheckpointError(
                 f"{folder.name} was trained on {card.get('base_model')} ({card['base_hash']}), and this is {model.name} ({model.hash}): "
                 "load that model, or train on this one"
             )
-        if not (folder / ADAPTER).is_file() or digest(folder / ADAPTER) != card["adapter_sha256"]:
+        if carded and digest(folder / ADAPTER) != card["adapter_sha256"]:
             raise CheckpointError(
-                f"{ADAPTER} of {folder.name} is missing, truncated or not the one of its card: copy the folder again"
+                f"{ADAPTER} of {folder.name} is truncated or not the one of its card: copy the folder again"
             )
         try:
             adapter = Adapter.load(folder)
@@ -86,6 +98,32 @@ class Checkpoint:
         except ValueError as error:
             raise CheckpointError(str(error)) from None
         return cls(card.get("id", folder.name), folder, card, adapter, _curves(folder))
+
+
+def _default_card(folder: Path, model: LanguageModel, name: str) -> dict:
+    """What is known of an adapter that comes without a card."""
+    declared = _json(folder / CONFIG).get("base_model_name_or_path")
+    title = name
+    if isinstance(declared, str) and _basename(declared) != _basename(model.name):
+        title = f"{name}, trained on {declared}"
+        log.warning("%s says that it was trained on %s, and this model is %s.", name, declared, model.name)
+    return {
+        "id": name,
+        "name": title,
+        "method": "adapter",
+        "preference": None,
+        "steps": None,
+        "seed": None,
+        "base_model": model.name,
+        "base_hash": model.hash,
+        "adapter_sha256": digest(folder / ADAPTER),
+        "licence": "not told: ask its author",
+    }
+
+
+def _basename(name: str) -> str:
+    """The part of a hub id or folder that tells which model it is."""
+    return name.rstrip("/").rpartition("/")[2].lower()
 
 
 def shipped(model: LanguageModel, folder: Path = FOLDER) -> list[Checkpoint]:
@@ -107,7 +145,11 @@ def find(name: str, model: LanguageModel, folder: Path = FOLDER) -> Checkpoint:
     CheckpointError.
     """
     known = {found.id: found for found in shipped(model, folder)}
-    return known[name] if name in known else Checkpoint.load(fetch(name), model)
+    return (
+        known[name]
+        if name in known
+        else Checkpoint.load(fetch(name), model, Path(name).name if Path(name).is_dir() else name)
+    )
 
 
 def fetch(name: str) -> Path:
@@ -118,9 +160,9 @@ def fetch(name: str) -> Path:
         return Path(name)
     try:
         siblings = model_info(name, files_metadata=True).siblings or []
-        if (size := sum(file.size or 0 for file in siblings if file.rfilename in FILES)) > LARGEST:
+        if (size := sum(file.size or 0 for file in siblings if file.rfilename in FILES)) > MAX_BYTES:
             raise CheckpointError(
-                f"{name} holds {size / 2**30:.1f} GiB, and a checkpoint at most {LARGEST / 2**30:g}: it is no adapter"
+                f"{name} holds {size / 2**30:.1f} GiB, and a checkpoint at most {MAX_BYTES / 2**30:g}: it is no adapter"
             )
         return Path(snapshot_download(name, allow_patterns=list(FILES)))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
@@ -230,7 +272,7 @@ def _json(path: Path) -> dict:
         found = json.loads(path.read_text())
     except FileNotFoundError:
         raise CheckpointError(
-            f"{path.parent.name} has no {path.name}: give a folder that python -m pareto train wrote"
+            f"{path.parent.name} has no {path.name}: give a folder that holds a PEFT adapter"
         ) from None
     except json.JSONDecodeError as error:
         raise CheckpointError(

@@ -324,7 +324,7 @@ class Desk:
     def _candidate(self, visitor: Visitor, asked: Mapping[str, Any]) -> tuple[dict, Policy]:
         name, pick = str(asked.get("checkpoint") or "").strip(), str(asked.get("pick") or "")
         if name:
-            checkpoint = Checkpoint.load(self.folder(name), self.model)
+            checkpoint = Checkpoint.load(self.folder(name), self.model, name)
             shipped = self.checkpoints.get(checkpoint.id)
             if shipped and shipped.card != checkpoint.card:
                 raise CheckpointError(

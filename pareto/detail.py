@@ -78,7 +78,7 @@ def _made(card: Mapping[str, Any]) -> list[list[str]]:
             f"helpful {short(preference[0])}, harmless {short(preference[1])}" if preference else "",
         ],
         ["Objective", str(card.get("objective", "")).upper()],
-        ["Training", f"{card['steps']} steps, seed {card['seed']}"],
+        ["Training", "" if card["steps"] is None else f"{card['steps']} steps, seed {card['seed']}"],
         ["Settings", ", ".join(f"{name} {value}" for name, value in settings.items() if name not in TOLD)],
         ["Base model", f"{card['base_model']} ({card['base_hash']})"],
         ["Reward models", ", ".join(f"{name} {hash}" for name, hash in card.get("rewards", {}).items())],

@@ -3,13 +3,14 @@
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lm.adapter import MODULES, Adapter
+from lm.adapter import Adapter, module_at, path_in_block
 from lm.edits.edit import TRACE, Edit
 from lm.engines.base import Feed, Slot
 from lm.rows import Sampling
@@ -21,13 +22,30 @@ if TYPE_CHECKING:
 
 def blocks_of(model: "PreTrainedModel") -> nn.ModuleList:
     """The list of a transformers model's decoder blocks. Raises ValueError where there is none."""
+    return _stack_of(model)[1]
+
+
+def _stack_of(model: "PreTrainedModel") -> tuple[str, nn.ModuleList]:
+    """The decoder blocks, and the path of their list in the model."""
     count = model.config.get_text_config().num_hidden_layers
-    for module in model.modules():
+    for path, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
-            return module
+            return path, module
     raise ValueError(
         f"{type(model).__name__} has no list of {count} blocks: only decoder-only models can be steered"
     )
+
+
+def _matrices(block: nn.Module) -> dict[str, tuple[int, int]]:
+    """(in, out) of a block's linear layers by module, as lm.adapter names them."""
+    sizes = {}
+    for path, layer in block.named_modules():
+        linear: Any = layer  # of whatever class: a quantized layer has these attributes, too
+        if hasattr(linear, "in_features") and hasattr(linear, "out_features"):
+            sizes[module_at(path)] = (linear.in_features, linear.out_features)
+        elif hasattr(linear, "nx") and hasattr(linear, "nf"):  # GPT-2's Conv1D
+            sizes[module_at(path)] = (linear.nx, linear.nf)
+    return sizes
 
 
 @contextmanager
@@ -67,21 +85,20 @@ class ReferenceEngine:
 
     def __init__(self, model, context: int):
         config = model.config.get_text_config()
-        self._model, self._blocks = model, blocks_of(model)
+        self._model = model
+        self._stack, self._blocks = _stack_of(model)
         self.layers, self.width = config.num_hidden_layers, config.hidden_size
         self.vocabulary = config.vocab_size
         self.context = min(config.max_position_embeddings, context)
 
+    @cached_property
+    def _sizes(self) -> list[dict[str, tuple[int, int]]]:
+        return [_matrices(block) for block in self._blocks]
+
     def fits(self, adapter: Adapter | None) -> None:
         """Raises ValueError where the adapter is not of this model; see lm.engines.base.Engine."""
         if adapter is not None:
-            found: dict[str, Any] = {
-                name: self._module(0, name) for _, name in adapter.parts
-            }  # linear layers, of whatever class
-            adapter.check(
-                {name: (module.in_features, module.out_features) for name, module in found.items()},
-                self.layers,
-            )
+            adapter.check(self._sizes, self._stack)
 
     def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
         """A slot for a row; see lm.engines.base.Engine."""
@@ -117,7 +134,8 @@ class ReferenceEngine:
         traces = torch.zeros(count, len(slot.edits), TRACE)
         with ExitStack() as hooks:
             for (layer, name), (a, b) in (slot.adapter.parts if slot.adapter else {}).items():
-                hooks.enter_context(_adapted(self._module(layer, name), a, b))
+                module = self._blocks[layer].get_submodule(path_in_block(name))
+                hooks.enter_context(_adapted(module, a, b))
             for index, edit in enumerate(slot.edits):
                 active = positions >= edit.first(slot.answer_from)
                 hooks.enter_context(
@@ -138,21 +156,6 @@ class ReferenceEngine:
         slot.length += count
         logits = output.logits[0].float().cpu().numpy()
         return logits[len(logits) - feed.want :], traces[count - feed.want :].numpy()
-
-    def _module(self, block: int, name: str) -> nn.Module:
-        found = next(
-            (
-                module
-                for path, module in self._blocks[block].named_modules()
-                if path.rsplit(".", 1)[-1] == name
-            ),
-            None,
-        )
-        if found is None:
-            raise ValueError(
-                f"the adapter changes {name}, which this model lacks: only models with {', '.join(MODULES)} take it"
-            )
-        return found
 
 
 def _writer(edit: Edit, active: Tensor, trace: Tensor) -> Callable[[Tensor], Tensor]:

@@ -218,7 +218,7 @@ class NativeEngine:
     def fits(self, adapter: Adapter | None) -> None:
         """Raises ValueError where the adapter is not of this model; see lm.engines.base.Engine."""
         if adapter is not None and adapter not in self._adapters:
-            adapter.check(self._sizes, self.layers)
+            adapter.check([self._sizes] * self.layers)
 
     def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
         """A slot for a row of up to `capacity` positions."""

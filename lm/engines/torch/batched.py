@@ -99,7 +99,7 @@ class BatchedEngine:
     def fits(self, adapter: Adapter | None) -> None:
         """Raises ValueError where the adapter is not of this model; see lm.engines.base.Engine."""
         if adapter is not None and adapter not in self._adapters:
-            adapter.check(self.stack.sizes, self.layers)
+            adapter.check([self.stack.sizes] * self.layers)
 
     def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
         """A slot for a row; see lm.engines.base.Engine."""

@@ -313,11 +313,10 @@ def break_card(folder: Path, **changes) -> None:
     [
         (lambda f: break_card(f, base_hash="0" * 16), "was trained on"),
         (lambda f: break_card(f, preference=...), "lacks preference"),
-        (lambda f: (f / "card.json").unlink(), "has no card.json"),
         (lambda f: (f / "card.json").write_text("{"), "damaged"),
         (lambda f: os.truncate(f / "adapter_model.safetensors", 400), "truncated"),
         (lambda f: (f / "adapter_model.safetensors").unlink(), "missing"),
-        (lambda f: (f / "adapter_model.bin").write_bytes(b"x"), "pickles"),
+        (lambda f: (f / "adapter_model.safetensors").rename(f / "adapter_model.bin"), "pickles"),
         (lambda f: (f / "adapter_config.json").unlink(), "adapter_config.json is missing"),
         (
             lambda f: (f / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2}'),
@@ -334,6 +333,31 @@ def test_checkpoints_that_cannot_be_trusted_are_refused(model, made, breaks, say
     with pytest.raises(CheckpointError, match=says):
         Checkpoint.load(made, model)
     assert checkpoint.shipped(model, made.parent) == []
+
+
+def test_an_adapter_without_a_card_is_loaded_by_what_its_config_tells(model, made, caplog):
+    """As PEFT and TRL leave it: pickles lie beside it and are never opened."""
+    expected = Checkpoint.load(made, model).adapter
+    (made / "card.json").unlink()
+    (made / "training_args.bin").write_bytes(b"\x80\x04cos\nsystem\n.")
+    found = Checkpoint.load(made, model)
+    assert found.card["preference"] is None and found.id == found.name == "made"
+    assert all(
+        torch.equal(a, b)
+        for key in expected.parts
+        for a, b in zip(expected.parts[key], found.adapter.parts[key], strict=True)
+    )
+    assert Checkpoint.load(made, model, "owner/name").id == "owner/name" and not caplog.records
+
+
+def test_an_adapter_that_names_another_base_model_says_so(model, made, caplog):
+    (made / "card.json").unlink()
+    path = made / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": "meta/Other-7B"}))
+    assert (
+        Checkpoint.load(made, model).name == "made, trained on meta/Other-7B"
+        and "meta/Other-7B" in caplog.text
+    )
 
 
 def test_an_adapter_of_another_shape_is_refused(model, made):

@@ -1,0 +1,203 @@
+"""PEFT LoRA folders: what Tradewind reads of the format, what it writes, and what it refuses by name."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+Parts = dict[tuple[int, str], tuple[Tensor, Tensor]]
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+MERGE = "merge it into its model with PEFT's merge_and_unload and load that model"
+
+HONOURED = {
+    "peft_type",
+    "r",
+    "lora_alpha",
+    "use_rslora",
+    "rank_pattern",
+    "alpha_pattern",
+    "init_lora_weights",
+}
+HARMLESS = {
+    *("task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode"),
+    *(
+        "target_modules",
+        "exclude_modules",
+        "layers_to_transform",
+        "layers_pattern",
+    ),  # the tensors' names tell
+    *(
+        "bias",
+        "modules_to_save",
+        "trainable_token_indices",
+        "ensure_weight_tying",
+    ),  # theirs are refused by name
+    *("lora_dropout", "velora_config", "runtime_config"),  # of training, or of where it ran
+    *("fan_in_fan_out", "megatron_core", "qalora_group_size"),  # only say how others are to be read
+    *("loftq_config", "eva_config", "corda_config", "lora_ga_config"),  # settings of init_lora_weights
+}
+"""Options that change no number of an answer beyond what the file's tensors show."""
+REFUSED = {
+    "use_dora": "DoRA",
+    "alora_invocation_tokens": "an activated LoRA",
+    "use_qalora": "QA-LoRA",
+    "lora_bias": "a LoRA with biases of its own",
+    "layer_replication": "layer replication",
+    "target_parameters": "LoRA of parameters outside of linear layers",
+    "megatron_config": "a LoRA of Megatron's layers",
+    "arrow_config": "Arrow routing",
+    "monteclora_config": "MonteCLoRA",
+    "use_bdlora": "BD-LoRA",
+    "kasa_config": "KaSA",
+}
+KEEPS_BASE = {True, False, None, "true", "false", "gaussian", "orthogonal", "eva", "mica"}
+"""Values of init_lora_weights that leave the base model's weights as they are."""
+PART = re.compile(
+    r"(?:base_model\.model\.)?(?P<stack>\D+?)\.(?P<block>\d+)\.(?P<path>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight"
+)
+OTHER_TOWERS = re.compile(r"vision|visual|audio|speech|image|encoder(?!.*decoder)")
+
+
+def read(folder: Path) -> tuple[str, Parts]:
+    """Reads a LoRA folder as PEFT computes it.
+
+    Returns
+    -------
+    The path of the list of blocks, and (block, path within it) -> (a [rank, in], b [out, rank]) in float32,
+    with the scale in b.
+
+    Raises
+    ------
+    ValueError
+        Where the folder is no LoRA, is damaged, holds no safetensors, or uses an option that changes its
+        answers and that Tradewind does not compute.
+    """
+    config, tensors = _files(folder)
+    refuse(config, folder.name)
+    halves: dict[tuple[str, int, str], dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        match = PART.fullmatch(name)
+        if match is None or OTHER_TOWERS.search(match["stack"]):
+            raise ValueError(_no_part(name, folder.name))
+        key = match["stack"], int(match["block"]), match["path"]
+        halves.setdefault(key, {})[match["half"]] = tensor.float()
+    if not halves or any(len(half) < 2 for half in halves.values()):
+        raise ValueError(
+            f"The adapter in {folder.name} lacks a half of a matrix, or all of them: copy it again."
+        )
+    if len(stacks := {stack for stack, _, _ in halves}) > 1:
+        raise ValueError(
+            f"The adapter in {folder.name} changes blocks of {' and '.join(sorted(stacks))}: "
+            "give one that changes one stack of decoder blocks."
+        )
+    if not all(tensor.isfinite().all() for half in halves.values() for tensor in half.values()):
+        raise ValueError(
+            f"The adapter in {folder.name} holds values that are no finite numbers: train it again."
+        )
+    parts = {
+        (block, path): (half["A"], half["B"] * _scale(config, f"{stack}.{block}.{path}", half["A"].shape[0]))
+        for (stack, block, path), half in halves.items()
+    }
+    return stacks.pop(), parts
+
+
+def refuse(config: Mapping[str, Any], name: str) -> None:
+    """Raises ValueError where an option of the format changes the answers in a way that is not computed here."""
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        raise ValueError(f"The adapter in {name} has peft_type {kind!r}: give a LORA, or {MERGE}.")
+    for option, title in REFUSED.items():
+        if config.get(option):
+            raise ValueError(
+                f"The adapter in {name} is {title} ({option}), which is not computed here: {MERGE}."
+            )
+    init = config.get("init_lora_weights", True)
+    if (init.lower() if isinstance(init, str) else init) not in KEEPS_BASE:
+        raise ValueError(
+            f"The adapter in {name} has init_lora_weights {init!r}, which changes the base model's weights too: save it "
+            "with path_initial_model_for_weight_conversion, which makes it a LoRA of the base model as it was."
+        )
+    unknown = [key for key, value in config.items() if value and key not in HONOURED | HARMLESS]
+    if unknown:
+        raise ValueError(
+            f"The adapter in {name} sets {', '.join(unknown)}, which Tradewind does not know: {MERGE}."
+        )
+    for option in ("r", "lora_alpha"):
+        value = config.get(option)
+        if isinstance(value, bool) or not isinstance(value, int | float) or (option == "r" and value <= 0):
+            raise ValueError(
+                f"{CONFIG} of {name} gives {option} {value!r}: give a number{' above 0' * (option == 'r')}."
+            )
+
+
+def _files(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        tensors = load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{folder.name} is no adapter folder: {Path(error.filename).name} is missing "
+            "(PEFT adapters with safetensors are read, pickles are not)."
+        ) from None
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"The adapter in {folder.name} is truncated or damaged ({error}): copy it again."
+        ) from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{CONFIG} of {folder.name} is no JSON object: copy it again.")
+    return config, tensors
+
+
+def _no_part(name: str, folder: str) -> str:
+    """Why a tensor cannot be used."""
+    place = name.removeprefix("base_model.model.")
+    return (
+        f"The adapter in {folder} changes {place}, and only LoRA halves of the matrices in decoder blocks are read "
+        f"(no biases, embeddings, heads or whole modules): {MERGE}."
+    )
+
+
+def _scale(config: Mapping[str, Any], path: str, rank: int) -> float:
+    """alpha / rank, or alpha / sqrt(rank) of rank-stabilised LoRA (arXiv:2312.03732); PEFT's patterns name
+    modules with alphas of their own.
+    """
+    patterns = config.get("alpha_pattern") or {}
+    alpha = next(
+        (value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", path)),
+        config["lora_alpha"],
+    )
+    return alpha / rank ** (0.5 if config.get("use_rslora") else 1)
+
+
+def write(folder: Path, stack: str, parts: Parts, base_model: str) -> None:
+    """Writes a PEFT folder. alpha equals the rank of each module, so that b is stored as it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, Tensor] = {}
+    for (block, path), (a, b) in parts.items():
+        prefix = f"base_model.model.{stack}.{block}.{path}"
+        tensors |= {f"{prefix}.lora_A.weight": a.contiguous(), f"{prefix}.lora_B.weight": b.contiguous()}
+    ranks = {f"{stack}.{block}.{path}": a.shape[0] for (block, path), (a, _) in parts.items()}
+    rank = Counter(ranks.values()).most_common(1)[0][0]
+    others = {path: other for path, other in ranks.items() if other != rank}
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_model,
+        "r": rank,
+        "lora_alpha": rank,
+        "rank_pattern": others,
+        "alpha_pattern": others,
+        "target_modules": sorted({path.rpartition(".")[2] for _, path in parts}),
+        "layers_to_transform": sorted({block for block, _ in parts}),
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "inference_mode": True,
+    }
+    save_file(tensors, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
