@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lm import Adapter, LanguageModel, SourceError, load
 from lm.prompts import MAX_NEW_TOKENS
-from pareto.arguments import Parser, described, function, integer, number, replacements, weights, writable
+from pareto.arguments import Parser, described, integer, number, replacements, weights, writable
 from pareto.checkpoint import CheckpointError, find
 from pareto.combiners import COMBINERS
 from pareto.evaluate import ANSWER, HELD_OUT, evaluate
@@ -22,14 +22,13 @@ from pareto.pairs import Pair, PairError, messages, read_pairs, read_prompts
 from pareto.policy import TunedPolicy
 from pareto.rewards import FOLDER as REWARDS
 from pareto.rewards import (
+    KINDS,
     OBJECTIVES,
-    TUNED,
-    ClassifierReward,
     Head,
     HeadReward,
     Reward,
-    RewardError,
     heads,
+    named,
 )
 from pareto.settings import BOUNDS, CHOICES, Settings, SettingsError, ordered
 from pareto.train import Trainer
@@ -54,8 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="OBJECTIVE=WHAT",
-        help="in place of the shipped head: a sequence classifier (hub id or folder), a head (.safetensors, or a tuned one's folder), "
-        "or a function (module:name)",
+        help="in place of the shipped head: " + ", ".join(kind.title for kind in KINDS),
     )
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -194,23 +192,7 @@ def _rewards(asked: list[str], model: LanguageModel, wanted: str | None = None) 
                 f"--objectives has {', '.join(unknown)}: give --reward OBJECTIVE=WHAT for it, too"
             )
     shipped = heads(model) if {*names} & {*OBJECTIVES} - {*given} else {}
-    return {name: _reward(name, given[name], model) if name in given else shipped[name] for name in names}
-
-
-def _reward(objective: str, what: str, model: LanguageModel) -> Head | Reward:
-    if what.endswith(".safetensors"):
-        return Head.load(Path(what))
-    if (Path(what) / TUNED).is_file():
-        return HeadReward.tuned(Path(what), model)
-    if ":" in what and not Path(what).exists():
-        return function(what)
-    try:
-        return ClassifierReward(what)
-    except OSError as error:
-        raise RewardError(
-            f"--reward {objective}={what} is no classifier that can be read "
-            f"({str(error).splitlines()[0]}): give a hub id, a folder, a head or module:function"
-        ) from None
+    return {name: named(given[name], model) if name in given else shipped[name] for name in names}
 
 
 def _scorers(asked: list[str], model: LanguageModel) -> dict[str, Reward]:

@@ -2,15 +2,11 @@
 
 import argparse
 import errno
-import importlib
-import inspect
 import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
-
-from pareto.rewards import FunctionReward, RewardError
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 """What an objective may be called."""
@@ -119,33 +115,6 @@ def replacements(asked: Sequence[str]) -> dict[str, str]:
             raise ValueError(f"--reward names {objective} twice: give one reward an objective")
         found[objective] = what
     return found
-
-
-def function(text: str) -> FunctionReward:
-    """The reward module:name. Raises RewardError where there is none, or it does not take (prompt, answer)."""
-    module, _, name = text.partition(":")
-    try:
-        value = getattr(importlib.import_module(module), name)
-    except Exception as error:  # whatever a module of the user's does while it is imported
-        raise RewardError(
-            f"--reward {text} cannot be imported ({type(error).__name__}: {error}): "
-            "give module:name of a function that Python finds from here"
-        ) from None
-    if not callable(value) or not _takes_two(value):
-        raise RewardError(
-            f"--reward {text} is no function of (prompt, answer): give one that returns a number"
-        )
-    return FunctionReward(value)
-
-
-def _takes_two(value: Callable) -> bool:
-    try:
-        inspect.signature(value).bind("prompt", "answer")
-    except TypeError:
-        return False
-    except ValueError:  # a built-in that does not tell its parameters
-        return True
-    return True
 
 
 def writable(folder: Path, argument: str) -> None:

@@ -202,7 +202,7 @@ def test_a_classifier_reads_the_end_of_a_long_text_and_needs_no_padding_token(tm
     tokenizer.chat_template = "<s>{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
     tokenizer.save_pretrained(tmp_path)
     reward = ClassifierReward(str(tmp_path))
-    assert reward._tokenizer(reward._text("Hi", "yes"), add_special_tokens=False)["input_ids"].count(256) == 1
+    assert reward._input("Hi", "yes")["input_ids"].count(256) == 1
     good, bad = reward.score(
         ["Tell me a long story about it. " * 5] * 2, ["once upon a time", "no, I would not"]
     )

@@ -1,0 +1,142 @@
+"""Bradley-Terry heads: linear on the policy's own frozen lower blocks, alone or with an adapter tuned below them."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lm import Adapter, LanguageModel
+from pareto.pairs import Prompt, messages
+from pareto.reward import RewardError, checked
+
+FOLDER = Path(__file__).parents[1] / "assets" / "rewards"
+OBJECTIVES = ("helpful", "harmless")
+TUNED = "head.safetensors"
+MAX_ANSWER = 96
+"""Tokens of an answer that a head reads."""
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A Bradley-Terry head: (weight . mean over the answer's tokens of block `block`'s output - mean) / std.
+
+    mean, std: of the held-out answers that people and judges compared, so that 0 is an average answer of that
+    data and 1 a standard deviation. model_hash: of the model whose residual stream it reads.
+    """
+
+    objective: str
+    model_hash: str
+    block: int
+    weight: Tensor
+    mean: float
+    std: float
+
+    def of_pooled(self, pooled: Tensor) -> Tensor:
+        """Rewards [n] of pooled states [n, width]."""
+        return checked(
+            (pooled.float() @ self.weight.to(pooled.device) - self.mean) / self.std, self.objective
+        )
+
+    def of(self, model: LanguageModel) -> "Head":
+        """The head, if it reads `model`. Raises RewardError."""
+        if self.model_hash != model.hash:
+            raise RewardError(
+                f"the reward head {self.objective} reads model {self.model_hash}, not {model.name} ({model.hash}): "
+                "fit heads for this model with python -m pareto rewards --fit, or give a reward model with --reward"
+            )
+        return self
+
+    @property
+    def identity(self) -> str:
+        """The hash."""
+        return self.hash
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits of the weights and constants, stored with whatever was scored."""
+        return hashlib.sha256(
+            self.weight.numpy().tobytes() + repr((self.block, self.mean, self.std)).encode()
+        ).hexdigest()[:16]
+
+    def save(self, path: Path) -> None:
+        """Writes a safetensors file; the constants are its metadata."""
+        about = {
+            "objective": self.objective,
+            "model_hash": self.model_hash,
+            "block": self.block,
+            "mean": self.mean,
+            "std": self.std,
+        }
+        save_file({"weight": self.weight}, path, {"head": json.dumps(about)})
+
+    @classmethod
+    def load(cls, path: Path) -> "Head":
+        """Reads what `save` wrote. Raises RewardError."""
+        try:
+            with safe_open(path, "pt") as file:
+                return cls(weight=file.get_tensor("weight"), **json.loads(file.metadata()["head"]))
+        except (FileNotFoundError, SafetensorError, KeyError, TypeError) as error:
+            raise RewardError(
+                f"{path} is no reward head ({error}): make one with python -m pareto rewards --fit"
+            ) from None
+
+
+@dataclass(frozen=True, eq=False)
+class HeadReward:
+    """A head with the model that it reads, and the adapter that was tuned with it, if any."""
+
+    model: LanguageModel
+    head: Head
+    adapter: Adapter | None = None
+
+    @property
+    def identity(self) -> str:
+        """The head's hash: it was tuned together with its adapter."""
+        return self.head.hash
+
+    @classmethod
+    def tuned(cls, folder: Path, model: LanguageModel) -> "HeadReward":
+        """What `save` wrote. Raises RewardError, and ValueError where the adapter is none."""
+        return cls(model, Head.load(folder / TUNED).of(model), Adapter.load(folder))
+
+    def save(self, folder: Path) -> None:
+        """Writes head and adapter to one folder."""
+        assert self.adapter is not None  # only what was tuned is saved here; a head alone has Head.save
+        self.adapter.save(folder, self.model.name)
+        self.head.save(folder / TUNED)
+
+    def score(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> Tensor:
+        """Standard deviations above the average answer, float32 [n]."""
+        states = pooled(self.model, prompts, answers, self.head.block + 1, adapter=self.adapter)
+        return self.head.of_pooled(states[:, self.head.block])
+
+
+def sequences(
+    model: LanguageModel, prompts: Sequence[Prompt], answers: Sequence[str]
+) -> tuple[list[list[int]], list[int]]:
+    """Token ids of chats with their answers (cut to MAX_ANSWER tokens), and where each answer starts."""
+    ids, starts = [], []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        chat = model.chat_ids(messages(prompt))
+        words = model.codec.answer_ids(answer)[:MAX_ANSWER]
+        ids.append(chat + (words or [model.tokenizer.eos_token_id]))
+        starts.append(len(chat))
+    return ids, starts
+
+
+def pooled(
+    model: LanguageModel, prompts: Sequence[Prompt], answers: Sequence[str], blocks: int, **reading
+) -> Tensor:
+    """Mean over each answer's tokens of the first `blocks` blocks' outputs: float32 [n, blocks, width]."""
+    ids, starts = sequences(model, prompts, answers)
+    return model.read(ids, pool="mean", starts=starts, blocks=blocks, **reading)
+
+
+def heads(model: LanguageModel, folder: Path = FOLDER) -> dict[str, Head]:
+    """The shipped heads by objective. Raises RewardError where they read another model."""
+    return {objective: Head.load(folder / f"{objective}.safetensors").of(model) for objective in OBJECTIVES}
