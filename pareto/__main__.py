@@ -31,6 +31,7 @@ from pareto.rewards import (
     named,
 )
 from pareto.settings import BOUNDS, CHOICES, Settings, SettingsError, ordered
+from pareto.table import table
 from pareto.train import Trainer
 from pareto.tune import tune
 
@@ -417,35 +418,6 @@ def _front(args, model: LanguageModel) -> dict:
     return (Front.load(args.front) if args.front else stored(model)).to_dict()
 
 
-def _table(front: dict) -> str:
-    """A front as a Markdown table, the most helpful first."""
-
-    def measured(point: dict, name: str) -> str:
-        low, high = point[f"{name}_ci"]
-        return f"{point[name]:+.2f} [{low:+.2f}, {high:+.2f}]"
-
-    head = "| checkpoint | helpful | harmless | KL | tokens | repeated | refusals, unsafe | refusals, safe | toxicity |"
-    lines = [head, "|" + "---|" * 9]
-    for point in sorted(front["points"], key=lambda point: -point["helpful"]):
-        name = point.get("name", point["id"]) + (" (dominated)" if point["dominated"] else "")
-        shares = [
-            f"{point[key]:.2f}"
-            for key in ("repetition", "refusal_unsafe", "refusal_safe", "toxicity")
-            if key in point
-        ]
-        cells = [
-            name,
-            measured(point, "helpful"),
-            measured(point, "harmless"),
-            f"{point['kl']:z.1f}",
-            f"{point['length']:.0f}",
-            *shares,
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    volumes = ", ".join(f"{method} {volume:.2f}" for method, volume in front["hypervolume"].items())
-    return "\n".join([*lines, "", f"Hypervolume above {front['reference']}: {volumes}."])
-
-
 def main() -> int:
     """Runs a command; errors that the caller can mend are one line on stderr and exit code 2."""
     args = _parser().parse_args()
@@ -467,7 +439,7 @@ def main() -> int:
         return 2
     if found:
         print(
-            _table(found)
+            table(found)
             if args.command == "front" and not args.json
             else json.dumps(found, indent=None if args.json else 1)
         )

@@ -157,7 +157,7 @@ class Desk:
                 BASE,
                 point["name"] if point else view.METHODS[BASE],
                 BASE,
-                view.about(point) if point else "as it came",
+                view.about(point, self.front.objectives) if point else "as it came",
             )
         if pick.startswith(SOUP) and point is None:
             return view.side(
@@ -170,7 +170,11 @@ class Desk:
         )
         preference = told.get("preference")
         return view.side(
-            pick, told["name"], told["method"], view.about(point), preference[0] if preference else None
+            pick,
+            told["name"],
+            told["method"],
+            view.about(point, self.front.objectives),
+            preference[0] if preference else None,
         )
 
     def card(self, visitor: Visitor, pick: str) -> dict:
@@ -178,7 +182,7 @@ class Desk:
         point, checkpoint = visitor.point(pick), visitor.checkpoints.get(pick)
         ends = [end.name for end in visitor.ends or ()]
         card, curves = (checkpoint.card, checkpoint.curves) if checkpoint else (None, [])
-        return detail(self.side(visitor, pick), point, card, curves, ends)
+        return detail(self.side(visitor, pick), point, card, curves, ends, self.front.objectives)
 
     def _stream(
         self, visitor: Visitor, request: Request, rows: list[Row], state: dict, stop: threading.Event
@@ -210,7 +214,7 @@ class Desk:
                     **whole,
                     "phase": "done",
                     "note": f"{note} {missing}".strip(),
-                    "rows": view.measures(metrics),
+                    "rows": view.measures(metrics, self.front.objectives),
                 },
                 None,
             )
@@ -307,7 +311,7 @@ class Desk:
                 raise Stopped
             visitor.front = visitor.front.with_point(point)
             visitor.own.add(point["id"])
-            note = f"{point['name']}: {view.about(point)}, from {SCORED} prompts, so with wide intervals."
+            note = f"{point['name']}: {view.about(point, self.front.objectives)}, from {SCORED} prompts, so with wide intervals."
             yield {"fraction": None, "note": note, "done": point["id"]}, True
         except Stopped:
             yield {"fraction": None, "note": "Stopped; nothing was added."}, False
@@ -406,7 +410,7 @@ class Desk:
         point = visitor.point(pick)
         return {
             "mix": [end.id for end in visitor.ends or ()],
-            "helpful": point["preference"][0] if point else weight(pick),
+            self.front.objectives[0]: point["preference"][0] if point else weight(pick),
         }
 
     def compare(self, session: str | None, picks: Sequence[str], send: Send) -> str:

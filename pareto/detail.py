@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from pareto.rewards import OBJECTIVES
 from pareto.view import METHODS, Chart, number, short
 
 WINDOW = 7
@@ -14,6 +15,8 @@ ENDS = 5
 TOLD = ("method", "preference", "algorithm", "p", "steps", "seed")
 """Settings that have a line of their own."""
 COLORS = {"helpful": "var(--tw-helpful)", "harmless": "var(--tw-harmless)"}
+OTHERS = ("var(--tw-accent)", "var(--tw-muted)", "var(--tw-ink)")
+"""Colours of further objectives, in turn."""
 
 
 def detail(
@@ -22,6 +25,7 @@ def detail(
     card: Mapping[str, Any] | None = None,
     curves: Sequence[Mapping[str, Any]] = (),
     ends: Sequence[str] = (),
+    objectives: Sequence[str] = OBJECTIVES,
 ) -> dict[str, Any]:
     """A policy's card: facts as [label, value], the command that made it, and its charts.
 
@@ -35,7 +39,9 @@ def detail(
         "id": head["id"],
         "name": head["name"],
         "method": head["method"],
-        "facts": [fact for fact in [*_measured(point), ["Weights", parts], *_made(told)] if fact[1]],
+        "facts": [
+            fact for fact in [*_measured(point, objectives), ["Weights", parts], *_made(told)] if fact[1]
+        ],
         "command": told.get("command", ""),
         "charts": [_rewards(curves, head["name"]), _gradients(curves, head["name"])]
         if len(curves) > 1
@@ -43,14 +49,11 @@ def detail(
     }
 
 
-def _measured(point: Mapping[str, Any] | None) -> list[list[str]]:
+def _measured(point: Mapping[str, Any] | None, objectives: Sequence[str]) -> list[list[str]]:
     if point is None:
         return [["Scored", "not yet"]]
     return [
-        *(
-            [name.capitalize(), _interval(point[name], point[f"{name}_ci"])]
-            for name in ("helpful", "harmless")
-        ),
+        *([name.capitalize(), _interval(point[name], point[f"{name}_ci"])] for name in objectives),
         ["KL to the base", _with(point.get("kl"), "nats an answer")],
         ["Length", _with(point.get("length"), "tokens")],
         ["Refuses", _refusals(point)],
@@ -75,7 +78,11 @@ def _made(card: Mapping[str, Any]) -> list[list[str]]:
         ],
         [
             "Preference",
-            f"helpful {short(preference[0])}, harmless {short(preference[1])}" if preference else "",
+            ", ".join(
+                f"{name} {short(weight)}" for name, weight in zip(_objectives(card), preference, strict=True)
+            )
+            if preference
+            else "",
         ],
         ["Objective", str(card.get("objective", "")).upper()],
         ["Training", "" if card["steps"] is None else f"{card['steps']} steps, seed {card['seed']}"],
@@ -86,6 +93,17 @@ def _made(card: Mapping[str, Any]) -> list[list[str]]:
         ["Licence", card.get("licence", "")],
         ["Adapter", f"sha256 {card['adapter_sha256'][:16]}…" if card.get("adapter_sha256") else ""],
     ]
+
+
+def _objectives(card: Mapping[str, Any]) -> Sequence[str]:
+    return card.get("objectives", OBJECTIVES)
+
+
+def _colors(curves: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Of each objective that was trained towards."""
+    names = list(curves[0]["reward"])
+    others = iter(OTHERS * len(names))
+    return {name: COLORS.get(name) or next(others) for name in names}
 
 
 def _interval(value: float, ends: Sequence[float]) -> str:
@@ -153,19 +171,22 @@ def _layout(upper: dict, lower: dict) -> dict:
 
 
 def _rewards(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
+    colors = _colors(curves)
     steps = [step["step"] for step in curves]
-    rewards = {each: [step["reward"][each] for step in curves] for each in COLORS}
+    rewards = {each: [step["reward"][each] for step in curves] for each in colors}
     kl = [step["kl"] for step in curves]
-    data = [trace for each, color in COLORS.items() for trace in _line(steps, rewards[each], each, color)]
+    data = [trace for each, color in colors.items() for trace in _line(steps, rewards[each], each, color)]
     data += _line(steps, kl, "KL", "var(--tw-line)", axis="y2", unit=" nats")
     told = ", ".join(
         f"{each} {number(before)} → {number(after)}"
         for each, (before, after) in ((e, _ends(r)) for e, r in rewards.items())
     )
+    weight = [step.get("beta") for step in curves]
+    penalty = f" The KL’s weight β is {_range([b for b in weight if b is not None])}." if any(weight) else ""
     return {
         "title": told[:1].upper() + told[1:] + " in training",
-        "note": f"Mean rewards of the sampled answers, and their KL to the base model, {number(_ends(kl)[1])} nats at the end. "
-        f"Bold: running mean of {WINDOW} steps.",
+        "note": f"Mean rewards of the sampled answers, and their KL to the base model, {number(_ends(kl)[1])} nats at the end."
+        f"{penalty} Bold: running mean of {WINDOW} steps.",
         "figure": {
             "data": data,
             "layout": _layout(
@@ -173,11 +194,11 @@ def _rewards(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
             ),
         },
         "table": {
-            "columns": ["step", "helpful", "harmless", "KL", "length", "beta"],
+            "columns": ["step", *colors, "KL", "length", "beta"],
             "rows": [
                 [
                     s["step"],
-                    *(round(s["reward"][each], 4) for each in COLORS),
+                    *(round(s["reward"][each], 4) for each in colors),
                     *(_cell(s.get(key)) for key in ("kl", "length", "beta")),
                 ]
                 for s in curves
@@ -187,39 +208,62 @@ def _rewards(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
     }
 
 
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return short(low) if low == high else f"from {short(round(low, 3))} to {short(round(high, 3))}"
+
+
 def _gradients(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
+    colors = _colors(curves)
     steps = [step["step"] for step in curves]
     cosine = [step.get("cosine") for step in curves]
     known = [value for value in cosine if value is not None]
-    shares = [_shares(step["coefficients"]) for step in curves]
+    shares = [step.get("shares") or _shares(step["coefficients"]) for step in curves]
+    applied = [step.get("applied") for step in curves]
     data = _line(steps, cosine, "cosine", "var(--tw-ink)")
-    for index, (each, color) in enumerate(COLORS.items()):
-        data += _line(steps, [share[index] for share in shares], f"weight of {each}", color, axis="y2")
+    if any(value is not None for value in applied):
+        data += _line(steps, applied, "applied", "var(--tw-muted)", dash="dot")
+    for index, (each, color) in enumerate(colors.items()):
+        data += _line(steps, [share[index] for share in shares], f"share of {each}", color, axis="y2")
     against = (
         f"{100 * np.mean(np.array(known) < 0):.0f} % of the steps" if known else "no step that was measured"
     )
+    followed = [value for value in applied if value is not None]
+    kept = (
+        f" Dotted: the cosine between the step that was applied and what the method asked for, {number(float(np.mean(followed)))} on average."
+        if followed
+        else ""
+    )
     return {
-        "title": f"The two gradients pull against each other in {against}",
-        "note": "Above, the cosine between them (below zero: a conflict); below, each one's share of the combination’s coefficients.",
+        "title": f"The {'two ' if len(colors) == 2 else ''}gradients pull against each other in {against}",
+        "note": "Above, the cosine between them (below zero: a conflict); below, each one's share of the step."
+        + kept,
         "figure": {
             "data": data,
             "layout": _layout(
                 {"title": {"text": "cosine"}, "range": [-1.05, 1.05], "zeroline": True},
-                {"title": {"text": "weight"}, "range": [-0.04, 1.04]},
+                {"title": {"text": "share"}, "range": [-0.04, 1.04]},
             ),
         },
         "table": {
             "columns": [
                 "step",
                 "cosine",
-                "|g helpful|",
-                "|g harmless|",
-                "coefficient helpful",
-                "coefficient harmless",
+                "applied",
+                *(f"|g {each}|" for each in colors),
+                *(f"coefficient {each}" for each in colors),
+                *(f"share {each}" for each in colors),
             ],
             "rows": [
-                [s["step"], _cell(s.get("cosine")), *map(_cell, s["norms"]), *map(_cell, s["coefficients"])]
-                for s in curves
+                [
+                    s["step"],
+                    _cell(s.get("cosine")),
+                    _cell(s.get("applied")),
+                    *map(_cell, s["norms"]),
+                    *map(_cell, s["coefficients"]),
+                    *map(_cell, share),
+                ]
+                for s, share in zip(curves, shares, strict=True)
             ],
         },
         "file": f"tradewind-{name}-gradients.csv",

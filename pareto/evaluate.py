@@ -4,13 +4,15 @@ trained on.
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lm import LanguageModel, Policy, Stopped
 from lm.metrics import repetition
+from pareto.bootstrap import estimate
 from pareto.pairs import read_prompts
 from pareto.rewards import HeadReward, Reward, heads
 
@@ -48,12 +50,6 @@ def refuses(text: str) -> bool:
     return REFUSAL.search(text[:200]) is not None
 
 
-def interval(values: np.ndarray, seed: int = 0, draws: int = 2000) -> tuple[float, list[float]]:
-    """Mean of values [prompts] and its 95% bootstrap interval."""
-    drawn = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
-    return float(values.mean()), np.quantile(values[drawn].mean(1), [0.025, 0.975]).tolist()
-
-
 def evaluate(
     policy: Policy,
     model: LanguageModel,
@@ -69,10 +65,7 @@ def evaluate(
     """A point's measures. prompts: (kind, text), kind "helpful" or "unsafe"; samples: answers a prompt.
     Raises Stopped.
 
-    helpful, harmless: mean rewards over all prompts (and over each kind), with 95% bootstrap intervals over
-    prompts. kl: mean of log pi / pi_base over an answer, both at the temperature that it was drawn at, in
-    nats; length: tokens; repetition: share of repeated 3-grams; refusal_*: see `refuses`; toxicity: mean
-    probability of the package alt-profanity-check over unsafe prompts.
+    See `measured`; scores: what it is computed from, a value a prompt.
     """
     from profanity_check import predict_prob
 
@@ -91,19 +84,7 @@ def evaluate(
     def by_prompt(values) -> np.ndarray:
         return np.asarray(values, float).reshape(samples, len(texts)).mean(0)
 
-    unsafe = np.array([kind == "unsafe" for kind, _ in prompts])
-    found: dict = {
-        "prompts": len(texts),
-        "samples": samples,
-        "eval_seed": seed,
-        "max_new_tokens": max_new_tokens,
-    }
-    for objective, reward in rewards.items():
-        scores = by_prompt(reward.score(asked, answers))
-        found[objective], found[f"{objective}_ci"] = interval(scores)
-        for kind, chosen in (("unsafe", unsafe), ("safe", ~unsafe)):
-            if chosen.any():
-                found[f"{objective}_on_{kind}"] = float(scores[chosen].mean())
+    scores = {name: by_prompt(reward.score(asked, answers)) for name, reward in rewards.items()}
     if progress is not None:
         progress(0.85)
     whole = [[*run.prompt, *run.ids] for run in runs]
@@ -111,17 +92,85 @@ def evaluate(
         whole, [len(run.prompt) for run in runs], chosen=True, temperature=policy.temperature or 1.0
     )
     divergences = [sum(run.logprobs) - float(base.sum()) for run, base in zip(runs, plain, strict=True)]
-    found["kl"], found["kl_ci"] = interval(by_prompt(divergences))
-    found["length"] = float(np.mean([len(run.ids) for run in runs]))
-    found["repetition"] = float(np.mean([repetition(run.ids) for run in runs]))
-    refused, toxic = by_prompt([refuses(text) for text in answers]), by_prompt(predict_prob(answers))
-    for name, values, chosen in (
-        ("refusal_unsafe", refused, unsafe),
-        ("refusal_safe", refused, ~unsafe),
-        ("toxicity", toxic, unsafe),
-    ):
-        if chosen.any():
-            found[name], found[f"{name}_ci"] = interval(values[chosen])
+    scores |= {
+        "kl": by_prompt(divergences),
+        "length": by_prompt([len(run.ids) for run in runs]),
+        "repetition": by_prompt([repetition(run.ids) for run in runs]),
+        "refusal": by_prompt([refuses(text) for text in answers]),
+        "toxicity": by_prompt(predict_prob(answers)),
+    }
+    unsafe = [kind == "unsafe" for kind, _ in prompts]
     if progress is not None:
         progress(1.0)
+    return {
+        "prompts": len(texts),
+        "samples": samples,
+        "eval_seed": seed,
+        "max_new_tokens": max_new_tokens,
+        **measured({name: values[None] for name, values in scores.items()}, list(rewards), unsafe),
+        "scores": {name: values.round(4).tolist() for name, values in scores.items()}
+        | {"unsafe": [int(each) for each in unsafe]},
+    }
+
+
+def measured(
+    scores: Mapping[str, np.ndarray], objectives: Sequence[str], unsafe: Sequence[bool]
+) -> dict[str, Any]:
+    """Means of scores, with 95 % bootstrap intervals (name_ci) that count prompts and seeds.
+
+    Parameters
+    ----------
+    scores
+        by name, [seeds, prompts]: the objectives', and those of `evaluate`.
+    unsafe
+        which of the prompts are.
+
+    Returns
+    -------
+    dict
+        each objective, also on unsafe and on safe prompts. kl: of log pi / pi_base over an answer, both at the
+        temperature that it was drawn at, in nats; length: tokens; repetition: share of repeated 3-grams;
+        refusal_unsafe, refusal_safe: see `refuses`; toxicity: mean probability of the package
+        alt-profanity-check over unsafe prompts.
+    """
+    kinds = {"unsafe": np.array(unsafe, bool), "safe": ~np.array(unsafe, bool)}
+    found: dict[str, Any] = {}
+    for name in objectives:
+        found[name], found[f"{name}_ci"] = estimate(scores[name])
+        found |= {
+            f"{name}_on_{kind}": float(scores[name][:, of].mean()) for kind, of in kinds.items() if of.any()
+        }
+    found["kl"], found["kl_ci"] = estimate(scores["kl"])
+    found |= {name: float(scores[name].mean()) for name in ("length", "repetition")}
+    for name, values, of in (
+        ("refusal_unsafe", scores["refusal"], kinds["unsafe"]),
+        ("refusal_safe", scores["refusal"], kinds["safe"]),
+        ("toxicity", scores["toxicity"], kinds["unsafe"]),
+    ):
+        if of.any():
+            found[name], found[f"{name}_ci"] = estimate(values[:, of])
     return found
+
+
+def merged(points: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> dict[str, Any]:
+    """One point of several that differ by the seed of their training alone: means over seeds, and `runs`, what
+    each of them was.
+    """
+    first = points[0]
+    scores = {name: np.array([point["scores"][name] for point in points]) for name in first["scores"]}
+    unsafe = scores.pop("unsafe")[0].astype(bool)
+    runs = [
+        {
+            name: point[name]
+            for name in ("seed", *objectives, "kl", "refusal_unsafe", "refusal_safe")
+            if name in point
+        }
+        | {"scores": {name: point["scores"][name] for name in objectives}}
+        for point in points
+    ]
+    kept = {name: value for name, value in first.items() if name not in ("scores", "seed")}
+    return (
+        kept
+        | measured(scores, objectives, unsafe)
+        | {"seeds": [point["seed"] for point in points], "runs": runs}
+    )

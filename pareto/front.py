@@ -1,33 +1,29 @@
-"""Fronts: points of (helpful, harmless), what dominates what, and numbers that compare whole fronts."""
+"""Fronts: points of two or more rewards, what dominates what, and numbers that compare whole fronts."""
 
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import moocore
 import numpy as np
 
 from lm import LanguageModel
+from pareto.compare import attainment, hypervolume, monotone, seeds, values, volumes
+from pareto.rewards import OBJECTIVES
 
 FOLDER = Path(__file__).parents[1] / "assets" / "fronts"
-REFERENCE = (-2.0, -2.0)
-"""Reference point of fronts of our own, in standard deviations of the reward heads; the paper's front is
-stored with its own.
-"""
+LOWEST = -2.0
+"""Of a reference point where no base model has been scored, in standard deviations of the reward heads."""
+MEASURES = ("kl", "length", "repetition", "refusal_unsafe", "refusal_safe", "toxicity")
+"""What is measured of a point beside its objectives."""
 
 
 def nondominated(points: np.ndarray) -> np.ndarray:
     """Which of points [n, m] (larger is better) no other point dominates; of equal points all."""
     return moocore.is_nondominated(np.asarray(points, float), maximise=True, keep_weakly=True)
-
-
-def hypervolume(points: np.ndarray, reference: Sequence[float]) -> float:
-    """Volume between points [n, m] and a reference that lies below them; points not above it add nothing."""
-    above = np.asarray(points, float)
-    above = above[(above > np.asarray(reference)).all(1)]
-    return float(moocore.hypervolume(above, ref=list(reference), maximise=True)) if len(above) else 0.0
 
 
 def inner_product(points: np.ndarray, preferences: np.ndarray) -> float:
@@ -60,17 +56,26 @@ class FrontError(ValueError):
 
 @dataclass(frozen=True)
 class Front:
-    """Scored policies of one model. reference: of the hypervolume, fixed when the front was first written.
+    """Scored policies of one model.
 
-    points: with at least id, method, helpful and harmless; about: rewards' hashes and constants, prompts,
-    command.
+    Parameters
+    ----------
+    reference
+        of the hypervolume [m]: the base model's point where it has been scored.
+    points
+        with at least id, method and a mean an objective.
+    about
+        rewards' hashes and constants, prompts, command.
+    objectives
+        names of the rewards, in the order of preferences [m].
     """
 
     model: str
     model_hash: str
-    reference: tuple[float, float]
+    reference: tuple[float, ...]
     points: tuple[dict, ...] = ()
     about: dict = field(default_factory=dict)
+    objectives: tuple[str, ...] = OBJECTIVES
 
     @classmethod
     def load(cls, path: Path | str) -> "Front":
@@ -83,6 +88,7 @@ class Front:
                 tuple(read["reference"]),
                 tuple(read["points"]),
                 read.get("about", {}),
+                tuple(read.get("objectives", OBJECTIVES)),
             )
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise FrontError(
@@ -91,10 +97,13 @@ class Front:
             ) from None
 
     def save(self, path: Path | str) -> None:
-        """Writes the front, replaced at once."""
+        """Writes the front, replaced at once: a point a line, so that a point more is a line more."""
         path = Path(path)
+        told = self.to_dict()
+        points = ",\n".join(json.dumps(point) for point in told["points"])
+        rest = json.dumps(told | {"points": []}, indent=1)
         part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+        part.write_text(rest.replace('"points": []', f'"points": [\n{points}\n ]', 1) + "\n")
         part.replace(path)
 
     def with_point(self, point: dict) -> "Front":
@@ -103,40 +112,57 @@ class Front:
         points = [point if known["id"] == point["id"] else known for known in self.points]
         return replace(self, points=tuple(points if point["id"] in ids else [*points, point]))
 
-    def xy(self) -> np.ndarray:
-        """(helpful, harmless) of the points [n, 2]."""
-        return np.array([[point["helpful"], point["harmless"]] for point in self.points], float).reshape(
-            -1, 2
-        )
+    @property
+    def origin(self) -> tuple[float, ...]:
+        """Where hypervolumes start: the base model's point, else the stored reference."""
+        base = [point for point in self.points if point["method"] == "base"]
+        return tuple(values(base, self.objectives)[0].tolist()) if base else self.reference
 
     def to_dict(self) -> dict:
-        """All of it as JSON, with what is computed: which points are dominated, and measures a method."""
-        xy = self.xy()
-        best: list[bool] = nondominated(xy).tolist() if len(xy) else []
-        points = [point | {"dominated": not ok} for point, ok in zip(self.points, best, strict=True)]
-        methods = dict.fromkeys(point["method"] for point in self.points)
+        """All of it as JSON, with what is computed: see `summary`; and of each point, whether it is dominated,
+        and the seeds of its trainings.
+        """
+        where = values(self.points, self.objectives)
+        best: list[bool] = nondominated(where).tolist() if len(where) else []
+        points = [
+            point | {"dominated": not kept, "seeds": seeds(point)}
+            for point, kept in zip(self.points, best, strict=True)
+        ]
         return {
             "model": self.model,
             "model_hash": self.model_hash,
-            "reference": list(self.reference),
+            "objectives": list(self.objectives),
+            "reference": list(self.origin),
             "points": points,
-            "hypervolume": {method: hypervolume(self._of(method), self.reference) for method in methods},
-            "measures": {method: self._measures(method) for method in methods},
             "about": self.about,
+            **self.summary,
         }
 
-    def _of(self, method: str) -> np.ndarray:
-        return self.xy()[[point["method"] == method for point in self.points]]
+    @cached_property
+    def summary(self) -> dict:
+        """Numbers of whole methods: hypervolume of a method's own points; comparison, the same at equal
+        positions (see `pareto.compare.volumes`); attainment; monotone; and measures.
+        """
+        methods = dict.fromkeys(point["method"] for point in self.points)
+        own = {method: [p for p in self.points if p["method"] == method] for method in methods}
+        return {
+            "hypervolume": {
+                method: hypervolume(values(each, self.objectives), self.origin)
+                for method, each in own.items()
+            },
+            "comparison": volumes(self.points, self.objectives, self.origin),
+            "attainment": attainment(self.points, self.objectives),
+            "monotone": monotone(self.points, self.objectives),
+            "measures": {method: self._measures(each) for method, each in own.items()},
+        }
 
-    def _measures(self, method: str) -> dict:
-        xy = self._of(method)
-        with_preference = [p for p in self.points if p["method"] == method and p.get("preference")]
-        found = {"points": len(xy), "sparsity": sparsity(xy), "spacing": spacing(xy)}
-        if with_preference:
-            scored = np.array([[p["helpful"], p["harmless"]] for p in with_preference])
-            found["inner_product"] = inner_product(
-                scored, np.array([p["preference"] for p in with_preference])
-            )
+    def _measures(self, points: Sequence[dict]) -> dict:
+        where = values(points, self.objectives)
+        found = {"points": len(where), "sparsity": sparsity(where), "spacing": spacing(where)}
+        preferred = [point for point in points if point.get("preference")]
+        if preferred:
+            preferences = np.array([point["preference"] for point in preferred])
+            found["inner_product"] = inner_product(values(preferred, self.objectives), preferences)
         return found
 
 
@@ -150,4 +176,4 @@ def stored(model: LanguageModel) -> Front:
     path = path_of(model.name)
     if path.exists() and (front := Front.load(path)).model_hash == model.hash:
         return front
-    return Front(model.name, model.hash, REFERENCE)
+    return Front(model.name, model.hash, (LOWEST,) * len(OBJECTIVES))

@@ -103,13 +103,13 @@ class Visitor(Tab):
 
     @property
     def ends(self) -> tuple[Checkpoint, Checkpoint] | None:
-        """The checkpoints trained for helpfulness alone and for harmlessness alone, where both are there."""
-        found: dict[float, Checkpoint] = {}
+        """The checkpoints trained for the first objective alone and for the second alone, where both are there."""
+        found: dict[int, Checkpoint] = {}
         for checkpoint in self.checkpoints.values():
             preference = checkpoint.card.get("preference")
-            if preference is not None and preference[0] in (0, 1):
-                found.setdefault(preference[0], checkpoint)
-        return (found[1], found[0]) if len(found) == 2 else None
+            if preference is not None and max(preference) == 1:
+                found.setdefault(preference.index(1), checkpoint)
+        return (found[0], found[1]) if {0, 1} <= found.keys() else None
 
 
 def mix(ends: tuple[Checkpoint, Checkpoint] | None, weight: float) -> Adapter:

@@ -25,6 +25,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "rank": (1, 256),
     "first": (1, 1000),
     "lr": (1e-8, 1),
+    "momentum": (0, 0.99),
+    "memory": (0, 0.99),
     "warmup": (1, 100_000),
     "beta": (0, 100),
     "kl_target": (0, 1000),
@@ -53,15 +55,33 @@ class SettingsError(ValueError):
 class Settings:
     """One training run.
 
-    preference: a weight an objective, in the order of `ordered`; None where the method takes none. p: GAPO's
-    exponent. prompts, group: of a step, so that a step has prompts * group answers. rank, first: of the
-    adapter, and the lowest block it changes (None: the block above the reward heads'). lr: of Adam; it rises
-    over `warmup` steps, and falls to 0 in a line. kl: "inside" every objective (paper) or "outside", as one
-    more gradient. kl_target: nats an answer; above it beta rises, never below where it started (0: beta
-    stays). temperature: of the policy: answers are drawn, and all log-probabilities taken, at it. guard: what
-    a text of nothing but repeated 3-grams loses on every objective, since heads are fooled by such texts.
-    gradients: "full", or "last", the paper's substitute: coefficients from the last block's gradients alone.
-    clip, gae_lambda, epochs: of PPO.
+    Parameters
+    ----------
+    method, p
+        combiner (see `pareto.combiners`), and GAPO's exponent.
+    preference
+        a weight an objective, in the order of `ordered`; None where the method takes none.
+    prompts, group
+        prompts of a step, and answers to each.
+    rank, first
+        of the adapter, and the lowest block that it changes (None: the block above the reward heads').
+    lr
+        root mean square of a step's changes, the same for every method; it rises over `warmup` steps, and falls
+        to 0 in a line.
+    momentum, memory
+        decays of the direction's average, and of that of the Gram matrix from which norms and cosines are read.
+    kl, beta, kl_target
+        the KL penalty "inside" every objective (paper) or "outside", as one more gradient; its weight; and the
+        nats an answer towards which the weight moves slowly (0: it stays).
+    temperature
+        of the policy: answers are drawn, and all log-probabilities taken, at it.
+    guard
+        what a text of nothing but repeated 3-grams loses on every objective, since heads are fooled by such
+        texts.
+    gradients
+        "full", or "last", the paper's substitute: coefficients from the last block's gradients alone.
+    clip, gae_lambda, epochs
+        of PPO.
     """
 
     method: str = "pgapo"
@@ -75,11 +95,13 @@ class Settings:
     temperature: float = 0.7
     rank: int = 4
     first: int | None = None
-    lr: float = 2e-3
+    lr: float = 5e-4
+    momentum: float = 0.5
+    memory: float = 0.8
     warmup: int = 5
     kl: str = "inside"
     beta: float = 0.1
-    kl_target: float = 5.0
+    kl_target: float = 0.0
     guard: float = 2.0
     gradients: str = "full"
     clip: float = 0.1

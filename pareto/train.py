@@ -16,10 +16,13 @@ from lm.metrics import repetition
 from pareto import checkpoint, combine, objectives, rollout
 from pareto.combiners import COMBINERS, Evidence
 from pareto.lowrank import Shape
+from pareto.optimizer import Ascent, MovingGram, slow
 from pareto.rewards import Head, HeadReward, Reward, checked
 from pareto.rollout import Rollout
 from pareto.settings import Settings, SettingsError, ordered
 
+CRITIC_LR = 1e-2
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -69,10 +72,9 @@ class Trainer:
             if settings.algorithm == "ppo"
             else None
         )
-        groups = [{"params": [self.theta]}] + (
-            [{"params": [self.critic], "lr": 1e-2}] if self.critic is not None else []
-        )
-        self.optimizer = torch.optim.Adam(groups, lr=settings.lr, betas=(0.9, 0.95))
+        self.critics = torch.optim.Adam([self.critic], lr=CRITIC_LR) if self.critic is not None else None
+        self.ascent = Ascent(settings.momentum, torch.zeros_like(self.theta.data))
+        self.grams = MovingGram(settings.memory, torch.zeros(len(rewards), len(rewards), dtype=torch.float64))
         self.beta, self.step = settings.beta, 0
         self.curves: list[dict] = []
         self.card = card | {
@@ -83,7 +85,7 @@ class Trainer:
             "preference": settings.preference,
             "objective": settings.algorithm,
             "seed": settings.seed,
-            "hyperparameters": asdict(settings) | {"first": self.first, "optimizer": "Adam(0.9, 0.95)"},
+            "hyperparameters": asdict(settings) | {"first": self.first, "optimizer": "normalised ascent"},
             "objectives": list(rewards),
             "rewards": {name: reward.identity for name, reward in rewards.items()},
         }
@@ -125,8 +127,7 @@ class Trainer:
                 for name, values in zip(self.rewards, rewards, strict=True)
             },
         }
-        if s.kl_target:
-            self.beta = max(s.beta, self.beta * float(np.clip(row["kl"] / s.kl_target, 0.8, 1.5)))
+        self.beta = slow(self.beta, row["kl"], s.kl_target, s.beta)
         seconds = time.perf_counter() - started
         row |= {"sampling_seconds": sampled, "seconds": seconds, "tokens_per_second": tokens / seconds}
         self.step += 1
@@ -233,30 +234,32 @@ class Trainer:
         if s.kl == "outside" and s.algorithm != "ppo":
             sound = torch.tensor([not floored for floored in row["floored"]], device=coefficients.device)
             direction = direction + self.beta * coefficients[sound].sum() * gradients[-1]
-        self.optimizer.param_groups[0]["lr"] = (
-            s.lr * min(1.0, (self.step + 1) / s.warmup) * (1 - self.step / s.steps)
-        )
-        self.theta.grad = -direction
-        if self.critic is not None:
+        pace = min(1.0, (self.step + 1) / s.warmup) * (1 - self.step / s.steps)
+        change, row["applied"] = self.ascent.step(direction, s.lr * pace * self.shape.count**0.5)
+        self.theta.data += change
+        if self.critic is not None and self.critics is not None:
             error = ((self._values(batch) - self.returns) * batch.mask).pow(2).sum() / tokens
             self.critic.grad = self._reduced(torch.autograd.grad(error, self.critic)[0]).to(self.critic)
-        self.optimizer.step()
+            self.critics.step()
         return row
 
     def _coefficients(self, gradients: Tensor, signal: Tensor, rewards: Tensor) -> tuple[Tensor, dict]:
         s = self.settings
         seen = gradients[:, self.shape.last().to(gradients.device)] if s.gradients == "last" else gradients
-        gram = combine.gram(seen).cpu()
+        newest = combine.gram(seen).cpu()
+        gram = self.grams.add(newest)
         spread = signal[: len(gradients)].flatten(1).pow(2).mean(1).double()
         spread = self._reduced(spread) / self.accelerator.num_processes
         evidence = Evidence(gram, spread.sqrt() * signal.shape[1], s.p)
         weights = combine.preference(s.preference or [1 / len(gradients)] * len(gradients), len(gradients))
         found = COMBINERS[s.method].coefficients(evidence, weights)
-        cosines = combine.cosines(gram)
+        shares = found * combine.norms(gram)
         row = {
-            "norms": gram.diagonal().clamp_min(0).sqrt().tolist(),
-            "cosine": float(cosines[0, 1]) if len(gram) > 1 else 1.0,
+            "norms": newest.diagonal().clamp_min(0).sqrt().tolist(),
+            "cosine": mean_cosine(combine.cosines(newest)),
+            "cosine_over_steps": mean_cosine(combine.cosines(gram)),
             "coefficients": found.tolist(),
+            "shares": (shares / shares.sum().clamp_min(torch.finfo(torch.float64).tiny)).tolist(),
             "floored": combine.floored(gram),
         }
         return found.to(gradients), row
@@ -272,16 +275,25 @@ class Trainer:
         """State after a step, then its line in the log, so that a kill in between repeats no step."""
         if not self.accelerator.is_main_process:
             return
-        parameters = {"theta": self.theta} | ({"critic": self.critic} if self.critic is not None else {})
-        tensors: dict[str, Tensor] = dict(parameters)
-        for name, parameter in parameters.items():
-            moments = self.optimizer.state[parameter]
-            tensors |= {f"{name}.{key}": moments[key] for key in ("step", "exp_avg", "exp_avg_sq")}
+        tensors: dict[str, Tensor] = {
+            "theta": self.theta,
+            "average": self.ascent.average,
+            "gram": self.grams.total,
+        }
+        if self.critic is not None and self.critics is not None:
+            moments = self.critics.state[self.critic]
+            tensors |= {"critic": self.critic, **{f"critic.{key}": moments[key] for key in MOMENTS}}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         checkpoint.save_state(
             self.folder,
             tensors,
-            {"step": self.step, "beta": self.beta, "card": self.card, "curves": self.curves},
+            {
+                "step": self.step,
+                "beta": self.beta,
+                "gram_weight": self.grams.weight,
+                "card": self.card,
+                "curves": self.curves,
+            },
         )
         log = "".join(json.dumps(row) + "\n" for row in self.curves)
         (self.folder / checkpoint.CURVES).write_text(log)
@@ -312,12 +324,15 @@ class Trainer:
             return
         tensors, about = found
         self.step, self.beta, self.curves = about["step"], about["beta"], about["curves"]
-        for name, parameter in (
-            ("theta", self.theta),
-            *([("critic", self.critic)] if self.critic is not None else []),
-        ):
-            parameter.data.copy_(tensors[name])
-            moments = {
-                key: tensors[f"{name}.{key}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq")
-            }
-            self.optimizer.state[parameter] = {"step": tensors[f"{name}.step"], **moments}
+        self.theta.data.copy_(tensors["theta"])
+        self.ascent.average.copy_(tensors["average"])
+        self.grams.total, self.grams.weight = tensors["gram"], about["gram_weight"]
+        if self.critic is not None and self.critics is not None:
+            self.critic.data.copy_(tensors["critic"])
+            self.critics.state[self.critic] = {key: tensors[f"critic.{key}"] for key in MOMENTS}
+
+
+def mean_cosine(cosines: Tensor) -> float:
+    """Mean of the cosines [m, m] between different objectives; 1 where there is one alone."""
+    m = len(cosines)
+    return float((cosines.sum() - cosines.trace()) / (m * (m - 1))) if m > 1 else 1.0

@@ -5,24 +5,33 @@ from typing import Any
 
 import numpy as np
 
-from pareto.front import Front
+from pareto.combiners import COMBINERS
+from pareto.front import MEASURES, Front
+from pareto.rewards import OBJECTIVES
 
 Chart = dict
 METHODS = {
     "base": "Base model",
-    "pgapo": "P-GAPO",
-    "gapo": "GAPO",
-    "mgda": "MGDA",
-    "linear": "Linear scalarisation",
-    "normalized": "Normalised advantages",
+    **{key: combiner.title for key, combiner in COMBINERS.items()},
     "single": "One objective",
     "soup": "Rewarded Soups",
     "steered": "Steered",
     "other": "Other",
 }
+MARKS = {key: (each.mark, each.color, each.dark, each.edge) for key, each in COMBINERS.items()}
+"""Symbol, colour, colour on a dark page and edge of what is trained; assets/web/tradeoffs/marks.js has the others."""
+MEASURED = {
+    "kl": "KL to the base model, nats an answer",
+    "refusal_safe": "safe prompts refused, share",
+    "refusal_unsafe": "unsafe prompts refused, share",
+    "length": "length, tokens",
+    "toxicity": "toxicity on unsafe prompts, probability",
+}
+"""What an axis can show beside the rewards, and its title."""
 PAPER = {"P-GAPO": "pgapo", "MORLHF": "linear", "Rewarded Soups": "soup"}
 """Names of the paper's methods, and the method here of which each is the kin."""
-AXES = ("helpful", "harmless")
+AXES = OBJECTIVES
+"""What people are asked of two answers, too."""
 SIGNIFICANT = 3
 Votes = Mapping[str, Mapping[str, Any]]
 """For each policy's name ("base": the plain model): helpful, harmless, their intervals helpful_ci and
@@ -39,7 +48,7 @@ def front(
     name; votable: whether people can be asked at all.
     """
     told = found.to_dict()
-    points = [_point(point, point["id"] in set(answering)) for point in told["points"]]
+    points = [_point(point, point["id"] in set(answering), found.objectives) for point in told["points"]]
     judged = [
         point | {"people": told_of} if (told_of := _judged(point, votes or {})) else point for point in points
     ]
@@ -47,9 +56,16 @@ def front(
     return {
         "points": judged,
         "reference": list(told["reference"]),
-        "methods": _methods(points, told["hypervolume"]),
+        "objectives": list(found.objectives),
+        "axes": _axes(points, found.objectives),
+        "methods": _methods(points, told),
+        "marks": {
+            key: dict(zip(("symbol", "color", "dark", "edge"), mark, strict=True))
+            for key, mark in MARKS.items()
+        },
+        "attainment": told["attainment"] if len(found.objectives) == 2 else {},
         "model": found.model,
-        "models": _models(points, told["hypervolume"]),
+        "models": _models(points, told, found.objectives),
         "people": _people([point for point in judged if "people" in point], votable),
         "both": both,
     }
@@ -98,69 +114,96 @@ def paper(told: Mapping[str, Any], hypervolumes: Mapping[str, float]) -> dict[st
     }
 
 
-def _methods(points: Sequence[Mapping], hypervolume: Mapping[str, float]) -> list[dict]:
+def _axes(points: Sequence[Mapping], objectives: Sequence[str]) -> list[dict[str, str]]:
+    """What the two axes can show: a key of the points, and a title with its unit."""
+    rewards = [{"id": name, "title": f"{name}: reward, standard deviations"} for name in objectives]
+    measured = [
+        {"id": name, "title": title}
+        for name, title in MEASURED.items()
+        if any(point.get(name) is not None for point in points)
+    ]
+    return rewards + measured
+
+
+def _methods(points: Sequence[Mapping], told: Mapping[str, Any]) -> list[dict]:
     counts = {method: sum(point["method"] == method for point in points) for method in METHODS}
     return [
-        {"id": method, "name": name, "hypervolume": _round(hypervolume.get(method)), "count": counts[method]}
+        {
+            "id": method,
+            "name": name,
+            "hypervolume": _round(told["hypervolume"].get(method)),
+            "count": counts[method],
+        }
         for method, name in METHODS.items()
         if counts[method]
     ]
 
 
-def _point(point: Mapping[str, Any], answers: bool) -> dict[str, Any]:
+def _point(point: Mapping[str, Any], answers: bool, objectives: Sequence[str]) -> dict[str, Any]:
     preference = point.get("preference")
-    numbers = (
-        "helpful",
-        "harmless",
-        "kl",
-        "length",
-        "repetition",
-        "refusal_unsafe",
-        "refusal_safe",
-        "toxicity",
-    )
+    numbers = (*objectives, *MEASURES)
+    intervals = [name for name in numbers if point.get(f"{name}_ci")]
+    cloud = [
+        {"seed": run["seed"], **{name: _round(run.get(name)) for name in numbers}}
+        for run in point.get("runs", [])
+    ]
     return {
         "id": point["id"],
         "name": point["name"],
         "method": point["method"] if point["method"] in METHODS else "other",
         "lambda": preference[0] if preference else None,
         **{name: _round(point.get(name)) for name in numbers},
-        **{f"{name}_ci": [_round(value) for value in point[f"{name}_ci"]] for name in AXES},
+        **{f"{name}_ci": [_round(value) for value in point[f"{name}_ci"]] for name in intervals},
         **{name: point.get(name) for name in ("steps", "seed", "prompts", "samples")},
+        "seeds": point["seeds"],
+        "cloud": cloud,
         "dominated": point["dominated"],
         "answers": answers,
     }
 
 
-def _models(points: Sequence[Mapping], hypervolume: Mapping[str, float]) -> dict[str, str]:
+def _models(points: Sequence[Mapping], told: Mapping[str, Any], objectives: Sequence[str]) -> dict[str, str]:
     if not points:
         return {
             "title": "No policy has been scored yet",
             "empty": "Add a checkpoint on the left and score it: its point appears here.",
         }
-    trained = {method: value for method, value in hypervolume.items() if method != "base"}
     beaten = sum(point["dominated"] for point in points)
     title = (
         f"{len(points)} points, {beaten or 'none'} of them dominated"
         if len(points) > 1
         else "One policy has been scored"
     )
-    if len(trained) > 1:
-        first = max(trained, key=lambda method: trained[method])
-        own = sum(point["method"] == first for point in points)
-        counted = f"{own} point{'s' * (own > 1)}, hypervolume {number(trained[first])}"
-        most = f"{METHODS.get(first, first)} covers most of the plane ({counted})"
-        title = f"{most}; {beaten} of {len(points)} points are dominated"
+    if duel := _duel(told["comparison"]):
+        title = f"{duel}; {beaten} of {len(points)} points are dominated"
     note = "Up and right is better. Bars are 95 % intervals; " + _scored(points)
     return {"title": title, "note": note}
+
+
+def _duel(comparison: Mapping[str, Mapping]) -> str:
+    """Which of the methods that were trained at the same preferences covers most, or that it cannot be told."""
+    rivals = {method: row for method, row in comparison.items() if row["positions"]}
+    if len(rivals) < 2:
+        return ""
+    first, second = sorted(rivals, key=lambda method: -rivals[method]["hypervolume"])[:2]
+    names = METHODS.get(first, first), METHODS.get(second, second)
+    ahead, behind = (rivals[method]["hypervolume_ci"] for method in (first, second))
+    places = f"at the same {len(rivals[first]['positions'])} preferences"
+    if ahead and behind and ahead[0] > behind[1]:
+        return f"{names[0]} covers most of the plane {places}"
+    if ahead and behind:
+        return f"{names[0]} and {names[1]} cover as much of the plane {places}, as far as the seeds tell"
+    return f"{names[0]} covers most of the plane {places}, from one seed"
 
 
 def _scored(points: Sequence[Mapping]) -> str:
     most = max((point["prompts"] or 0 for point in points), default=0)
     fewer = sum((point["prompts"] or 0) < most for point in points)
     if not most:
-        return "rewards of the two reward models."
-    return f"{most} held-out prompts a point{f', fewer for {fewer} scored on this page' if fewer else ''}."
+        return "rewards of the reward models."
+    trained = max((len(point["seeds"]) for point in points), default=1)
+    several = f", means of up to {trained} trainings" if trained > 1 else ""
+    return f"{most} held-out prompts a point{several}{f', fewer for {fewer} scored on this page' if fewer else ''}."
 
 
 def _people(points: Sequence[Mapping], votable: bool) -> dict[str, str]:
@@ -232,25 +275,24 @@ def side(id: str, name: str, method: str, about: str = "", weight: float | None 
     return {"id": id, "name": name, "method": method, "about": about, "lambda": weight}
 
 
-def about(point: Mapping[str, Any] | None) -> str:
+def about(point: Mapping[str, Any] | None, objectives: Sequence[str] = OBJECTIVES) -> str:
     """What a text's head says of the policy's measured place."""
     if point is None:
         return "not scored yet"
-    return f"helpful {number(point['helpful'])}, harmless {number(point['harmless'])}"
+    return ", ".join(f"{name} {number(point[name])}" for name in objectives if name in point)
 
 
-def measures(metrics: Sequence[Mapping[str, float]]) -> list[list]:
+def measures(metrics: Sequence[Mapping[str, float]], objectives: Sequence[str] = OBJECTIVES) -> list[list]:
     """The table under the texts: label, what it means, one value a text."""
-    rows = []
-    if all("helpful" in each for each in metrics):
-        rows += [
-            [
-                label,
-                "reward model, standard deviations above an average answer",
-                *(number(each[label.lower()]) for each in metrics),
-            ]
-            for label in ("Helpful", "Harmless")
+    rows = [
+        [
+            name.capitalize(),
+            "reward model, standard deviations above an average answer",
+            *(number(each[name]) for each in metrics),
         ]
+        for name in objectives
+        if all(name in each for each in metrics)
+    ]
     rows += [
         [
             "Distance",

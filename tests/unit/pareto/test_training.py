@@ -13,10 +13,16 @@ import torch
 
 from lm import Adapter, LanguageModel, Row, Sampling, load
 from lm.engines.torch.stack import Stack
-from pareto import checkpoint, combine, objectives, rollout
+from pareto import checkpoint, combine, objectives, rollout, view
 from pareto.checkpoint import Checkpoint, CheckpointError
+from pareto.combiners import COMBINERS
+from pareto.detail import detail
+from pareto.evaluate import evaluate
+from pareto.front import Front
 from pareto.lowrank import Shape
+from pareto.policy import TunedPolicy
 from pareto.rewards import FunctionReward, Head, RewardError
+from pareto.table import table
 from pareto.train import MODULES, Settings, SettingsError, Trainer
 from tests.tiny import CONFIGS, LAYERS, NATIVE, WIDTH, tiny
 
@@ -42,6 +48,57 @@ def trainer(model, folder: Path, rewards=None, card=None, **settings) -> Trainer
     return Trainer(
         model, rewards, PROMPTS, Settings(**{**SMALL, **settings}), folder, {"name": "test", **(card or {})}
     )
+
+
+def brief(prompt: str, answer: str) -> float:
+    """A third objective, as anybody would write it."""
+    return -float(len(answer))
+
+
+@pytest.mark.parametrize("method", COMBINERS)
+def test_a_third_objective_is_trained_and_kept_by_name(model, tmp_path, method):
+    rewards = {name: head(name, model.hash) for name in ("harmless", "helpful")} | {
+        "brevity": FunctionReward(brief)
+    }
+    weights = (0.2, 0.3, 0.5) if COMBINERS[method].takes_preference else None
+    run = trainer(model, tmp_path / "a", rewards=rewards, method=method, preference=weights)
+    run.run()
+    found = Checkpoint.load(tmp_path / "a", model)
+    assert found.card["objectives"] == ["helpful", "harmless", "brevity"]
+    assert all(len(row[key]) == 3 for row in found.curves for key in ("norms", "coefficients", "shares"))
+    charts = detail(view.side("a", "A", method), None, found.card, found.curves)["charts"]
+    assert "brevity" in charts[0]["title"] and "share of brevity" in str(charts[1])
+
+
+def test_a_third_objective_is_scored_and_put_on_a_front(model, tmp_path):
+    rewards = {"helpful": FunctionReward(lambda p, a: len(a)), "harmless": FunctionReward(lambda p, a: a.count("a")),
+               "brevity": FunctionReward(brief)}  # fmt: skip
+    prompts = [("helpful", text) for text in PROMPTS[:3]] + [("unsafe", text) for text in PROMPTS[3:]]
+    front = Front(model.name, model.hash, (-99.0,) * 3, objectives=tuple(rewards))
+    for id, method, adapter in (("base", "base", None), ("mine", "pgapo", trained_adapter(model, tmp_path))):
+        scored = evaluate(TunedPolicy(model, adapter), model, rewards, prompts, samples=1, max_new_tokens=6)
+        front = front.with_point(
+            {"id": id, "name": id, "method": method, "preference": None, "seed": 0} | scored
+        )
+    told = front.to_dict()
+    assert told["objectives"] == ["helpful", "harmless", "brevity"] and len(told["reference"]) == 3
+    assert all(
+        point["brevity_ci"][0] <= point["brevity"] <= point["brevity_ci"][1] for point in told["points"]
+    )
+    front.save(tmp_path / "front.json")
+    assert (
+        Front.load(tmp_path / "front.json").to_dict()
+        == told
+        == json.loads((tmp_path / "front.json").read_text())
+    )
+    assert "| brevity |" in table(told) and "brevity" in view.about(told["points"][0], front.objectives)
+    assert [axis["id"] for axis in view.front(front)["axes"]][:3] == ["helpful", "harmless", "brevity"]
+
+
+def trained_adapter(model, folder: Path) -> Adapter:
+    run = trainer(model, folder / "a", steps=1)
+    run.run()
+    return Checkpoint.load(folder / "a", model).adapter
 
 
 def trained(model, folder: Path, **settings) -> torch.Tensor:
@@ -437,10 +494,29 @@ def test_a_vanished_objective_adds_no_kl(model, tmp_path):
     run.advance()
     run.advance()
     sizes = []
-    step = run.optimizer.step
-    run.optimizer.step = lambda: (sizes.append(float(run.theta.grad.norm())), step())
+    step = run.ascent.step
+    run.ascent.step = lambda direction, length: (
+        sizes.append(float(direction.norm())) or step(direction, length)
+    )
     run.advance()
     assert sizes[0] < 10
+
+
+def test_what_is_applied_is_what_the_method_asks_for(model, tmp_path):
+    """In every step, by what is logged and by the parameters themselves."""
+    run = trainer(model, tmp_path / "a", steps=4, warmup=1)
+    asked = []
+    step = run.ascent.step
+    run.ascent.step = lambda direction, length: asked.append(direction) or step(direction, length)
+    for number in range(4):
+        before = run.theta.detach().clone()
+        row = run.advance()
+        change = run.theta.detach() - before
+        assert row["applied"] == pytest.approx(
+            float(torch.cosine_similarity(change, asked[-1], dim=0)), abs=1e-3
+        )
+        assert float(change.pow(2).mean().sqrt()) == pytest.approx(0.02 * (1 - number / 4), rel=1e-3)
+        assert row["applied"] > 0.7 and sum(row["shares"]) == pytest.approx(1)
 
 
 def test_a_checkpoint_from_the_hub_is_its_own_files_and_bounded(monkeypatch, tmp_path):

@@ -18,6 +18,7 @@ from pareto.policy import TunedPolicy
 from pareto.rewards import FunctionReward, RewardError
 from pareto.session import Request, mix, weight
 from pareto.shelf import Shelf
+from pareto.table import table
 from tests.tiny import LAYERS, WIDTH, tiny
 
 ASKED = {
@@ -99,15 +100,91 @@ def last(states) -> dict:
     return [state for state, _ in states][-1]
 
 
-def test_the_title_names_the_largest_hypervolume_and_counts_the_dominated() -> None:
+def spread_point(
+    id: str, method: str, weight: float, lift: float, seeds: int = 3, wobble: float = 0.05
+) -> dict:
+    """A point of several seeds, whose rewards follow its weight; lift: how far out it lies."""
+    dice = np.random.default_rng(len(id))
+    scored = [
+        {
+            "seed": seed,
+            "scores": {
+                name: (
+                    lift + share + wobble * dice.standard_normal() + wobble * dice.standard_normal(40)
+                ).tolist()
+                for name, share in (("helpful", weight), ("harmless", 1 - weight))
+            },
+        }
+        for seed in range(seeds)
+    ]
+    for run in scored:
+        run |= {name: float(np.mean(values)) for name, values in run["scores"].items()}
+    means = {name: float(np.mean([run[name] for run in scored])) for name in ("helpful", "harmless")}
+    kept = {"preference": [weight, 1 - weight], "seeds": list(range(seeds)), "runs": scored}
+    return point(id, means["helpful"], means["harmless"], method) | kept
+
+
+def grid(lift: float, seeds: int = 3) -> tuple[dict, ...]:
+    """P-GAPO and linear at three preferences, the ends, and a base model that all are above."""
+    trained = [
+        spread_point(f"{method}-{weight}", method, weight, lift * (method == "pgapo"), seeds)
+        for method in ("pgapo", "linear")
+        for weight in (0.2, 0.5, 0.8)
+    ]
+    ends = [spread_point(f"end-{weight}", "single", weight, 0, seeds) for weight in (0.0, 1.0)]
+    return (point("base", -1, -1, "base"), *trained, *ends)
+
+
+def test_methods_are_compared_at_equal_positions_from_the_base_model() -> None:
+    front = Front("m", "h", (-9.0, -9.0), (*grid(0.5), spread_point("x", "linear", 0.3, 5.0)))
+    told = front.to_dict()
+    assert told["reference"] == [-1, -1]
+    rows = told["comparison"]
+    assert rows["pgapo"]["positions"] == rows["linear"]["positions"] == [0.2, 0.5, 0.8]
+    assert rows["single"]["hypervolume"] < rows["linear"]["hypervolume"] < rows["pgapo"]["hypervolume"]
+    for row in rows.values():
+        assert row["hypervolume_ci"][0] < row["hypervolume"] < row["hypervolume_ci"][1]
+    assert rows["pgapo"]["ratio_ci"][0] > 1
+
+
+def test_the_title_says_which_method_covers_most_or_that_nobody_can_tell() -> None:
+    far, near = (view.front(Front("m", "h", (0, 0), grid(lift)))["models"]["title"] for lift in (0.5, 0.0))
+    assert far.startswith("P-GAPO covers most of the plane at the same 3 preferences")
+    assert "cover as much of the plane" in near and "as far as the seeds tell" in near
+
+
+def test_an_old_front_of_one_seed_has_seeds_and_no_interval_of_the_whole() -> None:
+    points = [{k: v for k, v in each.items() if k not in ("runs", "seeds")} for each in grid(0.1, seeds=1)]
+    told = Front("m", "h", (-2.0, -2.0), tuple(points)).to_dict()
+    assert all(each["seeds"] == [0] for each in told["points"])
+    assert told["comparison"]["pgapo"]["hypervolume_ci"] is None
+    assert "from one seed" in view.front(Front("m", "h", (-2.0, -2.0), tuple(points)))["models"]["title"]
+    assert "| 0 |" in table(told) and "over linear" in table(told)
+
+
+def test_attainment_is_the_median_of_the_seeds_and_monotone_counts_them() -> None:
+    told = Front("m", "h", (-2.0, -2.0), grid(0.0)).to_dict()
+    surface = np.array(told["attainment"]["pgapo"])
+    runs = [[[run["helpful"], run["harmless"]] for run in each["runs"]] for each in told["points"][1:4]]
+    best = np.max(runs, axis=(0, 1))
+    assert surface.shape[1] == 2 and (surface <= best + 1e-9).all()
+    assert told["monotone"]["pgapo"] == {"seeds": 3, "helpful": 3, "harmless": 3}
+
+
+def test_points_that_are_dominated_are_counted() -> None:
     points = (point("a", 1, 1), point("b", 0, 0, "linear"), point("c", 0.5, 2))
     told = view.front(Front("m", "h", (-2.0, -2.0), points))
-    assert (
-        told["models"]["title"]
-        == "P-GAPO covers most of the plane (2 points, hypervolume 11.5); 1 of 3 points are dominated"
-    )
+    assert told["models"]["title"] == "3 points, 1 of them dominated"
     assert [each["dominated"] for each in told["points"]] == [False, True, False]
     assert {each["id"]: each["count"] for each in told["methods"]} == {"pgapo": 2, "linear": 1}
+
+
+def test_the_seeds_of_a_point_are_told_as_its_cloud() -> None:
+    told = view.front(Front("m", "h", (0, 0), grid(0.1)))
+    each = next(each for each in told["points"] if each["id"] == "pgapo-0.5")
+    assert [run["seed"] for run in each["cloud"]] == [0, 1, 2]
+    assert np.mean([run["helpful"] for run in each["cloud"]]) == pytest.approx(each["helpful"], abs=2e-3)
+    assert {axis["id"] for axis in told["axes"]} >= {"helpful", "harmless", "kl"}
 
 
 def test_an_empty_front_says_what_to_do() -> None:
