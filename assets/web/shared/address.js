@@ -48,14 +48,17 @@ const open = () => {
 };
 const show = (tab) => buttons().find((button) => keyOf(button) === tab)?.click();
 
-/** Opens the tab that the address names, and from then on keeps the address true. */
+/** Opens the tab that the address names, and from then on keeps the address true. A click on a tab before that counts too. */
 export function followTabs() {
-  const strip = document.querySelector('.tw-tabs > .tab-wrapper');
-  if (tabOf() && tabOf() !== open()) show(tabOf());
-  strip.addEventListener('click', ({ target, isTrusted }) => {
-    const tab = target.closest('button[role="tab"]') && keyOf(target.closest('button[role="tab"]'));
-    if (!isTrusted || !tab) return;
-    history.pushState(null, '', addressOf(tab, places[tab]));
+  if (!open()) {
+    requestAnimationFrame(followTabs);
+    return;
+  }
+  document.addEventListener('click', ({ target, isTrusted }) => {
+    const button = target.closest?.('.tw-tabs > .tab-wrapper button[role="tab"]');
+    if (button && isTrusted) history.pushState(null, '', addressOf(keyOf(button), places[keyOf(button)]));
   });
   addEventListener('popstate', () => show(tabOf() ?? 'steer'));
+  if (tabOf()) show(tabOf());
+  else if (open() !== 'steer') history.pushState(null, '', addressOf(open(), places[open()]));
 }
