@@ -1,4 +1,4 @@
-"""From a model's name to a LanguageModel: converted once, cached by the hash of its weights."""
+"""From a model's name to a LanguageModel: its folder is checked, its weights are packed once and cached."""
 
 import hashlib
 import json
@@ -6,14 +6,19 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import joblib
 import torch
+from safetensors import SafetensorError
 
-from lm import sources
+from lm import folder as files
+from lm import memory, sources
+from lm.engines.base import Engine
 from lm.engines.geometry import unsupported
 from lm.engines.native.build import NoCompiler, library
 from lm.engines.native.engine import NativeEngine
@@ -24,10 +29,12 @@ from lm.engines.torch.stack import Stack, fastest, matrix_units
 from lm.engines.transformers import ReferenceEngine
 from lm.model import LanguageModel
 from lm.paths import cache_folder
+from lm.sources import SourceError, reason
 
 log = logging.getLogger(__name__)
-FORMAT = "2"
+FORMAT = "3"
 """Changes when what the cache holds changes."""
+PACKED = "packed.safetensors"
 LONGEST_CONTEXT = 4096
 ENGINES = ("auto", "rows", "native", "batched", "reference")
 
@@ -60,8 +67,8 @@ def load(
         if Path(name).is_dir()
         else name
     )
-    if (folder / "packed.safetensors").exists():
-        return _packed(label, folder, engine)
+    if (folder / PACKED).exists():
+        return _default_model(label, folder, engine)
     return _transformers(label, folder, engine, report)
 
 
@@ -81,7 +88,7 @@ def _default(report: sources.Progress) -> Path:
 
 def _whole(folder: Path) -> bool:
     """Whether a folder of the cache holds a model that can be read."""
-    path = folder / "packed.safetensors"
+    path = folder / PACKED
     if not path.exists():
         return False
     try:
@@ -115,52 +122,52 @@ def _converted(gguf: Path, folder: Path, report: sources.Progress) -> Path:
     config.tie_word_embeddings = "head" not in weights.matrices
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    save(weights, folder / "packed.safetensors", _about(sources.digest(gguf)[:16], config))
+    save(weights, folder / PACKED, _about(sources.digest(gguf)[:16], config))
     return folder
 
 
-def _hash(folder: Path) -> str:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ValueError(
-            f"{folder} holds no .safetensors weights: other formats are refused, convert the model first"
-        )
-    whole = hashlib.sha256()
-    for path in files:
-        whole.update(sources.digest(path).encode())
-    return whole.hexdigest()[:16]
-
-
 def _about(checksum: str, config) -> dict[str, str]:
-    return {"hash": checksum, "config": json.dumps(config.to_dict())}
+    """What is written beside packed weights; the config without what tells of its folder and its writer."""
+    values = {
+        key: value
+        for key, value in config.to_dict().items()
+        if key not in ("_name_or_path", "transformers_version")
+    }
+    return {"hash": checksum, "config": json.dumps(values, sort_keys=True)}
 
 
-def _packed(label: str, folder: Path, engine: str) -> LanguageModel:
-    """From a folder of the cache. Its tokenizer and config are read without transformers' model code, which
-    takes seconds to import.
+def _default_model(label: str, folder: Path, engine: str) -> LanguageModel:
+    """From a folder that `_converted` made. Its tokenizer and config are read without transformers' model
+    code, which takes seconds to import.
     """
     from transformers import PreTrainedTokenizerFast
 
-    weights, metadata = open_saved(folder / "packed.safetensors")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    return _packed(label, folder / PACKED, tokenizer, _stop_ids(folder, tokenizer), engine)
+
+
+def _packed(label: str, packed: Path, tokenizer, stop_ids: frozenset[int], engine: str) -> LanguageModel:
+    """From weights that `save` wrote."""
+    weights, metadata = open_saved(packed)
+    values = json.loads(metadata["config"])
     gpu = gpu_here()
     if engine == "native" or (engine == "auto" and gpu is None):
         try:
-            config = SimpleNamespace(**json.loads(metadata["config"]))
+            config = SimpleNamespace(**values)
             native = NativeEngine(
                 weights, config, min(config.max_position_embeddings, LONGEST_CONTEXT), torch.get_num_threads()
             )
             return _model(
-                label, metadata["hash"], folder, tokenizer, native, lambda: _rebuild(weights, folder)
+                label, metadata["hash"], tokenizer, stop_ids, native, lambda: _rebuild(weights, values)
             )
-        except NoCompiler as reason:
+        except NoCompiler as error:
             if engine == "native":
                 raise
-            log.warning("%s; decoding through transformers", reason)
-    model = _rebuild(weights, folder)
+            log.warning("%s; decoding through transformers", error)
+    model = _rebuild(weights, values)
     if gpu is not None:
         model = model.to(gpu, torch.bfloat16)
-    return _model(label, metadata["hash"], folder, tokenizer, _in_torch(model, engine), lambda: model)
+    return _model(label, metadata["hash"], tokenizer, stop_ids, _in_torch(model, engine), lambda: model)
 
 
 def gpu_here() -> torch.device | None:
@@ -178,11 +185,13 @@ def _placement(gpu: torch.device | None) -> str | dict | None:
     return None if gpu is None else {"": gpu} if "LOCAL_RANK" in os.environ else "auto"
 
 
-def _rebuild(weights: Weights, folder: Path):
+def _rebuild(weights: Weights, values: dict):
+    """The transformers model with exactly these weights. values: its config."""
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.initialization import no_init_weights
 
-    config = AutoConfig.from_pretrained(folder)
+    config = AutoConfig.for_model(**values)
+    config.tie_word_embeddings = "head" not in weights.matrices
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.load_state_dict(to_state(weights, config), assign=True)
@@ -191,35 +200,114 @@ def _rebuild(weights: Weights, folder: Path):
 
 
 def _transformers(label: str, folder: Path, engine: str, report: sources.Progress) -> LanguageModel:
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
-    if not (folder / "config.json").exists():
-        raise ValueError(f"{folder} is no model folder: config.json is missing")
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    report(0.0, f"loading {label}")
-    checksum = _hash(folder)
+    files.config_of(folder)
+    config = _config(label, folder)
+    weights = files.weight_files(folder)
+    tokenizer = _tokenizer(label, folder)
+    stop_ids = _stop_ids(folder, tokenizer)
     gpu = gpu_here()
-    reason = unsupported(config) if gpu is None else "a GPU is used"
-    if engine == "native" and reason:
-        raise ValueError(f"the native engine cannot run {label}: {reason}")
-    if engine in ("auto", "native") and reason is None:
+    why_not = unsupported(config) if gpu is None else "a GPU is used"
+    if engine == "native" and why_not:
+        raise ValueError(f"the native engine cannot run {label}: {why_not}")
+    report(0.0, f"loading {label}")
+    if engine in ("auto", "native") and why_not is None:
         try:
             library()
-            return _packed(label, _pack_folder(folder, config, checksum, report), engine)
+            packed = _pack(label, folder, config, weights, report)
+            return _packed(label, packed, tokenizer, stop_ids, engine)
         except NoCompiler as error:
             if engine == "native":
                 raise
             log.warning("%s; decoding through transformers", error)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=torch.float32 if gpu is None else torch.bfloat16,
-        device_map=_placement(gpu),
-        use_safetensors=True,
-        trust_remote_code=False,
+    if gpu is None:
+        memory.require(label, _float32_bytes(config, weights))
+    model = _loaded(
+        label, folder, dtype=torch.float32 if gpu is None else torch.bfloat16, device_map=_placement(gpu)
     )
-    model.eval().requires_grad_(False)
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    return _model(label, checksum, folder, tokenizer, _in_torch(model, engine), lambda: model)
+    engine_here = _in_torch(model, engine)
+    return _model(label, files.checksum(weights), tokenizer, stop_ids, engine_here, lambda: model)
+
+
+def _float32_bytes(config, weights: list[Path]) -> int:
+    """Memory that a model takes in float32, or as it is stored where it is quantised."""
+    if getattr(config, "quantization_config", None) is not None:
+        return files.stored_bytes(weights)
+    return 4 * sum(count for _, _, count in files.tensors(weights))
+
+
+def _config(label: str, folder: Path):
+    """The config as transformers reads it. Raises SourceError where it, or the model that it is of, is
+    unknown here, or needs a package that is missing.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # of whatever kind: a config may hold anything
+        raise SourceError(
+            f"config.json of {label} is none that transformers knows ({reason(error)}): code of a model's own is never run"
+        ) from error
+    if type(config) not in AutoModelForCausalLM._model_mapping:
+        raise SourceError(
+            f"{label} is a {config.model_type} model, which writes no text: give a causal language model"
+        )
+    _check_quantised(label, config)
+    return config
+
+
+def _check_quantised(label: str, config) -> None:
+    stored = getattr(config, "quantization_config", None)
+    if stored is None:
+        return
+    from transformers.quantizers import AutoHfQuantizer
+
+    method = stored.get("quant_method") if isinstance(stored, dict) else stored.quant_method
+    try:
+        if not AutoHfQuantizer.supports_quant_method(stored):
+            raise ValueError(f"transformers knows no {method}")
+        AutoHfQuantizer.from_config(stored, pre_quantized=True).validate_environment(
+            device_map=_placement(gpu_here())
+        )
+    except Exception as error:  # of whatever kind: each method asks for packages and devices in its own way
+        raise SourceError(
+            f"{label} is stored quantised ({method}), which cannot be read here ({reason(error)}): "
+            "install what is missing, or give the model in 16 bits"
+        ) from error
+
+
+def _tokenizer(label: str, folder: Path):
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # of whatever kind: files of many formats
+        raise SourceError(f"{label} has no tokenizer that can be read ({reason(error)})") from error
+    if not hasattr(tokenizer, "_tokenizer"):
+        raise SourceError(
+            f"{label} has a tokenizer of type {type(tokenizer).__name__}, which has no tokenizer.json: save it again "
+            "with a current transformers"
+        )
+    return tokenizer
+
+
+def _loaded(label: str, folder: Path, **how):
+    """The transformers model. Raises SourceError where its weights are not all in the files."""
+    from transformers import AutoModelForCausalLM
+
+    both: Any
+    try:
+        both = AutoModelForCausalLM.from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **how
+        )
+    except Exception as error:  # of whatever kind: files that do not fit their config
+        raise SourceError(f"{label} could not be loaded ({reason(error)})") from error
+    model, info = both
+    if missing := sorted(info["missing_keys"]):
+        raise SourceError(
+            f"the weight files of {label} lack {missing[0]}{f' and {len(missing) - 1} more' * (len(missing) > 1)}, which "
+            "its config asks for: fetch the model again, or mend config.json"
+        )
+    return model.eval().requires_grad_(False)
 
 
 def _in_torch(model, engine: str) -> BatchedEngine | ReferenceEngine:
@@ -239,35 +327,72 @@ def _in_torch(model, engine: str) -> BatchedEngine | ReferenceEngine:
     return ReferenceEngine(model, LONGEST_CONTEXT)
 
 
-def _pack_folder(folder: Path, config, checksum: str, report: sources.Progress) -> Path:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    target = cache_folder("models") / f"{checksum}-{FORMAT}"
+def _pack(label: str, folder: Path, config, weights: list[Path], report: sources.Progress) -> Path:
+    """The model's weights at 8 bits, from the cache or made for it. Packed weights go with one config: its
+    tokenizer, chat template and stop tokens are read from the model's own folder at each start.
+    """
+    about = _about(files.checksum(weights), config)
+    key = hashlib.sha256(about["config"].encode()).hexdigest()[:8]
+    target = cache_folder("models") / f"{about['hash']}-{key}-{FORMAT}"
     if not _whole(target):
+        memory.require(label, 1.3 * _float32_bytes(config, weights))
         report(0.1, "packing the weights at 8 bits (once)")
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-        )
-        with tempfile.TemporaryDirectory(dir=target.parent) as staging:
-            made = Path(staging) / "model"
-            shutil.copytree(folder, made, ignore=shutil.ignore_patterns("*.safetensors", "*.bin", "*.gguf"))
-            AutoTokenizer.from_pretrained(folder, trust_remote_code=False).save_pretrained(made)
-            save(from_transformers(model), made / "packed.safetensors", _about(checksum, config))
+        with _writing(target.parent) as staging:
+            made = staging / "model"
+            made.mkdir()
+            save(from_transformers(_loaded(label, folder, dtype=torch.float32)), made / PACKED, about)
             _keep(made, target)
-    return target
+    return target / PACKED
 
 
-def _model(
-    label: str, checksum: str, folder: Path, tokenizer, engine, torch_model: Callable
-) -> LanguageModel:
+@contextmanager
+def _writing(cache: Path) -> Iterator[Path]:
+    """A folder for what is being made for the cache. Raises SourceError where the cache cannot be written."""
+    try:
+        with tempfile.TemporaryDirectory(dir=cache) as staging:
+            yield Path(staging)
+    except (OSError, SafetensorError) as error:
+        raise SourceError(
+            f"the cache {cache} cannot be written ({reason(error)}): free space there, or set TRADEWIND_CACHE to another folder"
+        ) from error
+
+
+def _stop_ids(folder: Path, tokenizer) -> frozenset[int]:
+    """Tokens that end an answer, of everything in the folder that names some."""
     ids: set[int | None] = set()
-    for name in ("generation_config.json", "config.json"):
-        path = folder / name
-        value = json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
+    for path in (folder / "generation_config.json", folder / "config.json"):
+        value = files.read_json(path).get("eos_token_id") if path.exists() else None
         ids |= set(value if isinstance(value, list) else [value])
     ids |= {
         tokenizer.eos_token_id,
         *(tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<end_of_turn>", "<|eot_id|>")),
     }
-    stops = frozenset(id for id in ids if id is not None and id != tokenizer.unk_token_id)
-    return LanguageModel(label, checksum, tokenizer, stops, engine, torch_model)
+    return frozenset(id for id in ids if id is not None and id != tokenizer.unk_token_id)
+
+
+def _model(
+    label: str, checksum: str, tokenizer, stop_ids: frozenset[int], engine: Engine, torch_model: Callable
+) -> LanguageModel:
+    model = LanguageModel(label, checksum, tokenizer, stop_ids, engine, torch_model)
+    _check_tokenizer(model)
+    return model
+
+
+def _check_tokenizer(model: LanguageModel) -> None:
+    """Raises SourceError where the tokenizer is another model's. Tokens that were added to it, such as an
+    image's, may lie beyond the model's vocabulary, as long as no prompt needs them.
+    """
+    most = model.tokenizer._tokenizer.get_vocab_size(with_added_tokens=False) - 1
+    most = max(most, *model.text_ids("Hi"), *_chat_ids(model))
+    if most >= model.engine.vocabulary:
+        raise SourceError(
+            f"the tokenizer of {model.name} has token {most}, and the model knows 0 to {model.engine.vocabulary - 1}: "
+            "take the tokenizer that the model was trained with"
+        )
+
+
+def _chat_ids(model: LanguageModel) -> list[int]:
+    try:
+        return model.chat_ids("Hi")
+    except Exception:  # a template that refuses this chat says so when it is asked
+        return []

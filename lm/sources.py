@@ -32,25 +32,82 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+MODEL_FILES = (
+    "config.json",
+    "generation_config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "adapter_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "*.jinja",
+    "additional_chat_templates/*.jinja",
+    "chat_template.json",
+)
+"""What is fetched of a repository: a model, its tokenizer and its chat templates, no pickles and no code."""
+
+
+def reason(error: BaseException) -> str:
+    """What an error of somebody else's code says, as a part of a sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".: ")
+
+
 def folder_of(name: str) -> Path:
     """The folder of a model given by folder or hub id. Raises SourceError where there is none."""
-    if Path(name).is_dir():
-        return Path(name)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise SourceError(f"model {name!r} is a file: give the folder that holds it, or a hub id")
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise SourceError(f"model {name!r} is no folder here: check the path, or give a hub id")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    patterns = ["*.json", "*.safetensors", "tokenizer*", "*.model", "*.jinja"]
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
-    except HFValidationError:
-        raise SourceError(
-            f"model {name!r} is neither a folder here nor a hub id of the form owner/name"
-        ) from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise SourceError(
-            f"model {name!r} could not be fetched from the hub ({type(error).__name__}): check the id and the network, "
+        folder = Path(snapshot_download(name, allow_patterns=[*MODEL_FILES]))
+    except (OSError, ValueError, RuntimeError) as error:  # what the hub's client and its connection raise
+        raise SourceError(_unfetched(name, error)) from error
+    if not any(folder.iterdir()):
+        raise SourceError(f"model {name!r} holds no files of a model on the hub: check the id")
+    return folder
+
+
+def _unfetched(name: str, error: Exception) -> str:
+    """Why a model could not be fetched, and what to do."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    if isinstance(error, HFValidationError):
+        return f"model {name!r} is neither a folder here nor a hub id of the form owner/name"
+    if isinstance(error, GatedRepoError):
+        return (
+            f"model {name!r} is gated on the hub: accept its terms on its page, and log in with `hf auth login` "
+            "or set HF_TOKEN"
+        )
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    if isinstance(error, RepositoryNotFoundError) or status in (401, 403, 404):
+        return (
+            f"model {name!r} is not on the hub, or it is private: check the id, and for a private model log in with "
+            "`hf auth login` or set HF_TOKEN"
+        )
+    if status is not None:
+        return f"model {name!r} could not be fetched, the hub answers {status}: try again later, or give a local folder"
+    if isinstance(error, LocalEntryNotFoundError):
+        return (
+            f"model {name!r} is neither here nor could the hub be reached: check the network (and HF_HUB_OFFLINE), "
             "or give a local folder"
-        ) from None
+        )
+    return f"model {name!r} could not be fetched from the hub ({reason(error)}): check the network and the disk, or give a local folder"
 
 
 def default_gguf(folder: Path, progress: Progress) -> Path | None:

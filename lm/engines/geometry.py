@@ -1,19 +1,51 @@
 """The shape of a Llama-style model, and which models have it."""
 
-FAMILIES = {"llama", "mistral", "qwen2", "qwen3"}
+from collections.abc import Callable
+
+Window = Callable[[object], int | None]
+
+
+def _none(config) -> int | None:
+    return None
+
+
+def _always(config) -> int | None:
+    return config.sliding_window
+
+
+def _by_layer(config) -> int | None:
+    return config.sliding_window if "sliding_attention" in config.layer_types else None
+
+
+FAMILIES: dict[str, Window] = {"llama": _none, "mistral": _always, "qwen2": _by_layer, "qwen3": _by_layer}
+"""Model types that our engines run: of each, how far its layers look back."""
+
+UNIFORM = ({"full_attention"}, {"sliding_attention"})
+"""Types that all layers may have."""
+FIXED_ROPE = ("default", "linear", "llama3", "yarn")
+"""Rope types whose frequencies depend on the config alone, and not on how long a text has become."""
 
 
 def unlike_llama(config) -> str | None:
     """Why the blocks of a transformers config do not compute what a Llama's do, or None where they do."""
     if config.model_type not in FAMILIES:
         return f"family {config.model_type} is not one of {', '.join(sorted(FAMILIES))}"
+    if getattr(config, "quantization_config", None) is not None:
+        return "its weights are quantised already"
     if config.hidden_act != "silu":
         return f"activation {config.hidden_act} is not silu"
-    if len(set(getattr(config, "layer_types", None) or [None])) > 1:
-        return "its blocks attend in different ways"
-    rope = config.rope_parameters["rope_type"]
-    if rope not in ("default", "linear", "llama3"):
-        return f"rope type {rope} depends on the length"
+    if {*(getattr(config, "layer_types", None) or ["full_attention"])} not in UNIFORM:
+        return "its layers attend in different ways"
+    return _unlike_rope(config)
+
+
+def _unlike_rope(config) -> str | None:
+    rope = getattr(config, "rope_parameters", None) or {}
+    kind = rope.get("rope_type")
+    if kind not in FIXED_ROPE:
+        return f"rope type {kind} depends on the text" if isinstance(kind, str) else "its rope differs by layer"
+    if kind != "default" and rope.get("partial_rotary_factor", 1.0) != 1.0:
+        return "it turns a part of each head"
     return None
 
 
@@ -33,6 +65,18 @@ def unsupported(config) -> str | None:
     if heads % 16:
         return f"head width {heads} is not a multiple of 16"
     return None
+
+
+def window(config) -> int | None:
+    """How many positions a layer attends to, its own among them; None: all."""
+    return FAMILIES[config.model_type](config)
+
+
+def tied(model) -> bool:
+    """Whether a transformers model's head is its embedding, whatever its config says: transformers keeps the
+    two apart where a file holds both.
+    """
+    return model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
 def module_sizes(width: int, queries: int, keys: int, inner: int) -> dict[str, tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Rotary position embedding: its frequencies."""
+"""Rotary position embedding: its frequencies, as transformers computes them."""
 
 import torch
 from torch import Tensor
@@ -9,6 +9,8 @@ from lm.engines.geometry import head_width
 def frequencies(config) -> tuple[Tensor, float]:
     """Angles a position turns each pair of a head's dimensions by, float32 [head_width / 2], and a factor of
     cos and sin.
+
+    config: of transformers, one that lm.engines.geometry.unsupported lets pass.
     """
     kind = config.rope_parameters["rope_type"]
     if kind == "default":
@@ -16,5 +18,5 @@ def frequencies(config) -> tuple[Tensor, float]:
         return 1 / config.rope_parameters["rope_theta"] ** steps, 1.0
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-    found, scaling = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"))
-    return found.float(), scaling
+    angles, scaling = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"))
+    return angles.float(), scaling

@@ -1,9 +1,12 @@
 """Any Hugging Face causal language model, through transformers and forward hooks."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,20 +23,31 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def blocks_of(model: "PreTrainedModel") -> nn.ModuleList:
-    """The list of a transformers model's decoder blocks. Raises ValueError where there is none."""
+PROBE, PROBE_CUTS = 24, ((0, 14), (14, 23), (23, 24))
+"""Tokens that a model answers before it is taken, and the pieces in which it takes them in again."""
+MAX_PROBE_KL, MAX_PROBE_KL_HALF = 1e-4, 0.1
+"""How far, in nats a token, the answers in pieces may lie from the answers at once: what rounding explains in
+float32, and in half precision.
+"""
+WORKING = "Llama, Mistral, Qwen, Gemma, Phi, Granite, OLMo, Falcon and GPT-2 models, among others, work"
+
+
+def decoder_layers(model: "PreTrainedModel") -> nn.ModuleList:
+    """The list of a transformers model's decoder layers. Raises ValueError where there is none."""
     return _stack_of(model)[1]
 
 
 def _stack_of(model: "PreTrainedModel") -> tuple[str, nn.ModuleList]:
-    """The decoder blocks, and the path of their list in the model."""
-    count = model.config.get_text_config().num_hidden_layers
-    for path, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return path, module
-    raise ValueError(
-        f"{type(model).__name__} has no list of {count} blocks: only decoder-only models can be steered"
-    )
+    """The decoder layers, and the path of their list in the model; another list, such as an image tower's, may
+    be as long.
+    """
+    count = getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", None)
+    paths = {module: path for path, module in model.named_modules()}
+    for root in (model.get_decoder(), model):
+        for module in root.modules():
+            if isinstance(module, nn.ModuleList) and len(module) == count:
+                return paths[module], module
+    raise ValueError(f"{model.config.model_type} has no list of {count} decoder layers")
 
 
 def _matrices(block: nn.Module) -> dict[str, tuple[int, int]]:
@@ -84,16 +98,55 @@ class ReferenceEngine:
     """A cache with a sliding window cannot be cut back."""
 
     def __init__(self, model, context: int):
-        config = model.config.get_text_config()
-        self._model = model
-        self._stack, self._blocks = _stack_of(model)
-        self.layers, self.width = config.num_hidden_layers, config.hidden_size
-        self.vocabulary = config.vocab_size
-        self.context = min(config.max_position_embeddings, context)
+        """Raises ValueError where the family's answers, or its residual stream, cannot be had: see `_probe`."""
+        self._model, self._single = model, False
+        self._positioned = "position_ids" in signature(model.forward).parameters
+        try:
+            self._stack, self._layers = _stack_of(model)
+            self.layers, self.context = len(self._layers), int(min(_longest(model.config), context))
+            self.width, self.vocabulary = self._measured()
+            self._probe()
+        except Exception as error:  # of whatever kind: this is the first run of somebody else's model code
+            reason = str(error).strip().split("\n")[0] or type(error).__name__
+            raise ValueError(
+                f"{model.config.model_type} models cannot be run here ({reason.rstrip('.')}): {WORKING}"
+            ) from error
+
+    def _measured(self) -> tuple[int, int]:
+        """Widths of the residual stream and of the logits, from a run of one token."""
+        shapes: list[torch.Size] = []
+        with ExitStack() as hooks:
+            for layer in self._layers:
+                hooks.enter_context(_hooked(layer, _measurer(shapes)))
+            logits, _ = self.forward([Feed(self.open(1, (), None, 0), [PROBE])])
+        if len(shapes) != self.layers or len({*shapes}) != 1 or shapes[0][:-1] != (1, 1):
+            raise ValueError(f"its {self.layers} layers do not each give one state a token")
+        return shapes[0][-1], logits.shape[1]
+
+    def _probe(self) -> None:
+        """Asks the model twice for the same text, at once and in pieces on a cache. Where pieces of several
+        tokens are answered otherwise, as by recurrent layers that read a piece without what came before it,
+        tokens after the first piece are fed one by one. Raises ValueError where that is not the same either.
+        """
+        whole, exact = self._probe_answers([(0, PROBE)]), self._model.dtype == torch.float32
+        for single in (False, True) if exact or not self._model._is_stateful else (True,):
+            self._single = single
+            pieces = self._probe_answers(PROBE_CUTS)
+            gap = float((whole.exp() * (whole - pieces)).sum(-1).mean())
+            if gap <= (MAX_PROBE_KL if exact else MAX_PROBE_KL_HALF):
+                return
+        raise ValueError(
+            f"its answers lie {gap:.3g} nats a token from those on a cache: it is no causal model, or its weights are broken"
+        )
+
+    def _probe_answers(self, cuts: Sequence[tuple[int, int]]) -> Tensor:
+        slot, ids = self.open(PROBE, (), None, 0), [3 + i for i in range(PROBE)]
+        parts = [self.forward([Feed(slot, ids[a:b], want=b - a)])[0] for a, b in cuts]
+        return torch.from_numpy(np.concatenate(parts)).double().log_softmax(-1)
 
     @cached_property
     def _sizes(self) -> list[dict[str, tuple[int, int]]]:
-        return [_matrices(block) for block in self._blocks]
+        return [_matrices(block) for block in self._layers]
 
     def fits(self, adapter: Adapter | None) -> None:
         """Raises ValueError where the adapter is not of this model; see lm.engines.base.Engine."""
@@ -102,10 +155,8 @@ class ReferenceEngine:
 
     def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
         """A slot for a row; see lm.engines.base.Engine."""
-        from transformers import DynamicCache
-
         self.fits(adapter)
-        return Slot(DynamicCache(config=self._model.config), edits, adapter, answer_from, capacity)
+        return Slot(None, edits, adapter, answer_from, capacity)
 
     def fork(
         self, slot: Slot, capacity: int, length: int, edits: tuple[Edit, ...] = (), answer_from: int = 0
@@ -116,8 +167,13 @@ class ReferenceEngine:
     @torch.inference_mode()
     def forward(self, feeds: Sequence[Feed]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Advances slots; see lm.engines.base.Engine."""
-        done = [self._advance(feed) for feed in feeds]
-        return np.concatenate([logits for logits, _ in done]), [trace for _, trace in done]
+        logits: list[np.ndarray] = []
+        traces: list[np.ndarray] = []
+        for feed in feeds:
+            parts = [self._advance(piece) for piece in self._pieces(feed)]
+            logits += [own for own, _ in parts]
+            traces.append(np.concatenate([trace for _, trace in parts]))
+        return np.concatenate(logits), traces
 
     def sample(
         self, feeds: Sequence[Feed], draws: Sequence[tuple[Sampling, int]]
@@ -125,6 +181,23 @@ class ReferenceEngine:
         """Advances slots and draws tokens; see lm.engines.base.Engine."""
         logits, traces = self.forward(feeds)
         return [draw(row, *one) for row, one in zip(logits, draws, strict=True)], traces
+
+    def _pieces(self, feed: Feed) -> list[Feed]:
+        """The feed as the model takes it: whole, or token by token where `_probe` found that it must be."""
+        if not (self._single and feed.slot.length and len(feed.ids) > 1):
+            return [feed]
+        left = range(len(feed.ids), 0, -1)
+        return [
+            replace(
+                feed,
+                ids=[token],
+                want=int(more <= feed.want),
+                hidden=None if feed.hidden is None else feed.hidden[i:],
+                pool=feed.pool if more <= feed.pooled else None,
+                pooled=1,
+            )
+            for i, (token, more) in enumerate(zip(feed.ids, left, strict=True))
+        ]
 
     def _advance(self, feed: Feed) -> tuple[np.ndarray, np.ndarray]:
         slot, count = feed.slot, len(feed.ids)
@@ -134,28 +207,37 @@ class ReferenceEngine:
         traces = torch.zeros(count, len(slot.edits), TRACE)
         with ExitStack() as hooks:
             for (layer, name), (a, b) in (slot.adapter.parts if slot.adapter else {}).items():
-                module = self._blocks[layer].get_submodule(path_in_block(name))
+                module = self._layers[layer].get_submodule(path_in_block(name))
                 hooks.enter_context(_adapted(module, a, b))
             for index, edit in enumerate(slot.edits):
                 active = positions >= edit.first(slot.answer_from)
                 hooks.enter_context(
-                    _hooked(self._blocks[edit.layer], _writer(edit, active, traces[:, index]))
+                    _hooked(self._layers[edit.layer], _writer(edit, active, traces[:, index]))
                 )
             if feed.hidden is not None:
-                hooks.enter_context(_hooked(self._blocks[feed.record], _reader(feed.hidden)))
+                hooks.enter_context(_hooked(self._layers[feed.record], _reader(feed.hidden)))
             if feed.pool is not None:
-                for block, pool in zip(self._blocks, feed.pool, strict=False):
-                    hooks.enter_context(_hooked(block, _pooler(pool, feed.pooled)))
+                for module, pool in zip(self._layers, feed.pool, strict=False):
+                    hooks.enter_context(_hooked(module, _pooler(pool, feed.pooled)))
             output = self._model(
                 input_ids=ids,
-                position_ids=positions[None],
-                past_key_values=slot.state,
+                cache=slot.state,
                 use_cache=True,
                 logits_to_keep=max(feed.want, 1),
+                **({"position_ids": positions[None]} if self._positioned else {}),
             )
-        slot.length += count
+        slot.state, slot.length = getattr(output, "cache", None), slot.length + count
+        if slot.state is None:
+            raise ValueError("it keeps no cache that each row could have for itself")
         logits = output.logits[0].float().cpu().numpy()
         return logits[len(logits) - feed.want :], traces[count - feed.want :].numpy()
+
+
+def _longest(config) -> float:
+    """Most positions that the family's code computes: none where they are not learned or tabled."""
+    text = config.get_text_config(decoder=True)
+    limits = (getattr(text, name, None) for name in ("max_position_embeddings", "max_seq_len"))
+    return min((limit for limit in limits if limit), default=math.inf)
 
 
 def _writer(edit: Edit, active: Tensor, trace: Tensor) -> Callable[[Tensor], Tensor]:
@@ -163,6 +245,14 @@ def _writer(edit: Edit, active: Tensor, trace: Tensor) -> Callable[[Tensor], Ten
         written, found = edit.apply(hidden[0], active.to(hidden.device))
         trace.copy_(found)
         return written[None]
+
+    return change
+
+
+def _measurer(shapes: list[torch.Size]) -> Callable[[Tensor], Tensor]:
+    def change(hidden: Tensor) -> Tensor:
+        shapes.append(hidden.shape)
+        return hidden
 
     return change
 

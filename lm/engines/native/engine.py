@@ -12,11 +12,10 @@ from torch import Tensor
 from lm.adapter import MODULES, Adapter
 from lm.edits.edit import TRACE, Edit
 from lm.engines.base import Feed, Slot
-from lm.engines.geometry import head_width, module_sizes
+from lm.engines.geometry import head_width, module_sizes, window
 from lm.engines.native.build import library
 from lm.engines.native.pack import Packed
 from lm.engines.native.weights import Weights
-from lm.engines.rotary import frequencies
 from lm.rows import Sampling
 
 CHUNK = 256
@@ -174,7 +173,7 @@ class NativeEngine:
         self._library.tw_forward.restype = None
         self._keep: list = [weights]
         self._hw = head_width(config)
-        cos, sin = _rotary(config, context)
+        cos, sin = _rotary(weights, context)
         blocks = (_Block * self.layers)(*(self._block(weights, layer) for layer in range(self.layers)))
         self._keep += [cos, sin, blocks]
         matrices, vectors = weights.matrices, weights.vectors
@@ -194,7 +193,7 @@ class NativeEngine:
             config.num_key_value_heads,
             self._hw,
             config.intermediate_size,
-            getattr(config, "sliding_window", None) or 0,
+            window(config) or 0,
             0,
         )
         heads, keys = config.num_attention_heads * self._hw, config.num_key_value_heads * self._hw
@@ -481,7 +480,7 @@ def _edit(edit: Edit, answer_from: int, keep: list) -> _Edit:
     )
 
 
-def _rotary(config, context: int) -> tuple[Tensor, Tensor]:
-    found, scaling = frequencies(config)
-    angles = torch.arange(context, dtype=torch.float32)[:, None] * found[None]
+def _rotary(weights: Weights, context: int) -> tuple[Tensor, Tensor]:
+    scaling = weights.vectors["rotary_scaling"]
+    angles = torch.arange(context, dtype=torch.float32)[:, None] * weights.vectors["rotary"]
     return (angles.cos() * scaling).contiguous(), (angles.sin() * scaling).contiguous()

@@ -13,8 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lm.engines.geometry import head_width, module_sizes
+from lm.engines.geometry import head_width, module_sizes, tied
 from lm.engines.native.pack import Packed, grid8, pack, quantize8, unpack
+from lm.engines.rotary import frequencies
 
 PARTS = {
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -43,7 +44,9 @@ GGUF_NAMES = {
 
 @dataclass(frozen=True)
 class Weights:
-    """A model's tensors by name: packed matrices, and float32 vectors (norms and biases)."""
+    """A model's tensors by name: packed matrices, and float32 vectors (norms, biases, and the rotary
+    embedding's frequencies). There is a head where the model's is not its embedding.
+    """
 
     matrices: dict[str, Packed] = field(default_factory=dict)
     vectors: dict[str, Tensor] = field(default_factory=dict)
@@ -59,9 +62,10 @@ def from_transformers(model) -> Weights:
 
     weights.matrices["embedding"] = quantize8(take("model.embed_tokens.weight"))
     head = state.pop("lm_head.weight")
-    if not model.config.tie_word_embeddings:
+    if not tied(model):
         weights.matrices["head"] = quantize8(head)
     weights.vectors["norm"] = take("model.norm.weight")
+    weights.vectors.update(_rotary(model.config))
     for layer in range(model.config.num_hidden_layers):
         prefix = f"model.layers.{layer}."
         for part, names in PARTS.items():
@@ -82,6 +86,11 @@ def from_transformers(model) -> Weights:
     return weights
 
 
+def _rotary(config) -> dict[str, Tensor]:
+    angles, scaling = frequencies(config)
+    return {"rotary": angles, "rotary_scaling": torch.tensor([scaling])}
+
+
 def from_gguf(path: Path, config, progress: Callable[[float], None]) -> Weights:
     """Repacks a Llama GGUF file. Q4_0, Q4_1 and Q8_0 keep their codes, other types are rounded to 8 bits."""
     from gguf import GGUFReader
@@ -92,6 +101,7 @@ def from_gguf(path: Path, config, progress: Callable[[float], None]) -> Weights:
     if "output.weight" in tensors:
         weights.matrices["head"] = _gguf_codes([tensors["output.weight"]], [None])
     weights.vectors["norm"] = torch.from_numpy(tensors["output_norm.weight"].data.astype(np.float32))
+    weights.vectors.update(_rotary(config))
     rotated = {"self_attn.q_proj": config.num_attention_heads, "self_attn.k_proj": config.num_key_value_heads}
     for layer in range(config.num_hidden_layers):
         for part, names in PARTS.items():

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lm.engines.geometry import head_width, module_sizes, unlike_llama
+from lm.engines.geometry import head_width, module_sizes, tied, unlike_llama, window
 from lm.engines.rotary import frequencies
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -70,9 +70,7 @@ class Stack:
             config.num_key_value_heads,
             head_width(config),
         )
-        self.window = (
-            getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-        )
+        self.window = window(config)
         self.sizes = module_sizes(
             self.width,
             self.heads * self.head_width,
@@ -81,12 +79,12 @@ class Stack:
         )
         self.epsilon = config.rms_norm_eps
         self._embedding = state["embed_tokens.weight"].to(dtype)
-        self._head = self._embedding if config.tie_word_embeddings else state["lm_head.weight"].to(dtype)
+        self._head = self._embedding if tied(model) else state["lm_head.weight"].to(dtype)
         self.vocabulary = len(self._embedding)
         self._norm = state["norm.weight"].float()
         self.weights = [self._block(state, f"layers.{layer}.") for layer in range(self.layers)]
-        found, self._scaling = frequencies(config)
-        self._frequencies = found.to(self.device)
+        angles, self._scaling = frequencies(config)
+        self._frequencies = angles.to(self.device)
 
     def _block(self, state: dict[str, Tensor], prefix: str) -> Weights:
         def fused(*names: str) -> Tensor:

@@ -1,19 +1,54 @@
-"""What the cache of models does with a damaged model, and with two starts at once."""
+"""From a folder to a model: what is read, what is cached, what is refused before anything is loaded."""
 
+import json
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
-from lm import load, loading
+from lm import Row, Sampling, SourceError, load, loading, memory
 from lm.loading import _keep
-from tests.tiny import tiny
+from tests.tiny import CHATML, CONFIGS, SHAPE, save, save_tokenizer, tiny
+
+PROMPT = tuple(b"Tell me, what do you see from up there? ")
+LONG = PROMPT * 5
+NATIVE_GAP = 0.02
+"""Nats a token that rounding the weights of these models to 8 bits may cost."""
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A copy of a tiny Llama that a test may break."""
+    return Path(shutil.copytree(tiny("llama"), tmp_path / "model"))
+
+
+def change(folder: Path, name: str, **values) -> None:
+    path = folder / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def expected(folder: Path, ids=LONG) -> torch.Tensor:
+    """transformers' own log-probabilities."""
+    with torch.no_grad():
+        logits = AutoModelForCausalLM.from_pretrained(folder).eval()(torch.tensor([ids])).logits[0]
+    return logits.float().log_softmax(-1)[:-1]
+
+
+def gap(folder: Path, engine: str, ids=LONG) -> float:
+    """KL(transformers || an engine of ours), nats a token."""
+    want = expected(folder, ids)
+    have = load(str(folder), engine=engine).logprobs([ids], [1])[0]
+    return float((want.exp() * (want - have)).sum(-1).mean())
 
 
 def packed(cache: Path) -> Path:
@@ -36,7 +71,7 @@ def test_a_damaged_model_of_the_cache_is_made_again(cache, damage):
 
 
 def test_two_first_starts_at_once_both_get_the_model(cache, monkeypatch):
-    both, exact, found = threading.Barrier(2), loading._keep, []
+    both, exact, models = threading.Barrier(2), loading._keep, []
 
     def together(made: Path, target: Path) -> None:
         both.wait(60)
@@ -44,14 +79,14 @@ def test_two_first_starts_at_once_both_get_the_model(cache, monkeypatch):
 
     monkeypatch.setattr(loading, "_keep", together)
     threads = [
-        threading.Thread(target=lambda: found.append(load(str(tiny("llama")), engine="native")))
+        threading.Thread(target=lambda: models.append(load(str(tiny("llama")), engine="native")))
         for _ in range(2)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert len(found) == 2 and found[0].hash == found[1].hash and packed(cache).exists()
+    assert len(models) == 2 and models[0].hash == models[1].hash and packed(cache).exists()
 
 
 def test_a_start_that_comes_second_leaves_the_model_of_the_first(cache, tmp_path):
@@ -64,3 +99,403 @@ def test_a_start_that_comes_second_leaves_the_model_of_the_first(cache, tmp_path
     (target / "packed.safetensors").write_bytes(b"cut off")
     _keep(made, target)
     assert packed(cache).read_bytes() == b"of the second start"
+
+
+def test_only_packed_weights_are_cached(cache, folder):
+    """A Trainer's output folder also holds its optimizer and its checkpoints."""
+    for name in ("checkpoint-500/optimizer.pt", "checkpoint-500/model.safetensors", ".git/lfs/objects/a"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"\0" * 1000)
+    for name in ("optimizer.pt", "training_args.bin", "README.md"):
+        (folder / name).write_bytes(b"\0" * 1000)
+    hash = load(str(folder), engine="native").hash
+    assert hash == load(str(tiny("llama")), engine="native").hash
+    assert [path.name for path in (cache / "models").rglob("*") if path.is_file()] == ["packed.safetensors"]
+
+
+ROPES = {
+    "llama3": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64},
+    "linear": {"factor": 4.0},
+    "dynamic": {"factor": 4.0},
+    "yarn": {"factor": 4.0, "original_max_position_embeddings": 64},
+    "yarn with all options": {
+        "factor": 4.0,
+        "original_max_position_embeddings": 64,
+        "attention_factor": 1.3,
+        "beta_fast": 16.0,
+        "beta_slow": 2.0,
+        "truncate": False,
+    },
+    "longrope": {
+        "short_factor": [1.0 + 0.1 * i for i in range(8)],
+        "long_factor": [2.0 + 0.5 * i for i in range(8)],
+        "factor": 4.0,
+        "original_max_position_embeddings": 64,
+    },
+    "proportional": {"partial_rotary_factor": 0.5},
+    "default": {},
+    "default, turned in part": {"partial_rotary_factor": 0.5},
+}  # fmt: skip
+OURS = ("llama3", "linear", "yarn", "yarn with all options", "default", "default, turned in part")
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3"])
+@pytest.mark.parametrize("rope", ROPES)
+def test_every_rope_is_transformers_own(tmp_path, rope, family):
+    values = {"rope_type": rope.split(" ")[0].strip(","), "rope_theta": 500.0, **ROPES[rope]}
+    folder = save(tmp_path / "model", CONFIGS[family]())
+    change(folder, "config.json", rope_parameters=values)
+    model = load(str(folder))
+    assert (type(model.engine).__name__ == "NativeEngine") == (rope in OURS)
+    assert gap(folder, "auto") < (NATIVE_GAP if rope in OURS else 1e-6)
+    assert gap(folder, "auto") < (NATIVE_GAP if rope in OURS else 1e-6), "again, from the cache"
+    assert gap(folder, "reference") < 1e-6
+    if rope in OURS:
+        assert gap(folder, "batched") < NATIVE_GAP
+    else:
+        with pytest.raises(ValueError, match="rope type|each head"):
+            load(str(folder), engine="batched")
+
+
+@pytest.mark.parametrize("key", ["rope_type", "type"])
+@pytest.mark.parametrize("rope", ["llama3", "linear", "dynamic", "yarn", "longrope"])
+def test_the_old_form_of_rope_is_the_new_one(folder, tmp_path, rope, key):
+    change(folder, "config.json", rope_parameters={"rope_type": rope, "rope_theta": 500.0, **ROPES[rope]})
+    new = load(str(folder)).logprobs([PROMPT], [1])[0]
+    old = Path(shutil.copytree(folder, tmp_path / "old"))
+    config = json.loads((old / "config.json").read_text())
+    del config["rope_parameters"]
+    (old / "config.json").write_text(
+        json.dumps(config | {"rope_theta": 500.0, "rope_scaling": {key: rope, **ROPES[rope]}})
+    )
+    assert torch.equal(load(str(old)).logprobs([PROMPT], [1])[0], new)
+
+
+@pytest.mark.parametrize("engine", ["native", "batched", "reference"])
+@pytest.mark.parametrize("tie", [True, False])
+def test_a_head_of_its_own_is_kept_whatever_the_config_says(folder, engine, tie):
+    state = load_file(folder / "model.safetensors")
+    generator = torch.Generator().manual_seed(5)
+    embedding = state["model.embed_tokens.weight"]
+    state["lm_head.weight"] = embedding + 0.5 * torch.randn(embedding.shape, generator=generator)
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    change(folder, "config.json", tie_word_embeddings=tie)
+    assert gap(folder, engine) < NATIVE_GAP
+    assert gap(folder, engine) < NATIVE_GAP, "again, from the cache"
+    model = load(str(folder), engine=engine)
+    ids = torch.tensor([LONG])
+    stack = model.stack.logits(model.stack.upper(model.stack.embed(ids), 0, lambda *_: None))[0, :-1]
+    for trained in (stack, model.torch(ids).logits[0, :-1]):
+        want = expected(folder)
+        assert float((want.exp() * (want - trained.detach().log_softmax(-1))).sum(-1).mean()) < NATIVE_GAP
+
+
+@pytest.mark.parametrize("engine", ["native", "batched", "reference"])
+def test_a_head_that_is_tied_and_not_in_the_file_is_the_embedding(tmp_path, engine):
+    folder = save(tmp_path / "tied", LlamaConfig(**SHAPE, tie_word_embeddings=True))
+    assert "lm_head.weight" not in load_file(folder / "model.safetensors")
+    assert gap(folder, engine) < NATIVE_GAP
+
+
+def test_a_head_that_is_neither_tied_nor_in_the_file_is_refused(folder):
+    """transformers would draw it by lot."""
+    state = load_file(folder / "model.safetensors")
+    del state["lm_head.weight"]
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    for engine in ("auto", "reference"):
+        with pytest.raises(SourceError, match="lack lm_head.weight"):
+            load(str(folder), engine=engine)
+
+
+def templates(folder: Path) -> dict:
+    """Where a chat template may be, as functions that put one there."""
+
+    def in_config(template: str) -> None:
+        change(folder, "tokenizer_config.json", chat_template=template)
+
+    def in_list(template: str) -> None:
+        named = [{"name": "default", "template": template}, {"name": "tool_use", "template": "-"}]
+        change(folder, "tokenizer_config.json", chat_template=named)
+
+    def in_file(template: str) -> None:
+        (folder / "chat_template.jinja").write_text(template)
+
+    return {"tokenizer_config.json": in_config, "list": in_list, "chat_template.jinja": in_file}
+
+
+@pytest.mark.parametrize("place", ["tokenizer_config.json", "list", "chat_template.jinja"])
+def test_a_mended_chat_template_is_noticed(folder, place):
+    def asked() -> str:
+        model = load(str(folder), engine="native")
+        return model.tokenizer.decode(model.chat_ids("Hi"))
+
+    for template in ("A{{ messages[0]['content'] }}", "B{{ messages[0]['content'] }}"):
+        templates(folder)[place](template)
+        assert asked() == template[0] + "Hi"
+
+
+def test_more_templates_of_a_folder_are_read(folder):
+    (folder / "chat_template.jinja").write_text("A{{ messages[0]['content'] }}")
+    load(str(folder), engine="native")
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "rag.jinja").write_text("rag")
+    assert load(str(folder), engine="native").tokenizer.chat_template["rag"] == "rag"
+
+
+def test_mended_stop_tokens_are_noticed(folder):
+    assert load(str(folder), engine="native").stop_ids == {257}
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [257, 9]}))
+    assert load(str(folder), engine="native").stop_ids == {257, 9}
+    change(folder, "config.json", eos_token_id=[12])
+    assert load(str(folder), engine="native").stop_ids == {257, 9, 12}
+    change(folder, "tokenizer_config.json", eos_token="<s>")
+    assert load(str(folder), engine="native").stop_ids == {256, 257, 9, 12}
+
+
+def test_a_mended_tokenizer_is_noticed(folder):
+    text = "ab <x> cd"
+    before = load(str(folder), engine="native").text_ids(text)
+    raw = json.loads((folder / "tokenizer.json").read_text())
+    raw["model"]["vocab"]["ab"] = raw["model"]["vocab"].pop("ÿ")
+    raw["model"]["merges"] = [["a", "b"]]
+    (folder / "tokenizer.json").write_text(json.dumps(raw))
+    after = load(str(folder), engine="native").text_ids(text)
+    assert len(after) == len(before) - 1
+
+
+@pytest.mark.parametrize(
+    ("family", "values"),
+    [
+        ("llama", {"rms_norm_eps": 0.5}),
+        ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 500.0, "factor": 4.0}}),
+        ("mistral", {"sliding_window": 4}),
+        ("mistral", {"sliding_window": None}),
+        ("qwen2", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}),
+        ("qwen2", {"use_sliding_window": True, "sliding_window": 4, "layer_types": ["full_attention"] * 3}),
+        ("qwen3", {"use_sliding_window": True, "sliding_window": 4, "layer_types": ["sliding_attention"] * 3}),
+        ("llama", {"sliding_window": None}),
+    ],
+)  # fmt: skip
+def test_a_mended_config_is_noticed_by_every_engine(tmp_path, family, values):
+    folder = Path(shutil.copytree(tiny(family), tmp_path / "model"))
+    before = load(str(folder), engine="native")
+    change(folder, "config.json", **values)
+    for engine in ("native", "batched", "reference"):
+        assert gap(folder, engine) < NATIVE_GAP
+    assert load(str(folder), engine="native").hash == before.hash
+
+
+def test_layers_that_attend_in_different_ways_are_left_to_transformers(tmp_path):
+    config = Qwen2Config(**SHAPE, use_sliding_window=True, sliding_window=4, max_window_layers=1)
+    folder = save(tmp_path / "model", config)
+    assert type(load(str(folder)).engine).__name__ == "ReferenceEngine"
+    assert gap(folder, "auto") < 1e-6
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def to_pickles(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"\x80\x04")
+
+
+def to_shards(folder: Path) -> None:
+    AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder, max_shard_size="100KB")
+    (folder / "model.safetensors").unlink(missing_ok=True)
+
+
+def without_a_shard(folder: Path) -> None:
+    to_shards(folder)
+    sorted(folder.glob("model-*.safetensors"))[1].unlink()
+
+
+def with_a_cut_shard(folder: Path) -> None:
+    to_shards(folder)
+    cut(sorted(folder.glob("model-*.safetensors"))[1])
+
+
+def without_a_tensor(folder: Path) -> None:
+    state = load_file(folder / "model.safetensors")
+    del state["model.layers.1.mlp.up_proj.weight"]
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+
+
+def without_keys(*names: str):
+    def remove(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(
+            json.dumps({key: value for key, value in config.items() if key not in names})
+        )
+
+    return remove
+
+
+def to_an_adapter(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "owner/base"}))
+
+
+def without_tokenizer(folder: Path) -> None:
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+
+
+BROKEN = {
+    "pickles": (to_pickles, "no .safetensors weights but pytorch_model.bin"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "no .safetensors weights"),
+    "weights cut short": (lambda folder: cut(folder / "model.safetensors"), "bytes where its header says"),
+    "weights of zeros": (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 99), "cut short or no"),
+    "empty weights": (lambda folder: (folder / "model.safetensors").write_bytes(b""), "cut short or no"),
+    "a huge header": (lambda folder: (folder / "model.safetensors").write_bytes(b"\xff" * 99), "cut short or no"),
+    "a missing shard": (without_a_shard, "lacks 1 of"),
+    "a shard cut short": (with_a_cut_shard, "bytes where its header says"),
+    "an empty index": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "a.safetensors")
+        and (folder / "model.safetensors.index.json").write_text("{}"),
+        "names no weight files",
+    ),
+    "shards without an index": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors"),
+        "neither model.safetensors nor",
+    ),
+    "a missing tensor": (without_a_tensor, "lack model.layers.1.mlp.up_proj.weight"),
+    "other sizes": (lambda folder: change(folder, "config.json", intermediate_size=128), "could not be loaded"),
+    "no config": (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
+    "config cut short": (lambda folder: cut(folder / "config.json"), "config.json cannot be read"),
+    "config of another kind": (lambda folder: (folder / "config.json").write_text("[]"), "holds no JSON object"),
+    "no model_type": (without_keys("model_type", "architectures"), "has no model_type"),
+    "unknown model_type": (lambda folder: change(folder, "config.json", model_type="nothing"), "none that transformers"),
+    "nonsense": (lambda folder: change(folder, "config.json", hidden_size="wide"), "none that transformers knows"),
+    "not causal": (lambda folder: change(folder, "config.json", model_type="vit"), "writes no text"),
+    "a classifier": (
+        lambda folder: change(folder, "config.json", architectures=["LlamaForSequenceClassification"]),
+        "LlamaForSequenceClassification, which writes no text",
+    ),
+    "an adapter": (to_an_adapter, "holds an adapter: name its base model, owner/base"),
+    "a model and an adapter": (lambda folder: (folder / "adapter_config.json").write_text("{}"), "both a model and"),
+    "no tokenizer": (without_tokenizer, "no tokenizer that can be read"),
+    "stop tokens cut short": (lambda folder: (folder / "generation_config.json").write_text("{"), "cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_folder_is_one_sentence(cache, folder, kind, engine):
+    breaks, message = BROKEN[kind]
+    breaks(folder)
+    with pytest.raises(SourceError, match=message) as error:
+        load(str(folder), engine=engine)
+    assert "\n" not in str(error.value)
+    assert not list((cache / "models").glob("*")), "nothing of it is kept"
+
+
+def test_a_config_without_architectures_is_enough(folder):
+    without_keys("architectures")(folder)
+    assert gap(folder, "auto") < NATIVE_GAP
+
+
+def test_shards_are_one_model(folder):
+    to_shards(folder)
+    assert len(list(folder.glob("model-*.safetensors"))) > 2
+    assert gap(folder, "native") < NATIVE_GAP
+
+
+@pytest.mark.parametrize("name", ["/nowhere/at/all", "./nowhere", "a/b/c", "~/nowhere-at-all"])
+def test_a_path_that_is_no_folder_is_no_hub_id(name):
+    with pytest.raises(SourceError, match="is no folder here"):
+        load(name)
+
+
+def test_a_file_is_no_model(folder):
+    with pytest.raises(SourceError, match="is a file"):
+        load(str(folder / "config.json"))
+
+
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_a_tokenizer_of_another_model_is_refused(tmp_path, engine):
+    small = CONFIGS["llama"]()
+    small.vocab_size = 200
+    small.eos_token_id = small.bos_token_id = small.pad_token_id = None
+    folder = save(tmp_path / "small", small)
+    with pytest.raises(SourceError, match="has token 257, and the model knows 0 to 199"):
+        load(str(folder), engine=engine)
+
+
+def test_a_chat_token_that_the_model_was_never_given_is_refused(folder):
+    save_tokenizer(folder, CHATML, added=["<|im_start|>", "<|im_end|>"])
+    with pytest.raises(SourceError, match="has token 259, and the model knows 0 to 257"):
+        load(str(folder), engine="native")
+
+
+def test_an_added_token_that_no_chat_needs_is_no_harm(folder):
+    save_tokenizer(folder, added=["<image>"])
+    assert gap(folder, "native") < NATIVE_GAP
+
+
+def test_memory_is_asked_for_before_weights_are_read(folder, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    for engine in ("auto", "reference", "batched"):
+        with pytest.raises(
+            SourceError, match="needs about .* MB of memory to be loaded, and 0.0 MB are free"
+        ):
+            load(str(folder), engine=engine)
+
+
+def test_a_packed_model_is_mapped_and_needs_no_memory_of_its_own(folder, monkeypatch):
+    load(str(folder), engine="native")
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    model = load(str(folder), engine="native")
+    assert model.generate([Row(PROMPT, Sampling(max_new_tokens=3))])[0].ids
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        ({"memory.max": "max", "memory.current": "5000", "memory.stat": "inactive_file 10\n"}, None),
+        ({"memory.max": "9000", "memory.current": "5000", "memory.stat": "inactive_file 1000\n"}, 5000),
+        ({"memory.max": "9000", "memory.current": "9900", "memory.stat": "anon 1000\n"}, 0),
+        ({}, None),
+    ],
+)
+def test_a_container_has_what_its_bound_leaves(tmp_path, monkeypatch, files, left):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(memory, "CGROUPS", ((tmp_path, "memory.max", "memory.current", "inactive_file"),))
+    assert memory.available() == left if left is not None else memory.available() > 10_000
+
+
+@pytest.mark.parametrize("place", ["a file", "no folder"])
+def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch, place):
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" if place == "a file" else Path("/proc/nowhere")
+    monkeypatch.setenv("TRADEWIND_CACHE", str(target))
+    with pytest.raises(OSError, match="cannot be written .*set TRADEWIND_CACHE"):
+        load(str(tiny("llama")), engine="native")
+
+
+def test_a_full_disk_is_one_sentence(monkeypatch, cache):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(loading, "save", full)
+    with pytest.raises(SourceError, match="No space left on device.*set TRADEWIND_CACHE"):
+        load(str(tiny("llama")), engine="native")
+    assert not list((cache / "models").iterdir())
+
+
+QUANTISED = {
+    "bitsandbytes": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+    "gptq": {"bits": 4, "group_size": 128},
+    "awq": {"bits": 4, "group_size": 128, "version": "gemm", "zero_point": True},
+    "unheard of": {"bits": 3},
+}
+
+
+@pytest.mark.parametrize("method", QUANTISED)
+def test_a_quantised_model_whose_package_is_missing_is_one_sentence(folder, cache, method):
+    change(folder, "config.json", quantization_config={"quant_method": method, **QUANTISED[method]})
+    with pytest.raises(SourceError, match=f"stored quantised \\({method}\\)") as error:
+        load(str(folder))
+    assert "\n" not in str(error.value) and not (cache / "models").exists()

@@ -15,8 +15,8 @@ from lm.engines.native import build
 from lm.engines.native.pack import quantize8, unpack
 from lm.engines.torch.batched import BatchedEngine, _Pool
 from lm.engines.torch.stack import Stack, unchanged
-from lm.engines.transformers import ReferenceEngine, blocks_of
-from lm.loading import _packed, _placement
+from lm.engines.transformers import ReferenceEngine, decoder_layers
+from lm.loading import PACKED, _packed, _placement
 from lm.paths import cache_folder
 from lm.sampling import MOST_NOISE, draw, gumbel
 from lm.scheduler import MOST_PROMPTS, MOST_ROWS, MOST_ROWS_OF_ONE
@@ -59,7 +59,7 @@ def test_read_is_the_output_of_every_block(model):
         block.register_forward_hook(
             lambda _m, _i, out: outputs.append(out[0] if isinstance(out, tuple) else out)
         )
-        for block in blocks_of(model.torch)
+        for block in decoder_layers(model.torch)
     ]
     model.torch(torch.tensor([PROMPT]))
     for handle in handles:
@@ -219,7 +219,7 @@ def test_the_edit_reaches_its_goal_at_the_output_of_its_block(model):
 def test_an_edit_is_added_to_the_output_of_its_block_exactly(model):
     vector = torch.randn(1, WIDTH, generator=torch.Generator().manual_seed(1))
     fixed = Edit(1, vector, torch.zeros(1), vector, torch.zeros(1), torch.ones(1), fixed=torch.tensor([0.7]))
-    handle = blocks_of(model.torch)[1].register_forward_hook(
+    handle = decoder_layers(model.torch)[1].register_forward_hook(
         lambda _m, _i, out: (
             (out[0] + 0.7 * vector, *out[1:]) if isinstance(out, tuple) else out + 0.7 * vector
         )
@@ -564,20 +564,13 @@ def test_sampling_out_of_bounds_is_refused(bad):
         Sampling(**bad)
 
 
-def test_pickles_are_refused(tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
-    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04")
-    with pytest.raises(ValueError, match="safetensors"):
-        load(str(tmp_path))
-
-
 def test_a_gpu_is_used_where_there_is_one(monkeypatch):
     """ "meta" stands for the device: it takes tensors and computes nothing."""
     folder = str(tiny("llama"))
     packed = load(folder, engine="native")
     monkeypatch.setattr("lm.loading.gpu_here", lambda: torch.device("meta"))
-    label, cached = "tiny", next(cache_folder("models").glob(f"{packed.hash}-*"))
-    found = _packed(label, cached, "auto")
+    cached = next(cache_folder("models").glob(f"{packed.hash}-*")) / PACKED
+    found = _packed("tiny", cached, packed.tokenizer, packed.stop_ids, "auto")
     assert isinstance(found.engine, BatchedEngine) and found.engine.stack.device.type == "meta"
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert _placement(torch.device("cuda", 1)) == {"": torch.device("cuda", 1)}

@@ -1,0 +1,123 @@
+"""A model's folder, checked before anything is loaded: its config, its weights, the memory they take."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from lm.sources import SourceError, digest
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
+BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "F4": 0.5, "I16": 2, "F16": 2}
+"""Bytes of a number in a safetensors file, where it is not 4 (F32, I32) or 8 (F64, I64)."""
+BYTES |= {"U16": 2, "BF16": 2, "F64": 8, "I64": 8, "U64": 8}
+MAX_HEADER = 100_000_000
+"""Longest header of a safetensors file, in bytes: the format's own bound."""
+
+
+def config_of(folder: Path) -> dict:
+    """config.json of a model's folder. Raises SourceError where it has none that is a causal model's."""
+    path = folder / "config.json"
+    adapter = folder / "adapter_config.json"
+    if adapter.exists() and not path.exists():
+        base = read_json(adapter).get("base_model_name_or_path") or "the model that it was trained on"
+        raise SourceError(
+            f"{folder} holds an adapter: name its base model, {base}, as the model, and load the adapter on top of it"
+        )
+    if adapter.exists():
+        raise SourceError(f"{folder} holds both a model and an adapter: keep the two in folders of their own")
+    if not path.exists():
+        raise SourceError(f"{folder} is no model folder: config.json is missing")
+    config = read_json(path)
+    if not isinstance(config.get("model_type"), str):
+        raise SourceError(
+            f"config.json of {folder} has no model_type: give a folder that transformers' save_pretrained wrote"
+        )
+    kinds = [kind for kind in config.get("architectures") or [] if isinstance(kind, str)]
+    if kinds and all("Classification" in kind or "QuestionAnswering" in kind for kind in kinds):
+        raise SourceError(
+            f"{folder} holds a {kinds[0]}, which writes no text: give a causal language model instead"
+        )
+    return config
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that transformers reads from a folder. Raises SourceError where one is missing or
+    cut short.
+    """
+    if (folder / WEIGHTS).exists():
+        files = [folder / WEIGHTS]
+    elif (folder / INDEX).exists():
+        named = read_json(folder / INDEX).get("weight_map")
+        files = [folder / Path(name).name for name in sorted({*(named or {}).values()})]
+        if not files:
+            raise SourceError(f"{INDEX} of {folder} names no weight files: fetch the model again")
+        if missing := [path.name for path in files if not path.exists()]:
+            raise SourceError(
+                f"{folder} lacks {len(missing)} of {len(files)} weight files, {missing[0]} first: fetch the model again"
+            )
+    else:
+        raise SourceError(_without_weights(folder))
+    for path in files:
+        header(path)
+    return files
+
+
+def _without_weights(folder: Path) -> str:
+    if other := sorted(path.name for path in folder.glob("*.safetensors")):
+        return f"{folder} holds {other[0]} but neither {WEIGHTS} nor {INDEX}: fetch the model again"
+    if pickles := sorted(path.name for pattern in PICKLES for path in folder.glob(pattern)):
+        return (
+            f"{folder} holds no .safetensors weights but {pickles[0]}: files that can run code are refused, "
+            "save the model again with safe_serialization"
+        )
+    return f"{folder} holds no .safetensors weights: other formats are refused, convert the model first"
+
+
+def header(path: Path) -> dict[str, dict]:
+    """The tensors of a safetensors file, {name: {"dtype", "shape", "data_offsets"}}. Raises SourceError where
+    the file is none, or shorter than its header says.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        text = file.read(length) if length <= MAX_HEADER else b""
+    size = path.stat().st_size
+    try:
+        tensors = json.loads(text)
+        tensors.pop("__metadata__", None)
+        end = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SourceError(f"{path} is cut short or no safetensors file: fetch the model again") from None
+    if end != size:
+        raise SourceError(f"{path} has {size:,} bytes where its header says {end:,}: fetch the model again")
+    return tensors
+
+
+def tensors(files: list[Path]) -> Iterator[tuple[str, str, int]]:
+    """Name, type and count of numbers of every tensor of safetensors files."""
+    for path in files:
+        for name, entry in header(path).items():
+            yield name, entry["dtype"], math.prod(entry["shape"])
+
+
+def stored_bytes(files: list[Path]) -> int:
+    """What the tensors take as they are stored."""
+    return int(sum(count * BYTES.get(kind, 4) for _, kind, count in tensors(files)))
+
+
+def checksum(files: list[Path]) -> str:
+    """16 hex digits of the sha256 of a model's weights."""
+    return hashlib.sha256("".join(digest(path) for path in files).encode()).hexdigest()[:16]
+
+
+def read_json(path: Path) -> dict:
+    """A JSON object of a model's folder. Raises SourceError where there is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise SourceError(f"{path} cannot be read ({type(error).__name__}): fetch the model again") from None
+    if not isinstance(value, dict):
+        raise SourceError(f"{path} holds no JSON object: fetch the model again")
+    return value
