@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,8 @@ FORMAT = "3"
 """Changes when what the cache holds changes."""
 PACKED = "packed.safetensors"
 LONGEST_CONTEXT = 4096
+_building = threading.Lock()
+"""Held while transformers builds a model: it swaps functions of torch and of its own for that time."""
 ENGINES = ("auto", "rows", "native", "batched", "reference")
 
 
@@ -192,10 +195,10 @@ def _rebuild(weights: Weights, values: dict):
 
     config = AutoConfig.for_model(**values)
     config.tie_word_embeddings = "head" not in weights.matrices
-    with no_init_weights():
+    with _building, no_init_weights():
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.load_state_dict(to_state(weights, config), assign=True)
-    model.tie_weights()
+        model.load_state_dict(to_state(weights, config), assign=True)
+        model.tie_weights()
     return model.eval().requires_grad_(False)
 
 
@@ -296,9 +299,10 @@ def _loaded(label: str, folder: Path, **how):
 
     both: Any
     try:
-        both = AutoModelForCausalLM.from_pretrained(
-            folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **how
-        )
+        with _building:
+            both = AutoModelForCausalLM.from_pretrained(
+                folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **how
+            )
     except Exception as error:  # of whatever kind: files that do not fit their config
         raise SourceError(f"{label} could not be loaded ({reason(error)})") from error
     model, info = both

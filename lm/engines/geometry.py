@@ -43,7 +43,9 @@ def _unlike_rope(config) -> str | None:
     rope = getattr(config, "rope_parameters", None) or {}
     kind = rope.get("rope_type")
     if kind not in FIXED_ROPE:
-        return f"rope type {kind} depends on the text" if isinstance(kind, str) else "its rope differs by layer"
+        return (
+            f"rope type {kind} depends on the text" if isinstance(kind, str) else "its rope differs by layer"
+        )
     if kind != "default" and rope.get("partial_rotary_factor", 1.0) != 1.0:
         return "it turns a part of each head"
     return None

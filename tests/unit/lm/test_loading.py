@@ -89,6 +89,20 @@ def test_two_first_starts_at_once_both_get_the_model(cache, monkeypatch):
     assert len(models) == 2 and models[0].hash == models[1].hash and packed(cache).exists()
 
 
+def test_loads_at_once_leave_transformers_as_it_is(tmp_path):
+    """It swaps functions while it builds a model, and puts back what it met: of several at once, a swapped one."""
+    from transformers import PreTrainedModel
+
+    before = PreTrainedModel.tie_weights, PreTrainedModel.init_weights, torch.nn.init.normal_
+    folders = [save(tmp_path / str(seed), CONFIGS["gpt2"](), seed) for seed in range(6)]
+    threads = [threading.Thread(target=lambda folder=folder: load(str(folder))) for folder in folders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (PreTrainedModel.tie_weights, PreTrainedModel.init_weights, torch.nn.init.normal_) == before
+
+
 def test_a_start_that_comes_second_leaves_the_model_of_the_first(cache, tmp_path):
     load(str(tiny("llama")), engine="native")
     target, made = packed(cache).parent, tmp_path / "model"
