@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import signal
 import sys
@@ -34,6 +35,7 @@ from steering.edits import edits
 from steering.panel import build as build_steering
 from steering.steer import SteeredPolicy
 from ui.server import WEB, queued, serve
+from ui.startup import attempt, check_address
 from ui.validation import sentence
 
 SHIPPED = Path(os.environ.get("TRADEWIND_CHECKPOINTS", CHECKPOINTS))
@@ -265,37 +267,34 @@ def settings() -> argparse.Namespace:
         "--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to listen on"
     )
     parser.add_argument(
-        "--port",
-        type=int,
-        default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
-        help="port to listen on",
+        "--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"), help="port to listen on"
     )
+    parser.add_argument("--debug", action="store_true", help="say more in the log where something fails")
     return parser.parse_args()
 
 
+def start(asked: argparse.Namespace) -> None:
+    """Loads the model and serves the page."""
+    check_address(asked.host, asked.port)
+    store = arena.Store()
+    mirrored(store)
+    space.login()
+    model = load(
+        asked.model,
+        progress=lambda fraction, text: print(
+            f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True
+        ),
+    )
+    serve(compose(model, store), asked.host, asked.port, store.check)
+
+
 def main() -> int:
-    """Load the model and serve the page; what keeps it from starting becomes one line with the remedy, and
-    exit code 2.
-    """
+    """Serves the page; what keeps it from starting becomes one sentence with the remedy, and exit code 2."""
     asked = settings()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit()
-    )  # how a Space is stopped: the mirror pushes the last votes at exit
-    try:
-        store = arena.Store()
-        mirrored(store)
-        space.login()
-        model = load(
-            asked.model,
-            progress=lambda fraction, text: print(
-                f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True
-            ),
-        )
-        serve(compose(model, store), asked.host, asked.port, store.check)
-    except (ValueError, OSError, SourceError) as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        return 2
-    return 0
+    logging.basicConfig(level=logging.INFO if asked.debug else logging.WARNING)
+    # how a Space is stopped: the mirror pushes the last votes at exit
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    return attempt(lambda: start(asked), asked.debug)
 
 
 if __name__ == "__main__":

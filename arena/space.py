@@ -6,13 +6,31 @@ import os
 
 from arena.errors import ArenaError
 
+SIGN_IN = (
+    "SYSTEM",
+    "SPACE_ID",
+    "SPACE_HOST",
+    "OAUTH_CLIENT_ID",
+    "OAUTH_CLIENT_SECRET",
+    "OAUTH_SCOPES",
+    "OPENID_PROVIDER_URL",
+)
+"""What a Space with hf_oauth: true sets."""
+
 
 def login() -> bool:
     """Whether votes are taken under Hugging Face logins: on a Space whose README says `hf_oauth: true`.
 
-    Raises ArenaError where organizers are named and nobody can sign in as one.
+    Raises ArenaError where organizers are named and nobody can sign in as one, and where a part of what sign-in needs
+    is missing: Gradio would then take every visitor for the owner of HF_TOKEN.
     """
     if "OAUTH_CLIENT_ID" in os.environ:
+        missing = [name for name in SIGN_IN if not os.environ.get(name)]
+        if missing or os.environ["SYSTEM"] != "spaces":
+            raise ArenaError(
+                f"OAUTH_CLIENT_ID asks for sign-in, which works on a Space alone, and {', '.join(missing) or 'SYSTEM=spaces'} "
+                "is missing. Unset OAUTH_CLIENT_ID, or run on a Space with hf_oauth: true."
+            )
         return True
     if "TRADEWIND_ORGANIZERS" in os.environ:
         raise ArenaError(

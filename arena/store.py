@@ -16,10 +16,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from arena.errors import SchemaError
+from arena.address import database
+from arena.errors import ArenaError, SchemaError
 
 Journal = Literal["WAL", "DELETE"]
 
@@ -48,16 +50,14 @@ class Store:
         is the one that is safe on mounted buckets and network folders. Default: `ARENA_JOURNAL`, else "WAL".
     migrate: bring an older database to the current schema.
 
-    Raises SchemaError if the database is of another schema version; an empty one is set up.
+    Raises SchemaError if the database is of another schema version (an empty one is set up), ArenaError if it cannot
+    be used.
     """
 
     def __init__(
         self, url: str | None = None, *, journal: Journal | None = None, migrate: bool = False
     ) -> None:
-        address = make_url(url or default_url())
-        if address.drivername in ("postgres", "postgresql"):
-            address = address.set(drivername="postgresql+psycopg")
-        self.url = address
+        self.url = address = database(str(url or default_url()))
         self.sqlite = address.get_backend_name() == "sqlite"
         mode = journal or os.environ.get("ARENA_JOURNAL", "WAL")
         if mode not in ("WAL", "DELETE"):
@@ -69,7 +69,13 @@ class Store:
         )
         # SQLite has one writer at a time and lets the others poll: in one process they queue up instead.
         self._turn = threading.Lock() if self.sqlite else nullcontext()
-        self.version = self._set_up(migrate)
+        try:
+            self.version = self._set_up(migrate)
+        except DBAPIError as error:
+            reason = str(error.orig).strip().split("\n")[0]
+            raise ArenaError(
+                f"The database {self.url} does not answer ({reason}): start it, or check its address, rights and disk."
+            ) from error
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -152,19 +152,21 @@ def find(name: str, model: LanguageModel, folder: Path = FOLDER) -> Checkpoint:
     )
 
 
-def fetch(name: str) -> Path:
+def fetch(name: str, *, token: bool | None = None, cache: Path | None = None) -> Path:
     """A folder as it is, or a hub id ("owner/name") downloaded: adapter, card and curves only. Raises
     CheckpointError.
+
+    token: False where the hub may not be told who asks. cache: a folder for the download; by default the hub's own.
     """
     if Path(name).is_dir():
         return Path(name)
     try:
-        siblings = model_info(name, files_metadata=True).siblings or []
+        siblings = model_info(name, files_metadata=True, token=token).siblings or []
         if (size := sum(file.size or 0 for file in siblings if file.rfilename in FILES)) > MAX_BYTES:
             raise CheckpointError(
                 f"{name} holds {size / 2**30:.1f} GiB, and a checkpoint at most {MAX_BYTES / 2**30:g}: it is no adapter"
             )
-        return Path(snapshot_download(name, allow_patterns=list(FILES)))
+        return Path(snapshot_download(name, allow_patterns=list(FILES), token=token, cache_dir=cache))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise CheckpointError(
             f"{name} is no folder, and the hub did not give it ({type(error).__name__}): check the name"

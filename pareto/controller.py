@@ -14,9 +14,10 @@ from lm import LanguageModel, Policy, Row, Run, Stopped
 from lm.metrics import repetition
 from lm.prompts import prompt_ids
 from pareto import view
-from pareto.checkpoint import Checkpoint, CheckpointError, fetch
+from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.detail import detail
 from pareto.evaluate import evaluate, standard_prompts
+from pareto.fetched import fetch_public
 from pareto.front import Front
 from pareto.policy import TunedPolicy
 from pareto.rewards import Reward, RewardError
@@ -365,7 +366,7 @@ class Desk:
         if path.is_relative_to(root) and path != root and path.is_dir():
             return path
         if HUB_ID.fullmatch(name) and not Path(name).exists():
-            return fetch(name)
+            return fetch_public(name)
         raise CheckpointError(
             f"there is no checkpoint {name!r}: give the name of a folder below {root.name}, or a hub id such as owner/name"
         )

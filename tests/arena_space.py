@@ -21,7 +21,11 @@ def on_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SYSTEM", "spaces"),
         ("SPACE_ID", "lab/arena"),
         ("SPACE_AUTHOR_NAME", "lab"),
+        ("SPACE_HOST", "lab-arena.hf.space"),
         ("OAUTH_CLIENT_ID", "test"),
+        ("OAUTH_CLIENT_SECRET", "test"),
+        ("OAUTH_SCOPES", "test"),
+        ("OPENID_PROVIDER_URL", "test"),
     ):
         monkeypatch.setenv(setting, value)
     for setting in ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL"):

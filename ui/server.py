@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ui.startup import without_proxies
 from ui.theme import theme
 from ui.visitors import forget
 
@@ -97,22 +98,25 @@ def serve(page: gr.Blocks, host: str, port: int, check: Callable[[], object]) ->
         Mount("/tw/plotly", StaticFiles(directory=Path(plotly.__file__).parent / "package_data")),
         Mount("/tw", StaticFiles(directory=WEB)),
     ]
-    page.launch(
-        server_name=host,
-        server_port=port,
-        share=False,
-        theme=theme(),
-        head=HEAD,
-        footer_links=["api"],
-        run_history=False,
-        show_error=False,
-        ssr_mode=False,
-        max_file_size=MAX_FILE,
-        max_threads=MAX_JOBS,
-        state_session_capacity=MAX_STATES,
-        enable_monitoring=False,
-        app_kwargs={"routes": routes, "middleware": [Middleware(Bounds)]},
-    )
+    with without_proxies():
+        page.launch(
+            prevent_thread_lock=True,
+            server_name=host,
+            server_port=port,
+            share=False,
+            theme=theme(),
+            head=HEAD,
+            footer_links=["api"],
+            run_history=False,
+            show_error=False,
+            ssr_mode=False,
+            max_file_size=MAX_FILE,
+            max_threads=MAX_JOBS,
+            state_session_capacity=MAX_STATES,
+            enable_monitoring=False,
+            app_kwargs={"routes": routes, "middleware": [Middleware(Bounds)]},
+        )
+    page.block_thread()
 
 
 def queued(page: gr.Blocks) -> gr.Blocks:

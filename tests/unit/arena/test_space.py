@@ -102,3 +102,14 @@ def test_a_space_that_is_stopped_pushes_once_more(tmp_path):
         assert process.poll() is None
     process.terminate()
     assert process.communicate(timeout=30)[0] == "pushed\n"
+
+
+@pytest.mark.parametrize(
+    "missing", ["SYSTEM", "SPACE_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL"]
+)
+def test_half_a_sign_in_is_refused(monkeypatch, missing):
+    on_a_space(monkeypatch)
+    assert space.login()
+    monkeypatch.delenv(missing)
+    with pytest.raises(ArenaError, match=missing):
+        space.login()

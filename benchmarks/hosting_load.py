@@ -1,0 +1,300 @@
+"""How the app serves one visitor beside many others: latencies, what callers leave behind, and memory.
+
+python benchmarks/hosting_load.py               votes, stops and the page: idle, and beside 40 streams and 50 annotators
+    --streams 40 --annotators 50 --seconds 20
+python benchmarks/hosting_load.py --leave       seconds until no worker is left of callers of each endpoint who have gone
+python benchmarks/hosting_load.py --calls 10000 memory over hostile calls to all endpoints, a line every tenth
+"""
+
+import argparse
+import http.client
+import json
+import os
+import secrets
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from arena import Output, Store, create  # noqa: E402
+
+PLAN = {"targets": [{"concept": "sports", "direction": "amplify", "p0": 0.98}], "layers": [10, 12]}
+ASKED = {
+    "prompt": "Tell me about the ocean.",
+    "plan": PLAN,
+    "seed": 0,
+    "max_new_tokens": 512,
+    "temperature": 0.9,
+}
+HOSTILE = (
+    ("steer", ["x" * 100_000, PLAN, 0, 8, 0.0]),
+    ("steer", ["Hello", {"targets": "none"}, 0, 8, 0.0]),
+    ("steer", ["Hello", PLAN, -1, 10**9, 99.0]),
+    ("sweep", ["Hello", PLAN, [0.5] * 5_000, None, 0, 8, 0.0]),
+    ("sweep", ["Hello", PLAN, "high", [[99]], 0, 8, 0.0]),
+    ("respond", ["Hello", ["no such"] * 2, 0, 8, 0.7]),
+    ("evaluate", ["../../etc/passwd", 4, 0]),
+    ("battle", ["\x00" * 5_000]),
+    ("vote", ["none", "nobody", "a", "b", "x" * 50_000]),
+    ("ranking", ["no question" * 1_000]),
+)
+WORKS = (
+    ("steer", [*ASKED.values()]),
+    ("sweep", [ASKED["prompt"], PLAN, [0.1, 0.5, 0.9, 0.99, 0.999] * 3, None, 0, 256, 0.9]),
+    ("respond", [ASKED["prompt"], ["base", "pgapo-0.5"], 0, 512, 0.9]),
+    ("evaluate", ["pgapo-0.5", 48, 0]),
+)
+
+
+@contextmanager
+def app(database: str) -> Iterator[tuple[str, int]]:
+    """The app on a free port: its address and process id."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--port", str(port)], cwd=ROOT, env=os.environ | {"DATABASE_URL": database},
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/health", timeout=5).close()
+                break
+            except OSError:
+                if process.poll() is not None:
+                    raise SystemExit("The app did not start; its message stands above.") from None
+                time.sleep(0.2)
+        yield address, process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+def post(address: str, path: str, body: dict) -> dict:
+    """A JSON request."""
+    request = urllib.request.Request(
+        address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=120) as reply:
+        return json.load(reply)
+
+
+def call(address: str, endpoint: str, *data: object) -> list[str]:
+    """The last lines of a call's answer: its kind and its data."""
+    event = post(address, f"/gradio_api/call/{endpoint}", {"data": data})["event_id"]
+    with urllib.request.urlopen(f"{address}/gradio_api/call/{endpoint}/{event}", timeout=120) as stream:
+        return [line.split(": ", 1)[-1] for line in stream.read().decode().splitlines() if line][-2:]
+
+
+class Streams:
+    """Pages that ask for one long run after the other."""
+
+    def __init__(self, address: str, count: int) -> None:
+        self.address, self.stop, self.frames = address, threading.Event(), 0
+        config = json.load(urllib.request.urlopen(f"{address}/config", timeout=30))
+        self.run = next(
+            each["id"]
+            for each in config["dependencies"]
+            if any(event == "run" for _, event in each["targets"])
+        )
+        self.threads = [threading.Thread(target=self._page, daemon=True) for _ in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def _page(self) -> None:
+        session = secrets.token_hex(6)
+        while not self.stop.is_set():
+            asked = ASKED | {"run": 0, "seed": secrets.randbelow(1000)}
+            event = {
+                "fn_index": self.run,
+                "session_hash": session,
+                "data": [],
+                "event_data": asked,
+                "trigger_id": None,
+            }
+            post(self.address, "/gradio_api/queue/join", event)
+            with urllib.request.urlopen(
+                f"{self.address}/gradio_api/queue/data?session_hash={session}", timeout=120
+            ) as stream:
+                for line in stream:
+                    self.frames += b"process_generating" in line
+                    if self.stop.is_set() or b"close_stream" in line:
+                        break
+
+    def end(self) -> None:
+        """All pages leave."""
+        self.stop.set()
+        for thread in self.threads:
+            thread.join(30)
+
+
+def annotate(address: str, person: str, stop: threading.Event, votes: list[float]) -> None:
+    """One annotator who votes without pause; a battle that is judged is judged again after an undo."""
+    while not stop.is_set():
+        battle = json.loads(call(address, "battle", person)[1])[0]["battle"]
+        if battle is None:
+            return
+        began = time.perf_counter()
+        call(address, "vote", battle, person, "a", "tie", "")
+        votes.append(time.perf_counter() - began)
+
+
+def latencies(address: str, seconds: float, stop_fn: int) -> dict[str, list[float]]:
+    """How long a stop, the page and a ranking take, asked for in turn."""
+    asked: dict[str, Callable[[], object]] = {
+        "page": lambda: urllib.request.urlopen(address, timeout=60).read(),
+        "stop": lambda: post(
+            address, "/gradio_api/run/predict",
+            {"fn_index": stop_fn, "session_hash": "nobody", "data": [], "event_data": {"work": "run"}},
+        ),
+        "battle": lambda: call(address, "battle", f"visitor {secrets.token_hex(2)}"),
+        "ranking": lambda: call(address, "ranking", "helpful"),
+    }  # fmt: skip
+    took: dict[str, list[float]] = {name: [] for name in asked}
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for name, ask in asked.items():
+            began = time.perf_counter()
+            ask()
+            took[name].append(time.perf_counter() - began)
+    return took
+
+
+def crowd(address: str, streams: int, annotators: int, seconds: float) -> None:
+    """Prints latencies idle and in a crowd."""
+    config = json.load(urllib.request.urlopen(f"{address}/config", timeout=30))
+    stop_fn = next(
+        each["id"] for each in config["dependencies"] if any(event == "stop" for _, event in each["targets"])
+    )
+    idle = latencies(address, seconds / 2, stop_fn)
+    lone: list[float] = []
+    ended = threading.Event()
+    threading.Timer(seconds / 4, ended.set).start()
+    annotate(address, "alone", ended, lone)
+    pages, ended, votes = Streams(address, streams), threading.Event(), []
+    time.sleep(5)
+    with ThreadPoolExecutor(annotators) as pool:
+        jobs = [pool.submit(annotate, address, f"person {n}", ended, votes) for n in range(annotators)]
+        frames = pages.frames
+        busy = latencies(address, seconds, stop_fn)
+        frames = pages.frames - frames
+        ended.set()
+        for job in jobs:
+            job.result()
+    pages.end()
+    print(
+        f"beside {streams} streams of 512 tokens ({frames / seconds:.0f} updates/s) and {annotators} annotators:"
+    )
+    for name in idle:
+        print(f"{name:8} idle {told(idle[name])}, in the crowd {told(busy[name])}")
+    print(f"{'vote':8} idle {told(lone)}, in the crowd {told(votes)}, {len(votes) / seconds:.1f} votes/s")
+
+
+def told(seconds: list[float]) -> str:
+    """Median and 95 %."""
+    cuts = statistics.quantiles(seconds, n=20) if len(seconds) > 1 else seconds * 20
+    return f"median {statistics.median(seconds):.2f} s, 95 % {cuts[-1]:.2f} s"
+
+
+def threads(pid: int) -> int:
+    """Worker threads of the app."""
+    names = [(task / "comm").read_text().strip() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(name == "work" for name in names)
+
+
+def leave(address: str, pid: int) -> None:
+    """Prints how long workers live after their callers."""
+    for endpoint, data in WORKS:
+        connections = []
+        for _ in range(8):
+            event = post(address, f"/gradio_api/call/{endpoint}", {"data": data})["event_id"]
+            connection = http.client.HTTPConnection(urlsplit(address).netloc)
+            connection.request("GET", f"/gradio_api/call/{endpoint}/{event}")
+            connections.append(connection)
+        time.sleep(2)
+        busy = cpu(pid)
+        for connection in connections:
+            connection.sock.close()
+        began = time.monotonic()
+        while cpu(pid, 0.2) > 0.3 and time.monotonic() - began < 120:
+            pass
+        print(
+            f"/{endpoint}: 8 callers left while {busy:.1f} cores worked; idle after {time.monotonic() - began:.1f} s"
+        )
+
+
+def cpu(pid: int, over: float = 0.5) -> float:
+    """Cores that a process keeps busy."""
+
+    def spent() -> int:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    before = spent()
+    time.sleep(over)
+    return (spent() - before) / os.sysconf("SC_CLK_TCK") / over
+
+
+def hostile(address: str, pid: int, calls: int) -> None:
+    """Prints memory over hostile calls, and whether it has levelled out."""
+
+    def memory() -> float:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def one(number: int) -> str:
+        endpoint, data = HOSTILE[number % len(HOSTILE)]
+        return call(address, endpoint, *data)[0]
+
+    with ThreadPoolExecutor(8) as pool:
+        for tenth in range(10):
+            kinds = list(pool.map(one, range(tenth * calls // 10, (tenth + 1) * calls // 10)))
+            print(
+                f"{(tenth + 1) * calls // 10:6} calls, {kinds.count('error')} of {len(kinds)} refused: {memory():.0f} MB",
+                flush=True,
+            )
+
+
+def main() -> None:
+    """Starts the app and prints what was asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--streams", type=int, default=40)
+    parser.add_argument("--annotators", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--leave", action="store_true")
+    parser.add_argument("--calls", type=int)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        database = f"sqlite:///{folder}/votes.sqlite3"
+        outputs = [
+            Output(f"prompt {n}", name, f"{name[::-1]} answers {n}")
+            for n in range(100)
+            for name in ("base", "kind")
+        ]
+        create(Store(database), "Load", outputs, repeats=0.0)
+        with app(database) as (address, pid):
+            if options.leave:
+                leave(address, pid)
+            elif options.calls:
+                hostile(address, pid, options.calls)
+            else:
+                crowd(address, options.streams, options.annotators, options.seconds)
+
+
+if __name__ == "__main__":
+    main()
