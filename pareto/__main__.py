@@ -1,4 +1,4 @@
-"""python -m pareto train|rewards|evaluate|front|respond"""
+"""python -m pareto train|grid|rewards|evaluate|front|respond"""
 
 import argparse
 import json
@@ -12,12 +12,14 @@ from pathlib import Path
 
 from lm import Adapter, LanguageModel, SourceError, load
 from lm.prompts import MAX_NEW_TOKENS
-from pareto.arguments import Parser, described, integer, number, replacements, weights, writable
+from pareto import combine
+from pareto.arguments import Parser, described, integer, number, replacements, share, weights, writable
 from pareto.checkpoint import CheckpointError, find
 from pareto.combiners import COMBINERS
 from pareto.evaluate import ANSWER, HELD_OUT, evaluate
 from pareto.fit import fit, score_pairs
 from pareto.front import Front, path_of, stored
+from pareto.grid import PREFERENCES, Grid, Job, plan, title
 from pareto.pairs import Pair, PairError, messages, read_pairs, read_prompts
 from pareto.policy import TunedPolicy
 from pareto.rewards import FOLDER as REWARDS
@@ -37,8 +39,6 @@ from pareto.tune import tune
 
 TRAIN_PROMPTS = HELD_OUT.with_name("train.jsonl")
 BAR = 28
-SHORT = {"linear": "linear", "normalized": "normalised"}
-"""Names of methods in the names of checkpoints, where the title is long."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="OBJECTIVE=WHAT",
         help="in place of the shipped head: " + ", ".join(kind.title for kind in KINDS),
+    )
+    rewarding.add_argument(
+        "--objectives",
+        metavar="NAMES",
+        help="as in helpful,brevity (default: helpful, harmless and what --reward names)",
     )
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -76,18 +81,33 @@ def _parser() -> argparse.ArgumentParser:
         metavar="OBJECTIVE=WEIGHT",
         help="weights that sum to 1, as in helpful=.9,harmless=.1; without names: of helpful, then harmless",
     )
-    one.add_argument(
-        "--objectives",
-        metavar="NAMES",
-        help="what is trained towards, as in helpful,brevity (default: helpful, harmless and what --reward names)",
+    _settings_arguments(one, [*CHOICES, *BOUNDS])
+
+    one = commands.add_parser(
+        "grid",
+        parents=[shared, rewarding],
+        help="train and score methods x preferences x seeds; started again, also elsewhere, it goes on",
     )
-    for name, choices in CHOICES.items():
-        one.add_argument("--" + name, choices=choices, default=getattr(Settings, name))
-    for name, bounds in BOUNDS.items():
-        default = getattr(Settings, name)
-        option = "--prompts-per-step" if name == "prompts" else "--" + name.replace("_", "-")
-        kind = number(*bounds) if isinstance(default, float) else integer(*bounds)
-        one.add_argument(option, dest="per_step" if name == "prompts" else name, type=kind, default=default)
+    one.add_argument("--out", type=Path, required=True, help="the grid's folder, outside of the project")
+    one.add_argument("--prompts", type=Path, default=TRAIN_PROMPTS, help="JSON Lines to train on")
+    one.add_argument("--held-out", type=Path, default=HELD_OUT, help="JSON Lines to score on")
+    one.add_argument("--seeds", type=integer(1, 100), default=3, help="trainings of each point")
+    one.add_argument(
+        "--samples", type=integer(1, 100), default=2, help="answers to each prompt that are scored"
+    )
+    one.add_argument(
+        "--preference",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="OBJECTIVE=WEIGHT",
+        help="once for each point (default: .1, .3, .5, .7, .9 of the first of two objectives)",
+    )
+    one.add_argument(
+        "--part", type=share, default=(1, 1), metavar="I/N", help="do only this share of the jobs"
+    )
+    one.add_argument("--status", action="store_true", help="tell how far it is, and do nothing")
+    _settings_arguments(one, [name for name in (*CHOICES, *BOUNDS) if name not in ("method", "seed", "p")])
 
     one = commands.add_parser(
         "rewards",
@@ -157,6 +177,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _settings_arguments(parser: argparse.ArgumentParser, names: list[str]) -> None:
+    """An option for each of these settings."""
+    for name in names:
+        default = getattr(Settings, name)
+        option = "--prompts-per-step" if name == "prompts" else "--" + name.replace("_", "-")
+        target = "per_step" if name == "prompts" else name
+        if name in CHOICES:
+            parser.add_argument(option, choices=CHOICES[name], default=default)
+        else:
+            kind = (number if isinstance(default, float) else integer)(*BOUNDS[name])
+            parser.add_argument(option, dest=target, type=kind, default=default)
+
+
 def _bar(text: str):
     """A progress bar on stderr with the time that is left."""
     started = time.monotonic()
@@ -196,10 +229,10 @@ def _rewards(asked: list[str], model: LanguageModel, wanted: str | None = None) 
     return {name: named(given[name], model) if name in given else shipped[name] for name in names}
 
 
-def _scorers(asked: list[str], model: LanguageModel) -> dict[str, Reward]:
+def _scorers(args, model: LanguageModel) -> dict[str, Reward]:
     return {
         name: HeadReward(model, found) if isinstance(found, Head) else found
-        for name, found in _rewards(asked, model).items()
+        for name, found in _rewards(args.reward, model, args.objectives).items()
     }
 
 
@@ -268,7 +301,12 @@ def _train(args, model: LanguageModel) -> dict | None:
             "Apache-2.0 (base model and prompts); the helpfulness head was fitted on CC BY-NC 4.0 annotations"
         )
     card = {
-        "name": _title(settings, list(rewards)),
+        "name": title(
+            settings.method,
+            settings.preference,
+            settings.p if settings.method == "gapo" else None,
+            list(rewards),
+        ),
         "data": [f"{args.prompts.name} ({len(prompts)} prompts)"],
         "licence": licence,
         "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]]),
@@ -298,6 +336,55 @@ def _train(args, model: LanguageModel) -> dict | None:
     }
 
 
+def _grid(args, model: LanguageModel) -> dict:
+    """How far the grid is when this process has done its part."""
+    _ = model.stack  # refuses a model that cannot be trained, before anything else is read
+    writable(args.out, "--out")
+    rewards = _rewards(args.reward, model, args.objectives)
+    names = list(rewards)
+    if not args.preference and len(names) != 2:
+        raise ValueError(
+            f"--preference is missing: give it once for each point, with weights of {', '.join(names)}"
+        )
+    default = [(weight, round(1 - weight, 6)) for weight in PREFERENCES]
+    preferences = [weights(words, names) for words in args.preference] or default
+    for preference in preferences:
+        combine.preference(preference, len(names))
+    known = {
+        name: getattr(args, name) for name in (*CHOICES, *BOUNDS) if hasattr(args, name) and name != "prompts"
+    }
+    grid = Grid(
+        args.out,
+        model,
+        rewards,
+        [text for _, text in read_prompts(args.prompts)],
+        read_prompts(args.held_out),
+        Settings(preference=(1 / len(names),) * len(names), prompts=args.per_step, **known),
+        plan(names, preferences, range(args.seeds)),
+        args.samples,
+    )
+    if not args.status:
+        part = grid.part(*args.part)
+        grid.run(part, _progress(grid, part))
+    return grid.status()
+
+
+def _progress(grid: Grid, part: list[Job]):
+    """Tells on stderr how a part of a grid goes."""
+
+    def show(id: str, done: float, note: str) -> None:
+        count = sum(grid.done(job) for job in part)
+        left = grid.status()["seconds_left"]
+        about = "" if left is None else f", about {left / 3600:.1f} h left for one process"
+        print(
+            f"[{_full((count + done) / len(part))}] {count} of {len(part)} jobs, {id}: {note}{about}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return show
+
+
 def _preference(args, objectives: list[str]) -> tuple[float, ...] | None:
     takes = COMBINERS[args.method].takes_preference
     if args.preference:
@@ -305,15 +392,6 @@ def _preference(args, objectives: list[str]) -> tuple[float, ...] | None:
             raise SettingsError(f"--preference is given, and {args.method} takes none: leave it out")
         return weights(args.preference, objectives)
     return (1 / len(objectives),) * len(objectives) if takes else None
-
-
-def _title(settings: Settings, objectives: list[str]) -> str:
-    if settings.preference is None:
-        title = COMBINERS[settings.method].title
-        return f"{title} p={settings.p:g}" if settings.method == "gapo" else title
-    if max(settings.preference) == 1:
-        return f"{objectives[settings.preference.index(1)]} alone"
-    return f"{SHORT.get(settings.method, COMBINERS[settings.method].title)} {' : '.join(f'{w:g}' for w in settings.preference)}"
 
 
 def _drawn(path: Path, args, model: LanguageModel) -> list[Pair]:
@@ -332,9 +410,7 @@ def _drawn(path: Path, args, model: LanguageModel) -> list[Pair]:
 def _pairs(args, model: LanguageModel) -> dict:
     pairs = _drawn(args.pairs, args, model)
     if not (args.fit or args.tune):
-        return {
-            name: score_pairs(model, reward, pairs) for name, reward in _scorers(args.reward, model).items()
-        }
+        return {name: score_pairs(model, reward, pairs) for name, reward in _scorers(args, model).items()}
     args.out.mkdir(parents=True, exist_ok=True)
     if args.tune:
         reward, report = tune(model, pairs, heads(model)[args.tune], progress=_bar("tuning"))
@@ -372,13 +448,15 @@ def _pairs(args, model: LanguageModel) -> dict:
 
 def _evaluate(args, model: LanguageModel) -> dict:
     if args.add and (
-        args.reward or (args.prompts, args.samples, args.max_new_tokens) != (HELD_OUT, 2, ANSWER)
+        args.reward
+        or args.objectives
+        or (args.prompts, args.samples, args.max_new_tokens) != (HELD_OUT, 2, ANSWER)
     ):
         raise ValueError(
             "--add takes the shipped rewards, prompts, samples and length, so that points are of one kind: leave them out"
         )
     adapter, about = _policy(args.checkpoint, model)
-    rewards = _scorers(args.reward, model)
+    rewards = _scorers(args, model)
     measured = evaluate(
         TunedPolicy(model, adapter),
         model,
@@ -423,6 +501,7 @@ def main() -> int:
     args = _parser().parse_args()
     command = {
         "train": _train,
+        "grid": _grid,
         "rewards": _pairs,
         "evaluate": _evaluate,
         "front": _front,

@@ -1,0 +1,302 @@
+"""A grid of trainings: one manifest of independent jobs, which any number of processes work off.
+
+A job is trained, then scored; what is done stays done. A process that is killed at any step loses at most that
+step: another one, or the same again, goes on. Two processes never do one job at once, since each holds its
+lock.
+"""
+
+import fcntl
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lm import Adapter, LanguageModel
+from pareto.checkpoint import CURVES, Checkpoint
+from pareto.combiners import COMBINERS
+from pareto.evaluate import ANSWER, evaluate, merged
+from pareto.front import LOWEST, Front
+from pareto.policy import TunedPolicy
+from pareto.rewards import Head, HeadReward, Reward
+from pareto.settings import Settings, SettingsError
+from pareto.train import Trainer
+
+MANIFEST, SCORE, FRONT = "manifest.json", "score.json", "front.json"
+PREFERENCES = (0.1, 0.3, 0.5, 0.7, 0.9)
+EXPONENTS = (1.0, 2.0)
+"""GAPO's p."""
+SHORT = {"linear": "linear", "normalized": "normalised"}
+"""Names of methods in the names of checkpoints, where the title is long."""
+Event = Callable[[str, float, str], None]
+"""Hears a job's id, the share of it that is done, and a word on how it goes."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One point and seed. method: a combiner's key, "single", "soup" or "base"; unit: jobs of one unit are done by
+    one process, in order, since soups are made of the ends.
+    """
+
+    id: str
+    group: str
+    name: str
+    method: str
+    unit: str
+    seed: int
+    preference: tuple[float, ...] | None = None
+    p: float | None = None
+
+
+def title(method: str, preference: Sequence[float] | None, p: float | None, objectives: Sequence[str]) -> str:
+    """What a checkpoint is called."""
+    if preference is not None and max(preference) == 1:
+        return f"{objectives[list(preference).index(1)]} alone"
+    known = SHORT.get(method, COMBINERS[method].title if method in COMBINERS else method)
+    weights = "" if preference is None else " " + " : ".join(f"{weight:g}" for weight in preference)
+    return known + weights + (f" p={p:g}" if p is not None else "")
+
+
+def plan(
+    objectives: Sequence[str], preferences: Sequence[tuple[float, ...]], seeds: Sequence[int]
+) -> list[Job]:
+    """All jobs, the most telling first: the ends and their soups, P-GAPO and linear, seed after seed; then the
+    other combiners.
+    """
+
+    def job(
+        method: str, seed: int, preference: tuple[float, ...] | None = None, p: float | None = None
+    ) -> Job:
+        unit = "ends" if method in ("single", "soup") else ""
+        if method == "single" and preference:
+            group = objectives[preference.index(1)]
+        else:
+            shown = () if preference is None else preference[: max(1, len(preference) - 1)]
+            parts = [*shown, *([p] if p is not None else [])]
+            group = "-".join([method, *(f"{part:g}" for part in parts)])
+        id = f"{group}-s{seed}"
+        name = title(method, preference, p, objectives)
+        return Job(id, group, name, method, f"{unit}-s{seed}" if unit else id, seed, preference, p)
+
+    ends = [tuple(float(i == k) for i in range(len(objectives))) for k in range(len(objectives))]
+    first = [key for key in ("pgapo", "linear") if key in COMBINERS]
+    jobs = [Job("base", "base", "base model", "base", "base", 0)]
+    for seed in seeds:
+        jobs += [job("single", seed, end) for end in ends]
+        jobs += [job("soup", seed, preference) for preference in preferences]
+        jobs += [job(method, seed, preference) for preference in preferences for method in first]
+    for seed in seeds:
+        for key, combiner in COMBINERS.items():
+            if key not in first:
+                exponents = EXPONENTS if key == "gapo" else (None,)
+                chosen = preferences if combiner.takes_preference else (None,)
+                jobs += [job(key, seed, preference, p) for p in exponents for preference in chosen]
+    return jobs
+
+
+class Grid:
+    """Jobs in a folder: manifest.json, a folder a job with its checkpoint and score.json, front.json."""
+
+    def __init__(
+        self,
+        folder: Path,
+        model: LanguageModel,
+        rewards: Mapping[str, Head | Reward],
+        prompts: Sequence[str],
+        held_out: Sequence[tuple[str, str]],
+        settings: Settings,
+        jobs: Sequence[Job],
+        samples: int = 2,
+    ):
+        """Raises SettingsError where the folder holds another grid."""
+        self.folder, self.model, self.rewards = folder.resolve(), model, dict(rewards)
+        self.prompts, self.held_out, self.settings = list(prompts), list(held_out), settings
+        self.jobs, self.samples = list(jobs), samples
+        told = {
+            "model": model.name,
+            "model_hash": model.hash,
+            "objectives": list(rewards),
+            "rewards": {name: reward.identity for name, reward in rewards.items()},
+            "settings": asdict(replace(settings, seed=0)),
+            "samples": samples,
+            "jobs": [asdict(job) for job in jobs],
+        }
+        told = json.loads(json.dumps(told))
+        path = self.folder / MANIFEST
+        with _locked(self.folder / "manifest.lock"):
+            if not path.exists():
+                _write(path, told)
+            elif (known := json.loads(path.read_text())) != told:
+                changed = [key for key in told if known.get(key) != told[key]]
+                raise SettingsError(
+                    f"{self.folder} holds a grid of other {', '.join(changed)}: give another --out, or the same arguments"
+                )
+
+    def done(self, job: Job) -> bool:
+        """Whether a job has been scored."""
+        return (self.folder / job.id / SCORE).exists()
+
+    def part(self, number: int, parts: int) -> list[Job]:
+        """The jobs of part `number` of `parts`, from 1; units stay whole."""
+        units = list(dict.fromkeys(job.unit for job in self.jobs))
+        mine = set(units[number - 1 :: parts])
+        return [job for job in self.jobs if job.unit in mine]
+
+    def run(self, jobs: Sequence[Job], tell: Event = lambda id, share, note: None) -> None:
+        """Does what is left of `jobs`; what another process holds is left to it."""
+        for unit in dict.fromkeys(job.unit for job in jobs):
+            own = [job for job in jobs if job.unit == unit and not self.done(job)]
+            if not own:
+                continue
+            with _locked(self.folder / f"{unit}.lock", wait=False) as free:
+                for job in own if free else ():
+                    self._do(job, tell)
+                    with _locked(self.folder / "front.lock"):
+                        self.front().save(self.folder / FRONT)
+
+    def _do(self, job: Job, tell: Event) -> None:
+        folder = self.folder / job.id
+        if job.method not in ("base", "soup"):
+            self._train(job, tell)
+        scorers = {
+            name: HeadReward(self.model, reward) if isinstance(reward, Head) else reward
+            for name, reward in self.rewards.items()
+        }
+        began = time.monotonic()
+        found = evaluate(
+            TunedPolicy(self.model, self._adapter(job)),
+            self.model,
+            scorers,
+            self.held_out,
+            samples=self.samples,
+            max_new_tokens=min(ANSWER, self.settings.max_new_tokens),
+            progress=lambda share: tell(job.id, 0.9 + 0.1 * share, "scoring"),
+        )
+        about = {
+            "id": job.id,
+            "name": job.name,
+            "method": job.method,
+            "preference": job.preference,
+            "p": job.p,
+            "seed": job.seed,
+            "steps": 0 if job.method == "base" else self.settings.steps,
+        }
+        folder.mkdir(exist_ok=True)
+        _write(folder / SCORE, about | found | {"scoring_seconds": time.monotonic() - began})
+
+    def _train(self, job: Job, tell: Event) -> None:
+        method = "linear" if job.method == "single" else job.method
+        p = self.settings.p if job.p is None else job.p
+        settings = replace(self.settings, method=method, preference=job.preference, p=p, seed=job.seed)
+        card = {
+            "name": job.name,
+            "data": [f"{len(self.prompts)} prompts"],
+            "licence": "that of the base model, the prompts and the reward models",
+            "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]]),
+        }
+        trainer = Trainer(self.model, self.rewards, self.prompts, settings, self.folder / job.id, card)
+        trainer.run(
+            lambda row: tell(
+                job.id, 0.9 * row["step"] / settings.steps, f"step {row['step']}, KL {row['kl']:.2f}"
+            )
+        )
+
+    def _adapter(self, job: Job) -> Adapter | None:
+        if job.method == "base":
+            return None
+        if job.method != "soup":
+            return Checkpoint.load(self.folder / job.id, self.model).adapter
+        ends = [end for end in self.jobs if end.method == "single" and end.seed == job.seed]
+        assert job.preference is not None  # plan gives every soup one
+        shares = [
+            sum(a * b for a, b in zip(end.preference or (), job.preference, strict=True)) for end in ends
+        ]
+        return Adapter.mix(
+            [
+                (Checkpoint.load(self.folder / end.id, self.model).adapter, share)
+                for end, share in zip(ends, shares, strict=True)
+                if share
+            ]
+        )
+
+    def scored(self) -> list[dict]:
+        """The scores of the jobs that are done, in the manifest's order."""
+        return [json.loads((self.folder / job.id / SCORE).read_text()) for job in self.jobs if self.done(job)]
+
+    def front(self) -> Front:
+        """What is scored so far, each point a mean over its seeds."""
+        objectives = tuple(self.rewards)
+        groups: dict[str, list[dict]] = {}
+        names = {job.id: job for job in self.jobs}
+        for point in self.scored():
+            groups.setdefault(names[point["id"]].group, []).append(point)
+        points = [
+            merged(points, objectives) | {"id": group, "name": points[0]["name"]}
+            for group, points in groups.items()
+        ]
+        about = {
+            "rewards": {
+                name: {"hash": reward.hash, "mean": reward.mean, "std": reward.std}
+                if isinstance(reward, Head)
+                else {"identity": reward.identity}
+                for name, reward in self.rewards.items()
+            },
+            "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]]),
+        }
+        reference = (LOWEST,) * len(objectives)
+        return Front(self.model.name, self.model.hash, reference, tuple(points), about, objectives)
+
+    def status(self) -> dict[str, Any]:
+        """How far the grid is, and an estimate of the seconds that the rest takes one process: from the mean of
+        the steps and of the scorings so far.
+        """
+        left = [job for job in self.jobs if not self.done(job)]
+        trained = [job for job in self.jobs if job.method not in ("base", "soup")]
+        curves = {job.id: _curves(self.folder / job.id) for job in trained}
+        steps = [row["seconds"] for rows in curves.values() for row in rows]
+        scorings = [point["scoring_seconds"] for point in self.scored()]
+        missing = sum(self.settings.steps - len(rows) for rows in curves.values())
+        known = steps and (scorings or not left)
+        return {
+            "jobs": len(self.jobs),
+            "done": len(self.jobs) - len(left),
+            "under_way": [job.id for job in left if curves.get(job.id)],
+            "steps_left": missing,
+            "seconds_left": missing * _mean(steps) + len(left) * _mean(scorings) if known else None,
+            "front": str(self.folder / FRONT) if scorings else None,
+        }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _curves(folder: Path) -> list[dict]:
+    path = folder / CURVES
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@contextmanager
+def _locked(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Holds the lock of a file, which the system gives back when the process ends, however it ends; yields
+    whether it was free.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _write(path: Path, value: Any) -> None:
+    """JSON, replaced at once or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value) + "\n")
+    part.replace(path)

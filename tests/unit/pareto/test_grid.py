@@ -1,0 +1,185 @@
+"""A grid of trainings: its jobs, four processes of which one is killed, and the front that comes of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from lm import load
+from pareto.compare import END
+from pareto.front import Front
+from pareto.grid import Grid, plan
+from pareto.rewards import FunctionReward
+from pareto.settings import BOUNDS, Settings, SettingsError
+from tests.tiny import tiny
+from tests.unit.pareto import rewards_here
+
+HERE = "tests.unit.pareto.rewards_here"
+ROOT = Path(__file__).parents[3]
+HELD_OUT = [("helpful", "Hello."), ("unsafe", "Bye."), ("helpful", "Why?")]
+SMALL = {"steps": 2, "prompts": 2, "group": 2, "max_new_tokens": 4, "rank": 1}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load(str(tiny("llama")), engine="rows")
+
+
+def grid(
+    model, folder: Path, names=("helpful", "harmless"), preferences=((0.5, 0.5),), seeds=(0,), **more
+) -> Grid:
+    rewards = {name: FunctionReward(getattr(rewards_here, name)) for name in names}
+    settings = Settings(preference=(1 / len(names),) * len(names), **{**SMALL, **more})
+    return Grid(
+        folder, model, rewards, ["Hello.", "Bye."], HELD_OUT, settings, plan(names, preferences, seeds), 1
+    )
+
+
+def test_every_method_has_the_same_preferences_and_seeds():
+    jobs = plan(("helpful", "harmless"), [(0.1, 0.9), (0.5, 0.5)], (0, 1, 2))
+    assert len({job.id for job in jobs}) == len(jobs)
+    places = {(job.method, job.preference): 0 for job in jobs}
+    counts = Counter((job.method, job.preference, job.p) for job in jobs)
+    assert {method for method, _ in places} == {
+        "base",
+        "single",
+        "soup",
+        "pgapo",
+        "linear",
+        "gapo",
+        "mgda",
+        "normalized",
+    }
+    assert set(counts.values()) == {1, 3} and counts["base", None, None] == 1
+    for method in ("pgapo", "linear", "normalized", "soup"):
+        assert {place for of, place in places if of == method} == {(0.1, 0.9), (0.5, 0.5)}
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4, 7])
+def test_parts_share_all_jobs_and_keep_soups_with_their_ends(model, tmp_path, parts):
+    made = grid(model, tmp_path, seeds=(0, 1))
+    shared = [made.part(number, parts) for number in range(1, parts + 1)]
+    assert sorted(job.id for part in shared for job in part) == sorted(job.id for job in made.jobs)
+    for part in shared:
+        soups = {job.seed for job in part if job.method == "soup"}
+        assert soups == {job.seed for job in part if job.method == END}
+
+
+def words(folder: Path, prompts: Path, *more: str) -> list[str]:
+    settings = [
+        f"--{'prompts-per-step' if name == 'prompts' else name.replace('_', '-')}={value}"
+        for name, value in SMALL.items()
+    ]
+    rewards = [f"--reward={name}={HERE}:{name}" for name in ("helpful", "harmless")]
+    files = ["--out", str(folder), "--prompts", str(prompts), "--held-out", str(prompts)]
+    asked = [
+        "grid",
+        "--model",
+        str(tiny("llama")),
+        *files,
+        *settings,
+        *rewards,
+        "--seeds=1",
+        "--samples=1",
+        "--json",
+    ]
+    return [sys.executable, "-m", "pareto", *asked, "--preference", "0.5", "0.5", *more]
+
+
+def test_four_processes_of_which_one_is_killed_give_what_one_gives(model, tmp_path):
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"kind": kind, "prompt": text}) + "\n" for kind, text in HELD_OUT))
+    start = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    start["env"] = os.environ | {"OMP_NUM_THREADS": "1"}
+    parts = [
+        subprocess.Popen(words(tmp_path / "four", prompts, f"--part={n}/4"), **start) for n in range(1, 5)
+    ]
+    while parts[1].poll() is None and not list((tmp_path / "four").glob("*-s0/state.safetensors")):
+        time.sleep(0.02)
+    parts[1].send_signal(signal.SIGKILL)
+    for part in parts:
+        part.communicate()
+    assert parts[1].returncode == -signal.SIGKILL and not any(parts[n].returncode for n in (0, 2, 3))
+    again = subprocess.run(words(tmp_path / "four", prompts), **start)
+    assert again.returncode == 0, again.stderr
+    told = json.loads(again.stdout)
+    assert told["done"] == told["jobs"] and told["steps_left"] == 0 and told["seconds_left"] == 0
+
+    one = Grid(
+        tmp_path / "one",
+        model,
+        {name: FunctionReward(getattr(rewards_here, name)) for name in ("helpful", "harmless")},
+        [text for _, text in HELD_OUT],
+        HELD_OUT,
+        Settings(**SMALL),
+        plan(("helpful", "harmless"), [(0.5, 0.5)], [0]),
+        1,
+    )
+    one.run(one.jobs)
+    for job in one.jobs:
+        if job.method not in ("base", "soup"):
+            cards = [
+                json.loads((tmp_path / side / job.id / "card.json").read_text()) for side in ("one", "four")
+            ]
+            assert cards[0]["adapter_sha256"] == cards[1]["adapter_sha256"], job.id
+    fronts = [Front.load(tmp_path / side / "front.json").to_dict() for side in ("one", "four")]
+    assert [each["helpful"] for each in fronts[0]["points"]] == [
+        each["helpful"] for each in fronts[1]["points"]
+    ]
+
+
+def test_points_are_means_over_seeds_and_runs_are_kept(model, tmp_path):
+    made = grid(model, tmp_path, seeds=(0, 1))
+    made.run([job for job in made.jobs if job.method in ("base", END, "soup")])
+    points = {point["id"]: point for point in made.front().to_dict()["points"]}
+    assert list(points) == ["base", "helpful", "harmless", "soup-0.5"]
+    for point in points.values():
+        runs = point["runs"]
+        assert point["seeds"] == [run["seed"] for run in runs] == ([0] if point["id"] == "base" else [0, 1])
+        assert point["helpful"] == pytest.approx(sum(run["helpful"] for run in runs) / len(runs))
+        assert point["helpful_ci"][0] <= point["helpful"] <= point["helpful_ci"][1]
+
+
+def test_a_third_objective_makes_a_grid_and_a_front(model, tmp_path):
+    """With no change to the library: its reward is a function of the test's."""
+    names, place = ("helpful", "harmless", "brevity"), (0.2, 0.3, 0.5)
+    made = grid(model, tmp_path, names, [place])
+    assert {"brevity-s0", "pgapo-0.2-0.3-s0", "soup-0.2-0.3-s0"} <= {job.id for job in made.jobs}
+    made.run([job for job in made.jobs if job.method in ("base", END, "soup", "pgapo")])
+    front = Front.load(tmp_path / "front.json").to_dict()
+    assert front["objectives"] == list(names) and len(front["points"]) == 6
+    assert all("brevity_ci" in point for point in front["points"])
+
+
+def test_a_folder_of_another_grid_is_not_gone_on_with(model, tmp_path):
+    grid(model, tmp_path)
+    grid(model, tmp_path)
+    with pytest.raises(SettingsError, match="settings"):
+        grid(model, tmp_path, lr=0.01)
+    with pytest.raises(SettingsError, match="jobs"):
+        grid(model, tmp_path, seeds=(0, 1))
+
+
+def test_a_job_that_another_process_holds_is_left_to_it(model, tmp_path):
+    import fcntl
+
+    made = grid(model, tmp_path)
+    with open(tmp_path / "base.lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        made.run(made.jobs[:1])
+        assert not made.done(made.jobs[0])
+    made.run(made.jobs[:1])
+    assert made.done(made.jobs[0])
+
+
+def test_all_numbers_of_settings_have_bounds():
+    numbers = {name for name, value in vars(Settings()).items() if isinstance(value, (int, float))} | {
+        "first"
+    }
+    assert numbers == set(BOUNDS)
