@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -21,19 +18,19 @@ from huggingface_hub import HfApi
 import arena
 from arena import space
 from arena.panel import build as build_arena
-from lm import Adapter, Edit, LanguageModel, Row, Run, Sampling, SourceError, load
-from lm.prompts import PromptError, prompt_ids
+from lm import LanguageModel, Policies, Policy, Run, SourceError, load
 from pareto.checkpoint import FOLDER as CHECKPOINTS
-from pareto.checkpoint import Checkpoint, CheckpointError, find, shipped
+from pareto.checkpoint import find, shipped
 from pareto.panel import build as build_pareto
+from pareto.policy import policies as tuned_policies
+from pareto.policy import tuned
 from pareto.session import BASE, Side
 from pareto.session import Request as Tuned
 from pareto.view import AXES
-from steering import Library, Plan, PlanError
+from steering import Library, Plan
 from steering.controller import Request as Steered
-from steering.edits import edits
 from steering.panel import build as build_steering
-from steering.steer import SteeredPolicy
+from steering.steer import policy as plan_policy
 from ui.server import WEB, queued, serve
 from ui.startup import attempt, check_address
 from ui.validation import sentence
@@ -43,69 +40,33 @@ PLAIN = "unsteered"
 """The plain model among the policies of Compare."""
 
 
-@dataclass
-class Contestant:
-    """A policy as Compare asks it: the model with a plan or an adapter, or as it is.
-
-    A plan's vectors, which may have to be trained, are looked for when they are first needed.
-    """
-
-    library: Library
-    plan: Plan | None = None
-    adapter: Adapter | None = None
-
-    @cached_property
-    def edits(self) -> tuple[Edit, ...]:
-        """What carries out the plan. Raises PlanError where it cannot be applied."""
-        return edits(self.plan, self.library) if self.plan else ()
-
-    def check(self, prompt: str, max_new_tokens: int) -> None:
-        """Raises ValueError where the plan cannot be applied, or the prompt cannot be answered."""
-        tokens, context = len(self._row(prompt, Sampling()).prompt), self.library.model.context
-        if tokens + max_new_tokens > context:
-            raise PromptError(
-                f"it has {tokens:,} tokens, with {max_new_tokens} new ones more than the {context:,} that the model reads"
-            )
-
-    def respond(
-        self, prompts: Sequence[str], *, seed: int, max_new_tokens: int, stop: threading.Event
-    ) -> list[Run]:
-        """One run a prompt, as far as it is there when `stop` is set."""
-        sampling = Sampling(SteeredPolicy.temperature, seed=seed, max_new_tokens=max_new_tokens)
-        return self.library.model.generate([self._row(prompt, sampling) for prompt in prompts], stop=stop)
-
-    def _row(self, prompt: str, sampling: Sampling) -> Row:
-        return Row(prompt_ids(self.library.model, prompt), sampling, self.edits, self.adapter)
-
-
 def policies(entries: Sequence[Mapping], library: Library | None = None) -> dict[str, arena.Entrant]:
     """Answers of the entries of a policies file: {"name", and "plan": {...}, "checkpoint": id, folder or hub
-    id, or "base": true}.
+    id, "mix": "A+B@0.35", or "base": true}.
 
     Raises arena.ArenaError.
     """
     try:
         library = library or Library(load())
-        return {entry["name"]: _entrant(entry, library) for entry in entries}
-    except (PlanError, CheckpointError, SourceError) as error:
+        named = resolver(library)
+        return {entry["name"]: _entrant(named(entry)) for entry in entries}
+    except (ValueError, SourceError) as error:
         raise arena.ArenaError(sentence(error)) from None
 
 
-def _entrant(entry: Mapping, library: Library) -> arena.Entrant:
-    if "checkpoint" in entry:
-        return _tuned(find(entry["checkpoint"], library.model, SHIPPED), library)
-    if "plan" not in entry and entry.get("base") is not True:
-        raise arena.ArenaError(
-            f"Policy {entry.get('name')!r} has neither a plan, nor a checkpoint, nor base: true."
-        )
-    plan = Plan.from_json(entry["plan"]) if "plan" in entry else None
-    return arena.Entrant(Contestant(library, plan), _spec(library, plan))
+def resolver(library: Library) -> Policies:
+    """Policies by their names, as all tabs, commands and the API know them."""
+    model = library.model
+    return tuned_policies(model, lambda name: find(name, model, SHIPPED), partial(planned, library))
 
 
-def _tuned(checkpoint: Checkpoint, library: Library) -> arena.Entrant:
-    return arena.Entrant(
-        Contestant(library, adapter=checkpoint.adapter), _model(library) | checkpoint.identity
-    )
+def planned(library: Library, plan: str | Mapping) -> Policy:
+    """The policy of a plan. Raises PlanError where it is none."""
+    return plan_policy(library, Plan.from_json(plan))
+
+
+def _entrant(policy: Policy) -> arena.Entrant:
+    return arena.Entrant(policy, policy.spec)
 
 
 def plans(library: Library) -> dict[str, dict]:
@@ -119,31 +80,19 @@ def plans(library: Library) -> dict[str, dict]:
 
 def roster(library: Library) -> dict[str, arena.Entrant]:
     """What the Compare tab offers: the plain model, the checkpoints, and the plans."""
-    planned = ({"name": name, "plan": plan} for name, plan in plans(library).items())
-    tuned = {checkpoint.name: _tuned(checkpoint, library) for checkpoint in shipped(library.model, SHIPPED)}
-    return policies([{"name": PLAIN, "base": True}], library) | tuned | policies([*planned], library)
+    steered = ({"name": name, "plan": plan} for name, plan in plans(library).items())
+    trained = {
+        checkpoint.name: _entrant(tuned(library.model, checkpoint))
+        for checkpoint in shipped(library.model, SHIPPED)
+    }
+    return policies([{"name": PLAIN, "base": True}], library) | trained | policies([*steered], library)
 
 
-def steered(library: Library, plan: Mapping) -> tuple[str, SteeredPolicy]:
-    """A plan as the Trade-offs tab scores it: its name and policy. Raises PlanError where it cannot be
-    applied.
-    """
-    read = Plan.from_json(plan)
-    edits(read, library)
-    return read.title, SteeredPolicy(library, read)
-
-
-def _planned(library: Library, plan: Mapping) -> SteeredPolicy:
-    return steered(library, plan)[1]
-
-
-def _spec(library: Library, plan: Plan | None) -> dict:
-    """What is told of a policy after the vote."""
-    return _model(library) | ({"plan": json.loads(plan.to_json())} if plan else {"base": True})
-
-
-def _model(library: Library) -> dict:
-    return {"model": library.model.name, "model_hash": library.model.hash}
+def applicable(library: Library, plan: str | Mapping) -> Policy:
+    """The policy of a plan as the Trade-offs tab scores it. Raises PlanError where it cannot be applied."""
+    policy = planned(library, plan)
+    _ = policy.edits
+    return policy
 
 
 def send(
@@ -152,9 +101,12 @@ def send(
     """Takes texts of the Steer tab to the blind comparison; what to tell the visitor. Raises
     arena.ArenaError.
     """
-    return _sent(
-        arena.send(store, [_output(request, name, _spec(library, plan), run) for name, plan, run in sides])
-    )
+    policies = [Policy(library.model) if plan is None else plan_policy(library, plan) for _, plan, _ in sides]
+    outputs = [
+        _output(request, name, policy.spec, run)
+        for (name, _, run), policy in zip(sides, policies, strict=True)
+    ]
+    return _sent(arena.send(store, outputs))
 
 
 def _output(request: Steered | Tuned, name: str, spec: Mapping, run: Run) -> arena.Output:
@@ -164,7 +116,7 @@ def _output(request: Steered | Tuned, name: str, spec: Mapping, run: Run) -> are
         "tokens": len(run.ids),
         "finish": run.finish,
     }
-    return arena.Output(request.prompt, name, run.text, spec, about)
+    return arena.Output(request.prompt.text, name, run.text, spec, about)
 
 
 def _sent(made: arena.Made) -> str:
@@ -173,15 +125,17 @@ def _sent(made: arena.Made) -> str:
     )
 
 
-def send_tuned(store: arena.Store, library: Library, request: Tuned, sides: Sequence[Side]) -> str:
+def send_tuned(store: arena.Store, request: Tuned, sides: Sequence[Side]) -> str:
     """Takes texts of the Trade-offs tab there. Raises arena.ArenaError."""
-    outputs = []
-    for name, what, run in sides:
-        spec = _spec(library, getattr(what, "plan", None))
-        if isinstance(what, Mapping):
-            spec = _model(library) | what
-        outputs.append(_output(request, PLAIN if what is None else name, spec, run))
-    return _sent(arena.send(store, outputs))
+    return _sent(
+        arena.send(
+            store,
+            [
+                _output(request, PLAIN if policy.name == BASE else name, policy.spec, run)
+                for name, policy, run in sides
+            ],
+        )
+    )
 
 
 def votes(store: arena.Store) -> dict[str, dict]:
@@ -233,10 +187,10 @@ def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
                     preference=0.3,
                     human=lambda: votes(store),
                     entrants={
-                        name: partial(_planned, library, plan) for name, plan in plans(library).items()
+                        name: partial(applicable, library, plan) for name, plan in plans(library).items()
                     },
-                    steered=lambda plan: steered(library, plan),
-                    send=lambda request, sides: send_tuned(store, library, request, sides),
+                    steered=partial(applicable, library),
+                    send=partial(send_tuned, store),
                 )
             with gr.Tab("Compare"):
                 build_arena(

@@ -4,7 +4,7 @@ from lm.adapter import Adapter
 from lm.edits.edit import Edit, Trace
 from lm.loading import device_here, load
 from lm.model import LanguageModel, Stopped
-from lm.policy import Policy
+from lm.policy import Policies, Policy
 from lm.rows import Row, Run, Sampling, Token
 from lm.scheduler import Decoding
 from lm.sources import SourceError
@@ -14,6 +14,7 @@ __all__ = [
     "Decoding",
     "Edit",
     "LanguageModel",
+    "Policies",
     "Policy",
     "Row",
     "Run",

@@ -1,19 +1,177 @@
-"""What steered models and tuned checkpoints have in common."""
+"""Who answers prompts: a model with edits and an adapter, by a name that all tabs, commands and the API share."""
 
-from collections.abc import Sequence
-from typing import Protocol
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
-from lm.rows import Run
+from lm.adapter import Adapter
+from lm.codec import PromptError
+from lm.edits.edit import Edit
+from lm.model import LanguageModel
+from lm.prompts import Asked, prompt_ids
+from lm.rows import Row, Run, Sampling
+
+BASE = "base"
+BASE_ABOUT = {
+    "id": BASE,
+    "name": "base model",
+    "method": BASE,
+    "preference": None,
+    "steps": 0,
+    "seed": None,
+}
+SEED_STEP = 1_000_003
+"""Seeds between two answers to the same prompt."""
+TEMPERATURE = 0.7
+GRAMMAR = "base, checkpoint:ID, mix:A+B@0.35 (the share of A) or plan:{...}"
 
 
-class Policy(Protocol):
-    """Anything that answers prompts. temperature: at which its tokens are drawn."""
+def seeds(seed: int, count: int, *, first: int = 0, sample: int = 0) -> list[int]:
+    """Seeds of prompts `first`, `first` + 1, ...: no two prompts, and no two samples of one, share their
+    noise.
+    """
+    start = seed + first + sample * SEED_STEP
+    return [number % 2**63 for number in range(start, start + count)]
+
+
+class PolicyError(ValueError):
+    """A name that stands for no policy; the message says what names are like."""
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """A model with edits and an adapter, or as it is.
+
+    make_edits: gives the edits when the policy first answers, as vectors may have to be trained for them.
+    temperature: at which its tokens are drawn where nobody says otherwise. parts: what was added to the
+    model. about: what tables and plots call it.
+    """
+
+    model: LanguageModel
+    name: str = BASE
+    make_edits: Callable[[], tuple[Edit, ...]] = tuple
+    adapter: Adapter | None = None
+    temperature: float = TEMPERATURE
+    parts: Mapping[str, Any] = field(default_factory=lambda: {BASE: True})
+    about: Mapping[str, Any] = field(default_factory=lambda: dict(BASE_ABOUT))
+
+    @cached_property
+    def edits(self) -> tuple[Edit, ...]:
+        """The edits of the residual stream. Raises ValueError where they cannot be made."""
+        return self.make_edits()
 
     @property
-    def temperature(self) -> float: ...
+    def spec(self) -> dict[str, Any]:
+        """What it is, as it is told after a vote: the model and what was added to it."""
+        return {"model": self.model.name, "model_hash": self.model.hash, **self.parts}
 
-    def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
-        """One run a prompt; the same seed gives the same runs. Prompt i is answered with seed + i, so that no
-        two share their noise.
+    def row(self, prompt: Asked, sampling: Sampling) -> Row:
+        """The row that answers a prompt, to be decoded beside others. Raises ValueError."""
+        return Row(prompt_ids(self.model, prompt), sampling, self.edits, self.adapter)
+
+    def check(self, prompt: Asked, max_new_tokens: int) -> None:
+        """Raises ValueError where the policy cannot be made, or the prompt cannot be answered."""
+        tokens, context = len(self.row(prompt, Sampling()).prompt), self.model.context
+        if tokens + max_new_tokens > context:
+            raise PromptError(
+                f"It has {tokens:,} tokens, with {max_new_tokens} new ones more than the {context:,} that the model reads."
+            )
+
+    def respond(
+        self,
+        prompts: Sequence[Asked],
+        *,
+        seed: int,
+        max_new_tokens: int,
+        first: int = 0,
+        sample: int = 0,
+        stop: threading.Event | None = None,
+    ) -> list[Run]:
+        """One run a prompt, with seeds as `seeds` spreads them; as far as it is there when `stop` is set."""
+        rows = [
+            self.row(prompt, Sampling(self.temperature, number, max_new_tokens))
+            for prompt, number in zip(
+                prompts, seeds(seed, len(prompts), first=first, sample=sample), strict=True
+            )
+        ]
+        return self.model.generate(rows, stop=stop)
+
+
+class Policies:
+    """Policies by their names, in one grammar: `base`, `checkpoint:ID`, `mix:A+B@0.35`, `plan:{...}`.
+
+    Older forms are understood: a checkpoint's bare ID, A+B@0.35, a plan's JSON, and an entry of a policies
+    file.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        *,
+        checkpoint: Callable[[str], Policy] | None = None,
+        mix: Callable[[str, str, float], Policy] | None = None,
+        plan: Callable[[str | Mapping[str, Any]], Policy] | None = None,
+    ):
+        """checkpoint: of an ID, a folder or a hub id; mix: of two of them and the share of the first; plan:
+        of a plan's JSON. What is missing is refused.
         """
-        ...
+        self.model, self._checkpoint, self._mix, self._plan = model, checkpoint, mix, plan
+
+    def __call__(self, name: str | Mapping[str, Any]) -> Policy:
+        """The policy of a name. Raises ValueError where there is none."""
+        kind, what = parse(name)
+        if kind == BASE:
+            return Policy(self.model)
+        if kind == "mix":
+            return self._known(self._mix, kind)(*_mixed(what))
+        return self._known(self._checkpoint if kind == "checkpoint" else self._plan, kind)(what)
+
+    def _known(self, make: Callable[..., Policy] | None, kind: str) -> Callable[..., Policy]:
+        if make is None:
+            raise PolicyError(f"Policies of the kind {kind} are not known here: name one of another kind.")
+        return make
+
+
+def parse(name: str | Mapping[str, Any]) -> tuple[str, Any]:
+    """(kind, what) of a policy's name. Raises PolicyError."""
+    if isinstance(name, Mapping):
+        return _entry(name)
+    kind, colon, what = name.strip().partition(":")
+    if kind == BASE and not colon:
+        return BASE, ""
+    if colon and kind in ("checkpoint", "mix", "plan") and what.strip():
+        return kind, what.strip()
+    if name.lstrip().startswith("{"):
+        return "plan", name
+    if "+" in name and "@" in name:
+        return "mix", name.strip()
+    if not name.strip():
+        raise PolicyError(f"The policy has no name: give {GRAMMAR}.")
+    return "checkpoint", name.strip()
+
+
+def _entry(entry: Mapping[str, Any]) -> tuple[str, Any]:
+    if "targets" in entry:
+        return "plan", entry
+    if entry.get(BASE) is True:
+        return BASE, ""
+    kind = next((kind for kind in ("checkpoint", "mix", "plan") if kind in entry), None)
+    if kind is None:
+        raise PolicyError(
+            f"Policy {entry.get('name')!r} has neither a plan, nor a checkpoint, nor a mix, nor base: true."
+        )
+    return kind, entry[kind]
+
+
+def _mixed(what: str) -> tuple[str, str, float]:
+    both, _, share = what.rpartition("@")
+    first, plus, second = both.partition("+")
+    try:
+        weight = float(share)
+    except ValueError:
+        weight = -1.0
+    if not (plus and first and second and 0 <= weight <= 1):
+        raise PolicyError(f"{what!r} is no mix: give A+B@0.35, two checkpoints and the share of the first.")
+    return first, second, weight

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import random
 import shlex
 import sys
@@ -10,18 +9,18 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from lm import Adapter, LanguageModel, SourceError, load
-from lm.prompts import MAX_NEW_TOKENS
+from lm import LanguageModel, Policy, Sampling, SourceError, load
+from lm.prompts import MAX_NEW_TOKENS, add_arguments, of_arguments
 from pareto import combine
 from pareto.arguments import Parser, described, integer, number, replacements, share, weights, writable
-from pareto.checkpoint import CheckpointError, find
+from pareto.checkpoint import find
 from pareto.combiners import COMBINERS
 from pareto.evaluate import ANSWER, HELD_OUT, evaluate
 from pareto.fit import fit, score_pairs
 from pareto.front import Front, path_of, stored
 from pareto.grid import PREFERENCES, Grid, Job, plan, title
 from pareto.pairs import Pair, PairError, messages, read_pairs, read_prompts
-from pareto.policy import TunedPolicy
+from pareto.policy import policies
 from pareto.rewards import FOLDER as REWARDS
 from pareto.rewards import (
     KINDS,
@@ -157,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate", parents=[shared, rewarding], help="score a checkpoint on held-out prompts"
     )
     one.add_argument(
-        "checkpoint", help="folder, id or hub id; base; or a soup: ID+ID@0.5, the share of the first"
+        "checkpoint", help="base, checkpoint:ID (or a folder, or a hub id), or mix:A+B@0.35, the share of A"
     )
     one.add_argument("--prompts", type=Path, default=HELD_OUT, help="JSON Lines of prompt and kind")
     one.add_argument("--samples", type=integer(1, 100), default=2)
@@ -169,8 +168,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--front", type=Path, help="another front file")
 
     one = commands.add_parser("respond", parents=[shared], help="a checkpoint's answer")
-    one.add_argument("--checkpoint", required=True)
-    one.add_argument("--prompt", required=True)
+    one.add_argument("--checkpoint", required=True, help="as for evaluate")
+    add_arguments(one)
     one.add_argument("--seed", type=integer(*BOUNDS["seed"]), default=0)
     one.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=64)
     one.add_argument("--temperature", type=number(0, 10), default=0.7)
@@ -236,52 +235,8 @@ def _scorers(args, model: LanguageModel) -> dict[str, Reward]:
     }
 
 
-def _policy(name: str, model: LanguageModel) -> tuple[Adapter | None, dict]:
-    """The adapter that a name stands for, and what its point is called. Raises CheckpointError."""
-    if name == "base":
-        return None, {
-            "id": "base",
-            "name": "base model",
-            "method": "base",
-            "preference": None,
-            "steps": 0,
-            "seed": None,
-        }
-    if "@" in name and not Path(name).is_dir():
-        return _soup(name, model)
-    found = find(name, model)
-    about = {key: found.card[key] for key in ("method", "preference", "steps", "seed")}
-    if about["preference"] and max(about["preference"]) == 1:
-        about["method"] = "single"
-    return found.adapter, {"id": found.id, "name": found.name} | about
-
-
-def _soup(name: str, model: LanguageModel) -> tuple[Adapter, dict]:
-    """Two checkpoints' weights, interpolated: FIRST+SECOND@SHARE, the share of the first."""
-    both, _, share = name.rpartition("@")
-    parts = both.split("+")
-    try:
-        weight = float(share)
-    except ValueError:
-        weight = math.nan
-    if len(parts) != 2 or not all(parts) or not 0 <= weight <= 1:
-        raise CheckpointError(
-            f"{name!r} is no soup: give two checkpoints and the share of the first from 0 to 1, "
-            "as in helpful+harmless@0.5"
-        )
-    first, second = (find(part, model) for part in parts)
-    adapter = Adapter.mix([(first.adapter, weight), (second.adapter, 1 - weight)])
-    preferences = [first.card["preference"], second.card["preference"]]
-    preference = (
-        [weight * a + (1 - weight) * b for a, b in zip(*preferences, strict=True)]
-        if all(preferences) and first.card.get("objectives") == second.card.get("objectives")
-        else None
-    )
-    about = {"method": "soup", "preference": preference, "steps": first.card["steps"]}
-    title = f"soup {weight:g} : {1 - weight:g}"
-    if not all(preferences):
-        title = f"soup of {first.name} and {second.name}, {weight:g} : {1 - weight:g}"
-    return adapter, {"id": name, "name": title, "seed": first.card.get("seed")} | about
+def _policy(name: str, model: LanguageModel) -> Policy:
+    return policies(model, lambda id: find(id, model))(name)
 
 
 def _train(args, model: LanguageModel) -> dict | None:
@@ -455,19 +410,19 @@ def _evaluate(args, model: LanguageModel) -> dict:
         raise ValueError(
             "--add takes the shipped rewards, prompts, samples and length, so that points are of one kind: leave them out"
         )
-    adapter, about = _policy(args.checkpoint, model)
+    policy = _policy(args.checkpoint, model)
     rewards = _scorers(args, model)
     measured = evaluate(
-        TunedPolicy(model, adapter),
+        policy,
         model,
         rewards,
         read_prompts(args.prompts),
         samples=args.samples,
         seed=args.seed,
         max_new_tokens=args.max_new_tokens,
-        progress=_bar(about["id"]),
+        progress=_bar(policy.about["id"]),
     )
-    point = about | measured | {"engine": type(model.engine).__name__}
+    point = {**policy.about, **measured, "engine": type(model.engine).__name__}
     if args.add:
         constants = {
             name: {"hash": head.hash, "mean": head.mean, "std": head.std}
@@ -479,12 +434,11 @@ def _evaluate(args, model: LanguageModel) -> dict:
 
 
 def _respond(args, model: LanguageModel) -> dict:
-    adapter, about = _policy(args.checkpoint, model)
-    run = TunedPolicy(model, adapter, args.temperature).respond(
-        [args.prompt], seed=args.seed, max_new_tokens=args.max_new_tokens
-    )[0]
+    policy = _policy(args.checkpoint, model)
+    sampling = Sampling(args.temperature, args.seed, args.max_new_tokens)
+    run = model.generate([policy.row(of_arguments(args), sampling)])[0]
     return {
-        "id": about["id"],
+        "id": policy.about["id"],
         "text": run.text,
         "tokens": len(run.ids),
         "seconds": run.seconds,

@@ -5,21 +5,20 @@ import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from lm import LanguageModel, Policy, Row, Run, Stopped
 from lm.metrics import repetition
-from lm.prompts import prompt_ids
 from pareto import view
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.detail import detail
 from pareto.evaluate import evaluate, standard_prompts
 from pareto.fetched import fetch_public
 from pareto.front import Front
-from pareto.policy import TunedPolicy
+from pareto.policy import known, policies, tuned
 from pareto.rewards import Reward, RewardError
 from pareto.session import BASE, PLAN, SOUP, Request, Side, Visitor, weight
 from ui.background import following, frame, left
@@ -39,8 +38,8 @@ ANSWERED_AT_ONCE = 6
 
 Rewards = dict[str, Reward]
 Entrants = Mapping[str, Callable[[], Policy]]
-Steered = Callable[[Mapping[str, Any]], tuple[str, Policy]]
-"""Makes a plan, as JSON, into a name and a policy. Raises ValueError."""
+Steered = Callable[[str | Mapping[str, Any]], Policy]
+"""Makes a plan, as JSON, into a policy. Raises ValueError."""
 Changed = Callable[[], tuple[Front, Sequence[Checkpoint]] | None]
 Human = Callable[[], view.Votes | None]
 Send = Callable[[Request, list[Side]], str]
@@ -122,8 +121,7 @@ class Desk:
         state: dict[str, Any] = {"run": asked.get("run"), "phase": "running", "sides": [], "texts": []}
         try:
             request = Request.parse(asked)
-            rows = [Row(prompt_ids(self.model, request.prompt), request.sampling)]
-            rows += [self.row(visitor, pick, request) for pick in request.picks]
+            rows = [self.row(visitor, pick, request) for pick in (BASE, *request.picks)]
             state["sides"] = [self.side(visitor, pick) for pick in (BASE, *request.picks)]
             selected = asked.get("selected")
             yield state, self.card(visitor, selected if selected in request.picks else BASE)
@@ -137,18 +135,17 @@ class Desk:
             yield {**state, "phase": "error", "problem": BROKEN}, None
 
     def row(self, visitor: Visitor, pick: str, request: Request) -> Row:
-        """What answers for a pick. Raises CheckpointError where it cannot."""
-        if pick.startswith(PLAN):
-            return self._plan(visitor, pick).row(request.prompt, request.sampling)
-        return Row(prompt_ids(self.model, request.prompt), request.sampling, adapter=visitor.adapter(pick))
+        """What answers for a pick. Raises ValueError where it cannot."""
+        return self.policy(visitor, pick).row(request.prompt, request.sampling)
 
-    def _plan(self, visitor: Visitor, pick: str) -> Any:
-        name = pick.removeprefix(PLAN)
-        if pick not in visitor.plans:
-            if name not in self.entrants:
-                raise CheckpointError(f"there is no plan {name!r}: choose one of the list")
-            visitor.plans[pick] = self.entrants[name]()
-        return visitor.plans[pick]
+    def policy(self, visitor: Visitor, pick: str) -> Policy:
+        """The policy of a pick: of a name, or of a plan that the app or the visitor named. Raises ValueError."""
+        if pick in visitor.plans:
+            return visitor.plans[pick]
+        if (title := pick.removeprefix(PLAN)) in self.entrants and pick.startswith(PLAN):
+            visitor.plans[pick] = self.entrants[title]()
+            return visitor.plans[pick]
+        return policies(self.model, visitor.checkpoint, self.steered)(visitor.name(pick))
 
     def side(self, visitor: Visitor, pick: str) -> dict[str, Any]:
         """The head of a pick's text."""
@@ -167,7 +164,7 @@ class Desk:
         if pick.startswith(PLAN) and point is None:
             return view.side(pick, pick.removeprefix(PLAN), "steered", view.about(None))
         told = point or (
-            _known(checkpoint) if checkpoint else {"name": pick, "method": "other", "preference": None}
+            known(checkpoint) if checkpoint else {"name": pick, "method": "other", "preference": None}
         )
         preference = told.get("preference")
         return view.side(
@@ -205,10 +202,10 @@ class Desk:
             return
         visitor.last, visitor.sent = (request, {}), set()
         for side, run in zip(state["sides"], decoding.runs, strict=True):
-            visitor.last[1][side["id"]] = side["name"], self._what(visitor, side["id"]), run
+            visitor.last[1][side["id"]] = side["name"], self.policy(visitor, side["id"]), run
         note = _summary(request, decoding.runs)
         yield {**whole, "phase": "done", "note": note}, None
-        metrics, missing = self.measure(request.prompt, rows, decoding.runs)
+        metrics, missing = self.measure(request.prompt.text, rows, decoding.runs)
         if not stop.is_set():
             yield (
                 {
@@ -264,7 +261,7 @@ class Desk:
         visitor = self.stranger()
         rows = [self.row(visitor, pick, request) for pick in request.picks]
         runs = self.model.generate(rows)
-        metrics, _ = self.measure(request.prompt, rows, runs)
+        metrics, _ = self.measure(request.prompt.text, rows, runs)
         return [
             {"id": pick, "text": run.text, "metrics": told}
             for pick, run, told in zip(request.picks, runs, metrics, strict=True)
@@ -292,9 +289,9 @@ class Desk:
                 },
                 False,
             )
-            about, policy = self._candidate(visitor, asked)
+            policy = self._candidate(visitor, asked)
             began = time.monotonic()
-            work = following(lambda report: self.measured(about, policy, SCORED, 0, report, stop))
+            work = following(lambda report: self.measured(policy, SCORED, 0, report, stop))
             while True:
                 try:
                     fraction = next(work)
@@ -326,7 +323,7 @@ class Desk:
             if scoring:
                 self._scoring.release()
 
-    def _candidate(self, visitor: Visitor, asked: Mapping[str, Any]) -> tuple[dict, Policy]:
+    def _candidate(self, visitor: Visitor, asked: Mapping[str, Any]) -> Policy:
         name, pick = str(asked.get("checkpoint") or "").strip(), str(asked.get("pick") or "")
         if name:
             checkpoint = Checkpoint.load(self.folder(name), self.model, name)
@@ -336,18 +333,16 @@ class Desk:
                     f"{checkpoint.id!r} is the id of another checkpoint that ships: rename the folder and its card's id"
                 )
             visitor.checkpoints[checkpoint.id] = checkpoint
-            return _known(checkpoint), TunedPolicy(self.model, checkpoint.adapter)
+            return tuned(self.model, checkpoint)
         if self.steered and isinstance(asked.get("plan"), Mapping):
-            plan, policy = self.steered(asked["plan"])
-            pick = PLAN + plan
-            visitor.plans[pick] = policy
+            policy = self.steered(asked["plan"])
+            visitor.plans[policy.about["id"]] = policy
+            return policy
         if pick.startswith(PLAN):
-            return {
-                "id": pick,
-                "name": pick.removeprefix(PLAN),
-                "method": "steered",
-                "preference": None,
-            }, self._plan(visitor, pick)
+            return replace(
+                self.policy(visitor, pick),
+                about={"id": pick, "name": pick.removeprefix(PLAN), "method": "steered", "preference": None},
+            )
         if pick.startswith(SOUP):
             share = weight(pick)
             about = {
@@ -356,7 +351,7 @@ class Desk:
                 "method": "soup",
                 "preference": [share, 1 - share],
             }
-            return about, TunedPolicy(self.model, visitor.adapter(pick))
+            return replace(self.policy(visitor, pick), about=about)
         raise ValueError("there is nothing to score: give a checkpoint's folder or its hub id")
 
     def folder(self, name: str) -> Path:
@@ -373,7 +368,6 @@ class Desk:
 
     def measured(
         self,
-        about: dict,
         policy: Policy,
         limit: int,
         seed: int,
@@ -384,35 +378,29 @@ class Desk:
         Stopped and RewardError.
         """
         prompts = spread(standard_prompts(), limit)
-        paced = Paced(policy, limit, progress or (lambda fraction: None), stop or threading.Event())
-        found = evaluate(paced, self.model, self.rewards, prompts, samples=1, seed=seed)
-        return {"steps": None, "seed": None, **about, **found}
+        scores = evaluate(
+            policy,
+            self.model,
+            self.rewards,
+            prompts,
+            samples=1,
+            seed=seed,
+            at_once=ANSWERED_AT_ONCE,
+            progress=progress,
+            stop=stop,
+        )
+        return {"steps": None, "seed": None, **policy.about, **scores}
 
     def scored(self, id: str, limit: int, seed: int) -> dict[str, Any]:
         """The endpoint's answer: a shipped checkpoint, or a mix, scored anew."""
         visitor = self.stranger()
-        policy = TunedPolicy(self.model, visitor.adapter(id))
-        side = self.side(visitor, id)
-        about = (
-            _known(visitor.checkpoints[id])
-            if id in visitor.checkpoints
-            else {name: side[name] for name in ("id", "name", "method")}
-        )
+        policy = self.policy(visitor, id)
+        if id not in visitor.checkpoints:
+            side = self.side(visitor, id)
+            named = {name: side[name] for name in ("id", "name", "method")}
+            policy = replace(policy, about={"preference": None, **named})
         limit = int(bounded({"limit": limit}, "limit", LEAST_SCORED, MOST_SCORED))
-        return self.measured(
-            {"preference": None, **about}, policy, limit, int(bounded({"seed": seed}, "seed", 0, MAX_SEED))
-        )
-
-    def _what(self, visitor: Visitor, pick: str) -> Any:
-        if pick == BASE or pick in visitor.plans:
-            return visitor.plans.get(pick)
-        if pick in visitor.checkpoints:
-            return visitor.checkpoints[pick].identity
-        point = visitor.point(pick)
-        return {
-            "mix": [end.id for end in visitor.ends or ()],
-            self.front.objectives[0]: point["preference"][0] if point else weight(pick),
-        }
+        return self.measured(policy, limit, int(bounded({"seed": seed}, "seed", 0, MAX_SEED)))
 
     def compare(self, session: str | None, picks: Sequence[str], send: Send) -> str:
         """Hands texts of the last run to the blind comparison; the sentence to show."""
@@ -431,35 +419,6 @@ class Desk:
         return told
 
 
-@dataclass
-class Paced:
-    """A policy that answers a few prompts at a time, tells how far it is and obeys a stop in between."""
-
-    policy: Policy
-    total: int
-    progress: Callable[[float], None]
-    stop: threading.Event
-    done: int = 0
-
-    @property
-    def temperature(self) -> float:
-        """That of the policy."""
-        return self.policy.temperature
-
-    def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
-        """One run a prompt. Raises Stopped."""
-        runs: list[Run] = []
-        for at in range(0, len(prompts), ANSWERED_AT_ONCE):
-            if self.stop.is_set():
-                raise Stopped
-            runs += self.policy.respond(
-                prompts[at : at + ANSWERED_AT_ONCE], seed=seed + at, max_new_tokens=max_new_tokens
-            )
-            self.done += len(prompts[at : at + ANSWERED_AT_ONCE])
-            self.progress(0.95 * self.done / self.total)
-        return runs
-
-
 def spread(prompts: Sequence[tuple[str, str]], limit: int) -> list[tuple[str, str]]:
     """`limit` of (kind, prompt), the kinds taken in turn."""
     kinds: dict[str, list] = {}
@@ -469,18 +428,6 @@ def spread(prompts: Sequence[tuple[str, str]], limit: int) -> list[tuple[str, st
         ((at, kind) for kind, of in kinds.items() for at in range(len(of))), key=lambda turn: turn[0]
     )
     return [kinds[kind][at] for at, kind in turns[:limit]]
-
-
-def _known(checkpoint: Checkpoint) -> dict[str, Any]:
-    card = checkpoint.card
-    told = {name: card.get(name) for name in ("preference", "steps", "seed")}
-    single = bool(card.get("preference")) and max(card["preference"]) == 1
-    return {
-        "id": checkpoint.id,
-        "name": checkpoint.name,
-        "method": "single" if single else card["method"],
-        **told,
-    }
 
 
 def _summary(request: Request, runs: Sequence[Run]) -> str:

@@ -191,17 +191,25 @@ def _endpoints(desk: Desk) -> None:
     answers, scorings = Turns(ANSWERED_AT_ONCE), Turns(SCORED_AT_ONCE)
 
     async def respond(
-        prompt: str,
+        prompt: str | None,
         checkpoint_ids: list[str],
         seed: int = 0,
         max_new_tokens: int = 40,
         temperature: float = 0.7,
+        messages: list | None = None,
+        continued: str | None = None,
     ) -> list:
-        """Answers of checkpoints ("base" is the plain model, "soup:0.35" a mix) to one prompt, from one batch
-        and one seed.
+        """Answers of policies to one prompt, from one batch and one seed: "base" is the plain model,
+        "checkpoint:ID" (or the ID alone) a checkpoint, "mix:A+B@0.35" a mix of two with that share of the
+        first, "soup:0.35" one of the two extremes, "plan:{...}" a steering plan.
+
+        In place of prompt, which is null then: messages, a chat of {"role", "content"} with roles system,
+        user and assistant; or continued, plain text to go on with.
         """
         asked = {
             "prompt": prompt,
+            "messages": messages,
+            "continue": continued,
             "picks": checkpoint_ids,
             "seed": seed,
             "max_new_tokens": max_new_tokens,

@@ -1,25 +1,62 @@
-"""A tuned model as a policy."""
+"""Checkpoints, and mixes of them, as policies."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from lm import Adapter, LanguageModel, Row, Run, Sampling
+from lm import Adapter, LanguageModel, Policies, Policy
+from pareto.checkpoint import Checkpoint
 
 
-@dataclass(frozen=True)
-class TunedPolicy:
-    """The model with an adapter (None: the model as it is)."""
+def policies(
+    model: LanguageModel,
+    find: Callable[[str], Checkpoint],
+    plan: Callable[[str | Mapping[str, Any]], Policy] | None = None,
+) -> Policies:
+    """Policies by their names. find: the checkpoint of an id, a folder or a hub id; plan: of a plan's JSON."""
+    return Policies(
+        model,
+        checkpoint=lambda id: tuned(model, find(id)),
+        mix=lambda first, second, share: mixed(model, find(first), find(second), share),
+        plan=plan,
+    )
 
-    model: LanguageModel
-    adapter: Adapter | None = None
-    temperature: float = 0.7
 
-    def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
-        """One run a prompt; see lm.policy.Policy."""
-        sampling = [Sampling(self.temperature, seed + i, max_new_tokens) for i in range(len(prompts))]
-        return self.model.generate(
-            [
-                Row(tuple(self.model.chat_ids(prompt)), drawn, (), self.adapter)
-                for prompt, drawn in zip(prompts, sampling, strict=True)
-            ]
-        )
+def tuned(model: LanguageModel, checkpoint: Checkpoint) -> Policy:
+    """The model with a checkpoint's adapter."""
+    name = f"checkpoint:{checkpoint.id}"
+    return Policy(model, name, adapter=checkpoint.adapter, parts=checkpoint.identity, about=known(checkpoint))
+
+
+def mixed(model: LanguageModel, first: Checkpoint, second: Checkpoint, share: float) -> Policy:
+    """Interpolated weights (rewarded soup): `share` of the first checkpoint, the rest of the second."""
+    weighted = [(end.adapter, part) for end, part in ((first, share), (second, 1 - share)) if part]
+    preference = _between(first, second, share)
+    about = {
+        "id": f"{first.id}+{second.id}@{share:g}",
+        "name": f"soup {share:g} : {1 - share:g}"
+        if preference
+        else f"soup of {first.name} and {second.name}, {share:g} : {1 - share:g}",
+        "method": "soup",
+        "preference": preference,
+        "steps": first.card.get("steps"),
+        "seed": first.card.get("seed"),
+    }
+    parts = {"mix": [first.id, second.id], "helpful": share}
+    return Policy(model, f"mix:{about['id']}", adapter=Adapter.mix(weighted), parts=parts, about=about)
+
+
+def known(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a checkpoint's point on the front is called."""
+    card = checkpoint.card
+    about = {name: card.get(name) for name in ("preference", "steps", "seed")}
+    single = bool(card.get("preference")) and max(card["preference"]) == 1
+    method = "single" if single else card["method"]
+    return {"id": checkpoint.id, "name": checkpoint.name, "method": method, **about}
+
+
+def _between(first: Checkpoint, second: Checkpoint, share: float) -> list[float] | None:
+    """The preference of a mix, where both ends were trained for one over the same objectives."""
+    ends = [end.card.get("preference") for end in (first, second)]
+    if not all(ends) or first.card.get("objectives") != second.card.get("objectives"):
+        return None
+    return [share * a + (1 - share) * b for a, b in zip(*ends, strict=True)]

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lm import Adapter, Policy, Run, Sampling
-from lm.prompts import MAX_NEW_TOKENS
+from lm import Policy, Run, Sampling
+from lm.prompts import FIELDS, MAX_NEW_TOKENS, Prompt, read
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.front import Front
 from ui.sessions import Tab
@@ -17,17 +17,15 @@ BASE, SOUP, PLAN = "base", "soup:", "plan:"
 toxic").
 """
 
-Side = tuple[str, Any, Run]
-"""A policy's name, what it is (None: the base model; a dict of what made it; or the policy itself), and its
-answer.
-"""
+Side = tuple[str, Policy, Run]
+"""What a policy is called, the policy, and its answer."""
 
 
 @dataclass(frozen=True)
 class Request:
     """What a page or a script asks for; every number is within bounds. picks: ids that answer."""
 
-    prompt: str
+    prompt: Prompt
     picks: tuple[str, ...]
     seed: int = 0
     max_new_tokens: int = 64
@@ -36,9 +34,7 @@ class Request:
     @classmethod
     def parse(cls, asked: Mapping[str, Any], most: int = MOST_PICKS) -> "Request":
         """Raises ValueError with one sentence where something is missing or out of bounds."""
-        prompt, picks = asked.get("prompt"), asked.get("picks")
-        if not isinstance(prompt, str):
-            raise ValueError("prompt is missing: give a text")
+        prompt, picks = read({name: asked.get(name) for name in FIELDS}), asked.get("picks")
         if not isinstance(picks, (list, tuple)) or not all(isinstance(pick, str) for pick in picks):
             raise ValueError("picks must be a list of checkpoint ids")
         if len(picks) > most:
@@ -77,22 +73,26 @@ class Visitor(Tab):
         """The scored point of a policy, or None."""
         return next((point for point in self.front.points if point["id"] == id), None)
 
-    def adapter(self, pick: str) -> Adapter | None:
-        """The weights of a pick: a checkpoint's, a mix of the two extremes', none for the base model. Raises
-        CheckpointError.
+    def checkpoint(self, id: str) -> Checkpoint:
+        """The checkpoint of an id. Raises CheckpointError."""
+        if id not in self.checkpoints:
+            raise CheckpointError(
+                f"there is no checkpoint {id!r}: give one of {', '.join(self.checkpoints) or 'those you add'}"
+            )
+        return self.checkpoints[id]
+
+    def name(self, pick: str) -> str:
+        """The name of a pick's policy, as lm.policy.Policies takes it: a live mix is one of the two extremes.
+        Raises CheckpointError.
         """
         point = self.point(pick)
-        if pick == BASE or (point and point["method"] == BASE):
-            return None
-        if pick in self.checkpoints:
-            return self.checkpoints[pick].adapter
+        if point and point["method"] == BASE:
+            return BASE
         if pick.startswith(SOUP):
             return mix(self.ends, weight(pick))
-        if point and point["method"] == "soup" and point.get("preference"):
+        if pick not in self.checkpoints and point and point["method"] == "soup" and point.get("preference"):
             return mix(self.ends, point["preference"][0])
-        raise CheckpointError(
-            f"there is no checkpoint {pick!r}: give one of {', '.join(self.checkpoints) or 'those you add'}"
-        )
+        return pick
 
     def answers(self, point: Mapping[str, Any]) -> bool:
         """Whether a point's policy can answer prompts here."""
@@ -112,15 +112,15 @@ class Visitor(Tab):
         return (found[0], found[1]) if {0, 1} <= found.keys() else None
 
 
-def mix(ends: tuple[Checkpoint, Checkpoint] | None, weight: float) -> Adapter:
-    """Interpolated weights (rewarded soup): `weight` of the helpful extreme, the rest of the harmless one."""
+def mix(ends: tuple[Checkpoint, Checkpoint] | None, weight: float) -> str:
+    """The name of a mix: `weight` of the helpful extreme, the rest of the harmless one. Raises
+    CheckpointError.
+    """
     if ends is None:
         raise CheckpointError(
             "mixing needs the two checkpoints trained for one objective each: add them first"
         )
-    return Adapter.mix(
-        [(end.adapter, share) for end, share in zip(ends, (weight, 1 - weight), strict=True) if share]
-    )
+    return f"mix:{ends[0].id}+{ends[1].id}@{weight:g}"
 
 
 def weight(pick: str) -> float:

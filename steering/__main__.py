@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lm import SourceError, load
 from lm.paths import cache_folder
+from lm.prompts import add_arguments, of_arguments
 from steering.cav import CAV, Settings, train
 from steering.concepts import Concept, shipped
 from steering.evaluate import evaluate, labelled
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser(
         "generate", parents=[shared, using, decode], help="answer a prompt, unsteered and steered"
     )
-    one.add_argument("--prompt", required=True)
+    add_arguments(one)
     one = commands.add_parser(
         "sweep", parents=[shared, using, decode], help="a table over magnitudes and layer bands"
     )
@@ -177,7 +178,7 @@ def _band(text: str) -> tuple[int, ...]:
 def _generate(args, library: Library) -> dict:
     return steer(
         library,
-        args.prompt,
+        of_arguments(args),
         _plan(args.plan),
         seed=args.seed,
         max_new_tokens=args.max_new_tokens,

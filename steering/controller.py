@@ -13,7 +13,7 @@ import pandas as pd
 
 from lm import Run, Stopped
 from lm.paths import cache_folder
-from lm.prompts import MAX_NEW_TOKENS
+from lm.prompts import FIELDS, MAX_NEW_TOKENS, Prompt, read
 from lm.sources import DEFAULT_NAME
 from steering import charts, view
 from steering.cav import CAV, train
@@ -41,7 +41,7 @@ MOST_SWEPT = 120
 class Request:
     """What a page or a script asks for; every number is within bounds."""
 
-    prompt: str
+    prompt: Prompt
     plan: Plan
     seed: int = 0
     max_new_tokens: int = 96
@@ -50,11 +50,8 @@ class Request:
     @classmethod
     def parse(cls, asked: Mapping[str, Any]) -> "Request":
         """Raises ValueError with one sentence where something is missing or out of bounds."""
-        prompt = asked.get("prompt")
-        if not isinstance(prompt, str):
-            raise ValueError("prompt is missing: give a text")
         return cls(
-            prompt,
+            read({name: asked.get(name) for name in FIELDS}),
             Plan.from_json(asked.get("plan") or {}),
             int(bounded(asked, "seed", 0, MAX_SEED)),
             int(bounded(asked, "max_new_tokens", 1, MAX_NEW_TOKENS)),

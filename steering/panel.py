@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -118,11 +118,13 @@ def _opening(library: Library) -> dict[str, Any]:
 
 
 def _endpoints(library: Library) -> None:
-    def asked(prompt: str, plan: Any, seed: int, max_new_tokens: int, temperature: float) -> Request:
+    def asked(
+        ways: Mapping[str, Any], plan: Any, seed: int, max_new_tokens: int, temperature: float
+    ) -> Request:
         try:
             return Request.parse(
                 {
-                    "prompt": prompt,
+                    **ways,
                     "plan": plan,
                     "seed": seed,
                     "max_new_tokens": max_new_tokens,
@@ -135,9 +137,18 @@ def _endpoints(library: Library) -> None:
     answers, sweeps = Turns(ANSWERED_AT_ONCE), Turns(SWEPT_AT_ONCE)
 
     async def steer_(
-        prompt: str, plan: dict, seed: int = 0, max_new_tokens: int = 40, temperature: float = 0.0
+        prompt: str | None,
+        plan: dict,
+        seed: int = 0,
+        max_new_tokens: int = 40,
+        temperature: float = 0.0,
+        messages: list | None = None,
+        continued: str | None = None,
     ) -> dict:
         """Answer a prompt, unsteered and steered, from one batch and one seed.
+
+        In place of prompt, which is null then: messages, a chat of {"role", "content"} with roles system,
+        user and assistant; or continued, plain text to go on with.
 
         plan: {"targets": [{"concept": one of /concepts, "direction": "amplify" or "remove", "p0": 1e-6 to 1 -
         1e-6}, 1 to 3 of them], "layers": "auto" or a list of block numbers, "method": "gcav" (the
@@ -150,7 +161,8 @@ def _endpoints(library: Library) -> None:
         tokens_per_second, scores, ...) and trace (per token and block: P before and after, eps, share);
         steered has "plan" too: layers, cosines between the targets, feasible.
         """
-        request = asked(prompt, plan, seed, max_new_tokens, temperature)
+        ways = {"prompt": prompt, "messages": messages, "continue": continued}
+        request = asked(ways, plan, seed, max_new_tokens, temperature)
         try:
             settings = _settings(request)
             return await answer(lambda: steer(library, request.prompt, request.plan, **settings), answers)
@@ -171,7 +183,7 @@ def _endpoints(library: Library) -> None:
 
         plan: as for /steer; its first target takes the magnitudes.
         """
-        request = asked(prompt, plan, seed, max_new_tokens, temperature)
+        request = asked({"prompt": prompt}, plan, seed, max_new_tokens, temperature)
         try:
             settings = _settings(request) | {"values": magnitudes, "bands": swept(request, magnitudes, bands)}
             frame = await answer(lambda: _table(library, request, settings), sweeps)

@@ -3,12 +3,13 @@
 import json
 from pprint import pformat
 
+from lm.prompts import Asked, read
 from steering.concepts import shipped
 from steering.plan import Plan
 
 
 def snippet(
-    prompt: str, plan: Plan, *, model: str | None, seed: int, max_new_tokens: int, temperature: float
+    prompt: Asked, plan: Plan, *, model: str | None, seed: int, max_new_tokens: int, temperature: float
 ) -> str:
     """A short program that reproduces a run of the page; concepts of one's own are learned from files named
     after them.
@@ -28,7 +29,7 @@ def snippet(
         ]
     lines += [
         f"plan = Plan.from_json({pformat(json.loads(plan.to_json()), sort_dicts=False, width=100)})",
-        f"both = steer(library, {prompt!r}, plan, seed={seed}, max_new_tokens={max_new_tokens}, temperature={temperature})",
+        f"both = steer(library, {read(prompt).to_json()!r}, plan, seed={seed}, max_new_tokens={max_new_tokens}, temperature={temperature})",
         'print(both["unsteered"]["text"])',
         'print(both["steered"]["text"])',
     ]

@@ -1,12 +1,13 @@
 """One prompt, unsteered and steered, from one batch and one seed."""
 
 import dataclasses
+import json
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from lm import Decoding, Edit, Row, Run, Sampling
-from lm.prompts import MAX_NEW_TOKENS, prompt_ids
+from lm import Decoding, Edit, Policy, Row, Run, Sampling
+from lm.prompts import MAX_NEW_TOKENS, Asked, prompt_ids
 from steering.edits import Steering, edits, feasible, steering
 from steering.library import Library
 from steering.metrics import Metrics, history, measure
@@ -46,7 +47,7 @@ class Steered:
 
 def pair(
     library: Library,
-    prompt: str,
+    prompt: Asked,
     plan: Plan,
     *,
     seed: int = 0,
@@ -72,7 +73,7 @@ def finish(library: Library, pair: Pair) -> tuple[Steered, Steered]:
     return Steered(runs[0], unsteered, pair.edits[0]), Steered(runs[1], steered, pair.edits[1])
 
 
-def steer(library: Library, prompt: str, plan: Plan, **settings) -> dict[str, dict]:
+def steer(library: Library, prompt: Asked, plan: Plan, **settings) -> dict[str, dict]:
     """Both texts with tokens, metrics and trace, as the endpoint /steer gives them; settings as for `pair`.
 
     The steered side has "plan" too: the layers, the cosines between the targets' directions, feasible.
@@ -87,27 +88,12 @@ def steer(library: Library, prompt: str, plan: Plan, **settings) -> dict[str, di
     }
 
 
-@dataclass(frozen=True)
-class SteeredPolicy:
-    """A plan (None: the plain model) as a policy."""
-
-    library: Library
-    plan: Plan | None
-    temperature: float = 0.7
-
-    def row(self, prompt: str, sampling: Sampling) -> Row:
-        """The row that answers a prompt, to be decoded beside others."""
-        return Row(
-            prompt_ids(self.library.model, prompt),
-            sampling,
-            edits(self.plan, self.library) if self.plan else (),
-        )
-
-    def respond(self, prompts: Sequence[str], *, seed: int, max_new_tokens: int) -> list[Run]:
-        """One run a prompt; see lm.policy.Policy."""
-        return self.library.model.generate(
-            [
-                self.row(prompt, Sampling(self.temperature, seed + i, max_new_tokens))
-                for i, prompt in enumerate(prompts)
-            ]
-        )
+def policy(library: Library, plan: Plan) -> Policy:
+    """The model steered by a plan, whose vectors are made when it first answers."""
+    return Policy(
+        library.model,
+        f"plan:{plan.to_json()}",
+        partial(edits, plan, library),
+        parts={"plan": json.loads(plan.to_json())},
+        about={"id": f"plan:{plan.title}", "name": plan.title, "method": "steered", "preference": None},
+    )

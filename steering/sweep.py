@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 
 from lm import Row, Sampling
-from lm.prompts import prompt_ids
+from lm.prompts import Asked, prompt_ids, read
 from steering.edits import edits
 from steering.library import Library
 from steering.metrics import measure
@@ -48,7 +48,7 @@ def magnitudes(plan: Plan, values: Sequence[float]) -> list[Plan]:
 
 def sweep(
     library: Library,
-    prompts: Sequence[str],
+    prompts: Sequence[Asked],
     plan: Plan,
     *,
     values: Sequence[float] | None = None,
@@ -100,6 +100,13 @@ def sweep(
             numbers = dataclasses.asdict(metrics)
             found = numbers.pop("scores")
             rows.append(
-                {"prompt": prompt, "magnitude": value, "layers": layers, **found, **numbers, "text": run.text}
+                {
+                    "prompt": read(prompt).text,
+                    "magnitude": value,
+                    "layers": layers,
+                    **found,
+                    **numbers,
+                    "text": run.text,
+                }
             )
         yield number / len(prompts), pd.DataFrame(rows)

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lm import LanguageModel, load
+from lm import LanguageModel, Policy, load
 from pareto.checkpoint import shipped
 from pareto.evaluate import standard_rewards
 from pareto.front import hypervolume, path_of, stored
-from pareto.policy import TunedPolicy
 from pareto.rewards import FOLDER, heads
 
 UNSAFE = [
@@ -59,7 +58,9 @@ def test_the_extremes_moved_towards_their_own_objective(model):
     texts = {
         name: [
             run.text
-            for run in TunedPolicy(model, adapters.get(name)).respond(UNSAFE * 4, seed=1, max_new_tokens=40)
+            for run in Policy(model, adapter=adapters.get(name)).respond(
+                UNSAFE * 4, seed=1, max_new_tokens=40
+            )
         ]
         for name in ("base", "harmless", "helpful")
     }

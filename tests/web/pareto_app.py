@@ -1,7 +1,6 @@
 """The Trade-offs tab alone, with adapters at random: python tests/web/pareto_app.py FOLDER PORT"""
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
@@ -10,7 +9,8 @@ import torch
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lm import Adapter, LanguageModel, Row, Run, Sampling, load  # noqa: E402
+from lm import Adapter, LanguageModel, Policy, Row, Sampling, load  # noqa: E402
+from lm.prompts import Asked, read  # noqa: E402
 from pareto import checkpoint  # noqa: E402
 from pareto.front import Front  # noqa: E402
 from pareto.panel import build  # noqa: E402
@@ -101,19 +101,11 @@ def votes() -> dict[str, dict]:
     }  # fmt: skip
 
 
-@dataclass
-class Loud:
+class Loud(Policy):
     """A policy of another kind: the base model asked to shout."""
 
-    model: LanguageModel
-    temperature: float = 0.7
-
-    def row(self, prompt: str, sampling: Sampling) -> Row:
-        return Row(tuple(self.model.chat_ids(prompt + " Shout!")), sampling)
-
-    def respond(self, prompts: list[str], *, seed: int, max_new_tokens: int) -> list[Run]:
-        sampling = Sampling(self.temperature, seed, max_new_tokens)
-        return self.model.generate([self.row(prompt, sampling) for prompt in prompts])
+    def row(self, prompt: Asked, sampling: Sampling) -> Row:
+        return super().row(read(prompt).text + " Shout!", sampling)
 
 
 def app(model: LanguageModel, folder: Path) -> gr.Blocks:

@@ -12,13 +12,12 @@ import torch
 from transformers import LlamaForSequenceClassification
 from transformers.models.llama import LlamaConfig
 
-from lm import Adapter, LanguageModel, Stopped, load
+from lm import Adapter, LanguageModel, Policy, Stopped, load
 from pareto import fit, pairs
 from pareto.corruptions import WAYS, spoiled
 from pareto.evaluate import evaluate, refuses, standard_prompts
 from pareto.front import Front
 from pareto.pairs import Pair, PairError, read_pairs, read_prompts
-from pareto.policy import TunedPolicy
 from pareto.rewards import ClassifierReward, FunctionReward, Head, HeadReward, RewardError, heads, sequences
 from pareto.tune import tune
 from tests.tiny import WIDTH, tiny
@@ -220,32 +219,31 @@ LENGTH = {"helpful": FunctionReward(lambda p, a: len(a)), "harmless": FunctionRe
 
 
 def test_the_plain_model_has_no_kl_and_its_means_lie_in_their_intervals(model):
-    point = evaluate(TunedPolicy(model), model, LENGTH, PROMPTS, samples=3, max_new_tokens=6)
+    point = evaluate(Policy(model), model, LENGTH, PROMPTS, samples=3, max_new_tokens=6)
     assert point["kl"] == pytest.approx(0, abs=1e-3)
     assert point["helpful_ci"][0] <= point["helpful"] <= point["helpful_ci"][1]
     assert point["helpful"] == -point["harmless"]
-    assert point == evaluate(TunedPolicy(model), model, LENGTH, PROMPTS, samples=3, max_new_tokens=6)
+    assert point == evaluate(Policy(model), model, LENGTH, PROMPTS, samples=3, max_new_tokens=6)
 
 
-def test_prompts_are_answered_with_noise_of_their_own_however_they_are_portioned(model, monkeypatch):
+def test_prompts_are_answered_with_noise_of_their_own_however_they_are_portioned(model):
     """With one seed for all prompts, two noise streams stood behind intervals that took 240 prompts for
     independent.
     """
-    policy = TunedPolicy(model, temperature=1.0)
+    policy = Policy(model, temperature=1.0)
     first, second = policy.respond(["Hello"] * 2, seed=4, max_new_tokens=8)
     assert (
         first.ids != second.ids and second.ids == policy.respond(["Hello"], seed=5, max_new_tokens=8)[0].ids
     )
     whole = evaluate(policy, model, LENGTH, PROMPTS, max_new_tokens=6)
-    monkeypatch.setattr("pareto.evaluate.AT_ONCE", 2)
-    assert evaluate(policy, model, LENGTH, PROMPTS, max_new_tokens=6) == whole
+    assert evaluate(policy, model, LENGTH, PROMPTS, max_new_tokens=6, at_once=2) == whole
 
 
 def test_a_changed_model_has_kl(model):
     generator = torch.Generator().manual_seed(0)
     part = (torch.randn(2, WIDTH, generator=generator), torch.randn(WIDTH, 2, generator=generator))
     point = evaluate(
-        TunedPolicy(model, Adapter({(2, "o_proj"): part})),
+        Policy(model, adapter=Adapter({(2, "o_proj"): part})),
         model,
         LENGTH,
         PROMPTS,
@@ -259,7 +257,7 @@ def test_an_evaluation_can_be_stopped(model):
     stop = threading.Event()
     stop.set()
     with pytest.raises(Stopped):
-        evaluate(TunedPolicy(model), model, LENGTH, PROMPTS, stop=stop)
+        evaluate(Policy(model), model, LENGTH, PROMPTS, stop=stop)
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from lm import Adapter, Stopped, load
+from lm import Adapter, Policy, Stopped, load
 from pareto import view
 from pareto.checkpoint import Checkpoint, CheckpointError
-from pareto.controller import BROKEN, Desk, Paced, spread
+from pareto.controller import BROKEN, Desk, spread
 from pareto.detail import detail
 from pareto.front import Front, path_of
 from pareto.panel import _paper
-from pareto.policy import TunedPolicy
 from pareto.rewards import FunctionReward, RewardError
 from pareto.session import Request, mix, weight
 from pareto.shelf import Shelf
@@ -251,7 +250,7 @@ def test_a_card_tells_conflict_and_curves() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [({"prompt": 3}, "prompt"), ({"picks": "gapo"}, "list"), ({"picks": list("abcd")}, "at most"), ({"seed": 1.5e10}, "seed"),
+    [({"prompt": 3}, "Prompt is int"), ({"picks": "gapo"}, "list"), ({"picks": list("abcd")}, "at most"), ({"seed": 1.5e10}, "seed"),
      ({"max_new_tokens": 0}, "max_new_tokens"), ({"temperature": float("nan")}, "temperature"), ({"seed": True}, "seed")],
 )  # fmt: skip
 def test_requests_are_bounded(changes: dict, says: str) -> None:
@@ -362,18 +361,13 @@ def test_what_fails_on_the_server_is_one_sentence(desk: Desk, monkeypatch) -> No
     assert desk._scoring.acquire(blocking=False)
 
 
-def test_answers_are_paced(model) -> None:
+def test_a_scoring_tells_how_far_it_is_and_obeys_a_stop(desk: Desk) -> None:
     told: list[float] = []
+    point = desk.measured(Policy(desk.model), 8, 0, told.append)
+    assert told == sorted(told) and len(told) > 2 and point == desk.measured(Policy(desk.model), 8, 0)
     stop = threading.Event()
-    paced = Paced(TunedPolicy(model), 8, told.append, stop)
-    whole = TunedPolicy(model).respond(["Hello"] * 8, seed=0, max_new_tokens=4)
-    assert [run.ids for run in paced.respond(["Hello"] * 8, seed=0, max_new_tokens=4)] == [
-        run.ids for run in whole
-    ]
-    assert told == sorted(told) and len(told) > 1
-    stop.set()
     with pytest.raises(Stopped):
-        paced.respond(["Hello"], seed=0, max_new_tokens=4)
+        desk.measured(Policy(desk.model), 8, 0, lambda fraction: stop.set(), stop)
 
 
 def test_prompts_are_taken_from_all_kinds_in_turn() -> None:
@@ -385,9 +379,10 @@ def test_the_comparison_gets_each_pair_once(desk: Desk) -> None:
     sent: list = []
 
     def send(request: Request, sides: list) -> str:
-        sent.append((request.prompt, [(name, what) for name, what, _ in sides]))
+        sent.append((request.prompt.text, [(name, policy.spec) for name, policy, _ in sides]))
         return "Sent."
 
+    about = {"model": desk.model.name, "model_hash": desk.model.hash}
     assert "no complete answer" in desk.compare("a", ["base"], send)
     last(desk.run("a", ASKED))
     assert desk.compare("a", ["base", "helpful"], send) == "Sent."
@@ -396,8 +391,8 @@ def test_the_comparison_gets_each_pair_once(desk: Desk) -> None:
         (
             "Say hello.",
             [
-                ("base name", None),
-                ("helpful name", {"checkpoint": "helpful", "adapter_sha256": "helpful" * 4}),
+                ("base name", about | {"base": True}),
+                ("helpful name", about | {"checkpoint": "helpful", "adapter_sha256": "helpful" * 4}),
             ],
         )
     ]

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from lm import Edit, load
+from lm import Edit, Policy, load
 from lm.edits.edit import MOST_PUSH, least_write
 from lm.engines.base import Feed
 from lm.prompts import PromptError
@@ -28,7 +28,7 @@ from steering.export import export
 from steering.metrics import measure
 from steering.scorers import formality, sentiment, topic, toxicity
 from steering.snippet import snippet
-from steering.steer import SteeredPolicy, finish
+from steering.steer import finish, policy
 from steering.sweep import sweep
 from tests.oracles import closed_form, least_strengths
 from tests.tiny import LAYERS, tiny
@@ -293,7 +293,7 @@ def test_a_gate_that_never_fires_equals_unsteered_token_for_token(library, chose
     unsteered, steered = made.decoding.runs
     assert all(eps == 0 for traces in steered.traces for trace in traces for eps in trace.eps)
     assert steered.ids == unsteered.ids and steered.logprobs == unsteered.logprobs
-    plain = SteeredPolicy(library, None, temperature=1.0).respond([PROMPT], seed=3, max_new_tokens=12)[0]
+    plain = Policy(library.model, temperature=1.0).respond([PROMPT], seed=3, max_new_tokens=12)[0]
     assert unsteered.ids == plain.ids
 
 
@@ -529,7 +529,7 @@ def test_the_snippet_learns_what_is_not_shipped(library, tmp_path, monkeypatch):
 
 def test_a_policy_answers_as_the_page_does(library):
     page = run(library, plan())["steered"]
-    answer = SteeredPolicy(library, plan(), temperature=1.0).respond(
+    answer = dataclasses.replace(policy(library, plan()), temperature=1.0).respond(
         [PROMPT, "Why?"], seed=3, max_new_tokens=12
     )
     assert answer[0].text == page["text"] and len(answer) == 2
