@@ -167,11 +167,13 @@ def _entry(entry: Mapping[str, Any]) -> tuple[str, Any]:
 
 def _mixed(what: str) -> tuple[str, str, float]:
     both, _, share = what.rpartition("@")
-    first, plus, second = both.partition("+")
+    ends = both.split("+")
     try:
         weight = float(share)
     except ValueError:
         weight = -1.0
-    if not (plus and first and second and 0 <= weight <= 1):
-        raise PolicyError(f"{what!r} is no mix: give A+B@0.35, two checkpoints and the share of the first.")
-    return first, second, weight
+    if len(ends) != 2 or not all(ends) or not 0 <= weight <= 1:
+        raise PolicyError(
+            f"{what!r} is no mix: give A+B@0.35, two checkpoints and the share of the first from 0 to 1."
+        )
+    return ends[0], ends[1], weight
