@@ -41,7 +41,7 @@ def mixed(model: LanguageModel, first: Checkpoint, second: Checkpoint, share: fl
         "steps": first.card.get("steps"),
         "seed": first.card.get("seed"),
     }
-    parts = {"mix": [first.id, second.id], "helpful": share}
+    parts = {"mix": [first.id, second.id], "share": share}
     return Policy(model, f"mix:{about['id']}", adapter=Adapter.mix(weighted), parts=parts, about=about)
 
 

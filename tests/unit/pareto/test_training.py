@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lm import Adapter, LanguageModel, Row, Sampling, load
+from lm import Adapter, LanguageModel, Policy, Row, Sampling, load
 from lm.engines.torch.stack import Stack
 from pareto import checkpoint, combine, objectives, rollout, view
 from pareto.checkpoint import Checkpoint, CheckpointError
@@ -20,7 +20,6 @@ from pareto.detail import detail
 from pareto.evaluate import evaluate
 from pareto.front import Front
 from pareto.lowrank import Shape
-from pareto.policy import TunedPolicy
 from pareto.rewards import FunctionReward, Head, RewardError
 from pareto.table import table
 from pareto.train import MODULES, Settings, SettingsError, Trainer
@@ -76,7 +75,7 @@ def test_a_third_objective_is_scored_and_put_on_a_front(model, tmp_path):
     prompts = [("helpful", text) for text in PROMPTS[:3]] + [("unsafe", text) for text in PROMPTS[3:]]
     front = Front(model.name, model.hash, (-99.0,) * 3, objectives=tuple(rewards))
     for id, method, adapter in (("base", "base", None), ("mine", "pgapo", trained_adapter(model, tmp_path))):
-        scored = evaluate(TunedPolicy(model, adapter), model, rewards, prompts, samples=1, max_new_tokens=6)
+        scored = evaluate(Policy(model, adapter=adapter), model, rewards, prompts, samples=1, max_new_tokens=6)
         front = front.with_point(
             {"id": id, "name": id, "method": method, "preference": None, "seed": 0} | scored
         )
