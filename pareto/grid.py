@@ -16,12 +16,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lm import Adapter, LanguageModel
+from lm import Adapter, LanguageModel, Policy
 from pareto.checkpoint import CURVES, Checkpoint
 from pareto.combiners import COMBINERS
 from pareto.evaluate import ANSWER, evaluate, merged
 from pareto.front import LOWEST, Front
-from pareto.policy import TunedPolicy
 from pareto.rewards import Head, HeadReward, Reward
 from pareto.settings import Settings, SettingsError
 from pareto.train import Trainer
@@ -168,7 +167,7 @@ class Grid:
         }
         began = time.monotonic()
         found = evaluate(
-            TunedPolicy(self.model, self._adapter(job)),
+            Policy(self.model, adapter=self._adapter(job)),
             self.model,
             scorers,
             self.held_out,

@@ -75,7 +75,9 @@ def test_a_third_objective_is_scored_and_put_on_a_front(model, tmp_path):
     prompts = [("helpful", text) for text in PROMPTS[:3]] + [("unsafe", text) for text in PROMPTS[3:]]
     front = Front(model.name, model.hash, (-99.0,) * 3, objectives=tuple(rewards))
     for id, method, adapter in (("base", "base", None), ("mine", "pgapo", trained_adapter(model, tmp_path))):
-        scored = evaluate(Policy(model, adapter=adapter), model, rewards, prompts, samples=1, max_new_tokens=6)
+        scored = evaluate(
+            Policy(model, adapter=adapter), model, rewards, prompts, samples=1, max_new_tokens=6
+        )
         front = front.with_point(
             {"id": id, "name": id, "method": method, "preference": None, "seed": 0} | scored
         )
