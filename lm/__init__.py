@@ -1,7 +1,8 @@
 """The language model: where weights come from, decoding, reading and editing the residual stream."""
 
 from lm.adapter import Adapter
-from lm.edits.edit import Edit, Trace
+from lm.edits.edit import Edit
+from lm.edits.trace import TRACE
 from lm.loading import device_here, load
 from lm.model import LanguageModel, Stopped
 from lm.policy import Policies, Policy
@@ -10,6 +11,7 @@ from lm.scheduler import Decoding
 from lm.sources import SourceError
 
 __all__ = [
+    "TRACE",
     "Adapter",
     "Decoding",
     "Edit",
@@ -22,7 +24,6 @@ __all__ = [
     "SourceError",
     "Stopped",
     "Token",
-    "Trace",
     "device_here",
     "load",
 ]

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from lm.adapter import Adapter
-from lm.edits.edit import Edit, Trace, traces
+from lm.edits.edit import Edit
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Row:
 @dataclass(frozen=True)
 class Token:
     """A token that row `row` of the decode has just produced. logprob: under the row's model at its
-    temperature, see lm.sampling.draw.
+    temperature, see lm.sampling.draw. trace: records of lm.edits.trace.TRACE [edits], what each edit of the
+    row did at the position that predicted the token.
     """
 
     row: int
@@ -55,16 +56,11 @@ class Token:
     logprob: float
     trace: np.ndarray
 
-    @property
-    def traces(self) -> tuple[Trace, ...]:
-        """What each edit of the row read and wrote at the position that predicted this token."""
-        return traces(self.trace)
-
 
 @dataclass
 class Run:
-    """One generated text. trace: float32 [tokens, edits, lm.edits.edit.TRACE]; hidden: [positions, width]
-    where it was recorded.
+    """One generated text. trace: of each token, records of lm.edits.trace.TRACE [edits]; hidden: [positions,
+    width] where it was recorded.
     """
 
     prompt: tuple[int, ...]
@@ -80,8 +76,3 @@ class Run:
     def text(self) -> str:
         """The answer, without special tokens."""
         return "".join(self.pieces)
-
-    @property
-    def traces(self) -> list[tuple[Trace, ...]]:
-        """For each token, what each edit read and wrote at the position that predicted it."""
-        return [traces(row) for row in self.trace]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lm import Edit
-from lm.edits.edit import MAX_TARGETS
+from lm.edits.trace import UNREACHABLE
 from steering.concepts import Concept
 from steering.metrics import overlaps, pushes
 from steering.plan import Plan
@@ -34,7 +34,7 @@ def heat(sides: tuple[Steered, Steered], edits: tuple[Edit, ...], concepts: Sequ
     """
     run, names = sides[1].run, [concept.name for concept in concepts]
     trace = np.stack(run.trace)
-    eps = trace[..., MAX_TARGETS : MAX_TARGETS + len(names)].transpose(1, 0, 2)
+    eps = trace["eps"][..., : len(names)].transpose(1, 0, 2)
     size = pushes(trace, overlaps(edits)).T
     one = len(names) == 1
     shown = eps[..., 0] if one else size
@@ -95,7 +95,12 @@ def heat(sides: tuple[Steered, Steered], edits: tuple[Edit, ...], concepts: Sequ
     note = "ε added along the concept's direction" if one else "Length of what all concepts add together"
     return {
         "title": _heat_title(
-            eps, size, layers, names, bool((trace[..., -1] == 2).any()), sides[0].run.ids == run.ids
+            eps,
+            size,
+            layers,
+            names,
+            bool((trace["outcome"] == UNREACHABLE).any()),
+            sides[0].run.ids == run.ids,
         ),
         "note": f"{note}, by token and layer; blank is no push.",
         "figure": {"data": data, "layout": layout},

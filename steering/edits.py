@@ -8,7 +8,6 @@ from functools import cached_property
 import torch
 
 from lm import Edit
-from lm.edits.edit import least_write
 from steering.calibration import Curve
 from steering.cav import CAV, best_layers
 from steering.library import Library
@@ -49,7 +48,7 @@ class Steering:
         Opposed goals of concepts near 1 and equal goals of concepts near -1 contradict each other.
         """
         names = [target.concept for target in self.plan.targets]
-        pushes = torch.stack([edit.write for edit in self.edits])
+        pushes = torch.stack([edit.push for edit in self.edits])
         mean = (pushes @ pushes.mT).mean(0).tolist()
         return {f"{a} / {b}": mean[i][j] for i, a in enumerate(names) for j, b in enumerate(names) if i < j}
 
@@ -176,5 +175,4 @@ def _feasible(edit: Edit) -> bool:
     """Whether the solver that will be applied finds strengths that reach all goals from a state where none is
     met.
     """
-    goal, sense = edit.goal.double(), edit.sense.double()
-    return bool(least_write((goal - sense)[None], edit.gram, goal, sense)[1])
+    return bool(edit.strengths((edit.goal - edit.sense).double()[None])[1])

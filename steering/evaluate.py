@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from lm import Row, Run, Sampling
-from lm.edits.edit import MAX_TARGETS
 from lm.prompts import prompt_ids
 from steering.cav import CAV, logits, read
 from steering.edits import edits, layers_of
@@ -103,9 +102,7 @@ def evaluate(
 
 def _mean_strength(runs: Sequence[Run], gaps: np.ndarray) -> float:
     """Mean |eps| of the first target over tokens and blocks, as a share of the class gap of each block."""
-    return float(
-        np.mean(np.abs(np.concatenate([np.stack(run.trace) for run in runs])[..., MAX_TARGETS]) / gaps)
-    )
+    return float(np.mean(np.abs(np.concatenate([np.stack(run.trace) for run in runs])["eps"][..., 0]) / gaps))
 
 
 def labelled(library: Library, cav: CAV, path: Path, *, most: int = 600, seed: int = 0) -> dict:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lm import Edit, LanguageModel, Run
-from lm.edits.edit import MAX_TARGETS
+from lm import TRACE, Edit, LanguageModel, Run
+from lm.edits.trace import CAPPED
 from lm.metrics import distinct, repetition
 from steering.concepts import Concept
 from steering.scorers import scores
@@ -65,8 +65,8 @@ def _measure(
     if prompt != run.prompt or any(edit.fixed is not None or edit.sense.any() for edit in edits):
         own = model.logprobs([[*run.prompt, *run.ids]], [len(run.prompt)], edits=[edits])[0]
     kl = (own.exp() * (own - plain)).sum(1).clamp_min(0)
-    trace = np.stack(run.trace) if edits else np.zeros((len(run.ids), 0, 2 * MAX_TARGETS + 2), np.float32)
-    written = trace[..., MAX_TARGETS : 2 * MAX_TARGETS].any(-1)
+    trace = np.stack(run.trace) if edits else np.zeros((len(run.ids), 0), TRACE)
+    written = trace["eps"].any(-1)
     size = pushes(trace, overlaps(edits)) if edits else np.zeros(written.shape)
     return Metrics(
         nll=-float(chosen.mean()),
@@ -76,22 +76,22 @@ def _measure(
         distinct=distinct(run.ids),
         tokens_per_second=len(run.ids) / run.seconds if run.seconds else 0.0,
         gate=float(written.mean()) if written.size else 0.0,
-        strength=float((size / trace[..., -2])[written].mean()) if written.any() else 0.0,
-        capped=float((trace[..., -1] == 1)[written].mean()) if written.any() else 0.0,
+        strength=float((size / trace["norm"])[written].mean()) if written.any() else 0.0,
+        capped=float((trace["outcome"] == CAPPED)[written].mean()) if written.any() else 0.0,
         scores=scores(run.text, concepts),
     )
 
 
 def overlaps(edits: Sequence[Edit]) -> np.ndarray:
-    """v_i . v_j of the directions that each edit writes, [edits, k, k]."""
-    return np.stack([(edit.write.double() @ edit.write.double().T).numpy() for edit in edits])
+    """v_i . v_j of the directions that each edit pushes along, [edits, k, k]."""
+    return np.stack([(edit.push.double() @ edit.push.double().T).numpy() for edit in edits])
 
 
 def pushes(trace: np.ndarray, overlap: np.ndarray) -> np.ndarray:
-    """The length |sum_j eps_j v_j| of every write [..., edits], from traces [..., edits, TRACE] and the
+    """The length |sum_j eps_j v_j| of every push [..., edits], from records of lm.TRACE [..., edits] and the
     edits' `overlaps`.
     """
-    eps = trace[..., MAX_TARGETS : MAX_TARGETS + overlap.shape[-1]].astype(float)
+    eps = trace["eps"][..., : overlap.shape[-1]].astype(float)
     return np.sqrt(np.einsum("...lj,ljk,...lk->...l", eps, overlap, eps).clip(0))
 
 
@@ -99,24 +99,26 @@ def history(run: Run, edits: tuple[Edit, ...]) -> dict[str, list]:
     """A run's traces as JSON: the blocks, and for each token and block P(concept) `before` and `after` the
     write and eps, one number a target, and `share` = |sum_j eps_j v_j| / |e|.
     """
-    before, after, eps = [], [], []
-    for traces in run.traces:
-        z = [np.array(trace.before[: len(edit.goal)]) for edit, trace in zip(edits, traces, strict=True)]
-        strengths = [np.array(trace.eps[: len(edit.goal)]) for edit, trace in zip(edits, traces, strict=True)]
-        moved = [a + edit.gram.numpy() @ b for edit, a, b in zip(edits, z, strengths, strict=True)]
-        before.append([_sigmoid(a) for a in z])
-        after.append([_sigmoid(a) for a in moved])
-        eps.append([b.tolist() for b in strengths])
-    trace = np.stack(run.trace)
-    share = (pushes(trace, overlaps(edits)) / trace[..., -2]).tolist()
+    trace, k = np.stack(run.trace), len(edits[0].goal)
+    z, eps = (trace[name][..., :k].astype(float) for name in ("z", "eps"))
     return {
         "layers": [edit.layer for edit in edits],
-        "before": before,
-        "after": after,
-        "eps": eps,
-        "share": share,
+        "before": _sigmoid(z),
+        "after": _sigmoid(moved(z, eps, grams(edits))),
+        "eps": eps.tolist(),
+        "share": (pushes(trace, overlaps(edits)) / trace["norm"]).tolist(),
     }
 
 
-def _sigmoid(z: np.ndarray) -> list[float]:
+def grams(edits: Sequence[Edit]) -> np.ndarray:
+    """w_i . v_j of each edit, [edits, k, k]: how much a unit of strength j moves read-out i."""
+    return np.stack([edit.gram.numpy() for edit in edits])
+
+
+def moved(z: np.ndarray, eps: np.ndarray, gram: np.ndarray) -> np.ndarray:
+    """Read-outs after the pushes, of read-outs z and strengths eps [..., edits, k] and the edits' `grams`."""
+    return z + np.einsum("lij,...lj->...li", gram, eps)
+
+
+def _sigmoid(z: np.ndarray) -> list:
     return (1 / (1 + np.exp(-np.clip(z, -500, 500)))).tolist()

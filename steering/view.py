@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from lm import Edit, Token
-from lm.edits.edit import MAX_TARGETS
 from steering.cav import CAV
 from steering.concepts import Concept
-from steering.metrics import Metrics, overlaps, pushes
+from steering.metrics import Metrics, grams, moved, overlaps, pushes
 from steering.steer import Steered
 
 TEXT, AFTER, BEFORE, PUSH, FLAG, LOGPROB = range(6)
@@ -21,24 +20,24 @@ class Shades:
     """
 
     def __init__(self, edits: tuple[Edit, ...]):
-        self._count = edits[0].read.shape[0]
-        self._gram = np.stack([edit.gram.numpy() for edit in edits])
-        self._overlap = overlaps(edits)
+        self._count, self._gram, self._overlap = len(edits[0].goal), grams(edits), overlaps(edits)
 
     def __call__(self, token: Token) -> list:
-        """[text, [P after], [P before], largest |write| / |e|, flag (1 capped, 2 unsolved), log-probability];
-        P: mean over the blocks.
+        """[text, [P after], [P before], largest |push| / |e|, outcome (1 capped, 2 out of reach),
+        log-probability]; P: mean over the layers.
         """
-        trace = np.asarray(token.trace)
-        z, eps = trace[:, : self._count], trace[:, MAX_TARGETS : MAX_TARGETS + self._count]
-        after = z + np.einsum("lij,lj->li", self._gram, eps)
-        share = pushes(trace, self._overlap) / trace[:, -2]
-        chances = [[round(float(p), 4) for p in _sigmoid(logits).mean(0)] for logits in (after, z)]
+        trace = token.trace
+        z, eps = trace["z"][:, : self._count], trace["eps"][:, : self._count]
+        share = pushes(trace, self._overlap) / trace["norm"]
+        chances = [
+            [round(float(p), 4) for p in _sigmoid(logits).mean(0)]
+            for logits in (moved(z, eps, self._gram), z)
+        ]
         return [
             token.text,
             *chances,
             round(float(share.max()), 4),
-            int(trace[:, -1].max()),
+            int(trace["outcome"].max()),
             round(token.logprob, 3),
         ]
 

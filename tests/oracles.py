@@ -1,4 +1,4 @@
-"""The paper's strengths as plain functions, to hold the solvers of lm.edits.edit and engine.c to: one
+"""The paper's strengths as plain functions, to hold the solvers of lm.edits.solver and the native engine to: one
 concept's closed form, several concepts' linear program.
 """
 

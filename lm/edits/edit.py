@@ -1,45 +1,46 @@
-"""Edits of the residual stream: the smallest write that moves affine read-outs to their goals."""
+"""Edits of the residual stream: the smallest push that moves affine read-outs to their goals."""
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-MAX_TARGETS = 4
-TRACE = 2 * MAX_TARGETS + 2
-"""Numbers a trace holds: z before (4), eps (4), |e|, flag (0 met, 1 capped, 2 no solution)."""
-MOST_PUSH = 10.0
-"""Longest write for several targets without a cap, in |e|. Directions that are all but parallel need longer
-ones where their goals are opposed, and e would be lost in them: such goals count as out of reach.
-"""
+from lm.edits.push import Operands, apply
+from lm.edits.solver import Program
+from lm.edits.trace import MAX_TARGETS
 
-SLACK = 1e-4
-"""How far from its goal a read-out may stay, as a share of 1 + |goal|, where a linear program is solved."""
+MAX_PUSH = 10.0
+"""Longest push for several targets without a cap, as a share of |e|. Directions that are all but parallel need
+longer ones where their goals are opposed, and e would be lost in them: such goals count as out of reach.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """What is applied to one row's residual stream e after block `layer`.
+    """What is applied to one row's residual stream e after layer `layer`.
 
     Read-outs are z_i = read_i . e + bias_i. With sense +1 the goal is z_i >= goal_i, with -1 z_i <= goal_i,
-    with 0 the read-out is traced only. The write e + sum_j eps_j write_j has the least sum |eps_j| that
-    reaches all goals: zero where they hold already, (goal - z) / (read . write) for one target, a linear
-    program for several, solved in float64. Nothing is written where it has no solution, or only one beyond
-    MOST_PUSH.
+    with 0 the read-out is traced only. Of all pushes sum_j eps_j push_j that reach every goal the one with the
+    least sum |eps_j| is added to e: none where the goals hold already, (goal - z) / (read . push) for one
+    target, the optimum of a linear program for several. Nothing is added where the program has no solution,
+    or only one beyond MAX_PUSH.
 
-    read, write: [k, width], bias, goal, sense, fixed: [k], k <= 4. fixed: strengths eps to be written always,
-    whatever the read-outs say. cap: largest |write| as a share of |e|. answer_only: leave the prompt alone
-    but for its last token, which predicts the first token of the answer. start: positions at the beginning that
-    are left alone (the chat template, and the first token, an attention sink).
+    Attributes
+    ----------
+    layer : number of the layer whose output is edited, from 0
+    read, push : [k, width], 1 <= k <= MAX_TARGETS
+    bias, goal, sense : [k]
+    fixed : [k] or None, strengths eps that are always applied, whatever the read-outs say
+    cap : longest push as a share of |e|, or None
+    answer_only : spares the prompt but for its last token, which predicts the first token of the answer
+    start : positions at the beginning that are spared (the chat template, and the first token, an attention sink)
     """
 
     layer: int
     read: Tensor
     bias: Tensor
-    write: Tensor
+    push: Tensor
     goal: Tensor
     sense: Tensor
     fixed: Tensor | None = None
@@ -50,112 +51,72 @@ class Edit:
     def __post_init__(self) -> None:
         k = self.read.shape[0]
         if not 1 <= k <= MAX_TARGETS:
-            raise ValueError(f"read has {k} rows: an edit takes 1 to {MAX_TARGETS} targets")
-        for name in ("bias", "goal", "sense", *(["fixed"] if self.fixed is not None else [])):
-            if getattr(self, name).shape != (k,):
+            raise ValueError(f"Read has {k} rows: give 1 to {MAX_TARGETS}, one for each target.")
+        numbers = {"bias": self.bias, "goal": self.goal, "sense": self.sense, "fixed": self.fixed}
+        for name, value in numbers.items():
+            if value is not None and value.shape != (k,):
                 raise ValueError(
-                    f"{name} has shape {tuple(getattr(self, name).shape)}: expected ({k},), one number a target"
+                    f"{name.capitalize()} has shape {tuple(value.shape)}: give ({k},), one number for each target."
                 )
-        if self.write.shape != self.read.shape:
+        if self.push.shape != self.read.shape:
             raise ValueError(
-                f"write has shape {tuple(self.write.shape)}: expected read's, {tuple(self.read.shape)}"
+                f"Push has shape {tuple(self.push.shape)}: give read's, {tuple(self.read.shape)}."
             )
         if self.cap is not None and not self.cap > 0:
-            raise ValueError(f"cap is {self.cap}: give a positive share of |e|, or None")
-        values = [self.read, self.bias, self.write, self.goal] + (
-            [self.fixed] if self.fixed is not None else []
-        )
-        if not all(torch.isfinite(value).all() for value in values):
-            raise ValueError("an edit has values that are not finite")
+            raise ValueError(f"Cap is {self.cap}: give a positive share of |e|, or None.")
+        for name, value in {"read": self.read, "push": self.push, **numbers}.items():
+            if value is not None and not torch.isfinite(value).all():
+                raise ValueError(f"{name.capitalize()} has values that are not finite: give finite numbers.")
 
     @cached_property
     def gram(self) -> Tensor:
-        """float64 [k, k]: how much a unit of write_j moves read-out i."""
-        return self.read.double() @ self.write.double().T
+        """float64 [k, k]: how much a unit of push_j moves read-out i."""
+        return self.read.double() @ self.push.double().T
+
+    @cached_property
+    def program(self) -> Program:
+        """The strengths as a function of the read-outs, solved as far as it depends on the edit alone."""
+        return Program.of(self.read, self.push, self.goal, self.sense)
 
     def first(self, answer_from: int) -> int:
-        """The first position that may be written, in a row whose last prompt token stands at `answer_from`."""
+        """The first position that may be pushed, in a row whose last prompt token stands at `answer_from`."""
         return answer_from if self.answer_only else min(self.start, answer_from)
 
     @cached_property
     def reads_only(self) -> bool:
-        """Whether it traces and never writes."""
-        return self.fixed is None and not self.sense.any()
+        """Whether it traces and never pushes."""
+        return not (self.sense if self.fixed is None else self.fixed).any()
+
+    @property
+    def max_push(self) -> float:
+        """Longest push as a share of |e| that counts as a solution."""
+        return MAX_PUSH if self.fixed is None and self.cap is None and len(self.read) > 1 else torch.inf
 
     def strengths(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """eps [n, k] for read-outs z [n, k], and whether a solution exists [n]."""
+        """eps [n, k] for read-outs z [n, k], before any cap, and whether every goal can be reached [n]."""
         if self.fixed is not None:
             return self.fixed.to(z).expand_as(z), torch.ones(len(z), dtype=torch.bool, device=z.device)
-        eps, solved = least_write(
-            z.double(), *(part.to(z.device, torch.float64) for part in (self.gram, self.goal, self.sense))
-        )
+        eps, solved = self.program.to(z.device).strengths(z.double())
         return eps.to(z), solved
 
-    def apply(self, e: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
-        """e' [n, width] and traces [n, TRACE] of positions e [n, width]; only rows where `active` [n] are
-        written.
-        """
-        e32 = e.float()
-        z = e32 @ self.read.to(e32).T + self.bias.to(e32)
-        eps, solved = self.strengths(z)
-        norm, size = e32.norm(dim=1), (eps @ self.write.to(e32)).norm(dim=1)
-        if self.fixed is None and self.cap is None and len(self.read) > 1:
-            solved &= size <= MOST_PUSH * norm
-        eps = torch.where((active & solved)[:, None], eps, 0.0)
-        limit = norm * self.cap if self.cap is not None else torch.full_like(norm, torch.inf)
-        capped = active & solved & (size > limit)
-        eps = eps * torch.where(capped, limit / size, 1.0)[:, None]
-        trace = e32.new_zeros(len(e), TRACE)
-        trace[:, : z.shape[1]] = z
-        trace[:, MAX_TARGETS : MAX_TARGETS + z.shape[1]] = eps
-        trace[:, -2] = norm
-        trace[:, -1] = torch.where(active & ~solved, 2, capped.int())
-        written = (eps != 0).any(1)
-        return torch.where(written[:, None], (e32 + eps @ self.write.to(e32)).to(e.dtype), e), trace
+    def operands(self, device: torch.device) -> Operands:
+        """The edit as lm.edits.push.apply takes it, for one row; kept for each device."""
+        if device not in self._operands:
+            k = len(self.read)
+            shares = [torch.tensor([[share]]) for share in (self.cap or torch.inf, self.max_push)]
+            fixed = torch.zeros(k) if self.fixed is None else self.fixed
+            numbers = [part.detach().float()[None] for part in (self.read, self.push)]
+            numbers += [part.detach().float()[None, None] for part in (self.bias, fixed)]
+            program = Program(*(part[None, None] for part in self.program)).to(device)
+            parts = [*numbers, torch.tensor([[self.fixed is not None]]), *shares]
+            self._operands[device] = Operands(*(part.to(device) for part in parts), program)
+        return self._operands[device]
 
+    @cached_property
+    def _operands(self) -> dict[torch.device, Operands]:
+        return {}
 
-def least_write(z: Tensor, gram: Tensor, goal: Tensor, sense: Tensor) -> tuple[Tensor, Tensor]:
-    """argmin sum_j |eps_j| s.t. sense_i (z_i + sum_j gram_ij eps_j - goal_i) >= 0, for every row of z [n, k].
-
-    A linear program whose optimum lies at a vertex, where as many constraints are tight as strengths differ
-    from zero: all vertices are tried. Returns eps [n, k] and whether the row is feasible [n].
-    """
-    free = [i for i, s in enumerate(sense.tolist()) if s]
-    eps = torch.zeros_like(z)
-    best = torch.where(((z - goal) * sense >= 0).all(1), 0.0, torch.inf)
-    slack = SLACK * (1 + goal.abs())
-    for size in range(1, len(free) + 1):
-        for tight in combinations(free, size):
-            for used in combinations(free, size):
-                square = gram[list(tight)][:, list(used)]
-                solution, info = torch.linalg.solve_ex(
-                    square.expand(len(z), -1, -1), (goal - z)[:, list(tight)]
-                )
-                trial = torch.zeros_like(z)
-                trial[:, list(used)] = solution
-                ok = (info == 0) & torch.isfinite(solution).all(1)
-                ok &= ((z + trial @ gram.T - goal) * sense >= -slack)[:, free].all(1)
-                cost = trial.abs().sum(1)
-                better = ok & (cost < best)
-                eps, best = torch.where(better[:, None], trial, eps), torch.where(better, cost, best)
-    return eps, torch.isfinite(best)
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What one edit read and wrote at one position: z_i before, eps_i, |e|; `flag` is 1 where the cap held it
-    back.
-    """
-
-    before: tuple[float, ...]
-    eps: tuple[float, ...]
-    norm: float
-    flag: int
-
-
-def traces(rows: np.ndarray) -> tuple[Trace, ...]:
-    """Trace objects of an array [edits, TRACE]."""
-    return tuple(
-        Trace(tuple(row[:MAX_TARGETS]), tuple(row[MAX_TARGETS : 2 * MAX_TARGETS]), row[-2], int(row[-1]))
-        for row in rows.tolist()
-    )
+    def apply(self, x: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+        """lm.edits.push.apply for the positions of one row: x [positions, width], active [positions]."""
+        x, trace = apply(x[None], active[None], self.operands(x.device))
+        return x[0], trace[0]

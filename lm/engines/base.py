@@ -73,8 +73,8 @@ class Engine(Protocol):
         ...
 
     def forward(self, feeds: Sequence[Feed]) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Advances slots. Returns logits float32 [sum of want, vocabulary] and, a feed, traces [want, edits,
-        TRACE].
+        """Advances slots. Returns logits float32 [sum of want, vocabulary] and, a feed, traces [want, edits] of
+        lm.edits.trace.TRACE.
         """
         ...
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from lm.adapter import Adapter, module_at, path_in_block
-from lm.edits.edit import TRACE, Edit
+from lm.edits.edit import Edit
+from lm.edits.trace import TRACE_SIZE, records
 from lm.engines.base import Feed, Slot
 from lm.rows import Sampling
 from lm.sampling import draw
@@ -204,7 +205,7 @@ class ReferenceEngine:
         device = self._model.get_input_embeddings().weight.device
         ids = torch.tensor([list(feed.ids)], device=device)
         positions = torch.arange(slot.length, slot.length + count, device=device)
-        traces = torch.zeros(count, len(slot.edits), TRACE)
+        traces = torch.zeros(count, len(slot.edits), TRACE_SIZE)
         with ExitStack() as hooks:
             for (layer, name), (a, b) in (slot.adapter.parts if slot.adapter else {}).items():
                 module = self._layers[layer].get_submodule(path_in_block(name))
@@ -212,7 +213,7 @@ class ReferenceEngine:
             for index, edit in enumerate(slot.edits):
                 active = positions >= edit.first(slot.answer_from)
                 hooks.enter_context(
-                    _hooked(self._layers[edit.layer], _writer(edit, active, traces[:, index]))
+                    _hooked(self._layers[edit.layer], _editor(edit, active, traces[:, index]))
                 )
             if feed.hidden is not None:
                 hooks.enter_context(_hooked(self._layers[feed.record], _reader(feed.hidden)))
@@ -230,7 +231,7 @@ class ReferenceEngine:
         if slot.state is None:
             raise ValueError("it keeps no cache that each row could have for itself")
         logits = output.logits[0].float().cpu().numpy()
-        return logits[len(logits) - feed.want :], traces[count - feed.want :].numpy()
+        return logits[len(logits) - feed.want :], records(traces[count - feed.want :])
 
 
 def _longest(config) -> float:
@@ -240,11 +241,11 @@ def _longest(config) -> float:
     return min((limit for limit in limits if limit), default=math.inf)
 
 
-def _writer(edit: Edit, active: Tensor, trace: Tensor) -> Callable[[Tensor], Tensor]:
+def _editor(edit: Edit, active: Tensor, trace: Tensor) -> Callable[[Tensor], Tensor]:
     def change(hidden: Tensor) -> Tensor:
-        written, found = edit.apply(hidden[0], active.to(hidden.device))
-        trace.copy_(found)
-        return written[None]
+        edited, numbers = edit.apply(hidden[0], active.to(hidden.device))
+        trace.copy_(numbers)
+        return edited[None]
 
     return change
 

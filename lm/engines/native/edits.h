@@ -1,91 +1,64 @@
-/* Edits of the residual stream, as in lm/edits/edit.py. */
+/* Edits of the residual stream: the strengths of the least push, and the push, as in lm/edits/solver.py and push.py. */
 #pragma once
 #include "model.h"
 #include "vectors.h"
 
-#define MOST_PUSH 10.f /* as in lm/edits/edit.py */
-
-static int solve(double *a, double *y, int n) { /* a y' = y in place, partial pivoting; 0 where singular */
-    for (int c = 0; c < n; c++) {
-        int pivot = c;
-        for (int r = c + 1; r < n; r++) if (fabs(a[r * n + c]) > fabs(a[pivot * n + c])) pivot = r;
-        if (fabs(a[pivot * n + c]) < 1e-12) return 0;
-        for (int j = 0; j < n; j++) { double s = a[c * n + j]; a[c * n + j] = a[pivot * n + j]; a[pivot * n + j] = s; }
-        double s = y[c]; y[c] = y[pivot]; y[pivot] = s;
-        for (int r = 0; r < n; r++) {
-            if (r == c) continue;
-            double f = a[r * n + c] / a[c * n + c];
-            for (int j = c; j < n; j++) a[r * n + j] -= f * a[c * n + j];
-            y[r] -= f * y[c];
-        }
+/* Whether strengths bring every read-out to its goal; gap = goal - read-out. */
+static int reaches(const Edit *e, const double *gap, const double *strengths) {
+    for (int i = 0; i < e->targets; i++) {
+        double left = gap[i];
+        for (int j = 0; j < e->targets; j++) left -= e->gram[i * e->targets + j] * strengths[j];
+        if (e->sense[i] != 0 && !(e->sense[i] * left <= e->slack[i])) return 0;
     }
-    for (int c = 0; c < n; c++) y[c] /= a[c * n + c];
     return 1;
 }
 
-/* min sum |eps_j| s.t. sense_i (z_i + sum_j gram_ij eps_j - goal_i) >= 0: an optimum lies at a vertex, where as many
- * constraints are tight as strengths are non-zero; with at most four targets all vertices are tried. */
-static int least_write(const Edit *e, const float *z, float *eps) {
-    const int n = e->count;
-    int free[TARGETS], m = 0, met = 1;
-    for (int i = 0; i < n; i++) {
-        eps[i] = 0;
-        if (e->sense[i]) { free[m++] = i; if (e->sense[i] * (z[i] - e->goal[i]) < 0) met = 0; }
+/* The vertex with the least sum of |eps| that reaches every goal; 0 where there is none. */
+static int least_strengths(const Edit *e, const float *z, float *eps) {
+    const int k = e->targets;
+    double gap[MAX_TARGETS], least = INFINITY;
+    int met = 1;
+    for (int i = 0; i < k; i++) {
+        gap[i] = e->goal[i] - z[i];
+        if (e->sense[i] * gap[i] > 0) met = 0;
     }
     if (met) return 1;
-    double best = INFINITY;
-    for (int tight = 1; tight < 1 << m; tight++)
-        for (int used = 1; used < 1 << m; used++) {
-            const int size = __builtin_popcount(tight);
-            if (size != __builtin_popcount(used)) continue;
-            double a[TARGETS * TARGETS], y[TARGETS], trial[TARGETS] = {0}, cost = 0;
-            int r = 0;
-            for (int i = 0; i < m; i++) {
-                if (!(tight >> i & 1)) continue;
-                int c = 0;
-                for (int j = 0; j < m; j++) if (used >> j & 1) a[r * size + c++] = e->gram[free[i] * n + free[j]];
-                y[r++] = (double)e->goal[free[i]] - z[free[i]];
-            }
-            if (!solve(a, y, size)) continue;
-            for (int j = 0, c = 0; j < m; j++) if (used >> j & 1) { trial[free[j]] = y[c++]; cost += fabs(y[c - 1]); }
-            if (!(cost < best)) continue;
-            int ok = 1;
-            for (int i = 0; i < m && ok; i++) {
-                double after = z[free[i]];
-                for (int j = 0; j < n; j++) after += e->gram[free[i] * n + j] * trial[j];
-                ok = e->sense[free[i]] * (after - e->goal[free[i]]) >= -1e-4 * (1 + fabs(e->goal[free[i]]));
-            }
-            if (!ok) continue;
-            best = cost;
-            for (int j = 0; j < n; j++) eps[j] = trial[j];
+    for (const double *vertex = e->vertices; vertex < e->vertices + (size_t)e->vertex_count * k * k; vertex += k * k) {
+        double strengths[MAX_TARGETS], cost = 0;
+        for (int i = 0; i < k; i++) {
+            strengths[i] = 0;
+            for (int j = 0; j < k; j++) strengths[i] += vertex[i * k + j] * gap[j];
+            cost += fabs(strengths[i]);
         }
-    return best < INFINITY;
+        if (!(cost < least) || !reaches(e, gap, strengths)) continue;
+        least = cost;
+        for (int i = 0; i < k; i++) eps[i] = strengths[i];
+    }
+    return least < INFINITY;
 }
 
-static void apply(const Edit *e, float *x, int width, int position, float *trace) {
-    float z[TARGETS] = {0}, eps[TARGETS] = {0}, flag = 0;
-    const float norm = sqrtf(dot(x, x, width));
-    for (int i = 0; i < e->count; i++) z[i] = dot(e->read + (size_t)i * width, x, width) + e->bias[i];
-    if (position >= e->from) {
-        if (e->fixed) memcpy(eps, e->fixed, e->count * sizeof(float));
-        else if (!least_write(e, z, eps)) flag = 2;
-        float write[width];
-        int any = 0;
-        memset(write, 0, sizeof write);
-        for (int i = 0; i < e->count; i++) if (eps[i] != 0) { axpy(eps[i], e->write + (size_t)i * width, write, width); any = 1; }
-        if (any) {
-            float size = sqrtf(dot(write, write, width)), scale = 1;
-            if (e->cap > 0 && size > e->cap * norm) { scale = e->cap * norm / size; flag = 1; }
-            if (!e->fixed && !e->cap && e->count > 1 && size > MOST_PUSH * norm) { scale = 0; flag = 2; }
-            for (int i = 0; i < e->count; i++) eps[i] *= scale;
-            if (scale) axpy(scale, write, x, width);
-        }
-    }
-    if (trace) {
-        memcpy(trace, z, sizeof z);
-        memcpy(trace + TARGETS, eps, sizeof eps);
-        trace[2 * TARGETS] = norm;
-        trace[2 * TARGETS + 1] = flag;
-    }
+/* Adds sum_j eps_j push_j to x, held back by the cap; scales eps by as much as is added. */
+static void push(const Edit *e, float norm, float *x, int width, Trace *trace) {
+    float sum[width];
+    int any = 0;
+    memset(sum, 0, sizeof sum);
+    for (int i = 0; i < e->targets; i++)
+        if (trace->eps[i] != 0) axpy(trace->eps[i], e->push + (size_t)i * width, sum, width), any = 1;
+    if (!any) return;
+    const float size = sqrtf(dot(sum, sum, width));
+    float scale = 1;
+    if (size > e->max_push * norm) scale = 0, trace->outcome = UNREACHABLE;
+    else if (size > e->cap * norm) scale = e->cap * norm / size, trace->outcome = CAPPED;
+    for (int i = 0; i < e->targets; i++) trace->eps[i] *= scale;
+    if (scale > 0) axpy(scale, sum, x, width);
 }
 
+/* Applies an edit to one position of the residual stream x [width]. */
+static void apply_edit(const Edit *e, float *x, int width, int position, Trace *trace) {
+    *trace = (Trace){.norm = sqrtf(dot(x, x, width)), .outcome = REACHED};
+    for (int i = 0; i < e->targets; i++) trace->z[i] = dot(e->read + (size_t)i * width, x, width) + e->bias[i];
+    if (position < e->start) return;
+    if (e->fixed) memcpy(trace->eps, e->fixed, e->targets * sizeof(float));
+    else if (!least_strengths(e, trace->z, trace->eps)) trace->outcome = UNREACHABLE;
+    push(e, trace->norm, x, width, trace);
+}

@@ -113,7 +113,7 @@ static void block_forward(const Model *m, const Batch *b, int layer, int n, int 
         axpy(1, h, x, width);
         for (int i = 0; i < row->edit_count; i++)
             if (row->edits[i].layer == layer)
-                apply(&row->edits[i], x, width, b->positions[t], b->trace ? b->trace + ((size_t)t * b->edits_max + i) * TRACE : 0);
+                apply_edit(&row->edits[i], x, width, b->positions[t], &b->trace[(size_t)t * b->edits_max + i]);
         if (b->record && b->record[t] && b->record_layer[t] == layer) memcpy(b->record[t], x, width * sizeof(float));
     }
     if (!b->pool) return;

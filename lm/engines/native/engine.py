@@ -1,6 +1,7 @@
 """engine.c driven from Python."""
 
 import ctypes
+import math
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, c_double, c_float, c_int32, c_uint64, c_void_p
 from weakref import WeakKeyDictionary
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from lm.adapter import MODULES, Adapter
-from lm.edits.edit import TRACE, Edit
+from lm.edits.edit import Edit
+from lm.edits.solver import Program
+from lm.edits.trace import TRACE
 from lm.engines.base import Feed, Slot
 from lm.engines.geometry import head_width, module_sizes, window
 from lm.engines.native.build import library
@@ -60,13 +63,11 @@ class _Model(Structure):
 
 class _Edit(Structure):
     _fields_ = [
-        *((name, c_void_p) for name in ("read", "bias", "write", "goal", "fixed", "gram", "sense")),
-        ("layer", c_int32),
-        ("count", c_int32),
-        ("start", c_int32),
-        ("pad", c_int32),
+        *((name, c_void_p) for name in ("read", "push", "bias", "fixed")),
+        *((name, c_void_p) for name in Program._fields),
+        *((name, c_int32) for name in ("layer", "targets", "start", "vertex_count")),
         ("cap", c_float),
-        ("pad2", c_float),
+        ("max_push", c_float),
     ]
 
 
@@ -363,7 +364,7 @@ class NativeEngine:
             feed.slot.length += count
         numbers = np.array([ids, positions, rows, records, leader], np.int32)
         pointers = np.array([hidden, pools], np.uint64)
-        trace = np.zeros((n, edits_max, TRACE), np.float32)
+        trace = np.zeros((n, edits_max), TRACE)
         wanted = np.array([t for index in range(len(batch)) for t in spans[index]], np.int32)
         m = self._model
         width, fed, widest = self.width, max(n, len(wanted)), max(self.width, m.inner, m.heads * self._hw)
@@ -461,22 +462,20 @@ def _linear(packed: Packed, bias: Tensor | None = None) -> _Linear:
 
 
 def _edit(edit: Edit, answer_from: int, keep: list) -> _Edit:
-    fixed = None if edit.fixed is None else edit.fixed.float().contiguous()
-    parts = [edit.read, edit.bias, edit.write, edit.goal]
-    tensors = [part.detach().float().contiguous() for part in parts] + [
-        fixed,
-        edit.gram.contiguous(),
-        edit.sense.int().contiguous(),
+    vectors = [
+        None if part is None else part.detach().float().contiguous()
+        for part in (edit.read, edit.push, edit.bias, edit.fixed)
     ]
-    keep += tensors
+    program = [part.contiguous() for part in edit.program]
+    keep += vectors + program
     return _Edit(
-        *(_pointer(tensor) for tensor in tensors),
+        *(_pointer(tensor) for tensor in vectors + program),
         edit.layer,
         len(edit.read),
         edit.first(answer_from),
-        0,
-        edit.cap or 0.0,
-        0.0,
+        len(edit.program.vertices),
+        edit.cap or math.inf,
+        edit.max_push,
     )
 
 

@@ -2,7 +2,12 @@
 #pragma once
 #include <stdint.h>
 
-enum { TARGETS = 4, TRACE = 2 * TARGETS + 2 }; /* as in lm/edits/edit.py */
+enum { MAX_TARGETS = 3 };
+enum { REACHED, CAPPED, UNREACHABLE };
+
+typedef struct { /* as in lm/edits/trace.py */
+    float z[MAX_TARGETS], eps[MAX_TARGETS], norm, outcome;
+} Trace;
 
 typedef struct { /* activations of a product, see quantize in products.h */
     uint32_t *pairs;
@@ -29,12 +34,11 @@ typedef struct {
     int32_t layers, width, heads, kv_heads, head_width, inner, window, pad2;
 } Model;
 
-typedef struct { /* see Edit in lm/edits/edit.py; gram[i][j] = read_i . write_j */
-    const float *read, *bias, *write, *goal, *fixed;
-    const double *gram;
-    const int32_t *sense;
-    int32_t layer, count, from, pad;
-    float cap, pad2;
+typedef struct { /* see Edit in lm/edits/edit.py, and Program in lm/edits/solver.py */
+    const float *read, *push, *bias, *fixed;                   /* fixed: null where the read-outs decide */
+    const double *goal, *sense, *slack, *gram, *vertices;      /* [targets], ..., [targets][targets], [vertex_count][targets][targets] */
+    int32_t layer, targets, start, vertex_count;               /* start: the first position where it may push */
+    float cap, max_push;                                       /* shares of |e|, infinite where there is none */
 } Edit;
 
 typedef struct { /* y += (x A^T) B^T, B stored transposed [rank][n] with the scale folded in */
@@ -66,7 +70,7 @@ typedef struct {
     float *x, *h, *qkv, *attention, *gate_up; /* scratch, [tokens][...] */
     Quantized q;                              /* scratch, [max(tokens, wanted)][...] for the widest product */
     float *scores;                            /* [threads][TOGETHER][longest] */
-    float *trace;                             /* [tokens][edits_max][TRACE] or null */
+    Trace *trace;                             /* [tokens][edits_max] or null */
     float *const *record;                     /* [tokens] where to copy the output of block record_layer, or null */
     const int32_t *record_layer;
     float *const *pool; /* [tokens] sums over tokens of every block's output [layers][width], or null */

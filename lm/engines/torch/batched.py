@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 
 from lm.adapter import Adapter
-from lm.edits.edit import TRACE, Edit
+from lm.edits.edit import Edit
+from lm.edits.push import apply
+from lm.edits.table import EditTable, Placed, take
+from lm.edits.trace import TRACE_SIZE, records
 from lm.engines.base import Feed, Slot
 from lm.engines.torch.graphs.cuda_graphs import Replay
 from lm.engines.torch.graphs.device_tables import bucket
@@ -69,8 +72,8 @@ class _State:
 
     row: Row
 
-    def __init__(self, pool: _Pool):
-        self.index = pool.take()
+    def __init__(self, pool: _Pool, edits: Placed):
+        self.index, self.edits = pool.take(), edits
         weakref.finalize(self, pool.give, self.index)
 
 
@@ -87,7 +90,8 @@ class BatchedEngine:
         self.stack, self.layers, self.width, self.context = stack, stack.layers, stack.width, context
         self.vocabulary = stack.vocabulary
         self._pool = _Pool(stack, _in_steps if replay is None else self._doubled)
-        self._step = None if replay is None else Step(stack, self._pool, replay)
+        self._edits = EditTable(stack.width, stack.device)
+        self._step = None if replay is None else Step(stack, self._pool, self._edits, replay)
         self._adapters: WeakKeyDictionary[Adapter, dict] = WeakKeyDictionary()
 
     def _doubled(self, positions: int) -> int:
@@ -110,10 +114,10 @@ class BatchedEngine:
             self._adapters[adapter] = {
                 key: (a.detach().T.to(**to), b.detach().T.to(**to)) for key, (a, b) in adapter.parts.items()
             }
-        state = _State(self._pool)
+        state = _State(self._pool, Placed.of(self._edits, edits, answer_from))
         if self._step is not None:
             state.row = self._step.row(
-                state.index, edits, adapter, {} if adapter is None else self._adapters[adapter], answer_from
+                state.index, state.edits, adapter, {} if adapter is None else self._adapters[adapter]
             )
         return Slot(state, edits, adapter, answer_from, capacity)
 
@@ -174,37 +178,22 @@ class BatchedEngine:
             self._attend(feeds, positions, keys),
             self._low_rank(feeds),
         )
-        traces = [
-            torch.zeros(count, len(feed.slot.edits), TRACE) for count, feed in zip(counts, feeds, strict=True)
-        ]
+        edits = _Sites([feed.slot.state.edits for feed in feeds], self._edits, positions)
         x = stack.embed(ids.to(device))
         for layer in range(max(self.layers if feed.blocks is None else feed.blocks for feed in feeds)):
-            x = stack.block(layer, x, rotary, attend, low_rank)
+            x = edits.apply(layer, stack.block(layer, x, rotary, attend, low_rank))
             for i, feed in enumerate(feeds):
-                self._touch(layer, feed, x[i, : counts[i]], positions[i, : counts[i]], traces[i])
+                _keep(layer, feed, x[i, : counts[i]])
         wanted = [x[i, counts[i] - feed.want : counts[i]] for i, feed in enumerate(feeds)]
         logits = stack.logits(torch.cat(wanted)).cpu().numpy().astype(np.float32, copy=False)
         parts = np.split(logits, np.cumsum([feed.want for feed in feeds])[:-1])
         for feed, count in zip(feeds, counts, strict=True):
             feed.slot.length += count
+        traces = edits.traces()
         return [
-            (part, trace[len(trace) - feed.want :].numpy())
-            for part, trace, feed in zip(parts, traces, feeds, strict=True)
+            (part, trace[count - feed.want : count])
+            for part, trace, count, feed in zip(parts, traces, counts, feeds, strict=True)
         ]
-
-    def _touch(self, layer: int, feed: Feed, x: Tensor, positions: Tensor, traces: Tensor) -> None:
-        """Applies the row's edits of this block to x [positions, width] in place, and keeps what the feed
-        asks for.
-        """
-        for index, edit in enumerate(feed.slot.edits):
-            if edit.layer == layer:
-                written, trace = edit.apply(x, positions >= edit.first(feed.slot.answer_from))
-                x.copy_(written)
-                traces[:, index] = trace
-        if feed.hidden is not None and feed.record == layer:
-            feed.hidden[: len(x)].copy_(x)
-        if feed.pool is not None and layer < len(feed.pool):
-            feed.pool[layer] += x[len(x) - feed.pooled :].sum(0).to(feed.pool.device)
 
     def _attend(self, feeds: list[Feed], positions: Tensor, keys: int):
         rows = torch.tensor([feed.slot.state.index for feed in feeds], device=self.stack.device)
@@ -244,3 +233,40 @@ class BatchedEngine:
             return change
 
         return low_rank
+
+
+class _Sites:
+    """The edits of a pass: at each layer those that come first in their rows, then those that come second, ..."""
+
+    def __init__(self, rows: Sequence[Placed], table: EditTable, positions: Tensor):
+        self._rows, self._table, self._positions = rows, table, positions
+        self._sites = sorted({site for row in rows for site in row.sites})
+        self._targets = max(row.targets for row in rows)
+        numbers = np.zeros((2, len(self._sites), len(rows)), np.int64)
+        for i, row in enumerate(rows):
+            for site, place, start in zip(row.sites, row.places, row.starts, strict=True):
+                numbers[:, self._sites.index(site), i] = place, start
+        self._places, self._starts = torch.from_numpy(numbers).to(positions.device)
+        self._traces = torch.zeros(*positions.shape, len(self._sites), TRACE_SIZE, device=positions.device)
+
+    def apply(self, layer: int, x: Tensor) -> Tensor:
+        """The layer's output x [rows, positions, width] after its edits."""
+        for i, (at, _) in enumerate(self._sites):
+            if at == layer:
+                edits = take(self._table.vectors, self._table.numbers, self._places[i], self._targets)
+                active = self._positions >= self._starts[i, :, None]
+                x, self._traces[:, :, i] = apply(x, active, edits)
+        return x
+
+    def traces(self) -> list[np.ndarray]:
+        """Of each row, records [positions, edits] in the order of its edits."""
+        order = [[self._sites.index(site) for site in row.sites] for row in self._rows]
+        return [trace[:, own] for trace, own in zip(records(self._traces), order, strict=True)]
+
+
+def _keep(layer: int, feed: Feed, x: Tensor) -> None:
+    """What a feed asks for of a layer's output x [positions, width]."""
+    if feed.hidden is not None and feed.record == layer:
+        feed.hidden[: len(x)].copy_(x)
+    if feed.pool is not None and layer < len(feed.pool):
+        feed.pool[layer] += x[len(x) - feed.pooled :].sum(0).to(feed.pool.device)

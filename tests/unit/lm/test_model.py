@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
-from lm import Adapter, Edit, LanguageModel, Row, Sampling, load
+from lm import TRACE, Adapter, Edit, LanguageModel, Row, Sampling, load
+from lm.edits.trace import CAPPED
 from lm.engines.base import Feed
 from lm.engines.native import build
 from lm.engines.native.pack import quantize8, unpack
@@ -92,7 +93,7 @@ def test_a_gate_that_never_fires_leaves_the_row_as_it_is(model):
         assert gated.logprobs == plain.logprobs
     np.testing.assert_allclose(gated.logprobs, plain.logprobs, atol=1e-5)
     assert steered.ids != plain.ids
-    assert all(trace.eps[0] == 0 for traces in gated.traces for trace in traces)
+    assert not np.stack(gated.trace)["eps"].any()
 
 
 def test_a_row_is_the_same_alone_and_in_a_batch(model):
@@ -126,7 +127,8 @@ def test_a_prompt_that_was_answered_before_is_not_read_again(model, monkeypatch)
         read.ids,
     ] and first.ids == read.ids != other.ids
     np.testing.assert_allclose(again[0].logprobs, first.logprobs, atol=1e-4)
-    np.testing.assert_allclose(again[2].trace, read.trace, atol=1e-4)
+    for name in TRACE.names:
+        np.testing.assert_allclose(np.stack(again[2].trace)[name], np.stack(read.trace)[name], atol=1e-4)
     assert max(fed) == (1 if model.engine.rewinds else len(prompt))
     fed.clear()
     model.generate([Row(prompt, sample(), (edit(1, goal=40.0),)), Row(prompt, sample(), record=1)])
@@ -209,10 +211,10 @@ def test_rows_that_begin_alike_share_blocks_and_nothing_else(family):
 def test_the_edit_reaches_its_goal_at_the_output_of_its_block(model):
     one = edit(1, goal=9.0)
     run = model.generate([Row(PROMPT, sample(6), (one,))])[0]
-    for (trace,) in run.traces:
-        after = trace.before[0] + trace.eps[0] * float(one.gram)
-        assert after >= 9.0 - 1e-3
-        assert (trace.eps[0] == 0) == (trace.before[0] >= 9.0)
+    trace = np.stack(run.trace)
+    z, eps = trace["z"][..., 0], trace["eps"][..., 0]
+    assert np.all(z + eps * float(one.gram) >= 9.0 - 1e-3)
+    assert np.array_equal(eps == 0, z >= 9.0)
 
 
 @torch.no_grad()
@@ -233,7 +235,7 @@ def test_an_edit_is_added_to_the_output_of_its_block_exactly(model):
 
 def test_the_first_answer_token_is_steered_when_only_the_answer_is(model):
     row = Row(PROMPT, sample(3), (edit(1, goal=50.0, answer_only=True),))
-    assert model.generate([row])[0].traces[0][0].eps[0] != 0
+    assert model.generate([row])[0].trace[0]["eps"][0, 0] != 0
 
 
 @pytest.mark.parametrize("length", [40, 150])
@@ -247,8 +249,9 @@ def test_divergence_is_that_of_the_whole_distributions(model, length):
 
 def test_the_cap_bounds_the_write_and_says_so(model):
     run = model.generate([Row(PROMPT, sample(4), (edit(1, goal=1e4, cap=0.1),))])[0]
-    for (trace,) in run.traces:
-        assert abs(trace.eps[0]) <= 0.1 * trace.norm * 1.001 and trace.flag == 1
+    trace = np.stack(run.trace)[:, 0]
+    assert np.all(np.abs(trace["eps"][:, 0]) <= 0.1 * trace["norm"] * 1.001)
+    assert np.all(trace["outcome"] == CAPPED)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0])

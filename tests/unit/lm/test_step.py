@@ -13,12 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lm import Adapter, Edit, LanguageModel, Row, Sampling, load
-from lm.edits.edit import MAX_TARGETS, TRACE, least_write
-from lm.edits.writes import least_writes, vertices, write
+from lm.edits.push import apply
+from lm.edits.table import EditTable, take
+from lm.edits.trace import CAPPED, MAX_TARGETS, REACHED, TRACE, UNREACHABLE, records
 from lm.engines.base import Feed
 from lm.engines.torch.batched import BatchedEngine
 from lm.engines.torch.graphs.cuda_graphs import MOST_GRAPHS, Replay
-from lm.engines.torch.graphs.device_tables import EditTable
 from lm.engines.torch.stack import Stack
 from tests.tiny import LAYERS, NATIVE, WIDTH, tiny
 
@@ -90,7 +90,7 @@ def opposed(layer: int) -> Edit:
 
 
 def parallel(layer: int) -> Edit:
-    """Two goals, reached together only by a write that is longer than allowed."""
+    """Two goals, reached together only by a push that is longer than allowed."""
     g = torch.Generator().manual_seed(10)
     read = torch.randn(1, WIDTH, generator=g) + 1e-3 * torch.randn(2, WIDTH, generator=g)
     return Edit(layer, read, torch.zeros(2), read / 8, torch.tensor([9.0, -9.0]), torch.tensor([1, -1]))
@@ -100,7 +100,7 @@ EDITS = {
     "none": (),
     "one": (edit(1, 1, 1),),
     "two": (edit(0, 2, 2),),
-    "four": (edit(2, 4, 3),),
+    "three": (edit(2, 3, 3),),
     "infeasible": (opposed(1),),
     "too long": (parallel(1),),
     "fixed": (edit(1, 2, 4, fixed=torch.tensor([0.4, -0.2])),),
@@ -154,8 +154,7 @@ def held(a: BatchedEngine, b: BatchedEngine, one: list[Feed], two: list[Feed], s
         (logits, traces), (others, theirs) = a.forward(one), b.forward(two)
         np.testing.assert_allclose(others, logits, atol=3e-5, rtol=1e-5)
         for i, (feed, other) in enumerate(zip(one, two, strict=True)):
-            np.testing.assert_allclose(theirs[i], traces[i], atol=1e-4, rtol=1e-4)
-            assert theirs[i].shape == traces[i].shape
+            alike(theirs[i], traces[i], atol=1e-4)
             assert feed.slot.length == other.slot.length
             caches = [
                 e._pool.data[:, :, f.slot.state.index, :, : f.slot.length].cpu()
@@ -165,8 +164,14 @@ def held(a: BatchedEngine, b: BatchedEngine, one: list[Feed], two: list[Feed], s
             if feed.hidden is not None:
                 torch.testing.assert_close(other.hidden, feed.hidden, atol=2e-5, rtol=1e-4)
                 assert feed.hidden.any()
-    found = [trace.reshape(-1, TRACE) for trace in traces if trace.size]
-    return np.concatenate(found) if found else np.zeros((0, TRACE))
+    return np.concatenate([trace.reshape(-1) for trace in traces])
+
+
+def alike(one: np.ndarray, other: np.ndarray, atol: float) -> None:
+    """Holds records to each other."""
+    assert one.dtype == other.dtype == TRACE and one.shape == other.shape
+    for name in TRACE.names:
+        np.testing.assert_allclose(one[name], other[name], atol=atol, rtol=atol)
 
 
 @pytest.mark.parametrize("family", NATIVE)
@@ -182,15 +187,15 @@ def test_a_step_of_many_kinds_of_rows_is_the_eager_pass(family):
     record = {2: 0, 3: 1, 5: 0}
     eager, stepped = engine_of(family), stepping(family)
     traces = held(eager, stepped, *(opened(engine, rows, record=record) for engine in (eager, stepped)))
-    assert {0.0, 1.0, 2.0} == set(traces[:, -1])
+    assert {REACHED, CAPPED, UNREACHABLE} == set(traces["outcome"])
 
 
 @pytest.mark.parametrize(
-    ("name", "flags", "writes"),
+    ("name", "outcomes", "pushes"),
     [
         ("one", {0}, True),
         ("two", {0}, True),
-        ("four", {0}, True),
+        ("three", {0}, True),
         ("infeasible", {2}, False),
         ("too long", {2}, False),
         ("fixed", {0}, True),
@@ -202,12 +207,12 @@ def test_a_step_of_many_kinds_of_rows_is_the_eager_pass(family):
         ("fixed and capped", {1}, True),
     ],
 )
-def test_rows_of_one_kind_of_edit_are_those_of_the_eager_pass(name, flags, writes):
+def test_rows_of_one_kind_of_edit_are_those_of_the_eager_pass(name, outcomes, pushes):
     rows = [(length, EDITS[name], None) for length in (4, 30, 46)]
     eager, stepped = engine_of(), stepping()
     feeds = [opened(engine, rows, answer_from=0) for engine in (eager, stepped)]
     traces = held(eager, stepped, *feeds, steps=8)
-    assert flags <= set(traces[:, -1]) and (traces[:, MAX_TARGETS : 2 * MAX_TARGETS].any() == writes)
+    assert outcomes <= set(traces["outcome"]) and traces["eps"].any() == pushes
 
 
 def test_an_edit_of_the_answer_waits_for_it():
@@ -215,12 +220,12 @@ def test_an_edit_of_the_answer_waits_for_it():
     feeds = [
         opened(engine, [(4, EDITS["of the answer"], None)], answer_from=6) for engine in (eager, stepped)
     ]
-    assert not held(eager, stepped, *feeds, steps=2)[:, MAX_TARGETS : 2 * MAX_TARGETS].any()
-    assert held(eager, stepped, *feeds, steps=4)[:, MAX_TARGETS : 2 * MAX_TARGETS].any()
+    assert not held(eager, stepped, *feeds, steps=2)["eps"].any()
+    assert held(eager, stepped, *feeds, steps=4)["eps"].any()
 
 
 @pytest.mark.parametrize("k", range(1, MAX_TARGETS + 1))
-def test_edits_side_by_side_write_what_each_writes_alone(k):
+def test_edits_side_by_side_push_as_each_does_alone(k):
     g = torch.Generator().manual_seed(k)
     table, edits = EditTable(WIDTH, CPU), []
     for seed in range(50):
@@ -239,52 +244,25 @@ def test_edits_side_by_side_write_what_each_writes_alone(k):
     x[:, 0] = -0.0
     places = torch.tensor([table.place(one) for one in edits])
     most = max(k, *(len(one.read) for one in edits))
-    choices = vertices(most, CPU) if most > 1 else None
-    found, traces = write(x, active, places, table.vectors[:, :, :most], table.numbers, choices)
+    found, traces = (
+        part[:, 0]
+        for part in apply(x[:, None], active[:, None], take(table.vectors, table.numbers, places, most))
+    )
     for i, one in enumerate(edits):
         expected, trace = one.apply(x[i : i + 1], active[i : i + 1])
         torch.testing.assert_close(found[i : i + 1], expected, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(traces[i : i + 1], trace, atol=1e-4, rtol=1e-4)
+        alike(records(traces[i : i + 1]), records(trace), atol=1e-4)
         assert torch.equal(found[i].view(torch.int), x[i].view(torch.int)) == torch.equal(
             expected[0].view(torch.int), x[i].view(torch.int)
         )
-    assert traces[:, -1].unique().tolist() == ([0.0, 1.0, 2.0] if k > 1 else [0.0, 1.0])
+    seen = set(records(traces)["outcome"])
+    assert seen == ({REACHED, CAPPED, UNREACHABLE} if k > 1 else {REACHED, CAPPED})
     assert (found == x).all(1).any() and (found != x).any(1).any()
-
-
-@pytest.mark.parametrize("k", range(1, MAX_TARGETS + 1))
-def test_programs_side_by_side_are_solved_as_each_is_alone(k):
-    """Among them such as need rows exchanged in elimination, and such as have singular systems or no
-    solution.
-    """
-    g = torch.Generator().manual_seed(k)
-    n = 60
-    z, goal = (torch.randn(n, k, dtype=torch.float64, generator=g) * 3 for _ in range(2))
-    gram = torch.randn(n, k, k, dtype=torch.float64, generator=g)
-    sense = torch.randint(-1, 2, (n, k), generator=g).double()
-    sense[: n // 2] = 1.0
-    gram[::3] *= torch.randint(0, 2, (n // 3, k, k), generator=g)
-    gram[1::6] = torch.eye(k, dtype=torch.float64).flip(0) * torch.rand(
-        n // 6, 1, k, dtype=torch.float64, generator=g
-    )
-    gram[2::6] = gram[2::6, :1]
-    eps, solved = least_writes(z, gram, goal, sense, vertices(k, CPU) if k > 1 else None)
-    for i in range(n):
-        expected, feasible = least_write(z[i : i + 1], gram[i], goal[i], sense[i])
-        assert solved[i] == feasible
-        torch.testing.assert_close(eps[i].abs().sum(), expected[0].abs().sum(), atol=1e-9, rtol=1e-6)
-        torch.testing.assert_close(
-            (z[i] + gram[i] @ eps[i]) * (sense[i] != 0),
-            (z[i] + gram[i] @ expected[0]) * (sense[i] != 0),
-            atol=1e-6,
-            rtol=1e-6,
-        )
-    assert 5 < solved.sum() < n and (k == 1 or (eps != 0).all(1).any())
 
 
 def test_rows_that_fill_up_a_step_change_nobody():
     """Rows of a step that nobody feeds write only where nobody reads."""
-    rows = [(5, EDITS["one"], None), (20, (), adapter(2, 1)), (40, EDITS["four"], None)]
+    rows = [(5, EDITS["one"], None), (20, (), adapter(2, 1)), (40, EDITS["three"], None)]
     engine = stepping()
     together, apart = opened(engine, rows), opened(engine, rows)
     bystander = opened(engine, [(30, (), None)])[0].slot
@@ -294,7 +272,7 @@ def test_rows_that_fill_up_a_step_change_nobody():
         for i, feed in enumerate(apart):
             alone, trace = engine.forward([feed])
             np.testing.assert_allclose(alone[0], logits[i], atol=2e-5, rtol=1e-5)
-            np.testing.assert_allclose(trace[0], traces[i], atol=1e-4, rtol=1e-4)
+            alike(trace[0], traces[i], atol=1e-4)
     assert torch.equal(engine._pool.data[:, :, bystander.state.index], before)
 
 
@@ -308,7 +286,7 @@ def test_a_feed_that_wants_nothing_gets_nothing():
     engine = stepping()
     quiet, heard = opened(engine, [(5, EDITS["one"], None), (9, (), None)])
     logits, traces = engine.forward([Feed(quiet.slot, [3], want=0), heard])
-    assert logits.shape == (1, 258) and traces[0].shape == (0, 1, TRACE) and quiet.slot.length == 6
+    assert logits.shape == (1, 258) and traces[0].shape == (0, 1) and quiet.slot.length == 6
 
 
 class Recorder(TorchDispatchMode):
@@ -368,7 +346,7 @@ def test_a_captured_step_serves_other_rows_and_positions(family):
     held(eager, stepped, *keep)
     traces = held(eager, stepped, *(opened(engine, other) for engine in (eager, stepped)))
     held(eager, stepped, *keep)
-    assert capture.times == 1 and traces[:, MAX_TARGETS : 2 * MAX_TARGETS].any()
+    assert capture.times == 1 and traces["eps"].any()
 
 
 def test_memory_that_moves_is_captured_anew():
@@ -410,7 +388,7 @@ def test_an_edit_that_follows_another_takes_its_place():
     for seed in range(80):
         row = [(4, (edit(1, 1, seed, goal=20.0),), None)]
         feeds = [opened(engine, row) for engine in (eager, stepped)]
-        places.add(feeds[1][0].slot.state.row.places)
+        places.add(feeds[1][0].slot.state.edits.places)
         if seed % 20 == 0:
             held(eager, stepped, *feeds, steps=1)
         del row, feeds
@@ -454,7 +432,7 @@ def test_generation_is_that_of_the_eager_engine(family, replay):
     for one, other in zip(eager, stepped, strict=True):
         assert one.ids == other.ids
         np.testing.assert_allclose(other.logprobs, one.logprobs, atol=1e-4)
-        np.testing.assert_allclose(other.trace, one.trace, atol=1e-3, rtol=1e-3)
+        alike(np.stack(other.trace), np.stack(one.trace), atol=1e-3)
         if one.hidden is not None:
             torch.testing.assert_close(other.hidden, one.hidden, atol=1e-4, rtol=1e-4)
 
@@ -473,10 +451,7 @@ def test_a_gate_that_never_fires_is_no_steering_exactly(k):
         logits, traces = busy.forward([Feed(feed.slot, [token]) for feed in feeds])
         expected, _ = alone.forward([Feed(feed.slot, [token]) for feed in plain])
         assert np.array_equal(logits[0], logits[1]) and np.array_equal(logits[1], expected[1])
-        assert (
-            not np.array_equal(logits[2], logits[1])
-            and not traces[1][..., MAX_TARGETS : 2 * MAX_TARGETS].any()
-        )
+        assert not np.array_equal(logits[2], logits[1]) and not traces[1]["eps"].any()
 
 
 def test_a_broken_row_leaves_nothing_to_the_next():
@@ -547,7 +522,7 @@ def test_a_step_asks_the_cpu_nothing(family, width):
     ]
     logits, traces = engine.forward(feeds)
     assert logits.shape == (len(EDITS), 258) and watch.calls > 100 * LAYERS
-    assert [trace.shape for trace in traces] == [(1, len(edits), TRACE) for edits in EDITS.values()]
+    assert [trace.shape for trace in traces] == [(1, len(edits)) for edits in EDITS.values()]
     with pytest.raises((RuntimeError, NotImplementedError)), watch:
         torch.zeros(2, device="meta").sum().item()
     with pytest.raises(AssertionError, match="tensor on cpu"), watch:

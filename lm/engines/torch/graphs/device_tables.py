@@ -1,70 +1,21 @@
-"""Edits and adapters in tables on a device, from which each row of a batch takes its own by number."""
+"""Adapters in tables on a device, from which each row of a batch takes its own by number."""
 
-import weakref
 from collections.abc import Mapping
-from heapq import heappop, heappush
 from itertools import count
 from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lm.adapter import Adapter
-from lm.edits.edit import MAX_TARGETS, Edit
-from lm.edits.writes import COLUMNS
 
 Halves = tuple[Tensor, Tensor]
-_FIRST_PLACES, _ADAPTER_PLACES = 64, 4
+_ADAPTER_PLACES = 4
 
 
 def bucket(size: int, least: int = 1) -> int:
     """The least power of two that is at least `size` and `least`."""
     return max(least, 1 << (size - 1).bit_length())
-
-
-class EditTable:
-    """Edits, each at a place of its own for as long as it lives; place 0 reads and writes nothing.
-
-    vectors: float32 [places, 2 (read, write), MAX_TARGETS, width]; numbers: float64 [places, columns].
-    """
-
-    def __init__(self, width: int, device: torch.device):
-        self.vectors = torch.zeros(0, 2, MAX_TARGETS, width, device=device)
-        self.numbers = torch.zeros(0, sum(COLUMNS.values()), dtype=torch.float64, device=device)
-        self._free: list[int] = []
-        self._places: WeakKeyDictionary[Edit, int] = WeakKeyDictionary()
-        self._grow(_FIRST_PLACES)
-        heappop(self._free)
-
-    @torch.no_grad()
-    def place(self, edit: Edit) -> int:
-        """The edit's place. Where the table is full it moves to larger tensors."""
-        if edit not in self._places:
-            if not self._free:
-                self._grow(2 * len(self.vectors))
-            place, more = heappop(self._free), MAX_TARGETS - len(edit.read)
-            self.vectors[place] = F.pad(torch.stack([edit.read, edit.write]).float().cpu(), (0, 0, 0, more))
-            fixed = torch.zeros_like(edit.goal) if edit.fixed is None else edit.fixed
-            parts = [
-                F.pad(part.double().cpu(), (0, more)) for part in (edit.bias, edit.goal, edit.sense, fixed)
-            ]
-            bounded = edit.fixed is None and edit.cap is None and len(edit.read) > 1
-            flags = torch.tensor([edit.fixed is not None, edit.cap or 0.0, bounded], dtype=torch.float64)
-            self.numbers[place] = torch.cat(
-                [*parts, F.pad(edit.gram.cpu(), (0, more, 0, more)).flatten(), flags]
-            )
-            self._places[edit] = place
-            weakref.finalize(edit, heappush, self._free, place)
-        return self._places[edit]
-
-    def _grow(self, places: int) -> None:
-        for place in range(len(self.vectors), places):
-            heappush(self._free, place)
-        more = places - len(self.vectors)
-        self.vectors, self.numbers = (
-            torch.cat([old, old.new_zeros(more, *old.shape[1:])]) for old in (self.vectors, self.numbers)
-        )
 
 
 class AdapterTable:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from lm.adapter import Adapter
-from lm.edits.edit import MAX_TARGETS, TRACE, Edit
-from lm.edits.writes import vertices, write
+from lm.edits.push import apply
+from lm.edits.table import EditTable, Placed, take
+from lm.edits.trace import MAX_TARGETS, TRACE, TRACE_SIZE
 from lm.engines.base import Feed
 from lm.engines.torch.graphs.cuda_graphs import Replay
-from lm.engines.torch.graphs.device_tables import AdapterTable, EditTable, Halves, bucket, change
+from lm.engines.torch.graphs.device_tables import AdapterTable, Halves, bucket, change
 from lm.engines.torch.stack import Stack, Weights
 
 MOST_ROWS = 64
@@ -42,16 +43,11 @@ class Pool(Protocol):
 
 @dataclass(frozen=True)
 class Row:
-    """A slot as a step sees it: where its cache, edits and adapter are. sites: of each edit, its block and
-    how many of the slot's come before it there; starts: the first position where each may write.
-    """
+    """A slot as a step sees it: where its cache, adapter and edits are."""
 
     cache: int
     adapter: int
-    sites: tuple[tuple[int, int], ...]
-    places: tuple[int, ...]
-    starts: tuple[int, ...]
-    targets: int
+    edits: Placed
 
 
 @dataclass(frozen=True)
@@ -73,31 +69,20 @@ class Step:
     that is nobody's.
     """
 
-    def __init__(self, stack: Stack, pool: Pool, replay: Replay):
-        self._stack, self._pool, self._replay = stack, pool, replay
+    def __init__(self, stack: Stack, pool: Pool, edits: EditTable, replay: Replay):
+        self._stack, self._pool, self._edits, self._replay = stack, pool, edits, replay
         self._spare = pool.take()
-        self._edits, self._adapters = EditTable(stack.width, stack.device), AdapterTable()
-        self._vertices = {1: None} | {k: vertices(k, stack.device) for k in range(2, MAX_TARGETS + 1)}
+        self._adapters = AdapterTable()
         self._begin, self._end = replay.compiled(self._first_half), replay.compiled(self._second_half)
-        self._write = {k: replay.compiled(write) for k in self._vertices}
+        self._edit = {k: replay.compiled(partial(_edit, k)) for k in range(1, MAX_TARGETS + 1)}
         self._memory = self._tensors()
 
-    def row(
-        self, cache: int, edits: Sequence[Edit], adapter: Adapter | None, halves: dict, answer_from: int
-    ) -> Row:
-        """Puts a slot's edits and adapter into the tables, and clears its cache: what is not finite there
-        spoils what is masked. halves: see AdapterTable.place.
+    def row(self, cache: int, edits: Placed, adapter: Adapter | None, halves: dict) -> Row:
+        """Puts a slot's adapter into the table, and clears its cache: what is not finite there spoils what is
+        masked. halves: see AdapterTable.place.
         """
         self._pool.data[:, :, cache] = 0
-        layers = [edit.layer for edit in edits]
-        return Row(
-            cache,
-            0 if adapter is None else self._adapters.place(adapter, halves),
-            tuple((layer, layers[:i].count(layer)) for i, layer in enumerate(layers)),
-            tuple(self._edits.place(edit) for edit in edits),
-            tuple(edit.first(answer_from) for edit in edits),
-            max((len(edit.read) for edit in edits), default=0),
-        )
+        return Row(cache, 0 if adapter is None else self._adapters.place(adapter, halves), edits)
 
     def __call__(self, feeds: Sequence[Feed]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Advances up to MOST_ROWS slots, whose `state.row` is theirs. Returns logits [want, vocabulary] and
@@ -107,8 +92,8 @@ class Step:
         variant = Variant(
             bucket(len(feeds)),
             bucket(1 + max(feed.slot.length for feed in feeds), LEAST_KEYS),
-            tuple(sorted({site for row in rows for site in row.sites})),
-            max(row.targets for row in rows),
+            tuple(sorted({site for row in rows for site in row.edits.sites})),
+            max(row.edits.targets for row in rows),
             any(row.adapter for row in rows),
             tuple(sorted({feed.record for feed in feeds if feed.hidden is not None})),
         )
@@ -142,7 +127,8 @@ class Step:
         for i, (feed, row) in enumerate(zip(feeds, rows, strict=True)):
             position = feed.slot.length
             table[:_FIELDS, i] = feed.ids[0], position, row.cache, row.adapter
-            for site, place, start in zip(row.sites, row.places, row.starts, strict=True):
+            own = row.edits
+            for site, place, start in zip(own.sites, own.places, own.starts, strict=True):
                 table[sites[site] : sites[site] + 2, i] = place, position >= start
         return numbers
 
@@ -155,16 +141,18 @@ class Step:
             values,
             np.cumsum(
                 [
-                    len(values) - len(variant.sites) * TRACE - len(variant.recorded) * width,
-                    len(variant.sites) * TRACE,
+                    len(values) - len(variant.sites) * TRACE_SIZE - len(variant.recorded) * width,
+                    len(variant.sites) * TRACE_SIZE,
                 ]
             ),
         )
         if feed.hidden is not None:
             feed.hidden[:1] = torch.from_numpy(hidden.reshape(-1, width)[variant.recorded.index(feed.record)])
         feed.slot.length += 1
-        own = [variant.sites.index(site) for site in row.sites]
-        return logits[None][: feed.want], traces.reshape(-1, TRACE)[own][None][: feed.want]
+        own = [variant.sites.index(site) for site in row.edits.sites]
+        return logits[None][: feed.want], traces.reshape(-1, TRACE_SIZE)[own].view(TRACE)[None, :, 0][
+            : feed.want
+        ]
 
     def _compute(self, variant: Variant, numbers: Tensor) -> Tensor:
         """The pass: float32 [rows, vocabulary + traces + kept outputs]."""
@@ -205,11 +193,9 @@ class Step:
 
     def _touch(self, x: Tensor, places: Tensor, active: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """x [rows, 1, width] after each row's edit at its place, of up to k targets, and traces [rows,
-        TRACE].
+        TRACE_SIZE].
         """
-        vectors, numbers = self._edits.vectors.narrow(2, 0, k), self._edits.numbers
-        x, trace = self._write[k](x.squeeze(1), active, places, vectors, numbers, self._vertices[k])
-        return x.unsqueeze(1), trace
+        return self._edit[k](x, active, places, self._edits.vectors, self._edits.numbers)
 
     def _attend(
         self, cache: Tensor, rows: Tensor, positions: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor
@@ -222,3 +208,10 @@ class Step:
         )
         keys, values = cache.narrow(3, 0, mask.shape[-1]).index_select(1, rows).unbind(0)
         return self._stack.grouped(q, keys, values, mask)
+
+
+def _edit(
+    k: int, x: Tensor, active: Tensor, places: Tensor, vectors: Tensor, numbers: Tensor
+) -> tuple[Tensor, Tensor]:
+    x, trace = apply(x, active.unsqueeze(1), take(vectors, numbers, places, k))
+    return x, trace.squeeze(1)
