@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from lm.edits.trace import MAX_TARGETS
-
 Layers = Literal["auto"] | tuple[int, ...]
 DIRECTIONS, SCOPES = ("amplify", "remove"), ("all", "answer")
 METHODS = ("auto", "gcav", "diffmean", "fixed")
-MAX_STRENGTH, MAX_CAP, MAX_BUDGET = 100.0, 10.0, 10.0
+MAX_TARGETS, MAX_STRENGTH, MAX_CAP, MAX_BUDGET = 3, 100.0, 10.0, 10.0
 MIN_P, MAX_P = 1e-6, 1 - 1e-6
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from lm import Edit, Policy, load
 from lm.edits.edit import MAX_PUSH
-from lm.edits.trace import REACHED, UNREACHABLE
+from lm.edits.trace import MAX_TARGETS, REACHED, UNREACHABLE
 from lm.engines.base import Feed
 from lm.prompts import PromptError
 from steering import Concept, Library, Plan, PlanError, Target, pair, steer, train
@@ -27,6 +27,7 @@ from steering.edits import edits, steering
 from steering.evaluate import evaluate, interval, labelled
 from steering.export import export
 from steering.metrics import measure
+from steering.plan import MAX_TARGETS as PLAN_TARGETS
 from steering.scorers import formality, sentiment, topic, toxicity
 from steering.snippet import snippet
 from steering.steer import finish, policy
@@ -620,6 +621,10 @@ def test_the_edits_of_a_plan_are_made_once(library, monkeypatch):
     monkeypatch.setattr(Edit, "__post_init__", lambda edit: built.append(edit) or exact(edit))
     run(library, plan(layers=(0, 1)))
     assert len(built) == 4  # two that push, and for the base row two that read
+
+
+def test_a_plan_takes_as_many_targets_as_an_edit():
+    assert PLAN_TARGETS == MAX_TARGETS
 
 
 def test_a_plan_knows_neither_library_nor_model():
