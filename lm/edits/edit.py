@@ -102,14 +102,17 @@ class Edit:
     def operands(self, device: torch.device) -> Operands:
         """The edit as lm.edits.push.apply takes it, for one row; kept for each device."""
         if device not in self._operands:
-            k = len(self.read)
-            shares = [torch.tensor([[share]]) for share in (self.cap or torch.inf, self.max_push)]
-            fixed = torch.zeros(k) if self.fixed is None else self.fixed
-            numbers = [part.detach().float()[None] for part in (self.read, self.push)]
-            numbers += [part.detach().float()[None, None] for part in (self.bias, fixed)]
-            program = Program(*(part[None, None] for part in self.program)).to(device)
-            parts = [*numbers, torch.tensor([[self.fixed is not None]]), *shares]
-            self._operands[device] = Operands(*(part.to(device) for part in parts), program)
+            fixed = torch.zeros(len(self.read)) if self.fixed is None else self.fixed
+            self._operands[device] = Operands(
+                read=self.read.detach()[None].to(device, torch.float32),
+                push=self.push.detach()[None].to(device, torch.float32),
+                bias=self.bias.detach()[None, None].to(device, torch.float32),
+                fixed=fixed.detach()[None, None].to(device, torch.float32),
+                is_fixed=torch.tensor([[self.fixed is not None]], device=device),
+                cap=torch.tensor([[self.cap or torch.inf]], device=device),
+                max_push=torch.tensor([[self.max_push]], device=device),
+                program=Program(*(part[None, None].to(device) for part in self.program)),
+            )
         return self._operands[device]
 
     @cached_property
