@@ -1,37 +1,152 @@
-"""Does a text give away which model wrote it?"""
+"""Does a text tell who wrote it? By what it says of itself, in many languages; who it merely speaks of is no matter.
+
+A name that is coined (Qwen, ChatGPT) tells wherever a text says "I am" before it. One that is also a word or a person's
+name (Llama, Claude, Gemini) tells only where it stands as a name, with nothing behind it that makes it another's.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from arena.schema import NAME
 
-_FAMILIES = (
-    "chat ?gpt|gpt[- ]?[0-9][\\w.]*|openai|anthropic|claude|gemini|gemma|bard|llama|mistral|mixtral|"
-    "qwen|tongyi|alibaba cloud|deepseek|smollm\\w*|hugging ?face|phi-?[0-9]|command[- ]r|cohere|grok|falcon|"
-    "vicuna|alpaca|tülu|tulu|olmo"
+COINED = (
+    r"(?:chat|챗|チャット|чат|شات |تشات |چت)[ -]?(?:gpt|지피티|جي ?بي ?تي|جی[\u200c ]?پی[\u200c ]?تی)|चैटजीपीटी|แชทจีพีที|צ['׳]אט ?gpt|"
+    r"gpt[ -]?(?:[0-9j]|neo)[\w.]*|o[134]-(?:mini|preview)|mixtral|ministral|le chat|qwen|qwq|tongyi(?: qianwen)?|"
+    r"通[义義]千[问問]|千[问問]|文心(?:一言|大模型)|ernie(?: bot)?|deep[ -]?seek|深度求索|smollm|kimi(?: ?k\d)|月之暗面|"
+    r"(?:chat)?glm|智[谱譜](?:清言)?|豆包|doubao|混元|hunyuan|百川|baichuan|讯飞星火|星火认知|spark desk|internlm|书生|零一万物|"
+    r"command[ -]r\b\+?|c4ai|aya expanse|stable ?lm|openassistant|open-assistant|gpt4all|wizardlm|openchat|open-?hermes|"
+    r"nemotron|exaone|hyper ?clova(?: ?x)?|클로바(?: ?x)?|gigachat|гигачат|yandexgpt|яндекс ?gpt|lamda|t[uü]lu|olmo|rwkv|"
+    r"minimax|phi[ -]?[1-9][\w.]*|gemma|llama[ -]?[1-9][\w.]*|meta ai|meta[ -]llama|code ?llama|tiny ?llama|dbrx|jamba|starcoder|"
+    r"제미나이|딥시크|큐웬|ディープシーク|дипсик|квен|ديب ?سيك|كوين|bing chat|copilot chat"
 )
-_CLAIM = re.compile(
-    rf"\b(?:I am|I'm|I’m|my name is|this is|called|known as|named|trained by|created by|developed by|made by)"
-    rf"\s+(?:an?\s+|the\s+)?(?:\w+\s+){{0,3}}?({_FAMILIES})\b",
-    re.IGNORECASE,
+"""Names that are nothing else, as a regular expression."""
+WORDS = (
+    "llama|phi|mistral|magistral|falcon|gemini|claude|nova|yi|grok|titan|granite|kimi|bard|copilot|alpaca|vicuna|orca|zephyr|"
+    "hermes|bloom|solar|palm|pi|ernie|aya|luminous|spark|titan|dolly|apertus|bielik|克劳德|ジェミニ|クロード|グロック|클로드|그록|라마|"
+    "미스트랄|клод|джемини|гемини|грок|мистраль|كلود|جيميناي|جيمني|جروك|ميسترال|لاما|جمینای|کلود|जेमिनी|क्लाउड|ג׳מיני|ג'מיני|קלוד|เจมินี|คล็อด"
+)
+"""Names that are also words or persons."""
+MAKERS = (
+    "open ?ai|anthropic|google(?: deepmind| ai)?|deepmind|meta(?: ai| platforms)?|facebook|microsoft|alibaba(?: cloud)?|mistral(?: ai)?|"
+    "deep ?seek|hugging ?face|technology innovation institute|tii|xai|baidu|moonshot(?: ai)?|zhipu(?: ai)?|z\\.ai|cohere|amazon|aws|apple|"
+    "ibm|nvidia|allen institute|ai2|stability ai|databricks|eleuther(?: ?ai)?|naver|kakao|upstage|tencent|bytedance|huawei|iflytek|"
+    "inflection(?: ai)?|ai21(?: labs)?|yandex|sber\\w*|01\\.ai|lmsys|perplexity|minimax|lg ai research|阿里(?:巴巴|云|雲)?|达摩院|百度|腾讯|"
+    "字节跳动|华为|科大讯飞|商汤|月之暗面|智谱|深度求索|零一万物|谷歌|微软|清华大学|グーグル|マイクロソフト|アリババ|メタ|구글|네이버|카카오|마이크로소프트|메타|알리바바|"
+    "яндекс\\w*|сбер\\w*|гугл\\w*|جوجل|غوغل|مايكروسوفت|ميتا|علي بابا|גוגל|מיקרוסופט|गूगल|กูเกิล"
+)
+_I_AM = (
+    r"i am|i['’`]?m|im|my name is|my name['’]s|i am called|i['’]m called|call me|you can call me|i go by|known as|this is|you are (?:talking|chatting|speaking) (?:to|with)|"
+    r"je suis|je m['’]appelle|mon nom est|moi c['’]est|ich bin|ich hei(?:ß|ss)e|mein name ist|man nennt mich|soy|me llamo|mi nombre es|"
+    r"sou|eu sou|me chamo|chamo-me|meu nome é|sono|mi chiamo|il mio nome è|ik ben|ik heet|mijn naam is|jag är|jag heter|mitt namn är|"
+    r"jeg er|jeg hedder|jeg heter|mit navn er|navnet mitt er|mitt navn er|olen|minä olen|nimeni on|minun nimeni on|jestem|nazywam się|mam na imię|"
+    r"jsem|já jsem|jmenuji se|jmenuju se|volám sa|som|a nevem|én vagyok|sunt|eu sunt|mă numesc|numele meu este|benim adım|adım|ben|"
+    r"saya adalah|saya|nama saya(?: adalah)?|aku adalah|tôi là|tôi tên là|tên tôi là|tên của tôi là|mình là|ako si|ako ay si|ang pangalan ko ay|"
+    r"mimi ni|jina langu ni|я|я -|я —|меня зовут|мо[её] имя|моє ім['’]я|мене звати|аз съм|казвам се|είμαι(?: ο| η| το)?|με λένε|το όνομά μου είναι|"
+    r"أنا|انا|اسمي|اسمي هو|إسمي|من|نام من|اسم من|אני|שמי|שמי הוא|קוראים לי|मैं|मेरा नाम|আমি|আমার নাম|நான்|என் பெயர்|నేను|నా పేరు|"
+    r"ผมคือ|ฉันคือ|ดิฉันคือ|ผมชื่อ|ฉันชื่อ|私は|わたしは|僕は|ぼくは|俺は|私の名前は|저는|나는|제 이름은|내 이름은|我是|我叫|我就是|我的名字(?:是|叫)|我名叫|本人是|這裡是|这里是"
+)
+_AS = (
+    "as|speaking as|als|en tant que|comme|como|come|in quanto|in qualità di|som|jako|ca|jako|som|як|как|будучи|"
+    "بصفتي|بوصفي|כ-?|בתור|作为|作為|身为|として"
+)
+_ARTICLE = r"(?:an?|the|un[ea]?|uma?|ο|η|το|l['’]|l[ea]|el|lo|il|o|eine?n?|de[rmn]|die|das|een|en|ett|et|just|only|simply|actually|your|named|called|نموذج|מודל)"
+_MODEL = (
+    r"(?:large |ai )?(?:language )?(?:\w*model\w*|modèle|\w*malli\w*|assistant\w*|assistent\w*|asistente|assistente|chat ?bot|llm|ai\b|ia\b|ki\b)|"
+    r"модел\w*|ассистент\w*|помощник\w*|асистент\w*|помічник\w*|нейросет\w*|نموذج|مساعد|מודל|עוזר|モデル|アシスタント|模型|助手|助理|人工智能|人工知能|모델|어시스턴트|비서|인공지능|"
+    r"mô hình|trợ lý|मॉडल|सहायक|แบบจำลอง|โมเดล|ผู้ช่วย|μοντέλο|βοηθός|avustaja|yapay zek[aâ]|asistan\w*"
+)
+_MADE = (
+    r"(?:trained|created|developed|made|built|designed|powered|programmed|fine-tuned|released|entwickelt|trainiert|erstellt|erschaffen|développée?|créée?|entraînée?|conçue?|"
+    r"desarrollad[oa]|cread[oa]|entrenad[oa]|desenvolvid[oa]|criad[oa]|treinad[oa]|sviluppat[oa]|creat[oa]|addestrat[oa]|ontwikkeld|gemaakt|getraind|"
+    r"utvecklad|tränad|skapad|utviklet|udviklet|trænet|skabt|opracowan\w+|stworzon\w+|wytrenowan\w+|vyvinut\w*|vytvořen\w*|dezvoltat\w*|creat|antrenat\w*|"
+    r"разработан\w*|создан\w*|обучен\w*|розроблен\w*|створен\w*|кehitetty|kehittänyt|dikembangkan|dilatih|dibuat|phát triển|huấn luyện|đào tạo|tạo ra)"
+)
+_BY = (
+    r"(?:by|from|of|von|der firma|par|de chez|de|d['’]|por|pel[oa]|da|do|del|dal?|di|van|door|av|af|fra|från|przez|od|de către|oleh|bởi|từ|của|от|из|від|"
+    r"компани(?:ей|и)|من|بواسطة|من قبل|של|על ידי|ע['\"״]י)"
+)
+_WAS = (
+    "i was|i am|i['’]m|i have been|i['’]ve been|ich wurde|ich bin|je suis|j['’]ai été|fui|he sido|soy|me (?:creó|entrenó|desarrolló)|eu fui|sou|"
+    "sono stat[oa]|ik ben|ik werd|jag är|jag har|jag blev|jeg er|jeg blev|jeg ble|został[ae]m|byl jsem|byla jsem|am fost|я был[аи]?|меня|я|мене|saya|tôi được"
+)
+_FIRST_PERSON = (
+    r"(?:i|i['’]m|my|me|ich|mir|mein\w*|je|j['’]\w+|yo|eu|io|ik|jag|jeg|я|мне|мой|أنا|אני|私|저는|我)"
+)
+_CJK = r"[^\s\x00-\u2fff]"  # scripts that write no space before the word that follows a name
+_VERSION = r"(?:[ -]?v?\d[\w.]*|[ -](?:opus|sonnet|haiku|instant|pro|ultra|flash|nano|large|medium|small|instruct|chat|micro|lite|premier|guard))*"
+_END = rf"(?=\s*(?:$|[^\w\s'’&-]|[-–—]\s|{_CJK}|(?:and|or|but|by|from|und|et|y|e|en|och|og|i|a|и|از|و|di|de|von|par|por)\b|हूँ|हूं|है))"
+_ANY = rf"(?:{COINED}|{WORDS})"
+_BRAND = rf"(?:{COINED}|{MAKERS}|{WORDS})"
+_START = r"(?<![^\W_\u2e80-\uffdc])"  # those scripts write no space before a name either
+
+
+BEFORE, AFTER = 160, 160  # characters around a name in which a text may claim it
+_CAPITAL = r"(?-i:(?=[^\Wa-z\d_]))"
+_COINED = rf"(?:{COINED})"
+_WORD = rf"{_CAPITAL}(?:{WORDS}){_VERSION}"
+_JOINT = rf"[\s,:–—-]*(?:{_ARTICLE}\s*){{0,2}}(?:(?:{_MODEL})[\s,:]+)?[\"“'«「*_]*"
+_ANOTHER = rf"(?!,?\s+(?:an?|the|un|une|ein|eine)\s+(?!(?:\S+\s+){{0,4}}(?:{_MODEL})))"
+_NAMED = re.compile(rf"{_START}{_BRAND}", re.IGNORECASE)
+_CLAIMS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"{_START}(?:{_I_AM}){_JOINT}{_COINED}(?![a-z])",
+        rf"{_START}(?:{_I_AM})[\s,:–—-]*[\"“'«「*_]*{_WORD}[\"”'»」*_]*{_END}{_ANOTHER}",
+        rf"{_START}(?:{_I_AM})[\s,]*(?:{_ARTICLE}\s*){{1,2}}{_WORD}[\s-]*(?:\w+[\s-]){{0,2}}(?:{_MODEL})",
+        rf"{_START}(?:{_AS})[\s,]*(?:{_ARTICLE}\s*)?{_COINED}(?:[ -](?:{_MODEL}))?\W[^.!?\n。！？]{{0,30}}?\b{_FIRST_PERSON}\b",
+        rf"{_START}(?:como|come|jako|en tant que|in quanto|作为|作為|身为|بصفتي)[\s,]*(?:{_ARTICLE}\s*)?(?:{_MODEL}\s*)?{_COINED}",
+        rf"{_START}(?:{_AS})[\s,]*(?:{_ARTICLE}\s*)?{_WORD}(?:[ -](?:{_MODEL}))?,[^.!?\n]{{0,15}}?\b{_FIRST_PERSON}\b",
+        rf"{_START}(?:{_I_AM})[\s,]*(?:{_ARTICLE}\s*){{1,2}}(?:\S+\s+){{0,5}}?(?:{_MODEL})[^.!?\n]{{0,50}}?\b{_BY}\s*(?:\w+\s+){{0,3}}?{_BRAND}\b",
+        rf"{_START}(?:{_I_AM})[\s,]*(?:{_MODEL})[^.!?\n]{{0,50}}?{_BY}\s*(?:\w+\s+){{0,3}}?{_BRAND}\b",
+        rf"{_START}(?:{_I_AM})[\s,]*(?:{_ARTICLE}\s*)?(?:{_BRAND})['’]s\s+(?:\w+\s+){{0,3}}(?:{_MODEL}|{_ANY})",
+        rf"{_START}(?:{_I_AM})[\s,]*(?:\S+\s+){{0,3}}?(?:{_MODEL})[^.!?\n]{{0,30}}?{_MADE}\s+(?:\S+\s+){{0,2}}?{_BRAND}\b",
+        rf"{_START}(?:{_AS})\s+(?:{_ARTICLE}\s*)?(?:\S+\s+){{0,4}}?(?:{_MODEL})[^.!?\n]{{0,20}}?{_MADE}[^.!?\n]{{0,30}}?{_BRAND}\b",
+        rf"{_START}(?:{_WAS})\s+(?:\w+\s+){{0,2}}?{_MADE}[^.!?\n]{{0,40}}?\b(?:{_BY}\s*)(?:\w+\s+){{0,4}}?{_BRAND}\b",
+        rf"\b(?:ich|ik)\b[^.!?\n]{{0,20}}?\b(?:von|door)\s+(?:\w+\s+){{0,2}}{_BRAND}\s+(?:\w+\s+){{0,2}}{_MADE}",
+        rf"{_BRAND}[^.!?\n]{{0,40}}\b(?:created|trained|developed|built|made|designed)\s+me\b",
+        rf"\bmy (?:creators?|developers?|makers?|parent company)\b\W+(?:\w+\W+){{0,3}}?{_BRAND}\b",
+        rf"(?:我|私|僕|저는|나는)[^。！？\n]{{0,30}}?(?:由|は|で|이|가|에서|의|が|是|の)?[^。！？\n]{{0,12}}?{_BRAND}[^。！？\n]{{0,14}}?(?:开发|開發|開発|研发|训练|訓練|创建|打造|推出|发布|設計|作られ|개발|만든|만들|훈련|학습|模型|モデル|AI|人工智能|助手|アシスタント|모델|인공지능)",
+        rf"\b(?:ben|bana)\b[^.!?\n]{{0,20}}{_BRAND}[^.!?\n]{{0,30}}(?:geliştir|eğit|model|asistan)",
+        rf"\b(?:i am|i['’]m)\b[^.!?\n]{{0,60}}\b(?:called|named)\s+(?:{_COINED}|{_WORD}{_END})",
+        rf"\bi(?:['’]m| am)?\s+(?:\w+\s+)?(?:run(?:ning)? on|based on|powered by|built (?:on|upon)|an? (?:instance|version) of)\s+(?:the\s+)?(?:{_COINED}|{_WORD}{_END})",
+        rf"\b(?:generated|written|produced|answered) by\s+(?:an? ai\W+)?{_COINED}\W*$",
+        rf"(?:sincerely|regards|wishes|yours|cheers|best|love)\W+{_COINED}\W*$",
+        rf"\bменя\s+(?:создал|разработал|обучил)\w*\s+(?:\w+\s+)?{_BRAND}",
+        rf"{_START}{_COINED}(?:['’]\w+|\s+vagyok|\s+here\b|です|と申します)",
+        rf"^\W{{0,3}}{_COINED}\W{{0,2}}[:：]",
+        rf"{_START}(?:{_I_AM}|hi|hello|hey)[\s,:]*{_WORD}\s+here\b",
+    )
 )
 
 
 def leak(text: str, policy: str, spec: Mapping[str, Any]) -> str | None:
-    """The words of `text` that name its model, or None.
+    """The words of `text` that tell who wrote it, or None.
 
     Looked for: the names of the policy, its model and its checkpoint where they look like a name
-    ("SmolLM2-135M", not "formal"), and claims such as "I am Claude" or "trained by OpenAI".
+    ("SmolLM2-135M", not "formal"), and what a text says of itself, such as "I am Claude" or "I was trained by OpenAI".
     """
     given = [policy, *(spec[field] for field in ("model", "checkpoint") if isinstance(spec.get(field), str))]
-    for name in sorted({part for full in given for part in _names(full)}, key=len, reverse=True):
-        if found := re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE):
-            return found.group()[:NAME]
-    claim = _CLAIM.search(text)
-    return claim.group()[:NAME] if claim else None
+    names = sorted({part for full in given for part in _names(full)}, key=len, reverse=True)
+    for name in names:
+        if match := re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE):
+            return match.group()[:NAME]
+    return next(filter(None, map(_claim, _mentions(text))), None)
+
+
+def _mentions(text: str) -> Iterator[str]:
+    """The surroundings of every name in the text: what says nothing of any model need not be looked at closely."""
+    end = -1
+    for match in _NAMED.finditer(text):
+        if match.end() > end:
+            end = match.end() + AFTER
+            yield text[max(0, match.start() - BEFORE) : end]
+
+
+def _claim(text: str) -> str | None:
+    return next((match.group().strip()[:NAME] for claim in _CLAIMS if (match := claim.search(text))), None)
 
 
 def _names(full: str) -> list[str]:
@@ -43,4 +158,4 @@ def _names(full: str) -> list[str]:
 
 def _distinctive(name: str) -> bool:
     """A made-up name rather than a word: it has a digit, a joint or a capital inside, and four characters."""
-    return len(name) >= 4 and bool(re.search(r"\d|\w[-_/]\w|[a-z][A-Z]", name))
+    return len(name) >= 4 and bool(re.search(r"\d|\w[_/]\w|[a-z][A-Z]", name))

@@ -1,17 +1,15 @@
-"""A battle as HTML. Model text reaches the page escaped: as plain words, or as Markdown without raw HTML,
-links or images. Before the vote nothing here knows more than the two texts."""
+"""A battle as HTML. Model text reaches the page escaped, every character as it was written. Before the vote nothing here
+knows more than the two texts."""
 
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime
 from html import escape
-from itertools import groupby
 
 from markdown_it import MarkdownIt
 
-from arena.diff import shared
+from arena.formatting import differences, plain, rich
 from arena.schema import COMMENT
 from arena.service import Reveal, Shown, Side
 
@@ -31,7 +29,7 @@ def battle(
 {_progress(shown.done, shown.remaining)}{_note(note)}{_texts(shown, "A", "B")}
 <form class="tw-ballot">{questions}
 <details class="tw-comment"{" open" if comment else ""}><summary>Comment <kbd>C</kbd></summary>
-<textarea maxlength="{COMMENT}" rows="2" aria-label="Comment, optional">{escape(comment)}</textarea></details>
+<textarea dir="auto" maxlength="{COMMENT}" rows="2" aria-label="Comment, optional">{escape(comment)}</textarea></details>
 <p class="tw-error" role="alert">{escape(error)}</p>
 <button class="tw-go" type="submit">Commit and reveal <kbd>Enter</kbd></button>
 </form>{_guide(shown)}</article>"""
@@ -82,49 +80,22 @@ def finished(done: int) -> str:
     return f'<article class="tw-arena tw-empty" data-stage="done">{text}</article>'
 
 
-def rich(text: str) -> str:
-    """Model text as safe Markdown: raw HTML is escaped, links and images stay text."""
-    return _markdown.render(text)
-
-
-def plain(text: str) -> str:
-    """Model text without Markdown's marks."""
-    lines = []
-    for line in text.splitlines():
-        line = re.sub(r"^\s{0,3}(#{1,6}\s+|>\s?|[-*+]\s+|\d{1,3}[.)]\s+|(`{3,}|~{3,}).*$)", "", line)
-        lines.append(re.sub(r"(\*\*|__|`|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w))", "", line))
-    return "\n".join(lines).strip()
-
-
-def differences(a: str, b: str) -> tuple[str, str]:
-    """The two texts, escaped, the words that only one has in <mark>."""
-    left, right = (
-        re.split(r"(\s+)", text.strip()) for text in (a, b)
-    )  # words at even places, spaces between them
-    same = shared(left[::2], right[::2])
-    return _marked(left, same[0]), _marked(right, same[1])
-
-
-def _marked(parts: list[str], same: set[int]) -> str:
-    marked = []
-    for differs, numbers in groupby(range(len(parts[::2])), key=lambda number: number not in same):
-        first, *_, last = [*numbers] * 2
-        words = escape("".join(parts[2 * first : 2 * last + 1]))
-        marked += [*parts[2 * first - 1 : 2 * first], f"<mark>{words}</mark>" if differs and words else words]
-    return "".join(marked)
+def guideline(text: str) -> str:
+    """An organizer's Markdown; raw HTML is escaped, links and images stay text."""
+    return str(_markdown.render(text))
 
 
 def _texts(shown: Shown, a: str, b: str, about_a: str = "", about_b: str = "") -> str:
-    marked = differences(plain(shown.a), plain(shown.b))
+    marked = differences(shown.a, shown.b)
     sides = ((a, shown.a, marked[0], about_a), (b, shown.b, marked[1], about_b))
     panes = "".join(
         f'<section class="tw-pane"><h3>{title}</h3>{about}'
-        f'<div class="tw-rich">{rich(text)}</div><div class="tw-plain">{words}</div></section>'
+        f'<div class="tw-plain" dir="auto">{words}</div><div class="tw-rich" dir="auto">{rich(text)}</div></section>'
         for title, text, words, about in sides
     )
-    return f"""<section class="tw-prompt"><h3>Prompt</h3><p>{escape(shown.prompt)}</p></section>
+    return f"""<section class="tw-prompt"><h3>Prompt</h3><p dir="auto">{escape(plain(shown.prompt))}</p></section>
 <div class="tw-views" role="group" aria-label="View">
-<button type="button" data-view="plain" aria-pressed="false">Hide formatting <kbd>F</kbd></button>
+<button type="button" data-view="rich" aria-pressed="false">Show formatting <kbd>F</kbd></button>
 <button type="button" data-view="diff" aria-pressed="false">Mark differences <kbd>D</kbd></button></div>
 <div class="tw-panes">{panes}</div>"""
 
@@ -158,16 +129,16 @@ def _note(note: str) -> str:
 def _guide(shown: Shown) -> str:
     return (
         f'<details class="tw-guide"{"" if shown.done else " open"}><summary>Guideline and keys</summary>'
-        f'{rich(shown.guideline)}<p class="tw-keys"><kbd>1</kbd>–<kbd>5</kbd> answer the marked question, '
+        f'<div class="tw-guideline" dir="auto">{guideline(shown.guideline)}</div><p class="tw-keys"><kbd>1</kbd>–<kbd>5</kbd> answer the marked question, '
         "<kbd>←</kbd> <kbd>→</kbd> move the answer, <kbd>↑</kbd> <kbd>↓</kbd> change the question, "
         "<kbd>Enter</kbd> commits and goes on.</p></details>"
     )
 
 
 def _name(side: str, found: Side) -> str:
-    return f'{side} <span class="tw-policy">{escape(found.policy)}</span>'
+    return f'{side} <bdi class="tw-policy">{escape(found.policy)}</bdi>'
 
 
 def _spec(found: Side) -> str:
     text = json.dumps({**found.spec, **found.about}, indent=1, ensure_ascii=False)
-    return f'<details class="tw-spec"><summary>What wrote it</summary><pre>{escape(text)}</pre></details>'
+    return f'<details class="tw-spec"><summary>What wrote it</summary><pre dir="auto">{escape(text)}</pre></details>'

@@ -95,4 +95,4 @@ if __name__ == "__main__":
         )
     except ArenaError as refused:
         print(refused)
-    serve(app(opened).queue(max_size=256), "127.0.0.1", int(port))
+    serve(app(opened).queue(max_size=256), "127.0.0.1", int(port), check=opened.check)

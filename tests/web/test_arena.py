@@ -162,7 +162,7 @@ def test_an_unanswered_question_is_asked_for_and_keys_in_other_fields_do_nothing
     page = browser.new_page()
     sign_in(page, address)
     press(page, "Enter")
-    assert "Answer both questions first" in page.locator(".tw-error").inner_text()
+    assert "Answer every question first" in page.locator(".tw-error").inner_text()
     press(page, "c", "1", "2", "Enter")
     assert stored(database).empty
     assert page.locator("input:checked").count() == 0
@@ -173,15 +173,15 @@ def test_views_switch_and_stay_for_the_next_battle(browser, shared):
     address, _ = shared
     page = browser.new_page()
     sign_in(page, address, "viewer")
-    assert page.locator(".tw-rich").first.is_visible()
-    press(page, "f")
     assert page.locator(".tw-plain").first.is_visible() and not page.locator(".tw-rich").first.is_visible()
+    press(page, "f")
+    assert page.locator(".tw-rich").first.is_visible() and not page.locator(".tw-plain").first.is_visible()
     press(page, "1", "1", "Enter")
     page.wait_for_selector("[data-stage=reveal]")
     press(page, "Enter")
     page.wait_for_selector("[data-stage=vote]")
-    assert page.locator("[data-view=plain]").get_attribute("aria-pressed") == "true"
-    assert page.locator(".tw-plain").first.is_visible()
+    assert page.locator("[data-view=rich]").get_attribute("aria-pressed") == "true"
+    assert page.locator(".tw-rich").first.is_visible()
     page.close()
 
 

@@ -1,156 +1,167 @@
 // The battle view: keys, view switches and the three events 'vote', 'undo' and 'next' that Python listens to.
-// Runs as js_on_load of the gr.HTML that holds the battle; the page knows no more than the two texts.
-const views = { plain: false, diff: false };
-let timer = null;
-let moved = false;
+// A part of the page (ui/parts.py) whose value is the battle as HTML; the page knows no more than the two texts.
 
-const arena = () => element.querySelector('.tw-arena');
-const stage = () => arena()?.dataset.stage;
-const questions = () => [...element.querySelectorAll('fieldset[data-question]')];
-const answer = (question) => question.querySelector('input:checked')?.value ?? '';
-const focused = () => questions().find((question) => question.contains(document.activeElement));
+export default function mount({ element, props, trigger, watch }) {
+  const views = { rich: false, diff: false };
+  let timer = null;
+  let moved = false;
 
-function active() {
-  return focused() ?? questions().find((question) => !answer(question)) ?? questions().at(-1);
-}
+  const arena = () => element.querySelector('.tw-arena');
+  const stage = () => arena()?.dataset.stage;
+  const questions = () => [...element.querySelectorAll('fieldset[data-question]')];
+  const answer = (question) => question.querySelector('input:checked')?.value ?? '';
+  const focused = () => questions().find((question) => question.contains(document.activeElement));
 
-function mark() {
-  const current = active();
-  questions().forEach((question) => question.classList.toggle('tw-active', question === current));
-}
-
-function choose(question, index) {
-  const input = question.querySelectorAll('input')[index];
-  input.checked = true;
-  const open = questions().find((other) => !answer(other));
-  (open?.querySelector('input') ?? input).focus({ preventScroll: true });
-  mark();
-}
-
-function step(question, by) {
-  const inputs = [...question.querySelectorAll('input')];
-  const now = inputs.findIndex((input) => input.checked);
-  const next = now < 0 ? (by < 0 ? 0 : 1) : (now + by + inputs.length) % inputs.length;
-  inputs[next].checked = true;
-  inputs[next].focus({ preventScroll: true });
-  mark();
-}
-
-function show() {
-  for (const [view, on] of Object.entries(views)) {
-    arena()?.classList.toggle(`tw-${view}-on`, on);
-    element.querySelector(`[data-view=${view}]`)?.setAttribute('aria-pressed', String(on));
+  function active() {
+    return focused() ?? questions().find((question) => !answer(question)) ?? questions().at(-1);
   }
-}
 
-function toggle(view) {
-  views[view] = !views[view];
-  show();
-}
-
-function busy() {
-  element.querySelectorAll('.tw-go, .tw-undo').forEach((button) => (button.disabled = true));
-}
-
-function commit() {
-  const [helpful, harmless] = questions().map(answer);
-  if (!helpful || !harmless) {
-    element.querySelector('.tw-error').textContent = 'Answer both questions first; 5 skips one.';
-    active().querySelector('input').focus();
-    return mark();
+  function mark() {
+    const current = active();
+    questions().forEach((question) => question.classList.toggle('tw-active', question === current));
   }
-  if (element.querySelector('.tw-go').disabled) return;
-  busy();
-  const comment = element.querySelector('textarea').value;
-  trigger('vote', { battle: arena().dataset.battle, helpful, harmless, comment });
-}
 
-function next() {
-  if (element.querySelector('.tw-go').disabled) return;
-  busy();
-  moved = true;
-  trigger('next', {});
-}
+  function choose(question, index) {
+    const input = question.querySelectorAll('input')[index];
+    input.checked = true;
+    const open = questions().find((other) => !answer(other));
+    (open?.querySelector('input') ?? input).focus({ preventScroll: true });
+    mark();
+  }
 
-function undo() {
-  const button = element.querySelector('.tw-undo');
-  if (!button || button.disabled) return;
-  busy();
-  trigger('undo', { battle: arena().dataset.battle });
-}
+  function step(question, by) {
+    const inputs = [...question.querySelectorAll('input')];
+    const now = inputs.findIndex((input) => input.checked);
+    const next = now < 0 ? (by < 0 ? 0 : 1) : (now + by + inputs.length) % inputs.length;
+    inputs[next].checked = true;
+    inputs[next].focus({ preventScroll: true });
+    mark();
+  }
 
-function countdown() {
-  clearInterval(timer);
-  const button = element.querySelector('.tw-undo');
-  if (!button) return;
-  const end = Date.now() + 1000 * Number(button.dataset.seconds);
-  timer = setInterval(() => {
-    const left = Math.ceil((end - Date.now()) / 1000);
-    if (left > 0) button.querySelector('.tw-left').textContent = `${left} s`;
-    else {
-      clearInterval(timer);
-      button.remove();
+  function turn(by) {
+    const all = questions();
+    const next = all[Math.min(Math.max(all.indexOf(active()) + by, 0), all.length - 1)];
+    (next.querySelector('input:checked') ?? next.querySelector('input')).focus();
+  }
+
+  function show() {
+    for (const [view, on] of Object.entries(views)) {
+      arena()?.classList.toggle(`tw-${view}-on`, on);
+      element.querySelector(`[data-view=${view}]`)?.setAttribute('aria-pressed', String(on));
     }
-  }, 500);
+  }
+
+  function toggle(view) {
+    views[view] = !views[view];
+    show();
+  }
+
+  function busy() {
+    element.querySelectorAll('.tw-go, .tw-undo').forEach((button) => (button.disabled = true));
+  }
+
+  function commit() {
+    const answers = Object.fromEntries(questions().map((question) => [question.dataset.question, answer(question)]));
+    if (Object.values(answers).includes('')) {
+      element.querySelector('.tw-error').textContent = 'Answer every question first; 5 skips one.';
+      active().querySelector('input').focus();
+      return mark();
+    }
+    if (element.querySelector('.tw-go').disabled) return;
+    busy();
+    const comment = element.querySelector('textarea').value;
+    trigger('vote', { battle: arena().dataset.battle, answers, comment });
+  }
+
+  function next() {
+    if (element.querySelector('.tw-go').disabled) return;
+    busy();
+    moved = true;
+    trigger('next', {});
+  }
+
+  function undo() {
+    const button = element.querySelector('.tw-undo');
+    if (!button || button.disabled) return;
+    busy();
+    trigger('undo', { battle: arena().dataset.battle });
+  }
+
+  function countdown() {
+    clearInterval(timer);
+    const button = element.querySelector('.tw-undo');
+    if (!button) return;
+    const end = Date.now() + 1000 * Number(button.dataset.seconds);
+    timer = setInterval(() => {
+      const left = Math.ceil((end - Date.now()) / 1000);
+      if (left > 0) button.querySelector('.tw-left').textContent = `${left} s`;
+      else {
+        clearInterval(timer);
+        button.remove();
+      }
+    }, 500);
+  }
+
+  element.addEventListener('click', (event) => {
+    const button = event.target.closest('button');
+    if (!button) return;
+    if (button.dataset.view) toggle(button.dataset.view);
+    else if (button.classList.contains('tw-undo')) undo();
+    else if (button.type === 'button' && button.classList.contains('tw-go')) next();
+  });
+  element.addEventListener('submit', (event) => {
+    event.preventDefault();
+    commit();
+  });
+  element.addEventListener('change', mark);
+  element.addEventListener('focusin', mark);
+
+  document.addEventListener('keydown', (event) => {
+    if (!arena() || element.offsetParent === null) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const writing = event.target.matches('textarea, select, [contenteditable], input:not([type=radio])');
+    const elsewhere = !element.contains(event.target) && event.target !== document.body;
+    if (event.key === 'Escape' && writing && element.contains(event.target)) return event.target.blur();
+    if (writing || elsewhere) return;
+    const voting = stage() === 'vote';
+    const key = event.key.toLowerCase();
+    const actions = {
+      enter: () => (voting ? commit() : next()),
+      f: () => toggle('rich'),
+      d: () => toggle('diff'),
+      u: undo,
+      ...(voting && {
+        arrowleft: () => step(active(), -1),
+        arrowright: () => step(active(), 1),
+        arrowup: () => turn(-1),
+        arrowdown: () => turn(1),
+        c: () => {
+          element.querySelector('.tw-comment').open = true;
+          element.querySelector('textarea').focus();
+        },
+      }),
+    };
+    const digit = '12345'.indexOf(event.key);
+    const control = event.target.closest('button, summary');
+    if (key === 'enter' && (control || stage() === 'done')) return;
+    if (voting && digit >= 0) actions.digit = () => choose(active(), digit);
+    const act = voting && digit >= 0 ? actions.digit : actions[key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+
+  function drawn() {
+    element.querySelector('.tw-judge').innerHTML = props.value;
+    show();
+    mark();
+    countdown();
+    const first = element.querySelector('fieldset input') ?? element.querySelector('.tw-go');
+    first?.focus({ preventScroll: true });
+    if (moved) element.scrollIntoView({ block: 'start' });
+    moved = false;
+  }
+
+  watch('value', drawn);
+  drawn();
 }
-
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('button');
-  if (!button) return;
-  if (button.dataset.view) toggle(button.dataset.view);
-  else if (button.classList.contains('tw-undo')) undo();
-  else if (button.type === 'button' && button.classList.contains('tw-go')) next();
-});
-element.addEventListener('submit', (event) => {
-  event.preventDefault();
-  commit();
-});
-element.addEventListener('change', mark);
-element.addEventListener('focusin', mark);
-
-document.addEventListener('keydown', (event) => {
-  if (!arena() || element.offsetParent === null) return;
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const writing = event.target.matches('textarea, select, [contenteditable], input:not([type=radio])');
-  const elsewhere = !element.contains(event.target) && event.target !== document.body;
-  if (event.key === 'Escape' && writing && element.contains(event.target)) return event.target.blur();
-  if (writing || elsewhere) return;
-  const voting = stage() === 'vote';
-  const key = event.key.toLowerCase();
-  const actions = {
-    enter: () => (voting ? commit() : next()),
-    f: () => toggle('plain'),
-    d: () => toggle('diff'),
-    u: undo,
-    ...(voting && {
-      arrowleft: () => step(active(), -1),
-      arrowright: () => step(active(), 1),
-      arrowup: () => questions()[0].querySelector('input:checked, input').focus(),
-      arrowdown: () => questions()[1].querySelector('input:checked, input').focus(),
-      c: () => {
-        element.querySelector('.tw-comment').open = true;
-        element.querySelector('textarea').focus();
-      },
-    }),
-  };
-  const digit = '12345'.indexOf(event.key);
-  const control = event.target.closest('button, summary');
-  if (key === 'enter' && (control || stage() === 'done')) return;
-  if (voting && digit >= 0) actions.digit = () => choose(active(), digit);
-  const act = voting && digit >= 0 ? actions.digit : actions[key];
-  if (!act) return;
-  event.preventDefault();
-  act();
-});
-
-function drawn() {
-  show();
-  mark();
-  countdown();
-  const first = element.querySelector('fieldset input') ?? element.querySelector('.tw-go');
-  first?.focus({ preventScroll: true });
-  if (moved) element.scrollIntoView({ block: 'start' });
-  moved = false;
-}
-
-watch('value', drawn);

@@ -11,7 +11,6 @@ from sqlalchemy import select
 from arena import ArenaError, Entrant, Output, create, generate, send
 from arena.assignment import Candidate, choose
 from arena.battles import TRAP
-from arena.leaks import leak
 from arena.schema import Battle, Policy, Run
 from tests.arena_canned import answers
 
@@ -85,22 +84,6 @@ def test_equal_texts_and_leaks_are_left_out_and_counted(lite):
         runs = session.scalars(select(Run).where(Run.leak.is_not(None)))
         flagged = {run.prompt: run.leak for run in runs}
     assert flagged == {"two": "I am ChatGPT", "four": "smollm2"}
-
-
-@pytest.mark.parametrize(
-    ("text", "policy", "spec", "found"),
-    [
-        ("As formal as can be", "formal", {}, None),
-        ("My name is Claude.", "x", {}, "My name is Claude"),
-        ("I was trained by OpenAI", "x", {}, "trained by OpenAI"),
-        ("A llama is an animal of the Andes", "x", {}, None),
-        ("Claude Monet painted it", "x", {}, None),
-        ("Ask Qwen2.5 about it", "x", {"model": "Qwen/Qwen2.5-0.5B"}, "Qwen2.5"),
-        ("the checkpoint ppo-12 says", "x", {"checkpoint": "ppo-12"}, "ppo-12"),
-    ],
-)
-def test_a_leak_is_a_name_and_not_a_word(text, policy, spec, found):
-    assert leak(text, policy, spec) == found
 
 
 @pytest.mark.parametrize(

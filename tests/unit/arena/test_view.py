@@ -4,11 +4,15 @@ import itertools
 import random
 import re
 from datetime import UTC, datetime
+from html import escape, unescape
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from arena import Desk, Shown, create, view
 from arena.diff import shared
+from arena.formatting import differences, plain, rich
 from arena.service import Reveal, Side
 from tests.arena_canned import answers
 
@@ -27,7 +31,7 @@ HOSTILE = [
     "[ref]: http://evil.example\n\n[ref]",
 ]
 ALLOWED = set(
-    "article button code details div em fieldset form h1 h2 h3 input kbd label legend li mark p pre section "
+    "article bdi button code details div em fieldset form h1 h2 h3 input kbd label legend li mark p pre section "
     "span strong summary textarea ul".split()
 )
 
@@ -53,17 +57,57 @@ def test_hostile_text_adds_no_element_no_attribute_and_no_request(text):
         assert not re.search(r"<[^>]*\b(href|src|on\w+|style=(?!\"width))", page)
 
 
-def test_markdown_is_rendered_and_can_be_taken_off():
-    text = "# Title\n\n- **bold** and `code`\n- _soft_ snake_case\n\n1. first"
-    assert "<strong>bold</strong>" in view.rich(text) and "<code>code</code>" in view.rich(text)
-    assert view.plain(text) == "Title\n\nbold and code\nsoft snake_case\n\nfirst"
+AWKWARD = [
+    "5! = 5*4*3*2*1 = 120", "Define __init__ and call obj.__repr__().", "Roses are red,\nviolets are blue,\n\nsugar is sweet.",
+    "In HTML, write &nbsp; for a space and &lt;b&gt; for bold.", r"The root is \(x = \frac{a}{b}\), $$y_1 * y_2$$.", "~5 apples and 2 ** 3 ** 2",
+    "- 5 degrees", "1986. A great year.", "path C:\\_tmp\\*.txt", "Price: 3 < 5 and 7 > 2", "    four spaces first", "snake_case_name and a_b",
+    "# Title\n\n- **bold** and `code`\n- _soft words_ *here*\n\n1. first", "| a | b |\n|---|---|\n| 1 | **2** |", "```py\nx = a*b*c\n```\nafter *it*",
+    "\n\nfirst", "last\n", "***both***", "a* b *c", "``x ` y``", "~~~\nnever closed *x*", "مرحبا *بالعالم*", "> quoted\n> twice",
+]  # fmt: skip
+
+
+def text_of(html):
+    return unescape(re.sub(r"<[^>]+>", "", html))
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_every_view_shows_every_character_that_was_written(text):
+    assert plain(text) == text == text_of(rich(text))
+    assert [text_of(side) for side in differences(text, "other words " + text)] == [
+        text,
+        "other words " + text,
+    ]
+    assert escape(text) in re.sub(r"</?mark>", "", view.battle(shown(text, "")))
+
+
+@given(st.text(alphabet="ab *_`#|~<>&\n\r\\1.-", max_size=40))
+def test_formatting_takes_no_character_away(text):
+    assert text_of(rich(text)) == plain(text)
+    assert text_of(differences(text, "a * b")[0]) == plain(text)
+
+
+def test_formatting_shows_what_the_marks_ask_for():
+    page = rich("# Title\n**bold** `x*y` *soft* 5*4*3 __init__\n```\n**raw**\n```")
+    assert "<strong># Title</strong>" in page and "<strong>bold</strong>" in page and "<em>soft</em>" in page
+    assert "<code>x*y</code>" in page and "<code>**raw**</code>" in page and "5*4*3 __init__" in page
+
+
+def test_what_a_person_or_a_model_wrote_has_the_direction_of_its_script():
+    side = Side("سياسة", {"plan": "خطة"}, {})
+    told = Reveal("0" * 32, side, side, "a", "b", datetime.now(UTC), False)
+    arabic = Shown("0" * 32, "السؤال", "الجواب", "آخر", "التوجيه", 3, 1)
+    for page in (view.battle(arabic, comment="تعليق"), view.revealed(arabic, told)):
+        for words in re.findall(r"<[^<>]*>[^<>]*[\u0600-\u06ff]", page):
+            assert re.search(
+                rf"(dir=\"auto\"|<bdi)[^>]*>(<(p|pre|mark)>)*\n?[^<>]*{re.escape(words.split('>')[-1])}", page
+            )
 
 
 def test_differences_mark_the_words_that_only_one_side_has():
-    a, b = view.differences("the red & big cat", "the blue & big cat sat")
+    a, b = differences("the red & big cat", "the blue & big cat sat")
     assert a == "the <mark>red</mark> &amp; big cat"
     assert b == "the <mark>blue</mark> &amp; big cat <mark>sat</mark>"
-    assert view.differences("same text", "same text") == ("same text", "same text")
+    assert differences("same text", "same text") == ("same text", "same text")
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -98,7 +142,7 @@ def test_repetitive_texts_cost_no_more_than_others():
 
 
 def test_the_longest_texts_can_be_compared():
-    a, b = view.differences("a b " * 5000, "a c " * 5000)
+    a, b = differences("a b " * 5000, "a c " * 5000)
     assert a.count("<mark>b</mark>") == b.count("<mark>c</mark>") == 5000
 
 
@@ -109,9 +153,9 @@ def test_the_page_of_a_battle_is_the_same_whoever_stands_where(lite):
     rest = set()
     while (battle := desk.next("Ada")) is not None:
         page = view.battle(battle)
-        for text in (battle.battle, battle.prompt, view.rich(battle.a), view.rich(battle.b)):
+        for text in (battle.battle, battle.prompt, rich(battle.a), rich(battle.b)):
             page = page.replace(text, "")
-        page = re.sub(r'<div class="tw-plain">.*?</div>', "", page, flags=re.DOTALL)
+        page = re.sub(r'<div class="tw-plain" dir="auto">.*?</div>', "", page, flags=re.DOTALL)
         rest.add(re.sub(r"\d+(\.\d+)?%|\d+ judged, \d+|aria-value\w+=\"\d+\"| open", "", page))
         desk.vote(battle.battle, "Ada", "a", "b")
     (page,) = rest
