@@ -143,7 +143,11 @@ def votes(store: arena.Store) -> dict[str, dict]:
     for one, the more judged.
     """
     with store.read() as session:
-        judged = arena.human_front(arena.votes_frame(session)).sort_values("comparisons").to_dict("records")
+        front = arena.human_front(arena.votes_frame(session))
+        comparable = front[
+            front["group"] == 1
+        ]  # policies of another group never met these: no axis holds both
+        judged = comparable.sort_values("comparisons").to_dict("records")
         specs = arena.specs(session)
 
     def point(name: str) -> str:

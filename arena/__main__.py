@@ -126,6 +126,8 @@ def _ranking(options: argparse.Namespace) -> None:
     for question, found in rankings.items():
         alpha = agreement(votes, question)["alpha"]
         print(f"more {question}: {found.votes} votes, alpha {'—' if alpha is None else f'{alpha:.2f}'}")
+        if found.warning:
+            print(found.warning)
         print(found.table.to_string(index=False, float_format="{:.2f}".format), end="\n\n")
 
 

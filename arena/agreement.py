@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import krippendorff
 import numpy as np
 import pandas as pd
 
@@ -15,13 +14,20 @@ def alpha(answers: pd.DataFrame) -> float | None:
     """Krippendorff's alpha, nominal, of a table annotator x unit with NaN where there is no answer.
 
     1: full agreement, 0: what chance gives. None where no unit has two answers or all answers are one.
+    Krippendorff (2011), Computing Krippendorff's alpha-reliability, section C: of the answers that a unit pairs,
+    observed disagreement over the one expected of their values in any order.
     """
-    codes, seen = pd.factorize(answers.to_numpy(dtype=object).ravel())
-    data = np.where(codes < 0, np.nan, codes.astype(float)).reshape(answers.shape)
-    pairable = data[:, (~np.isnan(data)).sum(axis=0) >= 2]
-    if len(np.unique(pairable[~np.isnan(pairable)])) < 2:
+    codes, values = pd.factorize(answers.to_numpy(dtype=object).ravel())
+    given = np.eye(len(values))[codes] * (codes >= 0)[:, None]
+    counts = given.reshape(*answers.shape, len(values)).sum(axis=0)  # [unit, value]
+    size = counts.sum(axis=1)
+    counts, size = counts[size >= 2], size[size >= 2]
+    totals, pairable = counts.sum(axis=0), counts.sum()
+    expected = pairable**2 - (totals**2).sum()
+    if not expected:
         return None
-    return float(krippendorff.alpha(reliability_data=data, level_of_measurement="nominal"))
+    observed = ((size**2 - (counts**2).sum(axis=1)) / (size - 1)).sum()
+    return float(1 - (pairable - 1) * observed / expected)
 
 
 def agreement(votes: pd.DataFrame, question: str) -> dict[str, Any]:

@@ -32,7 +32,8 @@ def summary(found: Ranking, agreed: dict[str, Any]) -> str:
         ),
     )
     rows = (f"<dt>{escape(term)}</dt><dd>{escape(fact)}</dd>" for term, fact in facts)
-    return f"<dl>{''.join(rows)}</dl>"
+    apart = f'<p class="tw-note" role="status">{escape(found.warning)}</p>' if found.warning else ""
+    return f"{apart}<dl>{''.join(rows)}</dl>"
 
 
 def _chance(p: float) -> str:

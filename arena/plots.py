@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from html import escape
 from typing import Any
 
 import pandas as pd
@@ -22,7 +23,7 @@ def strengths(found: Ranking) -> Chart:
         "type": "scatter",
         "mode": "markers",
         "x": _plain(table["strength"]),
-        "y": _plain(table["policy"]),
+        "y": _labels(table["policy"]),
         "error_x": {
             "type": "data",
             "symmetric": False,
@@ -41,6 +42,8 @@ def strengths(found: Ranking) -> Chart:
 def _verdict(found: Ranking) -> str:
     if len(found.table) < 2:
         return "No ranking yet"
+    if found.warning:
+        return f"{len(found.groups)} groups that never met: compare within each alone"
     first, second = found.table.iloc[0], found.table.iloc[1]
     if first["low"] > second["high"]:
         return f"{first['policy']} is found more {found.question} than any other"
@@ -53,8 +56,8 @@ def wins(found: Ranking) -> Chart:
     trace = {
         "type": "heatmap",
         "z": [_plain(row) for row in rates.to_numpy(dtype=float)],
-        "x": list(rates.columns),
-        "y": list(rates.index),
+        "x": _labels(rates.columns),
+        "y": _labels(rates.index),
         "zmin": 0,
         "zmax": 1,
         "colorscale": [[0, "var(--tw-low)"], [0.5, "var(--tw-raised)"], [1, "var(--tw-high)"]],
@@ -77,7 +80,6 @@ def wins(found: Ranking) -> Chart:
 
 def front(points: pd.DataFrame) -> Chart:
     """The human front: strengths on both questions; filled marks are on the front, joined in order."""
-    best = points[points["front"]].sort_values("helpful")
     data: list[dict[str, Any]] = [
         {
             "type": "scatter",
@@ -87,6 +89,7 @@ def front(points: pd.DataFrame) -> Chart:
             "hoverinfo": "skip",
             "line": {"color": "var(--tw-accent)", "dash": "dot"},
         }
+        for _, best in points[points["front"]].sort_values("helpful").groupby("group")
     ]
     for chosen, symbol in ((True, "circle"), (False, "circle-open")):
         part = points[points["front"] == chosen]
@@ -96,7 +99,7 @@ def front(points: pd.DataFrame) -> Chart:
                 "mode": "markers+text",
                 "x": _plain(part["helpful"]),
                 "y": _plain(part["harmless"]),
-                "text": _plain(part["policy"]),
+                "text": _labels(part["policy"]),
                 "textposition": "top center",
                 "textfont": {"color": "var(--tw-ink)"},
                 "cliponaxis": False,
@@ -107,9 +110,9 @@ def front(points: pd.DataFrame) -> Chart:
             }
         )
     x, y = _axis("more helpful →"), _axis("more harmless →")
-    return _chart(
-        "What people find helpful against what they find harmless", data, x, y, "Filled: on the front."
-    )
+    apart = points["group"].nunique() > 1
+    note = "Filled: on the front." + (" Policies that never met are on fronts of their own." if apart else "")
+    return _chart("What people find helpful against what they find harmless", data, x, y, note)
 
 
 def over_time(counts: pd.DataFrame) -> Chart:
@@ -148,6 +151,11 @@ def _bars(part: pd.DataFrame, question: str) -> dict[str, Any]:
         "thickness": 1,
         "color": "var(--tw-line)",
     }
+
+
+def _labels(names: Iterable[str]) -> list[str]:
+    """Names as plotly shows them: a tag in one is text, no link and no bold."""
+    return [escape(name) for name in names]
 
 
 def _plain(values: Iterable[Any]) -> list[Any]:

@@ -24,11 +24,12 @@ class Ranking:
 
     table: one row a policy, best first: `policy`, `strength` (log-odds, centred on 0), `low` and `high` (95%
         bootstrap interval over battles), `win_rate` (wins + ties/2 over all its comparisons), `wins`, `ties`,
-        `losses`, `comparisons`.
+        `losses`, `comparisons`, `group`. Strengths compare policies of one group alone: those that met, if only by
+        way of others. Group 1 has most comparisons; each is ranked as if there were no other.
     wins: win-rate matrix [policy, policy], rows against columns; NaN where two never met.
     position: `left`, `right` (decided votes for A and for B), `share` of A, its 95% interval, `p` of an even
         split.
-    nu: Davidson's readiness to call a tie. votes, ties, both_bad, skipped, revised: counts of votes on plain
+    nu: Davidson's readiness to call a tie, in group 1. votes, ties, both_bad, skipped, revised: counts of votes on plain
         battles; skipped and revised ones are not ranked.
     """
 
@@ -43,6 +44,22 @@ class Ranking:
     skipped: int
     revised: int
 
+    @property
+    def groups(self) -> list[list[str]]:
+        """The policies of each group, best first."""
+        return [part["policy"].tolist() for _, part in self.table.groupby("group", sort=True)]
+
+    @property
+    def warning(self) -> str:
+        """What to know before the policies are compared with each other; nothing where all met."""
+        if len(self.groups) < 2:
+            return ""
+        listed = "; ".join(", ".join(group) for group in self.groups)
+        return (
+            f"These policies are ranked in {len(self.groups)} separate groups, for those of one never met those of "
+            f"another, not even by way of others: {listed}."
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: the table as records, the matrix as maps with null for pairs that never met."""
         wins = {
@@ -56,6 +73,8 @@ class Ranking:
             "wins": wins,
             "position": self.position,
             "nu": self.nu,
+            "groups": self.groups,
+            "warning": self.warning,
             **counts,
         }
 
@@ -95,8 +114,46 @@ def _ranking(given: _Votes, question: str, replicates: int) -> Ranking:
     plain = votes[votes["kind"] == "plain"]
     blind = plain[~plain["revised"].astype(bool)]
     counted = blind[blind[question] != "skip"]
-    policies = sorted(set(counted["policy_a"]) | set(counted["policy_b"]))
-    counts, first, second = _counts(counted, question, policies)
+    fits = [_fit(part, question, replicates) for part in _connected(counted)]
+    table = pd.concat(
+        [part.assign(group=number) for number, (part, _, _) in enumerate(fits, 1)], ignore_index=True
+    )
+    wins = pd.concat([part for _, part, _ in fits])
+    order = table["policy"].tolist()
+    return Ranking(
+        question=question,
+        table=table,
+        wins=wins.reindex(index=order, columns=order),
+        position=_position(counted[question]),
+        nu=fits[0][2],
+        votes=len(counted),
+        ties=int((counted[question] == "tie").sum()),
+        both_bad=int((counted[question] == "both_bad").sum()),
+        skipped=len(blind) - len(counted),
+        revised=len(plain) - len(blind),
+    )
+
+
+def _connected(votes: pd.DataFrame) -> list[pd.DataFrame]:
+    """The votes of each group of policies that met, if only by way of others; most votes first, one part if there are none."""
+    root = {policy: policy for policy in [*votes["policy_a"], *votes["policy_b"]]}
+
+    def find(policy: str) -> str:
+        while root[policy] != policy:
+            policy = root[policy]
+        return policy
+
+    for a, b in zip(votes["policy_a"], votes["policy_b"], strict=True):
+        first, second = sorted((find(a), find(b)))
+        root[second] = first
+    parts = [part for _, part in votes.groupby(votes["policy_a"].map(find))]
+    return sorted(parts, key=len, reverse=True) or [votes]
+
+
+def _fit(votes: pd.DataFrame, question: str, replicates: int) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+    """Table, win rates and readiness to call a tie of policies that met."""
+    policies = sorted(set(votes["policy_a"]) | set(votes["policy_b"]))
+    counts, first, second = _counts(votes, question, policies)
     totals = counts.sum(axis=0)
     best = davidson.fit(first, second, totals, len(policies))
     low, high = _intervals(counts, first, second, len(policies), replicates)
@@ -105,19 +162,7 @@ def _ranking(given: _Votes, question: str, replicates: int) -> Ranking:
     table.insert(2, "low", np.minimum(low, best.strengths))
     table.insert(3, "high", np.maximum(high, best.strengths))
     table = table.sort_values(["strength", "policy"], ascending=[False, True], ignore_index=True)
-    order = table["policy"].tolist()
-    return Ranking(
-        question=question,
-        table=table,
-        wins=wins.loc[order, order],
-        position=_position(counted[question]),
-        nu=float(np.exp(best.log_nu)),
-        votes=len(counted),
-        ties=int((counted[question] == "tie").sum()),
-        both_bad=int((counted[question] == "both_bad").sum()),
-        skipped=len(blind) - len(counted),
-        revised=len(plain) - len(blind),
-    )
+    return table, wins, float(np.exp(best.log_nu))
 
 
 def strengths(votes: pd.DataFrame, question: str) -> dict[str, float]:

@@ -184,16 +184,58 @@ def test_an_unknown_question_is_refused():
         ranking(votes_of([]), "pretty")
 
 
-def test_alpha_is_the_published_one():
-    """Krippendorff (2011), Computing Krippendorff's alpha-reliability, section C: nominal data, 0.743."""
-    rows = [
-        "1 2 3 3 2 1 4 1 2 * * *",
-        "1 2 3 3 2 2 4 1 2 5 * 3",
-        "* 3 3 3 2 3 4 2 2 5 1 *",
-        "1 2 3 3 2 4 4 1 2 5 1 *",
-    ]
+@pytest.mark.parametrize(
+    ("rows", "published"),
+    [
+        (["0 1 0 0 0 0 0 0 1 0", "1 1 1 0 0 1 0 0 0 0"], 0.095),
+        (["a a b b d c c c e d d a", "b a b b b c c c e d d d"], 0.692),
+        (["1 2 3 3 2 1 4 1 2 * * *", "1 2 3 3 2 2 4 1 2 5 * 3", "* 3 3 3 2 3 4 2 2 5 1 *", "1 2 3 3 2 4 4 1 2 5 1 *"], 0.743),
+    ],
+)  # fmt: skip
+def test_alpha_is_the_published_one(rows, published):
+    """Krippendorff (2011), Computing Krippendorff's alpha-reliability, sections A (binary data), B (nominal data, two
+    observers) and C (any number of observers, missing data).
+    """
     table = pd.DataFrame([[None if cell == "*" else cell for cell in row.split()] for row in rows])
-    assert alpha(table) == pytest.approx(0.743, abs=5e-4)
+    assert alpha(table) == pytest.approx(published, abs=5e-4)
+
+
+def test_alpha_does_not_depend_on_the_order_of_annotators_or_units_nor_on_lone_answers():
+    chance = np.random.default_rng(5)
+    table = pd.DataFrame(chance.choice(["a", "b", "tie", None], size=(6, 40)))
+    value = alpha(table)
+    assert alpha(
+        table.sample(frac=1, random_state=1).sample(frac=1, axis=1, random_state=2)
+    ) == pytest.approx(value)
+    lone = pd.DataFrame({f"lone {number}": ["skip"] + [None] * 5 for number in range(9)})
+    assert alpha(pd.concat([table, lone], axis=1)) == pytest.approx(value)
+    assert alpha(pd.DataFrame([["a", "b", None]])) is None and alpha(pd.DataFrame([["a"], ["a"]])) is None
+
+
+def test_policies_that_never_met_are_ranked_apart_each_group_as_if_alone():
+    first = simulated({"x": 1.0, "y": 0.0, "z": -0.5}, 60, seed=2)
+    second = simulated({"v": 1.0, "w": 0.0}, 90, seed=3).assign(
+        battle=lambda votes: "other " + votes["battle"]
+    )
+    both = ranking(pd.concat([first, second], ignore_index=True), "helpful")
+    assert both.groups == [ranking(second, "helpful").groups[0], ranking(first, "helpful").groups[0]]
+    for number, alone in ((1, second), (2, first)):
+        part = both.table[both.table["group"] == number].reset_index(drop=True)
+        pd.testing.assert_frame_equal(
+            part.drop(columns="group"), ranking(alone, "helpful").table.drop(columns="group")
+        )
+    assert "2 separate groups" in both.warning and "v, w; x, " in both.warning
+    assert both.wins.loc["x", "v":"w"].isna().all() and both.votes == 150
+    human = human_front(pd.concat([first, second], ignore_index=True)).groupby("group")["front"]
+    assert human.any().tolist() == [True, True]
+
+
+def test_policies_that_met_by_way_of_others_are_one_group():
+    votes = votes_of(
+        [("1", "x", "y", "p", "a", "a"), ("2", "z", "w", "p", "a", "a"), ("3", "y", "z", "p", "b", "skip")]
+    )
+    assert (len(ranking(votes, "helpful").groups), ranking(votes, "helpful").warning) == (1, "")
+    assert ranking(votes, "harmless").groups == [["z", "w"], ["x", "y"]]
 
 
 def test_agreement_counts_blind_plain_votes_and_is_one_when_all_agree():
@@ -286,3 +328,15 @@ def test_the_charts_that_no_table_shows_have_a_twin():
         "columns": ["hour (UTC)", "votes"],
         "rows": [["2026-01-31 12:00", 2]],
     }
+
+
+def test_a_name_of_a_policy_is_text_in_every_chart():
+    link = '<a href="javascript:alert(1)">x</a>'
+    votes = votes_of([("1", link, "y", "p", "a", "a"), ("2", link, "y", "p", "b", "b")])
+    charts = [
+        plots.strengths(ranking(votes, "helpful")),
+        plots.wins(ranking(votes, "helpful")),
+        plots.front(human_front(votes)),
+    ]
+    assert not any("<a" in str(chart["figure"]) for chart in charts)
+    assert all("&lt;a href" in str(chart["figure"]) for chart in charts)
