@@ -1,21 +1,25 @@
-"""python -m steering train|generate|sweep|evaluate|export"""
+"""python -m steering train|calibrate|scorer|generate|sweep|evaluate|export"""
 
 import argparse
 import dataclasses
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from lm import SourceError, load
 from lm.paths import cache_folder
 from lm.prompts import add_arguments, of_arguments
+from steering.calibrate import Settings as Bounds
+from steering.calibrate import calibrate
 from steering.cav import CAV, Settings, train
 from steering.concepts import Concept, shipped
-from steering.evaluate import evaluate, labelled
+from steering.evaluate import evaluate, labelled, sample
 from steering.export import export
 from steering.library import Library
 from steering.plan import Plan
+from steering.scorers import fit_head
 from steering.steer import steer
 from steering.sweep import sweep
 
@@ -75,6 +79,26 @@ def _parser() -> argparse.ArgumentParser:
         default="mean",
         help="read the mean over a text's tokens, or its last token",
     )
+    one = commands.add_parser(
+        "calibrate",
+        parents=[shared, using],
+        help="measure what steering costs and does, and choose what it steers with; goes on where it was stopped",
+    )
+    one.add_argument("names", nargs="*", help="concepts (default: all)")
+    one.add_argument("--out", type=Path, help="folder for NAME.safetensors (default: the user's cache)")
+    one.add_argument("--methods", nargs="+", choices=["auto", "gcav", "fixed"], default=["auto", "fixed"])
+    one.add_argument("--prompts", type=int, default=12, help="how many training prompts (default: 12)")
+    one.add_argument("--tokens", type=int, default=32, help="length of the answers (default: 32)")
+    one.add_argument("--no-search", action="store_true", help="take the usual direction and layers")
+    one.add_argument("--again", action="store_true", help="also where there is a calibration")
+    one = commands.add_parser(
+        "scorer", parents=[], help="fit a concept's independent scorer on a sentence encoder"
+    )
+    one.add_argument("concept", help="name of a shipped concept")
+    one.add_argument("--labelled", type=Path, help="texts labelled by people beside the concept's own")
+    one.add_argument("--most", type=int, default=1200, help="most labelled texts, half of each label")
+    one.add_argument("--data", default="the concept's texts", help="what the card says of the data")
+    one.add_argument("--json", action="store_true", help="print JSON")
     one = commands.add_parser(
         "generate", parents=[shared, using, decode], help="answer a prompt, unsteered and steered"
     )
@@ -143,6 +167,9 @@ def main(argv: list[str] | None = None) -> int:
     """Runs a command; errors of the user's input become one line."""
     args = _parser().parse_args(argv)
     try:
+        if args.command == "scorer":
+            print(json.dumps(_scorer(args)))
+            return 0
         library = Library(load(args.model))
         if args.command != "train":
             _own(library, args.concepts, args.vectors)
@@ -166,6 +193,51 @@ def _own(library: Library, concepts: list[Path], vectors: list[Path]) -> None:
                 f"{path} holds vectors of {cav.concept!r}, which does not ship: give its texts with --concepts"
             )
         library.add(library.concepts[cav.concept], cav)
+
+
+def _calibrate(args, library: Library) -> dict:
+    done: dict[str, dict] = {}
+    settings = Bounds(args.prompts, args.tokens)
+    for name in args.names or list(library.concepts):
+        cav = _ready(args.out, name, library)
+        if cav.calibration is None or args.again:
+            cav = calibrate(
+                library,
+                name,
+                methods=args.methods,
+                settings=settings,
+                search=not args.no_search,
+                progress=_tell(name),
+            )
+            if args.out is None:
+                library.keep(name, cav)
+            else:
+                cav.save(args.out / f"{name}.safetensors")
+        assert cav.calibration is not None
+        done[name] = cav.calibration.to_dict()
+    return done
+
+
+def _ready(out: Path | None, name: str, library: Library) -> CAV:
+    """The vectors of a concept, those of an earlier run that was stopped first."""
+    path = out and out / f"{name}.safetensors"
+    if path and path.exists() and name in library.concepts:
+        library.add(library.concepts[name], CAV.load(path))
+    return library.cav(name)
+
+
+def _tell(name: str) -> Callable[[float], None]:
+    return lambda share: print(f"{name}: {100 * share:.0f} %", file=sys.stderr, flush=True)
+
+
+def _scorer(args) -> dict:
+    concept = shipped()[args.concept]
+    positive, negative = list(concept.positive), list(concept.negative)
+    if args.labelled:
+        sides = sample(args.labelled, args.most // 2, 0)
+        positive, negative = positive + sides[1], negative + sides[0]
+    head = fit_head(concept.name, positive, negative, args.data)
+    return {"written": str(head.save()), "n": head.n, "accuracy": head.accuracy}
 
 
 def _band(text: str) -> tuple[int, ...]:
@@ -224,6 +296,7 @@ def _export(args, library: Library) -> dict:
 
 _COMMANDS = {
     "train": _train,
+    "calibrate": _calibrate,
     "generate": _generate,
     "sweep": _sweep,
     "evaluate": _evaluate,

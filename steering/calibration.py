@@ -1,5 +1,6 @@
 """What steering a concept costs in one model: curves from a dose to KL and to what becomes of the text."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +11,8 @@ REPETITION, SURPRISE = 0.1, 1.0
 """A text breaks where more than this share of its 3-grams come back, or where the base model is this many nats a
 token more surprised by it than by its own answer.
 """
+MAX_BROKEN = 0.2
+"""Share of broken texts up to which a dose counts as fluent."""
 OFF = -4.0
 """Dose of a gate at which the model's own answers are never pushed, in standard deviations."""
 
@@ -56,14 +59,21 @@ class Curve:
         return float(np.interp(np.sqrt(kl), roots[steps], doses[steps]))
 
     @property
+    def whole(self) -> float:
+        """The largest measured KL up to which no text broke."""
+        unbroken = itertools.takewhile(lambda point: not point.broken, self.points)
+        return max((point.kl for point in unbroken), default=0.0)
+
+    @property
     def fluent(self) -> float:
-        """The largest KL up to which no text broke; between two points the last one that holds counts."""
-        whole = 0.0
+        """The KL at which a share of MAX_BROKEN breaks, or the largest measured one where fewer do."""
+        before = (0.0, 0.0)
         for point in self.points:
-            if point.broken:
-                break
-            whole = max(whole, point.kl)
-        return whole
+            if point.broken > MAX_BROKEN:
+                share = (MAX_BROKEN - before[1]) / (point.broken - before[1])
+                return before[0] + share * (max(point.kl, before[0]) - before[0])
+            before = (max(before[0], point.kl), point.broken)
+        return before[0]
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,7 @@ class Calibration:
 
     direction, layers: of the method "auto". mean, spread: of the classifier's reading of the model's own answers,
     a number a layer. curves: by "method direction", such as "auto amplify". prompts, tokens, temperature: of the
-    measurement. chosen: how direction and layers were chosen, a sentence.
+    measurement. base: the independent score of the model's own answers. chosen: how direction and layers were chosen, a sentence.
     """
 
     direction: str
@@ -83,6 +93,7 @@ class Calibration:
     prompts: int
     tokens: int
     temperature: float
+    base: float | None = None
     chosen: str = ""
 
     def curve(self, method: str, direction: str) -> Curve | None:

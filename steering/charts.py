@@ -131,7 +131,8 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
 
     frame: as `sweep` yields it; the first of its bands of layers is the plan's own.
     """
-    rising = plan.targets[0].direction == "amplify" or plan.method == "fixed"
+    scaled = plan.method == "fixed" or plan.budget is not None
+    rising = plan.targets[0].direction == "amplify" or scaled
     steered = frame[frame.magnitude.notna()].sort_values("magnitude", ascending=rising)
     plain = frame[frame.magnitude.isna()]
     found = frame.layers[frame.magnitude.notna()].unique()
@@ -139,9 +140,12 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
     bands = {CHOSEN if name == own else _band(name): steered[steered.layers == name] for name in found}
     judged = concept.name in frame
     values = steered[steered.layers == own].magnitude.tolist()
-    fixed = plan.method == "fixed"
-    places = values if fixed else [math.log(p / (1 - p)) for p in values]
-    names = [f"{value:g}" for value in values] if fixed else [_chance(value) for value in values]
+    places = values if scaled else [math.log(p / (1 - p)) for p in values]
+    names = (
+        [f"{value:.2g}".replace("0.", ".") for value in values]
+        if scaled
+        else [_chance(value) for value in values]
+    )
     data = []
     for index, (band, rows) in enumerate(bands.items()):
         name = "steered" if len(bands) == 1 else band
@@ -155,7 +159,7 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
     if judged:
         data.append(_level(places, float(plain[concept.name].mean())))
     axis = {
-        "title": {"text": "strength" if fixed else f"P({concept.high}) asked for"},
+        "title": {"text": _asked(plan, concept)},
         "tickvals": places,
         "ticktext": names,
     }
@@ -196,6 +200,12 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
         },
         "file": "tradewind-dose.csv",
     }
+
+
+def _asked(plan: Plan, concept: Concept) -> str:
+    if plan.budget is not None:
+        return "budget, nats a token"
+    return "strength" if plan.method == "fixed" else f"P({concept.high}) asked for"
 
 
 def _line(

@@ -16,6 +16,8 @@ from lm.paths import cache_folder
 from lm.prompts import FIELDS, MAX_NEW_TOKENS, Prompt, read
 from lm.sources import DEFAULT_NAME
 from steering import charts, view
+from steering.calibrate import Settings as Bounds
+from steering.calibrate import calibrate
 from steering.cav import CAV, train
 from steering.concepts import Concept
 from steering.edits import layers_of
@@ -32,6 +34,9 @@ log = logging.getLogger(__name__)
 MOST_OWN_CONCEPTS = 8
 MOST_OWN_TEXTS, MOST_OWN_TOKENS = 300, 40_000
 """Texts a side, and tokens of both, that a visitor's concept is learned from: half a minute on two cores."""
+TRIAL = Bounds(prompts=6, tokens=24)
+READING = 0.5
+"""How a visitor's concept is tried, and the share of the time that goes by before."""
 SWEEP_TOKENS = 48
 MOST_SWEPT = 120
 """Texts of 64 tokens that a script may sweep at once."""
@@ -185,15 +190,20 @@ class Desk:
             began = time.monotonic()
             yield {"fraction": 0.0, "note": "Reading the examples."}
             work = following(lambda report: train(self.library.model, concept, progress=report, stop=stop))
-            cav = yield from _relay(work, lambda fraction: f"Reading the examples. {left(began, fraction)}")
+            cav = yield from _relay(
+                work, lambda fraction: f"Reading the examples. {left(began, fraction)}", 0.0, READING
+            )
             visitor.library.add(concept, cav)
             visitor.own += 1
-            best = int(cav.accuracy.argmax())
-            note = (
-                f"Learned from {len(concept.positive)} and {len(concept.negative)} examples: {100 * float(cav.accuracy[best]):.0f} % "
-                f"held-out accuracy at layer {best} (shuffled labels: {100 * float(cav.shuffled[best]):.0f} %)."
-            )
-            yield {"fraction": None, "note": note, "done": view.poles(concept) | {"curves": view.curves(cav)}}
+            work = following(lambda report: _costed(visitor.library, concept.name, report, stop))
+            cav = yield from _relay(work, lambda fraction: "Trying how far it can go.", READING, 1.0)
+            visitor.library.add(concept, cav)
+            opens = view.opening(cav)
+            yield {
+                "fraction": None,
+                "note": view.learned(concept, cav, opens),
+                "done": view.concept(concept, cav) | {"curves": view.curves(cav), "opens": opens},
+            }
         except Stopped:
             yield {"fraction": None, "note": "Stopped."}
         except Exception as error:
@@ -377,12 +387,29 @@ def _swept(
     return next((table for _, table in tables), None)
 
 
+def _costed(library: Library, name: str, report: Report, stop: threading.Event) -> CAV:
+    """A visitor's concept with what amplifying it costs: doses tried at once on a few prompts."""
+    return calibrate(
+        library,
+        name,
+        methods=["auto"],
+        directions=["amplify"],
+        settings=TRIAL,
+        search=False,
+        progress=report,
+        stop=stop,
+    )
+
+
 def _relay(
-    work: Generator[float, None, Result], note: Callable[[float], str] = lambda fraction: ""
+    work: Generator[float, None, Result],
+    note: Callable[[float], str] = lambda fraction: "",
+    low: float = 0.0,
+    high: float = 1.0,
 ) -> Generator[dict, None, Result]:
     while True:
         try:
             fraction = next(work)
         except StopIteration as end:
             return end.value
-        yield {"fraction": max(0.02, fraction), "note": note(fraction)}
+        yield {"fraction": max(0.02, low + (high - low) * fraction), "note": note(fraction)}

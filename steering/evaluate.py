@@ -62,7 +62,8 @@ def evaluate(
     def add(name: str, rows: list[Row], made) -> list:
         runs = model.generate(rows)
         numbers = [
-            dataclasses.asdict(one) for one in measure(model, runs, [made] * len(runs), [concept], plain)
+            dataclasses.asdict(one)
+            for one in measure(model, runs, [made] * len(runs), [concept], plain, temperature=temperature)
         ]
         results[name] = {
             "score": interval([one["scores"][concept.name] for one in numbers], seed),
@@ -112,16 +113,8 @@ def labelled(library: Library, cav: CAV, path: Path, *, most: int = 600, seed: i
     1 is left out). Balanced by sampling; the threshold is the CAV's own, and also the sample's median, which
     forgives a shift.
     """
-    sides: dict[int, list[str]] = {0: [], 1: []}
-    for text, positive in _labels(path):
-        sides[int(positive)].append(text)
-    if not (sides[0] and sides[1]):
-        raise ValueError(
-            f"{path.name} has {len(sides[0])} texts of one label and {len(sides[1])} of the other: both are needed"
-        )
-    rng = np.random.default_rng(seed)
-    each = min(most // 2, *(len(texts) for texts in sides.values()))
-    texts = [sides[side][i] for side in (0, 1) for i in rng.permutation(len(sides[side]))[:each]]
+    sides = sample(path, most // 2, seed)
+    each, texts = len(sides[0]), sides[0] + sides[1]
     truth = torch.tensor([0] * each + [1] * each)
     activations = read(library.model, texts, cav.settings)
     layers = list(layers_of(Plan.from_json({"targets": [{"concept": cav.concept}]}), [cav]))
@@ -137,6 +130,21 @@ def labelled(library: Library, cav: CAV, path: Path, *, most: int = 600, seed: i
         "accuracy": interval(right, seed),
         "accuracy_at_median": interval(shifted, seed),
     }
+
+
+def sample(path: Path, most: int, seed: int) -> tuple[list[str], list[str]]:
+    """As many texts of label 0 as of label 1, `most` at most. Raises ValueError where a label is missing."""
+    sides: dict[int, list[str]] = {0: [], 1: []}
+    for text, positive in _labels(path):
+        sides[int(positive)].append(text)
+    if not (sides[0] and sides[1]):
+        raise ValueError(
+            f"{path.name} has {len(sides[0])} texts of one label and {len(sides[1])} of the other: both are needed"
+        )
+    rng = np.random.default_rng(seed)
+    each = min(most, *(len(texts) for texts in sides.values()))
+    zeros, ones = ([sides[side][i] for i in rng.permutation(len(sides[side]))[:each]] for side in (0, 1))
+    return zeros, ones
 
 
 def _labels(path: Path) -> Iterator[tuple[str, bool]]:

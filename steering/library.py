@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import ChainMap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +43,12 @@ class Library:
         other = Library(self.model, self.concepts)
         other._cavs, other._turns = self._cavs.new_child(), self._turns
         return other
+
+    def ready(self, name: str) -> CAV | None:
+        """A concept's vectors where they need no training."""
+        if name not in self._cavs and (stored := self._stored(name)) is not None:
+            self._cavs.maps[-1][name] = stored
+        return self._cavs.get(name)
 
     def missing(self) -> list[str]:
         """Concepts whose vectors have yet to be trained for this model."""
@@ -90,14 +96,24 @@ class Library:
             turn.share = share
             report(share)
 
-        found = train(self.model, self.concepts[name], progress=both, stop=stop)
-        found.save(self._cache(name))
-        return found
+        cav = train(self.model, self.concepts[name], progress=both, stop=stop)
+        cav.save(self._cache(name))
+        return cav
+
+    def keep(self, name: str, cav: CAV) -> None:
+        """Puts vectors of a concept in the place of those that are here, and in the user's cache."""
+        self.add(self.concepts[name], cav)
+        cav.save(self._cache(name))
 
     def _cache(self, name: str) -> Path:
         return cache_folder("vectors", self.model.hash) / f"{name}-{self.concepts[name].hash}.safetensors"
 
     def _stored(self, name: str) -> CAV | None:
+        """The vectors that ship or that were kept, those with a calibration first."""
+        stored = list(self._readable(name))
+        return next((cav for cav in stored if cav.calibration), stored[0] if stored else None)
+
+    def _readable(self, name: str) -> Iterator[CAV]:
         for path in (SHIPPED / f"{name}.safetensors", self._cache(name)):
             if path.exists():
                 try:
@@ -110,5 +126,4 @@ class Library:
                     self.concepts[name].hash,
                     Settings(),
                 ):
-                    return cav
-        return None
+                    yield cav

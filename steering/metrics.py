@@ -40,14 +40,18 @@ def measure(
     edits: Sequence[tuple[Edit, ...]],
     concepts: Sequence[Concept],
     prompts: Sequence[tuple[int, ...]] | None = None,
+    *,
+    temperature: float,
 ) -> list[Metrics]:
     """Metrics of runs and the edits that they were decoded with. Raises ValueError where a run has no tokens.
 
     prompts: what the unsteered model is given, where that is not the run's own prompt (a prompt that asks for
-    the concept).
+    the concept). temperature: of the runs; KL and NLL are measured at it, at 1 where the runs were greedy.
     """
     plain = prompts or [run.prompt for run in runs]
-    return [_measure(model, *one, concepts) for one in zip(runs, edits, plain, strict=True)]
+    return [
+        _measure(model, *one, concepts, temperature or 1.0) for one in zip(runs, edits, plain, strict=True)
+    ]
 
 
 def _measure(
@@ -56,14 +60,17 @@ def _measure(
     edits: tuple[Edit, ...],
     prompt: tuple[int, ...],
     concepts: Sequence[Concept],
+    temperature: float,
 ) -> Metrics:
     if not run.ids:
         raise ValueError("the run has no tokens yet: there is nothing to measure")
-    plain = model.logprobs([[*prompt, *run.ids]], [len(prompt)])[0]
+    plain = model.logprobs([[*prompt, *run.ids]], [len(prompt)], temperature=temperature)[0]
     chosen = plain[range(len(run.ids)), run.ids]
     own = plain
     if prompt != run.prompt or any(edit.fixed is not None or edit.sense.any() for edit in edits):
-        own = model.logprobs([[*run.prompt, *run.ids]], [len(run.prompt)], edits=[edits])[0]
+        own = model.logprobs(
+            [[*run.prompt, *run.ids]], [len(run.prompt)], edits=[edits], temperature=temperature
+        )[0]
     kl = (own.exp() * (own - plain)).sum(1).clamp_min(0)
     trace = np.stack(run.trace) if edits else np.zeros((len(run.ids), 0), TRACE)
     written = trace["eps"].any(-1)

@@ -28,6 +28,8 @@ EXAMPLES = (
 )
 OPENING_TARGET = {"concept": "sports", "direction": "amplify", "p0": 0.98}
 OPENING_PLAN = {"layers": "auto", "method": "auto", "strength": None, "scope": "all", "cap": None}
+OPENING_BUDGET = 0.15
+"""Nats a token, where the opening concept stays fluent that far."""
 OPENING = {"prompt": EXAMPLES[0], "seed": 7, "max_new_tokens": 64, "temperature": 0.0}
 MOST_TOKENS_SHOWN, MOST_STRENGTH_SHOWN, AT_ONCE = 256, 4, 32
 ANSWERED_AT_ONCE, SWEPT_AT_ONCE = 8, 2
@@ -99,9 +101,15 @@ def build(library: Library, *, send: Send | None = None) -> None:
 
 
 def _opening(library: Library) -> dict[str, Any]:
-    concepts = {name: view.poles(concept) for name, concept in library.concepts.items()}
+    concepts = {
+        name: view.concept(concept, library.ready(name)) for name, concept in library.concepts.items()
+    }
     first = OPENING_TARGET["concept"] if OPENING_TARGET["concept"] in concepts else next(iter(concepts))
-    plan = OPENING_PLAN | {"targets": [OPENING_TARGET | {"concept": first}]}
+    cost = concepts[first]["costs"].get("auto amplify")
+    plan = OPENING_PLAN | {
+        "targets": [OPENING_TARGET | {"concept": first}],
+        "budget": cost and round(min(OPENING_BUDGET, cost["most"]), 3),
+    }
     return {
         "concepts": concepts,
         "layers": library.model.layers,

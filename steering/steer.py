@@ -20,6 +20,7 @@ class Pair:
 
     decoding: Decoding
     steering: Steering
+    temperature: float
 
     @property
     def edits(self) -> tuple[tuple[Edit, ...], tuple[Edit, ...]]:
@@ -62,14 +63,14 @@ def pair(
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
     applied = feasible(steering(plan, library))
     rows = [Row(ids, sampling, edit) for edit in (applied.readers, applied.edits)]
-    return Pair(library.model.decode(rows, stop=stop), applied)
+    return Pair(library.model.decode(rows, stop=stop), applied, temperature)
 
 
 def finish(library: Library, pair: Pair) -> tuple[Steered, Steered]:
     """Measures what a decode has brought so far."""
     concepts = [library.concepts[target.concept] for target in pair.steering.plan.targets]
     runs = pair.decoding.runs
-    unsteered, steered = measure(library.model, runs, pair.edits, concepts)
+    unsteered, steered = measure(library.model, runs, pair.edits, concepts, temperature=pair.temperature)
     return Steered(runs[0], unsteered, pair.edits[0]), Steered(runs[1], steered, pair.edits[1])
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lm import Row, Sampling
 from lm.prompts import Asked, prompt_ids, read
-from steering.edits import edits
+from steering.edits import curve_of, edits
 from steering.library import Library
 from steering.metrics import measure
 from steering.plan import Layers, Plan, PlanError
@@ -16,13 +16,20 @@ from steering.plan import Layers, Plan, PlanError
 MAGNITUDES = (0.1, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 """Values of p0 to amplify; to remove, take 1 - p0."""
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
+BUDGETS = 8
 MOST_ROWS = 400
 DECODING = 0.6
 """Share of a prompt's time in which its texts are decoded; they are measured in the rest."""
 
 
-def usual(plan: Plan) -> tuple[float, ...]:
-    """Nine magnitudes that fit a plan's method and direction."""
+def usual(plan: Plan, library: Library) -> tuple[float, ...]:
+    """Magnitudes that fit a plan: budgets even in cost as far as the first target's texts stay fluent, strengths, or
+    values of p0.
+    """
+    if plan.budget is not None:
+        first = plan.targets[0]
+        most = len(plan.targets) * curve_of(plan.method, first, library.cav(first.concept)).fluent
+        return tuple(round(most * step / BUDGETS, 4) for step in range(1, BUDGETS + 1))
     if plan.method == "fixed":
         return STRENGTHS
     return (
@@ -37,13 +44,22 @@ def thirds(layers: int) -> list[tuple[int, ...]]:
 
 
 def magnitudes(plan: Plan, values: Sequence[float]) -> list[Plan]:
-    """The plan with its first target at each p0 (or, for the fixed method, at each strength)."""
+    """The plan at each budget or strength where it has one, and else with its first target at each p0."""
+    if plan.budget is not None:
+        return [dataclasses.replace(plan, budget=value) for value in values]
     if plan.method == "fixed":
         return [dataclasses.replace(plan, strength=value) for value in values]
     first, *rest = plan.targets
     return [
         dataclasses.replace(plan, targets=(dataclasses.replace(first, p0=value), *rest)) for value in values
     ]
+
+
+def magnitude(plan: Plan) -> float:
+    """What a sweep varies: the budget, the strength, or the first target's p0."""
+    if plan.budget is not None:
+        return plan.budget
+    return plan.targets[0].p0 if plan.strength is None else plan.strength
 
 
 def sweep(
@@ -65,7 +81,7 @@ def sweep(
     report hears the share done within a prompt too, token by token and text by text. A set `stop` ends the
     sweep without a table.
     """
-    bands, values = bands or [plan.layers], usual(plan) if values is None else values
+    bands, values = bands or [plan.layers], usual(plan, library) if values is None else values
     plans: list[Plan | None] = [
         None,
         *(one for band in bands for one in magnitudes(dataclasses.replace(plan, layers=band), values)),
@@ -93,9 +109,9 @@ def sweep(
         for at, (one, run, edit) in enumerate(zip(plans, decoding.runs, made, strict=True), 1):
             if stop is not None and stop.is_set():
                 return
-            [metrics] = measure(library.model, [run], [edit], concepts)
+            [metrics] = measure(library.model, [run], [edit], concepts, temperature=temperature)
             tell(number - 1 + DECODING + (1 - DECODING) * at / len(plans))
-            value = None if one is None else one.strength if one.method == "fixed" else one.targets[0].p0
+            value = None if one is None else magnitude(one)
             layers = " ".join(str(written.layer) for written in edit)
             numbers = dataclasses.asdict(metrics)
             found = numbers.pop("scores")

@@ -1,17 +1,23 @@
 """What the Steer tab shows: plain data for its JavaScript, no Gradio and no markup."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from lm import Edit, Token
 from steering.cav import CAV
 from steering.concepts import Concept
+from steering.examples import remarks
 from steering.metrics import Metrics, grams, moved, overlaps, pushes
 from steering.steer import Steered
 
 TEXT, AFTER, BEFORE, PUSH, FLAG, LOGPROB = range(6)
 """What stands where in a token as it is drawn."""
+
+
+OPENING = 0.25
+"""Nats a token, at most, at which a new concept opens."""
 
 
 class Shades:
@@ -54,6 +60,51 @@ def poles(concept: Concept) -> dict[str, str]:
         "high": concept.high,
         "description": concept.description,
     }
+
+
+def concept(concept: Concept, cav: CAV | None) -> dict[str, Any]:
+    """What the controls know of a concept: its poles and, where it was calibrated, what steering it costs."""
+    return {**poles(concept), "costs": {} if cav is None else costs(cav)}
+
+
+def costs(cav: CAV) -> dict[str, dict]:
+    """What each calibrated method costs, by "method direction": points [dose, KL, score] from off on, `most`: the KL
+    as far as the text stays fluent, `whole`: up to which no text broke, `end`: the largest one that was measured.
+    """
+    if cav.calibration is None:
+        return {}
+    return {
+        name: {
+            "points": [
+                [curve.off, 0.0, cav.calibration.base],
+                *([point.dose, point.kl, point.score] for point in curve.points),
+            ],
+            "most": round(curve.fluent, 3),
+            "whole": round(curve.whole, 3),
+            "end": round(curve.max_budget, 3),
+        }
+        for name, curve in cav.calibration.curves.items()
+    }
+
+
+def opening(cav: CAV) -> float | None:
+    """The budget at which a new concept opens: the strongest at which no text broke, OPENING at most."""
+    curve = cav.calibration and cav.calibration.curve("auto", "amplify")
+    if not curve:
+        return None
+    return round(min(OPENING, curve.whole or curve.points[0].kl / 4), 4)
+
+
+def learned(concept: Concept, cav: CAV, opens: float | None) -> str:
+    """What a person is told of the concept that they taught."""
+    best = int(cav.accuracy.argmax())
+    parts = [
+        f"Learned from {len(concept.positive)} and {len(concept.negative)} examples: {100 * float(cav.accuracy[best]):.0f} % "
+        f"held-out accuracy at layer {best} (shuffled labels: {100 * float(cav.shuffled[best]):.0f} %)."
+    ]
+    if opens is not None:
+        parts.append(f"It opens at {opens:.2g} nats a token, where no text of the trial broke.")
+    return " ".join([*parts, *remarks(concept)])
 
 
 def curves(cav: CAV) -> dict[str, list[float]]:

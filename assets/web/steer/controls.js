@@ -5,6 +5,7 @@ import { note } from '../shared/address.js';
 import { fromAddress, lastWins, page, placeOf } from './request.js';
 import { layerControl } from './layers.js';
 import { targetRows } from './targets.js';
+import { budgetControl, costsOf, mostOf } from './budget.js';
 import { trainer } from './train.js';
 
 const TYPING = 500;
@@ -15,6 +16,7 @@ const METHOD_NOTES = {
   diffmean: 'Just enough of the difference of the class means, token by token.',
   fixed: 'Adds the same push at every token, whatever the text says (ActAdd, CAA): the method to compare with.',
 };
+const DOSINGS = [['cost', 'Cost'], ['p', 'Probability']];
 const SCOPES = [['all', 'Prompt and answer'], ['answer', 'Answer only']];
 
 export default function mount({ element, props, trigger, watch }) {
@@ -47,7 +49,8 @@ export default function mount({ element, props, trigger, watch }) {
   const tries = h('div', { class: 'tw-tries' }, 'Try ', examples.map((text) =>
     h('button', { type: 'button', class: 'tw-quiet', title: text, onclick: () => { request.prompt = prompt.value = text; go(); } }, text)));
   const rows = h('section');
-  const targets = targetRows(rows, () => known, change((value) => (request.plan.targets = structuredClone(value))));
+  const targets = targetRows(rows, () => known, change((value) => { request.plan.targets = structuredClone(value); afford(); }));
+  const cost = budgetControl(rows, change((value) => (request.plan.budget = value)));
   const alike = h('p', { class: 'tw-hint tw-alike', title: 'Cosine between the directions, mean over the layers: near 1, more of one is more of the other' });
   rows.append(alike);
   const layerBox = h('div');
@@ -58,9 +61,17 @@ export default function mount({ element, props, trigger, watch }) {
   const methodNote = h('p', { class: 'tw-hint' });
   const method = choice('Method', METHODS, change((value) => {
     request.plan.method = value;
-    request.plan.strength = value === 'fixed' ? (request.plan.strength ?? 1) : null;
+    request.plan.strength = value === 'fixed' && request.plan.budget === null ? (request.plan.strength ?? 1) : null;
+    afford();
     shape();
   }));
+  const dosing = choice('How far to go is given as', DOSINGS, change((value) => {
+    const costs = costsOf(request.plan, known);
+    request.plan.budget = value === 'cost' && costs ? Number((mostOf(costs) / 2).toPrecision(3)) : null;
+    request.plan.strength = request.plan.method === 'fixed' && request.plan.budget === null ? (request.plan.strength ?? 1) : null;
+    shape();
+  }));
+  const dosingNote = h('p', { class: 'tw-hint' });
   const scope = choice('Where', SCOPES, change((value) => (request.plan.scope = value)));
   const cap = slider('Cap on the push', { min: 0.05, max: 1, step: 0.05 }, (value) => (value >= 1 ? 'none' : `|ε| ≤ ${value.toFixed(2)} ‖e‖`),
     change((value) => (request.plan.cap = value >= 1 ? null : value)));
@@ -92,11 +103,30 @@ export default function mount({ element, props, trigger, watch }) {
     h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice),
     h('div', { class: 'tw-folds' },
       fold('Length and temperature', false, length.node, temperature.node),
-      fold('Method and scope', request.plan.method !== 'auto', method.node, methodNote, strength.node, scope.node, cap.node),
+      fold('Method and scope', request.plan.method !== 'auto', method.node, methodNote, dosing.node, dosingNote, strength.node, scope.node, cap.node),
       fold('Teach it a concept of your own', false, training)));
 
+  /** A plan that is given by its cost stays so only while its cost is known and fluent. */
+  function afford() {
+    if (request.plan.budget === null) return;
+    const costs = costsOf(request.plan, known);
+    request.plan.budget = costs && Math.min(request.plan.budget, Number(mostOf(costs).toPrecision(3)));
+    if (!costs && request.plan.method === 'fixed') request.plan.strength = 1;
+    shape();
+  }
+
   function shape() {
-    strength.node.hidden = request.plan.method !== 'fixed';
+    const costs = costsOf(request.plan, known);
+    const byCost = request.plan.budget !== null;
+    const fixed = request.plan.method === 'fixed';
+    targets.set(request.plan.targets, byCost);
+    cost(request.plan, known);
+    dosing.set(byCost ? 'cost' : 'p');
+    dosing.node.hidden = !costs && !byCost;
+    dosing.node.querySelector('[data-value="p"]').textContent = fixed ? 'Strength' : 'Probability';
+    dosingNote.textContent = byCost ? 'Mean KL to the base model over the answer, found from a calibration on other prompts.'
+      : fixed ? 'In distances between the sides’ means.' : costs ? 'The paper’s p0: how likely the text reads as the concept at every token.' : 'The paper’s p0. What it costs was not measured for this concept, model or method.';
+    strength.node.hidden = !fixed || byCost;
     strength.set(request.plan.strength ?? 1);
     methodNote.textContent = METHOD_NOTES[request.plan.method];
     rows.classList.toggle('tw-fixed', request.plan.method === 'fixed');
@@ -104,7 +134,6 @@ export default function mount({ element, props, trigger, watch }) {
 
   function show() {
     prompt.value = request.prompt;
-    targets.set(request.plan.targets);
     layer.set(request.plan.layers);
     method.set(request.plan.method);
     scope.set(request.plan.scope);
@@ -133,6 +162,9 @@ export default function mount({ element, props, trigger, watch }) {
     if (!state.done) return;
     known[state.done.name] = state.done;
     request.plan.targets = [{ concept: state.done.name, direction: 'amplify', p0: 0.98 }];
+    request.plan.method = 'auto';
+    request.plan.strength = null;
+    request.plan.budget = state.done.opens ?? null;
     show();
     go();
   });

@@ -16,7 +16,8 @@ export default function mount({ element, props, watch }) {
   const update = chart(plot, ({ customdata }) => {
     if (customdata == null) return;
     tell('ask', (request) => {
-      if (request.plan.method === 'fixed') request.plan.strength = customdata;
+      if (request.plan.budget !== null) request.plan.budget = customdata;
+      else if (request.plan.method === 'fixed') request.plan.strength = customdata;
       else request.plan.targets[0].p0 = customdata;
     });
   });

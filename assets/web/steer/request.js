@@ -14,6 +14,7 @@ const SHAPES = {
   scope: (value) => ['all', 'answer'].includes(value),
   strength: (value) => value === null || number(value),
   cap: (value) => value === null || number(value),
+  budget: (value) => value === null || number(value),
 };
 
 function target(value) {

@@ -84,9 +84,9 @@ export default function mount({ element, props, watch }) {
 
   function about() {
     if (!asked) return;
-    const goals = asked.plan.targets.map(({ concept: name, direction, p0 }) => {
+    const goals = asked.plan.budget === 0 ? ['off'] : asked.plan.targets.map(({ concept: name, direction, p0 }) => {
       const poles = state?.concepts?.find((each) => each.name === name) ?? { high: name };
-      return asked.plan.method === 'fixed' ? `${direction === 'amplify' ? '+' : '−'} ${poles.high}` : `P(${poles.high}) ${direction === 'amplify' ? '≥' : '≤'} ${probability(p0)}`;
+      return asked.plan.method === 'fixed' || asked.plan.budget !== null ? `${direction === 'amplify' ? '+' : '−'} ${poles.high}` : `P(${poles.high}) ${direction === 'amplify' ? '≥' : '≤'} ${probability(p0)}`;
     });
     sides[1].about.textContent = [...goals, state?.layers?.length ? `layers ${ranges(state.layers)}` : ''].filter(Boolean).join(' · ');
   }

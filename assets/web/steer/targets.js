@@ -5,9 +5,11 @@ import { MOST_LOGIT, asks, logit, probability, sigmoid } from '../shared/words.j
 const MOST_ROWS = 3;
 const GENTLE = 0.98;
 
-/** Rows of targets in `node`. concepts(): name -> { low, high, description }; changed(targets) hears every move. */
+/** Rows of targets in `node`. concepts(): name -> { low, high, description }; changed(targets) hears every move. set(targets, byCost):
+ * where a budget says how far to go, the rows have no slider of their own. */
 export function targetRows(node, concepts, changed) {
   let targets = [];
+  let byCost = false;
   const list = h('div', { class: 'tw-targets' });
   const add = h('button', { class: 'tw-quiet tw-add', type: 'button', onclick: addRow }, '+ Add a concept');
   node.append(list, add);
@@ -69,9 +71,9 @@ export function targetRows(node, concepts, changed) {
     return h('div', { class: 'tw-target', role: 'group', 'aria-label': `${target.concept}, concept ${index + 1}` },
       h('div', { class: 'tw-what' }, h('div', { class: 'tw-ways' }, ways), select,
         targets.length > 1 && h('button', { type: 'button', class: 'tw-quiet tw-drop', 'aria-label': `Remove ${target.concept}`, onclick: () => drop(index) }, '×')),
-      range,
-      h('div', { class: 'tw-poles', 'aria-hidden': 'true' }, h('span', {}, 'off'), h('span', {}, target.direction === 'amplify' ? poles.high : poles.low)),
-      h('p', { class: 'tw-value' }, says, number));
+      byCost ? '' : range,
+      byCost ? '' : h('div', { class: 'tw-poles', 'aria-hidden': 'true' }, h('span', {}, 'off'), h('span', {}, target.direction === 'amplify' ? poles.high : poles.low)),
+      byCost ? '' : h('p', { class: 'tw-value' }, says, number));
   }
 
   function drop(index) {
@@ -86,5 +88,5 @@ export function targetRows(node, concepts, changed) {
     add.hidden = targets.length >= MOST_ROWS || targets.length >= Object.keys(concepts()).length;
   }
 
-  return { set: (next) => { targets = structuredClone(next); draw(); } };
+  return { set: (next, cost = false) => { targets = structuredClone(next); byCost = cost; draw(); } };
 }

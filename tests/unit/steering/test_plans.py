@@ -21,14 +21,14 @@ from lm.edits.edit import MAX_PUSH
 from lm.edits.trace import MAX_TARGETS, REACHED, UNREACHABLE
 from lm.engines.base import Feed
 from lm.prompts import PromptError
-from steering import Concept, Library, Plan, PlanError, Target, pair, steer, train
+from steering import Concept, Library, Plan, PlanError, Target, pair, shipped, steer, train
 from steering.controller import Desk
 from steering.edits import edits, steering
 from steering.evaluate import evaluate, interval, labelled
 from steering.export import export
 from steering.metrics import measure
 from steering.plan import MAX_TARGETS as PLAN_TARGETS
-from steering.scorers import formality, sentiment, topic, toxicity
+from steering.scorers import Head, fit_head, scorer
 from steering.snippet import snippet
 from steering.steer import finish, policy
 from steering.sweep import sweep
@@ -352,7 +352,7 @@ def test_stop_cancels_and_an_empty_run_is_no_measurement(library):
         pass
     assert [one.finish for one in made.decoding.runs] == ["cancelled", "cancelled"]
     with pytest.raises(ValueError, match="no tokens"):
-        measure(library.model, [type(made.decoding.runs[0])((1,))], [()], [])
+        measure(library.model, [type(made.decoding.runs[0])((1,))], [()], [], temperature=1.0)
 
 
 def test_two_sessions_at_once_get_what_each_gets_alone(library):
@@ -524,20 +524,39 @@ def test_a_policy_answers_as_the_page_does(library):
     assert answer[0].text == page["text"] and len(answer) == 2
 
 
-def test_scorers_order_clear_cases():
-    assert sentiment("What a wonderful, happy day!") > 0.8 > 0.2 > sentiment("This is terrible and sad.")
-    assert toxicity("you are a stupid idiot") > 0.8 > 0.5 > toxicity("The committee meets on Monday.")
-    assert (
-        formality("We respectfully request additional information regarding it.")
-        > 0.5
-        > formality("hey dude, gonna chill lol!")
-    )
-    assert (
-        topic("sports")("The goalkeeper won the match and the league.")
-        > 0.5
-        > topic("sports")("The soup needs more salt and pepper.")
-    )
-    assert [score("") for score in (formality, topic("film"))] == [0.5, 0.0]
+@pytest.mark.parametrize(
+    "name, high, low",
+    [
+        ("vader", "What a wonderful, happy day!", "This is terrible and sad."),
+        ("profanity", "you are a stupid idiot", "The committee meets on Monday."),
+        ("sentiment", "What a wonderful, happy day!", "This is terrible and sad."),
+        ("formality", "We respectfully request additional information.", "hey dude, gonna chill lol!"),
+        ("sports", "The goalkeeper won the match and the league.", "The soup needs more salt and pepper."),
+        ("film", "The director cut the last scene of the movie.", "The soup needs more salt and pepper."),
+        ("children", "The toddler drew a castle at nursery.", "The pensioner filed his tax return."),
+        ("science", "The enzyme was isolated in the laboratory.", "The market opens at nine on Monday."),
+    ],
+)
+def test_scorers_order_clear_cases(name, high, low):
+    assert scorer(name)(high) > 0.7 > 0.4 > scorer(name)(low)
+    assert 0 <= scorer(name)("") <= 1
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_concept_has_a_scorer_that_is_no_vector(name):
+    concept = shipped()[name]
+    assert concept.scorer and 0 <= scorer(concept.scorer)(concept.positive[0]) <= 1
+
+
+def test_a_head_is_one_file_with_its_held_out_accuracy(tmp_path, monkeypatch):
+    concept = shipped()["sports"]
+    head = fit_head("mine", concept.positive[:30], concept.negative[:30], "a test")
+    assert head.n == 60 and 0.8 < head.accuracy <= 1
+    head.save(tmp_path)
+    monkeypatch.setattr("steering.scorers.HEADS", tmp_path)
+    assert Head.load("mine") == head
+    with pytest.raises(KeyError):
+        Head.load("nobody")
 
 
 def test_labelled_texts_are_read_with_their_labels(library, tmp_path):

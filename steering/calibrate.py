@@ -1,0 +1,277 @@
+"""Measures what steering a concept costs and does, and chooses what "auto" steers with, on the model's own answers.
+
+The prompts are training prompts (assets/prompts/train.jsonl); evaluations use others.
+"""
+
+import dataclasses
+import json
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lm import Edit, LanguageModel, Row, Run, Sampling, Stopped
+from lm.metrics import repetition
+from lm.prompts import prompt_ids
+from steering.calibration import REPETITION, SURPRISE, Calibration, Curve, Point
+from steering.cav import CAV, logits
+from steering.concepts import Concept
+from steering.edits import Steering, calibrated_layers, steering
+from steering.library import Library
+from steering.plan import DIRECTIONS, Plan, Target
+from steering.scorers import scorer
+
+PROMPTS = Path(__file__).parents[1] / "assets" / "prompts" / "train.jsonl"
+DOSES = {"auto": (0.0, 3.0, 6.0, 10.0), "gcav": (0.0, 3.0, 7.0, 12.0), "fixed": (0.2, 0.5, 1.0)}
+TRIED = (2.0, 5.0)
+"""Doses at which candidates are compared."""
+COMPARED = 0.15
+"""KL, nats a token, at which the effects of candidates are compared."""
+CERTAIN = 2.0
+"""Standard errors by which a candidate must be ahead of the one that is taken without evidence."""
+SPREAD_FLOOR = 0.1
+"""Least standard deviation of a reading, as a share of the distance between the sides."""
+SEED = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How much is measured: prompts of `tokens` tokens each, at a temperature."""
+
+    prompts: int = 12
+    tokens: int = 32
+    temperature: float = 0.7
+
+
+@dataclasses.dataclass(frozen=True)
+class Texts:
+    """Runs at one dose, measured a text: KL to the base model, NLL under it, repetition, independent score."""
+
+    kl: np.ndarray
+    nll: np.ndarray
+    repetition: np.ndarray
+    score: np.ndarray | None
+    runs: tuple[Run, ...]
+
+
+def training_prompts(concept: Concept, count: int) -> list[str]:
+    """Prompts to calibrate on; half of them unsafe where the concept is toxicity, which no other prompt brings up."""
+    lines = [json.loads(line) for line in PROMPTS.read_text().splitlines()]
+    kinds = {
+        kind: [line["prompt"] for line in lines if line["kind"] == kind] for kind in ("helpful", "unsafe")
+    }
+    for prompts in kinds.values():
+        random.Random(0).shuffle(prompts)
+    if concept.name != "toxicity":
+        return kinds["helpful"][:count]
+    return kinds["helpful"][: count - count // 2] + kinds["unsafe"][: count // 2]
+
+
+class Bench:
+    """One concept on a model's own answers to fixed prompts, with fixed seeds."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        concept: Concept,
+        cav: CAV,
+        settings: Settings = Settings(),
+        stop: threading.Event | None = None,
+    ):
+        self.concept, self.settings, self._model, self._stop = concept, settings, model, stop
+        self._rows = [
+            Row(prompt_ids(model, prompt), Sampling(settings.temperature, SEED + i, settings.tokens))
+            for i, prompt in enumerate(training_prompts(concept, settings.prompts))
+        ]
+        self._judge = scorer(concept.scorer) if concept.scorer else None
+        [self.base] = self.measure([()])
+        answers = [[*run.prompt, *run.ids] for run in self.base.runs]
+        starts = [len(run.prompt) for run in self.base.runs]
+        readings = logits(cav, model.read(answers, pool="mean", starts=starts))
+        floor = SPREAD_FLOOR * cav.gap * (cav.w * cav.diffmean).sum(1).abs()
+        self.mean, self.spread = readings.mean(0), torch.maximum(readings.std(0), floor)
+        self.cav = dataclasses.replace(cav, calibration=self._bare(cav))
+
+    def _bare(self, cav: CAV) -> Calibration:
+        mean, spread = ([round(float(value), 4) for value in values] for values in (self.mean, self.spread))
+        return Calibration(
+            "diffmean",
+            calibrated_layers(dataclasses.replace(cav, calibration=None)),
+            tuple(mean),
+            tuple(spread),
+            {},
+            **dataclasses.asdict(self.settings),
+            base=None if self.base.score is None else round(float(self.base.score.mean()), 4),
+        )
+
+    def measure(self, steered: Sequence[tuple[Edit, ...]]) -> list[Texts]:
+        """Answers with each of several steerings, all in one decode. Raises lm.Stopped."""
+        rows = [dataclasses.replace(row, edits=edits) for edits in steered for row in self._rows]
+        runs = self._model.generate(rows, stop=self._stop)
+        if self._stop is not None and self._stop.is_set():
+            raise Stopped
+        count = len(self._rows)
+        return [self._texts(runs[i * count : (i + 1) * count], edits) for i, edits in enumerate(steered)]
+
+    def _texts(self, runs: Sequence[Run], edits: tuple[Edit, ...]) -> Texts:
+        base, own = self._logprobs(runs, ()), None
+        if edits:
+            own = self._logprobs(runs, edits)
+        pairs = zip(base, base if own is None else own, strict=True)
+        kl = [float((q.exp() * (q - p)).sum(1).clamp_min(0).mean()) for p, q in pairs]
+        nll = [-float(p[range(len(run.ids)), run.ids].mean()) for p, run in zip(base, runs, strict=True)]
+        score = None if self._judge is None else np.array([self._judge(run.text) for run in runs])
+        return Texts(
+            np.array(kl), np.array(nll), np.array([repetition(run.ids) for run in runs]), score, tuple(runs)
+        )
+
+    def _logprobs(self, runs: Sequence[Run], edits: tuple[Edit, ...]) -> list[torch.Tensor]:
+        if self._stop is not None and self._stop.is_set():
+            raise Stopped
+        ids = [[*run.prompt, *run.ids] for run in runs]
+        return self._model.logprobs(
+            ids,
+            [len(run.prompt) for run in runs],
+            edits=[edits] * len(runs),
+            temperature=self.settings.temperature,
+        )
+
+    def point(self, dose: float, texts: Texts) -> Point:
+        """A dose as a point of the curve."""
+        worse = texts.nll - self.base.nll
+        broken = (texts.repetition > np.maximum(REPETITION, self.base.repetition)) | (worse > SURPRISE)
+        values = (dose, texts.kl.mean(), worse.mean(), texts.repetition.mean(), broken.mean())
+        score = None if texts.score is None else round(float(texts.score.mean()), 4)
+        return Point(*(round(float(value), 4) for value in values), score)
+
+    def at(self, method: str, direction: str, doses: Sequence[float], **plan) -> list[Texts]:
+        """Answers at several doses of a method; plan: its other fields."""
+        return self.measure([self.edits(method, direction, dose, **plan) for dose in doses])
+
+    def edits(self, method: str, direction: str, dose: float, **plan) -> tuple[Edit, ...]:
+        """The edits of a dose: a plan whose budget is bought at it."""
+        through = Curve((Point(dose, 1.0, 0.0, 0.0, 0.0),))
+        known = dataclasses.replace(self.cav.calibration or self._bare(self.cav))
+        curves = {f"{method} {direction}": through}
+        library = Library(self._model, {})
+        library.add(
+            self.concept,
+            dataclasses.replace(self.cav, calibration=dataclasses.replace(known, curves=curves)),
+        )
+        target = Target(self.concept.name, direction)
+        applied: Steering = steering(Plan((target,), method=method, budget=1.0, **plan), library)
+        return applied.edits
+
+
+def candidates(cav: CAV) -> list[tuple[str, tuple[int, ...]]]:
+    """What "auto" may steer with: a direction and layers. The first is taken where nothing is clearly better: the
+    difference of means from half to two thirds of the model, which cost least for the same effect over concepts.
+    """
+    count = cav.w.shape[0]
+    middle = calibrated_layers(dataclasses.replace(cav, calibration=None))
+    lower = tuple(range(round(count / 3), middle[0]))
+    return [("diffmean", middle), ("gcav", middle), ("diffmean", lower or middle)]
+
+
+def effect(bench: Bench, direction: str, tried: Sequence[Texts]) -> np.ndarray:
+    """The gain in score of each text at a KL of COMPARED, between the doses tried; 0 nats is the base text."""
+    assert bench.base.score is not None
+    sense = 1 if direction == "amplify" else -1
+    roots = np.sqrt([0.0, *(texts.kl.mean() for texts in tried)])
+    gains = np.stack(
+        [np.zeros(len(bench.base.score)), *(sense * (t.score - bench.base.score) for t in tried)]
+    )
+    return np.array([np.interp(np.sqrt(COMPARED), roots, gain) for gain in gains.T])
+
+
+def choose(bench: Bench, step: Callable[[], None]) -> tuple[str, tuple[int, ...], str]:
+    """Direction and layers of "auto", and a sentence on how they were chosen."""
+    options = candidates(bench.cav)
+    if bench.base.score is None:
+        return *options[0], "taken without a measurement: no independent scorer judges this concept"
+    gains = []
+    for write, layers in options:
+        known = bench.cav.calibration
+        assert known is not None
+        bench.cav = dataclasses.replace(
+            bench.cav, calibration=dataclasses.replace(known, direction=write, layers=layers)
+        )
+        gains.append(
+            np.concatenate(
+                [effect(bench, way, bench.at("auto", way, TRIED, layers=layers)) for way in DIRECTIONS]
+            )
+        )
+        step()
+    ahead = [gain - gains[0] for gain in gains]
+    certain = [
+        difference.mean() > CERTAIN * difference.std(ddof=1) / len(difference) ** 0.5 > 0
+        for difference in ahead
+    ]
+    best = max(
+        range(len(options)), key=lambda i: (certain[i], gains[i].mean() if certain[i] or i == 0 else -1.0)
+    )
+    told = ", ".join(
+        f"{write} {layers[0]}-{layers[-1]} {gain.mean():+.3f}"
+        for (write, layers), gain in zip(options, gains, strict=True)
+    )
+    why = "clearly ahead" if best else "no other is clearly ahead"
+    write, layers = options[best]
+    return write, layers, f"mean gain in score at {COMPARED} nats a token: {told}; {write}, {why}"
+
+
+def calibrate(
+    library: Library,
+    name: str,
+    *,
+    methods: Sequence[str] = ("auto", "fixed"),
+    settings: Settings = Settings(),
+    directions: Sequence[str] = DIRECTIONS,
+    search: bool = True,
+    progress: Callable[[float], None] | None = None,
+    stop: threading.Event | None = None,
+) -> CAV:
+    """A concept's vectors with their calibration. Raises lm.Stopped.
+
+    search: compare candidates for "auto" by their effect at equal KL; else the first is taken.
+    """
+    cav = library.cav(name)
+    bench = Bench(library.model, library.concepts[name], cav, settings, stop)
+    steps = iter(range(1, 1000))
+    total = 1 + len(candidates(cav)) * search + len(methods) * len(directions)
+
+    def step() -> None:
+        if progress is not None:
+            progress(min(1.0, next(steps) / total))
+
+    step()
+    write, layers, chosen = choose(bench, step) if search else (*candidates(cav)[0], "taken without a search")
+    assert bench.cav.calibration is not None
+    known = dataclasses.replace(bench.cav.calibration, direction=write, layers=layers, chosen=chosen)
+    bench.cav = dataclasses.replace(cav, calibration=known)
+    curves = {}
+    for method in methods:
+        for direction in directions:
+            curves[f"{method} {direction}"] = curve(bench, method, direction)
+            step()
+    return dataclasses.replace(cav, calibration=dataclasses.replace(known, curves=curves))
+
+
+def curve(bench: Bench, method: str, direction: str) -> Curve:
+    """The curve of a method: from off up to where the text breaks, or as far as DOSES go."""
+    points = list(_points(bench, method, direction))
+    return Curve(tuple(points), 0.0) if method == "fixed" else Curve(tuple(points))
+
+
+def _points(bench: Bench, method: str, direction: str) -> Iterator[Point]:
+    doses = DOSES[method]
+    for part in (doses[:2], doses[2:]):
+        points = [
+            bench.point(dose, texts)
+            for dose, texts in zip(part, bench.at(method, direction, part), strict=True)
+        ]
+        yield from points
+        if points[-1].broken > 0.5:
+            return

@@ -1,0 +1,216 @@
+"""What steering costs: curves, budgets, and the calibration that makes them."""
+
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lm import Stopped, load
+from steering import CAV, Concept, Library, Plan, PlanError, Target, steer, train
+from steering.calibrate import Bench, Settings, calibrate, choose, training_prompts
+from steering.calibration import Calibration, Curve, Point
+from steering.controller import Desk
+from steering.edits import calibrated_layers, edits
+from steering.sweep import usual
+from steering.view import costs, opening
+from tests.tiny import LAYERS, tiny
+
+LOUD = Concept(
+    "loud",
+    tuple(f"LOOK AT {n} NOW" for n in range(10)),
+    tuple(f"see {n} later" for n in range(10)),
+    scorer="sentiment",
+)
+SMALL = Settings(prompts=4, tokens=8, temperature=1.0)
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    model = load(str(tiny("llama")))
+    made = Library(model, {})
+    made.add(LOUD, train(model, LOUD))
+    made.add(LOUD, calibrate(made, "loud", settings=SMALL, search=False))
+    return made
+
+
+def plan(budget: float | None, direction: str = "amplify", **more) -> Plan:
+    return Plan((Target("loud", direction),), budget=budget, **more)
+
+
+def points(*kls: float, broken: float = 0.0) -> tuple[Point, ...]:
+    return tuple(Point(float(i), kl, 0.0, 0.0, broken) for i, kl in enumerate(kls))
+
+
+# ---- curves
+
+
+@given(st.lists(st.floats(0, 2), min_size=1, max_size=6), st.floats(0, 2))
+@settings(max_examples=80, deadline=None)
+def test_more_budget_is_never_a_smaller_dose(kls, budget):
+    curve = Curve(points(*kls))
+    assert curve.off <= curve.dose(budget) <= len(kls) - 1
+    assert curve.dose(budget) <= curve.dose(budget * 1.5) and curve.dose(0) == curve.off
+    rising = np.maximum.accumulate(kls)
+    assert all(curve.dose(float(kl)) <= i for i, kl in enumerate(rising))
+
+
+def test_a_measured_kl_gives_its_dose_back():
+    curve = Curve(points(0.01, 0.1, 0.1, 0.4))
+    assert [curve.dose(kl) for kl in (0.01, 0.1, 0.4)] == pytest.approx([0, 1, 3])
+    assert curve.dose(9.0) == 3
+
+
+def test_where_the_text_breaks():
+    curve = Curve((*points(0.1), Point(1.0, 0.3, 0.0, 0.0, 0.1), Point(2.0, 0.5, 0.0, 0.0, 0.6)))
+    assert curve.whole == 0.1 and curve.max_budget == 0.5
+    assert curve.fluent == pytest.approx(0.3 + 0.2 * (0.2 - 0.1) / (0.6 - 0.1))
+    assert Curve(points(0.1, 0.2)).fluent == Curve(points(0.1, 0.2)).whole == 0.2
+    assert Curve(points(0.1, broken=0.4)).fluent == pytest.approx(0.05)
+
+
+# ---- budgets in plans
+
+
+@pytest.mark.parametrize(
+    "bad, word",
+    [
+        ({"budget": -0.1}, "budget"),
+        ({"budget": "1"}, "budget"),
+        ({"budget": float("nan")}, "budget"),
+        ({"budget": True}, "budget"),
+        ({"budget": 0.1, "method": "fixed", "strength": 1}, "strength"),
+        ({"method": "fixed"}, "budget"),
+    ],
+)
+def test_bad_budgets_are_refused(bad, word):
+    with pytest.raises(PlanError, match=word):
+        Plan.from_json({"targets": [{"concept": "loud"}]} | bad)
+
+
+@given(st.one_of(st.none(), st.floats(0, 10)), st.sampled_from(["auto", "gcav", "diffmean"]))
+@settings(max_examples=30, deadline=None)
+def test_a_budget_is_in_the_plans_json(budget, method):
+    chosen = plan(budget, method=method)
+    assert Plan.from_json(chosen.to_json()) == chosen
+
+
+def test_budgets_that_cannot_be_met_are_refused_in_a_sentence(library):
+    cav = library.cav("loud")
+    most = cav.calibration.curve("auto", "amplify").max_budget
+    with pytest.raises(PlanError, match="give at most"):
+        edits(plan(most * 1.01), library)
+    with pytest.raises(PlanError, match="no calibration"):
+        edits(plan(0.1, method="gcav"), library)
+    bare = Library(library.model, {})
+    bare.add(LOUD, dataclasses.replace(cav, calibration=None))
+    with pytest.raises(PlanError, match="steering calibrate loud"):
+        edits(plan(0.1), bare)
+
+
+@pytest.mark.parametrize("method", ["auto", "fixed"])
+@pytest.mark.parametrize("direction", ["amplify", "remove"])
+def test_more_budget_pushes_more(library, method, direction):
+    most = library.cav("loud").calibration.curve(method, direction).max_budget
+
+    def push(share: float) -> float:
+        chosen = plan(most * share, direction, method=method)
+        told = steer(library, "How are you?", chosen, max_new_tokens=12, temperature=1.0, seed=3)["steered"]
+        return told["metrics"]["kl"]
+
+    low, middle, high = push(0.0), push(0.3), push(1.0)
+    assert low == 0 < middle < high
+
+
+def test_several_targets_share_a_budget(library):
+    both = Library(library.model, {})
+    both.add(LOUD, library.cav("loud"))
+    both.add(dataclasses.replace(LOUD, name="same"), dataclasses.replace(library.cav("loud"), concept="same"))
+    [first, *_] = edits(Plan((Target("loud"), Target("same")), budget=0.02), both)
+    [alone, *_] = edits(plan(0.01), library)
+    assert first.goal.tolist() == pytest.approx([float(alone.goal[0])] * 2)
+
+
+# ---- calibration
+
+
+def test_a_calibration_is_kept_in_the_vectors_file(library, tmp_path):
+    cav = library.cav("loud")
+    cav.save(tmp_path / "v.safetensors")
+    assert CAV.load(tmp_path / "v.safetensors").calibration == cav.calibration
+    assert Calibration.from_dict(cav.calibration.to_dict()) == cav.calibration
+
+
+def test_a_calibration_tells_what_was_measured(library):
+    known = library.cav("loud").calibration
+    assert (known.prompts, known.tokens, known.temperature) == (4, 8, 1.0)
+    assert set(known.curves) == {f"{m} {d}" for m in ("auto", "fixed") for d in ("amplify", "remove")}
+    assert len(known.mean) == len(known.spread) == LAYERS and min(known.spread) > 0
+    assert known.layers == calibrated_layers(dataclasses.replace(library.cav("loud"), calibration=None))
+    for curve in known.curves.values():
+        doses = [point.dose for point in curve.points]
+        assert doses == sorted(doses) and curve.points[-1].kl > curve.points[0].kl
+        assert all(0 <= point.broken <= 1 and 0 <= point.score <= 1 for point in curve.points)
+
+
+def test_candidates_are_compared_at_equal_kl_and_the_choice_is_told(library):
+    bench = Bench(library.model, LOUD, dataclasses.replace(library.cav("loud"), calibration=None), SMALL)
+    steps = []
+    direction, layers, told = choose(bench, lambda: steps.append(1))
+    assert direction in ("diffmean", "gcav") and layers and len(steps) == 3
+    assert "0.15 nats" in told and "diffmean" in told and "gcav" in told
+
+
+def test_calibrations_prompts_are_none_of_the_evaluations():
+    import json
+    from pathlib import Path
+
+    held_out = {json.loads(line)["prompt"] for line in open("assets/prompts/held_out.jsonl")}
+    asked = set(training_prompts(LOUD, 40)) | set(
+        Path("benchmarks/steering_prompts.txt").read_text().splitlines()
+    )
+    assert not set(training_prompts(LOUD, 40)) & held_out and len(asked) == 60
+
+
+def test_a_calibration_stops(library):
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        calibrate(library, "loud", settings=SMALL, stop=stop)
+
+
+def test_the_sweep_of_a_budget_is_even_in_cost(library):
+    values = usual(plan(0.1), library)
+    assert np.allclose(np.diff(values), values[0], atol=2e-4) and len(values) == 8
+    assert values[-1] == pytest.approx(
+        library.cav("loud").calibration.curve("auto", "amplify").fluent, abs=1e-4
+    )
+
+
+def test_what_the_page_knows_of_costs(library):
+    known = costs(library.cav("loud"))["auto amplify"]
+    assert known["points"][0][:2] == [-4.0, 0.0] and 0 < known["most"] <= known["end"]
+    assert costs(dataclasses.replace(library.cav("loud"), calibration=None)) == {}
+
+
+def test_a_concept_of_ones_own_opens_where_no_text_broke(library):
+    texts = {"positive": [f"GO {n}" for n in range(10)], "negative": [f"go {n}" for n in range(10)]}
+    *_, last = Desk(library).train("visitor", {"name": "mine", **texts})
+    done = last["done"]
+    cost = done["costs"]["auto amplify"]
+    assert 0 < done["opens"] <= max(0.25, cost["whole"]) and "opens at" in last["note"]
+    assert "10 examples a side are few" in last["note"]
+
+
+def test_a_concept_that_breaks_at_once_opens_gently():
+    broken = Curve(points(0.8, 1.2, broken=1.0))
+    known = Calibration("diffmean", (1,), (0.0,), (1.0,), {"auto amplify": broken}, 1, 1, 1.0)
+    cav = dataclasses.replace(_cav(), calibration=known)
+    assert opening(cav) == pytest.approx(0.2) and opening(_cav()) is None
+
+
+def _cav() -> CAV:
+    model = load(str(tiny("llama")))
+    return train(model, LOUD)
