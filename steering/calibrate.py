@@ -143,9 +143,11 @@ class Bench:
         """A dose as a point of the curve."""
         worse = texts.nll - self.base.nll
         broken = (texts.repetition > np.maximum(REPETITION, self.base.repetition)) | (worse > SURPRISE)
-        values = (dose, texts.kl.mean(), worse.mean(), texts.repetition.mean(), broken.mean())
+        kl, nll, repeated, share = (
+            round(float(values.mean()), 4) for values in (texts.kl, worse, texts.repetition, broken)
+        )
         score = None if texts.score is None else round(float(texts.score.mean()), 4)
-        return Point(*(round(float(value), 4) for value in values), score)
+        return Point(dose, kl, nll, repeated, share, score)
 
     def at(self, method: str, direction: str, doses: Sequence[float], **plan) -> list[Texts]:
         """Answers at several doses of a method; plan: its other fields."""

@@ -7,7 +7,8 @@ from functools import cached_property
 
 import torch
 
-from lm import Edit
+from lm import Edit, LanguageModel
+from lm.prompts import Asked, Chat, Continuation, read
 from steering.calibration import Curve
 from steering.cav import CAV, best_layers
 from steering.library import Library
@@ -57,18 +58,31 @@ class Steering:
         return {"layers": self.layers, "cosines": self.cosines, "feasible": self.feasible}
 
 
-def steering(plan: Plan, library: Library) -> Steering:
-    """A plan on a model, feasible or not. Raises PlanError where it names what the model or the library lacks."""
+def steering(plan: Plan, library: Library, asked: Asked | None = None) -> Steering:
+    """A plan on a model, feasible or not. Raises PlanError where it names what the model or the library lacks.
+
+    asked: what is answered, if it is no single prompt: where its own words begin.
+    """
     cavs = [library.cav(target.concept) for target in plan.targets]
     doses = [_dose(plan, target, cav) for target, cav in zip(plan.targets, cavs, strict=True)]
-    start = max(1, library.model.chat_span[0])
+    start = first_word(library.model, asked)
     made = tuple(_edit(plan, cavs, doses, layer, start) for layer in layers_of(plan, cavs))
     return Steering(plan, made, plan.method == "fixed" or all(map(_feasible, made)))
 
 
-def edits(plan: Plan, library: Library) -> tuple[Edit, ...]:
+def first_word(model: LanguageModel, asked: Asked | None) -> int:
+    """Where a person's own words begin: after the chat template's, and never at the first token, a sink.
+
+    A system message of the person's own takes the place of the template's, a text to be continued has no template.
+    """
+    prompt = None if asked is None else read(asked)
+    own = isinstance(prompt, Continuation) or (isinstance(prompt, Chat) and prompt.turns[0].role == "system")
+    return 1 if own else max(1, model.chat_span[0])
+
+
+def edits(plan: Plan, library: Library, asked: Asked | None = None) -> tuple[Edit, ...]:
     """The edits that carry out a plan. Raises PlanError where it cannot be applied."""
-    return feasible(steering(plan, library)).edits
+    return feasible(steering(plan, library, asked)).edits
 
 
 def feasible(applied: Steering) -> Steering:

@@ -61,7 +61,7 @@ def pair(
         raise PlanError(f"max_new_tokens is {max_new_tokens}: give a number from 1 to {MAX_NEW_TOKENS}")
     ids = prompt_ids(library.model, prompt)
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
-    applied = feasible(steering(plan, library))
+    applied = feasible(steering(plan, library, prompt))
     rows = [Row(ids, sampling, edit) for edit in (applied.readers, applied.edits)]
     return Pair(library.model.decode(rows, stop=stop), applied, temperature)
 

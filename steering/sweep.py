@@ -92,7 +92,7 @@ def sweep(
         )
     if not prompts:
         raise PlanError("a sweep needs a prompt: give at least one")
-    made = [() if one is None else edits(one, library) for one in plans]
+    made = [() if one is None else edits(one, library, prompts[0]) for one in plans]
     concepts = [library.concepts[target.concept] for target in plan.targets]
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
     rows: list[dict] = []

@@ -652,3 +652,18 @@ def test_a_plan_knows_neither_library_nor_model():
         isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("steering", "lm"))
         for node in ast.walk(tree)
     )
+
+
+def test_a_text_to_be_continued_is_pushed_from_its_second_token_on(library, monkeypatch):
+    template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>{% endfor %}ok: "
+    monkeypatch.setattr(library.model.tokenizer, "chat_template", template)
+    before, _ = library.model.chat_span
+    starts = [
+        {edit.start for edit in edits(plan(), library, asked)}
+        for asked in (
+            PROMPT,
+            {"continue": PROMPT},
+            [{"role": "system", "content": "Be brief."}, {"role": "user", "content": PROMPT}],
+        )
+    ]
+    assert before > 1 and starts == [{before}, {1}, {1}]
