@@ -16,7 +16,7 @@ from pareto import view
 from pareto.checkpoint import FOLDER, Checkpoint, shipped
 from pareto.controller import SCORED, Desk, Entrants, Human, Rewards, Send, Steered
 from pareto.evaluate import standard_rewards
-from pareto.front import Front, hypervolume, nondominated, stored
+from pareto.front import Front, hypervolume, nondominated
 from pareto.session import MOST_PICKS, Request, Visitor
 from pareto.shelf import Shelf
 from ui.background import answer, stream
@@ -57,14 +57,16 @@ def build(
     weight of helpfulness that the slider opens at.
     """
     shelf = Shelf(model, folders)
-    found = shelf.changed() if front is None and checkpoints is None else None
-    front, checkpoints = found or (
-        stored(model) if front is None else front,
-        shipped(model) if checkpoints is None else checkpoints,
-    )
+    given = checkpoints
+
+    def changed() -> tuple[Front, Sequence[Checkpoint]] | None:
+        found = shelf.changed() if front is None else None
+        return (found[0], found[1] if given is None else given) if found else None
+
+    first, checkpoints = changed() or (front, shipped(model) if given is None else given)
+    assert first is not None  # the shelf gives one where none is given
     read = partial(standard_rewards, model) if rewards is None else lambda: rewards
-    changed = shelf.changed if found else lambda: None
-    desk = Desk(model, front, checkpoints, read, folders, entrants, steered, changed)
+    desk = Desk(model, first, checkpoints, read, folders, entrants, steered, changed)
     with gr.Row(elem_classes="tw-steer tw-tradeoffs"):
         with gr.Column(elem_classes="tw-left"):
             opening = _opening(desk, send is not None, preference)

@@ -15,10 +15,10 @@ class Shelf:
     def __init__(self, model: LanguageModel, folder: Path):
         """folder: of the checkpoints."""
         self.model, self.folder = model, folder
-        self.seen: Stamp = ()
+        self.seen: Stamp | None = None
 
     def changed(self) -> tuple[Front, list[Checkpoint]] | None:
-        """What is there now, or None where it is what was there at the last call."""
+        """What is there now, or None where it is what was there at the last call of several."""
         stamp = self._stamp()
         if stamp == self.seen:
             return None

@@ -1,6 +1,7 @@
 """The Trade-offs tab alone, with adapters at random: python tests/web/pareto_app.py FOLDER PORT"""
 
 import sys
+import time
 from pathlib import Path
 
 import gradio as gr
@@ -12,6 +13,7 @@ sys.path.insert(0, str(ROOT))
 from lm import Adapter, LanguageModel, Policy, Row, Sampling, load  # noqa: E402
 from lm.prompts import Asked, read  # noqa: E402
 from pareto import checkpoint  # noqa: E402
+from pareto import front as fronts  # noqa: E402
 from pareto.front import Front  # noqa: E402
 from pareto.panel import build  # noqa: E402
 
@@ -88,6 +90,10 @@ def made(model: LanguageModel, folder: Path) -> Front:
         folder / "added" / "pickled", adapter(model, 97), card(model, "pickled", "pgapo", 0.3), []
     )
     (folder / "added" / "pickled" / "optimizer.pt").write_bytes(b"")
+    points[2] |= {
+        "seeds": [0, 1],
+        "runs": [{"seed": seed, "helpful": 0.2 + 0.2 * seed, "harmless": 0.5, "kl": 3.0} for seed in (0, 1)],
+    }
     return Front(model.name, model.hash, (-2.0, -2.0), tuple(points))
 
 
@@ -109,7 +115,8 @@ class Loud(Policy):
 
 
 def app(model: LanguageModel, folder: Path) -> gr.Blocks:
-    front = made(model, folder)
+    fronts.FOLDER = folder
+    made(model, folder).save(fronts.path_of(model.name))
     with gr.Blocks(title="Trade-offs", analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML((ROOT / "assets" / "web" / "shared" / "head.html").read_text(), apply_default_css=False)
         with gr.Tabs(elem_classes="tw-tabs"):
@@ -117,7 +124,7 @@ def app(model: LanguageModel, folder: Path) -> gr.Blocks:
                 gr.Markdown("Nothing.")
             with gr.Tab("Trade-offs"):
                 build(
-                    model, preference=0.5, front=front, checkpoints=checkpoint.shipped(model, folder / "shipped"),
+                    model, preference=0.5, checkpoints=checkpoint.shipped(model, folder / "shipped"),
                     folders=folder / "added", human=votes,
                     entrants={"loud": lambda: Loud(model)}, send=lambda prompt, sides: "Sent " + " and ".join(side[0] for side in sides),
                 )  # fmt: skip
@@ -128,4 +135,4 @@ if __name__ == "__main__":
     from app import serve
 
     where, port = sys.argv[1:]
-    serve(app(load(), Path(where)).queue(max_size=256), "127.0.0.1", int(port))
+    serve(app(load(), Path(where)).queue(max_size=256), "127.0.0.1", int(port), check=time.time)

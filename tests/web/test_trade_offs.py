@@ -10,6 +10,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from pareto.front import Front
 from pareto.panel import OPENING
 from tests.web.conftest import serving
 from tests.web.pareto_app import ENDS, SHIPPED
@@ -19,8 +20,12 @@ POINTS = len(SHIPPED) + len(ENDS) + 2
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("tradeoffs")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tradeoffs")
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
     with serving(folder, "tests/web/pareto_app.py", str(folder), "PORT") as found:
         yield found
 
@@ -237,6 +242,51 @@ def test_dominated_points_are_dimmed_until_told_otherwise(address: str, page: Pa
     assert min(page.evaluate(opacities)) == 1
 
 
+def test_the_axes_show_what_is_chosen(address: str, page: Page) -> None:
+    visit(page, address)
+    page.get_by_label("Vertical axis").select_option("kl")
+    expect(page.locator(".tw-front h3")).to_contain_text("kl against helpful")
+    page.wait_for_function(
+        "document.querySelector('.tw-front .tw-plot').layout.yaxis.title.text.startsWith('KL to the base model')"
+    )
+    before = run(page)
+    page.mouse.click(*place(page, "gapo"))
+    newer(page, before)
+    assert heads(page)[-1] == "gapo name"
+
+
+def test_the_trainings_of_a_point_are_shown_on_demand(address: str, page: Page) -> None:
+    visit(page, address)
+
+    def small() -> int:
+        return page.evaluate(
+            "document.querySelector('.tw-front .tw-plot').data.filter((each) => each.marker?.size === 6).flatMap((each) => each.x).length"
+        )
+
+    assert small() == 0
+    page.get_by_role("button", name="Show every training").click()
+    page.wait_for_function(
+        "document.querySelector('.tw-front .tw-plot').data.some((each) => each.marker?.size === 6)"
+    )
+    assert small() == 2
+
+
+def test_a_point_that_another_process_adds_appears_without_a_reload(
+    address: str, page: Page, folder: Path
+) -> None:
+    """As `python -m pareto evaluate --add` does it."""
+    visit(page, address)
+    path = next(folder.glob("*.json"))
+    before = path.read_text()
+    front = Front.load(path)
+    front.with_point(front.points[1] | {"id": "added", "name": "added meanwhile"}).save(path)
+    try:
+        expect(row(page, "added meanwhile")).to_have_count(1)
+    finally:
+        path.write_text(before)
+    expect(row(page, "added meanwhile")).to_have_count(0)
+
+
 def test_the_papers_points_are_a_set_of_their_own(address: str, page: Page) -> None:
     visit(page, address)
     before = run(page)
@@ -374,7 +424,7 @@ def test_fits_a_phone(address: str, chrome: Browser, dark: bool) -> None:
 
 def test_front_is_the_contract(client: Client) -> None:
     told = client.predict(api_name="/front")
-    assert told["reference"] == [-2.0, -2.0] and set(told["hypervolume"]) == {
+    assert told["reference"] == [-0.1, -0.45] and set(told["hypervolume"]) == {
         "base",
         "pgapo",
         "gapo",
@@ -392,6 +442,7 @@ def test_front_is_the_contract(client: Client) -> None:
         "kl",
         "length",
         "dominated",
+        "seeds",
     }
     assert fields <= set(told["points"][0])
 

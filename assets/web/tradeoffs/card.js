@@ -1,6 +1,6 @@
 // All that is known of the selected point: how it was made and scored, and how its training went.
 import { copy, h } from '../shared/dom.js';
-import { mark, MARKS } from './marks.js';
+import { mark, markOf } from './marks.js';
 import { chart } from '../shared/plot.js';
 
 export default function mount({ element, props, watch }) {
@@ -23,7 +23,7 @@ export default function mount({ element, props, watch }) {
     }
     drawn = card;
     const button = h('button', { type: 'button', class: 'tw-quiet', onclick: () => copy(button, card.command) }, 'Copy command');
-    facts.style.setProperty('--method', MARKS[card.method].color);
+    facts.style.setProperty('--method', markOf(card.method).color);
     facts.replaceChildren(
       h('h2', {}, mark(card.method), h('span', {}, card.name), card.command ? button : ''),
       h('dl', {}, card.facts.map(([label, value]) => h('div', {}, h('dt', {}, label), h('dd', {}, value)))));

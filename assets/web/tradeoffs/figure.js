@@ -1,9 +1,8 @@
 // The figure of a front for plot.js, from what pareto/view.py tells: one set of points on its own axes at a time.
-import { MARKS, edge } from './marks.js';
+import { edge, markOf, methods } from './marks.js';
 
 const SIZES = { diamond: 13, 'triangle-up': 14, 'triangle-down': 14, star: 15, cross: 12, x: 11 };
 const AXES = {
-  models: ['helpful: reward, standard deviations', 'harmless: reward, standard deviations'],
   people: ['helpful: strength in votes, log-odds', 'harmless: strength in votes, log-odds'],
   both: ['helpful: standard score', 'harmless: standard score'],
   paper: ['helpful: beaver-7b reward', 'harmless: minus beaver-7b cost'],
@@ -14,10 +13,14 @@ export const short = (value, digits = 2) => (value == null ? '' : value.toFixed(
 /** 0.3 as .3. */
 export const lambda = (value) => String(Number(value.toFixed(2))).replace(/^0\./, '.');
 
-/** The points of a set: { id, name, method, x, y, xs: [from, to], ys, dominated, … }. */
-export function places(data, set) {
+/** The points of a set: { id, name, method, x, y, xs: [from, to], ys, dominated, … }; axes: what the reward models' set shows. */
+export function places(data, set, axes = data.objectives) {
   if (set === 'paper') return data.paper.points.map((point) => ({ ...point, x: point.helpful, y: point.harmless }));
-  if (set !== 'people') return data.points.map((point) => ({ ...point, x: point.helpful, y: point.harmless, xs: point.helpful_ci, ys: point.harmless_ci }));
+  if (set !== 'people') {
+    const [x, y] = set === 'models' ? axes : data.objectives;
+    return data.points.map((point) => ({ ...point, x: point[x], y: point[y], xs: point[`${x}_ci`], ys: point[`${y}_ci`] }))
+      .filter((point) => point.x != null && point.y != null);
+  }
   const judged = data.points.filter((point) => point.people).map(({ people, ...point }) => ({
     ...point, x: people.helpful, y: people.harmless, xs: people.helpful_ci, ys: people.harmless_ci, comparisons: people.comparisons,
   }));
@@ -29,33 +32,35 @@ export function places(data, set) {
 export const best = (points) => points.filter((one) => !points.some((other) =>
   other.x >= one.x && other.y >= one.y && (other.x > one.x || other.y > one.y))).sort((a, b) => a.x - b.x);
 
-function hover(point) {
-  const interval = (ends) => (ends ? ` [${short(ends[0])}, ${short(ends[1])}]` : '');
+const interval = (ends) => (ends ? ` [${short(ends[0])}, ${short(ends[1])}]` : '');
+
+function hover(point, [x, y]) {
   return [
     `<b>${plain(point.name)}</b>`,
     point.lambda == null ? '' : `λ helpful ${lambda(point.lambda)}`,
-    `helpful ${short(point.x)}${interval(point.xs)}`,
-    `harmless ${short(point.y)}${interval(point.ys)}`,
+    `${x} ${short(point.x)}${interval(point.xs)}`,
+    `${y} ${short(point.y)}${interval(point.ys)}`,
     point.kl == null ? '' : `KL ${short(point.kl, 1)} nats an answer`,
     point.length == null ? '' : `${Math.round(point.length)} tokens an answer`,
     point.steps ? `${point.steps} steps of training` : '',
     point.prompts ? `${point.prompts} prompts` : '',
+    point.seeds?.length > 1 ? `${point.seeds.length} trainings` : '',
     point.comparisons ? `${point.comparisons} comparisons by people` : '',
   ].filter(Boolean).join('<br>');
 }
 
 const bars = (points, ends, at, color) => ({
-  type: 'data', symmetric: false, array: points.map((p) => p[ends][1] - p[at]), arrayminus: points.map((p) => p[at] - p[ends][0]),
+  type: 'data', symmetric: false, array: points.map((p) => (p[ends] ? p[ends][1] - p[at] : 0)), arrayminus: points.map((p) => (p[ends] ? p[at] - p[ends][0] : 0)),
   thickness: 1, width: 0, color,
 });
 const pale = (color, share) => color + Math.round(2.55 * share).toString(16).padStart(2, '0');
 const plain = (text) => text.replaceAll('<', '&lt;');
 
-function marks(points, method, dim) {
-  const { symbol, color } = MARKS[method];
+function marks(points, method, dim, names) {
+  const { symbol, color } = markOf(method);
   const intervals = points[0].xs && { error_x: bars(points, 'xs', 'x', pale(color, dim ? 22 : 55)), error_y: bars(points, 'ys', 'y', pale(color, dim ? 22 : 55)) };
   return {
-    type: 'scatter', mode: 'markers', x: points.map((p) => p.x), y: points.map((p) => p.y), customdata: points.map((p) => p.id), text: points.map(hover),
+    type: 'scatter', mode: 'markers', x: points.map((p) => p.x), y: points.map((p) => p.y), customdata: points.map((p) => p.id), text: points.map((point) => hover(point, names)),
     marker: { symbol, size: SIZES[symbol] ?? 11, color, opacity: dim ? 0.35 : 1, line: { color: edge(method), width: 1 } },
     hovertemplate: '%{text}<extra></extra>', cliponaxis: false, showlegend: false, ...intervals,
   };
@@ -70,16 +75,34 @@ const ring = (points) => ({
   marker: { symbol: 'circle-open', size: points.map((p) => (p.selected ? 25 : 21)), color: 'var(--tw-ink)', line: { width: points.map((p) => (p.selected ? 2 : 1)) } },
 });
 
-function single(points, { dim, hidden, picks, selected }) {
+/** The trainings behind a method's means, one small mark a seed. */
+function cloud(points, method, [x, y]) {
+  const { symbol, color } = markOf(method);
+  const runs = points.flatMap((point) => point.cloud.map((run) => ({ ...run, name: point.name }))).filter((run) => run[x] != null && run[y] != null);
+  return {
+    type: 'scatter', mode: 'markers', x: runs.map((run) => run[x]), y: runs.map((run) => run[y]), showlegend: false, cliponaxis: false,
+    marker: { symbol: `${symbol}-open`, size: 6, color: pale(color, 75) },
+    text: runs.map((run) => `${plain(run.name)}, seed ${run.seed}`), hovertemplate: '%{text}<extra></extra>',
+  };
+}
+
+function single(data, points, { dim, hidden, picks, selected, seeds, axes }, names) {
   const shown = points.filter((point) => !hidden.has(point.method));
-  const traces = [path(best(shown), { color: 'var(--tw-line)', width: 1.5, dash: 'dot', shape: 'vh' })];
-  for (const method of Object.keys(MARKS)) {
+  const rewards = !axes || axes.every((axis) => data.objectives.includes(axis));
+  const traces = rewards ? [path(best(shown), { color: 'var(--tw-line)', width: 1.5, dash: 'dot', shape: 'vh' })] : [];
+  for (const method of methods()) {
     const own = shown.filter((point) => point.method === method);
     const ordered = own.filter((point) => point.lambda != null).sort((a, b) => a.lambda - b.lambda);
-    if (ordered.length > 2) traces.push(path(ordered, { color: pale(MARKS[method].color, 50), width: 1.5 }));
+    if (ordered.length > 2) traces.push(path(ordered, { color: pale(markOf(method).color, 50), width: 1.5 }));
+    const surface = data.attainment[method];
+    if (seeds && surface && own.length && String(axes) === String(data.objectives)) {
+      const corners = surface.map(([x, y]) => ({ x, y })).sort((a, b) => a.x - b.x);
+      traces.push(path(corners, { color: pale(markOf(method).color, 60), width: 1, dash: 'dash', shape: 'vh' }));
+    }
+    if (seeds && axes && own.some((point) => point.cloud?.length > 1)) traces.push(cloud(own, method, axes));
     for (const low of [true, false]) {
       const part = own.filter((point) => Boolean(point.dominated) === low);
-      if (part.length) traces.push(marks(part, method, low && dim));
+      if (part.length) traces.push(marks(part, method, low && dim, names));
     }
   }
   const picked = shown.filter((point) => picks.includes(point.id)).map((point) => ({ ...point, selected: point.id === selected }));
@@ -93,7 +116,7 @@ function joined(data, { hidden }) {
   for (const { id, helpful, harmless } of data.both.points) {
     const { method, name } = known.get(id);
     if (hidden.has(method)) continue;
-    const { symbol, color } = MARKS[method];
+    const { symbol, color } = markOf(method);
     traces.push({
       type: 'scatter', mode: 'lines+markers', x: helpful, y: harmless, customdata: [id, id], showlegend: false, cliponaxis: false,
       line: { color: pale(color, 55), width: 1.5 },
@@ -105,15 +128,25 @@ function joined(data, { hidden }) {
   return traces;
 }
 
-/** { data, layout } of a set ("models", "people", "both" or "paper"). how: { dim, hidden: Set of methods, picks, selected }. */
+const COLORS = { helpful: 'var(--tw-helpful)', harmless: 'var(--tw-harmless)' };
+
+/**
+ * { data, layout } of a set ("models", "people", "both" or "paper").
+ * how: { dim, hidden: Set of methods, picks, selected, seeds: whether to draw them, axes: [x, y] of the reward models' set }.
+ */
 export function figure(data, set, how) {
-  const [x, y] = AXES[set];
-  const axis = (title, color) => ({ title: { text: title, font: { color: 'var(--tw-ink)' } }, showline: true, linewidth: 3, linecolor: color, zeroline: false, ticklen: 0, nticks: 7 });
+  const own = set === 'models';
+  const shown = own ? how.axes : ['helpful', 'harmless'];
+  const titles = own ? shown.map((id) => data.axes.find((each) => each.id === id).title) : AXES[set];
+  const axis = (at) => ({
+    title: { text: titles[at], font: { color: 'var(--tw-ink)' } }, showline: true, linewidth: 3, linecolor: COLORS[shown[at]] ?? 'var(--tw-line)',
+    zeroline: false, ticklen: 0, nticks: 7,
+  });
   return {
-    data: set === 'both' ? joined(data, how) : single(places(data, set), how),
+    data: set === 'both' ? joined(data, how) : single(data, places(data, set, how.axes), own ? how : { ...how, axes: null }, shown),
     layout: {
-      height: 360, uirevision: set, hovermode: 'closest', hoverdistance: 24, showlegend: false,
-      margin: { l: 52, r: 14, t: 14, b: 44 }, xaxis: axis(x, 'var(--tw-helpful)'), yaxis: axis(y, 'var(--tw-harmless)'),
+      height: 360, uirevision: set + (own ? shown : ''), hovermode: 'closest', hoverdistance: 24, showlegend: false,
+      margin: { l: 52, r: 14, t: 14, b: 44 }, xaxis: axis(0), yaxis: axis(1),
     },
   };
 }

@@ -2,7 +2,7 @@
 import { choice } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { figure, lambda, places, short } from './figure.js';
-import { mark } from './marks.js';
+import { learn, mark } from './marks.js';
 import { now } from './now.js';
 import { chart } from '../shared/plot.js';
 import { sorted } from '../shared/sorted.js';
@@ -15,16 +15,17 @@ const HINTS = {
 
 const number = (value) => short(value);
 const interval = (ends) => (ends ? `${short(ends[0])} to ${short(ends[1])}` : '');
-const COLUMNS = [
+const rewards = (set, objectives) => (set === 'models'
+  ? objectives.flatMap((name) => [[name, (p) => p[name] ?? null, number], ['95 %', (p) => interval(p[`${name}_ci`])]])
+  : [['helpful', (p) => p.x, number], ['95 %', (p) => interval(p.xs)], ['harmless', (p) => p.y, number], ['95 %', (p) => interval(p.ys)]]);
+const columnsOf = (set, objectives) => [
   ['policy', (p) => p.name],
-  ['λ helpful', (p) => p.lambda ?? null, lambda],
-  ['helpful', (p) => p.x, number],
-  ['95 %', (p) => interval(p.xs)],
-  ['harmless', (p) => p.y, number],
-  ['95 %', (p) => interval(p.ys)],
+  [`λ ${objectives[0]}`, (p) => p.lambda ?? null, lambda],
+  ...rewards(set, objectives),
   ['KL', (p) => p.kl ?? null, (value) => short(value, 1)],
   ['length', (p) => p.length ?? null, (value) => short(value, 0)],
   ['steps', (p) => p.steps ?? null],
+  ['seeds', (p) => p.seeds?.length ?? null],
   ['prompts', (p) => p.prompts ?? null],
   ['comparisons', (p) => p.comparisons ?? null],
   ['refuses unsafe', (p) => p.refusal_unsafe ?? null, number],
@@ -34,8 +35,8 @@ const COLUMNS = [
   ['front', (p) => (p.dominated ? 'dominated' : 'on it')],
 ];
 
-function tableOf(points, known) {
-  const columns = COLUMNS.filter(([, of]) => points.some((point) => of(point) != null && of(point) !== ''));
+function tableOf(points, known, set, objectives) {
+  const columns = columnsOf(set, objectives).filter(([, of]) => points.some((point) => of(point) != null && of(point) !== ''));
   const rows = points.map((point) => columns.map(([, of]) => of(point)));
   const show = columns.map(([name, , say = String]) => (name === 'policy' ? (value, i) => h('span', { class: 'tw-who' }, mark(known[i].method), value) : say));
   return { columns: columns.map(([name]) => name), rows, show, ids: points.map((point) => point.id) };
@@ -47,6 +48,9 @@ export default function mount({ element, props, trigger, watch }) {
   let data = props.value;
   let set = 'models';
   let dim = true;
+  let seeds = false;
+  let axes = data.objectives.slice(0, 2);
+  learn(data.marks);
   let hidden = new Set();
   let twin = null;
   let tables = {};
@@ -61,7 +65,15 @@ export default function mount({ element, props, trigger, watch }) {
     draw();
   });
   const dimmer = h('button', { type: 'button', class: 'tw-quiet', onclick: () => { dim = !dim; draw(); } }, 'Dim what is dominated');
-  element.firstElementChild.replaceChildren(h('div', { class: 'tw-sets' }, sets.node), plot);
+  const picker = (at, label) => h('select', { 'aria-label': label, onchange: (event) => {
+    axes = axes.with(at, event.target.value);
+    tables = {};
+    draw();
+  } });
+  const pickers = [picker(0, 'Horizontal axis'), picker(1, 'Vertical axis')];
+  const cloud = h('button', { type: 'button', class: 'tw-quiet', onclick: () => { seeds = !seeds; draw(); } }, 'Show every training');
+  const axisBar = h('div', { class: 'tw-axes' }, h('label', {}, 'across', pickers[0]), h('label', {}, 'up', pickers[1]), cloud);
+  element.firstElementChild.replaceChildren(h('div', { class: 'tw-sets' }, sets.node), axisBar, plot);
   const update = chart(plot, ({ customdata, shift }) => pick(customdata, shift), (table) => {
     twin = sorted(table, (id, event) => pick(id, event.shiftKey), (orders[set] ??= {}));
     highlight();
@@ -70,7 +82,7 @@ export default function mount({ element, props, trigger, watch }) {
   plot.append(side);
   plot.querySelector('.tw-twin').append(hint);
 
-  const points = () => (set === 'both' ? places(data, 'models').filter((p) => data.both.points.some(({ id }) => id === p.id)) : places(data, set));
+  const points = () => (set === 'both' ? places(data, 'models').filter((p) => data.both.points.some(({ id }) => id === p.id)) : places(data, set, axes));
   const about = () => data[set];
 
   function pick(id, add) {
@@ -100,20 +112,25 @@ export default function mount({ element, props, trigger, watch }) {
         onclick: () => { hidden = new Set(hidden.has(id) ? [...hidden].filter((each) => each !== id) : [...hidden, id]); draw(); },
       }, mark(id), h('span', {}, name, count > 1 ? h('small', {}, ` × ${count}`) : ''), h('span', { class: 'tw-number' }, set === 'models' || set === 'paper' ? short(hypervolume, hypervolume >= 100 ? 0 : 2) : ''))),
       set === 'both' ? '' : h('div', { class: 'tw-method-key' }, h('i', { 'aria-hidden': 'true' }), h('span', {}, 'front'), dimmer),
-      set === 'models' || set === 'paper' ? h('p', { class: 'tw-hint' }, `Hypervolume: area down to (${(set === 'paper' ? data.paper : data).reference.map((value) => short(value, 0)).join(', ')}); more points cover more.`) : '');
+      set === 'models' || set === 'paper' ? h('p', { class: 'tw-hint' }, `Hypervolume: what lies above ${set === 'paper' ? '' : 'the base model at '}(${(set === 'paper' ? data.paper : data).reference.map((value) => short(value, set === 'paper' ? 0 : 2)).join(', ')}); more points cover more.`) : '');
     dimmer.setAttribute('aria-pressed', String(dim));
   }
 
   function draw() {
     const { title, note, empty } = about();
     const shown = points();
-    tables[set] ??= tableOf(shown, shown);
+    tables[set] ??= tableOf(shown, shown, set, data.objectives);
     sets.set(set);
+    axisBar.hidden = set !== 'models' || Boolean(empty);
+    pickers.forEach((node, at) => node.replaceChildren(...data.axes.map(({ id, title: name }) => h('option', { value: id, selected: axes[at] === id }, name))));
+    cloud.hidden = !data.points.some((point) => point.cloud.length > 1);
+    cloud.setAttribute('aria-pressed', String(seeds));
+    const usual = set !== 'models' || String(axes) === String(data.objectives.slice(0, 2));
     side.hidden = Boolean(empty);
     hint.textContent = HINTS[set] ?? HINTS.models;
     update({
-      title, note, empty, table: empty ? null : tables[set], file: `tradewind-front-${set}.csv`,
-      figure: empty ? null : figure(data, set, { dim, hidden, picks: now.asked?.picks ?? [], selected: now.asked?.selected }),
+      title: usual ? title : `${axes[1]} against ${axes[0]}`.replaceAll('_', ' '), note, empty, table: empty ? null : tables[set], file: `tradewind-front-${set}.csv`,
+      figure: empty ? null : figure(data, set, { dim, hidden, picks: now.asked?.picks ?? [], selected: now.asked?.selected, seeds, axes }),
     });
     if (!empty) legend();
     highlight();

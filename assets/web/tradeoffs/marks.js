@@ -13,28 +13,56 @@ const star = () => {
   return `M${outer.flatMap((point, i) => [point, inner[i]]).join('L')}Z`;
 };
 
-export const MARKS = {
-  base: { symbol: 'x', color: 'var(--tw-unsteered)', path: CROSS, turn: 45 },
-  pgapo: { symbol: 'circle', color: 'var(--tw-pgapo)', path: polygon(40, 0, 6) },
-  gapo: { symbol: 'square', color: 'var(--tw-gapo)', path: 'M2.5 2.5H13.5V13.5H2.5Z' },
-  mgda: { symbol: 'triangle-up', color: 'var(--tw-mgda)', path: polygon(3, UP, 8) },
-  linear: { symbol: 'diamond', color: 'var(--tw-linear)', path: polygon(4, UP, 7.5) },
-  normalized: { symbol: 'pentagon', color: 'var(--tw-normalized)', path: polygon(5, UP) },
-  single: { symbol: 'triangle-down', color: 'var(--tw-ink)', path: polygon(3, -UP, 8) },
-  soup: { symbol: 'cross', color: 'var(--tw-soup)', path: CROSS },
-  steered: { symbol: 'star', color: 'var(--tw-accent)', path: star() },
-  other: { symbol: 'hexagon', color: 'var(--tw-line)', path: polygon(6, UP) },
+const SYMBOLS = {
+  circle: polygon(40, 0, 6),
+  square: 'M2.5 2.5H13.5V13.5H2.5Z',
+  'triangle-up': polygon(3, UP, 8),
+  'triangle-down': polygon(3, -UP, 8),
+  diamond: polygon(4, UP, 7.5),
+  pentagon: polygon(5, UP),
+  hexagon: polygon(6, UP),
+  star: star(),
+  cross: CROSS,
+  x: CROSS,
 };
-const EDGE = { mgda: 'var(--tw-mgda-edge)' };
+const TURNS = { x: 45 };
+
+/** Of what is not trained; pareto/combiners.py has the others, and the front tells them. */
+const marks = {
+  base: { symbol: 'x', color: 'var(--tw-unsteered)' },
+  single: { symbol: 'triangle-down', color: 'var(--tw-ink)' },
+  soup: { symbol: 'cross', color: 'var(--tw-soup)' },
+  steered: { symbol: 'star', color: 'var(--tw-accent)' },
+  other: { symbol: 'hexagon', color: 'var(--tw-line)' },
+};
+
+/** Takes up the methods of the registry: { key: { symbol, color, dark, edge } }. Their colours become CSS variables. */
+export function learn(told) {
+  const rules = { ':root': [], '.dark': [] };
+  for (const [key, { symbol, color, dark, edge }] of Object.entries(told)) {
+    marks[key] = { symbol, color: `var(--tw-${key})`, edge: edge && `var(--tw-${key}-edge)` };
+    rules[':root'].push(`--tw-${key}: ${color};`, edge ? `--tw-${key}-edge: ${edge};` : '');
+    rules['.dark'].push(dark ? `--tw-${key}: ${dark};` : '', edge ? `--tw-${key}-edge: #17181a;` : '');
+  }
+  const sheet = document.createElement('style');
+  sheet.textContent = Object.entries(rules).map(([where, lines]) => `${where} { ${lines.join(' ')} }`).join('\n');
+  document.head.append(sheet);
+}
+
+/** { symbol, color, edge } of a method. */
+export const markOf = (method) => marks[method] ?? marks.other;
+
+/** All methods, in the order in which they are drawn. */
+export const methods = () => Object.keys(marks);
 
 /** The line round a method's mark: a pale colour gets a dark one. */
-export const edge = (method) => EDGE[method] ?? 'var(--tw-paper)';
+export const edge = (method) => markOf(method).edge || 'var(--tw-paper)';
 
 /** A method's mark as a small picture. */
 export function mark(method) {
-  const { color, path, turn = 0 } = MARKS[method];
-  const shape = svg('path', { d: path, transform: `rotate(${turn} 8 8)` });
+  const { symbol, color, edge: line } = markOf(method);
+  const shape = svg('path', { d: SYMBOLS[symbol], transform: `rotate(${TURNS[symbol] ?? 0} 8 8)` });
   shape.style.fill = color;
-  shape.style.stroke = EDGE[method] ?? 'none';
+  shape.style.stroke = line || 'none';
   return svg('svg', { viewBox: '-1 -1 18 18', class: 'tw-method', 'aria-hidden': 'true' }, shape);
 }

@@ -1,6 +1,6 @@
 // The answers of the base model and of the picked points, as they stream, and what each is worth.
 import { copy, download, csv, h, heard, tell } from '../shared/dom.js';
-import { mark, MARKS } from './marks.js';
+import { mark, markOf } from './marks.js';
 import { now } from './now.js';
 
 const quiet = (label, act, more = {}) => h('button', { type: 'button', class: 'tw-quiet', onclick: act, ...more }, label);
@@ -33,7 +33,7 @@ export default function mount({ element, props, watch }) {
     const base = head.id === 'base';
     const node = h('section', { class: 'tw-side', 'aria-label': head.name },
       h('h2', {}, mark(head.method), h('span', {}, head.name), base ? '' : h('span', { class: 'tw-hold' }, keep, drop), h('span', { class: 'tw-about' }, head.about)), text);
-    node.style.setProperty('--method', MARKS[head.method].color);
+    node.style.setProperty('--method', markOf(head.method).color);
     return { ...head, node, text, keep, drawn: '' };
   }
 
