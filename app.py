@@ -31,7 +31,9 @@ from steering import Library, Plan
 from steering.controller import Request as Steered
 from steering.panel import build as build_steering
 from steering.steer import policy as plan_policy
-from ui.server import WEB, queued, serve
+from ui.document import WEB
+from ui.parts import module
+from ui.server import queued, serve
 from ui.startup import attempt, check_address
 from ui.validation import sentence
 
@@ -179,7 +181,7 @@ def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
         gr.HTML(
             (WEB / "shared" / "head.html").read_text(encoding="utf-8").replace("{model}", escape(model.name)),
             apply_default_css=False,
-            js_on_load=(WEB / "shared" / "head.js").read_text(encoding="utf-8"),
+            js_on_load=module("shared/head"),
         )
         with gr.Tabs(elem_classes="tw-tabs"):
             with gr.Tab("Steer"):

@@ -1,86 +1,28 @@
 """The server around the page: what it serves beside Gradio's own routes, and the bounds of what it takes."""
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 import gradio as gr
 import plotly
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ui.document import PREVIEW, WEB, Document
+from ui.middleware import MAX_FILE, Bounds, Rooted
 from ui.startup import without_proxies
 from ui.theme import theme
-from ui.visitors import forget
 
-WEB = Path(__file__).parents[1] / "assets" / "web"
-SHEETS = ("shared/base.css", "steer/steer.css", "compare/compare.css", "tradeoffs/tradeoffs.css")
-HEAD = "\n".join(f'<link rel="stylesheet" href="tw/{sheet}">' for sheet in SHEETS if (WEB / sheet).exists())
-MAX_FILE, MAX_BODY = 5_000_000, 1_000_000
-"""Bytes of an uploaded file, and of the body of any other request."""
-ENVELOPE = 100_000
-"""Bytes around the one file of an upload."""
 MAX_JOBS = 512
 """Events under way at once: more than all limits of the tabs together, so that none waits for another's place."""
 MAX_QUEUE = 256
 MAX_STATES = 256
 """Pages whose state Gradio keeps, some hundred kilobytes each; an older one is told by the page itself."""
-ANSWER = re.compile(r"/gradio_api/call/(?:v2/)?[^/]+/(?P<event>[^/]+)/?$")
-
-
-class Bounds:
-    """Refuses bodies that are too long, also where no length is told, and forgets the calls that are answered."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        most = MAX_FILE + ENVELOPE if scope["path"].endswith("/gradio_api/upload") else MAX_BODY
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > most:
-            return await _too_long(most)(scope, receive, send)
-        body = _Body(most, scope, receive, send)
-        try:
-            await self._app(scope, body.receive, body.send)
-        finally:
-            if scope["method"] == "GET" and (answer := ANSWER.search(scope["path"])):
-                forget(scope["app"], answer["event"])
-
-
-class _Body:
-    """A request whose body is counted as it comes, and answered here where it is too long."""
-
-    def __init__(self, most: int, scope: Scope, receive: Receive, send: Send) -> None:
-        self._left, self._refused, self._told = most, _too_long(most), False
-        self._scope, self._receive, self._send = scope, receive, send
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
-            raise HTTPException(413)
-        return message
-
-    async def send(self, message: Message) -> None:
-        if self._left >= 0:
-            await self._send(message)
-        elif not self._told:
-            self._told = True
-            await self._refused(self._scope, self._receive, self._send)
-
-
-def _too_long(most: int) -> Response:
-    problem = f"The request is longer than {most:,} bytes: send less."
-    return JSONResponse({"detail": problem}, 413, {"connection": "close"})
 
 
 def serve(page: gr.Blocks, host: str, port: int, check: Callable[[], object]) -> None:
@@ -93,8 +35,12 @@ def serve(page: gr.Blocks, host: str, port: int, check: Callable[[], object]) ->
             return JSONResponse({"status": type(error).__name__}, 503)
         return JSONResponse({"status": "ok"})
 
+    async def preview(request: Request) -> Response:
+        return FileResponse(PREVIEW)
+
     routes = [
         Route("/health", health),
+        Route("/preview.png", preview),
         Mount("/tw/plotly", StaticFiles(directory=Path(plotly.__file__).parent / "package_data")),
         Mount("/tw", StaticFiles(directory=WEB)),
     ]
@@ -105,7 +51,7 @@ def serve(page: gr.Blocks, host: str, port: int, check: Callable[[], object]) ->
             server_port=port,
             share=False,
             theme=theme(),
-            head=HEAD,
+            favicon_path=WEB / "shared" / "favicon.svg",
             footer_links=["api"],
             run_history=False,
             show_error=False,
@@ -114,7 +60,10 @@ def serve(page: gr.Blocks, host: str, port: int, check: Callable[[], object]) ->
             max_threads=MAX_JOBS,
             state_session_capacity=MAX_STATES,
             enable_monitoring=False,
-            app_kwargs={"routes": routes, "middleware": [Middleware(Bounds)]},
+            app_kwargs={
+                "routes": routes,
+                "middleware": [Middleware(part) for part in (Rooted, Bounds, Document)],
+            },
         )
     page.block_thread()
 
