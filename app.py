@@ -200,7 +200,11 @@ def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
                 )
             with gr.Tab("Compare"):
                 build_arena(
-                    store, policies=lambda: roster(library), login=space.login(), organizes=space.organizes
+                    store,
+                    policies=lambda: roster(library),
+                    login=space.login(),
+                    organizes=space.organizes,
+                    warning=space.warning(store.file),
                 )
             with gr.Tab("About"):
                 gr.Markdown(about, elem_classes="tw-essay")
@@ -237,6 +241,8 @@ def start(asked: argparse.Namespace) -> None:
     """Loads the model and serves the page."""
     check_address(asked.host, asked.port)
     store = arena.Store()
+    if warning := space.warning(store.file):
+        print(f"warning: {warning}", file=sys.stderr)
     mirrored(store)
     space.login()
     model = load(

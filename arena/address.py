@@ -1,40 +1,100 @@
-"""The address of the database as people have it, made into one that SQLAlchemy takes, or one sentence."""
+"""Where votes are kept: any database URL that a person has becomes one that works, or a sentence that says why not."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from arena.errors import ArenaError
+from arena.errors import StoreError
 
-DRIVER = "postgresql+psycopg"
-POOLER = ("pgbouncer", "schema", "connection_limit", "pool_timeout", "statement_cache_size")
-"""What other programs write behind a PostgreSQL address, and libpq does not know."""
-FORMS = "Give postgresql://USER:PASSWORD@HOST:PORT/NAME or sqlite:////FOLDER/FILE, or unset it for a file of your own."
+EXAMPLES = "write postgresql://user:password@host:5432/name, or sqlite:////folder/votes.sqlite3"
+POOLERS = {
+    "pgbouncer",
+    "connection_limit",
+    "pool_timeout",
+    "statement_cache_size",
+    "prepared_statement_cache_size",
+}
+"""Options that tell other drivers that a pooler stands before the server."""
+_PARTS = re.compile(
+    r"(?P<scheme>[\w+.:-]+?)://(?:(?P<user>[^:@/?]*)(?::(?P<password>.*))?@)?(?P<rest>[^@]*)", re.DOTALL
+)
 
 
-def database(text: str) -> URL:
-    """The address of a PostgreSQL server, by whichever driver, or of an SQLite file. Raises ArenaError."""
-    try:
-        address = make_url(text)
-    except (ArgumentError, ValueError):
-        raise ArenaError(f"DATABASE_URL is no database's address. {FORMS}") from None
-    backend = address.drivername.split("+")[0]
-    if backend in ("postgres", "postgresql"):
-        if "@" in (address.host or ""):
-            raise ArenaError(
-                "DATABASE_URL has more than one @: write an @ of the password as %40, a slash as %2F, a colon as %3A."
-            )
-        return address.set(drivername=DRIVER).difference_update_query(POOLER)
-    if backend != "sqlite":
-        raise ArenaError(
-            f"DATABASE_URL is for {backend}, and votes are kept in PostgreSQL or SQLite. {FORMS}"
+def database(url: str) -> URL:
+    """The URL as SQLAlchemy and psycopg take it: quotes and spaces around it, `postgres://`, other drivers of the two
+    databases, other drivers' options, and a password with @, #, / or % in it are understood. Raises StoreError.
+    """
+    bare = url.strip().strip("'\"").strip()
+    match = _PARTS.fullmatch(bare)
+    if match is None or any(character.isspace() for character in bare):
+        raise StoreError(f"The database URL {_hidden(bare)!r} is none: {EXAMPLES}.")
+    kind = match["scheme"].lower().partition("+")[0]
+    if kind in ("postgres", "postgresql"):
+        return _postgresql(bare, match)
+    if kind in ("sqlite", "sqlite3"):
+        return _sqlite(bare, match["rest"])
+    raise StoreError(
+        f"The database URL speaks of {kind}, but votes live in PostgreSQL or SQLite: {EXAMPLES}."
+    )
+
+
+def pooled(url: str) -> bool:
+    """Whether the URL says that a pooler, which may hand a statement to another server, stands between."""
+    return any(f"{option}=" in url for option in POOLERS) or "pooler." in url
+
+
+def _postgresql(url: str, match: re.Match[str]) -> URL:
+    from psycopg import pq
+
+    who = "" if match["user"] is None else quote(unquote(match["user"]), safe="")
+    if match["password"] is not None:
+        who += ":" + quote(unquote(match["password"]), safe="")
+    address = _parsed(f"postgresql+psycopg://{who + '@' if who else ''}{match['rest']}", url)
+    query = {name: value for name, value in address.query.items() if name not in POOLERS}
+    if query.pop("ssl", "false") in ("true", "require", "1"):
+        query.setdefault("sslmode", "require")
+    if schema := query.pop("schema", None):
+        query["options"] = f"-csearch_path={schema}"
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    if strange := sorted(set(query) - known):
+        raise StoreError(
+            f"The database URL has the option {strange[0]!r}, which PostgreSQL does not know: remove it."
         )
-    if address.database in (None, "", ":memory:"):
-        raise ArenaError(f"DATABASE_URL is a database in memory, which forgets all votes at the end. {FORMS}")
-    folder = Path(str(address.database)).expanduser().absolute().parent
-    if not folder.is_dir():
-        raise ArenaError(f"DATABASE_URL is a file in {folder}, which is no folder: make it, or give another.")
-    return address.set(drivername="sqlite")
+    return address.set(query={"connect_timeout": "10", **query})
+
+
+def _sqlite(url: str, rest: str) -> URL:
+    if ":memory:" in rest or "mode=memory" in rest or rest.strip("/") == "":
+        raise StoreError(
+            f"The database {url} is gone with the app, and the votes with it: give a file, as sqlite:///votes.sqlite3."
+        )
+    if not rest.startswith("/"):
+        raise StoreError(
+            f"The database URL {url} has two slashes: write sqlite:///{rest} for a file beside you, four for a whole path."
+        )
+    address = _parsed(f"sqlite://{rest}", url)
+    file = Path(address.database or "").expanduser()
+    if file.is_dir():
+        raise StoreError(f"The database {file} is a folder: give a file in it, as {file / 'votes.sqlite3'}.")
+    if not str(file).startswith("file:") and not file.parent.is_dir():
+        raise StoreError(
+            f"The folder {file.parent} of the database is not there: create it, or give another file."
+        )
+    return address.set(database=str(file))
+
+
+def _parsed(address: str, url: str) -> URL:
+    try:
+        return make_url(address)
+    except (ArgumentError, ValueError):
+        raise StoreError(f"The database URL {_hidden(url)!r} is none: {EXAMPLES}.") from None
+
+
+def _hidden(url: str) -> str:
+    """The URL without its password."""
+    return re.sub(r"(://[^:/]*:).*@", r"\1***@", url)[:120]

@@ -5,6 +5,10 @@ class ArenaError(ValueError):
     """An input or a request the arena refuses."""
 
 
+class StoreError(ArenaError):
+    """The database cannot be opened, or does not answer; nothing that was asked of it is told as done."""
+
+
 class SchemaError(ArenaError):
     """The database was made by another version of the schema."""
 

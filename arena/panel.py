@@ -41,6 +41,7 @@ def build(
     policies: Callable[[], Mapping[str, Entrant]] = dict,
     login: bool = False,
     organizes: Callable[[str], bool] = lambda person: True,
+    warning: str = "",
     votes_a_minute: int = 30,
     model_queue: str = "model",
 ) -> None:
@@ -52,12 +53,15 @@ def build(
     login: sign in with Hugging Face (`hf_oauth`); votes are then taken under the login alone.
     organizes: whether the person of this name may make, export and import battle sets (an export tells all
         sides).
+    warning: what annotators and organizers read first, if anything.
     votes_a_minute: most votes of one person in a minute.
     model_queue: the app's `concurrency_id` for whatever runs the model.
     """
     desk = Desk(store, votes_a_minute=votes_a_minute)
     _endpoints(desk, login)
     name = gr.State("")
+    if warning:
+        gr.HTML(notices.failed(warning))
     with gr.Tabs(elem_classes="tw-compare"):
         with gr.Tab("Judge"):
             chosen = _judge(desk, name, login)

@@ -1,10 +1,20 @@
-"""Who is asked to sign in, and who may organize: settings of an app that runs on a Hugging Face Space."""
+"""Settings of an app that runs on a Hugging Face Space: who signs in, who organizes, where votes outlive a restart."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import platformdirs
 
 from arena.errors import ArenaError
+
+DISK = Path("/data")
+"""Where a Space's persistent storage or a bucket is mounted; TRADEWIND_DATA names another place."""
+FLEETING = (
+    "The votes are lost when this Space restarts, for they lie on its own disk: mount storage at /data, set DATABASE_URL "
+    "to a PostgreSQL, or set TRADEWIND_VOTES_REPO to a dataset repository."
+)
 
 SIGN_IN = (
     "SYSTEM",
@@ -49,3 +59,30 @@ def organizes(person: str) -> bool:
     """
     named = os.environ.get("TRADEWIND_ORGANIZERS", os.environ.get("SPACE_AUTHOR_NAME", ""))
     return not login() or person.casefold() in {name.strip().casefold() for name in named.split(",")} - {""}
+
+
+def folder() -> Path:
+    """Where votes lie unless DATABASE_URL says otherwise: TRADEWIND_DATA, a Space's mounted disk, or the user's data."""
+    if named := os.environ.get("TRADEWIND_DATA"):
+        return Path(named)
+    on_disk = _on_a_space() and os.access(DISK, os.W_OK)
+    return DISK / "tradewind" if on_disk else Path(platformdirs.user_data_dir("tradewind"))
+
+
+def mounted(file: Path) -> bool:
+    """Whether a file lies on what is mounted on a Space: a network folder, where SQLite's WAL is not safe."""
+    places = [DISK, *filter(None, [os.environ.get("TRADEWIND_DATA")])]
+    return _on_a_space() and any(file.absolute().is_relative_to(place) for place in places)
+
+
+def warning(file: str | None) -> str:
+    """What to say at the start, to organizers and before judging where a restart takes the votes; else nothing.
+
+    file: SQLite's; None where a server keeps the votes.
+    """
+    kept = file is None or mounted(Path(file)) or "TRADEWIND_VOTES_REPO" in os.environ
+    return FLEETING if _on_a_space() and not kept else ""
+
+
+def _on_a_space() -> bool:
+    return os.environ.get("SYSTEM") == "spaces"

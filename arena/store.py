@@ -11,32 +11,46 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
-import platformdirs
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError
 from sqlalchemy.orm import Session
 
-from arena.address import database
-from arena.errors import ArenaError, SchemaError
+from arena import space
+from arena.address import database, pooled
+from arena.errors import SchemaError, StoreError
 
 Journal = Literal["WAL", "DELETE"]
 
 BUSY = 30
 """Seconds that a connection waits for another's write."""
+COMPLAINTS = {
+    "disk is full": "The disk with the votes ({}) is full, and nothing was stored: make room, then try again.",
+    "readonly": "The votes ({}) cannot be written, and nothing was stored: allow writing to the file and its folder.",
+    "unable to open": "The file {} cannot be opened: allow reading and writing it and its folder, or set DATABASE_URL to another.",
+    "not a database": "The file {} is no SQLite database: restore it from a backup, or set DATABASE_URL to another.",
+    "malformed": "The file {} is damaged: restore it from a backup, or save what is left with sqlite3 FILE .recover.",
+    "locked": "Another program writes the votes ({}) for long, and nothing was stored: try again in a minute.",
+}
+"""What SQLite has against a file, and what to do about it."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 7_204_115  # any number, the same in every replica
 
 
 def default_url() -> str:
-    """`DATABASE_URL` if set, else an SQLite file in the user's data folder (never a served one)."""
-    if url := os.environ.get("DATABASE_URL"):
+    """`DATABASE_URL` if set, else an SQLite file in the folder for data (never a served one). Raises StoreError."""
+    if url := os.environ.get("DATABASE_URL", "").strip():
         return url
-    folder = Path(platformdirs.user_data_dir("tradewind"))
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = space.folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"The folder {folder} for the votes cannot be made ({error.strerror}): set DATABASE_URL to a file elsewhere."
+        ) from error
     return f"sqlite:///{folder / 'arena.sqlite3'}"
 
 
@@ -47,35 +61,30 @@ class Store:
     ----------
     url: SQLAlchemy URL; `postgres://` and `postgresql://` use psycopg. Default: `default_url()`.
     journal: SQLite's journal mode. "WAL" is fast on a local disk; "DELETE", with one persistent connection,
-        is the one that is safe on mounted buckets and network folders. Default: `ARENA_JOURNAL`, else "WAL".
+        is the one that is safe on mounted buckets and network folders. Default: `ARENA_JOURNAL`, else "DELETE" on
+        what is mounted on a Space, "WAL" elsewhere.
     migrate: bring an older database to the current schema.
 
-    Raises SchemaError if the database is of another schema version (an empty one is set up), ArenaError if it cannot
-    be used.
+    Raises SchemaError if the database is of another schema version (an empty one is set up). Raises StoreError where it
+    cannot be opened, and from `read` and `write` where it stops answering: nothing is then told as stored.
     """
 
     def __init__(
         self, url: str | None = None, *, journal: Journal | None = None, migrate: bool = False
     ) -> None:
-        self.url = address = database(str(url or default_url()))
-        self.sqlite = address.get_backend_name() == "sqlite"
-        mode = journal or os.environ.get("ARENA_JOURNAL", "WAL")
+        given = url or default_url()
+        self.url = database(given)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        self.file = self.url.database if self.sqlite else None
+        mounted = self.file is not None and space.mounted(Path(self.file))
+        mode = journal or os.environ.get("ARENA_JOURNAL", "DELETE" if mounted else "WAL")
         if mode not in ("WAL", "DELETE"):
-            raise ValueError(f"journal must be 'WAL' or 'DELETE', found {mode!r} (setting ARENA_JOURNAL)")
-        self.engine = (
-            _sqlite(address, mode)
-            if self.sqlite
-            else create_engine(address, pool_size=10, pool_pre_ping=True)
-        )
+            raise StoreError(f"ARENA_JOURNAL is {mode!r}: give WAL or DELETE.")
+        self.engine = _sqlite(self.url, mode) if self.sqlite else _postgresql(self.url, pooled(given))
         # SQLite has one writer at a time and lets the others poll: in one process they queue up instead.
         self._turn = threading.Lock() if self.sqlite else nullcontext()
-        try:
+        with self._answering():
             self.version = self._set_up(migrate)
-        except DBAPIError as error:
-            reason = str(error.orig).strip().split("\n")[0]
-            raise ArenaError(
-                f"The database {self.url} does not answer ({reason}): start it, or check its address, rights and disk."
-            ) from error
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -83,15 +92,41 @@ class Store:
         engine = (
             self.engine if self.sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
         )
-        with Session(engine) as session:
+        with self._answering(), Session(engine) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session whose changes are committed, all or none, when the block ends."""
         engine = self.engine.execution_options(arena_write=True)
-        with self._turn, Session(engine, expire_on_commit=False) as session, session.begin():
+        with (
+            self._answering(),
+            self._turn,
+            Session(engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Makes a sentence of what the database has against being read or written now."""
+        try:
+            yield
+        except IntegrityError:
+            raise
+        except (DBAPIError, TimeoutError) as error:
+            raise StoreError(self._complaint(error)) from error
+
+    def _complaint(self, error: Exception) -> str:
+        cause = str(getattr(error, "orig", None) or error).strip()
+        for part, sentence in COMPLAINTS.items():
+            if self.sqlite and part in cause:
+                return sentence.format(self.url.database)
+        first = cause.split("\n")[0].rstrip(".")
+        return (
+            f"The database {self.url} does not answer ({first}): nothing was stored; start it, or check its address, "
+            "rights and disk, then try again."
+        )
 
     def check(self) -> None:
         """Raises an error of the database where it does not answer."""
@@ -151,12 +186,19 @@ def _switch(connection: Any, journal: str) -> None:
             time.sleep(0.05)
 
 
-def _sqlite(address: Any, journal: str) -> Engine:
+def _postgresql(url: URL, pooled: bool) -> Engine:
+    settings = (
+        {"prepare_threshold": None} if pooled else {}
+    )  # a pooler may hand a prepared statement to another server
+    return create_engine(url, pool_size=10, pool_pre_ping=True, pool_timeout=10, connect_args=settings)
+
+
+def _sqlite(url: URL, journal: str) -> Engine:
     pool = (
         {"pool_size": 1, "max_overflow": 0} if journal == "DELETE" else {"pool_size": 20, "max_overflow": 40}
     )
     engine = create_engine(
-        address, connect_args={"timeout": BUSY, "check_same_thread": False}, pool_timeout=60, **pool
+        url, connect_args={"timeout": BUSY, "check_same_thread": False}, pool_timeout=60, **pool
     )
 
     @event.listens_for(engine, "connect")

@@ -1,44 +1,225 @@
-"""DATABASE_URL as people have it: an address that works, or one sentence."""
+"""Whatever stands in DATABASE_URL works or is one sentence; a database that stops answering is one sentence too."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
-from arena import ArenaError, Store
-from arena.address import POOLER, database
+from arena import Desk, Store, create, votes_frame
+from arena.__main__ import main
+from arena.address import POOLERS, database
+from arena.errors import ArenaError, StoreError
+from tests.arena_canned import answers
+from tests.arena_postgres import free_port, new_database
 
-
-@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2", "postgresql+asyncpg"])
-@pytest.mark.parametrize(
-    "option", ["", *(f"?{name}=1" for name in POOLER), "?sslmode=require&pgbouncer=true"]
-)
-def test_postgres_by_whichever_driver(scheme, option):
-    address = database(f"{scheme}://tw:p%40ss@db:5432/tw{option}")
-    assert (address.drivername, address.host, address.password) == ("postgresql+psycopg", "db", "p@ss")
-    assert set(address.query) == ({"sslmode"} if "sslmode" in option else set())
+pytest_plugins = ["tests.arena_fixtures"]
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    "url",
     [
-        ("sqlite://", "memory"),
-        ("sqlite:///:memory:", "memory"),
-        ("sqlite:////no/such/folder/a.sqlite3", "no folder"),
-        ("127.0.0.1:5432/tw", "no database's address"),
-        ("tw", "no database's address"),
-        ("mysql://tw@127.0.0.1/tw", "mysql"),
-        ("oracle+cx_oracle://tw@127.0.0.1/tw", "oracle"),
-        ("postgresql://tw:p@ss@word@127.0.0.1:1/tw", "%40|does not answer"),
-        ("postgresql://tw:secret@127.0.0.1:port/tw", "no database's address"),
-        ("postgresql://tw:secret@127.0.0.1:1/tw", "does not answer"),
+        "postgres://tw:secret@host:5432/tw",
+        "POSTGRESQL://tw:secret@host:5432/tw",
+        "postgresql+asyncpg://tw:secret@host:5432/tw",
+        "postgresql+psycopg2://tw:secret@host:5432/tw?pgbouncer=true&connection_limit=1",
+        '  "postgresql://tw:secret@host:5432/tw"\n',
+        "'postgresql://tw:secret@host:5432/tw'",
     ],
 )
-def test_what_cannot_be_used_is_one_sentence(url, says):
-    with pytest.raises(ArenaError, match=says) as caught:
-        Store(url)
-    told = str(caught.value)
-    assert "\n" not in told and told.endswith(".") and "secret" not in told
+def test_every_way_to_write_one_postgresql_is_that_postgresql(url):
+    address = database(url)
+    assert (address.drivername, address.username, address.password) == ("postgresql+psycopg", "tw", "secret")
+    assert (address.host, address.port, address.database) == ("host", 5432, "tw")
+    assert dict(address.query) == {"connect_timeout": "10"}
 
 
-def test_a_file_that_is_no_database_is_one_sentence(tmp_path):
-    (tmp_path / "a.sqlite3").write_text("no database, but a text of some length " * 50)
-    with pytest.raises(ArenaError, match="does not answer .*not a database"):
-        Store(f"sqlite:///{tmp_path / 'a.sqlite3'}")
+@pytest.mark.parametrize(
+    ("written", "password"),
+    [("p@ss@word", "p@ss@word"), ("p%40ss", "p@ss"), ("a#b/c?d", "a#b/c?d"), ("100%", "100%"), ("a:b", "a:b"), ("", ""), ("ü", "ü")],
+)  # fmt: skip
+def test_a_password_is_read_as_it_is_meant(written, password):
+    address = database(f"postgresql://tw:{written}@host:5432/tw?sslmode=require")
+    assert (address.username, address.password, address.host) == ("tw", password, "host")
+    assert address.query["sslmode"] == "require"
+    assert password == "" or password not in str(address)
+
+
+@pytest.mark.parametrize("option", sorted(POOLERS))
+def test_what_is_told_to_other_drivers_of_a_pooler_is_left_out(option):
+    assert dict(database(f"postgresql://tw@db/tw?sslmode=require&{option}=1").query) == {
+        "connect_timeout": "10",
+        "sslmode": "require",
+    }
+
+
+def test_options_of_other_drivers_are_translated():
+    assert database("postgresql://h/tw?ssl=true").query["sslmode"] == "require"
+    assert database("postgresql://h/tw?schema=votes").query["options"] == "-csearch_path=votes"
+    assert database("postgresql:///tw?host=/var/run/postgresql").query["host"] == "/var/run/postgresql"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("127.0.0.1:5432/tw", "is none: write postgresql://"),
+        ("DATABASE_URL=postgres://a@b/c", "is none: write postgresql://"),
+        ("psql 'postgresql://tw:secret@h/c'", "is none: write postgresql://"),
+        ("postgresql://tw:secret@host:port/tw", "is none: write postgresql://"),
+        (
+            "postgresql://tw:secret@127.0.0.1:1/tw?color=red",
+            "the option 'color', which PostgreSQL does not know",
+        ),
+        ("postgresql://tw:secret@127.0.0.1:1/tw", "does not answer .*start it, or check its address"),
+        ("postgresql+asyncpg://tw:p@ss@word@127.0.0.1:1/tw?pgbouncer=true", "does not answer"),
+        ("mysql://tw@127.0.0.1/tw", "speaks of mysql, but votes live in PostgreSQL or SQLite"),
+        ("jdbc:postgresql://127.0.0.1/tw", "speaks of jdbc:postgresql"),
+        ("oracle+cx_oracle://tw@127.0.0.1/tw", "speaks of oracle"),
+        ("tw", "is none: write postgresql://"),
+        ("http://127.0.0.1/tw", "speaks of http"),
+        ("sqlite://", "is gone with the app"),
+        ("sqlite:///:memory:", "is gone with the app"),
+        ("sqlite:///file:x?mode=memory&uri=true", "is gone with the app"),
+        ("sqlite://votes.sqlite3", "has two slashes: write sqlite:///votes.sqlite3"),
+        ("sqlite:////no/such/folder/a.sqlite3", "The folder /no/such/folder of the database is not there"),
+        ("sqlite:////tmp", "The database /tmp is a folder"),
+        ("sqlite:////proc/votes.sqlite3", "cannot be opened: allow reading and writing"),
+    ],
+)
+def test_what_does_not_work_is_one_sentence_and_exit_code_2(url, message, capsys, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert main(["ranking"]) == 2
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1 and told.startswith("error: The ") and told.endswith(".\n")
+    assert "secret" not in told and "word" not in told.replace("user:password", "")
+    with pytest.raises(StoreError, match=message):
+        Store()
+
+
+@pytest.mark.parametrize("url", ["", "  "])
+def test_an_empty_setting_is_none(url, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert main(["ranking"]) == 0
+    assert (tmp_path / "tradewind" / "arena.sqlite3").is_file()
+
+
+def test_a_file_beside_you_and_one_in_your_home_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (
+        Store("sqlite:///beside.sqlite3"),
+        Store("sqlite:///~/home.sqlite3"),
+        Store(f"sqlite+aiosqlite:///{tmp_path}/other.sqlite3"),
+    )
+    assert {path.name for path in tmp_path.glob("*.sqlite3")} == {
+        "beside.sqlite3",
+        "home.sqlite3",
+        "other.sqlite3",
+    }
+
+
+def test_the_app_says_one_sentence_too():
+    done = subprocess.run(
+        [sys.executable, "app.py", "--port", str(free_port())], cwd=Path(__file__).parents[3], capture_output=True, text=True,
+        env=os.environ | {"DATABASE_URL": "postgresql://tw:secret@127.0.0.1:1/tw"},
+    )  # fmt: skip
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "does not answer" in done.stderr and "secret" not in done.stderr
+
+
+def judged(store):
+    create(store, "Set", answers(40), repeats=0.0)
+    desk = Desk(store, votes_a_minute=1000)
+    return desk, desk.next("Ada")
+
+
+def stored(url):
+    with Store(url).read() as session:
+        return len(votes_frame(session))
+
+
+def test_no_vote_is_told_as_stored_on_a_full_disk(tmp_path):
+    url = f"sqlite:///{tmp_path / 'a.sqlite3'}"
+    store = Store(url)
+    desk, shown = judged(store)
+    with store.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    store.engine.dispose()
+    from sqlalchemy import event
+
+    event.listen(
+        store.engine,
+        "connect",
+        lambda connection, record: connection.execute(f"PRAGMA max_page_count={pages}"),
+    )
+    told = 0
+    with pytest.raises(StoreError, match="is full, and nothing was stored: make room"):
+        for _ in range(120):
+            shown = desk.next("Ada")
+            desk.vote(shown.battle, "Ada", "a", "b", "x" * 1000)
+            told += 1
+    assert 0 < told == stored(url)
+
+
+def test_no_vote_is_told_as_stored_where_nothing_may_be_written(tmp_path):
+    url = f"sqlite:///{tmp_path / 'a.sqlite3'}"
+    desk, shown = judged(Store(url))
+    from sqlalchemy import event
+
+    event.listen(
+        desk.store.engine, "connect", lambda connection, record: connection.execute("PRAGMA query_only=1")
+    )
+    desk.store.engine.dispose()
+    with pytest.raises(StoreError, match="cannot be written, and nothing was stored: allow writing"):
+        desk.vote(shown.battle, "Ada", "a", "b")
+    assert stored(url) == 0
+
+
+@pytest.mark.parametrize(
+    "damage", [b"no database at all, but long enough to be looked at" * 40, b"\x00" * 50_000]
+)
+def test_a_damaged_file_is_one_sentence(tmp_path, damage):
+    path = tmp_path / "a.sqlite3"
+    judged(Store(f"sqlite:///{path}"))
+    sqlite3.connect(path).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole = path.read_bytes()
+    path.write_bytes(
+        damage if damage.startswith(b"no") else whole[:100] + damage + whole[100 + len(damage) :]
+    )
+    with pytest.raises(ArenaError, match="is no SQLite database|is damaged"):
+        store = Store(f"sqlite:///{path}")
+        Desk(store).next("Ada")
+
+
+def test_a_server_that_goes_away_is_one_sentence_and_what_was_told_is_there_when_it_comes_back(postgres):
+    url = new_database(postgres)
+    desk, shown = judged(Store(url))
+    desk.vote(shown.battle, "Ada", "a", "b")
+    shown = desk.next("Ada")
+    name = url.rsplit("/", 1)[1]
+    other = Store(new_database(postgres))
+
+    def allow(whether: bool) -> None:
+        with other.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {whether}"))
+            connection.execute(
+                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
+                {"name": name},
+            )
+
+    allow(False)
+    for ask in (
+        lambda: desk.vote(shown.battle, "Ada", "a", "b"),
+        lambda: desk.next("Ada"),
+        lambda: desk.judged("Ada"),
+    ):
+        with pytest.raises(StoreError, match="does not answer .*: nothing was stored"):
+            ask()
+    allow(True)
+    assert stored(url) == 1
+    desk.vote(shown.battle, "Ada", "a", "b")
+    assert stored(url) == 2

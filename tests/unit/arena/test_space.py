@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 import app
 from arena import ArenaError, Store, create, space, votes_frame
@@ -113,3 +114,34 @@ def test_half_a_sign_in_is_refused(monkeypatch, missing):
     monkeypatch.delenv(missing)
     with pytest.raises(ArenaError, match=missing):
         space.login()
+
+
+def test_votes_on_a_space_lie_on_what_is_mounted_where_it_can_be_written(tmp_path, monkeypatch):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.delenv("ARENA_JOURNAL", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(space, "DISK", tmp_path / "data")
+    (tmp_path / "data").mkdir()
+    assert Store().url.database == str(tmp_path / "home" / "tradewind" / "arena.sqlite3")
+    on_a_space(monkeypatch)
+    on_disk = Store()
+    assert on_disk.url.database == str(tmp_path / "data" / "tradewind" / "arena.sqlite3")
+    with on_disk.read() as session:
+        assert session.scalar(text("PRAGMA journal_mode")) == "delete"
+    monkeypatch.setattr(space, "DISK", tmp_path / "not mounted")
+    assert "home" in Store().url.database
+    monkeypatch.setenv("TRADEWIND_DATA", str(tmp_path / "bucket"))
+    with Store().read() as session:
+        assert session.scalar(text("PRAGMA journal_mode")) == "delete"
+    assert (tmp_path / "bucket" / "arena.sqlite3").is_file()
+
+
+def test_whoever_would_lose_votes_is_told(model, lite, monkeypatch):
+    assert space.warning(lite.file) == ""
+    on_a_space(monkeypatch)
+    assert "lost when this Space restarts" in space.warning(lite.file)
+    assert "lost when this Space restarts" in str(app.compose(model, lite).config)
+    assert space.warning(None) == "" == space.warning("/data/tradewind/arena.sqlite3")
+    monkeypatch.setenv("TRADEWIND_VOTES_REPO", "lab/votes")
+    assert space.warning(lite.file) == ""
+    assert "lost when this Space restarts" not in str(app.compose(model, lite).config)

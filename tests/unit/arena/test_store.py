@@ -103,7 +103,7 @@ def test_the_journal_mode_is_the_one_asked_for(tmp_path, journal, mode, monkeypa
 
 
 def test_an_unknown_journal_mode_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="journal must be 'WAL' or 'DELETE', found 'OFF'"):
+    with pytest.raises(ValueError, match="ARENA_JOURNAL is 'OFF': give WAL or DELETE"):
         Store(f"sqlite:///{tmp_path / 'a.sqlite3'}", journal="OFF")
 
 
