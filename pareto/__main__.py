@@ -13,6 +13,7 @@ from lm import LanguageModel, Policy, Sampling, SourceError, load
 from lm.prompts import MAX_NEW_TOKENS, add_arguments, of_arguments
 from pareto import combine
 from pareto.arguments import Parser, described, integer, number, replacements, share, weights, writable
+from pareto.checkpoint import FOLDER as CHECKPOINTS
 from pareto.checkpoint import find
 from pareto.combiners import COMBINERS
 from pareto.evaluate import ANSWER, HELD_OUT, evaluate
@@ -106,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
         "--part", type=share, default=(1, 1), metavar="I/N", help="do only this share of the jobs"
     )
     one.add_argument("--status", action="store_true", help="tell how far it is, and do nothing")
+    one.add_argument(
+        "--ship",
+        action="store_true",
+        help="make what is scored the model's front, and a seed of each point a checkpoint of the project",
+    )
     _settings_arguments(one, [name for name in (*CHOICES, *BOUNDS) if name not in ("method", "seed", "p")])
 
     one = commands.add_parser(
@@ -318,6 +324,8 @@ def _grid(args, model: LanguageModel) -> dict:
         plan(names, preferences, range(args.seeds)),
         args.samples,
     )
+    if args.ship:
+        return grid.ship(CHECKPOINTS, path_of(model.name))
     if not args.status:
         part = grid.part(*args.part)
         grid.run(part, _progress(grid, part))

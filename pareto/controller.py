@@ -153,7 +153,7 @@ class Desk:
         if pick == BASE:
             return view.side(
                 BASE,
-                point["name"] if point else view.METHODS[BASE],
+                point["name"] if point else view.methods()[BASE],
                 BASE,
                 view.about(point, self.front.objectives) if point else "as it came",
             )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pareto.rewards import OBJECTIVES
-from pareto.view import METHODS, Chart, number, short
+from pareto.view import Chart, methods, number, short
 
 WINDOW = 7
 """Steps of the running mean that is drawn over a curve."""
@@ -73,7 +73,7 @@ def _made(card: Mapping[str, Any]) -> list[list[str]]:
     return [
         [
             "Method",
-            METHODS.get(card["method"], card["method"])
+            methods().get(card["method"], card["method"])
             + (f", p = {card['p']:g}" if card.get("p") is not None else ""),
         ],
         [

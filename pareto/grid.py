@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lm import Adapter, LanguageModel, Policy
+from pareto import checkpoint
 from pareto.checkpoint import CURVES, Checkpoint
 from pareto.combiners import COMBINERS
 from pareto.evaluate import ANSWER, evaluate, merged
@@ -27,6 +28,7 @@ from pareto.train import Trainer
 
 MANIFEST, SCORE, FRONT = "manifest.json", "score.json", "front.json"
 PREFERENCES = (0.1, 0.3, 0.5, 0.7, 0.9)
+MAX_SHIPPED = 16
 EXPONENTS = (1.0, 2.0)
 """GAPO's p."""
 SHORT = {"linear": "linear", "normalized": "normalised"}
@@ -249,6 +251,28 @@ class Grid:
         reference = (LOWEST,) * len(objectives)
         return Front(self.model.name, self.model.hash, reference, tuple(points), about, objectives)
 
+    def ship(self, checkpoints: Path, front: Path) -> dict[str, list[str]]:
+        """Writes the front, and of each point the first seed's checkpoint in 16 bits, up to MAX_SHIPPED, in the
+        manifest's order.
+
+        Returns
+        -------
+        dict
+            shipped: ids; left: ids of older checkpoints of this model that are not on this front.
+        """
+        chosen: dict[str, Job] = {}
+        for job in self.jobs:
+            if job.method not in ("base", "soup") and self.done(job):
+                chosen.setdefault(job.group, job)
+        ids = list(chosen)[:MAX_SHIPPED]
+        for id in ids:
+            trained = Checkpoint.load(self.folder / chosen[id].id, self.model)
+            card = trained.card | {"shipped_from": chosen[id].id}
+            checkpoint.save(checkpoints / id, _half(trained.adapter), card, trained.curves)
+        self.front().save(front)
+        there = [found.id for found in checkpoint.shipped(self.model, checkpoints)]
+        return {"shipped": ids, "left": [id for id in there if id not in ids]}
+
     def status(self) -> dict[str, Any]:
         """How far the grid is, and an estimate of the seconds that the rest takes one process: from the mean of
         the steps and of the scorings so far.
@@ -268,6 +292,11 @@ class Grid:
             "seconds_left": missing * _mean(steps) + len(left) * _mean(scorings) if known else None,
             "front": str(self.folder / FRONT) if scorings else None,
         }
+
+
+def _half(adapter: Adapter) -> Adapter:
+    """The same in 16 bits, which halves the file."""
+    return replace(adapter, parts={key: (a.half(), b.half()) for key, (a, b) in adapter.parts.items()})
 
 
 def _mean(values: Sequence[float]) -> float:

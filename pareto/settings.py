@@ -1,7 +1,7 @@
 """Settings of a training run, with their bounds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pareto import combine
@@ -9,8 +9,8 @@ from pareto.combiners import COMBINERS
 from pareto.rewards import OBJECTIVES
 
 ALGORITHMS = ("rloo", "ppo", "dpo")
-CHOICES = {
-    "method": tuple(COMBINERS),
+CHOICES: dict[str, Collection[str]] = {
+    "method": COMBINERS,
     "algorithm": ALGORITHMS,
     "kl": ("inside", "outside"),
     "gradients": ("full", "last"),

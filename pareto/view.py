@@ -10,16 +10,12 @@ from pareto.front import MEASURES, Front
 from pareto.rewards import OBJECTIVES
 
 Chart = dict
-METHODS = {
-    "base": "Base model",
-    **{key: combiner.title for key, combiner in COMBINERS.items()},
+OTHERS = {
     "single": "One objective",
     "soup": "Rewarded Soups",
     "steered": "Steered",
     "other": "Other",
 }
-MARKS = {key: (each.mark, each.color, each.dark, each.edge) for key, each in COMBINERS.items()}
-"""Symbol, colour, colour on a dark page and edge of what is trained; assets/web/tradeoffs/marks.js has the others."""
 MEASURED = {
     "kl": "KL to the base model, nats an answer",
     "refusal_safe": "safe prompts refused, share",
@@ -37,6 +33,19 @@ Votes = Mapping[str, Mapping[str, Any]]
 """For each policy's name ("base": the plain model): helpful, harmless, their intervals helpful_ci and
 harmless_ci, comparisons.
 """
+
+
+def methods() -> dict[str, str]:
+    """Titles of all methods, in the order of the legend."""
+    return {"base": "Base model", **{key: each.title for key, each in COMBINERS.items()}, **OTHERS}
+
+
+def _marks() -> dict[str, dict[str, str]]:
+    """Symbol and colours of what is trained; assets/web/tradeoffs/marks.js has the others."""
+    return {
+        key: {"symbol": each.mark, "color": each.color, "dark": each.dark, "edge": each.edge}
+        for key, each in COMBINERS.items()
+    }
 
 
 def front(
@@ -59,10 +68,7 @@ def front(
         "objectives": list(found.objectives),
         "axes": _axes(points, found.objectives),
         "methods": _methods(points, told),
-        "marks": {
-            key: dict(zip(("symbol", "color", "dark", "edge"), mark, strict=True))
-            for key, mark in MARKS.items()
-        },
+        "marks": _marks(),
         "attainment": told["attainment"] if len(found.objectives) == 2 else {},
         "model": found.model,
         "models": _models(points, told, found.objectives),
@@ -126,7 +132,7 @@ def _axes(points: Sequence[Mapping], objectives: Sequence[str]) -> list[dict[str
 
 
 def _methods(points: Sequence[Mapping], told: Mapping[str, Any]) -> list[dict]:
-    counts = {method: sum(point["method"] == method for point in points) for method in METHODS}
+    counts = {method: sum(point["method"] == method for point in points) for method in methods()}
     return [
         {
             "id": method,
@@ -134,7 +140,7 @@ def _methods(points: Sequence[Mapping], told: Mapping[str, Any]) -> list[dict]:
             "hypervolume": _round(told["hypervolume"].get(method)),
             "count": counts[method],
         }
-        for method, name in METHODS.items()
+        for method, name in methods().items()
         if counts[method]
     ]
 
@@ -150,7 +156,7 @@ def _point(point: Mapping[str, Any], answers: bool, objectives: Sequence[str]) -
     return {
         "id": point["id"],
         "name": point["name"],
-        "method": point["method"] if point["method"] in METHODS else "other",
+        "method": point["method"] if point["method"] in methods() else "other",
         "lambda": preference[0] if preference else None,
         **{name: _round(point.get(name)) for name in numbers},
         **{f"{name}_ci": [_round(value) for value in point[f"{name}_ci"]] for name in intervals},
@@ -186,7 +192,7 @@ def _duel(comparison: Mapping[str, Mapping]) -> str:
     if len(rivals) < 2:
         return ""
     first, second = sorted(rivals, key=lambda method: -rivals[method]["hypervolume"])[:2]
-    names = METHODS.get(first, first), METHODS.get(second, second)
+    names = methods().get(first, first), methods().get(second, second)
     ahead, behind = (rivals[method]["hypervolume_ci"] for method in (first, second))
     places = f"at the same {len(rivals[first]['positions'])} preferences"
     if ahead and behind and ahead[0] > behind[1]:
@@ -279,7 +285,11 @@ def about(point: Mapping[str, Any] | None, objectives: Sequence[str] = OBJECTIVE
     """What a text's head says of the policy's measured place."""
     if point is None:
         return "not scored yet"
-    return ", ".join(f"{name} {number(point[name])}" for name in objectives if name in point)
+    rewards = [f"{name} {number(point[name])}" for name in objectives if name in point]
+    refused = point.get("refusal_safe")
+    return ", ".join(
+        rewards + ([] if refused is None else [f"refuses {100 * refused:.0f} % of safe prompts"])
+    )
 
 
 def measures(metrics: Sequence[Mapping[str, float]], objectives: Sequence[str] = OBJECTIVES) -> list[list]:

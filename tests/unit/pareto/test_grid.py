@@ -10,8 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 
 from lm import load
+from pareto import checkpoint
 from pareto.compare import END
 from pareto.front import Front
 from pareto.grid import Grid, plan
@@ -144,6 +146,23 @@ def test_points_are_means_over_seeds_and_runs_are_kept(model, tmp_path):
         assert point["seeds"] == [run["seed"] for run in runs] == ([0] if point["id"] == "base" else [0, 1])
         assert point["helpful"] == pytest.approx(sum(run["helpful"] for run in runs) / len(runs))
         assert point["helpful_ci"][0] <= point["helpful"] <= point["helpful_ci"][1]
+
+
+def test_a_seed_of_each_point_ships_in_16_bits_with_the_front(model, tmp_path):
+    made = grid(model, tmp_path / "grid", seeds=(0, 1))
+    made.run([job for job in made.jobs if job.method in ("base", END, "soup")])
+    told = made.ship(tmp_path / "shipped", tmp_path / "shipped.json")
+    assert told == {"shipped": ["helpful", "harmless"], "left": []}
+    for id in told["shipped"]:
+        small, whole = tmp_path / "shipped" / id, tmp_path / "grid" / f"{id}-s0"
+        found = checkpoint.find(id, model, tmp_path / "shipped")
+        assert (small / checkpoint.ADAPTER).stat().st_size < 0.7 * (whole / checkpoint.ADAPTER).stat().st_size
+        assert len(found.curves) == found.card["steps"] == SMALL["steps"]
+        for key, halves in checkpoint.Checkpoint.load(whole, model).adapter.parts.items():
+            for mine, theirs in zip(found.adapter.parts[key], halves, strict=True):
+                torch.testing.assert_close(mine, theirs, rtol=2e-3, atol=1e-4)
+    points = Front.load(tmp_path / "shipped.json").to_dict()["points"]
+    assert [point["id"] for point in points] == ["base", "helpful", "harmless", "soup-0.5"]
 
 
 def test_a_third_objective_makes_a_grid_and_a_front(model, tmp_path):

@@ -14,11 +14,13 @@ import torch
 from lm import Adapter, LanguageModel, Policy, Row, Sampling, load
 from lm.engines.torch.stack import Stack
 from pareto import checkpoint, combine, objectives, rollout, view
+from pareto.__main__ import _parser
 from pareto.checkpoint import Checkpoint, CheckpointError
-from pareto.combiners import COMBINERS
+from pareto.combiners import COMBINERS, Combiner
 from pareto.detail import detail
 from pareto.evaluate import evaluate
 from pareto.front import Front
+from pareto.grid import plan
 from pareto.lowrank import Shape
 from pareto.rewards import FunctionReward, Head, RewardError
 from pareto.table import table
@@ -47,6 +49,24 @@ def trainer(model, folder: Path, rewards=None, card=None, **settings) -> Trainer
     return Trainer(
         model, rewards, PROMPTS, Settings(**{**SMALL, **settings}), folder, {"name": "test", **(card or {})}
     )
+
+
+def test_a_combiner_is_one_registration(model, tmp_path, monkeypatch):
+    """Then it trains, the command line offers it, and the page has its name and its mark."""
+    first = Combiner(
+        "first", "First alone", False, lambda e, _: torch.eye(len(e.gram)).double()[0], "star", "#123456"
+    )
+    monkeypatch.setitem(COMBINERS, "first", first)
+    alone = {"helpful": head("helpful", model.hash)}
+    torch.testing.assert_close(
+        trained(model, tmp_path / "a", method="first", preference=None),
+        trained(model, tmp_path / "b", rewards=alone, method="linear", preference=(1.0,)),
+    )
+    point = {"id": "a", "name": "a", "method": "first", "helpful": 0, "harmless": 0}
+    told = view.front(Front("m", "h", (-1, -1), (point,)))
+    assert told["methods"][0]["name"] == "First alone" and told["marks"]["first"]["symbol"] == "star"
+    assert any(job.method == "first" for job in plan(("helpful", "harmless"), [(0.5, 0.5)], [0]))
+    assert _parser().parse_args(["train", "--out", "x", "--method", "first"]).method == "first"
 
 
 def brief(prompt: str, answer: str) -> float:
