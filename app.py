@@ -14,13 +14,16 @@ from pathlib import Path
 
 import gradio as gr
 from huggingface_hub import HfApi
+from starlette.routing import Route
 
 import arena
+from api.routes import routes
 from arena import space
 from arena.panel import build as build_arena
 from lm import LanguageModel, Policies, Policy, Run, SourceError, load
+from lm.policy import GRAMMAR, PolicyError
 from pareto.checkpoint import FOLDER as CHECKPOINTS
-from pareto.checkpoint import find, shipped
+from pareto.checkpoint import Checkpoint, find, shipped
 from pareto.panel import build as build_pareto
 from pareto.policy import policies as tuned_policies
 from pareto.policy import tuned
@@ -165,9 +168,23 @@ def votes(store: arena.Store) -> dict[str, dict]:
     }
 
 
-def compose(model: LanguageModel, store: arena.Store) -> gr.Blocks:
+def api(library: Library) -> list[Route]:
+    """The HTTP API's routes: the model, what ships for it, mixes of that, and plans."""
+    model = library.model
+    known = {checkpoint.id: checkpoint for checkpoint in shipped(model, SHIPPED)}
+
+    def of_id(id: str) -> Checkpoint:
+        if id not in known:
+            raise PolicyError(f"There is no policy {id!r:.80}: give {GRAMMAR}.")
+        return known[id]
+
+    names = [BASE, *(f"checkpoint:{id}" for id in known)]
+    return routes(tuned_policies(model, of_id, partial(planned, library)), lambda: names)
+
+
+def compose(model: LanguageModel, store: arena.Store, library: Library | None = None) -> gr.Blocks:
     """The page with its tabs."""
-    library = Library(model)
+    library = library or Library(model)
     about = (
         (WEB / "about.md")
         .read_text(encoding="utf-8")
@@ -251,7 +268,8 @@ def start(asked: argparse.Namespace) -> None:
             f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True
         ),
     )
-    serve(compose(model, store), asked.host, asked.port, store.check)
+    library = Library(model)
+    serve(compose(model, store, library), asked.host, asked.port, store.check, api(library))
 
 
 def main() -> int:

@@ -57,6 +57,13 @@ class Codec:
         """The text of token ids that come one by one."""
         return TextStream(self)
 
+    def piece(self, id: int) -> str:
+        """The text of one token within others; the name of a special one."""
+        if id in self.special:
+            return self._raw.id_to_token(id)
+        stream = self.stream()
+        return "".join([*map(stream.push, [*self.answer_ids("a"), id]), stream.flush()])[1:]
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids without special tokens, as the tokenizer tells it."""
         return self._raw.decode(ids, skip_special_tokens=True)

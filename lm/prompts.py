@@ -95,19 +95,41 @@ class Continuation:
         return model.text_ids(self.text)
 
 
-Prompt = Chat | Continuation
-Asked = Prompt | str | Sequence[Mapping[str, str]] | Mapping[str, Any]
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids that the model goes on with, as they are. In JSON a list of whole numbers."""
+
+    tokens: tuple[int, ...]
+
+    @property
+    def text(self) -> str:
+        """What a person reads."""
+        return f"{len(self.tokens)} tokens"
+
+    def to_json(self) -> list[int]:
+        """`read` gives it back."""
+        return list(self.tokens)
+
+    def ids(self, model: LanguageModel) -> list[int]:
+        """The same."""
+        return list(self.tokens)
+
+
+Prompt = Chat | Continuation | Tokens
+Asked = Prompt | str | Sequence[Mapping[str, str]] | Sequence[int] | Mapping[str, Any]
 """A prompt, or its JSON."""
 
 
 def read(asked: Asked) -> Prompt:
     """The prompt that JSON stands for. Raises PromptError."""
-    if isinstance(asked, Chat | Continuation):
+    if isinstance(asked, Chat | Continuation | Tokens):
         return asked
     if isinstance(asked, str):
         return Chat((Turn("user", asked),))
     if isinstance(asked, Mapping):
         return _of_fields(asked)
+    if isinstance(asked, list | tuple) and asked and all(type(id) is int for id in asked):
+        return Tokens(tuple(asked))
     if not isinstance(asked, list | tuple) or not all(isinstance(turn, Mapping) for turn in asked):
         raise PromptError("The chat must be a list of objects with role and content.")
     if unlike := next((turn for turn in asked if turn.keys() != {"role", "content"}), None):

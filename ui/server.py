@@ -1,7 +1,7 @@
 """The server around the page: what it serves beside Gradio's own routes, and the bounds of what it takes."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
@@ -10,7 +10,7 @@ import plotly
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ui.document import PREVIEW, WEB, Document
@@ -25,8 +25,12 @@ MAX_STATES = 256
 """Pages whose state Gradio keeps, some hundred kilobytes each; an older one is told by the page itself."""
 
 
-def serve(page: gr.Blocks, host: str, port: int, check: Callable[[], object]) -> None:
-    """Serves a page until the process ends. check: raises where the app cannot do its work; /health calls it."""
+def serve(
+    page: gr.Blocks, host: str, port: int, check: Callable[[], object], more: Sequence[BaseRoute] = ()
+) -> None:
+    """Serves a page until the process ends. check: raises where the app cannot do its work; /health calls it.
+    more: routes beside the page's.
+    """
 
     async def health(request: Request) -> Response:
         try:
@@ -39,6 +43,7 @@ def serve(page: gr.Blocks, host: str, port: int, check: Callable[[], object]) ->
         return FileResponse(PREVIEW)
 
     routes = [
+        *more,
         Route("/health", health),
         Route("/preview.png", preview),
         Mount("/tw/plotly", StaticFiles(directory=Path(plotly.__file__).parent / "package_data")),

@@ -1,0 +1,206 @@
+"""/v1/models, /v1/completions and /v1/chat/completions."""
+
+import asyncio
+import json
+import logging
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from starlette.requests import Request as Http
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from api.answering import alternatives, answering
+from api.asked import Refused, Request, parse
+from api.choice import Choice
+from api.shapes import Shape, Told
+from lm import Policies
+from lm.caller import CALLER, Caller
+from ui.validation import sentence
+
+log = logging.getLogger(__name__)
+MAX_REQUESTS, MAX_REQUESTS_OF_ONE = 64, 16
+"""Requests answered at once, and those of one address."""
+GLANCE = 0.25
+"""Seconds between two looks at whether the client still waits."""
+
+
+def routes(policies: Policies, names: Callable[[], Sequence[str]]) -> list[Route]:
+    """The API's routes. names: of the policies that are listed; a plan goes in an extra field."""
+    began = int(time.time())
+    busy: Counter[Hashable] = Counter()
+
+    def model(name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": began, "owned_by": policies.model.name}
+
+    async def models(http: Http) -> Response:
+        return JSONResponse({"object": "list", "data": [model(name) for name in names()]})
+
+    async def one_model(http: Http) -> Response:
+        name = http.path_params["name"]
+        if name in names():
+            return JSONResponse(model(name))
+        return _refusal(Refused(f"There is no model {name!r:.60}.", "model", 404, "model_not_found"))
+
+    def endpoint(chat: bool) -> Callable[[Http], Any]:
+        async def answer(http: Http) -> Response:
+            visitor = http.client.host if http.client else None
+            if busy[visitor] >= MAX_REQUESTS_OF_ONE or busy.total() >= MAX_REQUESTS:
+                problem = "Too many requests are being answered: ask again when one of them is."
+                return _refusal(Refused(problem, None, 429, "rate_limit_exceeded"))
+            busy[visitor] += 1
+            try:
+                response = await _answer(http, policies, chat, Caller(visitor))
+            except BaseException:
+                busy[visitor] -= 1
+                raise
+            if isinstance(response, _Stream):
+                response.then = lambda: busy.subtract([visitor])
+            else:
+                busy[visitor] -= 1
+            return response
+
+        return answer
+
+    return [
+        Route("/v1/models", models),
+        Route("/v1/models/{name:path}", one_model),
+        Route("/v1/completions", endpoint(chat=False), methods=["POST"]),
+        Route("/v1/chat/completions", endpoint(chat=True), methods=["POST"]),
+    ]
+
+
+class _Stream(StreamingResponse):
+    """Events of an answer. then: what is done when they have ended, in whichever way."""
+
+    then: Callable[[], object]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.then()
+
+
+async def _answer(http: Http, policies: Policies, chat: bool, caller: Caller) -> Response:
+    try:
+        body = json.loads(await http.body())
+    except (ValueError, RecursionError):
+        return _refusal(Refused("The body is no JSON: send a JSON object."))
+    try:
+        async with _watched(http, caller):
+            request = await _threaded(lambda: parse(body, policies, chat=chat), caller)
+        shape = Shape(f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}", request, chat)
+        if request.streams:
+            return _Stream(_stream(http, request, shape, caller), media_type="text/event-stream")
+        async with _watched(http, caller):
+            return JSONResponse(await _whole(request, shape, caller))
+    except Exception as error:
+        return _refusal(error)
+
+
+async def _whole(request: Request, shape: Shape, caller: Caller) -> dict[str, Any]:
+    choices = [Choice(index) for index in range(len(request.rows))]
+    async with answering(request, caller) as events:
+        async for choice, _, _ in events:
+            choices[choice.index] = choice
+    for choice in choices:
+        choice.finish = choice.finish or "length"
+    told = await _threaded(lambda: [_told(request, choice) for choice in choices], caller)
+    opening = request.policy.model.codec.decode
+    texts = [
+        (opening(ids) if request.echo else "") + choice.text
+        for (ids, _), choice in zip(request.rows, choices, strict=True)
+    ]
+    return shape.whole(choices, told, texts)
+
+
+def _told(request: Request, choice: Choice) -> Told | None:
+    """The tokens of a choice with their log-probabilities: as drawn, or read again where alternatives, or the
+    prompt's, are asked for.
+    """
+    if request.top is None:
+        return None
+    prompt, sampling = request.rows[choice.index]
+    tokens = choice.told
+    if not request.top and not request.echo:
+        return [{"id": token.id, "logprob": token.logprob, "top": []} for token in tokens]
+    ids = [*prompt, *(token.id for token in tokens)]
+    if request.echo:
+        first: Told = [{"id": ids[0], "logprob": None, "top": []}]
+        return first + (alternatives(request, ids, 1, sampling) if len(ids) > 1 else [])
+    return alternatives(request, ids, len(prompt), sampling) if tokens else []
+
+
+async def _stream(http: Http, request: Request, shape: Shape, caller: Caller) -> AsyncIterator[str]:
+    choices: dict[int, Choice] = {}
+    try:
+        async with _watched(http, caller), answering(request, caller) as events:
+            async for choice, piece, token in events:
+                opens = choice.index not in choices
+                choices[choice.index] = choice
+                if piece or opens or token is None or request.top is not None:
+                    yield _event(shape.chunk(choice, piece, token, opens))
+        if request.tells_usage:
+            yield _event(shape.last(list(choices.values())))
+    except Exception as error:
+        yield _event(_problem(error)[1])
+    yield "data: [DONE]\n\n"
+
+
+def _event(data: dict[str, Any]) -> str:
+    return f"data: {json.dumps(data)}\n\n"
+
+
+@asynccontextmanager
+async def _watched(http: Http, caller: Caller) -> AsyncIterator[None]:
+    """Tells the caller's work to end when the client leaves, or when the answer is there."""
+
+    async def watch() -> None:
+        while not await http.is_disconnected():
+            await asyncio.sleep(GLANCE)
+        caller.left.set()
+
+    watching = asyncio.ensure_future(watch())
+    try:
+        yield
+    except BaseException:
+        caller.left.set()
+        raise
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _threaded(work: Callable[[], Any], caller: Caller) -> Any:
+    def body() -> Any:
+        CALLER.set(caller)
+        return work()
+
+    return await asyncio.to_thread(body)
+
+
+def _refusal(error: Exception) -> Response:
+    status, body = _problem(error)
+    return JSONResponse(body, status)
+
+
+def _problem(error: Exception) -> tuple[int, dict[str, Any]]:
+    """An error in OpenAI's form. What is no fault of the request is told by its kind alone, and logged."""
+    if not isinstance(error, ValueError):
+        log.error("an answer failed", exc_info=error)
+        about = {
+            "message": f"The answer failed by a fault of the app ({type(error).__name__}), which its log explains."
+        }
+        return 500, {"error": about | {"type": "server_error", "param": None, "code": None}}
+    message = sentence(error)
+    status, param, code = (
+        (error.status, error.param, error.code) if isinstance(error, Refused) else (400, None, None)
+    )
+    kind = "invalid_request_error" if status != 429 else "rate_limit_error"
+    return status, {"error": {"message": message, "type": kind, "param": param, "code": code}}
