@@ -269,6 +269,7 @@ def _stream(
     state |= {
         "layers": started.steering.layers,
         "cosines": started.steering.cosines,
+        "choice": view.choice(request.plan, cavs[0]),
         "concepts": [view.poles(concept) for concept in concepts],
         "curves": [view.curves(cav) for cav in cavs],
         "snippet": snippet(

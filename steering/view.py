@@ -10,6 +10,7 @@ from steering.cav import CAV
 from steering.concepts import Concept
 from steering.examples import remarks
 from steering.metrics import Metrics, grams, moved, overlaps, pushes
+from steering.plan import Plan
 from steering.steer import Steered
 
 TEXT, AFTER, BEFORE, PUSH, FLAG, LOGPROB = range(6)
@@ -85,6 +86,18 @@ def costs(cav: CAV) -> dict[str, dict]:
         }
         for name, curve in cav.calibration.curves.items()
     }
+
+
+def choice(plan: Plan, cav: CAV) -> dict[str, str]:
+    """How the layers that nobody named were chosen, in a few words and in a sentence."""
+    if plan.method == "gcav":
+        return {"by": "by accuracy", "chosen": "The layers of best held-out accuracy, as in the paper."}
+    if cav.calibration is None:
+        return {
+            "by": "usual",
+            "chosen": "Half to two thirds of the model; nothing was measured for this concept here.",
+        }
+    return {"by": "by effect at equal cost", "chosen": f"{cav.calibration.chosen.capitalize()}."}
 
 
 def opening(cav: CAV) -> float | None:

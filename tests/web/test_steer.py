@@ -72,6 +72,36 @@ def test_opens_with_a_prompt_and_a_run(app: str, page: Page) -> None:
     assert page.locator(".tw-legend .tw-scale").is_visible()
 
 
+def test_the_slider_is_even_in_cost_and_its_left_end_is_off(app: str, page: Page) -> None:
+    page.goto(app)
+    settled(page)
+    slider, says = page.locator(".tw-budget"), page.locator(".tw-cost .tw-says")
+    expect(says).to_contain_text("at least")
+    expect(page.locator(".tw-cost .tw-number")).to_contain_text("nats a token")
+    expect(page.locator(".tw-effect")).to_contain_text("nats")
+    run = shown(page)
+    slider.focus()
+    slider.press("Home")
+    newer(page, run)
+    settled(page)
+    expect(says).to_have_text("off: the base text")
+    assert slider.get_attribute("aria-valuetext") == "off"
+    unsteered, steered = texts(page)
+    assert unsteered == steered
+    assert json.loads(parse_qs(urlsplit(page.url).query)["plan"][0])["budget"] == 0
+
+
+def test_a_link_restores_a_budget_and_a_link_without_one_its_p0(app: str, page: Page) -> None:
+    page.goto(at(app, method="auto", layers="auto", budget=0.05))
+    settled(page)
+    expect(page.locator(".tw-cost .tw-number")).to_have_text("about .050 nats a token")
+    expect(page.locator(".tw-magnitude")).to_have_count(0)
+    page.goto(at(app))
+    settled(page)
+    expect(page.locator(".tw-budget")).to_be_hidden()
+    expect(page.locator(".tw-magnitude")).to_have_count(1)
+
+
 def test_typing_regenerates(app: str, page: Page) -> None:
     page.goto(at(app))
     settled(page)

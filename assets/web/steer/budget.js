@@ -38,7 +38,7 @@ export function budgetControl(node, changed) {
   const box = h('div', { class: 'tw-cost' }, range,
     h('div', { class: 'tw-poles', 'aria-hidden': 'true' }, h('span', {}, 'off'), h('span', {}, 'as much as stays fluent')),
     h('p', { class: 'tw-value' }, says, number), effect);
-  node.append(box);
+  node.querySelector('.tw-targets').after(box);
 
   function words({ points }, { concept, direction }) {
     const { low, high } = concepts[concept];

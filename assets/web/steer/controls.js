@@ -145,7 +145,7 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   heard('shown', (shown) => { if (shown === run) sender.shown(); });
-  heard('plan', ({ layers: used, curves }) => layer.show(used, curves));
+  heard('plan', ({ layers: used, curves, choice: how }) => layer.show(used, curves, how));
   heard('cosines', (cosines) => {
     const told = Object.entries(cosines).map(([names, cosine]) => `${names} ${cosine.toFixed(2).replace('0.', '.').replace('-', '−')}`);
     alike.textContent = told.length ? `Cosine between the directions: ${told.join(', ')}` : '';

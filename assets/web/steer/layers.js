@@ -10,6 +10,7 @@ export function layerControl(node, count, changed) {
   let chosen = 'auto';
   let auto = [];
   let curves = null;
+  let by = '';
   let active = 0;
   const step = WIDTH / count;
   const all = [...Array(count).keys()];
@@ -76,7 +77,7 @@ export function layerControl(node, count, changed) {
   function describe(layer) {
     const [left, right] = caption.children;
     if (layer === null || !curves) {
-      left.textContent = chosen === 'auto' ? (auto.length ? `best by accuracy: ${ranges(auto)}` : 'best by accuracy') : `layers ${ranges(chosen)}`;
+      left.textContent = chosen === 'auto' ? (auto.length ? `${ranges(auto)}, ${by}` : by) : `layers ${ranges(chosen)}`;
       right.textContent = now().length ? `${now().length} of ${count}` : '';
       return;
     }
@@ -109,7 +110,13 @@ export function layerControl(node, count, changed) {
   draw();
   return {
     set(layers) { chosen = layers === 'auto' ? 'auto' : layers.filter((layer) => layer < count); draw(); },
-    /** What the server says of the plan: its blocks, and the curves of its concepts. */
-    show(layers, found) { if (chosen === 'auto') auto = layers; curves = found; draw(); },
+    /** What the server says of the plan: its layers, the curves of its concepts, and how layers that nobody named were chosen. */
+    show(layers, found, choice) {
+      if (chosen === 'auto') auto = layers;
+      curves = found;
+      by = choice?.by ?? '';
+      caption.title = choice?.chosen ?? '';
+      draw();
+    },
   };
 }

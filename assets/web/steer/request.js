@@ -24,7 +24,7 @@ function target(value) {
 /** The plan that a text holds, over `own`. Throws where a field is not of the shape that the controls show. */
 function planIn(text, own) {
   const { targets, ...more } = JSON.parse(text);
-  const plan = { ...own, ...more, targets: targets.map((each) => ({ direction: 'amplify', p0: 0.99, ...each })) };
+  const plan = { ...own, budget: null, ...more, targets: targets.map((each) => ({ direction: 'amplify', p0: 0.99, ...each })) };
   const wrong = Object.keys(SHAPES).find((field) => !SHAPES[field](plan[field]));
   if (wrong) throw new Error(`${wrong} cannot be shown`);
   return plan;

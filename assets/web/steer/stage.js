@@ -127,7 +127,7 @@ export default function mount({ element, props, watch }) {
     held.textContent = next.held ?? '';
     if (next.rows) drawMetrics(next.rows);
     if (next.cosines) tell('cosines', next.cosines);
-    if (next.curves) tell('plan', { layers: next.layers, curves: next.curves });
+    if (next.curves) tell('plan', { layers: next.layers, curves: next.curves, choice: next.choice });
     about();
     const shown = sides[1].drawn > 0 || !live;
     if (shown) root.classList.remove('tw-old');

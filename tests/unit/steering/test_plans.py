@@ -654,10 +654,13 @@ def test_a_plan_knows_neither_library_nor_model():
     )
 
 
-def test_a_text_to_be_continued_is_pushed_from_its_second_token_on(library, monkeypatch):
+def test_a_text_to_be_continued_is_pushed_from_its_second_token_on(monkeypatch):
+    model = load(str(tiny("llama")))
+    library = Library(model, {})
+    library.add(LOUD, train(model, LOUD))
     template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>{% endfor %}ok: "
-    monkeypatch.setattr(library.model.tokenizer, "chat_template", template)
-    before, _ = library.model.chat_span
+    monkeypatch.setattr(model.tokenizer, "chat_template", template)
+    before, _ = model.chat_span
     starts = [
         {edit.start for edit in edits(plan(), library, asked)}
         for asked in (
