@@ -16,6 +16,7 @@ from pareto.arguments import Parser, described, integer, number, replacements, s
 from pareto.checkpoint import FOLDER as CHECKPOINTS
 from pareto.checkpoint import find
 from pareto.combiners import COMBINERS
+from pareto.curve import CurveTrainer
 from pareto.evaluate import ANSWER, HELD_OUT, evaluate
 from pareto.fit import fit, score_pairs
 from pareto.front import Front, path_of, stored
@@ -112,7 +113,9 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="make what is scored the model's front, and a seed of each point a checkpoint of the project",
     )
-    _settings_arguments(one, [name for name in (*CHOICES, *BOUNDS) if name not in ("method", "seed", "p")])
+    _settings_arguments(
+        one, [name for name in (*CHOICES, *BOUNDS) if name not in ("method", "seed", "p", "positions")]
+    )
 
     one = commands.add_parser(
         "rewards",
@@ -272,7 +275,8 @@ def _train(args, model: LanguageModel) -> dict | None:
         "licence": licence,
         "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]]),
     }
-    trainer = Trainer(model, rewards, [text for _, text in prompts], settings, args.out, card)
+    kind = CurveTrainer if settings.positions else Trainer
+    trainer = kind(model, rewards, [text for _, text in prompts], settings, args.out, card)
     started, first = time.monotonic(), trainer.step
 
     def show(row: dict) -> None:
@@ -354,7 +358,7 @@ def _preference(args, objectives: list[str]) -> tuple[float, ...] | None:
         if not takes:
             raise SettingsError(f"--preference is given, and {args.method} takes none: leave it out")
         return weights(args.preference, objectives)
-    return (1 / len(objectives),) * len(objectives) if takes else None
+    return (1 / len(objectives),) * len(objectives) if takes and not args.positions else None
 
 
 def _drawn(path: Path, args, model: LanguageModel) -> list[Pair]:

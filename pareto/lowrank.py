@@ -63,6 +63,11 @@ class Shape:
 
         return low_rank
 
+    def inner(self) -> Tensor:
+        """Which parameters are of the halves that read the input (a): bool [count]."""
+        halves = [index % 2 == 0 for index in range(len(self.sizes))]
+        return torch.cat([torch.full((size,), half) for size, half in zip(self.sizes, halves, strict=True)])
+
     def last(self) -> Tensor:
         """Which parameters belong to the last block: bool [count]."""
         halves = [block == self.layers - 1 for block, _ in self.keys for _ in range(2)]

@@ -60,17 +60,20 @@ class Rollout:
 def sample(
     model: LanguageModel,
     prompts: Sequence[str],
-    adapter: Adapter | None,
+    adapter: Adapter | Sequence[Adapter] | None,
     *,
     block: int,
     seeds: Sequence[int],
     temperature: float,
     max_new_tokens: int,
 ) -> Rollout:
-    """One answer a prompt and seed, in one decode that keeps the output of block `block`."""
+    """One answer a prompt and seed, in one decode that keeps the output of block `block`. adapter: one for all
+    rows, or one a row.
+    """
+    adapters = adapter if isinstance(adapter, Sequence) else [adapter] * len(prompts)
     rows = [
-        Row(tuple(model.chat_ids(prompt)), Sampling(temperature, seed, max_new_tokens), (), adapter, block)
-        for prompt, seed in zip(prompts, seeds, strict=True)
+        Row(tuple(model.chat_ids(prompt)), Sampling(temperature, seed, max_new_tokens), (), own, block)
+        for prompt, seed, own in zip(prompts, seeds, adapters, strict=True)
     ]
     return collect(list(prompts), model.generate(rows), temperature)
 

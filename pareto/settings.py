@@ -35,6 +35,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "gae_lambda": (0, 1),
     "epochs": (1, 16),
     "rows_at_once": (1, 4096),
+    "positions": (0, 64),
     "seed": (0, 2**32 - 1),
 }
 """Least and most of every number; the command line reads them too."""
@@ -82,6 +83,8 @@ class Settings:
         "full", or "last", the paper's substitute: coefficients from the last block's gradients alone.
     clip, gae_lambda, epochs
         of PPO.
+    positions
+        preferences of a step along a curve (see `pareto.curve`); 0: there is one, `preference`.
     """
 
     method: str = "pgapo"
@@ -108,6 +111,7 @@ class Settings:
     gae_lambda: float = 0.95
     epochs: int = 1
     rows_at_once: int = 16
+    positions: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -122,9 +126,25 @@ class Settings:
             raise SettingsError(f"epochs is {self.epochs}: {self.algorithm} takes each batch once")
         if self.kl == "outside" and self.algorithm == "ppo":
             raise SettingsError("kl is outside: ppo takes it inside, token by token")
-        if (self.preference is not None) != COMBINERS[self.method].takes_preference:
+        if self.positions:
+            self._check_curve()
+        elif (self.preference is not None) != COMBINERS[self.method].takes_preference:
             raise SettingsError(
                 f"preference is {self.preference}: {self.method} takes {'none' if self.preference else 'one'}"
             )
         if self.preference is not None:
             combine.preference(self.preference, len(self.preference))
+
+    def _check_curve(self) -> None:
+        if self.preference is not None or not COMBINERS[self.method].takes_preference:
+            raise SettingsError(
+                f"positions is {self.positions}: leave the preference out, and give a method that takes one"
+            )
+        if self.algorithm == "ppo" or self.kl != "inside" or self.gradients != "full":
+            raise SettingsError(
+                f"positions is {self.positions}: a curve takes rloo or dpo, kl inside and full gradients"
+            )
+        if self.prompts % self.positions:
+            raise SettingsError(
+                f"prompts is {self.prompts}: give a multiple of the {self.positions} positions"
+            )

@@ -66,7 +66,7 @@ class Trainer:
                 f"first is {self.first}: give a block from {self.block + 1}, above the reward heads, to {model.layers - 1}"
             )
         self.shape = Shape(model.stack, settings.rank, self.first, MODULES)
-        self.theta = torch.nn.Parameter(self.shape.start(settings.seed).to(model.stack.device))
+        self.theta = torch.nn.Parameter(self._start().to(model.stack.device))
         self.critic = (
             torch.nn.Parameter(torch.zeros(len(rewards), model.width + 1))
             if settings.algorithm == "ppo"
@@ -100,9 +100,24 @@ class Trainer:
         while self.step < self.settings.steps:
             on_step(self.advance())
         if self.accelerator.is_main_process:
-            adapter = self.shape.adapter(self.theta.cpu())
-            checkpoint.save(self.folder, adapter, self.card | {"steps": self.step}, self.curves)
+            self._save()
             (self.folder / checkpoint.STATE).unlink(missing_ok=True)
+
+    def _start(self) -> Tensor:
+        """Parameters before the first step."""
+        return self.shape.start(self.settings.seed)
+
+    @property
+    def policies(self) -> Tensor:
+        """Parameters of the policies that answer in this step [j, n]: one here, several along a curve."""
+        return self.theta.detach()[None]
+
+    def _save(self) -> None:
+        adapter = self.shape.adapter(self.theta.cpu())
+        checkpoint.save(self.folder, adapter, self.card | {"steps": self.step}, self.curves)
+
+    def _finished(self) -> tuple[dict, list[dict]] | None:
+        return checkpoint.finished(self.folder)
 
     def advance(self) -> dict:
         """One step; what is logged of it."""
@@ -141,10 +156,12 @@ class Trainer:
         drawn = rng.choice(len(self.prompts), s.prompts, replace=len(self.prompts) < s.prompts)
         seeds = rng.integers(2**62, size=s.prompts * s.group)
         mine = np.arange(s.prompts * s.group).reshape(processes, -1)[rank]
+        adapters = [self.shape.adapter(each.cpu()) for each in self.policies]
+        self.places = torch.as_tensor(mine // s.group % len(adapters))
         return rollout.sample(
             self.model,
             [self.prompts[drawn[i // s.group]] for i in mine],
-            self.shape.adapter(self.theta.cpu()),
+            [adapters[place] for place in self.places],
             block=self.first - 1,
             seeds=[int(seeds[i]) for i in mine],
             temperature=s.temperature,
@@ -214,34 +231,44 @@ class Trainer:
     def _update(self, batch: Rollout, signal: Tensor, rewards: Tensor) -> dict:
         """One gradient step on an objective a row of `signal`; what is logged of it."""
         s, tokens = self.settings, self._tokens(batch)
-        gradients = torch.zeros(len(signal), self.shape.count, device=self.theta.device)
+        policies = self.policies
+        shape = (len(policies), len(signal), self.shape.count)
+        gradients = torch.zeros(shape, device=self.theta.device)
         for at, part in zip(range(0, len(batch.texts), s.rows_at_once), self._parts(batch), strict=True):
-            leaf = self.theta.detach().expand(len(part.texts), -1).clone().requires_grad_()
+            places = self.places[at : at + len(part.texts)]
+            leaf = policies[places].clone().requires_grad_()
             logps = rollout.logprobs(self.model.stack, part, self.first, self.shape.rows(leaf))
             mine = signal[:, at : at + len(part.texts)].to(logps)
             if s.algorithm != "ppo":
-                gradients += mine @ torch.autograd.grad(logps.sum(), leaf)[0]
+                here = torch.nn.functional.one_hot(places, len(policies)).T.to(logps)
+                gradients += (here[:, None] * mine) @ torch.autograd.grad(logps.sum(), leaf)[0]
                 continue
             weights = objectives.ppo(logps.detach(), part.logps.to(logps), mine, part.mask.to(logps), s.clip)
             weights = weights * part.mask.sum() / (tokens / self.accelerator.num_processes)
             for k, weight in enumerate(weights):
-                gradients[k] += torch.autograd.grad(logps, leaf, weight, retain_graph=k + 1 < len(weights))[
-                    0
-                ].sum(0)
+                gradients[0, k] += torch.autograd.grad(
+                    logps, leaf, weight, retain_graph=k + 1 < len(weights)
+                )[0].sum(0)
         gradients = self.accelerator.reduce(gradients, "mean")
-        coefficients, row = self._coefficients(gradients[: len(rewards)], signal, rewards)
-        direction = coefficients @ gradients[: len(rewards)]
-        if s.kl == "outside" and s.algorithm != "ppo":
-            sound = torch.tensor([not floored for floored in row["floored"]], device=coefficients.device)
-            direction = direction + self.beta * coefficients[sound].sum() * gradients[-1]
+        direction, row = self._direction(gradients, signal, rewards)
         pace = min(1.0, (self.step + 1) / s.warmup) * (1 - self.step / s.steps)
-        change, row["applied"] = self.ascent.step(direction, s.lr * pace * self.shape.count**0.5)
+        change, row["applied"] = self.ascent.step(direction, s.lr * pace * self.theta.numel() ** 0.5)
         self.theta.data += change
         if self.critic is not None and self.critics is not None:
             error = ((self._values(batch) - self.returns) * batch.mask).pow(2).sum() / tokens
             self.critic.grad = self._reduced(torch.autograd.grad(error, self.critic)[0]).to(self.critic)
             self.critics.step()
         return row
+
+    def _direction(self, gradients: Tensor, signal: Tensor, rewards: Tensor) -> tuple[Tensor, dict]:
+        """What the method asks for, of gradients [1, objectives, n]; and what is logged of it."""
+        s, own = self.settings, gradients[0, : len(rewards)]
+        coefficients, row = self._coefficients(own, signal, rewards)
+        direction = coefficients @ own
+        if s.kl == "outside" and s.algorithm != "ppo":
+            sound = torch.tensor([not floored for floored in row["floored"]], device=coefficients.device)
+            direction = direction + self.beta * coefficients[sound].sum() * gradients[0, -1]
+        return direction, row
 
     def _coefficients(self, gradients: Tensor, signal: Tensor, rewards: Tensor) -> tuple[Tensor, dict]:
         s = self.settings
@@ -303,7 +330,7 @@ class Trainer:
         this run's.
         """
         found = checkpoint.load_state(self.folder)
-        finished = checkpoint.finished(self.folder)
+        finished = self._finished()
         if found is not None:
             card, curves = found[1]["card"], found[1]["curves"]
         elif finished is not None:
