@@ -49,6 +49,10 @@ def serve(
         Mount("/tw/plotly", StaticFiles(directory=Path(plotly.__file__).parent / "package_data")),
         Mount("/tw", StaticFiles(directory=WEB)),
     ]
+    if (
+        gr.utils.get_space() is not None
+    ):  # nothing but the Space's own proxy reaches the app, and it tells who asks
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
     with without_proxies():
         page.launch(
             prevent_thread_lock=True,

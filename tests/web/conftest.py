@@ -38,7 +38,7 @@ def serving(folder: Path, *command: str, port: str | None = None, **environment:
             cwd=ROOT, env=os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"} | environment, stdout=out, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        _wait(process, f"http://127.0.0.1:{port}", log)
+        waited(process, f"http://127.0.0.1:{port}", log)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
@@ -55,7 +55,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def _wait(process: subprocess.Popen, address: str, log: Path) -> None:
+def waited(process: subprocess.Popen, address: str, log: Path) -> None:
     for _ in range(5 * STARTING):
         if process.poll() is not None:
             pytest.fail(f"the app ended with {process.returncode}:\n{log.read_text()[-3000:]}")

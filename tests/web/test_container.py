@@ -1,0 +1,125 @@
+"""The image and the replicas: its own steps, in a clean folder, as a user without a home, where no container runtime is."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from arena import Output, Store, create
+from tests.arena_postgres import new_database, server
+from tests.tiny import tiny
+from tests.web.conftest import ROOT, waited
+from tests.web.test_hosting import call
+
+NOBODY = 65_534
+STEPS = (ROOT / "Dockerfile").read_text()
+
+
+def environment() -> dict[str, str]:
+    """What the image sets."""
+    (line,) = re.findall(r"^ENV (.*)$", STEPS, re.M)
+    return dict(pair.split("=", 1) for pair in line.split())
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """The files that the image has, and an empty /data beside them that its user may write."""
+    app = tmp_path / "app"
+    app.mkdir()
+    for names in re.findall(r"^COPY (.*)$", STEPS, re.M):
+        *sources, _ = names.split()
+        for name in sources:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, app / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, app / name)
+    (tmp_path / "data").mkdir()
+    shutil.copytree(tiny("qwen2"), tmp_path / "model")
+    if os.getuid() == 0:
+        os.chown(tmp_path / "data", NOBODY, NOBODY)
+        for folder in (tmp_path, *tmp_path.parents):
+            if folder != Path("/tmp") and folder.is_relative_to("/tmp"):
+                folder.chmod(folder.stat().st_mode | 0o055)
+    return tmp_path
+
+
+def other_user() -> dict[str, Any]:
+    """Settings of a process of somebody else, where this one may start it and they may run this Python."""
+    other: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    try:
+        subprocess.run(
+            [sys.executable, "-c", "import app"], cwd=ROOT, check=True, capture_output=True, **other
+        )
+    except (PermissionError, subprocess.CalledProcessError):
+        return {}
+    return other
+
+
+@contextmanager
+def running(image: Path, database: str) -> Iterator[str]:
+    """The image's command on a free port; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    (words,) = re.findall(r"^CMD (.*)$", STEPS, re.M)
+    command = [
+        {"python": sys.executable, "0.0.0.0": "127.0.0.1", "7860": port}.get(word, word)
+        for word in json.loads(words)
+    ]
+    inside = {name: value.replace("/data", str(image / "data")) for name, value in environment().items()}
+    settings = {
+        "PATH": os.environ["PATH"], "DATABASE_URL": database, "TRADEWIND_MODEL": str(image / "model"), "HF_HUB_OFFLINE": "1",
+    }  # fmt: skip
+    user = other_user()
+    log = image / f"log-{port}"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            command, cwd=image / "app", env=inside | settings, stdout=out, stderr=out, **user
+        )
+    try:
+        waited(process, f"http://127.0.0.1:{port}/health", log)
+        (check,) = re.findall(r"^HEALTHCHECK .* CMD (.*)$", STEPS, re.M)
+        healthy = [word.replace("7860", port) for word in json.loads(check)]
+        subprocess.run([sys.executable, *healthy[1:]], check=True)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_image_runs_without_rights_and_replicas_share_their_votes(image: Path) -> None:
+    with ExitStack() as stack:
+        database = new_database(stack.enter_context(server()))
+        create(
+            Store(database),
+            "Set",
+            [Output("Hi", name, f"{name} answers") for name in ("base", "kind")],
+            repeats=0.0,
+        )
+        first, second = (stack.enter_context(running(image, database)) for _ in range(2))
+        battle = call(first, "battle", "Ada")["battle"]
+        told = call(second, "vote", battle, "Ada", "a", "tie", "")
+        assert told["battle"] == battle
+        assert call(first, "battle", "Ada")["battle"] is None
+        assert call(first, "ranking", "helpful") == call(second, "ranking", "helpful")
+
+
+def test_the_compose_file_names_what_the_app_reads() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    app = services["app"]
+    assert app["deploy"]["replicas"] == 2 and app["environment"]["DATABASE_URL"].startswith("postgresql://")
+    assert set(app["build"]["args"]) == set(re.findall(r"^ARG (\w+)", STEPS, re.M))
+    assert (
+        "ip_hash" in (ROOT / "deploy" / "nginx.conf").read_text()
+    )  # a visitor's events belong to one replica
+    assert "USER tradewind" in STEPS and "VOLUME /data" in STEPS
