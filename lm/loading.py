@@ -225,7 +225,11 @@ def _transformers(label: str, folder: Path, engine: str, report: sources.Progres
     if gpu is None:
         memory.require(label, _float32_bytes(config, weights))
     model = _loaded(
-        label, folder, dtype=torch.float32 if gpu is None else torch.bfloat16, device_map=_placement(gpu)
+        label,
+        folder,
+        config,
+        dtype=torch.float32 if gpu is None else torch.bfloat16,
+        device_map=_placement(gpu),
     )
     engine_here = _in_torch(model, engine)
     return _model(label, files.checksum(weights), tokenizer, stop_ids, engine_here, lambda: model)
@@ -242,7 +246,7 @@ def _config(label: str, folder: Path):
     """The config as transformers reads it. Raises SourceError where it, or the model that it is of, is
     unknown here, or needs a package that is missing.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -250,12 +254,21 @@ def _config(label: str, folder: Path):
         raise SourceError(
             f"config.json of {label} is none that transformers knows ({reason(error)}): code of a model's own is never run"
         ) from error
-    if type(config) not in AutoModelForCausalLM._model_mapping:
-        raise SourceError(
-            f"{label} is a {config.model_type} model, which writes no text: give a causal language model"
-        )
+    _model_class(label, config)
     _check_quantised(label, config)
     return config
+
+
+def _model_class(label: str, config):
+    """The class of transformers that loads a config's model: with its image tower where it has one."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    for kind in (AutoModelForCausalLM, AutoModelForImageTextToText):
+        if type(config) in kind._model_mapping:
+            return kind
+    raise SourceError(
+        f"{label} is a {config.model_type} model, which writes no text: give a causal language model"
+    )
 
 
 def _check_quantised(label: str, config) -> None:
@@ -293,14 +306,12 @@ def _tokenizer(label: str, folder: Path):
     return tokenizer
 
 
-def _loaded(label: str, folder: Path, **how):
+def _loaded(label: str, folder: Path, config, **how):
     """The transformers model. Raises SourceError where its weights are not all in the files."""
-    from transformers import AutoModelForCausalLM
-
     both: Any
     try:
         with _building:
-            both = AutoModelForCausalLM.from_pretrained(
+            both = _model_class(label, config).from_pretrained(
                 folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **how
             )
     except Exception as error:  # of whatever kind: files that do not fit their config
@@ -344,7 +355,7 @@ def _pack(label: str, folder: Path, config, weights: list[Path], report: sources
         with _writing(target.parent) as staging:
             made = staging / "model"
             made.mkdir()
-            save(from_transformers(_loaded(label, folder, dtype=torch.float32)), made / PACKED, about)
+            save(from_transformers(_loaded(label, folder, config, dtype=torch.float32)), made / PACKED, about)
             _keep(made, target)
     return target / PACKED
 

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -35,10 +35,10 @@ WORKING = "Llama, Mistral, Qwen, Gemma, Phi, Granite, OLMo, Falcon and GPT-2 mod
 
 def decoder_layers(model: "PreTrainedModel") -> nn.ModuleList:
     """The list of a transformers model's decoder layers. Raises ValueError where there is none."""
-    return _stack_of(model)[1]
+    return stack_of(model)[1]
 
 
-def _stack_of(model: "PreTrainedModel") -> tuple[str, nn.ModuleList]:
+def stack_of(model: "PreTrainedModel") -> tuple[str, nn.ModuleList]:
     """The decoder layers, and the path of their list in the model; another list, such as an image tower's, may
     be as long.
     """
@@ -90,6 +90,14 @@ def _adapted(module: nn.Module, a: Tensor, b: Tensor) -> Iterator[None]:
         handle.remove()
 
 
+@dataclass
+class _State:
+    """A row's cache, and the tokens it has taken in."""
+
+    cache: Any = None
+    ids: list[int] = field(default_factory=list)
+
+
 class ReferenceEngine:
     """Runs each row by itself, with a cache of its own and hooks that live for one call, so rows cannot touch
     each other.
@@ -102,8 +110,9 @@ class ReferenceEngine:
         """Raises ValueError where the family's answers, or its residual stream, cannot be had: see `_probe`."""
         self._model, self._single = model, False
         self._positioned = "position_ids" in signature(model.forward).parameters
+        self._turn = _turn(model.config)
         try:
-            self._stack, self._layers = _stack_of(model)
+            self._stack, self._layers = stack_of(model)
             self.layers, self.context = len(self._layers), int(min(_longest(model.config), context))
             self.width, self.vocabulary = self._measured()
             self._probe()
@@ -157,7 +166,7 @@ class ReferenceEngine:
     def open(self, capacity: int, edits: tuple[Edit, ...], adapter: Adapter | None, answer_from: int) -> Slot:
         """A slot for a row; see lm.engines.base.Engine."""
         self.fits(adapter)
-        return Slot(None, edits, adapter, answer_from, capacity)
+        return Slot(_State(), edits, adapter, answer_from, capacity)
 
     def fork(
         self, slot: Slot, capacity: int, length: int, edits: tuple[Edit, ...] = (), answer_from: int = 0
@@ -201,7 +210,11 @@ class ReferenceEngine:
         ]
 
     def _advance(self, feed: Feed) -> tuple[np.ndarray, np.ndarray]:
-        slot, count = feed.slot, len(feed.ids)
+        slot, new = feed.slot, len(feed.ids)
+        slot.state.ids += feed.ids
+        if slot.length <= self._turn < slot.length + new:
+            slot.state.cache, slot.length, feed = None, 0, replace(feed, ids=slot.state.ids)
+        count = len(feed.ids)
         device = self._model.get_input_embeddings().weight.device
         ids = torch.tensor([list(feed.ids)], device=device)
         positions = torch.arange(slot.length, slot.length + count, device=device)
@@ -216,19 +229,19 @@ class ReferenceEngine:
                     _hooked(self._layers[edit.layer], _editor(edit, active, traces[:, index]))
                 )
             if feed.hidden is not None:
-                hooks.enter_context(_hooked(self._layers[feed.record], _reader(feed.hidden)))
+                hooks.enter_context(_hooked(self._layers[feed.record], _reader(feed.hidden, new)))
             if feed.pool is not None:
                 for module, pool in zip(self._layers, feed.pool, strict=False):
                     hooks.enter_context(_hooked(module, _pooler(pool, feed.pooled)))
             output = self._model(
                 input_ids=ids,
-                cache=slot.state,
+                cache=slot.state.cache,
                 use_cache=True,
                 logits_to_keep=max(feed.want, 1),
                 **({"position_ids": positions[None]} if self._positioned else {}),
             )
-        slot.state, slot.length = getattr(output, "cache", None), slot.length + count
-        if slot.state is None:
+        slot.state.cache, slot.length = getattr(output, "cache", None), slot.length + count
+        if slot.state.cache is None:
             raise ValueError("it keeps no cache that each row could have for itself")
         logits = output.logits[0].float().cpu().numpy()
         return logits[len(logits) - feed.want :], records(traces[count - feed.want :])
@@ -239,6 +252,14 @@ def _longest(config) -> float:
     text = config.get_text_config(decoder=True)
     limits = (getattr(text, name, None) for name in ("max_position_embeddings", "max_seq_len"))
     return min((limit for limit in limits if limit), default=math.inf)
+
+
+def _turn(config) -> float:
+    """Length beyond which rope type longrope turns all positions by other angles, so that a row that grows
+    beyond it is read anew, as transformers' generate does.
+    """
+    rope = getattr(config.get_text_config(decoder=True), "rope_parameters", None) or {}
+    return rope["original_max_position_embeddings"] if rope.get("rope_type") == "longrope" else math.inf
 
 
 def _editor(edit: Edit, active: Tensor, trace: Tensor) -> Callable[[Tensor], Tensor]:
@@ -258,9 +279,9 @@ def _measurer(shapes: list[torch.Size]) -> Callable[[Tensor], Tensor]:
     return change
 
 
-def _reader(out: Tensor) -> Callable[[Tensor], Tensor]:
+def _reader(out: Tensor, count: int) -> Callable[[Tensor], Tensor]:
     def change(hidden: Tensor) -> Tensor:
-        out[: hidden.shape[1]].copy_(hidden[0])
+        out[:count].copy_(hidden[0, -count:])
         return hidden
 
     return change
