@@ -9,10 +9,23 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedTokenizerFast
 
-from tests.families import FAMILIES
+from tests.families import FAMILIES, LAYERS, SHAPE, WIDTH
 
-CONFIGS = FAMILIES
+__all__ = [
+    "CHATML",
+    "CONFIGS",
+    "LAYERS",
+    "NATIVE",
+    "SHAPE",
+    "WIDTH",
+    "random_model",
+    "save",
+    "save_tokenizer",
+    "tiny",
+]
 NATIVE = ("llama", "mistral", "qwen2", "qwen3")
+CONFIGS = {family: FAMILIES[family] for family in (*NATIVE, "gemma2", "gpt2")}
+"""The families that every property of decoding is tested on; tests/unit/lm/test_families.py has them all."""
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -22,7 +35,7 @@ CHATML = (
 @cache
 def tiny(family: str) -> Path:
     """A folder with a random model of the family and a tokenizer of single bytes."""
-    return save(Path(mkdtemp(prefix=f"tiny-{family}-")), CONFIGS[family]())
+    return save(Path(mkdtemp(prefix=f"tiny-{family}-")), FAMILIES[family]())
 
 
 def random_model(config):
