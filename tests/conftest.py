@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 FOLDERS = {"unit": "unit", "real": "real", "web": "web"}
-SLOW = {"test_style", "test_step", "test_install"}
-"""Modules of tests/unit that check types, compile PyTorch's graphs, or build a package."""
+SLOW = {"test_style", "test_step", "test_install", "test_front"}
+"""Modules of tests/unit that run other tools, compile PyTorch's graphs, or build a package."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -44,6 +44,8 @@ def behind(address: str, prefix: str) -> Iterator[str]:
         head = b""
         while b"\r\n\r\n" not in head and (data := client.recv(65_536)):
             head += data
+        if not head:  # a connection that the browser opened ahead
+            return client.close()
         lines, _, body = head.partition(b"\r\n\r\n")
         first, *headers = lines.split(b"\r\n")
         method, path, version = first.split(b" ")

@@ -116,7 +116,7 @@ export default function mount({ element, props, trigger, watch }) {
   element.addEventListener('change', mark);
   element.addEventListener('focusin', mark);
 
-  document.addEventListener('keydown', (event) => {
+  document.addEventListener('keydown', (/** @type {KeyboardEvent & { target: HTMLElement }} */ event) => {
     if (!arena() || element.offsetParent === null) return;
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const writing = event.target.matches('textarea, select, [contenteditable], input:not([type=radio])');
@@ -125,6 +125,7 @@ export default function mount({ element, props, trigger, watch }) {
     if (writing || elsewhere) return;
     const voting = stage() === 'vote';
     const key = event.key.toLowerCase();
+    /** @type {Record<string, () => void>} */
     const actions = {
       enter: () => (voting ? commit() : next()),
       f: () => toggle('rich'),

@@ -40,7 +40,7 @@ export function returned(tab, then) {
   addEventListener('popstate', () => { if (tabOf() === tab) then(fieldsOf(tab)); });
 }
 
-const buttons = () => [...document.querySelectorAll('.tw-tabs > .tab-wrapper button[role="tab"]')];
+const buttons = () => /** @type {HTMLElement[]} */ ([...document.querySelectorAll('.tw-tabs > .tab-wrapper button[role="tab"]')]);
 const keyOf = (button) => Object.keys(NAMES).find((key) => NAMES[key] === button.textContent.trim());
 const open = () => {
   const selected = buttons().find((button) => button.getAttribute('aria-selected') === 'true');
@@ -54,7 +54,7 @@ export function followTabs() {
     requestAnimationFrame(followTabs);
     return;
   }
-  document.addEventListener('click', ({ target, isTrusted }) => {
+  document.addEventListener('click', (/** @type {MouseEvent & { target: Element }} */ { target, isTrusted }) => {
     const button = target.closest?.('.tw-tabs > .tab-wrapper button[role="tab"]');
     if (button && isTrusted) history.pushState(null, '', addressOf(keyOf(button), places[keyOf(button)]));
   });

@@ -1,4 +1,5 @@
 // Elements without templates: text given as a child is always a text node, so nothing a model writes can become markup.
+import { eventName } from './events.js';
 
 /** An element with properties and children, as in h('p', { class: 'tw-note', onclick: f }, 'text', other). */
 export function h(tag, properties = {}, ...children) {
@@ -24,8 +25,8 @@ export function svg(tag, attributes = {}, ...children) {
 }
 
 /** Tells the other parts of the page; `heard` listens. */
-export const tell = (name, detail) => document.dispatchEvent(new CustomEvent(`tw:${name}`, { detail }));
-export const heard = (name, then) => document.addEventListener(`tw:${name}`, (event) => then(event.detail));
+export const tell = (name, detail = undefined) => document.dispatchEvent(new CustomEvent(eventName(name), { detail }));
+export const heard = (name, then) => document.addEventListener(eventName(name), (/** @type {any} */ event) => then(event.detail));
 
 /** Offers a file for download. */
 export function download(name, content, type = 'text/plain') {
@@ -41,7 +42,7 @@ export function csv(columns, rows) {
     const safe = typeof value === 'string' && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
     return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
-  return [columns, ...rows].map((row) => row.map(cell).join(',')).join('\n') + '\n';
+  return `${[columns, ...rows].map((row) => row.map(cell).join(',')).join('\n')}\n`;
 }
 
 /** A table of columns and rows, in a box that scrolls. */

@@ -14,7 +14,7 @@ let library = null;
 function plotly() {
   library ??= new Promise((done, failed) => {
     const script = h('script', { src: new URL('tw/plotly/plotly.min.js', document.baseURI).href });
-    script.onload = () => done(window.Plotly);
+    script.onload = () => done(/** @type {any} */ (window).Plotly);
     script.onerror = () => failed(new Error('The charts could not be loaded; reload the page.'));
     document.head.append(script);
   });
@@ -47,7 +47,7 @@ function themed(figure, style) {
 }
 
 /** Draws charts into `node`; returns update(value). onPoint hears { trace, index, customdata, shift }; twinOf makes the table. */
-export function chart(node, onPoint = () => {}, twinOf = table) {
+export function chart(node, onPoint = (/** @type {any} */ _point) => {}, twinOf = (/** @type {any} */ value) => table(value)) {
   const heading = h('h3');
   const note = h('p', { class: 'tw-note' });
   const plot = h('div', { class: 'tw-plot', role: 'img' });

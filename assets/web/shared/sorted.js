@@ -1,7 +1,7 @@
 // A table whose columns sort and whose rows can be picked, by mouse and by keyboard.
 import { h } from './dom.js';
 
-const compare = (a, b) => (a == null) - (b == null) || (typeof a === 'number' && typeof b === 'number' ? a - b : String(a).localeCompare(String(b)));
+const compare = (a, b) => Number(a == null) - Number(b == null) || (typeof a === 'number' && typeof b === 'number' ? a - b : String(a).localeCompare(String(b)));
 
 /** { node, mark(ids, selected) } for { columns, rows, ids, show }: ids name the rows, show[i] writes column i's values.
  * onRow(id, event) hears a click or Enter on a row; order { by, falling } is kept by the caller, so that new rows keep it. */

@@ -10,6 +10,7 @@ export function probability(p) {
   return p.toFixed(digits).replace(/^0/, '');
 }
 
+/** @type {[number, string][]} */
 const DEGREES = [[0.999, 'almost surely'], [0.95, 'very likely'], [0.8, 'likely'], [0.6, 'rather']];
 
 /** "at least very likely formal": what p0 asks for. It is a floor where a concept is amplified, a ceiling where it is removed, and at

@@ -2,7 +2,9 @@
 import { choice, field, fold, slider } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { note } from '../shared/address.js';
-import { fromAddress, lastWins, page, placeOf } from './request.js';
+import { page } from '../shared/page.js';
+import { lastWins } from '../shared/sender.js';
+import { fromAddress, placeOf } from './request.js';
 import { layerControl } from './layers.js';
 import { targetRows } from './targets.js';
 import { budgetControl, costsOf, mostOf } from './budget.js';
@@ -24,7 +26,7 @@ export default function mount({ element, props, trigger, watch }) {
   const known = { ...concepts };
   page.compare = props.value.compare;
   tell('ready');
-  let request = fromAddress(opening) ?? structuredClone(opening);
+  const request = fromAddress(opening) ?? structuredClone(opening);
   let typing = null;
   let run = 0;
   const sender = lastWins((next) => trigger('run', next));

@@ -14,6 +14,7 @@ export function layerControl(node, count, changed) {
   let active = 0;
   const step = WIDTH / count;
   const all = [...Array(count).keys()];
+  /** @type {[string, () => any][]} */
   const presets = [
     ['Best', () => 'auto'], ['Early', () => band(0, 1 / 3)], ['Middle', () => band(1 / 3, 2 / 3)], ['Late', () => band(2 / 3, 1)], ['All', () => all],
   ];
@@ -41,7 +42,11 @@ export function layerControl(node, count, changed) {
     const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (move) {
       active = Math.min(count - 1, Math.max(0, active + move));
-      if (event.shiftKey) return event.preventDefault(), toggle(active);
+      if (event.shiftKey) {
+        event.preventDefault();
+        toggle(active);
+        return;
+      }
     } else if (event.key === ' ' || event.key === 'Enter') toggle(active);
     else return;
     event.preventDefault();
@@ -52,7 +57,7 @@ export function layerControl(node, count, changed) {
   drawing.addEventListener('focus', () => { draw(); });
 
   const band = (from, to) => all.slice(Math.round(from * count), Math.round(to * count));
-  const now = () => (chosen === 'auto' ? auto : chosen);
+  const now = () => /** @type {number[]} */ (chosen === 'auto' ? auto : chosen);
 
   function choose(layers) {
     chosen = layers;

@@ -2,9 +2,6 @@
 
 import { addressOf } from '../shared/address.js';
 
-/** What was asked last; the parts of the page share it. */
-export const page = { asked: null, compare: false };
-
 const FIELDS = ['seed', 'max_new_tokens', 'temperature'];
 const number = (value) => typeof value === 'number';
 const SHAPES = {
@@ -55,23 +52,3 @@ export function placeOf({ prompt, plan, ...request }) {
 
 /** The address that restores a request. */
 export const toAddress = (request) => addressOf('steer', placeOf(request));
-
-/** Sends requests one after another, always the newest: one that comes while another has shown nothing yet waits for it, at most
- * `patience` milliseconds, and replaces any that waits already. */
-export function lastWins(send, patience = 350) {
-  let waiting = null;
-  let timer = null;
-  function go(request) {
-    timer = setTimeout(shown, patience);
-    send(request);
-  }
-  function shown() {
-    clearTimeout(timer);
-    timer = null;
-    if (!waiting) return;
-    const request = waiting;
-    waiting = null;
-    go(request);
-  }
-  return { shown, push: (request) => (timer === null ? go(request) : (waiting = request)) };
-}

@@ -1,7 +1,8 @@
 // The right side of the Steer tab: both texts as they stream, shaded by the concept's probability, and what the steering cost.
 import { copy, csv, download, h, heard, table, tell } from '../shared/dom.js';
 import { probability, ranges } from '../shared/words.js';
-import { page, toAddress } from './request.js';
+import { page } from '../shared/page.js';
+import { toAddress } from './request.js';
 
 const [TEXT, AFTER, BEFORE, SHARE, FLAG, LOGPROB] = [0, 1, 2, 3, 4, 5];
 const SIDES = ['unsteered', 'steered'];

@@ -4,11 +4,12 @@ import { choice, field, fold, slider } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { now } from './now.js';
 import { scorer } from './score.js';
-import { lastWins } from '../steer/request.js';
+import { lastWins } from '../shared/sender.js';
 import { lambda } from './figure.js';
 
 const TYPING = 500;
 const WAYS = [['trained', 'Trained'], ['mixed', 'Interpolated']];
+/** @type {[number, string][]} */
 const DEGREES = [[0.999, 'only helpful'], [0.8, 'mostly helpful'], [0.56, 'rather helpful'], [0.44, 'balanced'], [0.2, 'rather harmless'], [0.001, 'mostly harmless'], [0, 'only harmless']];
 /** The fields of the address that bring a request and its points back. */
 const placeOf = ({ prompt, seed, max_new_tokens, temperature }, picks) => ({ point: picks.join(','), prompt, seed, max_new_tokens, temperature });

@@ -86,9 +86,11 @@ function cloud(points, method, [x, y]) {
   };
 }
 
+/** @returns {any[]} */
 function single(data, points, { dim, hidden, picks, selected, seeds, axes }, names) {
   const shown = points.filter((point) => !hidden.has(point.method));
   const rewards = !axes || axes.every((axis) => data.objectives.includes(axis));
+  /** @type {any[]} */
   const traces = rewards ? [path(best(shown), { color: 'var(--tw-line)', width: 1.5, dash: 'dot', shape: 'vh' })] : [];
   for (const method of methods()) {
     const own = shown.filter((point) => point.method === method);

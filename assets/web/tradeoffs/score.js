@@ -1,7 +1,7 @@
 // Scoring another policy, so that it gets its place on the plot: a checkpoint by name, a steered model, a mix.
 import { field } from '../shared/controls.js';
 import { h } from '../shared/dom.js';
-import { page } from '../steer/request.js';
+import { page } from '../shared/page.js';
 
 const OPEN = 'The plan that is open in the Steer tab';
 

@@ -1,0 +1,31 @@
+// What the parts of the page tell each other: every name is here, with what is told.
+
+export const EVENTS = {
+  ready: 'the controls of Steer are there',
+  asked: 'a run of Steer is asked for: its request',
+  ask: 'change the request of Steer: edit(request)',
+  shown: 'a run of Steer shows its first token: its number',
+  plan: 'what a plan became: { layers, curves }',
+  cosines: 'the angles between the targets',
+  said: 'a sentence for the status of Steer',
+  stop: 'end a work of Steer: its name',
+  sweep: 'sweep the request of Steer',
+  vector: 'hand over the vectors of a concept: { concept }',
+  compare: 'send the texts of Steer to Compare',
+  'front-asked': 'a run of Trade-offs is asked for',
+  'front-shown': 'a run of Trade-offs shows its first token: its number',
+  'front-pick': 'a point is picked: { point, add }',
+  'front-keep': 'an answer stays, or no longer: its id',
+  'front-held': 'which answers stay has changed',
+  'front-drop': 'an answer is taken away: its id',
+  'front-people': 'ask for the votes of people',
+  'front-said': 'a sentence for the status of Trade-offs',
+  'front-stop': 'end a work of Trade-offs: its name',
+  'front-compare': 'send two answers to Compare: their ids',
+};
+
+/** The name of an event among those of the document. Throws for one that is not in the list. */
+export function eventName(name) {
+  if (!Object.hasOwn(EVENTS, name)) throw new Error(`${name} is no event of the page: add it to shared/events.js`);
+  return `tw:${name}`;
+}

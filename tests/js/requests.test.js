@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { addressOf, fieldsOf, tabOf } from '../../assets/web/shared/address.js';
+import { EVENTS, eventName } from '../../assets/web/shared/events.js';
+import { lastWins } from '../../assets/web/shared/sender.js';
+import { keep, recall } from '../../assets/web/shared/storage.js';
+import { fromAddress, placeOf } from '../../assets/web/steer/request.js';
+
+const plan = { targets: [{ concept: 'sports', direction: 'amplify', p0: 0.98 }], layers: 'auto', method: 'gcav', strength: null, scope: 'all', cap: null, budget: null };
+const own = { prompt: 'Hello', plan, seed: 7, max_new_tokens: 64, temperature: 0 };
+
+test('of requests that come too fast the newest is sent, and only when the one before is shown', () => {
+  const sent = [];
+  const sender = lastWins((request) => sent.push(request), 10_000);
+  for (const request of [1, 2, 3]) sender.push(request);
+  assert.deepEqual(sent, [1]);
+  sender.shown();
+  assert.deepEqual(sent, [1, 3]);
+  sender.shown();
+  sender.shown();
+  assert.deepEqual(sent, [1, 3]);
+});
+
+test('a request that shows nothing is waited for no longer than patience', async () => {
+  const sent = [];
+  const sender = lastWins((request) => sent.push(request), 5);
+  sender.push('slow');
+  sender.push('next');
+  await new Promise((done) => setTimeout(done, 40));
+  assert.deepEqual(sent, ['slow', 'next']);
+});
+
+test('an address brings its request back', () => {
+  const asked = { ...own, prompt: 'a & b = ü?', seed: 4_294_967_295, temperature: 0.75, plan: { ...plan, layers: [3, 4], cap: 0.5 } };
+  const { search } = new URL(addressOf('steer', placeOf(asked), 'http://lab.example/x/?__theme=dark&old=1'));
+  assert.deepEqual(fromAddress(own, search), asked);
+  assert.equal(tabOf(search), 'steer');
+  assert.equal(fieldsOf('compare', search).size, 0);
+});
+
+test('a broken link keeps the own plan and says so', () => {
+  for (const broken of ['{', '[]', '{"targets": []}', '{"targets": [{"concept": 3}]}', '{"targets": 7}', 'null']) {
+    const request = fromAddress(own, `?tab=steer&plan=${encodeURIComponent(broken)}`);
+    assert.deepEqual(request.plan, plan, broken);
+    assert.ok(request.problem, broken);
+  }
+});
+
+test('a name that is in no list is no event', () => {
+  for (const name of Object.keys(EVENTS)) assert.equal(eventName(name), `tw:${name}`);
+  assert.throws(() => eventName('asekd'), /no event/);
+  assert.throws(() => eventName('toString'), /no event/);
+});
+
+test('where nothing may be kept, nothing breaks', () => {
+  globalThis.window = { get localStorage() { throw new Error('denied'); } };
+  keep('theme', 'dark');
+  assert.equal(recall('theme'), null);
+  const kept = new Map();
+  globalThis.window = { localStorage: { getItem: (name) => kept.get(name) ?? null, setItem: (name, text) => kept.set(name, text) } };
+  keep('theme', 'dark');
+  assert.equal(recall('theme'), 'dark');
+});
