@@ -423,6 +423,12 @@ def _evaluate(args, model: LanguageModel) -> dict:
             "--add takes the shipped rewards, prompts, samples and length, so that points are of one kind: leave them out"
         )
     policy = _policy(args.checkpoint, model)
+    known = {point["id"]: point for point in stored(model).points}
+    if args.add and len(known.get(policy.about["id"], {}).get("runs", [])) > 1:
+        raise ValueError(
+            f"--add: {policy.about['id']} is on the front as a mean over several trainings, which one would replace: "
+            "give the checkpoint another name"
+        )
     rewards = _scorers(args, model)
     measured = evaluate(
         policy,

@@ -138,6 +138,19 @@ class Front:
             **self.summary,
         }
 
+    def without_scores(self) -> dict:
+        """The same for a reader who wants no value a prompt."""
+
+        def short(run: dict) -> dict:
+            return {key: value for key, value in run.items() if key != "scores"}
+
+        told = self.to_dict()
+        points = [
+            short(point) | ({"runs": [short(run) for run in point["runs"]]} if "runs" in point else {})
+            for point in told["points"]
+        ]
+        return told | {"points": points}
+
     @cached_property
     def summary(self) -> dict:
         """Numbers of whole methods: hypervolume of a method's own points; comparison, the same at equal

@@ -188,7 +188,7 @@ def _trained(visitor: Visitor) -> list[dict[str, Any]]:
 def _endpoints(desk: Desk) -> None:
     def front() -> dict:
         """The scored points that ship, their reference and each method's hypervolume."""
-        return desk.front.to_dict()
+        return desk.front.without_scores()
 
     answers, scorings = Turns(ANSWERED_AT_ONCE), Turns(SCORED_AT_ONCE)
 

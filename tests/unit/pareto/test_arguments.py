@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lm import load
 from pareto.__main__ import _rewards, main
 from pareto.arguments import weights
+from pareto.front import Front, path_of
 from pareto.settings import BOUNDS, ordered
 from tests.tiny import tiny
 
@@ -151,6 +153,16 @@ def test_objectives_of_ones_own_stand_beside_the_heads_or_alone():
     names = [f"brevity={HERE}:brevity", f"helpful={HERE}:helpful", f"harmless={HERE}:harmless"]
     assert list(_rewards(names, None)) == ["helpful", "harmless", "brevity"]
     assert list(_rewards(names, None, "brevity,helpful")) == ["helpful", "brevity"]
+
+
+def test_one_training_does_not_replace_a_mean_over_several(command, ends, monkeypatch, tmp_path):
+    monkeypatch.setattr("pareto.front.FOLDER", tmp_path)
+    model = load(str(tiny("llama")))
+    runs = [{"seed": seed, "helpful": 0, "harmless": 0} for seed in (0, 1)]
+    mean = {"id": "first", "name": "first", "method": "linear", "helpful": 0, "harmless": 0, "runs": runs}
+    Front(model.name, model.hash, (-1, -1), (mean,)).save(path_of(model.name))
+    code, _, err = command("evaluate", ends[1], "--add")
+    assert code == 2 and "mean over several trainings" in err and err.strip().count("\n") == 0
 
 
 @pytest.mark.parametrize("file", ["/nowhere/front.json", __file__, "/"])

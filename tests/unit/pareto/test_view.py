@@ -1,5 +1,6 @@
 """What the Trade-offs tab shows and refuses, without a browser: a tiny random model."""
 
+import json
 import threading
 from pathlib import Path
 
@@ -159,6 +160,13 @@ def test_an_old_front_of_one_seed_has_seeds_and_no_interval_of_the_whole() -> No
     assert told["comparison"]["pgapo"]["hypervolume_ci"] is None
     assert "from one seed" in view.front(Front("m", "h", (-2.0, -2.0), tuple(points)))["models"]["title"]
     assert "| 0 |" in table(told) and "over linear" in table(told)
+
+
+def test_a_reader_who_wants_no_value_a_prompt_gets_all_the_rest() -> None:
+    front = Front("m", "h", (-2.0, -2.0), grid(0.0))
+    assert '"scores"' in json.dumps(front.to_dict()) and '"scores"' not in json.dumps(front.without_scores())
+    short, whole = (told["points"][1]["runs"][2] for told in (front.without_scores(), front.to_dict()))
+    assert {key: value for key, value in whole.items() if key != "scores"} == short
 
 
 def test_attainment_is_the_median_of_the_seeds_and_monotone_counts_them() -> None:
