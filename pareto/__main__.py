@@ -1,4 +1,4 @@
-"""python -m pareto train|grid|rewards|evaluate|front|respond"""
+"""python -m pareto train|grid|rewards|contrast|evaluate|front|respond"""
 
 import argparse
 import json
@@ -11,14 +11,14 @@ from pathlib import Path
 
 from lm import LanguageModel, Policy, Sampling, SourceError, load
 from lm.prompts import MAX_NEW_TOKENS, add_arguments, of_arguments
-from pareto import combine
+from pareto import combine, contrast
 from pareto.arguments import Parser, described, integer, number, replacements, share, weights, writable
 from pareto.checkpoint import FOLDER as CHECKPOINTS
 from pareto.checkpoint import find
 from pareto.combiners import COMBINERS
 from pareto.curve import CurveTrainer
-from pareto.evaluate import ANSWER, HELD_OUT, evaluate
-from pareto.fit import fit, score_pairs
+from pareto.evaluate import ANSWER, HELD_OUT, alike_prompts, evaluate, standard_heads, standard_rewards
+from pareto.fit import contrast_accuracy, fit, score_pairs
 from pareto.front import Front, path_of, stored
 from pareto.grid import PREFERENCES, Grid, Job, plan, title
 from pareto.pairs import Pair, PairError, messages, read_pairs, read_prompts
@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         parents=[shared, rewarding],
         help="accuracy of the rewards on preference pairs; or fit a head",
     )
-    one.add_argument("--pairs", type=Path, required=True, help="JSON Lines of prompt, chosen, rejected")
+    one.add_argument("--pairs", type=Path, help="JSON Lines of prompt, chosen, rejected")
     one.add_argument("--most", type=integer(1, 10**9), help="at most so many pairs, drawn at random (seed 0)")
     one.add_argument(
         "--longest-prompt",
@@ -144,6 +144,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="with --fit: pairs of another kind, learned from beside the first and measured apart",
     )
+    one.add_argument("--also-most", type=integer(1, 10**7), help="with --also: at most so many of them")
+    one.add_argument(
+        "--contrast",
+        action="store_true",
+        help="answers against refusals on prompts that sound alike, safe and unsafe: measured, and with --fit learned from",
+    )
     one.add_argument(
         "--cut",
         type=integer(1, 4096),
@@ -160,6 +166,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--licence", help="with --fit, --tune: of the pairs, for the card")
     one.add_argument("--failures", help="with --fit, --tune: known failures, for the card")
+
+    one = commands.add_parser(
+        "contrast",
+        parents=[shared],
+        help="sample answers and refusals to prompts that sound alike, for rewards --contrast",
+    )
+    one.add_argument(
+        "--out", type=Path, default=contrast.FOLDER, help="folder of train.jsonl and held_out.jsonl"
+    )
+    one.add_argument("--part", choices=contrast.PARTS, required=True)
+    one.add_argument(
+        "--ordinary", type=integer(0, 10**4), default=120, help="so many ordinary prompts besides"
+    )
+    one.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        help="answers freely beside the base model (repeat it for more)",
+    )
 
     one = commands.add_parser(
         "evaluate", parents=[shared, rewarding], help="score a checkpoint on held-out prompts"
@@ -327,6 +352,7 @@ def _grid(args, model: LanguageModel) -> dict:
         Settings(preference=(1 / len(names),) * len(names), prompts=args.per_step, **known),
         plan(names, preferences, range(args.seeds)),
         args.samples,
+        alike_prompts() if args.held_out == HELD_OUT else (),
     )
     if args.ship:
         return grid.ship(CHECKPOINTS, path_of(model.name))
@@ -361,11 +387,11 @@ def _preference(args, objectives: list[str]) -> tuple[float, ...] | None:
     return (1 / len(objectives),) * len(objectives) if takes and not args.positions else None
 
 
-def _drawn(path: Path, args, model: LanguageModel) -> list[Pair]:
+def _drawn(path: Path, args, model: LanguageModel, most: int | None) -> list[Pair]:
     pairs = read_pairs(path)
     random.Random(0).shuffle(pairs)
     pairs = [pair for pair in pairs if len(model.chat_ids(messages(pair.prompt))) <= args.longest_prompt][
-        : args.most
+        :most
     ]
     if not pairs:
         raise PairError(
@@ -375,16 +401,24 @@ def _drawn(path: Path, args, model: LanguageModel) -> list[Pair]:
 
 
 def _pairs(args, model: LanguageModel) -> dict:
-    pairs = _drawn(args.pairs, args, model)
+    tests = contrast.read(contrast.FOLDER / "held_out.jsonl") if args.contrast else []
     if not (args.fit or args.tune):
-        return {name: score_pairs(model, reward, pairs) for name, reward in _scorers(args, model).items()}
+        pairs = _drawn(args.pairs, args, model, args.most) if args.pairs else []
+        return {
+            name: (score_pairs(model, reward, pairs) if pairs else {})
+            | ({"contrast": contrast_accuracy(model, reward, tests)} if tests else {})
+            for name, reward in _scorers(args, model).items()
+        }
+    if not args.pairs:
+        raise ValueError("--pairs is missing: --fit and --tune learn from it")
+    pairs = _drawn(args.pairs, args, model, args.most)
     args.out.mkdir(parents=True, exist_ok=True)
     if args.tune:
         reward, report = tune(model, pairs, heads(model)[args.tune], progress=_bar("tuning"))
         reward.save(args.out / f"{args.tune}-tuned")
         head = reward.head
     else:
-        also = _drawn(args.also, args, model) if args.also else ()
+        also = _drawn(args.also, args, model, args.also_most or args.most) if args.also else ()
         head, report = fit(
             model,
             pairs,
@@ -393,8 +427,11 @@ def _pairs(args, model: LanguageModel) -> dict:
             also=also,
             cut=args.cut,
             spoil=args.spoil,
+            contrasts=contrast.read(contrast.FOLDER / "train.jsonl") if args.contrast else (),
             progress=_bar("reading"),
         )
+        if tests:
+            report["contrast"] = contrast_accuracy(model, HeadReward(model, head), tests)
         head.save(args.out / f"{args.fit}.safetensors")
     card = {
         "objective": head.objective,
@@ -413,6 +450,24 @@ def _pairs(args, model: LanguageModel) -> dict:
     return card
 
 
+def _contrast(args, model: LanguageModel) -> dict:
+    rows = contrast.collect(
+        model,
+        contrast.asked_of(args.part, args.ordinary),
+        contrast.phrases(args.part),
+        [None, *(find(name, model).adapter for name in args.checkpoint)],
+        seed=contrast.PARTS.index(args.part) * 10**6,
+        progress=_bar("sampling"),
+    )
+    args.out.mkdir(parents=True, exist_ok=True)
+    contrast.write(args.out / f"{args.part}.jsonl", rows)
+    return {
+        "prompts": len(rows),
+        "answers": sum(len(row.answers) for row in rows),
+        "refusals": sum(len(row.refusals) for row in rows),
+    }
+
+
 def _evaluate(args, model: LanguageModel) -> dict:
     if args.add and (
         args.reward
@@ -429,12 +484,13 @@ def _evaluate(args, model: LanguageModel) -> dict:
             f"--add: {policy.about['id']} is on the front as a mean over several trainings, which one would replace: "
             "give the checkpoint another name"
         )
-    rewards = _scorers(args, model)
+    rewards = standard_rewards(model) if args.add else _scorers(args, model)
     measured = evaluate(
         policy,
         model,
         rewards,
         read_prompts(args.prompts),
+        alike=alike_prompts() if args.prompts == HELD_OUT else (),
         samples=args.samples,
         seed=args.seed,
         max_new_tokens=args.max_new_tokens,
@@ -444,7 +500,7 @@ def _evaluate(args, model: LanguageModel) -> dict:
     if args.add:
         constants = {
             name: {"hash": head.hash, "mean": head.mean, "std": head.std}
-            for name, head in heads(model).items()
+            for name, head in standard_heads(model).items()
         }
         about = {"rewards": constants, "command": "python -m pareto evaluate CHECKPOINT --add"}
         replace(stored(model), about=about).with_point(point).save(path_of(model.name))
@@ -475,6 +531,7 @@ def main() -> int:
         "train": _train,
         "grid": _grid,
         "rewards": _pairs,
+        "contrast": _contrast,
         "evaluate": _evaluate,
         "front": _front,
         "respond": _respond,

@@ -142,11 +142,11 @@ def pairs(model: LanguageModel, contrasts: Sequence[Contrast], objective: str, s
     """
     dice, made = random.Random(seed), []
     for contrast in contrasts:
-        if not contrast.answers or (contrast.kind == "unsafe" and objective != "harmless"):
+        if not contrast.answers:
             continue
         for refusal in contrast.refusals:
             answer, refusal = matched(model, dice.choice(contrast.answers), refusal)
-            if answer != refusal:
+            if answer != refusal and (contrast.kind == "helpful" or objective == "harmless"):
                 both = (answer, refusal) if contrast.kind == "helpful" else (refusal, answer)
                 made.append(Pair(contrast.prompt, *both))
     return made
@@ -159,6 +159,12 @@ def matched(model: LanguageModel, *texts: str) -> list[str]:
     return [model.tokenizer.decode(row[:count]) for row in ids]
 
 
-def prompts_of(part: str) -> list[tuple[str, str]]:
-    """(kind, prompt) of the contrasts of a part and of the ordinary prompts of the same part."""
-    return read_prompts(PROMPTS / "contrast" / f"{part}.jsonl") + read_prompts(PROMPTS / f"{part}.jsonl")
+def prompt_files(part: str) -> tuple[Path, Path]:
+    """The twins of a part, a safe prompt before its unsafe twin, and the ordinary prompts of the same part."""
+    return PROMPTS / "contrast" / f"{part}.jsonl", PROMPTS / f"{part}.jsonl"
+
+
+def asked_of(part: str, ordinary: int, seed: int = 0) -> list[tuple[str, str]]:
+    """(kind, prompt) of the twins of a part, and of so many ordinary prompts drawn from it."""
+    twins, plain = (read_prompts(path) for path in prompt_files(part))
+    return twins + random.Random(seed).sample(plain, min(ordinary, len(plain)))

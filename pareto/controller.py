@@ -93,7 +93,7 @@ class Desk:
         """
         with self._looking:
             if found := self._changed():
-                self.front, self.version = found[0], self.version + 1
+                self.front, self.version, self._rewards = found[0], self.version + 1, None
                 self.checkpoints = {checkpoint.id: checkpoint for checkpoint in found[1]}
         visitor = self.visitor(session)
         if visitor.version == self.version:

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from lm import LanguageModel, Policy, Stopped
+from lm import LanguageModel, Policy, Run, Stopped
 from lm.metrics import repetition
 from pareto.bootstrap import estimate
+from pareto.front import stored
 from pareto.pairs import read_prompts
-from pareto.rewards import HeadReward, Reward, heads
+from pareto.rewards import Head, HeadReward, Reward, heads, identified
 
 HELD_OUT = Path(__file__).parents[1] / "assets" / "prompts" / "held_out.jsonl"
+ALIKE = HELD_OUT.parent / "contrast" / "held_out.jsonl"
 ANSWER = 40
 """Tokens of an answer that is scored: as many as policies are trained on, so that all points of a front are
 of one kind.
@@ -32,14 +34,31 @@ REFUSAL = re.compile(
 )
 
 
+REFUSALS = ("refusal_unsafe", "refusal_safe", "refusal_unsafe_alike", "refusal_safe_alike")
+
+
 def standard_prompts() -> list[tuple[str, str]]:
     """(kind, prompt) of the held-out prompts that ship."""
     return read_prompts(HELD_OUT)
 
 
+def alike_prompts() -> list[tuple[str, str]]:
+    """(kind, prompt) of the held-out twins that ship: safe and unsafe prompts that sound alike."""
+    return read_prompts(ALIKE)
+
+
+def standard_heads(model: LanguageModel) -> dict[str, Head]:
+    """The heads that scored the stored front of `model`, so that a point more is of the same scale; where nothing is
+    stored, those that ship. Raises RewardError.
+    """
+    front = stored(model)
+    scored_by = {name: each["hash"] for name, each in front.about.get("rewards", {}).items()}
+    return identified(model, scored_by) if front.points and scored_by else heads(model)
+
+
 def standard_rewards(model: LanguageModel) -> dict[str, Reward]:
-    """The shipped heads on `model`, by objective."""
-    return {objective: HeadReward(model, head) for objective, head in heads(model).items()}
+    """`standard_heads` on `model`, by objective."""
+    return {objective: HeadReward(model, head) for objective, head in standard_heads(model).items()}
 
 
 def refuses(text: str) -> bool:
@@ -55,6 +74,7 @@ def evaluate(
     rewards: dict[str, Reward],
     prompts: Sequence[tuple[str, str]],
     *,
+    alike: Sequence[tuple[str, str]] = (),
     samples: int = 2,
     seed: int = 0,
     max_new_tokens: int = ANSWER,
@@ -63,21 +83,27 @@ def evaluate(
     stop: threading.Event | None = None,
 ) -> dict:
     """A point's measures. prompts: (kind, text), kind "helpful" or "unsafe"; samples: answers a prompt;
-    at_once: prompts answered in one decode. Raises Stopped.
+    alike: prompts that sound alike, of which only refusals are counted, in one answer each; at_once: prompts answered
+    in one decode. Raises Stopped.
 
     See `measured`; scores: what it is computed from, a value a prompt.
     """
     from profanity_check import predict_prob
 
-    texts, runs = [text for _, text in prompts], []
-    steps = [(k, at) for k in range(samples) for at in range(0, len(texts), at_once)]
-    for done, (k, at) in enumerate(steps):
-        part = texts[at : at + at_once]
-        runs += policy.respond(part, seed=seed, first=at, sample=k, max_new_tokens=max_new_tokens, stop=stop)
+    texts, twins = [text for _, text in prompts], [text for _, text in alike]
+    batches = [(texts, k, at) for k in range(samples) for at in range(0, len(texts), at_once)]
+    batches += [(twins, 0, at) for at in range(0, len(twins), at_once)]
+    answered: list[Run] = []
+    for done, (of, k, at) in enumerate(batches):
+        part = of[at : at + at_once]
+        answered += policy.respond(
+            part, seed=seed, first=at, sample=k, max_new_tokens=max_new_tokens, stop=stop
+        )
         if stop is not None and stop.is_set():
             raise Stopped
         if progress is not None:
-            progress(0.7 * (done + 1) / len(steps))
+            progress(0.7 * (done + 1) / len(batches))
+    runs, of_twins = answered[: samples * len(texts)], answered[samples * len(texts) :]
     asked, answers = texts * samples, [run.text for run in runs]
 
     def by_prompt(values) -> np.ndarray:
@@ -98,7 +124,9 @@ def evaluate(
         "refusal": by_prompt([refuses(text) for text in answers]),
         "toxicity": by_prompt(predict_prob(answers)),
     }
-    unsafe = [kind == "unsafe" for kind, _ in prompts]
+    unsafe, unsafe_alike = ([kind == "unsafe" for kind, _ in given] for given in (prompts, alike))
+    if alike:
+        scores["refusal_alike"] = np.array([refuses(run.text) for run in of_twins], float)
     if progress is not None:
         progress(1.0)
     return {
@@ -106,14 +134,20 @@ def evaluate(
         "samples": samples,
         "eval_seed": seed,
         "max_new_tokens": max_new_tokens,
-        **measured({name: values[None] for name, values in scores.items()}, list(rewards), unsafe),
+        **measured(
+            {name: values[None] for name, values in scores.items()}, list(rewards), unsafe, unsafe_alike
+        ),
         "scores": {name: values.round(4).tolist() for name, values in scores.items()}
-        | {"unsafe": [int(each) for each in unsafe]},
+        | {"unsafe": [int(each) for each in unsafe]}
+        | ({"unsafe_alike": [int(each) for each in unsafe_alike]} if alike else {}),
     }
 
 
 def measured(
-    scores: Mapping[str, np.ndarray], objectives: Sequence[str], unsafe: Sequence[bool]
+    scores: Mapping[str, np.ndarray],
+    objectives: Sequence[str],
+    unsafe: Sequence[bool],
+    unsafe_alike: Sequence[bool] = (),
 ) -> dict[str, Any]:
     """Means of scores, with 95 % bootstrap intervals (name_ci) that count prompts and seeds.
 
@@ -121,15 +155,16 @@ def measured(
     ----------
     scores
         by name, [seeds, prompts]: the objectives', and those of `evaluate`.
-    unsafe
-        which of the prompts are.
+    unsafe, unsafe_alike
+        which of the prompts are, and which of those that sound alike.
 
     Returns
     -------
     dict
         each objective, also on unsafe and on safe prompts. kl: of log pi / pi_base over an answer, both at the
         temperature that it was drawn at, in nats; length: tokens; repetition: share of repeated 3-grams;
-        refusal_unsafe, refusal_safe: see `refuses`; toxicity: mean probability of the package
+        refusal_unsafe, refusal_safe: see `refuses`; refusal_unsafe_alike, refusal_safe_alike: the same on prompts
+        that sound alike; toxicity: mean probability of the package
         alt-profanity-check over unsafe prompts.
     """
     kinds = {"unsafe": np.array(unsafe, bool), "safe": ~np.array(unsafe, bool)}
@@ -141,11 +176,18 @@ def measured(
         }
     found["kl"], found["kl_ci"] = estimate(scores["kl"])
     found |= {name: float(scores[name].mean()) for name in ("length", "repetition")}
-    for name, values, of in (
+    shares = [
         ("refusal_unsafe", scores["refusal"], kinds["unsafe"]),
         ("refusal_safe", scores["refusal"], kinds["safe"]),
         ("toxicity", scores["toxicity"], kinds["unsafe"]),
-    ):
+    ]
+    if "refusal_alike" in scores:
+        twins = np.array(unsafe_alike, bool)
+        shares += [
+            ("refusal_unsafe_alike", scores["refusal_alike"], twins),
+            ("refusal_safe_alike", scores["refusal_alike"], ~twins),
+        ]
+    for name, values, of in shares:
         if of.any():
             found[name], found[f"{name}_ci"] = estimate(values[:, of])
     return found
@@ -158,18 +200,15 @@ def merged(points: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> di
     first = points[0]
     scores = {name: np.array([point["scores"][name] for point in points]) for name in first["scores"]}
     unsafe = scores.pop("unsafe")[0].astype(bool)
+    alike = scores.pop("unsafe_alike", np.zeros((1, 0)))[0].astype(bool)
     runs = [
-        {
-            name: point[name]
-            for name in ("seed", *objectives, "kl", "refusal_unsafe", "refusal_safe")
-            if name in point
-        }
+        {name: point[name] for name in ("seed", *objectives, "kl", *REFUSALS) if name in point}
         | {"scores": {name: point["scores"][name] for name in objectives}}
         for point in points
     ]
     kept = {name: value for name, value in first.items() if name not in ("scores", "seed")}
     return (
         kept
-        | measured(scores, objectives, unsafe)
+        | measured(scores, objectives, unsafe, alike)
         | {"seeds": [point["seed"] for point in points], "runs": runs}
     )

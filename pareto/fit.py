@@ -1,7 +1,7 @@
 """Fitting a reward head on preference pairs, with the direction that goes with answer length projected out."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -9,15 +9,18 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from lm import LanguageModel
+from pareto.contrast import PARTS, Contrast, prompt_files
+from pareto.contrast import pairs as answered
 from pareto.corruptions import spoiled
-from pareto.pairs import Pair, PairError, Prompt, held_out
+from pareto.gate import Gate, asked, fit_gate
+from pareto.pairs import Pair, PairError, Prompt, held_out, read_prompts
 from pareto.rewards import Head, Reward, pooled, sequences
 
 PENALTIES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 """Inverse L2 strengths of the logistic regression on standardised features; cross-validation picks one."""
-FOLDS, MATCHED, ALSO_WEIGHT, SPOILED_WEIGHT = 5, 0.1, 0.2, 0.3
+FOLDS, MATCHED, ALSO_WEIGHT, SPOILED_WEIGHT, CONTRAST_WEIGHT = 5, 0.1, 0.2, 0.3, 2.0
 """MATCHED: answers are of one length where the logs of their lengths differ by less. The weights are those of
-pairs of another kind and of spoiled ones, where a pair of the first kind counts 1.
+pairs of another kind, of spoiled ones and of answers against refusals, where a pair of the first kind counts 1.
 """
 
 
@@ -56,6 +59,7 @@ def fit(
     also: Sequence[Pair] = (),
     cut: int | None = None,
     spoil: int = 0,
+    contrasts: Sequence[Contrast] = (),
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Head, dict]:
     """A head for `objective` that reads block `block`, and its measures on the fifth of prompts that it never
@@ -63,25 +67,40 @@ def fit(
 
     also: pairs of another kind, learned from beside the first, and measured apart. cut: answers are read up
     to so many tokens, as policies that are trained give them. spoil: so many chosen answers are learned from
-    against themselves spoiled, see pareto.corruptions. Raises PairError where there are too few prompts.
+    against themselves spoiled, see pareto.corruptions. contrasts: answers against refusals, see pareto.contrast; a
+    head for harmlessness that learns from them has a gate, since it prefers refusals to some prompts and answers to
+    others. Raises PairError where there are too few prompts.
     """
     if cut:
         pairs, also = ([shortened(model, pair, cut) for pair in given] for given in (pairs, also))
         pairs, also = ([pair for pair in given if pair.chosen != pair.rejected] for given in (pairs, also))
-    worse = spoiled(pairs, spoil)
-    states, lengths = features(model, [*pairs, *also, *(pair for _, pair in worse)], block, progress)
-    first, other, spoilt = np.split(states, [len(pairs), len(pairs) + len(also)])
+    worse, against = spoiled(pairs, spoil), answered(model, contrasts, objective)
+    groups = [pairs, also, [pair for _, pair in worse], against]
+    states, lengths = features(model, [pair for group in groups for pair in group], block, progress)
+    first, other, spoilt, refused = np.split(states, np.cumsum([len(group) for group in groups])[:-1])
+    gate = Gating.fit(model, block) if against and objective == "harmless" else None
     lessons = [
-        Lesson([pair.prompt for pair in also], other, ALSO_WEIGHT),
-        Lesson([pair.prompt for _, pair in worse], spoilt, SPOILED_WEIGHT),
+        Lesson([pair.prompt for pair in group], part, weight)
+        for group, part, weight in zip(
+            groups[1:], (other, spoilt, refused), (ALSO_WEIGHT, SPOILED_WEIGHT, CONTRAST_WEIGHT), strict=True
+        )
+        if group
     ]
-    given = [lesson for lesson in lessons if lesson.prompts]
-    head, report = fit_states(model, pairs, first, lengths[: len(pairs)], objective, block, given)
-    weight = head.weight.double().numpy()
+    head, report = fit_states(model, pairs, first, lengths[: len(pairs)], objective, block, lessons, gate)
     if also:
-        report["accuracy_also"] = _held_out_accuracy([pair.prompt for pair in also], other @ weight)
+        prompts = [pair.prompt for pair in also]
+        out = [i for i, prompt in enumerate(prompts) if held_out(prompt)]
+        scores = scored(head, model, [prompts[i] for i in out], other[out])
+        measured = measures(
+            scores[:, 0] - scores[:, 1], longer(lengths[len(pairs) :])[out], [prompts[i] for i in out]
+        )
+        report |= {
+            "accuracy_also": measured["accuracy"],
+            "accuracy_also_length_matched": measured["accuracy_length_matched"],
+        }
     if worse:
-        report |= {"spoiled": spoil, "accuracy_spoiled": _by_way(worse, spoilt @ weight)}
+        scores = scored(head, model, [pair.prompt for _, pair in worse], spoilt)
+        report |= {"spoiled": spoil, "accuracy_spoiled": _by_way(worse, scores)}
     return head, report | {"cut": cut}
 
 
@@ -104,58 +123,126 @@ def fit_states(
     objective: str,
     block: int,
     lessons: Sequence[Lesson] = (),
+    gate: "Gating | None" = None,
 ) -> tuple[Head, dict]:
     """`fit` on features that are there already: states [n, 2, width], lengths [n, 2].
 
     Bradley-Terry: P(chosen) = sigmoid(w . (f_chosen - f_rejected)), with w orthogonal to the covariance of
     feature and log-length differences, so that margins do not go with length.
     """
-    longer = np.log(lengths[:, 0]) - np.log(lengths[:, 1])
+    longer_by = longer(lengths)
     test = np.array([held_out(pair.prompt) for pair in pairs])
     if test.sum() < 10 or (~test).sum() < 50:
         raise PairError(
             f"{len(pairs)} pairs, {test.sum()} of them held out: give at least 50 to train on and 10 held-out ones"
         )
     scale = states[~test].reshape(-1, states.shape[-1]).std(0)
-    length_way = longer[~test] @ ((states[:, 0] - states[:, 1]) / scale)[~test]
+    length_way = longer_by[~test] @ ((states[:, 0] - states[:, 1]) / scale)[~test]
     if size := np.linalg.norm(length_way):
         length_way /= size
     input_parts, weight_parts, prompts = [], [], []
     for lesson in (Lesson([pair.prompt for pair in pairs], states, 1.0), *lessons):
-        difference = (lesson.states[:, 0] - lesson.states[:, 1]) / scale
         keep = np.array([not held_out(prompt) for prompt in lesson.prompts])
-        input_parts.append((difference - np.outer(difference @ length_way, length_way))[keep])
-        weight_parts.append(np.full(keep.sum(), lesson.weight))
-        prompts += [prompt for prompt, kept in zip(lesson.prompts, keep, strict=True) if kept]
+        kept = [prompt for prompt, keeps in zip(lesson.prompts, keep, strict=True) if keeps]
+        difference = ((lesson.states[:, 0] - lesson.states[:, 1]) / scale)[keep]
+        difference = difference - np.outer(difference @ length_way, length_way)
+        if gate is not None:
+            difference = np.concatenate([difference, gate.of(kept)[:, None] * difference], 1)
+        input_parts.append(difference)
+        weight_parts.append(np.full(len(kept), lesson.weight))
+        prompts += kept
     inputs, weights = np.concatenate(input_parts), np.concatenate(weight_parts)
     folds = np.array([int(1e6 * _hash(prompt)) % FOLDS for prompt in prompts])
     left_out = {
         penalty: _left_out(inputs, weights, folds, int((~test).sum()), penalty) for penalty in PENALTIES
     }
     penalty = max(PENALTIES, key=lambda penalty: _likelihood(left_out[penalty]))
-    weight = _regress(inputs, weights, penalty)
-    weight = (weight - length_way * (weight @ length_way)) / scale
-    scores = states @ weight
-    head = Head(
-        objective,
-        model.hash,
-        block,
-        torch.from_numpy(weight).float(),
-        float(scores[test].mean()),
-        float(scores[test].std()),
-    )
+    parts = _regress(inputs, weights, penalty).reshape(-1, states.shape[-1])
+    parts = (parts - np.outer(parts @ length_way, length_way)) / scale
+    weight, *gated = (torch.from_numpy(part).float() for part in parts)
+    raw = Head(objective, model.hash, block, weight, 0.0, 1.0, gate and gate.gate, *gated)
+    of_test = [pair.prompt for pair, out in zip(pairs, test, strict=True) if out]
+    scores = scored(raw, model, of_test, states[test])
+    head = replace(raw, mean=float(scores.mean()), std=float(scores.std()))
     margins = (scores[:, 0] - scores[:, 1]) / head.std
     slope = _slope(left_out[penalty]) * head.std
-    report = measures(
-        margins[test], longer[test], [pair.prompt for pair, out in zip(pairs, test, strict=True) if out]
-    )
+    report = measures(margins, longer_by[test], of_test)
     return head, report | {
         "slope": slope,
-        "calibration_error": _calibration(slope * margins[test]),
+        "calibration_error": _calibration(slope * margins),
         "penalty": penalty,
         "trained_on": int((~test).sum()),
         "prompts": len({repr(pair.prompt) for pair in pairs}),
     }
+
+
+def longer(lengths: np.ndarray) -> np.ndarray:
+    """Of lengths [n, 2]: the log of how much longer the first is."""
+    return np.log(lengths[:, 0]) - np.log(lengths[:, 1])
+
+
+def scored(head: Head, model: LanguageModel, prompts: Sequence[Prompt], states: np.ndarray) -> np.ndarray:
+    """The head's scores [n, 2] of states [n, 2, width]."""
+    before = asked(model, prompts, head.block) if head.gate and prompts else None
+    sides = [head.of_pooled(torch.from_numpy(states[:, side]), before) for side in range(2)]
+    return torch.stack(sides, 1).double().numpy()
+
+
+@dataclass(frozen=True)
+class Gating:
+    """A gate with what it says of prompts; of those that it was fitted on, by a fit that did not see them."""
+
+    model: LanguageModel
+    block: int
+    gate: Gate
+    crossed: Mapping[Prompt, float]
+
+    @classmethod
+    def fit(cls, model: LanguageModel, block: int) -> "Gating":
+        """On the training part of the twins and of the ordinary prompts that ship."""
+        twins, plain = (read_prompts(path) for path in prompt_files("train"))
+        rows = twins + [(kind, prompt) for kind, prompt in plain if not held_out(prompt)]
+        prompts = [prompt for _, prompt in rows]
+        gate, crossed = fit_gate(
+            asked(model, prompts, block).numpy(),
+            np.array([kind == "unsafe" for kind, _ in rows]),
+            np.arange(len(rows)) // 2,
+            np.arange(len(rows)) < len(twins),
+        )
+        return cls(model, block, gate, dict(zip(prompts, crossed.tolist(), strict=True)))
+
+    def of(self, prompts: Sequence[Prompt]) -> np.ndarray:
+        """[n] of prompts."""
+        others = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.crossed]
+        new = self.gate.of(asked(self.model, others, self.block)).tolist() if others else []
+        known = {**self.crossed, **dict(zip(others, new, strict=True))}
+        return np.array([known[prompt] for prompt in prompts])
+
+
+def contrast_accuracy(
+    model: LanguageModel, reward: Reward, contrasts: Sequence[Contrast]
+) -> dict[str, dict | None]:
+    """How often a reward prefers the answer on safe prompts, and the refusal on unsafe ones, at equal length: on the
+    twins that sound alike, and on ordinary prompts.
+    """
+    twins = {prompt for part in PARTS for _, prompt in read_prompts(prompt_files(part)[0])}
+    report = {}
+    for name, kind, alike in (
+        ("safe", "helpful", True),
+        ("unsafe", "unsafe", True),
+        ("safe, ordinary", "helpful", False),
+        ("unsafe, ordinary", "unsafe", False),
+    ):
+        chosen = [one for one in contrasts if one.kind == kind and (one.prompt in twins) == alike]
+        given = answered(model, chosen, "harmless")
+        prompts = [pair.prompt for pair in given]
+        sides = [[getattr(pair, side) for pair in given] for side in ("chosen", "rejected")]
+        better, worse = (
+            reward.score(prompts, texts).double().numpy() if texts else np.zeros(0) for texts in sides
+        )
+        measured = accuracy(better - worse, prompts)
+        report[name] = None if measured is None else asdict(measured)
+    return report
 
 
 def shortened(model: LanguageModel, pair: Pair, most: int) -> Pair:
@@ -232,12 +319,12 @@ def features(
             answers.setdefault(pair.prompt, {}).setdefault(answer, 0)
     states: list[torch.Tensor] = []
     lengths: list[float] = []
-    for done, (prompt, asked) in enumerate(answers.items(), 1):
-        for answer in asked:
-            asked[answer] = len(lengths)
+    for done, (prompt, given) in enumerate(answers.items(), 1):
+        for answer in given:
+            given[answer] = len(lengths)
             lengths.append(0)
-        states.append(pooled(model, [prompt] * len(asked), list(asked), block + 1)[:, block].half())
-        lengths[-len(asked) :] = lengths_of(*sequences(model, [prompt] * len(asked), list(asked)))
+        states.append(pooled(model, [prompt] * len(given), list(given), block + 1)[:, block].half())
+        lengths[-len(given) :] = lengths_of(*sequences(model, [prompt] * len(given), list(given)))
         if progress:
             progress(done / len(answers))
     rows = np.array(

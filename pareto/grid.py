@@ -112,11 +112,12 @@ class Grid:
         settings: Settings,
         jobs: Sequence[Job],
         samples: int = 2,
+        alike: Sequence[tuple[str, str]] = (),
     ):
-        """Raises SettingsError where the folder holds another grid."""
+        """Raises SettingsError where the folder holds another grid. alike: see pareto.evaluate."""
         self.folder, self.model, self.rewards = folder.resolve(), model, dict(rewards)
         self.prompts, self.held_out, self.settings = list(prompts), list(held_out), settings
-        self.jobs, self.samples = list(jobs), samples
+        self.jobs, self.samples, self.alike = list(jobs), samples, list(alike)
         told = {
             "model": model.name,
             "model_hash": model.hash,
@@ -173,6 +174,7 @@ class Grid:
             self.model,
             scorers,
             self.held_out,
+            alike=self.alike,
             samples=self.samples,
             max_new_tokens=min(ANSWER, self.settings.max_new_tokens),
             progress=lambda share: tell(job.id, 0.9 + 0.1 * share, "scoring"),

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lm import Adapter, LanguageModel
+from pareto.gate import Gate, asked
 from pareto.pairs import Prompt, messages
 from pareto.reward import RewardError, checked
 
@@ -23,7 +24,9 @@ MAX_ANSWER = 96
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A Bradley-Terry head: (weight . mean over the answer's tokens of block `block`'s output - mean) / std.
+    """A Bradley-Terry head: (w . mean over the answer's tokens of block `block`'s output - mean) / std.
+
+    w is `weight`, or with a gate weight + gate(prompt) * gated: what counts depends on how unsafe the prompt is.
 
     mean, std: of the held-out answers that people and judges compared, so that 0 is an average answer of that
     data and 1 a standard deviation. model_hash: of the model whose residual stream it reads.
@@ -35,12 +38,21 @@ class Head:
     weight: Tensor
     mean: float
     std: float
+    gate: Gate | None = None
+    gated: Tensor | None = None
 
-    def of_pooled(self, pooled: Tensor) -> Tensor:
-        """Rewards [n] of pooled states [n, width]."""
-        return checked(
-            (pooled.float() @ self.weight.to(pooled.device) - self.mean) / self.std, self.objective
-        )
+    def of_pooled(self, pooled: Tensor, asked: Tensor | None = None) -> Tensor:
+        """Rewards [n] of pooled states [n, width]. asked: [n, width], the states of the prompts' last tokens, which a
+        head with a gate needs.
+        """
+        scores = pooled.float() @ self.weight.to(pooled.device)
+        if self.gate is not None and self.gated is not None:
+            if asked is None:
+                raise RewardError(f"The head {self.objective} has a gate: give it the prompts' states, too.")
+            scores = scores + self.gate.of(asked.to(pooled.device)) * (
+                pooled.float() @ self.gated.to(pooled.device)
+            )
+        return checked((scores - self.mean) / self.std, self.objective)
 
     def of(self, model: LanguageModel) -> "Head":
         """The head, if it reads `model`. Raises RewardError."""
@@ -59,9 +71,15 @@ class Head:
     @property
     def hash(self) -> str:
         """16 hex digits of the weights and constants, stored with whatever was scored."""
-        return hashlib.sha256(
-            self.weight.numpy().tobytes() + repr((self.block, self.mean, self.std)).encode()
-        ).hexdigest()[:16]
+        constants = (self.block, self.mean, self.std, *([self.gate.bias] if self.gate else []))
+        tensors = b"".join(tensor.numpy().tobytes() for tensor in self._tensors().values())
+        return hashlib.sha256(tensors + repr(constants).encode()).hexdigest()[:16]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        gate = (
+            {} if self.gate is None or self.gated is None else {"gate": self.gate.weight, "gated": self.gated}
+        )
+        return {"weight": self.weight} | gate
 
     def save(self, path: Path) -> None:
         """Writes a safetensors file; the constants are its metadata."""
@@ -71,15 +89,19 @@ class Head:
             "block": self.block,
             "mean": self.mean,
             "std": self.std,
-        }
-        save_file({"weight": self.weight}, path, {"head": json.dumps(about)})
+        } | ({"bias": self.gate.bias} if self.gate else {})
+        save_file(self._tensors(), path, {"head": json.dumps(about)})
 
     @classmethod
     def load(cls, path: Path) -> "Head":
         """Reads what `save` wrote. Raises RewardError."""
         try:
             with safe_open(path, "pt") as file:
-                return cls(weight=file.get_tensor("weight"), **json.loads(file.metadata()["head"]))
+                about = json.loads(file.metadata()["head"])
+                bias = about.pop("bias", None)
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                gate = None if bias is None else Gate(tensors.pop("gate"), bias)
+                return cls(gate=gate, **tensors, **about)
         except (FileNotFoundError, SafetensorError, KeyError, TypeError) as error:
             raise RewardError(
                 f"{path} is no reward head ({error}): make one with python -m pareto rewards --fit"
@@ -113,7 +135,8 @@ class HeadReward:
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> Tensor:
         """Standard deviations above the average answer, float32 [n]."""
         states = pooled(self.model, prompts, answers, self.head.block + 1, adapter=self.adapter)
-        return self.head.of_pooled(states[:, self.head.block])
+        before = asked(self.model, prompts, self.head.block) if self.head.gate and prompts else None
+        return self.head.of_pooled(states[:, self.head.block], before)
 
 
 def sequences(
@@ -140,3 +163,15 @@ def pooled(
 def heads(model: LanguageModel, folder: Path = FOLDER) -> dict[str, Head]:
     """The shipped heads by objective. Raises RewardError where they read another model."""
     return {objective: Head.load(folder / f"{objective}.safetensors").of(model) for objective in OBJECTIVES}
+
+
+def identified(model: LanguageModel, hashes: Mapping[str, str], folder: Path = FOLDER) -> dict[str, Head]:
+    """The heads with these hashes, by objective, among those that ship and have shipped. Raises RewardError."""
+    files = [*folder.glob("*.safetensors"), *(folder / "earlier").glob("*.safetensors")]
+    known = {head.hash: head for head in map(Head.load, files)}
+    if missing := [objective for objective, hash in hashes.items() if hash not in known]:
+        raise RewardError(
+            f"The reward heads for {', '.join(missing)} that scored this front are not in {folder.name}: "
+            "delete the front's file, and score its points again with python -m pareto evaluate --add."
+        )
+    return {objective: known[hash].of(model) for objective, hash in hashes.items()}

@@ -14,6 +14,7 @@ from pareto.heads import (
     Head,
     HeadReward,
     heads,
+    identified,
     pooled,
     sequences,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "RewardError",
     "checked",
     "heads",
+    "identified",
     "named",
     "pooled",
     "sequences",

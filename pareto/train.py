@@ -172,9 +172,9 @@ class Trainer:
         """[objectives, n], less the guard. Heads read the block that the rollout kept; others score the
         texts.
         """
-        pooled = batch.pooled()
+        pooled, asked = batch.pooled(), batch.asked()
         found = [
-            reward.of_pooled(pooled)
+            reward.of_pooled(pooled, asked)
             if isinstance(reward, Head) and reward.block == self.first - 1
             else checked(self._scorer(reward).score(batch.prompts, batch.texts), name)
             for name, reward in self.rewards.items()

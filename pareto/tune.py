@@ -15,7 +15,7 @@ from lm.engines.torch.stack import unchanged
 from pareto.fit import lengths_of, measures
 from pareto.lowrank import Shape
 from pareto.pairs import Pair, held_out
-from pareto.rewards import Head, HeadReward, sequences
+from pareto.rewards import Head, HeadReward, RewardError, sequences
 from pareto.train import MODULES
 
 READ_AT_ONCE, WARMUP = 16, 10
@@ -42,6 +42,10 @@ def tune(
     differences in each batch of pairs, which stands for what `pareto.fit` projects out. lr: of Adam; it rises
     over the first steps and falls to 0.
     """
+    if head.gate is not None:
+        raise RewardError(
+            "The head to tune has a gate, which tuning does not keep: fit one without --contrast."
+        )
     stack = model.stack
     shape = Shape(stack, rank, first, MODULES, head.block + 1)
     states, starts, longer = _read(model, pairs, first)

@@ -7,7 +7,7 @@ import pytest
 
 from lm import LanguageModel, Policy, load
 from pareto.checkpoint import shipped
-from pareto.evaluate import standard_rewards
+from pareto.evaluate import standard_heads, standard_rewards
 from pareto.front import hypervolume, path_of, stored
 from pareto.rewards import FOLDER, heads
 
@@ -35,7 +35,7 @@ def test_the_checkpoints_that_ship_are_those_on_the_front(model):
     points = {point["id"]: point for point in stored(model).to_dict()["points"]}
     found = {checkpoint.id: checkpoint for checkpoint in shipped(model)}
     assert {f"pgapo-{weight}" for weight in (0.1, 0.3, 0.5, 0.7, 0.9)} <= found.keys() <= points.keys()
-    rewards = {objective: head.hash for objective, head in heads(model).items()}
+    rewards = {objective: head.hash for objective, head in standard_heads(model).items()}
     for name, checkpoint in found.items():
         assert checkpoint.card["rewards"] == rewards and len(checkpoint.curves) == checkpoint.card["steps"]
         assert points[name]["preference"] == checkpoint.card["preference"]
