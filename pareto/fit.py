@@ -160,7 +160,7 @@ def fit_states(
     parts = _regress(inputs, weights, penalty).reshape(-1, states.shape[-1])
     parts = (parts - np.outer(parts @ length_way, length_way)) / scale
     weight, *gated = (torch.from_numpy(part).float() for part in parts)
-    raw = Head(objective, model.hash, block, weight, 0.0, 1.0, gate and gate.gate, *gated)
+    raw = Head(objective, model.hash, block, weight, 0.0, 1.0, None if gate is None else gate.gate, *gated)
     of_test = [pair.prompt for pair, out in zip(pairs, test, strict=True) if out]
     scores = scored(raw, model, of_test, states[test])
     head = replace(raw, mean=float(scores.mean()), std=float(scores.std()))
