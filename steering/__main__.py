@@ -17,6 +17,7 @@ from steering.cav import CAV, Settings, train
 from steering.concepts import Concept, shipped
 from steering.evaluate import evaluate, labelled, sample
 from steering.export import export
+from steering.frontier import frontier, markdown, to_dict
 from steering.library import Library
 from steering.plan import Plan
 from steering.scorers import fit_head
@@ -115,8 +116,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--bands", nargs="+", help="bands of blocks such as 5-9 10-14")
     one.add_argument("--csv", type=Path)
     one = commands.add_parser(
-        "evaluate", parents=[shared, using], help="four methods compared; or accuracy on labelled texts"
+        "evaluate",
+        parents=[shared, using],
+        help="frontiers of score against KL; four methods compared; or accuracy on labelled texts",
     )
+    one.add_argument("--frontier", nargs="+", metavar="CONCEPT", help="name, or -name to remove it")
+    one.add_argument("--seeds", type=int, default=1, help="with --frontier: answers a prompt (default: 1)")
+    one.add_argument("--count", type=int, help="with --frontier: use the first so many prompts")
     one.add_argument("--plan", help="a plan as JSON, or a file that holds it")
     one.add_argument("--prompts", type=Path, help="a file, one prompt a line")
     one.add_argument("--concept", help="with --labelled: whose vectors are tried")
@@ -278,16 +284,38 @@ def _sweep(args, library: Library):
     )
 
 
-def _evaluate(args, library: Library) -> dict:
+def _evaluate(args, library: Library) -> dict | str:
     if args.labelled:
         if args.concept is None:
             raise ValueError("--labelled needs --concept: whose vectors shall be tried?")
         return labelled(library, library.cav(args.concept), args.labelled, most=args.most, seed=args.seed)
+    if args.frontier and args.prompts:
+        return _frontiers(args, library)
     if not (args.plan and args.prompts):
-        raise ValueError("evaluate needs --plan and --prompts, or --concept and --labelled")
+        raise ValueError(
+            "evaluate needs --frontier and --prompts, --plan and --prompts, or --concept and --labelled"
+        )
     return evaluate(
         library, _plan(args.plan), _lines(args.prompts), seed=args.seed, max_new_tokens=args.max_new_tokens
     )
+
+
+def _frontiers(args, library: Library) -> dict | str:
+    prompts, tables, data = _lines(args.prompts)[: args.count], [], {}
+    for name in args.frontier:
+        direction = "remove" if name.startswith("-") else "amplify"
+        results = frontier(
+            library,
+            name.removeprefix("-"),
+            direction,
+            prompts,
+            seeds=args.seeds,
+            tokens=args.max_new_tokens,
+            progress=lambda told: print(told, file=sys.stderr, flush=True),
+        )
+        tables.append(markdown(name.removeprefix("-"), direction, results))
+        data[name] = to_dict(results)
+    return data if args.json else "\n\n".join(tables)
 
 
 def _export(args, library: Library) -> dict:

@@ -1,6 +1,7 @@
 """Steering the embedded default model with the vectors that ship."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from steering.library import SHIPPED
 from steering.scorers import scorer
 from tests.tiny import tiny
 
+ROOT = Path(__file__).parents[2]
 PROMPTS = (
     "What should I do this weekend?",
     "Tell me about your neighbor.",
@@ -39,8 +41,8 @@ def test_shipped_vectors_fit_the_model_the_concepts_and_the_settings(library, na
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_every_concept_has_120_pairs(name):
-    assert min(len(shipped()[name].positive), len(shipped()[name].negative)) >= 120
+def test_every_concept_has_60_pairs(name):
+    assert min(len(shipped()[name].positive), len(shipped()[name].negative)) >= 60
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -132,3 +134,23 @@ def test_a_concept_of_ones_own_is_trained_and_steered_from_the_command_line(tmp_
     assert main([*asked, *vectors, "--concepts", str(tmp_path / "loud.jsonl")]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["steered"]["text"] != told["unsteered"]["text"] and told["steered"]["metrics"]["gate"] > 0
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_concept_has_a_calibrated_range(name):
+    known = CAV.load(SHIPPED / f"{name}.safetensors").calibration
+    assert known is not None and known.chosen and known.base is not None
+    for curve in known.curves.values():
+        assert 0 < curve.fluent <= curve.max_budget
+        assert curve.dose(curve.max_budget) > curve.dose(curve.max_budget / 8) > curve.off
+
+
+def test_the_gate_keeps_to_a_budget_within_half_on_average(library):
+    chosen = Plan.from_json({"targets": [{"concept": "sentiment"}], "budget": 0.1})
+    lines = (ROOT / "assets" / "prompts" / "held_out.jsonl").read_text().splitlines()
+    prompts = [line["prompt"] for line in map(json.loads, lines) if line["kind"] == "helpful"][:8]
+    told = [
+        steer(library, prompt, chosen, max_new_tokens=24, temperature=0.7, seed=i)["steered"]["metrics"]["kl"]
+        for i, prompt in enumerate(prompts)
+    ]
+    assert 0.05 < sum(told) / len(told) < 0.15

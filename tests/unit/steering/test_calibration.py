@@ -14,6 +14,7 @@ from steering.calibrate import Bench, Settings, calibrate, choose, training_prom
 from steering.calibration import Calibration, Curve, Point
 from steering.controller import Desk
 from steering.edits import calibrated_layers, edits
+from steering.frontier import Texts, at_equal_kl, frontier, markdown
 from steering.sweep import usual
 from steering.view import costs, opening
 from tests.tiny import LAYERS, tiny
@@ -214,3 +215,36 @@ def test_a_concept_that_breaks_at_once_opens_gently():
 def _cav() -> CAV:
     model = load(str(tiny("llama")))
     return train(model, LOUD)
+
+
+# ---- frontiers
+
+
+def test_a_frontier_compares_methods_and_requests_at_their_kl(library):
+    results = frontier(
+        library, "loud", "amplify", ["How are you?", "Why?", "Tell me."], tokens=6, temperature=1.0
+    )
+    assert [texts.method for texts in results[:3]] == ["base", "request, user", "request, system"]
+    assert {texts.method for texts in results[3:]} == {"default", "constant push", "GCAV of the paper"}
+    assert not results[0].kl.any() and all(texts.kl.mean() > 0 for texts in results[1:3])
+    for method in ("default", "constant push"):
+        costs_ = [texts.kl.mean() for texts in results if texts.method == method]
+        assert len(costs_) == 3 and costs_[0] < costs_[-1]
+    table = markdown("loud", "amplify", results)
+    assert table.count("\n| ") == 1 + len(results) and "At 0.1 nats a token" in table
+
+
+def test_equal_kl_is_read_between_the_settings():
+    def texts(method: str, kl: float, score: float) -> Texts:
+        return Texts(method, "", *(np.full(4, value) for value in (score, kl, 1.0, 0.0)))
+
+    results = [texts("base", 0.0, 0.2), texts("a", 0.4, 0.6), texts("b", 0.025, 0.3), texts("b", 0.1, 0.9)]
+    assert at_equal_kl(results, "a") == pytest.approx(0.2 + 0.4 * 0.5)
+    assert at_equal_kl(results, "b") == pytest.approx(0.9)
+
+
+def test_what_cannot_be_judged_has_no_frontier(library):
+    bare = Library(library.model, {})
+    bare.add(dataclasses.replace(LOUD, scorer=None), library.cav("loud"))
+    with pytest.raises(PlanError, match="no independent scorer"):
+        frontier(bare, "loud", "amplify", ["How are you?"])
