@@ -166,7 +166,7 @@ def _packed(label: str, packed: Path, tokenizer, stop_ids: frozenset[int], engin
         except NoCompiler as error:
             if engine == "native":
                 raise
-            log.warning("%s; decoding through transformers", error)
+            log.warning("%s Until then PyTorch decodes, which is slower.", error)
     model = _rebuild(weights, values)
     if gpu is not None:
         model = model.to(gpu, torch.bfloat16)
@@ -221,7 +221,7 @@ def _transformers(label: str, folder: Path, engine: str, report: sources.Progres
         except NoCompiler as error:
             if engine == "native":
                 raise
-            log.warning("%s; decoding through transformers", error)
+            log.warning("%s Until then PyTorch decodes, which is slower.", error)
     if gpu is None:
         memory.require(label, _float32_bytes(config, weights))
     model = _loaded(

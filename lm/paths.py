@@ -1,19 +1,57 @@
 """Where Tradewind keeps what it downloads, converts and trains."""
 
+import logging
 import os
+import tempfile
+from functools import cache
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 def cache_folder(*parts: str) -> Path:
-    """A folder under $TRADEWIND_CACHE (default: the user's cache folder), made if it is missing. Raises OSError
-    where it cannot be.
+    """A folder under $TRADEWIND_CACHE (default: the user's cache folder, or a temporary one where that cannot be
+    written), made if it is missing. Raises OSError where it cannot be.
     """
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get("TRADEWIND_CACHE") or Path(base) / "tradewind").joinpath(*parts)
+    chosen = os.environ.get("TRADEWIND_CACHE")
+    base = Path(chosen) if chosen else _users_cache(os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
+    folder = base.joinpath(*parts)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(
             f"the cache {folder} cannot be written ({error.strerror}): set TRADEWIND_CACHE to another folder"
         ) from None
+    return folder
+
+
+@cache
+def _users_cache(xdg: str | None, home: str | None) -> Path:
+    """xdg, home: of the environment; what it says now is asked once."""
+    try:
+        folder = (Path(xdg) if xdg else Path.home() / ".cache") / "tradewind"
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        return folder
+    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
+        folder = _temporary()
+        log.warning(
+            "the cache folder cannot be written (%s): %s serves until it is emptied; set TRADEWIND_CACHE to a folder that stays",
+            error,
+            folder,
+        )
+        return folder
+
+
+def _temporary() -> Path:
+    """A folder of this user alone, the same at the next start where the system keeps it."""
+    user = getattr(os, "getuid", lambda: "user")()
+    folder = Path(tempfile.gettempdir()) / f"tradewind-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        about = folder.lstat()
+        if folder.is_symlink() or about.st_mode & 0o022 or about.st_uid != user:
+            raise PermissionError(f"{folder} belongs to somebody else")
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="tradewind-"))
     return folder

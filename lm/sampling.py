@@ -12,7 +12,7 @@ _STRIDE = np.uint64(0x9E3779B97F4A7C15)
 def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]:
     """The next token id and its log-probability under softmax(logits / T); greedy: T = 1.
 
-    The log-probability is not a number where the best logit is not finite. native/draw.h does the same in C.
+    The log-probability is not a number where the best logit is not finite. native/sampling.h does the same in C.
 
     logits: float32 [vocabulary]. The draw is argmax(logits / T + Gumbel noise), and the noise depends on
     (seed, step, token) alone: rows with one seed meet the same noise, so texts part only where their

@@ -1,4 +1,4 @@
-"""Compiles engine.c and its headers once for this machine's processor and caches the library."""
+"""Compiles engine.c and its headers once for this machine's processor, and keeps what came of it."""
 
 import ctypes
 import hashlib
@@ -13,58 +13,88 @@ from pathlib import Path
 from lm.paths import cache_folder
 
 SOURCE = Path(__file__).with_name("engine.c")
-FLAGS = ("-O3", "-march=native", "-shared", "-fPIC", "-std=gnu11")
+FLAGS = ("-O3", "-shared", "-fPIC", "-std=gnu11", "-pthread")
+TUNINGS: tuple[tuple[str, ...], ...] = (("-march=native",), ("-mcpu=native",), ())
+"""Tried in turn: Apple's clang refuses the first for some processors and takes the second."""
+MAX_SECONDS = 300
 
 
 class NoCompiler(RuntimeError):
-    """No C compiler was found or it could not build the engine; models then run through transformers."""
+    """The engine cannot be built or loaded here; the message says why and what to do. Models then run in PyTorch."""
 
 
 def compiler() -> str | None:
     """Path of the C compiler: $CC, or the first of gcc, clang, cc on the PATH."""
-    return next(
-        (
-            found
-            for name in (os.environ.get("CC"), "gcc", "clang", "cc")
-            if name and (found := shutil.which(name))
-        ),
-        None,
-    )
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    flags = (
-        next((line for line in info.read_text().splitlines() if line.startswith(("flags", "Features"))), "")
-        if info.exists()
-        else ""
-    )
-    return platform.machine() + platform.processor() + flags
+    names = (os.environ.get("CC"), "gcc", "clang", "cc")
+    return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
 @cache
 def library() -> ctypes.CDLL:
-    """The compiled engine. Raises NoCompiler with the remedy where it cannot be built."""
+    """The compiled engine. Raises NoCompiler with the remedy where it cannot be built or loaded."""
+    return load(SOURCE)
+
+
+def load(source: Path) -> ctypes.CDLL:
+    """The library of a C file that may include the engine's headers, built where the cache does not hold it.
+
+    A failure is kept too, and tried again when the compiler or the sources change.
+    """
     cc = compiler()
     if cc is None:
-        raise NoCompiler("no C compiler on the PATH: install gcc or clang for fast decoding on CPU")
-    sources = b"".join(path.read_bytes() for path in (SOURCE, *sorted(SOURCE.parent.glob("*.h"))))
-    key = hashlib.sha256(sources + " ".join((cc, *FLAGS, _processor())).encode()).hexdigest()[:16]
-    target = cache_folder("native") / f"engine-{key}.so"
+        raise NoCompiler("No C compiler is on the PATH: install gcc or clang for fast decoding on CPU.")
+    target = cache_folder("native") / f"{source.stem}-{_key(cc, source)}.so"
+    failure = target.with_suffix(".failed")
+    if failure.exists():
+        raise NoCompiler(_remedy(cc, failure.read_text(), failure))
     if not target.exists():
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            built = Path(folder) / target.name
-            for openmp in (["-fopenmp"], []):
-                done = subprocess.run(
-                    [cc, *FLAGS, *openmp, str(SOURCE), "-o", str(built), "-lm"],
-                    capture_output=True,
-                    text=True,
-                )
-                if done.returncode == 0:
-                    break
-            else:
-                raise NoCompiler(
-                    f"{cc} could not build {SOURCE.name}: {done.stderr.strip().splitlines()[-1:]}"
-                )
-            built.replace(target)
-    return ctypes.CDLL(str(target))
+        _build(cc, source, target, failure)
+    try:
+        return ctypes.CDLL(str(target))
+    except OSError as error:  # a cache that is mounted noexec, or a library of another system
+        raise NoCompiler(
+            f"The compiled engine cannot be loaded ({error}): set TRADEWIND_CACHE to a folder where programs may run, "
+            "or delete that file."
+        ) from None
+
+
+def _build(cc: str, source: Path, target: Path, failure: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        built, errors = Path(folder) / target.name, ""
+        for tuning in TUNINGS:
+            command = [cc, *FLAGS, *tuning, str(source), "-o", str(built), "-lm"]
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, timeout=MAX_SECONDS)
+            except (OSError, subprocess.TimeoutExpired) as error:
+                raise NoCompiler(_remedy(cc, str(error), None)) from None
+            if done.returncode == 0 and built.exists():
+                built.replace(target)
+                return
+            errors = (done.stderr or done.stdout).strip()
+        lasting = done.returncode > 0 and "No space left" not in errors
+        if lasting:
+            failure.write_text(errors[-2000:])
+        raise NoCompiler(_remedy(cc, errors, failure if lasting else None))
+
+
+def _remedy(cc: str, errors: str, failure: Path | None) -> str:
+    reason = next((line for line in errors.splitlines() if "error" in line), errors[-200:]).strip()
+    again = f" It is tried again when the compiler changes, or when {failure} is deleted." if failure else ""
+    return f"{cc} cannot build the fast engine ({reason or 'no message'}): repair it, or set CC to another compiler.{again}"
+
+
+def _key(cc: str, source: Path) -> str:
+    """Of the sources, the compiler as it is now, its flags and the processor."""
+    sources = [source, SOURCE, *sorted(SOURCE.parent.glob("*.h"))]
+    program = Path(cc).resolve().stat()
+    about = (cc, program.st_mtime_ns, program.st_size, FLAGS, TUNINGS, _processor())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources) + repr(about).encode()).hexdigest()[
+        :16
+    ]
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return platform.machine() + platform.processor() + flags

@@ -5,152 +5,170 @@
  * accumulated over k in one fixed order, whatever tile computes it and however many tokens share the call, so a row's
  * numbers do not depend on its company: batches, chunked prompts and single runs agree bit for bit.
  *
- * Threads are OpenMP's; without OpenMP the same code runs on one thread.
+ * Letters: m model, b batch, l layer, w weights, e edit; x residual stream, h normed x or a product's output, q k v queries,
+ * keys, values, y output; t token of the call, r row of a product, p position, d dimension of a head, g group of 32; n and k
+ * outputs and inputs of a matrix, hw head width.
  */
-#include <sched.h>
-#include <stdatomic.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 #include "attention.h"
-#include "draw.h"
 #include "edits.h"
-#include "products.h"
+#include "matmul.h"
+#include "sampling.h"
+#include "threads.h"
 
-#ifdef __x86_64__
-#define PAUSE _mm_pause()
-#else
-#define PAUSE atomic_signal_fence(memory_order_seq_cst)
-#endif
-enum { SPINS = 2000 };
+/* A thread's view of a call. tokens: how many of them advance through the layer; scores: its scratch for attention. */
+typedef struct {
+    const Model *m;
+    const Batch *b;
+    Barrier *barrier;
+    float *scores;
+    int layer, tokens, me, threads;
+} Pass;
 
-INLINE void adapt(const Batch *b, int layer, int t, int module, const float *x, int k, float *y) {
-    const LowRank *adapter = b->row[b->rows[t]].adapter;
-    if (adapter && adapter[layer * MODULES + module].rank) low_rank(&adapter[layer * MODULES + module], x, k, y);
+#define WAIT barrier_wait(p->barrier, p->threads)
+#define MY_TOKENS(t) for (int t = p->me; t < p->tokens; t += p->threads)
+
+static float *at(float *values, int t, int width) { return values + (size_t)t * width; }
+
+static void add_lora(const Pass *p, int t, int module, const float *x, int k, float *y) {
+    const LowRank *adapter = p->b->row[p->b->rows[t]].adapter;
+    if (!adapter) return;
+    adapter += p->layer * MODULES + module;
+    if (adapter->rank) lora(adapter, x, k, y);
 }
 
 /* Row `row` of what `w` is to be multiplied by. */
-INLINE void feed(const Batch *b, const Linear *w, int row, const float *x) {
-    quantize(x, w->k, w->bits, b->q.pairs + (size_t)row * (w->k / 2), b->q.grid + (size_t)row * (w->k / GROUP) * 2);
+static void quantize_input(const Batch *b, const Linear *w, int row, const float *x) {
+    quantize_row(x, w->k, w->bits, b->q.pairs + (size_t)row * (w->k / 2), b->q.grid + (size_t)row * (w->k / GROUP) * 2);
 }
 
-/* Where threads wait for one another, some 240 times a token: OpenMP's own barrier sleeps as soon as the process has more
- * OpenMP threads than processors (PyTorch's count), and waking costs more than the work in between. */
-typedef struct { _Atomic int arrived, turn; } Meeting;
-
-static void meet(Meeting *meeting, int threads) {
-    const int turn = atomic_load(&meeting->turn);
-    if (atomic_fetch_add(&meeting->arrived, 1) == threads - 1) {
-        atomic_store(&meeting->arrived, 0);
-        atomic_store(&meeting->turn, turn + 1);
-        return;
-    }
-    for (int spins = 0; atomic_load_explicit(&meeting->turn, memory_order_acquire) == turn;)
-        if (spins < SPINS) spins++, PAUSE;
-        else sched_yield();
+static void multiply(const Pass *p, const Linear *w, int rows, float *y, int ldy) {
+    WAIT;
+    matmul(w, rows, p->b->q, y, ldy, p->me, p->threads);
+    WAIT;
 }
 
-#define BARRIER meet(meeting, threads);
-#define MINE(t) for (int t = me; t < n; t += threads)
+static void attention_part(const Pass *p, const Layer *l) {
+    const Model *m = p->m;
+    const Batch *b = p->b;
+    const int width = m->width, q_width = m->heads * m->head_width, parts = p->tokens * m->kv_heads;
+    MY_TOKENS(t) {
+        rms_norm(at(b->x, t, width), l->norm_attention, m->epsilon, width, at(b->h, t, width));
+        quantize_input(b, &l->qkv, t, at(b->h, t, width));
+    }
+    multiply(p, &l->qkv, p->tokens, b->qkv, l->qkv.n);
+    MY_TOKENS(t) {
+        for (int module = Q; module <= V; module++) add_lora(p, t, module, at(b->h, t, width), width, at(b->qkv, t, l->qkv.n));
+        write_kv_cache(m, l, b, p->layer, t);
+    }
+    WAIT;
+    for (int i = p->me; i < parts; i += p->threads) {
+        const int last = i + p->threads >= parts, then = last ? p->me : i + p->threads;
+        const Keys here = keys_of(m, b, p->layer, i % p->tokens, i / p->tokens);
+        const Keys next = keys_of(m, b, p->layer + (last && p->layer + 1 < m->layers), then % p->tokens, then / p->tokens);
+        attention(m, b, &here, &next, i % p->tokens, i / p->tokens, p->scores);
+    }
+    WAIT;
+    MY_TOKENS(t) quantize_input(b, &l->out, t, at(b->attention, t, q_width));
+    multiply(p, &l->out, p->tokens, b->h, width);
+    MY_TOKENS(t) {
+        add_lora(p, t, OUT, at(b->attention, t, q_width), q_width, at(b->h, t, width));
+        axpy(1, at(b->h, t, width), at(b->x, t, width), width);
+    }
+}
 
-/* Block `layer` for the first n tokens. */
-static void block_forward(const Model *m, const Batch *b, int layer, int n, int me, int threads, Meeting *meeting, float *scores) {
-    const Block *block = &m->blocks[layer];
-    const int width = m->width, q_width = m->heads * m->head_width;
-    MINE(t) {
-        rms_norm(b->x + (size_t)t * width, block->norm_attention, m->epsilon, width, b->h + (size_t)t * width);
-        feed(b, &block->qkv, t, b->h + (size_t)t * width);
+static void mlp_part(const Pass *p, const Layer *l) {
+    const Model *m = p->m;
+    const Batch *b = p->b;
+    const int width = m->width, inner = m->inner;
+    MY_TOKENS(t) {
+        rms_norm(at(b->x, t, width), l->norm_mlp, m->epsilon, width, at(b->h, t, width));
+        quantize_input(b, &l->gate_up, t, at(b->h, t, width));
     }
-    BARRIER
-    product(&block->qkv, n, b->q, b->qkv, block->qkv.n, me, threads);
-    BARRIER
-    MINE(t) {
-        float *qkv = b->qkv + (size_t)t * block->qkv.n;
-        const float *h = b->h + (size_t)t * width;
-        adapt(b, layer, t, Q, h, width, qkv);
-        adapt(b, layer, t, K, h, width, qkv);
-        adapt(b, layer, t, V, h, width, qkv);
-        place(m, block, b, layer, t);
+    multiply(p, &l->gate_up, p->tokens, b->gate_up, 2 * inner);
+    MY_TOKENS(t) {
+        float *gate = at(b->gate_up, t, 2 * inner);
+        for (int module = GATE; module <= UP; module++) add_lora(p, t, module, at(b->h, t, width), width, gate);
+        swiglu(gate, gate + inner, inner);
+        quantize_input(b, &l->down, t, gate);
     }
-    BARRIER
-    for (int i = me; i < n * m->kv_heads; i += threads) {
-        const int last = i + threads >= n * m->kv_heads, then = last ? me : i + threads;
-        const Span here = span(m, b, layer, i % n, i / n), next = span(m, b, layer + (last && layer + 1 < m->layers), then % n, then / n);
-        attend(m, b, &here, &next, i % n, i / n, scores);
+    multiply(p, &l->down, p->tokens, b->h, width);
+    MY_TOKENS(t) {
+        add_lora(p, t, DOWN, at(b->gate_up, t, 2 * inner), inner, at(b->h, t, width));
+        axpy(1, at(b->h, t, width), at(b->x, t, width), width);
     }
-    BARRIER
-    MINE(t) feed(b, &block->out, t, b->attention + (size_t)t * q_width);
-    BARRIER
-    product(&block->out, n, b->q, b->h, width, me, threads);
-    BARRIER
-    MINE(t) {
-        float *x = b->x + (size_t)t * width, *h = b->h + (size_t)t * width;
-        adapt(b, layer, t, OUT, b->attention + (size_t)t * q_width, q_width, h);
-        axpy(1, h, x, width);
-        rms_norm(x, block->norm_mlp, m->epsilon, width, h);
-        feed(b, &block->gate_up, t, h);
-    }
-    BARRIER
-    product(&block->gate_up, n, b->q, b->gate_up, 2 * m->inner, me, threads);
-    BARRIER
-    MINE(t) {
-        float *gate = b->gate_up + (size_t)t * 2 * m->inner, *up = gate + m->inner;
-        adapt(b, layer, t, GATE, b->h + (size_t)t * width, width, gate);
-        adapt(b, layer, t, UP, b->h + (size_t)t * width, width, gate);
-        for (int i = 0; i < m->inner; i += LANES) {
-            vf g = load(gate + i);
-            store(gate + i, g / (1.f + vexp(-g)) * load(up + i));
-        }
-        feed(b, &block->down, t, gate);
-    }
-    BARRIER
-    product(&block->down, n, b->q, b->h, width, me, threads);
-    BARRIER
-    MINE(t) {
+}
+
+/* What is done to a layer's output, and what is kept of it. */
+static void edit_part(const Pass *p) {
+    const Batch *b = p->b;
+    const int width = p->m->width;
+    MY_TOKENS(t) {
         const Row *row = &b->row[b->rows[t]];
-        float *x = b->x + (size_t)t * width, *h = b->h + (size_t)t * width;
-        adapt(b, layer, t, DOWN, b->gate_up + (size_t)t * 2 * m->inner, m->inner, h);
-        axpy(1, h, x, width);
+        float *x = at(b->x, t, width);
         for (int i = 0; i < row->edit_count; i++)
-            if (row->edits[i].layer == layer)
-                apply_edit(&row->edits[i], x, width, b->positions[t], &b->trace[(size_t)t * b->edits_max + i]);
-        if (b->record && b->record[t] && b->record_layer[t] == layer) memcpy(b->record[t], x, width * sizeof(float));
+            if (row->edits[i].layer == p->layer) apply_edit(&row->edits[i], x, width, b->positions[t], &b->trace[(size_t)t * b->edits_max + i]);
+        if (b->record && b->record[t] && b->record_layer[t] == p->layer) memcpy(b->record[t], x, width * sizeof(float));
     }
     if (!b->pool) return;
-    BARRIER
-    const int from = (int)((int64_t)width * me / threads), to = (int)((int64_t)width * (me + 1) / threads);
-    for (int t = 0; t < n; t++)
-        if (b->pool[t]) axpy(1, b->x + (size_t)t * width + from, b->pool[t] + (size_t)layer * width + from, to - from);
+    WAIT;
+    const int from = (int)((int64_t)width * p->me / p->threads), to = (int)((int64_t)width * (p->me + 1) / p->threads);
+    for (int t = 0; t < p->tokens; t++)
+        if (b->pool[t]) axpy(1, at(b->x, t, width) + from, at(b->pool[t], p->layer, width) + from, to - from);
+}
+
+/* Layers first, ..., last - 1 for the first `tokens` tokens. */
+static void layers_part(Pass *p, int first, int last, int tokens) {
+    p->tokens = tokens;
+    for (p->layer = first; p->layer < last; p->layer++) {
+        const Layer *l = &p->m->layer[p->layer];
+        attention_part(p, l);
+        mlp_part(p, l);
+        edit_part(p);
+    }
+}
+
+static void head_part(const Pass *p) {
+    const Model *m = p->m;
+    const Batch *b = p->b;
+    const int width = m->width, padded = (m->head.n + BLOCK - 1) / BLOCK * BLOCK;
+    WAIT;
+    for (int i = p->me; i < b->wanted_count; i += p->threads) {
+        rms_norm(at(b->x, b->wanted[i], width), m->norm, m->epsilon, width, at(b->h, i, width));
+        quantize_input(b, &m->head, i, at(b->h, i, width));
+    }
+    multiply(p, &m->head, b->wanted_count, b->logits, padded);
+    if (b->draws)
+        for (int i = p->me; i < b->wanted_count; i += p->threads) sample(at(b->logits, i, padded), m->head.n, &b->draws[i]);
+}
+
+static void forward(void *data, int me, int threads) {
+    Pass *p = &(Pass){0};
+    *p = *(const Pass *)data;
+    p->me = me, p->threads = threads;
+    const Batch *b = p->b;
+    const int width = p->m->width;
+    p->scores += (size_t)me * TOGETHER * b->longest;
+    p->tokens = b->tokens;
+    MY_TOKENS(t) embedding_row(&p->m->embedding, b->ids[t], at(b->x, t, width));
+    layers_part(p, 0, b->shared, b->leaders);
+    if (b->shared) {
+        WAIT;
+        p->tokens = b->tokens;
+        MY_TOKENS(t) if (t >= b->leaders) memcpy(at(b->x, t, width), at(b->x, b->leader[t], width), width * sizeof(float));
+    }
+    layers_part(p, b->shared, b->layers, b->tokens);
+    head_part(p);
 }
 
 void tw_forward(const Model *m, const Batch *b) {
-    const int n = b->tokens, width = m->width, padded = (m->head.n + BLOCK - 1) / BLOCK * BLOCK;
-    Meeting hall = {0}, *meeting = &hall;
-#pragma omp parallel num_threads(b->threads)
-    {
-#ifdef _OPENMP
-        const int me = omp_get_thread_num(), threads = omp_get_num_threads();
-#else
-        const int me = 0, threads = 1;
-#endif
-        float *scores = b->scores + (size_t)me * TOGETHER * b->longest;
-        MINE(t) embed(&m->embedding, b->ids[t], b->x + (size_t)t * width);
-        for (int layer = 0; layer < b->shared; layer++) block_forward(m, b, layer, b->leaders, me, threads, meeting, scores);
-        if (b->shared) {
-            BARRIER
-            MINE(t) if (t >= b->leaders) memcpy(b->x + (size_t)t * width, b->x + (size_t)b->leader[t] * width, width * sizeof(float));
-        }
-        for (int layer = b->shared; layer < b->blocks; layer++) block_forward(m, b, layer, n, me, threads, meeting, scores);
-        BARRIER
-        for (int i = me; i < b->wanted_count; i += threads) {
-            rms_norm(b->x + (size_t)b->wanted[i] * width, m->norm, m->epsilon, width, b->h + (size_t)i * width);
-            feed(b, &m->head, i, b->h + (size_t)i * width);
-        }
-        BARRIER
-        product(&m->head, b->wanted_count, b->q, b->logits, padded, me, threads);
-        if (b->draws) {
-            BARRIER
-            for (int i = me; i < b->wanted_count; i += threads) draw(b->logits + (size_t)i * padded, m->head.n, &b->draws[i]);
-        }
-    }
+    Barrier barrier = {0};
+    Pass pass = {.m = m, .b = b, .barrier = &barrier, .scores = b->scores};
+    run_threads(forward, &pass, b->threads);
+}
+
+/* Sizes of what Python hands over, in the order of STRUCTS in engine.py. */
+void tw_sizes(int32_t *sizes) {
+    const int32_t found[] = {sizeof(Linear), sizeof(Layer), sizeof(Model), sizeof(Edit), sizeof(Trace),
+                             sizeof(LowRank), sizeof(Row),   sizeof(Draw),  sizeof(Batch)};
+    memcpy(sizes, found, sizeof found);
 }

@@ -39,7 +39,7 @@ class _Linear(Structure):
     ]
 
 
-class _Block(Structure):
+class _Layer(Structure):
     _fields_ = [(name, _Linear) for name in ("qkv", "out", "gate_up", "down")] + [
         (name, c_void_p) for name in ("norm_attention", "norm_mlp", "norm_q", "norm_k")
     ]
@@ -47,7 +47,7 @@ class _Block(Structure):
 
 class _Model(Structure):
     _fields_ = [
-        ("blocks", c_void_p),
+        ("layer", c_void_p),
         ("embedding", _Linear),
         ("head", _Linear),
         ("norm", c_void_p),
@@ -133,11 +133,37 @@ class _Batch(Structure):
             "edits_max",
             "longest",
             "threads",
-            "blocks",
+            "layers",
             "leaders",
             "shared",
         )
     ]
+
+
+STRUCTS = {
+    _Linear: "Linear",
+    _Layer: "Layer",
+    _Model: "Model",
+    _Edit: "Edit",
+    TRACE: "Trace",
+    _LowRank: "LowRank",
+    _Row: "Row",
+    _Draw: "Draw",
+    _Batch: "Batch",
+}
+"""What goes between Python and C, in the order of tw_sizes."""
+
+
+def _check_sizes(library: ctypes.CDLL) -> None:
+    """Raises RuntimeError where C and Python disagree about a structure."""
+    theirs = (c_int32 * len(STRUCTS))()
+    library.tw_sizes(theirs)
+    ours = [kind.itemsize if kind is TRACE else ctypes.sizeof(kind) for kind in STRUCTS]
+    for name, size, expected in zip(STRUCTS.values(), theirs, ours, strict=True):
+        if size != expected:
+            raise RuntimeError(
+                f"{name} has {size} bytes in the compiled engine and {expected} in engine.py: mend the one that is behind."
+            )
 
 
 class _State:
@@ -170,12 +196,13 @@ class NativeEngine:
         self.layers, self.width, self.context = config.num_hidden_layers, config.hidden_size, context
         self.vocabulary, self.threads = config.vocab_size, threads
         self._library = library()
+        _check_sizes(self._library)
         self._library.tw_forward.argtypes = [POINTER(_Model), POINTER(_Batch)]
         self._library.tw_forward.restype = None
         self._keep: list = [weights]
         self._hw = head_width(config)
         cos, sin = _rotary(weights, context)
-        blocks = (_Block * self.layers)(*(self._block(weights, layer) for layer in range(self.layers)))
+        blocks = (_Layer * self.layers)(*(self._layer(weights, layer) for layer in range(self.layers)))
         self._keep += [cos, sin, blocks]
         matrices, vectors = weights.matrices, weights.vectors
         embedding = _linear(matrices["embedding"])
@@ -204,7 +231,7 @@ class NativeEngine:
         self._scratch: dict[str, Tensor] = {}
         self._adapters: WeakKeyDictionary = WeakKeyDictionary()
 
-    def _block(self, weights: Weights, layer: int) -> _Block:
+    def _layer(self, weights: Weights, layer: int) -> _Layer:
         matrices, vectors = weights.matrices, weights.vectors
         linears = [
             _linear(matrices[f"{layer}.{part}"], vectors.get(f"{layer}.{part}.bias"))
@@ -213,7 +240,7 @@ class NativeEngine:
         norms = [
             vectors.get(f"{layer}.{name}") for name in ("norm_attention", "norm_mlp", "norm_q", "norm_k")
         ]
-        return _Block(*linears, *(_pointer(norm) for norm in norms))
+        return _Layer(*linears, *(_pointer(norm) for norm in norms))
 
     def fits(self, adapter: Adapter | None) -> None:
         """Raises ValueError where the adapter is not of this model; see lm.engines.base.Engine."""

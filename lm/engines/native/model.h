@@ -9,7 +9,7 @@ typedef struct { /* as in lm/edits/trace.py */
     float z[MAX_TARGETS], eps[MAX_TARGETS], norm, outcome;
 } Trace;
 
-typedef struct { /* activations of a product, see quantize in products.h */
+typedef struct { /* activations of a product, see quantize_row in matmul.h */
     uint32_t *pairs;
     float *grid;
 } Quantized;
@@ -24,10 +24,10 @@ typedef struct { /* y = W x: codes [n/16][k/(32/bits)][16] words, grid [n/16][k/
 typedef struct {
     Linear qkv, out, gate_up, down;
     const float *norm_attention, *norm_mlp, *norm_q, *norm_k; /* the last two are null where the family has none */
-} Block;
+} Layer;
 
 typedef struct {
-    const Block *blocks;
+    const Layer *layer; /* [layers] */
     Linear embedding, head;
     const float *norm, *cos, *sin; /* cos, sin: [context][head_width / 2] */
     float epsilon, pad;
@@ -71,13 +71,13 @@ typedef struct {
     Quantized q;                              /* scratch, [max(tokens, wanted)][...] for the widest product */
     float *scores;                            /* [threads][TOGETHER][longest] */
     Trace *trace;                             /* [tokens][edits_max] or null */
-    float *const *record;                     /* [tokens] where to copy the output of block record_layer, or null */
+    float *const *record;                     /* [tokens] where to copy the output of layer record_layer, or null */
     const int32_t *record_layer;
-    float *const *pool; /* [tokens] sums over tokens of every block's output [layers][width], or null */
-    const int32_t *leader; /* [tokens]: whose state a token takes over after the first `shared` blocks, where only `leaders` tokens are */
+    float *const *pool; /* [tokens] sums over tokens of every layer's output [layers][width], or null */
+    const int32_t *leader; /* [tokens]: whose state a token takes over after the first `shared` layers, where only `leaders` tokens are */
     const int32_t *wanted;
     float *logits; /* [wanted][vocabulary rounded up to 16] */
     Draw *draws;   /* [wanted] or null */
-    int32_t tokens, wanted_count, edits_max, longest, threads, blocks, leaders, shared;
+    int32_t tokens, wanted_count, edits_max, longest, threads, layers, leaders, shared;
 } Batch;
 

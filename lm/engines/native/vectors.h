@@ -133,6 +133,14 @@ static void axpy(float c, const float *a, float *y, int n) {
     for (; i < n; i++) y[i] += c * a[i];
 }
 
+/* gate = silu(gate) * up; n is a multiple of LANES. */
+static void swiglu(float *gate, const float *up, int n) {
+    for (int i = 0; i < n; i += LANES) {
+        const vf g = load(gate + i);
+        store(gate + i, g / (1.f + vexp(-g)) * load(up + i));
+    }
+}
+
 static void rms_norm(const float *x, const float *weight, float epsilon, int n, float *y) {
     const float scale = 1.f / sqrtf(dot(x, x, n) / n + epsilon);
     int i = 0;

@@ -17,9 +17,9 @@ from lm.edits.push import apply
 from lm.edits.table import EditTable, Placed, take
 from lm.edits.trace import TRACE_SIZE, records
 from lm.engines.base import Feed, Slot
+from lm.engines.torch.graphs.adapter_table import bucket
 from lm.engines.torch.graphs.cuda_graphs import Replay
-from lm.engines.torch.graphs.device_tables import bucket
-from lm.engines.torch.graphs.step import LEAST_KEYS, MOST_ROWS, Row, Step
+from lm.engines.torch.graphs.static_step import MAX_ROWS, MIN_KEYS, Row, Step
 from lm.engines.torch.stack import Stack
 from lm.rows import Sampling
 from lm.sampling import draw
@@ -81,7 +81,7 @@ class BatchedEngine:
     """Llama-style models through lm.engines.torch.stack. A row's last bits may depend on the rows beside it.
 
     replay: how single tokens are computed, where they are computed in memory that stays where it is; see
-    lm.engines.torch.graphs.step.
+    lm.engines.torch.graphs.static_step.
     """
 
     rewinds = True
@@ -98,7 +98,7 @@ class BatchedEngine:
         """As many positions as a step may attend to; beyond the context, where nothing but padding lies, no
         more than is needed.
         """
-        return max(bucket(min(positions, self.context), LEAST_KEYS), _in_steps(positions))
+        return max(bucket(min(positions, self.context), MIN_KEYS), _in_steps(positions))
 
     def fits(self, adapter: Adapter | None) -> None:
         """Raises ValueError where the adapter is not of this model; see lm.engines.base.Engine."""
@@ -159,7 +159,7 @@ class BatchedEngine:
         if self._step is not None:
             steps = [i for i in single if feeds[i].pool is None and feeds[i].blocks is None]
             single = [i for i in single if i not in steps]
-            yield from ((self._step, steps[at : at + MOST_ROWS]) for at in range(0, len(steps), MOST_ROWS))
+            yield from ((self._step, steps[at : at + MAX_ROWS]) for at in range(0, len(steps), MAX_ROWS))
         yield from ((self._pass, chosen) for chosen in (single, several) if chosen)
 
     def _pass(self, feeds: list[Feed]) -> list[tuple[np.ndarray, np.ndarray]]:

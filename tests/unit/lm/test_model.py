@@ -608,9 +608,7 @@ def test_the_upper_blocks_on_a_recorded_state_give_the_log_probabilities_of_the_
 def test_older_processors_compute_the_same(processor, monkeypatch):
     """The engine's narrower paths: AVX2, and plain vectors."""
     ours = load(str(tiny("qwen3")), engine="native")
-    monkeypatch.setattr(
-        build, "FLAGS", tuple(flag.replace("=native", f"={processor}") for flag in build.FLAGS)
-    )
+    monkeypatch.setattr(build, "TUNINGS", ((f"-march={processor}",),))
     monkeypatch.setattr("lm.engines.native.engine.library", build.library.__wrapped__)
     other = load(str(tiny("qwen3")), engine="native")
     assert other.engine._library._name != ours.engine._library._name

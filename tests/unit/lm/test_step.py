@@ -18,7 +18,8 @@ from lm.edits.table import EditTable, take
 from lm.edits.trace import CAPPED, MAX_TARGETS, REACHED, TRACE, UNREACHABLE, records
 from lm.engines.base import Feed
 from lm.engines.torch.batched import BatchedEngine
-from lm.engines.torch.graphs.cuda_graphs import MOST_GRAPHS, Replay
+from lm.engines.torch.graphs import cuda_graphs
+from lm.engines.torch.graphs.cuda_graphs import MAX_GRAPHS, SWITCH, Replay
 from lm.engines.torch.stack import Stack
 from tests.tiny import LAYERS, NATIVE, WIDTH, tiny
 
@@ -403,9 +404,9 @@ def test_graphs_are_kept_in_number():
         return function
 
     replay = Replay(CPU, capture)
-    for key in [*range(MOST_GRAPHS), 0, MOST_GRAPHS, 0, 1]:
+    for key in [*range(MAX_GRAPHS), 0, MAX_GRAPHS, 0, 1]:
         assert replay.run(key, lambda numbers: numbers + 1, torch.tensor([1])) == 2
-    assert len(captured) == MOST_GRAPHS + 2
+    assert len(captured) == MAX_GRAPHS + 2
 
 
 @pytest.mark.parametrize("replay", [Replay(CPU), Replay(CPU, capture=tape)], ids=["eager", "captured"])
@@ -575,7 +576,8 @@ def test_a_capture_that_fails_later_leaves_the_rest_as_it_is(caplog):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_replays_compiled_graphs_of_what_the_cpu_computes(caplog):
+def test_a_gpu_replays_compiled_graphs_of_what_the_cpu_computes(caplog, monkeypatch):
+    monkeypatch.setenv(SWITCH, "1")
     gpu = torch.device("cuda", 0)
     eager = engine_of()
     stepped = BatchedEngine(Stack(deepcopy(made().torch).to(gpu), torch.float32), 512, Replay.on(gpu))
@@ -588,5 +590,10 @@ def test_a_gpu_replays_compiled_graphs_of_what_the_cpu_computes(caplog):
     assert not [record for record in caplog.records if record.name == "lm.engines.torch.graphs.cuda_graphs"]
 
 
-def test_other_devices_than_gpus_have_no_graphs():
-    assert Replay.on(CPU) is None
+def test_graphs_are_for_gpus_and_for_those_who_ask(monkeypatch):
+    monkeypatch.delenv(SWITCH, raising=False)
+    monkeypatch.setattr(cuda_graphs, "_CudaGraphs", lambda device: tape)
+    gpu = torch.device("cuda", 0)
+    assert Replay.on(gpu) is None and Replay.on(CPU) is None
+    monkeypatch.setenv(SWITCH, "1")
+    assert Replay.on(gpu) is not None and Replay.on(CPU) is None

@@ -1,6 +1,7 @@
 """Functions of tensors that stay where they are, captured once as graphs and replayed."""
 
 import logging
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -17,7 +18,8 @@ Capture = Callable[[Function, Tensor], Function]
 what becomes of them.
 """
 Compiler = Callable[[Callable], Callable]
-MOST_GRAPHS = 32
+SWITCH = "TRADEWIND_CUDA_GRAPHS"
+MAX_GRAPHS = 32
 """Graphs that are kept; the one that was not used for longest goes first."""
 
 
@@ -37,14 +39,15 @@ class Replay:
 
     @classmethod
     def on(cls, device: torch.device) -> "Replay | None":
-        """For a GPU that PyTorch calls cuda; None for other devices, which have no such graphs.
+        """For a GPU that PyTorch calls cuda, where $TRADEWIND_CUDA_GRAPHS is set to 1: no GPU has measured graphs
+        yet. None elsewhere.
 
         Capture is by hand: torch.compile's own ("reduce-overhead") keeps its graphs to one thread and passes
         over functions that write to their inputs, where decoding has a thread of its own and writes to its
         caches. Shapes that change are compiled as such after their first change: two compilations, one of
         them for a single row, serve all numbers of rows.
         """
-        if device.type != "cuda":
+        if device.type != "cuda" or os.environ.get(SWITCH) != "1":
             return None
         return cls(
             device,
@@ -90,7 +93,7 @@ class Replay:
             found = self._graphs[key](numbers)
         else:
             found = function(numbers.to(self.device, non_blocking=True))
-        if len(self._graphs) > MOST_GRAPHS:
+        if len(self._graphs) > MAX_GRAPHS:
             self._graphs.popitem(last=False)
         found = found.to("cpu", non_blocking=True)
         if self.device.type == "cuda":

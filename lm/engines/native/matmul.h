@@ -18,10 +18,10 @@ INLINE vi dot2(vi acc, vu a, vu b) {
 #endif
 }
 
-/* x as 16-bit integers in groups of 32, for a product with weights of `bits`: pairs[k/2], two to a word in the order in which
+/* x as 16-bit integers in groups of 32, for a matmul with weights of `bits`: pairs[k/2], two to a word in the order in which
  * the weights' codes come out of theirs, and grid[k/32][2] = scale, scale * sum of the integers; neither is a number where an x is not
  * finite. */
-INLINE void quantize_at(const float *x, int k, const int bits, uint32_t *pairs, float *grid) {
+INLINE void quantize_row_at(const float *x, int k, const int bits, uint32_t *pairs, float *grid) {
     const int half = 16 / bits;
     for (int g = 0; g < k / GROUP; g++, x += GROUP, pairs += GROUP / 2, grid += 2) {
         vf most = {0}, whole = {0}, total = {0};
@@ -44,9 +44,9 @@ INLINE void quantize_at(const float *x, int k, const int bits, uint32_t *pairs, 
     }
 }
 
-static void quantize(const float *x, int k, int bits, uint32_t *pairs, float *grid) {
-    if (bits == 4) quantize_at(x, k, 4, pairs, grid);
-    else quantize_at(x, k, 8, pairs, grid);
+static void quantize_row(const float *x, int k, int bits, uint32_t *pairs, float *grid) {
+    if (bits == 4) quantize_row_at(x, k, 4, pairs, grid);
+    else quantize_row_at(x, k, 8, pairs, grid);
 }
 
 /* Rows r < R times B neighbouring blocks of 16 outputs. One function for each size: with sizes fixed the accumulators stay in
@@ -103,7 +103,7 @@ typedef void Tile(const Linear *, int, Quantized, int, float *, int);
 static Tile *const tiles[2][2][TILE_ROWS] = {TABLE(4), TABLE(8)}; /* [bits][one block, several][rows - 1] */
 
 /* The blocks of y = W x + bias that belong to thread `me`; y has rows of length ldy >= n rounded up to 16. */
-static void product(const Linear *w, int rows, Quantized x, float *y, int ldy, int me, int threads) {
+static void matmul(const Linear *w, int rows, Quantized x, float *y, int ldy, int me, int threads) {
     const int blocks = (w->n + BLOCK - 1) / BLOCK;
     const int begin = (int)((int64_t)blocks * me / threads), end = (int)((int64_t)blocks * (me + 1) / threads);
     const int parts = (rows + TILE_ROWS - 1) / TILE_ROWS, wide = rows == 1 ? 4 : 2;
@@ -120,7 +120,7 @@ static void product(const Linear *w, int rows, Quantized x, float *y, int ldy, i
             for (int i = begin * BLOCK; i < end * BLOCK && i < w->n; i++) y[(size_t)r * ldy + i] += w->bias[i];
 }
 
-static void embed(const Linear *w, int id, float *x) {
+static void embedding_row(const Linear *w, int id, float *x) {
     const int per_word = 32 / w->bits, words = w->k / per_word, groups = w->k / GROUP, lane = id % BLOCK;
     const uint32_t *codes = w->codes + (size_t)(id / BLOCK) * words * BLOCK + lane;
     const uint16_t *grid = w->grid + (size_t)(id / BLOCK) * groups * 2 * BLOCK + lane;
@@ -131,7 +131,7 @@ static void embed(const Linear *w, int id, float *x) {
     }
 }
 
-static void low_rank(const LowRank *m, const float *x, int k, float *y) {
+static void lora(const LowRank *m, const float *x, int k, float *y) {
     for (int j = 0; j < m->rank; j++) axpy(dot(m->a + (size_t)j * k, x, k), m->bt + (size_t)j * m->n, y + m->offset, m->n);
 }
 

@@ -16,13 +16,13 @@ from lm.edits.push import apply
 from lm.edits.table import EditTable, Placed, take
 from lm.edits.trace import MAX_TARGETS, TRACE, TRACE_SIZE
 from lm.engines.base import Feed
+from lm.engines.torch.graphs.adapter_table import AdapterTable, Halves, bucket, change
 from lm.engines.torch.graphs.cuda_graphs import Replay
-from lm.engines.torch.graphs.device_tables import AdapterTable, Halves, bucket, change
 from lm.engines.torch.stack import Stack, Weights
 
-MOST_ROWS = 64
+MAX_ROWS = 64
 """Rows of one step; their number is filled up to a power of two."""
-LEAST_KEYS = 128
+MIN_KEYS = 128
 """Positions that rows attend to are filled up to a power of two, to this at least."""
 _FIELDS = 4
 """Numbers that every row has: token, position, cache, adapter. Two for each site follow: the edit's place,
@@ -85,13 +85,13 @@ class Step:
         return Row(cache, 0 if adapter is None else self._adapters.place(adapter, halves), edits)
 
     def __call__(self, feeds: Sequence[Feed]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Advances up to MOST_ROWS slots, whose `state.row` is theirs. Returns logits [want, vocabulary] and
+        """Advances up to MAX_ROWS slots, whose `state.row` is theirs. Returns logits [want, vocabulary] and
         traces of each.
         """
         rows: list[Row] = [feed.slot.state.row for feed in feeds]
         variant = Variant(
             bucket(len(feeds)),
-            bucket(1 + max(feed.slot.length for feed in feeds), LEAST_KEYS),
+            bucket(1 + max(feed.slot.length for feed in feeds), MIN_KEYS),
             tuple(sorted({site for row in rows for site in row.edits.sites})),
             max(row.edits.targets for row in rows),
             any(row.adapter for row in rows),

@@ -3,20 +3,20 @@
 #include "model.h"
 #include "vectors.h"
 
-#define MOST_NOISE 22.873857 /* 33 log 2 */
+#define MAX_NOISE 22.873857 /* 33 log 2 */
 
-static uint64_t mixed(uint64_t x) {
+static uint64_t splitmix64(uint64_t x) {
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
     x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
     return x ^ (x >> 31);
 }
 
-static uint32_t noise_bits(uint64_t start, int token) { return mixed(start + (token + (uint64_t)1) * 0x9E3779B97F4A7C15u) >> 32; }
+static uint32_t noise_bits(uint64_t start, int token) { return splitmix64(start + (token + (uint64_t)1) * 0x9E3779B97F4A7C15u) >> 32; }
 static double gumbel(uint32_t bits) { return -log(-log((bits + 0.5) / 4294967296.0)); }
 
 /* The token with the largest logit / temperature + noise; logits: [n rounded up to 16]. Noise of x or more means 1 - u <= -log u <= e^-x
  * for its uniform number u: where that does not hold a token cannot win, and no logarithm is taken for it. */
-static void draw(const float *logits, int n, Draw *d) {
+static void sample(const float *logits, int n, Draw *d) {
     const float temperature = d->temperature > 0 ? d->temperature : 1;
     vf most = splat(-INFINITY);
     int i = 0;
@@ -25,7 +25,7 @@ static void draw(const float *logits, int n, Draw *d) {
     for (; i < n; i++) highest = logits[i] > highest ? logits[i] : highest;
     int best = 0;
     while (best < n - 1 && logits[best] != highest) best++;
-    const uint64_t start = mixed(mixed(d->seed) + d->step);
+    const uint64_t start = splitmix64(splitmix64(d->seed) + d->step);
     double reached = gumbel(noise_bits(start, best));
     float chosen = 0, needed = 1.0001f * (float)exp(-reached);
     vf sums = {0};
@@ -35,7 +35,7 @@ static void draw(const float *logits, int n, Draw *d) {
         if (i + LANES > n) UNROLL for (int j = 0; j < LANES; j++) x[j] = i + j < n ? x[j] : -INFINITY;
         const vf e = vexp(x);
         sums += e;
-        if (d->temperature == 0 || !any(x >= (float)(reached - MOST_NOISE))) continue;
+        if (d->temperature == 0 || !any(x >= (float)(reached - MAX_NOISE))) continue;
         uint32_t bits[LANES];
         UNROLL for (int j = 0; j < LANES; j++) bits[j] = noise_bits(start, i + j);
         const vf beyond = __builtin_convertvector((vi)(~*(const vu *)bits >> 1), vf) * 0x1p-31f; /* 1 - u, less its last bit */
