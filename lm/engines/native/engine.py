@@ -140,26 +140,25 @@ class _Batch(Structure):
     ]
 
 
-STRUCTS = {
-    _Linear: "Linear",
-    _Layer: "Layer",
-    _Model: "Model",
-    _Edit: "Edit",
-    TRACE: "Trace",
-    _LowRank: "LowRank",
-    _Row: "Row",
-    _Draw: "Draw",
-    _Batch: "Batch",
+STRUCTS: dict[str, int] = {
+    "Linear": ctypes.sizeof(_Linear),
+    "Layer": ctypes.sizeof(_Layer),
+    "Model": ctypes.sizeof(_Model),
+    "Edit": ctypes.sizeof(_Edit),
+    "Trace": TRACE.itemsize,
+    "LowRank": ctypes.sizeof(_LowRank),
+    "Row": ctypes.sizeof(_Row),
+    "Draw": ctypes.sizeof(_Draw),
+    "Batch": ctypes.sizeof(_Batch),
 }
-"""What goes between Python and C, in the order of tw_sizes."""
+"""Bytes of what goes between Python and C, in the order of tw_sizes."""
 
 
 def _check_sizes(library: ctypes.CDLL) -> None:
     """Raises RuntimeError where C and Python disagree about a structure."""
-    theirs = (c_int32 * len(STRUCTS))()
-    library.tw_sizes(theirs)
-    ours = [kind.itemsize if kind is TRACE else ctypes.sizeof(kind) for kind in STRUCTS]
-    for name, size, expected in zip(STRUCTS.values(), theirs, ours, strict=True):
+    sizes = (c_int32 * len(STRUCTS))()
+    library.tw_sizes(sizes)
+    for (name, expected), size in zip(STRUCTS.items(), sizes, strict=True):
         if size != expected:
             raise RuntimeError(
                 f"{name} has {size} bytes in the compiled engine and {expected} in engine.py: mend the one that is behind."
