@@ -14,7 +14,7 @@ from ui.visitors import Audience, Turns
 
 FRAME = 1 / 30
 """Seconds between two updates of a page that is alone."""
-FRAMES = 120
+FRAMES = 60
 """Updates a second of all pages together."""
 GLANCE = 0.25
 """Seconds between two looks at whether somebody still waits."""
