@@ -19,6 +19,7 @@ RUN pip install -r requirements.txt -c constraints.txt
 
 FROM packages-${DEVICE} AS app
 COPY LICENSE README.md app.py tradewind.py ./
+COPY api api
 COPY arena arena
 COPY assets assets
 COPY lm lm

@@ -12,6 +12,8 @@ from functools import partial
 from html import escape
 from pathlib import Path
 
+import ui.proxies  # isort: skip  # noqa: F401  # before Gradio
+
 import gradio as gr
 from huggingface_hub import HfApi
 from starlette.routing import Route

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ui.proxies import NAMES as PROXIES
 from ui.validation import sentence
 
 log = logging.getLogger(__name__)
-PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 MAX_PORT = 65_535
 DISK = {
     errno.ENOSPC: "The disk of {file} is full: free some space, or name another folder by {setting}",

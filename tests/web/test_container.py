@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -123,3 +124,11 @@ def test_the_compose_file_names_what_the_app_reads() -> None:
         "ip_hash" in (ROOT / "deploy" / "nginx.conf").read_text()
     )  # a visitor's events belong to one replica
     assert "USER tradewind" in STEPS and "VOLUME /data" in STEPS
+
+
+def test_the_image_has_every_package() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    wanted = {name.rstrip("*") for name in settings["packages"]["find"]["include"]}
+    wanted |= {f"{module}.py" for module in settings["py-modules"]}
+    copied = {name for names in re.findall(r"^COPY (.*)$", STEPS, re.M) for name in names.split()[:-1]}
+    assert wanted <= copied

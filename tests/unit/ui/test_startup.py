@@ -6,7 +6,9 @@ import socket
 
 import pytest
 
-from ui.startup import PROXIES, attempt, check_address, explained, without_proxies
+from ui import proxies
+from ui.proxies import NAMES as PROXIES
+from ui.startup import attempt, check_address, explained, without_proxies
 
 
 def failed(capsys: pytest.CaptureFixture, error: BaseException, debug: bool = False) -> str:
@@ -89,3 +91,27 @@ def test_a_port_that_is_taken():
         with pytest.raises(ValueError, match=f"port {port} is in use"):
             check_address("127.0.0.1", port)
     check_address("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("socks://h:1", "socks5://h:1"),
+        ("socks5h://h:1", "socks5h://h:1"),
+        ("h:3128", "h:3128"),
+        ("HTTP://h:1", "HTTP://h:1"),
+    ],
+)
+def test_a_proxy_as_desktops_write_it(monkeypatch, given, used):
+    monkeypatch.setenv("ALL_PROXY", given)
+    proxies.mend()
+    assert os.environ["ALL_PROXY"] == used
+
+
+@pytest.mark.parametrize("given", ["socks4://h:1", "ftp://h", "://"])
+def test_a_proxy_of_no_kind_ends_the_start(monkeypatch, capsys, given):
+    monkeypatch.setenv("https_proxy", given)
+    with pytest.raises(SystemExit) as ended:
+        proxies.mend()
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and told.count("\n") == 1 and "https_proxy" in told
