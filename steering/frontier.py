@@ -12,7 +12,7 @@ from lm import LanguageModel, Row, Run, Sampling
 from lm.metrics import repetition
 from lm.prompts import prompt_ids
 from steering.concepts import Concept
-from steering.edits import edits
+from steering.edits import curve_of, edits
 from steering.evaluate import interval
 from steering.library import Library
 from steering.plan import Plan, PlanError, Target
@@ -71,7 +71,9 @@ def frontier(
         raise PlanError(f"{name} has no independent scorer: nothing could be judged but by the vector itself")
     target = Target(name, direction)
     plans = [
-        Plan((target,), method=method, budget=budget) for method in ("auto", "fixed") for budget in BUDGETS
+        Plan((target,), method=method, budget=budget)
+        for method in ("auto", "fixed")
+        for budget in _budgets(curve_of(method, target, library.cav(name)).max_budget)
     ]
     plans += [
         Plan((Target(name, direction, p if direction == "amplify" else 1 - p),), method="gcav") for p in P0
@@ -93,6 +95,11 @@ def frontier(
         if progress is not None:
             progress(f"{name} {direction}: {method} {setting}")
     return results
+
+
+def _budgets(most: float) -> list[float]:
+    """BUDGETS as far as a calibration goes, and its end where that comes first."""
+    return sorted({min(budget, most) for budget in BUDGETS})
 
 
 def _setting(plan: Plan) -> str:

@@ -229,7 +229,7 @@ def test_a_frontier_compares_methods_and_requests_at_their_kl(library):
     assert not results[0].kl.any() and all(texts.kl.mean() > 0 for texts in results[1:3])
     for method in ("default", "constant push"):
         costs_ = [texts.kl.mean() for texts in results if texts.method == method]
-        assert len(costs_) == 3 and costs_[0] < costs_[-1]
+        assert len(costs_) >= 2 and costs_[0] < costs_[-1]
     table = markdown("loud", "amplify", results)
     assert table.count("\n| ") == 1 + len(results) and "At 0.1 nats a token" in table
 
