@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
 import sys
@@ -36,6 +35,7 @@ from steering import Library, Plan
 from steering.controller import Request as Steered
 from steering.panel import build as build_steering
 from steering.steer import policy as plan_policy
+from ui import log
 from ui.document import WEB
 from ui.parts import module
 from ui.server import queued, serve
@@ -277,7 +277,7 @@ def start(asked: argparse.Namespace) -> None:
 def main() -> int:
     """Serves the page; what keeps it from starting becomes one sentence with the remedy, and exit code 2."""
     asked = settings()
-    logging.basicConfig(level=logging.INFO if asked.debug else logging.WARNING)
+    log.begin(asked.debug)
     # how a Space is stopped: the mirror pushes the last votes at exit
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     return attempt(lambda: start(asked), asked.debug)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -9,15 +10,20 @@ from contextlib import asynccontextmanager
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from lm.caller import CALLER, Caller
+import gradio as gr
+
+from lm.caller import CALLER, Caller, Stopped
 from ui.visitors import Audience, Turns
 
+log = logging.getLogger(__name__)
 FRAME = 1 / 30
 """Seconds between two updates of a page that is alone."""
 FRAMES = 60
 """Updates a second of all pages together."""
 GLANCE = 0.25
 """Seconds between two looks at whether somebody still waits."""
+
+BROKEN = "This failed by a fault of the app, which its log explains: try again, or change the request."
 
 Result = TypeVar("Result")
 State = TypeVar("State")
@@ -84,6 +90,13 @@ async def _attended(turns: Turns) -> AsyncIterator[tuple[Caller, Audience]]:
     async with turns.of(audience):
         try:
             yield caller, audience
+        except (gr.Error, ValueError):
+            raise
+        except Stopped:
+            raise gr.Error("Stopped: nobody waited for it.", print_exception=False) from None
+        except Exception as error:
+            log.error("work failed", exc_info=error)
+            raise gr.Error(BROKEN, print_exception=False) from None
         finally:
             caller.left.set()
 

@@ -1,14 +1,16 @@
 """Work in threads: it comes through unchanged, in turns, and ends when nobody waits for it."""
 
 import asyncio
+import logging
 import threading
 import time
 
 import gradio as gr
 import pytest
 
-from lm.caller import CALLER, Stopped
+from lm.caller import CALLER
 from ui.background import FRAME, answer, following, frame, stream
+from ui.log import Discreet
 from ui.visitors import MAX_WAITING, Audience, Turns
 
 
@@ -96,7 +98,7 @@ def test_an_audience_that_leaves_ends_the_work(monkeypatch):
         CALLER.get().left.wait()
         CALLER.get().check()
 
-    with pytest.raises(Stopped):
+    with pytest.raises(gr.Error, match="nobody waited"):
         asyncio.run(answer(work, Turns(1)))
     assert asyncio.run(taken(stream(endless, Turns(1)))) and gone()
 
@@ -173,3 +175,24 @@ def test_a_place_is_given_back_whatever_happens():
         return order
 
     assert asyncio.run(line()) == ["a", "c"]
+
+
+def test_a_fault_is_logged_without_what_the_visitor_wrote(capsys):
+    def fail():
+        raise KeyError("my secret prompt")
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(Discreet())
+    logging.getLogger("ui.background").addHandler(handler)
+    try:
+        with pytest.raises(gr.Error) as told:
+            asyncio.run(answer(fail, Turns(1)))
+    finally:
+        logging.getLogger("ui.background").removeHandler(handler)
+    logged = capsys.readouterr().err
+    assert (
+        "KeyError" in logged
+        and "in fail" in logged
+        and "secret" not in logged.replace('raise KeyError("my secret', "")
+    )
+    assert "secret" not in str(told.value) and told.value.print_exception is False

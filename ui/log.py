@@ -1,0 +1,25 @@
+"""A log of errors that holds nothing that a visitor wrote: where it happened, and the kind of error."""
+
+import logging
+import traceback
+from types import TracebackType
+
+Caught = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+class Discreet(logging.Formatter):
+    """Leaves the message of an exception out, since it may quote a prompt."""
+
+    def formatException(self, ei: Caught) -> str:
+        """The frames of an exception and its kind."""
+        kind, _, trace = ei
+        return "".join(traceback.format_tb(trace)) + (kind.__name__ if kind else "")
+
+
+def begin(debug: bool) -> None:
+    """Errors and warnings go to stderr; with debug, more of them, and whole."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        (logging.Formatter if debug else Discreet)("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    )
+    logging.basicConfig(level=logging.INFO if debug else logging.WARNING, handlers=[handler])
