@@ -23,7 +23,15 @@ from lm.engines.base import Engine
 from lm.engines.geometry import unsupported
 from lm.engines.native.build import NoCompiler, library
 from lm.engines.native.engine import NativeEngine
-from lm.engines.native.weights import Weights, from_gguf, from_transformers, open_saved, save, to_state
+from lm.engines.native.weights import (
+    MissingTensor,
+    Weights,
+    from_files,
+    from_gguf,
+    open_saved,
+    save,
+    to_state,
+)
 from lm.engines.torch.batched import BatchedEngine
 from lm.engines.torch.graphs.cuda_graphs import Replay
 from lm.engines.torch.stack import Stack, fastest, matrix_units
@@ -350,14 +358,29 @@ def _pack(label: str, folder: Path, config, weights: list[Path], report: sources
     key = hashlib.sha256(about["config"].encode()).hexdigest()[:8]
     target = cache_folder("models") / f"{about['hash']}-{key}-{FORMAT}"
     if not _whole(target):
-        memory.require(label, 1.3 * _float32_bytes(config, weights))
+        memory.require(label, _packing_bytes(weights))
         report(0.1, "packing the weights at 8 bits (once)")
         with _writing(target.parent) as staging:
             made = staging / "model"
             made.mkdir()
-            save(from_transformers(_loaded(label, folder, config, dtype=torch.float32)), made / PACKED, about)
+            save(_packed_weights(label, weights, config), made / PACKED, about)
             _keep(made, target)
     return target / PACKED
+
+
+def _packing_bytes(weights: list[Path]) -> float:
+    """Memory that packing takes: 9 bits a number and some, and the largest tensors as they are stored."""
+    counts = [(count, files.BYTES.get(kind, 4)) for _, kind, count in files.tensors(weights)]
+    return 1.2 * sum(count for count, _ in counts) + 2 * max(count * size for count, size in counts)
+
+
+def _packed_weights(label: str, weights: list[Path], config) -> Weights:
+    try:
+        return from_files(weights, config)
+    except MissingTensor as error:
+        raise SourceError(
+            f"the weight files of {label} {error}: fetch the model again, or mend config.json"
+        ) from error
 
 
 @contextmanager

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 BLOCK, GROUP = 16, 32
+PIECE = 128
+"""Blocks of rows that are quantised at once."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,16 @@ def grid8(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
 
 
 def quantize8(weight: Tensor) -> Packed:
-    """A matrix [n, k] at 8 bits."""
-    return pack(*grid8(weight.detach().float().numpy()))
+    """A matrix [n, k] at 8 bits, some rows at a time: what is in between takes many times their memory."""
+    n, k = weight.shape
+    blocks = -(-n // BLOCK)
+    codes = torch.empty(blocks, k // 4, BLOCK, dtype=torch.int32)
+    grid = torch.empty(blocks, k // GROUP, 2, BLOCK, dtype=torch.float16)
+    for first in range(0, blocks, PIECE):
+        rows = weight[first * BLOCK : (first + PIECE) * BLOCK].detach().float()
+        piece = pack(*grid8(rows.numpy()))
+        codes[first : first + PIECE], grid[first : first + PIECE] = piece.codes, piece.grid
+    return Packed(codes, grid, n, 8)
 
 
 def unpack(packed: Packed) -> Tensor:

@@ -3,7 +3,7 @@ model.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lm.engines.geometry import head_width, module_sizes, tied
+from lm.engines.geometry import head_width, module_sizes
 from lm.engines.native.pack import Packed, grid8, pack, quantize8, unpack
 from lm.engines.rotary import frequencies
 
@@ -29,6 +29,7 @@ NORMS = {
     "norm_q": "self_attn.q_norm",
     "norm_k": "self_attn.k_norm",
 }
+HEAD = "lm_head.weight"
 GGUF_NAMES = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
@@ -52,38 +53,75 @@ class Weights:
     vectors: dict[str, Tensor] = field(default_factory=dict)
 
 
-def from_transformers(model) -> Weights:
-    """Packs a transformers model at 8 bits. Raises ValueError where a tensor has no place in the engine."""
-    state = dict(model.state_dict())
-    weights = Weights()
+class MissingTensor(ValueError):
+    """The files lack a tensor that the model has, or hold one of another shape."""
 
-    def take(name: str) -> Tensor:
-        return state.pop(name).float()
 
-    weights.matrices["embedding"] = quantize8(take("model.embed_tokens.weight"))
-    head = state.pop("lm_head.weight")
-    if not tied(model):
-        weights.matrices["head"] = quantize8(head)
-    weights.vectors["norm"] = take("model.norm.weight")
-    weights.vectors.update(_rotary(model.config))
-    for layer in range(model.config.num_hidden_layers):
+def from_files(files: Sequence[Path], config) -> Weights:
+    """Packs a model's safetensors files at 8 bits, one matrix in memory at a time.
+
+    What they have to hold is what transformers' model of the config has; what they hold besides is left out,
+    as transformers does. Raises MissingTensor.
+    """
+    weights, read = Weights(), _Reader(files, config)
+    weights.matrices["embedding"] = quantize8(read("model.embed_tokens.weight"))
+    if not (config.tie_word_embeddings and read.same(HEAD, "model.embed_tokens.weight")):
+        weights.matrices["head"] = quantize8(read(HEAD))
+    weights.vectors["norm"] = read("model.norm.weight").float()
+    weights.vectors.update(_rotary(config))
+    for layer in range(config.num_hidden_layers):
         prefix = f"model.layers.{layer}."
         for part, names in PARTS.items():
             weights.matrices[f"{layer}.{part}"] = quantize8(
-                torch.cat([take(f"{prefix}{name}.weight") for name in names])
+                torch.cat([read(f"{prefix}{name}.weight") for name in names])
             )
-            if f"{prefix}{names[0]}.bias" in state:
+            if f"{prefix}{names[0]}.bias" in read.shapes:
                 weights.vectors[f"{layer}.{part}.bias"] = torch.cat(
-                    [take(f"{prefix}{name}.bias") for name in names]
+                    [read(f"{prefix}{name}.bias").float() for name in names]
                 )
         for norm, name in NORMS.items():
-            if f"{prefix}{name}.weight" in state:
-                weights.vectors[f"{layer}.{norm}"] = take(f"{prefix}{name}.weight")
-    if state:
-        raise ValueError(
-            f"the native engine has no place for {sorted(state)[:3]} of {model.config.model_type}"
-        )
+            if f"{prefix}{name}.weight" in read.shapes:
+                weights.vectors[f"{layer}.{norm}"] = read(f"{prefix}{name}.weight").float()
+    if read.shapes.keys() != read.taken:
+        raise ValueError(f"the native engine has no place for {sorted(read.shapes.keys() - read.taken)[:3]}")
     return weights
+
+
+class _Reader:
+    """The tensors of safetensors files by the names that transformers gives them, read one by one: a file is
+    mapped for no longer, so that its pages do not add up. shapes: of all tensors that the model has.
+    """
+
+    def __init__(self, files: Sequence[Path], config):
+        from transformers import AutoModelForCausalLM
+
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+        self.shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        self.taken: set[str] = set()
+        self._files: dict[str, Path] = {}
+        for path in files:
+            with safe_open(path, framework="pt") as file:
+                self._files |= dict.fromkeys(file.keys(), path)
+        bare = not any(name.startswith("model.") for name in self._files)
+        self._prefix = "model." if bare else ""
+        """What the names lack: those of a model that was saved without its head do."""
+
+    def __call__(self, name: str) -> Tensor:
+        own = name.removeprefix(self._prefix)
+        if own not in self._files:
+            raise MissingTensor(f"lack {name}")
+        with safe_open(self._files[own], framework="pt") as file:
+            tensor = file.get_tensor(own)
+        if tensor.shape != self.shapes[name]:
+            raise MissingTensor(f"hold {name} as {[*tensor.shape]}, not {[*self.shapes[name]]}")
+        self.taken.add(name)
+        return tensor
+
+    def same(self, head: str, embedding: str) -> bool:
+        """Whether the head is the embedding: not in the files, or equal to it."""
+        self.taken.add(head)
+        return head not in self._files or torch.equal(self(head), self(embedding))
 
 
 def _rotary(config) -> dict[str, Tensor]:

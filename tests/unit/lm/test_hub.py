@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,22 @@ from lm import load
 from tests.tiny import tiny
 
 COMMIT = "a" * 40
+OTHERS = (
+    "pytorch_model.bin",
+    "optimizer.pt",
+    "modeling_own.py",
+    "checkpoint-5/model.safetensors",
+    "README.md",
+)
+"""What the repository holds besides, and must not be fetched: asked for, it is not found."""
+REFUSALS = {
+    "private": (401, ""),
+    "hidden": (401, "RepoNotFound"),
+    "forbidden": (403, ""),
+    "gated": (403, "GatedRepo"),
+    "nothing": (404, "RepoNotFound"),
+    "down": (503, ""),
+}
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -24,13 +41,15 @@ class Hub(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         folder = tiny("llama")
-        if self.path.startswith("/api/models/owner/tiny/revision/main"):
+        if status := REFUSALS.get(self.path.split("/")[4] if self.path.startswith("/api/models/") else ""):
+            self._refuse(*status)
+        elif self.path.startswith("/api/models/owner/tiny/revision/main"):
             self._answer(json.dumps({"id": "owner/tiny", "sha": COMMIT}).encode(), "application/json")
         elif self.path.startswith(f"/api/models/owner/tiny/tree/{COMMIT}"):
             files = [
                 {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": COMMIT}
                 for path in sorted(folder.iterdir())
-            ]
+            ] + [{"type": "file", "path": name, "size": 9, "oid": COMMIT} for name in OTHERS]
             self._answer(json.dumps(files).encode(), "application/json")
         elif (path := folder / self.path.rpartition("/")[2]).is_file() and self.path.startswith(
             f"/owner/tiny/resolve/{COMMIT}/"
@@ -40,6 +59,13 @@ class Hub(BaseHTTPRequestHandler):
             self.send_error(404)
 
     do_HEAD = do_GET
+
+    def _refuse(self, status: int, code: str) -> None:
+        self.send_response(status)
+        if code:
+            self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _answer(self, body: bytes, kind: str) -> None:
         self.send_response(200)
@@ -84,7 +110,29 @@ def test_a_hub_id_is_the_model_that_the_hub_holds(hub, tmp_path):
     assert done.stdout.split()[0] == load(str(tiny("llama"))).hash
 
 
-def test_a_hub_id_that_is_unknown_is_one_sentence(hub, tmp_path):
-    done = fetch("owner/nothing", hub, tmp_path)
-    assert done.returncode == 1 and done.stderr.strip().splitlines()[-1].startswith("lm.sources.SourceError")
-    assert "owner/nothing" in done.stderr.strip().splitlines()[-1]
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("owner/nothing", "not on the hub, or it is private"),
+        ("owner/hidden", "not on the hub, or it is private: .* log in with `hf auth login` or set HF_TOKEN"),
+        ("owner/private", "not on the hub, or it is private"),
+        ("owner/forbidden", "not on the hub, or it is private"),
+        ("owner/gated", "gated on the hub: accept its terms"),
+        ("owner/down", "the hub answers 503: try again later"),
+        ("no such id!", "neither a folder here nor a hub id of the form owner/name"),
+    ],
+)
+def test_a_model_that_the_hub_does_not_give_is_one_sentence(hub, tmp_path, name, message):
+    done = fetch(name, hub, tmp_path)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and re.search(f"^lm.sources.SourceError: model '{name}' .*{message}", last), (
+        last
+    )
+
+
+def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path):
+    done = fetch("owner/tiny", "http://127.0.0.1:9", tmp_path)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(
+        "lm.sources.SourceError: model 'owner/tiny' is neither here nor could the hub be reached"
+    )
