@@ -94,7 +94,8 @@ def _unfetched(name: str, error: Exception) -> str:
             f"model {name!r} is gated on the hub: accept its terms on its page, and log in with `hf auth login` "
             "or set HF_TOKEN"
         )
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    answers = [cause for cause in (error, error.__cause__) if isinstance(cause, HfHubHTTPError)]
+    status = answers[0].response.status_code if answers else None
     if isinstance(error, RepositoryNotFoundError) or status in (401, 403, 404):
         return (
             f"model {name!r} is not on the hub, or it is private: check the id, and for a private model log in with "
