@@ -503,13 +503,7 @@ def _evaluate(args, model: LanguageModel) -> dict:
             for name, head in standard_heads(model).items()
         }
         about = {"rewards": constants, "command": "python -m pareto evaluate CHECKPOINT --add"}
-        front = stored(model)
-        if not front.scored_by({name: str(reward["hash"]) for name, reward in constants.items()}):
-            print(
-                "The front's points were scored by other reward heads: a new front begins.", file=sys.stderr
-            )
-            front = replace(front, points=())
-        replace(front, about=about).with_point(point).save(path_of(model.name))
+        replace(stored(model), about=about).with_point(point).save(path_of(model.name))
     return point
 
 

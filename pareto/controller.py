@@ -112,14 +112,6 @@ class Desk:
                 self._rewards = self._read_rewards()
             return self._rewards
 
-    @property
-    def stale(self) -> bool:
-        """Whether the front was scored by other rewards than those that score here."""
-        try:
-            return not self.front.scored_by({name: reward.identity for name, reward in self.rewards.items()})
-        except RewardError:  # there are none for this model, which the page tells where a text is scored
-            return False
-
     def run(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, dict | None]]:
         """States of the texts, and the card of the selected point once. A newer run of the session ends this
         one.

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -137,11 +137,6 @@ class Front:
             "about": self.about,
             **self.summary,
         }
-
-    def scored_by(self, hashes: Mapping[str, str]) -> bool:
-        """Whether the points were scored by these rewards (hash by objective), as far as the front tells."""
-        told = {name: reward.get("hash") for name, reward in self.about.get("rewards", {}).items()}
-        return all(told[name] in (None, hash) for name, hash in hashes.items() if name in told)
 
     def without_scores(self) -> dict:
         """The same for a reader who wants no value a prompt."""

@@ -138,8 +138,7 @@ def build(
 
 def _front(desk: Desk, visitor: Visitor, human: Human | None, ask: bool = True) -> dict[str, Any]:
     answering = [point["id"] for point in visitor.front.points if visitor.answers(point)]
-    votes = human() if human and ask else None
-    return view.front(visitor.front, answering, votes, human is not None, desk.stale)
+    return view.front(visitor.front, answering, human() if human and ask else None, human is not None)
 
 
 def _paper() -> dict[str, Any]:

@@ -49,17 +49,12 @@ def _marks() -> dict[str, dict[str, str]]:
 
 
 def front(
-    found: Front,
-    answering: Sequence[str] = (),
-    votes: Votes | None = None,
-    votable: bool = False,
-    stale: bool = False,
+    found: Front, answering: Sequence[str] = (), votes: Votes | None = None, votable: bool = False
 ) -> dict[str, Any]:
     """The plot's points and the sentences over them.
 
     answering: ids of the points that can answer prompts; votes: what people think of the policies, by id or
-    name; votable: whether people can be asked at all; stale: the points were scored by other rewards than those
-    that score here.
+    name; votable: whether people can be asked at all.
     """
     told = found.to_dict()
     points = [_point(point, point["id"] in set(answering), found.objectives) for point in told["points"]]
@@ -76,7 +71,7 @@ def front(
         "marks": _marks(),
         "attainment": told["attainment"] if len(found.objectives) == 2 else {},
         "model": found.model,
-        "models": _models(points, told, found.objectives, stale),
+        "models": _models(points, told, found.objectives),
         "people": _people([point for point in judged if "people" in point], votable),
         "both": both,
     }
@@ -173,9 +168,7 @@ def _point(point: Mapping[str, Any], answers: bool, objectives: Sequence[str]) -
     }
 
 
-def _models(
-    points: Sequence[Mapping], told: Mapping[str, Any], objectives: Sequence[str], stale: bool
-) -> dict[str, str]:
+def _models(points: Sequence[Mapping], told: Mapping[str, Any], objectives: Sequence[str]) -> dict[str, str]:
     if not points:
         return {
             "title": "No policy has been scored yet",
@@ -190,8 +183,6 @@ def _models(
     if duel := _duel(told["comparison"]):
         title = f"{duel}; {beaten} of {len(points)} points are dominated"
     note = "Up and right is better. Bars are 95 % intervals; " + _scored(points)
-    if stale:
-        note += " These points were scored by earlier reward models than those that score texts here: do not compare the two."
     return {"title": title, "note": note}
 
 

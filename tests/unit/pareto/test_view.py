@@ -169,16 +169,6 @@ def test_a_reader_who_wants_no_value_a_prompt_gets_all_the_rest() -> None:
     assert {key: value for key, value in whole.items() if key != "scores"} == short
 
 
-def test_points_of_earlier_rewards_are_not_passed_off_as_comparable(desk: Desk) -> None:
-    assert not desk.stale
-    hashes = {name: {"hash": reward.identity} for name, reward in desk.rewards.items()}
-    for other, stale in ((hashes, False), (hashes | {"harmless": {"hash": "0" * 16}}, True)):
-        desk.front = Front("m", "h", (-2.0, -2.0), grid(0.0), {"rewards": other})
-        assert desk.stale == stale
-        told = view.front(desk.front, stale=desk.stale)["models"]["note"]
-        assert ("earlier reward models" in told) == stale
-
-
 def test_attainment_is_the_median_of_the_seeds_and_monotone_counts_them() -> None:
     told = Front("m", "h", (-2.0, -2.0), grid(0.0)).to_dict()
     surface = np.array(told["attainment"]["pgapo"])
