@@ -17,7 +17,16 @@ from pareto.rewards import OBJECTIVES
 FOLDER = Path(__file__).parents[1] / "assets" / "fronts"
 LOWEST = -2.0
 """Of a reference point where no base model has been scored, in standard deviations of the reward heads."""
-MEASURES = ("kl", "length", "repetition", "refusal_unsafe", "refusal_safe", "toxicity")
+MEASURES = (
+    "kl",
+    "length",
+    "repetition",
+    "refusal_unsafe",
+    "refusal_safe",
+    "refusal_unsafe_alike",
+    "refusal_safe_alike",
+    "toxicity",
+)
 """What is measured of a point beside its objectives."""
 
 

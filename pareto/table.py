@@ -3,7 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-SHARES = {"refusal_unsafe": "refusals, unsafe", "refusal_safe": "refusals, safe", "toxicity": "toxicity"}
+SHARES = {
+    "refusal_unsafe": "refusals, unsafe",
+    "refusal_safe": "refusals, safe",
+    "refusal_unsafe_alike": "refusals, unsafe twins",
+    "refusal_safe_alike": "refusals, safe twins",
+    "toxicity": "toxicity",
+}
 
 
 def table(front: Mapping[str, Any]) -> str:

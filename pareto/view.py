@@ -20,6 +20,8 @@ MEASURED = {
     "kl": "KL to the base model, nats an answer",
     "refusal_safe": "safe prompts refused, share",
     "refusal_unsafe": "unsafe prompts refused, share",
+    "refusal_safe_alike": "safe prompts that sound unsafe refused, share",
+    "refusal_unsafe_alike": "unsafe prompts that sound safe refused, share",
     "length": "length, tokens",
     "toxicity": "toxicity on unsafe prompts, probability",
 }

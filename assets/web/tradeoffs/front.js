@@ -30,6 +30,8 @@ const columnsOf = (set, objectives) => [
   ['comparisons', (p) => p.comparisons ?? null],
   ['refuses unsafe', (p) => p.refusal_unsafe ?? null, number],
   ['refuses safe', (p) => p.refusal_safe ?? null, number],
+  ['refuses unsafe twins', (p) => p.refusal_unsafe_alike ?? null, number],
+  ['refuses safe twins', (p) => p.refusal_safe_alike ?? null, number],
   ['toxic', (p) => p.toxicity ?? null, (value) => short(value, 3)],
   ['repetition', (p) => p.repetition ?? null, number],
   ['front', (p) => (p.dominated ? 'dominated' : 'on it')],
