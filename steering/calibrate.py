@@ -261,6 +261,26 @@ def calibrate(
     return dataclasses.replace(cav, calibration=dataclasses.replace(known, curves=curves))
 
 
+def trial(
+    library: Library,
+    name: str,
+    *,
+    progress: Callable[[float], None] | None = None,
+    stop: threading.Event | None = None,
+) -> CAV:
+    """A quick calibration of a concept that a person just taught: what amplifying it costs, on six prompts."""
+    return calibrate(
+        library,
+        name,
+        methods=["auto"],
+        directions=["amplify"],
+        settings=Settings(prompts=6, tokens=24),
+        search=False,
+        progress=progress,
+        stop=stop,
+    )
+
+
 def curve(bench: Bench, method: str, direction: str) -> Curve:
     """The curve of a method: from off up to where the text breaks, or as far as DOSES go."""
     points = list(_points(bench, method, direction))

@@ -16,8 +16,7 @@ from lm.paths import cache_folder
 from lm.prompts import FIELDS, MAX_NEW_TOKENS, Prompt, read
 from lm.sources import DEFAULT_NAME
 from steering import charts, view
-from steering.calibrate import Settings as Bounds
-from steering.calibrate import calibrate
+from steering.calibrate import trial
 from steering.cav import CAV, train
 from steering.concepts import Concept
 from steering.edits import layers_of
@@ -34,9 +33,8 @@ log = logging.getLogger(__name__)
 MOST_OWN_CONCEPTS = 8
 MOST_OWN_TEXTS, MOST_OWN_TOKENS = 300, 40_000
 """Texts a side, and tokens of both, that a visitor's concept is learned from: half a minute on two cores."""
-TRIAL = Bounds(prompts=6, tokens=24)
 READING = 0.5
-"""How a visitor's concept is tried, and the share of the time that goes by before."""
+"""Share of the time of teaching a concept that goes by until it is tried."""
 SWEEP_TOKENS = 48
 MOST_SWEPT = 120
 """Texts of 64 tokens that a script may sweep at once."""
@@ -195,7 +193,7 @@ class Desk:
             )
             visitor.library.add(concept, cav)
             visitor.own += 1
-            work = following(lambda report: _costed(visitor.library, concept.name, report, stop))
+            work = following(lambda report: trial(visitor.library, concept.name, progress=report, stop=stop))
             cav = yield from _relay(work, lambda fraction: "Trying how far it can go.", READING, 1.0)
             visitor.library.add(concept, cav)
             opens = view.opening(cav)
@@ -386,20 +384,6 @@ def _swept(
         report=report,
     )
     return next((table for _, table in tables), None)
-
-
-def _costed(library: Library, name: str, report: Report, stop: threading.Event) -> CAV:
-    """A visitor's concept with what amplifying it costs: doses tried at once on a few prompts."""
-    return calibrate(
-        library,
-        name,
-        methods=["auto"],
-        directions=["amplify"],
-        settings=TRIAL,
-        search=False,
-        progress=report,
-        stop=stop,
-    )
 
 
 def _relay(

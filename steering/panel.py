@@ -28,7 +28,7 @@ EXAMPLES = (
 )
 OPENING_TARGET = {"concept": "sports", "direction": "amplify", "p0": 0.98}
 OPENING_PLAN = {"layers": "auto", "method": "auto", "strength": None, "scope": "all", "cap": None}
-OPENING_BUDGET = 0.15
+OPENING_BUDGET = 0.25
 """Nats a token, where the opening concept stays fluent that far."""
 OPENING = {"prompt": EXAMPLES[0], "seed": 7, "max_new_tokens": 64, "temperature": 0.0}
 MOST_TOKENS_SHOWN, MOST_STRENGTH_SHOWN, AT_ONCE = 256, 4, 32
@@ -159,11 +159,12 @@ def _endpoints(library: Library) -> None:
         user and assistant; or continued, plain text to go on with.
 
         plan: {"targets": [{"concept": one of /concepts, "direction": "amplify" or "remove", "p0": 1e-6 to 1 -
-        1e-6}, 1 to 3 of them], "layers": "auto" or a list of block numbers, "method": "gcav" (the
-        classifier's direction), "diffmean" (the difference of means) or "fixed" (`strength` times that
-        difference at every token), "strength": 0 to 100 for fixed and else null, "scope": "all" or "answer",
-        "cap": the largest push as a share of the state, up to 10, or null}. All but targets and concept may
-        be left out.
+        1e-6}, 1 to 3 of them], "budget": the mean KL that the answer may cost, nats a token (0: off), in place
+        of p0 or strength, or null, "layers": "auto" or a list of layer numbers, "method": "auto" (what the
+        calibration chose), "gcav" (the paper's: the classifier's direction), "diffmean" (the difference of
+        means) or "fixed" (`strength` times that difference at every token), "strength": 0 to 100 for fixed
+        without a budget and else null, "scope": "all" or "answer", "cap": the largest push as a share of the
+        state, up to 10, or null}. All but targets and concept may be left out.
 
         Gives "unsteered" and "steered", each with text, tokens, metrics (nll, kl, repetition,
         tokens_per_second, scores, ...) and trace (per token and block: P before and after, eps, share);
@@ -186,7 +187,7 @@ def _endpoints(library: Library) -> None:
         max_new_tokens: int = 40,
         temperature: float = 0.0,
     ) -> dict:
-        """One prompt over magnitudes (p0, or strengths of the fixed method) and bands of layers (each "auto"
+        """One prompt over magnitudes (budgets of a plan with a budget, strengths of the fixed method, or p0) and bands of layers (each "auto"
         or a list): columns and rows.
 
         plan: as for /steer; its first target takes the magnitudes.

@@ -18,6 +18,7 @@ def snippet(
     names = ["Library", "Plan", "steer", *(["Concept", "train"] if taught else [])]
     lines = [
         "from lm import load",
+        *(["from steering.calibrate import trial"] if taught and plan.budget else []),
         f"from steering import {', '.join(sorted(names))}",
         "",
         f"library = Library(load({model!r}))",
@@ -27,6 +28,8 @@ def snippet(
             f'concept = Concept.load({name + ".jsonl"!r}, {name!r})  # your examples, one {{"positive": ..., "negative": ...}} a line',
             "library.add(concept, train(library.model, concept))",
         ]
+        if plan.budget:
+            lines.append(f"library.add(concept, trial(library, {name!r}))  # what it costs")
     lines += [
         f"plan = Plan.from_json({pformat(json.loads(plan.to_json()), sort_dicts=False, width=100)})",
         f"both = steer(library, {read(prompt).to_json()!r}, plan, seed={seed}, max_new_tokens={max_new_tokens}, temperature={temperature})",

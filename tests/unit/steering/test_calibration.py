@@ -1,7 +1,9 @@
 """What steering costs: curves, budgets, and the calibration that makes them."""
 
 import dataclasses
+import json
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +12,12 @@ from hypothesis import strategies as st
 
 from lm import Stopped, load
 from steering import CAV, Concept, Library, Plan, PlanError, Target, steer, train
-from steering.calibrate import Bench, Settings, calibrate, choose, training_prompts
+from steering.calibrate import Bench, Settings, calibrate, choose, training_prompts, trial
 from steering.calibration import Calibration, Curve, Point
 from steering.controller import Desk
 from steering.edits import calibrated_layers, edits
 from steering.frontier import Texts, at_equal_kl, frontier, markdown
+from steering.snippet import snippet
 from steering.sweep import usual
 from steering.view import costs, opening
 from tests.tiny import LAYERS, tiny
@@ -165,9 +168,6 @@ def test_candidates_are_compared_at_equal_kl_and_the_choice_is_told(library):
 
 
 def test_calibrations_prompts_are_none_of_the_evaluations():
-    import json
-    from pathlib import Path
-
     held_out = {json.loads(line)["prompt"] for line in open("assets/prompts/held_out.jsonl")}
     asked = set(training_prompts(LOUD, 40)) | set(
         Path("benchmarks/steering_prompts.txt").read_text().splitlines()
@@ -248,3 +248,22 @@ def test_what_cannot_be_judged_has_no_frontier(library):
     bare.add(dataclasses.replace(LOUD, scorer=None), library.cav("loud"))
     with pytest.raises(PlanError, match="no independent scorer"):
         frontier(bare, "loud", "amplify", ["How are you?"])
+
+
+def test_the_snippet_of_a_taught_concept_finds_its_budget_again(library, tmp_path, monkeypatch):
+    lines = [
+        json.dumps({"positive": a, "negative": b}) for a, b in zip(LOUD.positive, LOUD.negative, strict=True)
+    ]
+    (tmp_path / "loud.jsonl").write_text("\n".join(lines))
+    own = Library(library.model, {})
+    own.add(
+        dataclasses.replace(LOUD, scorer=None), dataclasses.replace(library.cav("loud"), calibration=None)
+    )
+    own.add(own.concepts["loud"], trial(own, "loud"))
+    chosen = plan(own.cav("loud").calibration.curve("auto", "amplify").max_budget / 2)
+    settings_ = {"seed": 3, "max_new_tokens": 8, "temperature": 1.0}
+    code = snippet("Why?", chosen, model=str(tiny("llama")), **settings_)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(code, names)
+    assert names["both"]["steered"]["text"] == steer(own, "Why?", chosen, **settings_)["steered"]["text"]
