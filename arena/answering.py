@@ -42,7 +42,8 @@ def generate(
 ) -> Iterator[list[Output]]:
     """Every entrant's answer to every prompt, as one list for every call of `respond`.
 
-    A call gets `batch` prompts, and all calls the same seed. Closing the iterator ends it at the next list,
+    A call gets `batch` prompts, and the seed of the first: prompt i is answered with seed + i, whoever answers, so that
+    no two prompts share their noise. Closing the iterator ends it at the next list,
     setting `stop` at the next token. Raises ArenaError, before anything is generated, at a prompt that cannot
     be answered.
     """
@@ -62,14 +63,14 @@ def generate(
         for start in range(0, len(prompts), batch):
             part = prompts[start : start + batch]
             try:
-                runs = entrant.policy.respond(part, seed=seed, max_new_tokens=max_new_tokens, stop=stop)
+                runs = entrant.policy.respond(part, seed=seed + start, max_new_tokens=max_new_tokens, stop=stop)
             except ValueError as error:
                 raise ArenaError(f"{name!r} cannot answer: {_told(error)}") from error
             if stop.is_set():
                 return
             yield [
-                Output(prompt, name, run.text, entrant.spec, _about(run, seed))
-                for prompt, run in zip(part, runs, strict=True)
+                Output(prompt, name, run.text, entrant.spec, _about(run, seed + start + at))
+                for at, (prompt, run) in enumerate(zip(part, runs, strict=True))
             ]
 
 

@@ -2,9 +2,18 @@
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 
 def _grams(ids: Sequence[int], n: int) -> list[tuple[int, ...]]:
     return [tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)]
+
+
+def kl(own: Tensor, base: Tensor) -> Tensor:
+    """KL(own || base) of each token, nats [...]: of log-probabilities over the vocabulary [..., vocabulary], both
+    at one temperature.
+    """
+    return (own.exp() * (own - base)).sum(-1).clamp_min(0)
 
 
 def repetition(ids: Sequence[int], n: int = 3) -> float:

@@ -15,6 +15,7 @@ from lm.edits.edit import Edit
 from lm.engines.base import Engine, Feed
 from lm.engines.torch.batched import BatchedEngine
 from lm.engines.torch.stack import Stack, fastest
+from lm.metrics import kl
 from lm.rows import Row, Run
 from lm.scheduler import Decoding, Loop
 
@@ -202,7 +203,7 @@ class LanguageModel:
                 own, plain = (
                     torch.from_numpy(part).div(temperature).log_softmax(-1) for part in np.split(logits, 2)
                 )
-                found.append((own.exp() * (own - plain)).sum(-1).clamp_min(0))
+                found.append(kl(own, plain))
         return torch.cat(found)
 
     def _check_length(self, tokens: int) -> None:

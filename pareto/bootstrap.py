@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DRAWS = 2000
-LEVEL = 0.95
+from lm.statistics import DRAWS, middle, resampled
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Draws:
     def of(cls, seeds: int, prompts: int, seed: int = 0, draws: int = DRAWS) -> "Draws":
         """So many draws with replacement, at both levels."""
         dice = np.random.default_rng(seed)
-        return cls(*(dice.multinomial(n, np.full(n, 1 / n), draws) / n for n in (prompts, seeds)))
+        return cls(*(resampled(count, dice, draws) / count for count in (prompts, seeds)))
 
     def means(self, scores: np.ndarray) -> np.ndarray:
         """Means [draws, ...] of scores [seeds, prompts, ...]."""
@@ -30,8 +29,8 @@ class Draws:
 
 
 def interval(values: np.ndarray) -> list[float]:
-    """The middle 95 % of bootstrap values [draws]."""
-    return np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+    """The middle 95 % of bootstrap values [draws], as points of a front hold it."""
+    return list(middle(values))
 
 
 def estimate(scores: np.ndarray, seed: int = 0) -> tuple[float, list[float]]:

@@ -1,9 +1,7 @@
 """Checkpoints: PEFT adapter folders with a card, and what a run needs to go on after a kill."""
 
-import hashlib
 import json
 import logging
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lm import Adapter, LanguageModel
+from lm.paths import replacing
 from lm.peft_folder import CONFIG
 from lm.peft_folder import WEIGHTS as ADAPTER
+from lm.sources import digest
 from pareto.combine import PreferenceError, preference
 
 log = logging.getLogger(__name__)
@@ -198,15 +198,8 @@ def save(folder: Path, adapter: Adapter, card: dict, curves: list[dict]) -> None
 
 def save_state(folder: Path, tensors: dict[str, Tensor], about: dict) -> None:
     """What a run needs to go on, replaced at once or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / (STATE + ".part")
-    try:
+    with replacing(folder / STATE) as part:
         save_file(tensors, part, {"about": json.dumps(about)})
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        part.replace(folder / STATE)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
@@ -261,12 +254,6 @@ def _curves(folder: Path) -> list[dict]:
         raise CheckpointError(
             f"{CURVES} of {folder.name} is damaged ({error}): copy the folder again"
         ) from None
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _json(path: Path) -> dict:

@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from lm import LanguageModel
+from lm.statistics import middle, resampled
 from pareto.contrast import PARTS, Contrast, prompt_files
 from pareto.contrast import pairs as answered
 from pareto.corruptions import spoiled
@@ -45,9 +47,8 @@ def accuracy(
     right = (margins > 0) + 0.5 * (margins == 0)
     _, group = np.unique([repr(prompt) for prompt in prompts], return_inverse=True)
     sums, counts = np.bincount(group, right), np.bincount(group)
-    drawn = np.random.default_rng(seed).integers(len(sums), size=(draws, len(sums)))
-    low, high = np.quantile(sums[drawn].sum(1) / counts[drawn].sum(1), [0.025, 0.975])
-    return Accuracy(float(right.mean()), float(low), float(high), len(margins))
+    drawn = resampled(len(sums), np.random.default_rng(seed), draws)
+    return Accuracy(float(right.mean()), *middle((drawn @ sums) / (drawn @ counts)), len(margins))
 
 
 def fit(
@@ -373,7 +374,7 @@ def _likelihood(margins: np.ndarray) -> float:
 def _calibration(logits: np.ndarray, bins: int = 10) -> float:
     """Expected calibration error of P(chosen) = sigmoid(logits), each pair seen from both sides."""
     logits, truth = _signed(logits)
-    chance = 1 / (1 + np.exp(-logits))
+    chance = expit(logits)
     which = np.minimum((chance * bins).astype(int), bins - 1)
     return float(
         sum(

@@ -11,6 +11,7 @@ import moocore
 import numpy as np
 
 from lm import LanguageModel
+from lm.paths import replacing
 from pareto.compare import attainment, hypervolume, monotone, seeds, values, volumes
 from pareto.rewards import OBJECTIVES
 
@@ -111,9 +112,8 @@ class Front:
         told = self.to_dict()
         points = ",\n".join(json.dumps(point) for point in told["points"])
         rest = json.dumps(told | {"points": []}, indent=1)
-        part = path.with_name(path.name + ".part")
-        part.write_text(rest.replace('"points": []', f'"points": [\n{points}\n ]', 1) + "\n")
-        part.replace(path)
+        with replacing(path) as part:
+            part.write_text(rest.replace('"points": []', f'"points": [\n{points}\n ]', 1) + "\n")
 
     def with_point(self, point: dict) -> "Front":
         """The front with a point more; one of the same id is replaced where it stands."""

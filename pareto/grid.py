@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lm import Adapter, LanguageModel, Policy
+from lm.paths import replacing
 from pareto import checkpoint
 from pareto.checkpoint import CURVES, Checkpoint
 from pareto.combiners import COMBINERS
@@ -327,6 +328,5 @@ def _locked(path: Path, wait: bool = True) -> Iterator[bool]:
 
 def _write(path: Path, value: Any) -> None:
     """JSON, replaced at once or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value) + "\n")
-    part.replace(path)
+    with replacing(path) as part:
+        part.write_text(json.dumps(value) + "\n")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lm import Edit, LanguageModel, Row, Run, Sampling, Stopped
-from lm.metrics import repetition
+from lm.metrics import kl, repetition
 from lm.prompts import prompt_ids
 from steering.calibration import REPETITION, SURPRISE, Calibration, Curve, Point
 from steering.cav import CAV, logits
@@ -121,11 +121,15 @@ class Bench:
         if edits:
             own = self._logprobs(runs, edits)
         pairs = zip(base, base if own is None else own, strict=True)
-        kl = [float((q.exp() * (q - p)).sum(1).clamp_min(0).mean()) for p, q in pairs]
+        distances = [float(kl(q, p).mean()) for p, q in pairs]
         nll = [-float(p[range(len(run.ids)), run.ids].mean()) for p, run in zip(base, runs, strict=True)]
         score = None if self._judge is None else np.array([self._judge(run.text) for run in runs])
         return Texts(
-            np.array(kl), np.array(nll), np.array([repetition(run.ids) for run in runs]), score, tuple(runs)
+            np.array(distances),
+            np.array(nll),
+            np.array([repetition(run.ids) for run in runs]),
+            score,
+            tuple(runs),
         )
 
     def _logprobs(self, runs: Sequence[Run], edits: tuple[Edit, ...]) -> list[torch.Tensor]:

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lm import LanguageModel, Stopped
+from lm.paths import replacing
 from steering import logistic
 from steering.calibration import Calibration
 from steering.concepts import FEWEST, Concept, ConceptError
@@ -95,11 +95,8 @@ class CAV:
         about["settings"] = json.dumps(asdict(self.settings))
         if self.calibration is not None:
             about["calibration"] = json.dumps(self.calibration.to_dict())
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-        save_file({name: getattr(self, name).contiguous() for name in TENSORS}, part, about)
-        part.replace(path)
+        with replacing(Path(path)) as part:
+            save_file({name: getattr(self, name).contiguous() for name in TENSORS}, part, about)
 
     @classmethod
     def load(cls, path: Path | str) -> "CAV":

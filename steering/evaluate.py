@@ -13,19 +13,12 @@ import torch
 
 from lm import Row, Run, Sampling
 from lm.prompts import prompt_ids
+from lm.statistics import estimate
 from steering.cav import CAV, logits, read
 from steering.edits import edits, layers_of
 from steering.library import Library
 from steering.metrics import measure
 from steering.plan import Plan, PlanError
-
-
-def interval(values: Sequence[float], seed: int = 0, draws: int = 2000) -> tuple[float, float, float]:
-    """Mean and its 95% percentile bootstrap interval."""
-    sample = np.asarray(values, float)
-    means = sample[np.random.default_rng(seed).integers(0, len(sample), (draws, len(sample)))].mean(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(sample.mean()), float(low), float(high)
 
 
 def evaluate(
@@ -66,9 +59,9 @@ def evaluate(
             for one in measure(model, runs, [made] * len(runs), [concept], plain, temperature=temperature)
         ]
         results[name] = {
-            "score": interval([one["scores"][concept.name] for one in numbers], seed),
+            "score": estimate([one["scores"][concept.name] for one in numbers], seed),
             **{
-                key: interval([one[key] for one in numbers], seed)
+                key: estimate([one[key] for one in numbers], seed)
                 for key in ("kl", "nll", "repetition", "distinct")
             },
         }
@@ -127,8 +120,8 @@ def labelled(library: Library, cav: CAV, path: Path, *, most: int = 600, seed: i
         "n": 2 * each,
         "seed": seed,
         "layers": layers,
-        "accuracy": interval(right, seed),
-        "accuracy_at_median": interval(shifted, seed),
+        "accuracy": estimate(right, seed),
+        "accuracy_at_median": estimate(shifted, seed),
     }
 
 

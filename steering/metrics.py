@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from lm import TRACE, Edit, LanguageModel, Run
 from lm.edits.trace import CAPPED
-from lm.metrics import distinct, repetition
+from lm.metrics import distinct, kl, repetition
 from steering.concepts import Concept
 from steering.scorers import scores
 
@@ -71,14 +72,14 @@ def _measure(
         own = model.logprobs(
             [[*run.prompt, *run.ids]], [len(run.prompt)], edits=[edits], temperature=temperature
         )[0]
-    kl = (own.exp() * (own - plain)).sum(1).clamp_min(0)
+    distance = kl(own, plain)
     trace = np.stack(run.trace) if edits else np.zeros((len(run.ids), 0), TRACE)
     written = trace["eps"].any(-1)
     size = pushes(trace, overlaps(edits)) if edits else np.zeros(written.shape)
     return Metrics(
         nll=-float(chosen.mean()),
-        kl=float(kl.mean()),
-        kl95=float(kl.quantile(0.95)),
+        kl=float(distance.mean()),
+        kl95=float(distance.quantile(0.95)),
         repetition=repetition(run.ids),
         distinct=distinct(run.ids),
         tokens_per_second=len(run.ids) / run.seconds if run.seconds else 0.0,
@@ -110,8 +111,8 @@ def history(run: Run, edits: tuple[Edit, ...]) -> dict[str, list]:
     z, eps = (trace[name][..., :k].astype(float) for name in ("z", "eps"))
     return {
         "layers": [edit.layer for edit in edits],
-        "before": _sigmoid(z),
-        "after": _sigmoid(moved(z, eps, grams(edits))),
+        "before": expit(z).tolist(),
+        "after": expit(moved(z, eps, grams(edits))).tolist(),
         "eps": eps.tolist(),
         "share": (pushes(trace, overlaps(edits)) / trace["norm"]).tolist(),
     }
@@ -125,7 +126,3 @@ def grams(edits: Sequence[Edit]) -> np.ndarray:
 def moved(z: np.ndarray, eps: np.ndarray, gram: np.ndarray) -> np.ndarray:
     """Read-outs after the pushes, of read-outs z and strengths eps [..., edits, k] and the edits' `grams`."""
     return z + np.einsum("lij,...lj->...li", gram, eps)
-
-
-def _sigmoid(z: np.ndarray) -> list:
-    return (1 / (1 + np.exp(-np.clip(z, -500, 500)))).tolist()

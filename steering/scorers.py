@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import expit
 
 from steering import logistic
 from steering.concepts import Concept
@@ -42,7 +43,7 @@ class Head:
         """P(concept) of a text; .5 for an empty one."""
         if not text.strip():
             return 0.5
-        return float(1 / (1 + np.exp(-(embed([text])[0] @ np.array(self.weights) + self.bias))))
+        return float(expit(embed([text])[0] @ np.array(self.weights) + self.bias))
 
     def save(self, folder: Path = HEADS) -> Path:
         """Writes NAME.json."""

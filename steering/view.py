@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from lm import Edit, Token
 from steering.cav import CAV
@@ -37,8 +38,7 @@ class Shades:
         z, eps = trace["z"][:, : self._count], trace["eps"][:, : self._count]
         share = pushes(trace, self._overlap) / trace["norm"]
         chances = [
-            [round(float(p), 4) for p in _sigmoid(logits).mean(0)]
-            for logits in (moved(z, eps, self._gram), z)
+            [round(float(p), 4) for p in expit(logits).mean(0)] for logits in (moved(z, eps, self._gram), z)
         ]
         return [
             token.text,
@@ -47,10 +47,6 @@ class Shades:
             int(trace["outcome"].max()),
             round(token.logprob, 3),
         ]
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(x, -60, 60)))
 
 
 def poles(concept: Concept) -> dict[str, str]:

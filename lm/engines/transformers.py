@@ -17,6 +17,7 @@ from lm.adapter import Adapter, module_at, path_in_block
 from lm.edits.edit import Edit
 from lm.edits.trace import TRACE_SIZE, records
 from lm.engines.base import Feed, Slot
+from lm.metrics import kl
 from lm.rows import Sampling
 from lm.sampling import draw
 
@@ -142,7 +143,7 @@ class ReferenceEngine:
         for single in (False, True) if exact or not self._model._is_stateful else (True,):
             self._single = single
             pieces = self._probe_answers(PROBE_CUTS)
-            gap = float((whole.exp() * (whole - pieces)).sum(-1).mean())
+            gap = float(kl(whole, pieces).mean())
             if gap <= (MAX_PROBE_KL if exact else MAX_PROBE_KL_HALF):
                 return
         raise ValueError(

@@ -21,10 +21,11 @@ from lm.edits.edit import MAX_PUSH
 from lm.edits.trace import MAX_TARGETS, REACHED, UNREACHABLE
 from lm.engines.base import Feed
 from lm.prompts import PromptError
+from lm.statistics import estimate
 from steering import Concept, Library, Plan, PlanError, Target, pair, shipped, steer, train
 from steering.controller import Desk
 from steering.edits import edits, steering
-from steering.evaluate import evaluate, interval, labelled
+from steering.evaluate import evaluate, labelled
 from steering.export import export
 from steering.metrics import measure
 from steering.plan import MAX_TARGETS as PLAN_TARGETS
@@ -469,7 +470,7 @@ def test_labelled_texts_far_from_the_threshold_keep_their_order(library, tmp_pat
 
 
 def test_bootstrap_intervals_cover_the_mean():
-    mean, low, high = interval(np.random.default_rng(0).normal(1, 1, 400).tolist())
+    mean, low, high = estimate(np.random.default_rng(0).normal(1, 1, 400).tolist())
     assert low < 1 < high and high - low == pytest.approx(2 * 1.96 / 20, rel=0.15) and low < mean < high
 
 
