@@ -63,7 +63,9 @@ def generate(
         for start in range(0, len(prompts), batch):
             part = prompts[start : start + batch]
             try:
-                runs = entrant.policy.respond(part, seed=seed + start, max_new_tokens=max_new_tokens, stop=stop)
+                runs = entrant.policy.respond(
+                    part, seed=seed + start, max_new_tokens=max_new_tokens, stop=stop
+                )
             except ValueError as error:
                 raise ArenaError(f"{name!r} cannot answer: {_told(error)}") from error
             if stop.is_set():

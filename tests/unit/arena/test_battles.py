@@ -164,7 +164,7 @@ def test_two_tabs_that_send_one_battle_at_once_make_it_once(store):
     assert sorted(map(str, told)) == ["1"] + ["Change a plan, a seed or a prompt."[-30:]] * 3
 
 
-def test_generation_asks_each_policy_in_batches_with_one_seed_and_stops_when_closed():
+def test_generation_asks_each_policy_in_batches_with_seeds_that_go_on_and_stops_when_closed():
     calls = []
 
     class Echo:
@@ -182,9 +182,12 @@ def test_generation_asks_each_policy_in_batches_with_one_seed_and_stops_when_clo
 
     entrants = {name: Entrant(Echo(name), {"plan": name}) for name in ("x", "y")}
     parts = list(generate(entrants, ["1", "2", "3"], seed=7, max_new_tokens=9, batch=2))
-    assert calls == [(name, part, 7, 9) for name in ("x", "y") for part in (["1", "2"], ["3"])]
-    about = {"seed": 7, "tokens": 2, "finish": "stop", "seconds": 0.25}
-    assert parts[0] == [Output(prompt, "x", f"x {prompt}", {"plan": "x"}, about) for prompt in ("1", "2")]
+    assert calls == [(name, part, seed, 9) for name in "xy" for part, seed in ((["1", "2"], 7), (["3"], 9))]
+    about = {"tokens": 2, "finish": "stop", "seconds": 0.25}
+    assert parts[0] == [
+        Output(prompt, "x", f"x {prompt}", {"plan": "x"}, {"seed": seed, **about})
+        for prompt, seed in (("1", 7), ("2", 8))
+    ]
     calls.clear()
     running = generate(entrants, ["1", "2", "3"], batch=1)
     next(running)
