@@ -11,9 +11,9 @@ import numpy as np
 from lm import LanguageModel, Row, Run, Sampling
 from lm.metrics import repetition
 from lm.prompts import prompt_ids
+from lm.statistics import estimate
 from steering.concepts import Concept
 from steering.edits import curve_of, edits
-from steering.evaluate import interval
 from steering.library import Library
 from steering.plan import Plan, PlanError, Target
 from steering.scorers import scorer
@@ -185,12 +185,12 @@ def markdown(name: str, direction: str, results: Sequence[Texts]) -> str:
 
 
 def _cell(values: np.ndarray) -> str:
-    mean, low, high = (_short(value) for value in interval(values.tolist()))
+    mean, low, high = (_short(value) for value in estimate(values.tolist()))
     return f"{mean} [{low}, {high}]"
 
 
 def _signed(values: np.ndarray) -> str:
-    mean, low, high = (f"{value:+.2f}".replace("0.", ".") for value in interval(values.tolist()))
+    mean, low, high = (f"{value:+.2f}".replace("0.", ".") for value in estimate(values.tolist()))
     return f"{mean} [{low}, {high}]"
 
 
