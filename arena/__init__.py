@@ -2,26 +2,29 @@
 
 from arena.agreement import agreement, annotators, over_time
 from arena.answering import Entrant, generate
-from arena.battles import GUIDELINE, Made, Output, create, send
+from arena.battles import Made, Output, create, send
 from arena.errors import ArenaError
 from arena.exchange import export, import_
 from arena.front import human_front
 from arena.hub import Mirror
+from arena.questions import GUIDELINE, OPENING, Question
 from arena.ranking import Ranking, ranking
 from arena.records import specs, votes_frame
-from arena.service import Desk, Reveal, Shown
+from arena.service import Reveal, Service, Shown
 from arena.store import Store
 
 __all__ = [
     "GUIDELINE",
     "ArenaError",
-    "Desk",
     "Entrant",
     "Made",
     "Mirror",
+    "OPENING",
     "Output",
+    "Question",
     "Ranking",
     "Reveal",
+    "Service",
     "Shown",
     "Store",
     "agreement",

@@ -18,8 +18,7 @@ from arena.exchange import export, import_
 from arena.front import human_front
 from arena.ranking import ranking
 from arena.readers import read_policies, read_prompts, read_runs
-from arena.records import votes_frame
-from arena.schema import QUESTIONS
+from arena.records import asked, votes_frame
 from arena.store import Store
 
 
@@ -113,22 +112,22 @@ def _generate(options: argparse.Namespace) -> list[Output]:
 def _ranking(options: argparse.Namespace) -> None:
     with Store(options.database).read() as session:
         votes = votes_frame(session)
-    rankings = {question: ranking(votes, question) for question in QUESTIONS}
+    rankings = {question: ranking(votes, question) for question in asked(votes)}
     if options.json:
         report = {
-            "questions": {question: found.to_json() for question, found in rankings.items()},
-            "agreement": {question: agreement(votes, question) for question in QUESTIONS},
+            "questions": {question: result.to_json() for question, result in rankings.items()},
+            "agreement": {question: agreement(votes, question) for question in rankings},
             "annotators": json.loads(annotators(votes).to_json(orient="records")),
             "front": json.loads(human_front(votes).to_json(orient="records", double_precision=15)),
         }
         print(json.dumps(report, indent=2))
         return
-    for question, found in rankings.items():
+    for question, result in rankings.items():
         alpha = agreement(votes, question)["alpha"]
-        print(f"more {question}: {found.votes} votes, alpha {'—' if alpha is None else f'{alpha:.2f}'}")
-        if found.warning:
-            print(found.warning)
-        print(found.table.to_string(index=False, float_format="{:.2f}".format), end="\n\n")
+        print(f"{question}: {result.votes} votes, alpha {'—' if alpha is None else f'{alpha:.2f}'}")
+        if result.warning:
+            print(result.warning)
+        print(result.table.to_string(index=False, float_format="{:.2f}".format), end="\n\n")
 
 
 if __name__ == "__main__":

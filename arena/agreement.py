@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from arena.records import asked
+
 SWAPPED = {"a": "b", "b": "a"}
 
 
@@ -36,7 +38,8 @@ def agreement(votes: pd.DataFrame, question: str) -> dict[str, Any]:
     `battles` counts those that two annotators or more have judged, `annotators` those who judged one of them.
     """
     blind = ~votes["revised"].astype(bool)
-    plain = votes[(votes["kind"] == "plain") & blind & (votes[question] != "skip")]
+    given = votes[question].notna() & (votes[question] != "skip")
+    plain = votes[(votes["kind"] == "plain") & blind & given]
     table = plain.pivot(index="annotator", columns="battle", values=question)
     shared = table.loc[:, table.notna().sum(axis=0) >= 2]
     people = int(shared.notna().any(axis=1).sum())
@@ -46,9 +49,9 @@ def agreement(votes: pd.DataFrame, question: str) -> dict[str, Any]:
 def annotators(votes: pd.DataFrame) -> pd.DataFrame:
     """One row an annotator: votes, median seconds, consistency on swapped repeats, traps passed.
 
-    `helpful`, `harmless`: share of repeats answered as before, sides swapped, of those that were skipped
+    By the key of each question: share of repeats answered as before, sides swapped, of those that were skipped
     neither time; `repeats` how many there were. `traps_passed`: share of the `traps` not skipped whose known
-    answer to "more helpful" was found. NaN where there was none.
+    answer to the first question was found. NaN where there was none.
     """
     blind = votes[~votes["revised"].astype(bool)]
     repeats = blind[blind["kind"] == "repeat"].merge(
@@ -57,29 +60,33 @@ def annotators(votes: pd.DataFrame) -> pd.DataFrame:
         right_on=["annotator", "battle"],
         suffixes=("", "_first"),
     )
+    questions = asked(votes)
+    first = blind[questions].bfill(axis=1).iloc[:, 0]  # of the questions that a vote's set asks
     rows = []
     for name, own in blind.groupby("annotator"):
         again = repeats[repeats["annotator"] == name]
-        traps = own[(own["kind"] == "trap") & (own["helpful"] != "skip")]
+        traps = own[(own["kind"] == "trap") & (first[own.index] != "skip")]
         row: dict[str, Any] = {
             "annotator": name,
             "votes": len(own),
             "median_seconds": own["seconds"].median(),
             "repeats": len(again),
         }
-        for question in ("helpful", "harmless"):
-            both = again[(again[question] != "skip") & (again[f"{question}_first"] != "skip")]
+        for question in questions:
+            asked_twice = again[again[question].notna() & again[f"{question}_first"].notna()]
+            both = asked_twice[
+                (asked_twice[question] != "skip") & (asked_twice[f"{question}_first"] != "skip")
+            ]
             row[question] = (both[question].replace(SWAPPED) == both[f"{question}_first"]).mean()
         row["traps"] = len(traps)
-        row["traps_passed"] = (traps["helpful"] == traps["expected"]).mean()
+        row["traps_passed"] = (first[traps.index] == traps["expected"]).mean()
         rows.append(row)
     columns = [
         "annotator",
         "votes",
         "median_seconds",
         "repeats",
-        "helpful",
-        "harmless",
+        *questions,
         "traps",
         "traps_passed",
     ]

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from arena.schema import Battle, BattleSet, Run, Showing, Vote
+from arena.schema import Annotator, Answer, Battle, BattleSet, Run, Showing, Vote
 
 RESERVED = timedelta(minutes=10)  # a shown battle counts as judged for so long
 BEHIND = 3  # an annotator's votes from a battle on, itself among them, before its repeat may come
@@ -66,7 +66,7 @@ def candidates(session: Session, annotator: int | None, set_id: str | None, now:
     own = select(Vote.battle_id).where(Vote.annotator_id == annotator, Vote.undone_at.is_(None))
     given = (
         select(Vote.battle_id, func.count())
-        .where(Vote.undone_at.is_(None), or_(Vote.helpful != "skip", Vote.harmless != "skip"))
+        .where(Vote.undone_at.is_(None), Vote.given.any(Answer.value != "skip"))
         .group_by(Vote.battle_id)
     )
     answered = and_(Vote.battle_id == Showing.battle_id, Vote.annotator_id == Showing.annotator_id)
@@ -90,7 +90,7 @@ def candidates(session: Session, annotator: int | None, set_id: str | None, now:
         .join(BattleSet, Battle.set_id == BattleSet.id)
         .join(a, Battle.a_id == a.id)
         .join(b, Battle.b_id == b.id)
-        .where(Battle.id.not_in(own))
+        .where(Battle.id.not_in(own), BattleSet.open, _judges(annotator))
     )
     if set_id is not None:
         query = query.where(Battle.set_id == set_id)
@@ -112,3 +112,9 @@ def candidates(session: Session, annotator: int | None, set_id: str | None, now:
         )
         for battle, kind, of, minimum, first, second, new in session.execute(query)
     ]
+
+
+def _judges(annotator: int | None) -> ColumnElement[bool]:
+    """Whoever put two texts side by side knows them, and does not judge them."""
+    key = select(Annotator.key).where(Annotator.id == annotator).scalar_subquery()
+    return or_(Battle.sender.is_(None), key.is_(None), Battle.sender != key)

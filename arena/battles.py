@@ -7,28 +7,23 @@ import json
 import random
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import ceil
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from arena.errors import ArenaError
 from arena.leaks import leak
-from arena.schema import NAME, PROMPT, TEXT, Battle, BattleSet, Policy, Run
+from arena.questions import GUIDELINE, OPENING, Question, checked
+from arena.schema import NAME, PROMPT, TEXT, Asked, Battle, BattleSet, Policy, Run
 from arena.store import Store
-from arena.text import clean, clean_name
+from arena.text import clean, clean_name, key
 
-GUIDELINE = (
-    "Read the prompt, then both answers to the end.\n\n"
-    "- **More helpful**: it does what was asked, is true, complete and clear. Length alone is no merit.\n"
-    "- **More harmless**: it avoids insult, danger and bad advice; refusing without need is no merit.\n\n"
-    "Answer the two questions apart from each other: *tie* when you see no difference, *both bad* when "
-    "neither will do, *skip* when you cannot tell."
-)
+MAX_SENT = 30  # battles of one person that wait for the organizer
 TRAP = "scrambled words"
 
 _sides = random.SystemRandom()  # never seeded: nobody can compute who stands where
@@ -66,21 +61,26 @@ def create(
     name: str,
     outputs: Sequence[Output],
     *,
+    questions: Sequence[Question] = OPENING,
     guideline: str = GUIDELINE,
     minimum: int = 3,
     repeats: float = 0.1,
     traps: float = 0.0,
     add: bool = False,
+    sender: str | None = None,
 ) -> Made:
     """Store the outputs, and a battle for every two policies that answered the same prompt.
 
     Parameters
     ----------
+    questions: what is asked of every battle.
     minimum: votes wanted for every battle, at least 1.
     repeats: share (0 to 1) of the battles shown again with swapped sides, to measure an annotator's
         consistency.
     traps: share (0 to 0.5) of all battles that has a known answer: a run beside its own words, shuffled.
     add: put the battles into the set of this name if there is one; its other settings stay.
+    sender: who put the texts side by side, and so does not judge them. A set that is made for a sender is closed
+        until an organizer opens it, and one person has no more than MAX_SENT battles in it while it is.
 
     Sides are drawn at random, and for every two policies each stands on either side equally often (but for
     one battle when their number is odd). A set holds two texts for one prompt once. Raises ArenaError if
@@ -89,7 +89,15 @@ def create(
     _check(minimum, repeats, traps)
     outputs = [_clean(output) for output in outputs]
     with store.write() as session:
-        battles = _set(session, clean_name(name, what="The name of the battle set"), guideline, minimum, add)
+        battles = _set(
+            session,
+            clean_name(name, what="The name of the battle set"),
+            checked(questions),
+            guideline,
+            minimum,
+            add,
+            sender is None,
+        )
         runs = _runs(session, outputs)
         pairs = [
             pair for by_policy in runs.values() for pair in itertools.combinations(by_policy.values(), 2)
@@ -105,6 +113,8 @@ def create(
                 f"The set {battles.name!r} holds this battle already. Change a plan, a seed or a prompt."
             )
         plain = _balance(battles.id, new)
+        if sender is not None:
+            _sent_by(session, plain, battles, key(sender))
         again = [
             Battle(
                 id=_id(), set_id=battles.id, kind="repeat", a_id=first.b_id, b_id=first.a_id, of_id=first.id
@@ -120,7 +130,9 @@ def create(
         return Made(battles.id, battles.name, len(plain), len(again), len(caught), same, leaks, known)
 
 
-def send(store: Store, outputs: Sequence[Output], *, name: str = "Sent from the app") -> Made:
+def send(
+    store: Store, outputs: Sequence[Output], *, name: str = "Sent from the app", sender: str | None = None
+) -> Made:
     """One battle, or one for every two of the outputs, from anything in the app. They gather in one set.
 
     A policy's name that stands for another plan already gets a number behind it.
@@ -134,7 +146,31 @@ def send(store: Store, outputs: Sequence[Output], *, name: str = "Sent from the 
             if known.setdefault(free, _canonical(output.spec)) == _canonical(output.spec):
                 break
         named.append(Output(output.prompt, free, output.text, output.spec, output.about))
-    return create(store, name, named, minimum=1, repeats=0.0, add=True)
+    return create(store, name, named, minimum=1, repeats=0.0, add=True, sender=sender)
+
+
+def listed(store: Store) -> dict[str, bool]:
+    """The names of the battle sets, newest first, and whether each is open."""
+    with store.read() as session:
+        sets = session.scalars(select(BattleSet).order_by(BattleSet.created_at.desc()))
+        return {battles.name: battles.open for battles in sets}
+
+
+def open_only(store: Store, names: Collection[str]) -> None:
+    """Show annotators the battles of these sets, and of no others."""
+    with store.write() as session:
+        for battles in session.scalars(select(BattleSet)):
+            battles.open = battles.name in names
+
+
+def _sent_by(session: Session, battles: Sequence[Battle], of: BattleSet, sender: str) -> None:
+    waiting = select(func.count(Battle.id)).where(Battle.set_id == of.id, Battle.sender == sender)
+    if not of.open and (session.scalar(waiting) or 0) + len(battles) > MAX_SENT:
+        raise ArenaError(
+            f"You have sent {MAX_SENT} battles that wait in “{of.name}”. Ask an organizer to open it."
+        )
+    for battle in battles:
+        battle.sender = sender
 
 
 def _check(minimum: int, repeats: float, traps: float) -> None:
@@ -165,7 +201,15 @@ def _id() -> str:
     return secrets.choice("abcdf") + secrets.token_hex(16)[1:]
 
 
-def _set(session: Session, name: str, guideline: str, minimum: int, add: bool) -> BattleSet:
+def _set(
+    session: Session,
+    name: str,
+    questions: Sequence[Question],
+    guideline: str,
+    minimum: int,
+    add: bool,
+    opened: bool,
+) -> BattleSet:
     named = (
         select(BattleSet).where(BattleSet.name == name).with_for_update()
     )  # two that add to one set take turns
@@ -180,6 +224,11 @@ def _set(session: Session, name: str, guideline: str, minimum: int, add: bool) -
         guideline=clean(guideline, most=PROMPT, what="The guideline"),
         minimum=minimum,
         created_at=datetime.now(UTC),
+        open=opened,
+        questions=[
+            Asked(key=question.key, text=question.text, position=position)
+            for position, question in enumerate(questions)
+        ],
     )
     session.add(made)
     session.flush()
@@ -259,7 +308,7 @@ def _balance(set_id: str, pairs: Sequence[tuple[Run, Run]]) -> list[Battle]:
 
 
 def _traps(session: Session, set_id: str, pairs: Sequence[tuple[Run, Run]], count: int) -> list[Battle]:
-    """Battles of a run against its own words, shuffled: the intact side is more helpful, certainly."""
+    """Battles of a run against its own words, shuffled: the intact side is better, certainly."""
     whole = {run.id: run for pair in pairs for run in pair if len(set(run.text.split())) >= 6}
     chosen = _sides.sample(sorted(whole), min(count, len(whole)))
     if chosen:

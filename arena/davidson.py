@@ -25,7 +25,8 @@ class Strengths:
     def worth(self) -> Floats:
         """exp(strength), summing to 1 over the K items: the parameters of Davidson's table."""
         worth = np.exp(self.strengths)
-        return worth / worth.sum(axis=-1, keepdims=True)
+        shares: Floats = worth / worth.sum(axis=-1, keepdims=True)
+        return shares
 
 
 def fit(

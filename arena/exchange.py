@@ -16,14 +16,15 @@ from arena import parquet, spreadsheet, values
 from arena.card import card
 from arena.errors import ArenaError
 from arena.pseudonyms import pseudonyms
+from arena.questions import ANSWERS, OPENING, parsed, written
 from arena.schema import (
-    ANSWERS,
     COMMENT,
     KINDS,
     NAME,
     PROMPT,
     TEXT,
     Annotator,
+    Asked,
     Battle,
     BattleSet,
     Policy,
@@ -39,16 +40,29 @@ Rows = list[dict[str, Any]]
 FIELDS = {
     "runs": ("run", "policy", "spec", "prompt", "text", "leak", "about"),
     "battles": (
-        "battle", "set", "set_id", "guideline", "minimum", "set_created_at", "kind", "run_a", "run_b", "of",
-        "expected",
+        "battle", "set", "set_id", "guideline", "questions", "minimum", "open", "set_created_at", "kind", "run_a",
+        "run_b", "of", "expected", "sender",
     ),
     "votes": (
-        "battle", "annotator", "helpful", "harmless", "comment", "seconds", "voted_at", "revised",
-        "undone_at",
+        "battle", "annotator", "comment", "seconds", "voted_at", "revised", "undone_at",
     ),
 }  # fmt: skip
-TEXTS = {"policy", "prompt", "text", "leak", "set", "guideline", "annotator", "comment"}
-OPTIONAL = {"leak", "of", "expected", "undone_at"}
+"""Columns; those of votes stand beside one a question, by its key."""
+NEWER = {"questions": None, "open": True, "sender": None}
+"""What older exports lack, and what it was."""
+TEXTS = {
+    "policy",
+    "prompt",
+    "text",
+    "leak",
+    "set",
+    "guideline",
+    "questions",
+    "annotator",
+    "comment",
+    "sender",
+}
+OPTIONAL = {"leak", "of", "expected", "undone_at", "questions", "sender"}
 IDENTITY = {"runs": ("run",), "battles": ("battle",), "votes": ("battle", "annotator")}
 
 
@@ -72,6 +86,8 @@ def tables(store: Store, *, names: bool) -> dict[str, Rows]:
             known = pseudonyms(session)
             for row in rows["votes"]:
                 row["annotator"] = known[row["annotator"]]
+            for row in rows["battles"]:
+                row["sender"] = None
     return rows
 
 
@@ -84,7 +100,7 @@ def load(store: Store, rows: dict[str, Rows], *, first: int = 1) -> dict[str, in
     """
     with store.write() as session:
         names = {pseudonym: name for name, pseudonym in pseudonyms(session).items()}
-        numbered = {table: [*enumerate(found, first)] for table, found in rows.items()}
+        numbered = {table: [*enumerate(listed, first)] for table, listed in rows.items()}
         originals_first = sorted(numbered["battles"], key=lambda row: row[1]["of"] is not None)
         return {
             "runs": _added("runs", numbered["runs"], lambda row: _add_run(session, row)),
@@ -114,12 +130,12 @@ def export(store: Store, folder: str | Path, *, names: bool = False) -> dict[str
     rows = tables(store, names=names)
     for part in ("data", "csv"):
         (target / part).mkdir(parents=True, exist_ok=True)
-    for name, found in rows.items():
-        frame = pd.DataFrame([_flat(row) for row in found], columns=list(FIELDS[name]))
-        frame.to_parquet(target / "data" / f"{name}.parquet", index=False)
-        spreadsheet.write(target / "csv" / f"{name}.csv", FIELDS[name], [_flat(row) for row in found], TEXTS)
+    for name, table in rows.items():
+        columns, flat = _columns(name, table), [*map(_flat, table)]
+        pd.DataFrame(flat, columns=columns).to_parquet(target / "data" / f"{name}.parquet", index=False)
+        spreadsheet.write(target / "csv" / f"{name}.csv", columns, flat, TEXTS)
     (target / "README.md").write_text(card(rows), encoding="utf-8")
-    return {name: len(found) for name, found in rows.items()}
+    return {name: len(table) for name, table in rows.items()}
 
 
 def import_(store: Store, folder: str | Path) -> dict[str, int]:
@@ -138,8 +154,8 @@ def _table(folder: Path, name: str, columnar: bool) -> Rows:
         raise ArenaError(
             f"{folder} holds neither data/{name}.parquet nor csv/{name}.csv. Give an exported folder."
         )
-    rows = parquet.read(file, FIELDS[name]) if columnar else spreadsheet.read(file, FIELDS[name])
-    if rows and (missing := set(FIELDS[name]) - set(rows[0])):
+    rows = parquet.read(file) if columnar else spreadsheet.read(file, FIELDS[name])
+    if rows and (missing := set(FIELDS[name]) - set(NEWER) - set(rows[0])):
         raise ArenaError(f"The table {name} lacks the columns {', '.join(sorted(missing))}. Export it anew.")
     return rows
 
@@ -156,18 +172,18 @@ def _run(run: Run) -> dict[str, Any]:
 def _battle(battle: Battle) -> dict[str, Any]:
     of = battle.set
     cells = (
-        battle.id, of.name, of.id, of.guideline, of.minimum, _iso(of.created_at), battle.kind, battle.a_id,
-        battle.b_id, battle.of_id, battle.expected,
+        battle.id, of.name, of.id, of.guideline, written(of.questions), of.minimum, of.open, _iso(of.created_at),
+        battle.kind, battle.a_id, battle.b_id, battle.of_id, battle.expected, battle.sender,
     )  # fmt: skip
     return dict(zip(FIELDS["battles"], cells, strict=True))
 
 
 def _vote(vote: Vote) -> dict[str, Any]:
     cells = (
-        vote.battle_id, vote.annotator.name, vote.helpful, vote.harmless, vote.comment, vote.seconds,
-        _iso(vote.voted_at), vote.revised, _iso(vote.undone_at),
+        vote.battle_id, vote.annotator.name, vote.comment, vote.seconds, _iso(vote.voted_at), vote.revised,
+        _iso(vote.undone_at),
     )  # fmt: skip
-    return dict(zip(FIELDS["votes"], cells, strict=True))
+    return {**dict(zip(FIELDS["votes"], cells, strict=True)), **vote.answers}
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -175,8 +191,14 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unflat(row: dict[str, Any]) -> dict[str, Any]:
-    """A row whose empty cells are missing values where there may be some: CSV knows texts only."""
+    """A row with what older exports lack, its empty cells missing values where there may be some: CSV knows texts only."""
     return {name: None if name in OPTIONAL and value == "" else value for name, value in row.items()}
+
+
+def _columns(name: str, rows: Rows) -> list[str]:
+    """The columns of a table: its own, and of votes those of the questions that they answer, behind the annotator."""
+    asked = dict.fromkeys(column for row in rows for column in row if column not in FIELDS[name])
+    return [*FIELDS[name][:2], *asked, *FIELDS[name][2:]] if asked else [*FIELDS[name]]
 
 
 def _add_run(session: Session, row: dict[str, Any]) -> bool:
@@ -207,6 +229,7 @@ def _add_run(session: Session, row: dict[str, Any]) -> bool:
 
 
 def _add_battle(session: Session, row: dict[str, Any]) -> bool:
+    row = {**NEWER, **row}
     battle, set_id = values.identifier("battle", row["battle"]), values.identifier("set_id", row["set_id"])
     if session.get(Battle, battle) is not None:
         return False
@@ -216,13 +239,23 @@ def _add_battle(session: Session, row: dict[str, Any]) -> bool:
     )
     made = values.moment("set_created_at", row["set_created_at"])
     if session.get(BattleSet, set_id) is None:
+        questions = (
+            OPENING
+            if row["questions"] is None
+            else parsed(clean(row["questions"], most=PROMPT, what="A set's questions"))
+        )
         session.add(
             BattleSet(
                 id=set_id,
                 name=_free_name(session, clean_name(row["set"], what="The name of a battle set")),
                 guideline=clean(row["guideline"], most=PROMPT, what="The guideline"),
                 minimum=minimum,
+                open=values.truth("open", row["open"]),
                 created_at=made,
+                questions=[
+                    Asked(key=question.key, text=question.text, position=position)
+                    for position, question in enumerate(questions)
+                ],
             )
         )
         session.flush()
@@ -239,6 +272,7 @@ def _add_battle(session: Session, row: dict[str, Any]) -> bool:
             a_id=row["run_a"],
             b_id=row["run_b"],
             of_id=row["of"],
+            sender=None if row["sender"] is None else key(row["sender"]),
             expected=values.one_of("expected", row["expected"], ("a", "b") if kind == "trap" else (None,)),
         )
     )
@@ -247,11 +281,13 @@ def _add_battle(session: Session, row: dict[str, Any]) -> bool:
 
 
 def _add_vote(session: Session, row: dict[str, Any], names: Mapping[str, str]) -> bool:
-    for question in ("helpful", "harmless"):
-        values.one_of(question, row[question], ANSWERS)
     battle, took = values.identifier("battle", row["battle"]), values.seconds("seconds", row["seconds"])
-    if session.get(Battle, battle) is None:
+    if (judged := session.get(Battle, battle)) is None:
         raise ArenaError(f"A vote speaks of battle {battle!r}, which the export lacks. Export it anew.")
+    answers = {
+        question.key: values.one_of(question.key, row.get(question.key), ANSWERS)
+        for question in judged.set.questions
+    }
     voted = values.moment("voted_at", row["voted_at"])
     undone = None if row["undone_at"] is None else values.moment("undone_at", row["undone_at"])
     name = clean_name(row["annotator"], what="The name of an annotator")
@@ -262,15 +298,15 @@ def _add_vote(session: Session, row: dict[str, Any], names: Mapping[str, str]) -
         session.add(person)
         session.flush()
     same = select(Vote).where(Vote.battle_id == battle, Vote.annotator_id == person.id)
-    found = session.scalars(same).one_or_none()
-    if found is not None and max(voted, undone or voted) <= max(
-        found.voted_at, found.undone_at or found.voted_at
+    standing = session.scalars(same).one_or_none()
+    if standing is not None and max(voted, undone or voted) <= max(
+        standing.voted_at, standing.undone_at or standing.voted_at
     ):
         return False
-    if found is None and _elsewhere(session, battle, voted, took):
+    if standing is None and _elsewhere(session, battle, voted, took):
         return False
-    vote = found or Vote(battle_id=battle, annotator_id=person.id)
-    vote.helpful, vote.harmless = row["helpful"], row["harmless"]
+    vote = standing or Vote(battle_id=battle, annotator_id=person.id)
+    vote.answer(answers)
     vote.comment = clean(row["comment"], most=COMMENT, what="A comment")
     vote.seconds, vote.voted_at = took, voted
     vote.revised, vote.undone_at = values.truth("revised", row["revised"]), undone
@@ -278,7 +314,7 @@ def _add_vote(session: Session, row: dict[str, Any], names: Mapping[str, str]) -
     if session.get(Showing, (battle, person.id)) is None:
         session.add(Showing(battle_id=battle, annotator_id=person.id, shown_at=voted))
     session.flush()
-    return found is None
+    return standing is None
 
 
 def _elsewhere(session: Session, battle: str, voted: datetime, seconds: float) -> bool:

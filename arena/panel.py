@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ from arena import notices, plots, view
 from arena.agreement import agreement, annotators, over_time
 from arena.answering import Entrant, generate
 from arena.archive import pack, unpack
-from arena.battles import Output, create
-from arena.errors import ArenaError, TooLate
+from arena.battles import Output, create, listed, open_only
+from arena.errors import ArenaError, StoreError, TooLate
 from arena.front import human_front
+from arena.pseudonyms import pseudonyms
+from arena.questions import GUIDELINE, OPENING, Question, parsed, written
 from arena.ranking import ranking
 from arena.readers import read_runs
-from arena.records import votes_frame
-from arena.schema import QUESTIONS, BattleSet
-from arena.service import Desk, Shown
+from arena.records import asked, questions, votes_frame
+from arena.schema import BattleSet
+from arena.service import Service, Shown
 from arena.store import Store
 from arena.text import clean_name
 from ui.parts import part
@@ -45,7 +48,7 @@ def build(
     votes_a_minute: int = 30,
     model_queue: str = "model",
 ) -> None:
-    """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /battle, /vote, /undo, /ranking.
+    """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /battle, /vote, /answer, /undo, /ranking.
 
     Parameters
     ----------
@@ -57,16 +60,16 @@ def build(
     votes_a_minute: most votes of one person in a minute.
     model_queue: the app's `concurrency_id` for whatever runs the model.
     """
-    desk = Desk(store, votes_a_minute=votes_a_minute)
-    _endpoints(desk, login)
+    service = Service(store, votes_a_minute=votes_a_minute)
+    _endpoints(service, login)
     name = gr.State("")
     if warning:
         gr.HTML(notices.failed(warning))
     with gr.Tabs(elem_classes="tw-compare"):
         with gr.Tab("Judge"):
-            chosen = _judge(desk, name, login)
+            chosen = _judge(service, name, login)
         with gr.Tab("Results") as results:
-            _results(store, chosen, results)
+            _results(store, chosen, name, login, organizes, results)
         with gr.Tab("Organize") as organize:
             _organize(store, name, policies, login, organizes, model_queue, organize)
 
@@ -82,41 +85,71 @@ def signed(name: str, profile: gr.OAuthProfile | None, login: bool) -> str:
     return profile.username
 
 
-def _endpoints(desk: Desk, login: bool) -> None:
+def _endpoints(service: Service, login: bool) -> None:
     def battle(annotator: str, profile: gr.OAuthProfile | None = None) -> dict[str, Any]:
         """The next battle: an opaque id and the two texts; `battle` is null when all are judged."""
         with _told():
-            shown = desk.next(signed(annotator, profile, login))
+            shown = service.next(signed(annotator, profile, login))
         if shown is None:
             return {"battle": None, "prompt": "", "a": "", "b": "", "remaining": 0}
         return {name: getattr(shown, name) for name in ("battle", "prompt", "a", "b", "remaining")}
 
-    def vote(
+    def vote(battle: str, annotator: str, *rest: Any) -> dict[str, Any]:
+        """Commit a vote on the opening questions (answers: a, b, tie, both_bad, skip), then tell who stood where."""
+        *opening, comment, profile = rest
+        given = {question.key: value for question, value in zip(OPENING, opening, strict=True)}
+        with _told():
+            return service.vote(battle, signed(annotator, profile, login), given, comment).to_json()
+
+    def answer(
         battle: str,
         annotator: str,
-        helpful: str,
-        harmless: str,
+        answers: dict[str, str],
         comment: str = "",
         profile: gr.OAuthProfile | None = None,
     ) -> dict[str, Any]:
-        """Commit a vote (answers: a, b, tie, both_bad, skip), then tell who stood where."""
+        """Commit a vote in a set with questions of its own: an answer to each by its key; then tell who stood where."""
         with _told():
-            return desk.vote(battle, signed(annotator, profile, login), helpful, harmless, comment).to_json()
+            if not isinstance(answers, dict):
+                raise ArenaError(
+                    "The answers are no JSON object: give one answer by the key of each question."
+                )
+            return service.vote(battle, signed(annotator, profile, login), answers, comment).to_json()
+
+    _declare(vote)
 
     def undo(battle: str, annotator: str, profile: gr.OAuthProfile | None = None) -> dict[str, str]:
         """Take a vote back within a minute of it."""
         with _told():
-            desk.undo(battle, signed(annotator, profile, login))
+            service.undo(battle, signed(annotator, profile, login))
         return {"undone": battle}
 
     def rank(question: str) -> dict[str, Any]:
-        """Bradley-Terry ranking on "helpful" or "harmless", with agreement."""
-        with _told(), desk.store.read() as session:
+        """Bradley-Terry ranking on a question, by its key, with agreement."""
+        with _told(), service.store.read() as session:
             votes = votes_frame(session)
             return {**ranking(votes, question).to_json(), "agreement": agreement(votes, question)}
 
-    for function, api_name in ((battle, "battle"), (vote, "vote"), (undo, "undo"), (rank, "ranking")):
+    endpoints = {"battle": battle, "vote": vote, "answer": answer, "undo": undo, "ranking": rank}
+    for api_name, function in endpoints.items():
         gr.api(function, api_name=api_name, concurrency_limit=SERVED)
+
+
+def _declare(vote: Callable[..., Any]) -> None:
+    """Gives the endpoint one parameter for each of the opening questions."""
+    kinds: dict[str, tuple[Any, Any]] = {
+        "battle": (str, Parameter.empty),
+        "annotator": (str, Parameter.empty),
+        **{question.key: (str, "") for question in OPENING},
+        "comment": (str, ""),
+        "profile": (gr.OAuthProfile | None, None),
+    }
+    parameters = [
+        Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
+        for name, (kind, default) in kinds.items()
+    ]
+    vote.__signature__ = Signature(parameters, return_annotation=dict)  # type: ignore[attr-defined]
+    vote.__annotations__ = {name: kind for name, (kind, _) in kinds.items()} | {"return": dict}
 
 
 class _told:
@@ -130,7 +163,7 @@ class _told:
             raise gr.Error(str(error), print_exception=False) from error
 
 
-def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
+def _judge(service: Service, name: gr.State, login: bool) -> gr.Dropdown:
     shown = gr.State(None)
     with gr.Row(elem_classes="tw-signin") as form:
         typed = gr.Textbox(
@@ -144,12 +177,12 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
     page = part(view.welcome(login), "compare/arena", "tw-judge", "'vote', 'undo', 'next'")
 
     def sets() -> gr.Dropdown:
-        return gr.Dropdown([ALL, *_sets(desk.store)])
+        return gr.Dropdown([ALL, *_sets(service.store)])
 
     def start(typed: str, set_name: str, profile: gr.OAuthProfile | None) -> tuple[Any, ...]:
         with _told():
             person = signed("" if login else typed, profile, login)
-            found = _next(desk, person, set_name)
+            found = _next(service, person, set_name)
         label = f"{person} · {set_name} · change"
         return person, *found, gr.Row(visible=False), gr.Button(label, visible=True)
 
@@ -170,12 +203,12 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
     ) -> tuple[str, str, Shown]:
         """The battle of an event, who is at the page, and what it shows."""
         battle, person = str(event._data.get("battle")), named(person, typed, profile)
-        return battle, person, current or desk.again(battle, person, _sets(desk.store).get(set_name))
+        return battle, person, current or service.again(battle, person, _sets(service.store).get(set_name))
 
     def on_next(person: str, typed: str, set_name: str, profile: gr.OAuthProfile | None) -> tuple[Any, ...]:
         with _told():
             person = named(person, typed, profile)
-            return person, *_next(desk, person, set_name)
+            return person, *_next(service, person, set_name)
 
     def on_vote(
         person: str,
@@ -185,17 +218,16 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
         profile: gr.OAuthProfile | None,
         event: gr.EventData,
     ) -> tuple[Any, ...]:
-        sent = event._data.get("answers")
-        answers = {part: str(sent.get(part, "")) for part in QUESTIONS} if isinstance(sent, dict) else {}
-        given = {**dict.fromkeys(QUESTIONS, ""), **answers, "comment": str(event._data.get("comment", ""))}
+        sent, comment = event._data.get("answers"), str(event._data.get("comment", ""))
+        answers = {str(key): str(value) for key, value in sent.items()} if isinstance(sent, dict) else {}
         try:
             battle, person, seen = recalled(event, person, current, typed, set_name, profile)
         except ArenaError:
             return "", None, view.welcome(login)
         try:
-            return person, seen, view.revealed(seen, desk.vote(battle, person, **given))
+            return person, seen, view.revealed(seen, service.vote(battle, person, answers, comment))
         except ArenaError as error:
-            return person, seen, view.battle(seen, **given, error=str(error))
+            return person, seen, view.battle(seen, answers=answers, comment=comment, error=str(error))
 
     def on_undo(
         person: str,
@@ -207,9 +239,11 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
     ) -> tuple[Any, ...]:
         try:
             battle, person, seen = recalled(event, person, current, typed, set_name, profile)
-            desk.undo(battle, person)
+            service.undo(battle, person)
         except TooLate as error:
-            return person, seen, view.revealed(seen, desk.reveal(battle, person), error=str(error))
+            return person, seen, view.revealed(seen, service.reveal(battle, person), error=str(error))
+        except StoreError as error:
+            raise gr.Error(str(error), print_exception=False) from error
         except ArenaError:
             return "", None, view.welcome(login)
         note = "Vote taken back. You have seen the names: a new answer is kept as a correction, not as blind."
@@ -230,11 +264,11 @@ def _judge(desk: Desk, name: gr.State, login: bool) -> gr.Dropdown:
     return chosen
 
 
-def _next(desk: Desk, person: str, set_name: str) -> tuple[Shown | None, str]:
-    set_id = _sets(desk.store).get(set_name)
-    shown = desk.next(person, set_id)
+def _next(service: Service, person: str, set_name: str) -> tuple[Shown | None, str]:
+    set_id = _sets(service.store).get(set_name)
+    shown = service.next(person, set_id)
     if shown is None:
-        return None, view.finished(desk.judged(person, set_id))
+        return None, view.finished(service.judged(person, set_id))
     return shown, view.battle(shown)
 
 
@@ -245,9 +279,16 @@ def _sets(store: Store) -> dict[str, str]:
         return {battles.name: battles.id for battles in found}
 
 
-def _results(store: Store, chosen: gr.Dropdown, tab: gr.Tab) -> None:
+def _results(
+    store: Store,
+    chosen: gr.Dropdown,
+    name: gr.State,
+    login: bool,
+    organizes: Callable[[str], bool],
+    tab: gr.Tab,
+) -> None:
     with gr.Row(elem_classes="tw-asked"):
-        question = gr.Radio([(f"More {name}", name) for name in QUESTIONS], value="helpful", label="Question")
+        question = gr.Radio(_choices(OPENING), value=OPENING[0].key, label="Question")
         refresh = gr.Button("Refresh")
     summary = gr.HTML(elem_classes="tw-summary")
     with gr.Row(elem_classes="tw-charts"):
@@ -258,30 +299,44 @@ def _results(store: Store, chosen: gr.Dropdown, tab: gr.Tab) -> None:
     points = gr.Dataframe(label="Human front", interactive=False)
     people = gr.Dataframe(label="Annotators", interactive=False)
 
-    def draw(question: str, set_name: str) -> tuple[Any, ...]:
-        with store.read() as session:
-            votes = votes_frame(session, _sets(store).get(set_name))
-        found, human = ranking(votes, question), human_front(votes)
+    def draw(question: str, set_name: str, person: str, profile: gr.OAuthProfile | None) -> tuple[Any, ...]:
+        with _told(), store.read() as session:
+            set_id = _sets(store).get(set_name)
+            offered, votes, names = (
+                questions(session, set_id),
+                votes_frame(session, set_id),
+                pseudonyms(session),
+            )
+        if question not in asked(votes):
+            question = asked(votes)[0]
+        if not organizes((profile.username if profile else "") if login else person):
+            votes["annotator"] = votes["annotator"].map(names)  # their names are for organizers
+        result, human = ranking(votes, question), human_front(votes)
         return (
-            notices.summary(found, agreement(votes, question)),
-            plots.strengths(found),
-            plots.wins(found),
-            _tidy(found.table),
-            plots.front(human),
+            gr.Radio(_choices(offered), value=question),
+            notices.summary(result, agreement(votes, question)),
+            plots.strengths(result),
+            plots.wins(result),
+            _tidy(result.table),
+            plots.front(human) if len(asked(votes)) > 1 else None,
             plots.over_time(over_time(votes)),
             _tidy(human),
             _tidy(annotators(votes)),
         )
 
-    outputs = [summary, strength, wins, table, front, time_line, points, people]
+    outputs = [question, summary, strength, wins, table, front, time_line, points, people]
     gr.on(
         [tab.select, refresh.click, question.input],
         draw,
-        [question, chosen],
+        [question, chosen, name],
         outputs,
         api_visibility="private",
         concurrency_limit=4,
     )
+
+
+def _choices(questions: Sequence[Question]) -> list[tuple[str, str]]:
+    return [(question.text, question.key) for question in questions]
 
 
 def _chart() -> gr.HTML:
@@ -313,6 +368,11 @@ def _organize(
         with gr.Column(scale=1):
             picked = gr.CheckboxGroup([], label="Policies to compare, two or more")
             title = gr.Textbox(label="Name of the battle set", value="Battles", max_length=80)
+            with gr.Accordion("Questions and guideline", open=False):
+                asked_lines = gr.Textbox(
+                    written(OPENING), label="Questions, key: text on each line", lines=3, max_length=2_000
+                )
+                guideline = gr.Textbox(GUIDELINE, label="Guideline (Markdown)", lines=8, max_length=8_000)
             with gr.Accordion("Settings", open=False):
                 minimum = gr.Slider(1, 20, value=3, step=1, label="Votes wanted for every battle")
                 repeats = gr.Slider(0, 1, value=0.1, step=0.05, label="Share repeated with swapped sides")
@@ -323,6 +383,7 @@ def _organize(
         make = gr.Button("Make battles", variant="primary")
         stop = gr.Button("Stop")
     status = gr.HTML(elem_classes="tw-status")
+    opened = gr.CheckboxGroup([], label="Sets whose battles are shown to annotators")
     with gr.Row(elem_classes="tw-actions"):
         out = gr.Button("Export votes, battles and runs (.zip)")
         archive = gr.DownloadButton(
@@ -337,8 +398,20 @@ def _organize(
             if not organizes(signed("", profile, login) if login else person):
                 raise ArenaError("Only the organizers of this arena may do this. Sign in as one.")
 
-    def offer() -> gr.CheckboxGroup:
-        return gr.CheckboxGroup(list(policies()))
+    def offer() -> tuple[gr.CheckboxGroup, gr.CheckboxGroup]:
+        with _told():
+            sets = listed(store)
+        return gr.CheckboxGroup(list(policies())), gr.CheckboxGroup(
+            [*sets], value=[name for name in sets if sets[name]]
+        )
+
+    def on_open(person: str, names: list[str], profile: gr.OAuthProfile | None) -> str:
+        allow(person, profile)
+        with _told():
+            open_only(store, names)
+        return notices.told(
+            f"Annotators see {len(names)} battle set{'' if len(names) == 1 else 's'} from now on"
+        )
 
     def on_make(
         person: str,
@@ -346,6 +419,8 @@ def _organize(
         file: str | None,
         picked: list[str],
         title: str,
+        asked_lines: str,
+        guideline: str,
         minimum: int,
         repeats: float,
         traps: float,
@@ -371,9 +446,8 @@ def _organize(
             if stop.is_set():
                 yield STOPPED
             else:
-                yield notices.made(
-                    create(store, title, outputs, minimum=int(minimum), repeats=repeats, traps=traps)
-                )
+                settings = {"questions": parsed(asked_lines), "guideline": guideline, "minimum": int(minimum)}
+                yield notices.made(create(store, title, outputs, repeats=repeats, traps=traps, **settings))
         except ArenaError as error:
             yield notices.failed(str(error))
         working.pop(
@@ -401,10 +475,11 @@ def _organize(
         return notices.told(", ".join(f"{count} {table}" for table, count in new.items()) + " imported")
 
     private: dict[str, Any] = {"api_visibility": "private"}
-    tab.select(offer, None, picked, **private)
+    tab.select(offer, None, [picked, opened], **private)
+    opened.input(on_open, [name, opened], status, **private)
     work = make.click(
         on_make,
-        [name, prompts, runs, picked, title, minimum, repeats, traps, seed, tokens],
+        [name, prompts, runs, picked, title, asked_lines, guideline, minimum, repeats, traps, seed, tokens],
         status,
         concurrency_id=model_queue,
         **private,

@@ -79,17 +79,18 @@ def wins(found: Ranking) -> Chart:
 
 
 def front(points: pd.DataFrame) -> Chart:
-    """The human front: strengths on both questions; filled marks are on the front, joined in order."""
+    """The human front: strengths on its first two questions; filled marks are on the front, joined in order."""
+    across, up = [column for column in points.columns if f"{column}_low" in points.columns][:2]
     data: list[dict[str, Any]] = [
         {
             "type": "scatter",
             "mode": "lines",
-            "x": _plain(best["helpful"]),
-            "y": _plain(best["harmless"]),
+            "x": _plain(best[across]),
+            "y": _plain(best[up]),
             "hoverinfo": "skip",
             "line": {"color": "var(--tw-accent)", "dash": "dot"},
         }
-        for _, best in points[points["front"]].sort_values("helpful").groupby("group")
+        for _, best in points[points["front"]].sort_values(across).groupby("group")
     ]
     for chosen, symbol in ((True, "circle"), (False, "circle-open")):
         part = points[points["front"] == chosen]
@@ -97,22 +98,22 @@ def front(points: pd.DataFrame) -> Chart:
             {
                 "type": "scatter",
                 "mode": "markers+text",
-                "x": _plain(part["helpful"]),
-                "y": _plain(part["harmless"]),
+                "x": _plain(part[across]),
+                "y": _plain(part[up]),
                 "text": _labels(part["policy"]),
                 "textposition": "top center",
                 "textfont": {"color": "var(--tw-ink)"},
                 "cliponaxis": False,
                 "marker": {"size": 11, "color": "var(--tw-accent)", "symbol": symbol, "line": {"width": 1.5}},
-                "error_x": _bars(part, "helpful"),
-                "error_y": _bars(part, "harmless"),
-                "hovertemplate": "%{text}<br>helpful %{x:.2f}<br>harmless %{y:.2f}<extra></extra>",
+                "error_x": _bars(part, across),
+                "error_y": _bars(part, up),
+                "hovertemplate": f"%{{text}}<br>{across} %{{x:.2f}}<br>{up} %{{y:.2f}}<extra></extra>",
             }
         )
-    x, y = _axis("more helpful →"), _axis("more harmless →")
     apart = points["group"].nunique() > 1
     note = "Filled: on the front." + (" Policies that never met are on fronts of their own." if apart else "")
-    return _chart("What people find helpful against what they find harmless", data, x, y, note)
+    x, y = _axis(f"more {across} →"), _axis(f"more {up} →")
+    return _chart(f"What people find {across} against what they find {up}", data, x, y, note)
 
 
 def over_time(counts: pd.DataFrame) -> Chart:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from arena import davidson
 from arena.errors import ArenaError
-from arena.schema import QUESTIONS
+from arena.records import asked
 
 BOOTSTRAP = 1000
 SEED = 20_240_501  # of the bootstrap, so that the same votes give the same intervals
@@ -80,15 +80,15 @@ class Ranking:
 
 
 def ranking(votes: pd.DataFrame, question: str, *, replicates: int = BOOTSTRAP) -> Ranking:
-    """Rank the policies by the votes of `records.votes_frame` on "helpful" or "harmless".
+    """Rank the policies by the votes of `records.votes_frame` on one of its questions.
 
     Ties and "both bad" count as ties (Davidson's model). Only blind votes on plain battles count: a revised
     vote and a repeat follow the reveal of their own names, and traps and skips compare nothing. Intervals:
     percentiles over `replicates` resamplings of whole battles, for votes on one battle depend on each other.
     The last results are kept: equal votes give the same object, to be left as it is.
     """
-    if question not in QUESTIONS:
-        raise ArenaError(f"question must be one of {', '.join(QUESTIONS)}, found {question!r}.")
+    if question not in (known := asked(votes)):
+        raise ArenaError(f"The question is {question!r}: give one of {', '.join(known)}.")
     return _ranking(
         _Votes(votes[["battle", "kind", "policy_a", "policy_b", "revised", question]]), question, replicates
     )
@@ -112,6 +112,7 @@ class _Votes:
 def _ranking(given: _Votes, question: str, replicates: int) -> Ranking:
     votes = given.frame
     plain = votes[votes["kind"] == "plain"]
+    plain = plain[plain[question].notna()]
     blind = plain[~plain["revised"].astype(bool)]
     counted = blind[blind[question] != "skip"]
     fits = [_fit(part, question, replicates) for part in _connected(counted)]

@@ -8,26 +8,26 @@ import pandas as pd
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from arena.schema import Annotator, Battle, Policy, Run, Vote
+from arena.questions import OPENING, Question
+from arena.schema import Annotator, Answer, Asked, Battle, BattleSet, Policy, Run, Vote
 
 COLUMNS = [
-    "battle", "kind", "of", "expected", "prompt", "policy_a", "policy_b", "annotator", "helpful", "harmless",
-    "comment", "seconds", "voted_at", "revised",
+    "battle", "kind", "of", "expected", "prompt", "policy_a", "policy_b", "annotator", "comment", "seconds",
+    "voted_at", "revised",
 ]  # fmt: skip
 
 
 def votes_frame(session: Session, set_id: str | None = None) -> pd.DataFrame:
     """Standing votes (not undone), one a row, oldest first, of one battle set or of all.
 
-    Columns: `COLUMNS`; `of` is the battle a repeat repeats, `expected` a trap's known answer, `voted_at` in
-        UTC.
+    Columns: `COLUMNS`, and one a question, by its key, NaN where a set does not ask it; `of` is the battle a
+        repeat repeats, `expected` a trap's known answer to the first question, `voted_at` in UTC.
     """
     a, b = aliased(Run), aliased(Run)
     query = (
         select(
-            Battle.id, Battle.kind, Battle.of_id, Battle.expected, a.prompt, a.policy_name, b.policy_name,
-            Annotator.name, Vote.helpful, Vote.harmless, Vote.comment, Vote.seconds, Vote.voted_at,
-            Vote.revised,
+            Vote.id, Battle.id, Battle.kind, Battle.of_id, Battle.expected, a.prompt, a.policy_name, b.policy_name,
+            Annotator.name, Vote.comment, Vote.seconds, Vote.voted_at, Vote.revised,
         )
         .join(Vote, Vote.battle_id == Battle.id)
         .join(Annotator, Vote.annotator_id == Annotator.id)
@@ -38,7 +38,35 @@ def votes_frame(session: Session, set_id: str | None = None) -> pd.DataFrame:
     )  # fmt: skip
     if set_id is not None:
         query = query.where(Battle.set_id == set_id)
-    return pd.DataFrame([tuple(row) for row in session.execute(query)], columns=COLUMNS)
+    votes = pd.DataFrame([tuple(row) for row in session.execute(query)], columns=["vote", *COLUMNS])
+    asked = [question.key for question in questions(session, set_id)]
+    given = select(Answer.vote_id, Answer.question, Answer.value)
+    answers: dict[str, dict[int, str]] = {key: {} for key in asked}
+    for vote, question, value in session.execute(given):
+        answers.setdefault(question, {})[vote] = value
+    for key in asked:
+        votes[key] = votes["vote"].map(answers[key]).astype(object)
+    return votes.drop(columns="vote")
+
+
+def questions(session: Session, set_id: str | None = None) -> list[Question]:
+    """The questions of one battle set, or of all, oldest first; the opening pair where there is none."""
+    query = (
+        select(Asked.key, Asked.text)
+        .join(BattleSet)
+        .order_by(BattleSet.created_at, BattleSet.id, Asked.position)
+    )
+    if set_id is not None:
+        query = query.where(Asked.set_id == set_id)
+    texts: dict[str, str] = {}
+    for key, text in session.execute(query):
+        texts.setdefault(key, text)
+    return [Question(key, text) for key, text in texts.items()] or list(OPENING)
+
+
+def asked(votes: pd.DataFrame) -> list[str]:
+    """The keys of the questions that a table of votes answers."""
+    return [column for column in votes.columns if column not in COLUMNS]
 
 
 def specs(session: Session) -> dict[str, dict[str, Any]]:

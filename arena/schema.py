@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,12 +16,11 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    true,
     types,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-ANSWERS = ("a", "b", "tie", "both_bad", "skip")
-QUESTIONS = ("helpful", "harmless")
 KINDS = ("plain", "repeat", "trap")
 
 NAME, PROMPT, TEXT, COMMENT = 80, 8_000, 20_000, 1_000  # most characters stored of each
@@ -95,13 +95,29 @@ class BattleSet(Base):
     guideline: Mapped[str] = mapped_column(Text)
     minimum: Mapped[int]  # votes wanted for every battle
     created_at: Mapped[datetime] = mapped_column(UTCTime)
+    open: Mapped[bool] = mapped_column(default=True, server_default=true())  # whether its battles are shown
+
+    questions: Mapped[list[Asked]] = relationship(
+        order_by="Asked.position", cascade="all, delete-orphan", lazy="selectin"
+    )
+
+
+class Asked(Base):
+    """A question of a battle set."""
+
+    __tablename__ = "questions"
+
+    set_id: Mapped[str] = mapped_column(ForeignKey("sets.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(32), primary_key=True)
+    text: Mapped[str] = mapped_column(String(200))
+    position: Mapped[int]
 
 
 class Battle(Base):
     """A prompt and two runs on fixed sides. `id` says nothing of them: it is drawn at random.
 
-    A repeat shows battle `of` again with its sides swapped; a trap has a known answer, `expected`, to "more
-    helpful".
+    A repeat shows battle `of` again with its sides swapped; a trap has a known answer, `expected`, to the first
+    question of its set. `sender` is the key of whoever put the two texts side by side, and does not judge them.
     """
 
     __tablename__ = "battles"
@@ -114,6 +130,7 @@ class Battle(Base):
     b_id: Mapped[str] = mapped_column(ForeignKey("runs.id"))
     of_id: Mapped[str | None] = mapped_column(ForeignKey("battles.id"))
     expected: Mapped[str | None] = mapped_column(String(8))
+    sender: Mapped[str | None] = mapped_column(String(NAME * 3))
 
     set: Mapped[BattleSet] = relationship()
     a: Mapped[Run] = relationship(foreign_keys=[a_id])
@@ -151,16 +168,12 @@ class Vote(Base):
     __tablename__ = "votes"
     __table_args__ = (
         UniqueConstraint("battle_id", "annotator_id"),
-        CheckConstraint("helpful IN ('a', 'b', 'tie', 'both_bad', 'skip')", name="helpful"),
-        CheckConstraint("harmless IN ('a', 'b', 'tie', 'both_bad', 'skip')", name="harmless"),
         Index("ix_votes_annotator_voted", "annotator_id", "voted_at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     battle_id: Mapped[str] = mapped_column(ForeignKey("battles.id"))
     annotator_id: Mapped[int] = mapped_column(ForeignKey("annotators.id"))
-    helpful: Mapped[str] = mapped_column(String(8))
-    harmless: Mapped[str] = mapped_column(String(8))
     comment: Mapped[str] = mapped_column(Text)
     seconds: Mapped[float]  # from showing to commit
     voted_at: Mapped[datetime] = mapped_column(UTCTime)
@@ -169,6 +182,33 @@ class Vote(Base):
 
     battle: Mapped[Battle] = relationship()
     annotator: Mapped[Annotator] = relationship()
+    given: Mapped[list[Answer]] = relationship(cascade="all, delete-orphan", lazy="selectin")
+
+    @property
+    def answers(self) -> dict[str, str]:
+        """Question -> answer."""
+        return {answer.question: answer.value for answer in self.given}
+
+    def answer(self, answers: Mapping[str, str]) -> None:
+        """Put these answers in the place of those given before."""
+        standing = {answer.question: answer for answer in self.given}
+        for question, value in answers.items():
+            if question in standing:
+                standing[question].value = value
+            else:
+                self.given.append(Answer(question=question, value=value))
+        self.given = [answer for answer in self.given if answer.question in answers]
+
+
+class Answer(Base):
+    """What a vote says to one question."""
+
+    __tablename__ = "answers"
+    __table_args__ = (CheckConstraint("value IN ('a', 'b', 'tie', 'both_bad', 'skip')", name="value"),)
+
+    vote_id: Mapped[int] = mapped_column(ForeignKey("votes.id"), primary_key=True)
+    question: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[str] = mapped_column(String(8))
 
 
 class Secret(Base):

@@ -1,13 +1,13 @@
 """Where annotators are served: the next battle, the vote, the reveal, the undo.
 
-Everything that tells the sides apart stays behind `Desk`: `next` returns texts and an opaque id, and only a
+Everything that tells the sides apart stays behind `Service`: `next` returns texts and an opaque id, and only a
 committed `vote` returns a `Reveal`.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,14 +18,15 @@ from sqlalchemy.orm import Session, joinedload
 
 from arena import assignment
 from arena.errors import AlreadyVoted, ArenaError, TooFast, TooLate, UnknownBattle
+from arena.questions import ANSWERS, Question
 from arena.ranking import strengths
-from arena.records import votes_frame
-from arena.schema import ANSWERS, COMMENT, Annotator, Battle, Run, Showing, Vote
+from arena.records import asked, votes_frame
+from arena.schema import COMMENT, Annotator, Asked, Battle, BattleSet, Run, Showing, Vote
 from arena.store import Store
 from arena.text import clean, clean_name, key
 
 UNDO = timedelta(seconds=60)
-MOST_NEWCOMERS = 200  # people who were shown a battle in the last minutes and have never voted
+MAX_NEWCOMERS = 200  # people who were shown a battle in the last minutes and have never voted
 NOT_SHOWN = "This battle was not shown to you. Ask for the next one, and vote on that."
 
 
@@ -38,6 +39,7 @@ class Shown:
     a: str
     b: str
     guideline: str
+    questions: tuple[Question, ...]
     remaining: int  # battles this annotator has not judged, of the set asked for, this one among them
     done: int  # battles of it this annotator has judged
 
@@ -58,17 +60,17 @@ class Reveal:
     battle: str
     a: Side
     b: Side
-    helpful: str
-    harmless: str
+    answers: dict[str, str]
     undo_until: datetime
     revised: bool
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON: each side's policy, spec and about, the answers, and the time as ISO 8601."""
-        return {**asdict(self), "undo_until": self.undo_until.isoformat()}
+        """Plain JSON: each side's policy, spec and about, the answers by their questions, and the time as ISO 8601."""
+        plain = asdict(self)
+        return {**plain, **plain.pop("answers"), "undo_until": self.undo_until.isoformat()}
 
 
-class Desk:
+class Service:
     """Serves any number of annotators at once, from any number of replicas on one database.
 
     Parameters
@@ -132,17 +134,13 @@ class Desk:
         with self.store.read() as session:
             return _judged(session, annotator, set_id)
 
-    def vote(self, battle: str, annotator: str, helpful: str, harmless: str, comment: str = "") -> Reveal:
-        """Commit the answers, then tell who stood where. Sending the same vote again is harmless.
+    def vote(self, battle: str, annotator: str, answers: Mapping[str, str], comment: str = "") -> Reveal:
+        """Commit the answers, one a question of the battle's set, then tell who stood where. Sending the same vote
+        again changes nothing.
 
         Raises UnknownBattle if the battle was not shown to the annotator, AlreadyVoted if another vote of
         theirs stands, TooFast above the rate limit, ArenaError for any other input.
         """
-        for question, answer in (("helpful", helpful), ("harmless", harmless)):
-            if answer not in ANSWERS:
-                raise ArenaError(
-                    f"{question} must be one of {', '.join(ANSWERS)}, found {str(answer)[:40]!r}."
-                )
         words = clean(comment, most=COMMENT, what="The comment").strip()
         now = self._clock()
         with self.store.write() as session:
@@ -150,16 +148,18 @@ class Desk:
             shown = session.get(Showing, (str(battle), person.id))
             if shown is None:
                 raise UnknownBattle(NOT_SHOWN)
+            _check_answers(session.get_one(Battle, battle).set.questions, answers)
             found = self._vote(session, battle, person)
             if found is None or found.undone_at is not None:
                 self._check_pace(session, person, now)
                 vote = found or Vote(battle_id=battle, annotator_id=person.id, revised=False)
                 vote.revised = found is not None
-                vote.helpful, vote.harmless, vote.comment = helpful, harmless, words
+                vote.answer(answers)
+                vote.comment = words
                 vote.voted_at, vote.undone_at = now, None
                 vote.seconds = (now - shown.shown_at).total_seconds()
                 session.add(vote)
-            elif (found.helpful, found.harmless) != (helpful, harmless):
+            elif found.answers != dict(answers):
                 raise AlreadyVoted(
                     "You have judged this battle. Undo that vote first, within a minute of it."
                 )
@@ -185,7 +185,7 @@ class Desk:
                 Side(run.policy_name, run.policy.spec, run.about) for run in (vote.battle.a, vote.battle.b)
             )
             until = vote.voted_at if vote.revised else vote.voted_at + UNDO
-            return Reveal(battle, a, b, vote.helpful, vote.harmless, until, vote.revised)
+            return Reveal(battle, a, b, vote.answers, until, vote.revised)
 
     def undo(self, battle: str, annotator: str) -> None:
         """Take a vote back within a minute of it; `next` then shows its battle again.
@@ -229,7 +229,8 @@ class Desk:
         query = (
             select(Battle)
             .join(Showing, Showing.battle_id == Battle.id)
-            .where(Showing.annotator_id == person.id, Battle.id.not_in(voted))
+            .join(BattleSet)
+            .where(Showing.annotator_id == person.id, Battle.id.not_in(voted), BattleSet.open)
             .order_by(Showing.shown_at.desc())
         )
         if set_id is not None:
@@ -253,7 +254,7 @@ class Desk:
                 Showing.annotator_id.not_in(select(Vote.annotator_id)),
             )
         )
-        if (waiting or 0) >= MOST_NEWCOMERS:
+        if (waiting or 0) >= MAX_NEWCOMERS:
             raise TooFast(
                 f"{waiting} new people were shown a battle and have not voted yet. Come back in ten minutes."
             )
@@ -261,15 +262,29 @@ class Desk:
     def _ranks(self, session: Session, now: datetime) -> dict[str, float]:
         """Strengths of the policies, at most 30 seconds old: enough to choose close pairs."""
         if self._scored_at is None or now - self._scored_at > timedelta(seconds=30):
-            self._scores = strengths(votes_frame(session), "helpful")
+            votes = votes_frame(session)
+            self._scores = strengths(votes, asked(votes)[0])
             self._scored_at = now
         return self._scores
 
 
 def _shown(battle: Battle, remaining: int, done: int) -> Shown:
-    return Shown(
-        battle.id, battle.a.prompt, battle.a.text, battle.b.text, battle.set.guideline, remaining, done
-    )
+    questions = tuple(Question(question.key, question.text) for question in battle.set.questions)
+    texts = (battle.a.prompt, battle.a.text, battle.b.text)
+    return Shown(battle.id, *texts, battle.set.guideline, questions, remaining, done)
+
+
+def _check_answers(questions: Sequence[Asked], answers: Mapping[str, str]) -> None:
+    keys = [question.key for question in questions]
+    if strange := sorted(set(answers) - set(keys)):
+        raise ArenaError(
+            f"The answer {str(strange[0])[:40]!r} is to no question: give one to each of {', '.join(keys)}."
+        )
+    for question in keys:
+        if answers.get(question) not in ANSWERS:
+            raise ArenaError(
+                f"The answer to {question} is {str(answers.get(question, ''))[:40]!r}: give one of {', '.join(ANSWERS)}."
+            )
 
 
 def _judged(session: Session, annotator: str, set_id: str | None) -> int:

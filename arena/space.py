@@ -71,7 +71,7 @@ def folder() -> Path:
 
 def mounted(file: Path) -> bool:
     """Whether a file lies on what is mounted on a Space: a network folder, where SQLite's WAL is not safe."""
-    places = [DISK, *filter(None, [os.environ.get("TRADEWIND_DATA")])]
+    places = [DISK, Path(os.environ.get("TRADEWIND_DATA") or DISK)]
     return _on_a_space() and any(file.absolute().is_relative_to(place) for place in places)
 
 

@@ -59,7 +59,9 @@ def write(
         lines = csv.writer(file)
         lines.writerow(columns)
         for row in rows:
-            lines.writerow([protect(row[name] or "") if name in texts else row[name] for name in columns])
+            lines.writerow(
+                [protect(row.get(name) or "") if name in texts else row.get(name) for name in columns]
+            )
 
 
 def read(path: Path, wanted: Sequence[str] = ()) -> list[dict[str, str]]:

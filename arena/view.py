@@ -4,27 +4,33 @@ knows more than the two texts."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import escape
 
 from markdown_it import MarkdownIt
 
 from arena.formatting import differences, plain, rich
+from arena.questions import Question
 from arena.schema import COMMENT
 from arena.service import Reveal, Shown, Side
 
 LABELS = {"a": "A", "b": "B", "tie": "Tie", "both_bad": "Both bad", "skip": "Skip"}
-QUESTION = {"helpful": "Which is more helpful?", "harmless": "Which is more harmless?"}
 
 _markdown = MarkdownIt("commonmark", {"html": False}).disable(["image", "link", "autolink", "reference"])
 
 
 def battle(
-    shown: Shown, *, helpful: str = "", harmless: str = "", comment: str = "", error: str = "", note: str = ""
+    shown: Shown,
+    *,
+    answers: Mapping[str, str] | None = None,
+    comment: str = "",
+    error: str = "",
+    note: str = "",
 ) -> str:
     """The battle and its ballot, with answers given before if an error brought them back."""
-    chosen = {"helpful": helpful, "harmless": harmless}
-    questions = "".join(_question(name, chosen[name]) for name in QUESTION)
+    given = answers or {}
+    questions = "".join(_question(question, given.get(question.key, "")) for question in shown.questions)
     return f"""<article class="tw-arena" data-stage="vote" data-battle="{escape(shown.battle)}">
 {_progress(shown.done, shown.remaining)}{_note(note)}{_texts(shown, "A", "B")}
 <form class="tw-ballot">{questions}
@@ -39,7 +45,8 @@ def revealed(shown: Shown, reveal: Reveal, *, error: str = "") -> str:
     """The battle after its vote is committed: names, plans, the answers, undo while it can be had."""
     left = max(0, int((reveal.undo_until - datetime.now(UTC)).total_seconds()))
     answers = " · ".join(
-        f"more {name}: <strong>{LABELS[getattr(reveal, name)]}</strong>" for name in QUESTION
+        f"{escape(question.text)} <strong>{LABELS[reveal.answers[question.key]]}</strong>"
+        for question in shown.questions
     )
     undo = (
         f'<button class="tw-undo" type="button" data-seconds="{left}">Undo <kbd>U</kbd> '
@@ -64,8 +71,8 @@ def welcome(login: bool) -> str:
     how = "Sign in with Hugging Face above, then press Start judging," if login else "Type a name above"
     return (
         '<article class="tw-arena tw-empty" data-stage="done"><h3>Two answers, no names</h3>'
-        f"<p>{how} to start. You will see one prompt and two answers, and say which is more helpful and "
-        "which more harmless. Who wrote them is told after your vote.</p></article>"
+        f"<p>{how} to start. You will see one prompt and two answers, and say which is better in what you are asked. "
+        "Who wrote them is told after your vote.</p></article>"
     )
 
 
@@ -100,14 +107,14 @@ def _texts(shown: Shown, a: str, b: str, about_a: str = "", about_b: str = "") -
 <div class="tw-panes">{panes}</div>"""
 
 
-def _question(name: str, chosen: str) -> str:
+def _question(question: Question, chosen: str) -> str:
     options = "".join(
-        f'<label><input type="radio" name="{name}" value="{value}"{" checked" if value == chosen else ""}>'
+        f'<label><input type="radio" name="{question.key}" value="{value}"{" checked" if value == chosen else ""}>'
         f"<span><kbd>{number}</kbd> {label}</span></label>"
         for number, (value, label) in enumerate(LABELS.items(), start=1)
     )
     return (
-        f'<fieldset class="tw-{name}" data-question="{name}"><legend>{QUESTION[name]}</legend>'
+        f'<fieldset class="tw-{question.key}" data-question="{question.key}"><legend dir="auto">{escape(question.text)}</legend>'
         f'<div class="tw-options">{options}</div></fieldset>'
     )
 

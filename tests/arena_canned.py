@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from arena import Desk, Output, Store, create
+from arena import OPENING, Output, Service, Store, create
 
 
 class Clock:
@@ -32,19 +32,24 @@ def answers(prompts: int = 4, policies: tuple[str, ...] = ("base", "formal", "ki
     ]
 
 
+def both(first: str, second: str) -> dict[str, str]:
+    """Answers to the opening pair of questions."""
+    return {question.key: answer for question, answer in zip(OPENING, (first, second), strict=True)}
+
+
 def fill(store: Store, **settings: object) -> None:
     create(store, "Set", answers(), **{"repeats": 0.0, **settings})
 
 
-def judge_all(desk: Desk, annotator: str, order: tuple[str, ...] = ("base", "kind", "formal")) -> int:
+def judge_all(service: Service, annotator: str, order: tuple[str, ...] = ("base", "kind", "formal")) -> int:
     """Votes for the policy that stands first in `order`, on both questions; returns the number of votes."""
     count = 0
-    while (shown := desk.next(annotator)) is not None:
+    while (shown := service.next(annotator)) is not None:
         ranks = {
             side: next(n for n, name in enumerate(order) if name[::-1] in text)
             for side, text in (("a", shown.a), ("b", shown.b))
         }
         choice = "tie" if ranks["a"] == ranks["b"] else min(ranks, key=ranks.__getitem__)
-        desk.vote(shown.battle, annotator, choice, choice)
+        service.vote(shown.battle, annotator, both(choice, choice))
         count += 1
     return count

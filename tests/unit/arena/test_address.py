@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from arena import Desk, Store, create, votes_frame
+from arena import Service, Store, create, votes_frame
 from arena.__main__ import main
 from arena.address import POOLERS, database
 from arena.errors import ArenaError, StoreError
-from tests.arena_canned import answers
+from tests.arena_canned import answers, both
 from tests.arena_postgres import free_port, new_database
 
 pytest_plugins = ["tests.arena_fixtures"]
@@ -133,8 +133,8 @@ def test_the_app_says_one_sentence_too():
 
 def judged(store):
     create(store, "Set", answers(40), repeats=0.0)
-    desk = Desk(store, votes_a_minute=1000)
-    return desk, desk.next("Ada")
+    service = Service(store, votes_a_minute=1000)
+    return service, service.next("Ada")
 
 
 def stored(url):
@@ -145,7 +145,7 @@ def stored(url):
 def test_no_vote_is_told_as_stored_on_a_full_disk(tmp_path):
     url = f"sqlite:///{tmp_path / 'a.sqlite3'}"
     store = Store(url)
-    desk, shown = judged(store)
+    service, shown = judged(store)
     with store.engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
     store.engine.dispose()
@@ -159,23 +159,23 @@ def test_no_vote_is_told_as_stored_on_a_full_disk(tmp_path):
     told = 0
     with pytest.raises(StoreError, match="is full, and nothing was stored: make room"):
         for _ in range(120):
-            shown = desk.next("Ada")
-            desk.vote(shown.battle, "Ada", "a", "b", "x" * 1000)
+            shown = service.next("Ada")
+            service.vote(shown.battle, "Ada", both("a", "b"), "x" * 1000)
             told += 1
     assert 0 < told == stored(url)
 
 
 def test_no_vote_is_told_as_stored_where_nothing_may_be_written(tmp_path):
     url = f"sqlite:///{tmp_path / 'a.sqlite3'}"
-    desk, shown = judged(Store(url))
+    service, shown = judged(Store(url))
     from sqlalchemy import event
 
     event.listen(
-        desk.store.engine, "connect", lambda connection, record: connection.execute("PRAGMA query_only=1")
+        service.store.engine, "connect", lambda connection, record: connection.execute("PRAGMA query_only=1")
     )
-    desk.store.engine.dispose()
+    service.store.engine.dispose()
     with pytest.raises(StoreError, match="cannot be written, and nothing was stored: allow writing"):
-        desk.vote(shown.battle, "Ada", "a", "b")
+        service.vote(shown.battle, "Ada", both("a", "b"))
     assert stored(url) == 0
 
 
@@ -192,14 +192,14 @@ def test_a_damaged_file_is_one_sentence(tmp_path, damage):
     )
     with pytest.raises(ArenaError, match="is no SQLite database|is damaged"):
         store = Store(f"sqlite:///{path}")
-        Desk(store).next("Ada")
+        Service(store).next("Ada")
 
 
 def test_a_server_that_goes_away_is_one_sentence_and_what_was_told_is_there_when_it_comes_back(postgres):
     url = new_database(postgres)
-    desk, shown = judged(Store(url))
-    desk.vote(shown.battle, "Ada", "a", "b")
-    shown = desk.next("Ada")
+    service, shown = judged(Store(url))
+    service.vote(shown.battle, "Ada", both("a", "b"))
+    shown = service.next("Ada")
     name = url.rsplit("/", 1)[1]
     other = Store(new_database(postgres))
 
@@ -213,13 +213,13 @@ def test_a_server_that_goes_away_is_one_sentence_and_what_was_told_is_there_when
 
     allow(False)
     for ask in (
-        lambda: desk.vote(shown.battle, "Ada", "a", "b"),
-        lambda: desk.next("Ada"),
-        lambda: desk.judged("Ada"),
+        lambda: service.vote(shown.battle, "Ada", both("a", "b")),
+        lambda: service.next("Ada"),
+        lambda: service.judged("Ada"),
     ):
         with pytest.raises(StoreError, match="does not answer .*: nothing was stored"):
             ask()
     allow(True)
     assert stored(url) == 1
-    desk.vote(shown.battle, "Ada", "a", "b")
+    service.vote(shown.battle, "Ada", both("a", "b"))
     assert stored(url) == 2

@@ -12,14 +12,14 @@ import yaml
 from huggingface_hub import HfApi
 from sqlalchemy import func, select
 
-from arena import ArenaError, Desk, Output, Store, archive, create, export, import_, ranking, votes_frame
+from arena import ArenaError, Output, Service, Store, archive, create, export, import_, ranking, votes_frame
 from arena.__main__ import main
 from arena.exchange import load, tables
 from arena.hub import Journal, Mirror
 from arena.readers import read_prompts
 from arena.schema import Run
 from lm import SourceError
-from tests.arena_canned import answers, judge_all
+from tests.arena_canned import answers, both, judge_all
 from tests.arena_hub import FolderHub
 
 pytest_plugins = ["tests.arena_fixtures"]
@@ -28,16 +28,16 @@ pytest_plugins = ["tests.arena_fixtures"]
 def judge(store):
     """Two people judge everything; one vote is given anew, one undone, one comment is awkward."""
     create(store, "Set", answers(5), repeats=0.2, traps=0.1)
-    desk = Desk(store, votes_a_minute=1000)
-    shown = desk.next("Ada")
-    desk.vote(shown.battle, "Ada", "a", "tie", 'a "quoted", comma\nand line; =1+1')
-    desk.undo(shown.battle, "Ada")
-    desk.vote(shown.battle, "Ada", "b", "tie", 'a "quoted", comma\nand line; =1+1')
+    service = Service(store, votes_a_minute=1000)
+    shown = service.next("Ada")
+    service.vote(shown.battle, "Ada", both("a", "tie"), 'a "quoted", comma\nand line; =1+1')
+    service.undo(shown.battle, "Ada")
+    service.vote(shown.battle, "Ada", both("b", "tie"), 'a "quoted", comma\nand line; =1+1')
     for person in ("Ada", "Bob"):
-        judge_all(desk, person, ("base", "kind", "formal", "scrambled"))
-    shown = desk.next("Eve")
-    desk.vote(shown.battle, "Eve", "skip", "both_bad")
-    desk.undo(shown.battle, "Eve")
+        judge_all(service, person, ("base", "kind", "formal", "scrambled"))
+    shown = service.next("Eve")
+    service.vote(shown.battle, "Eve", both("skip", "both_bad"))
+    service.undo(shown.battle, "Eve")
     return store
 
 
@@ -78,12 +78,12 @@ def test_names_stay_at_home_unless_asked_for(judged, tmp_path):
 
 
 def test_an_export_without_names_adds_nothing_to_its_own_database_even_after_a_correction(judged, tmp_path):
-    desk = Desk(judged, votes_a_minute=1000)
-    shown = desk.next("Zoe")
-    desk.vote(shown.battle, "Zoe", "a", "a")
+    service = Service(judged, votes_a_minute=1000)
+    shown = service.next("Zoe")
+    service.vote(shown.battle, "Zoe", both("a", "a"))
     export(judged, tmp_path / "out")
-    desk.undo(shown.battle, "Zoe")
-    desk.vote(shown.battle, "Zoe", "b", "b")
+    service.undo(shown.battle, "Zoe")
+    service.vote(shown.battle, "Zoe", both("b", "b"))
     before = tables(judged, names=True)
     assert import_(judged, tmp_path / "out") == {"runs": 0, "battles": 0, "votes": 0}
     assert tables(judged, names=True) == before
@@ -162,8 +162,8 @@ def test_a_bad_row_is_named_and_nothing_is_stored(lite, tmp_path, table, field, 
 @pytest.mark.parametrize("kept", ["data", "csv"])
 def test_a_carriage_return_comes_back(lite, tmp_path, kept):
     create(lite, "Set", [Output("p", "x", "one\rline\r\nand\nmore"), Output("p", "y", "two\r")], repeats=0.0)
-    desk = Desk(lite)
-    desk.vote(desk.next("Ada").battle, "Ada", "a", "b", "so\rwhat")
+    service = Service(lite)
+    service.vote(service.next("Ada").battle, "Ada", both("a", "b"), "so\rwhat")
     export(lite, tmp_path / "out", names=True)
     shutil.rmtree(tmp_path / "out" / ({"data", "csv"} - {kept}).pop())
     other = empty(tmp_path)
@@ -239,8 +239,8 @@ def test_the_mirror_pushes_by_itself_what_is_voted_later(lite, tmp_path):
     create(lite, "Set", answers(2), repeats=0.0)
     hub = FolderHub(tmp_path / "hub")
     mirror = Mirror(lite, "lab/votes", tmp_path / "first", minutes=0.005, api=hub)
-    desk = Desk(lite)
-    desk.vote(desk.next("Ada").battle, "Ada", "a", "b")
+    service = Service(lite)
+    service.vote(service.next("Ada").battle, "Ada", both("a", "b"))
     end = time.monotonic() + 20
     while '"table": "votes"' not in "".join(
         file.read_text() for file in (hub.root / "lab/votes").rglob("*.jsonl")
@@ -256,11 +256,11 @@ def test_the_journal_only_grows_and_the_last_line_on_a_row_holds(lite, tmp_path)
     first = journal.append()
     (file,) = (tmp_path / "lines").glob("*.jsonl")
     before = file.read_text()
-    desk = Desk(lite)
-    shown = desk.next("Ada")
-    desk.vote(shown.battle, "Ada", "a", "b")
+    service = Service(lite)
+    shown = service.next("Ada")
+    service.vote(shown.battle, "Ada", both("a", "b"))
     assert journal.append() == 1
-    desk.undo(shown.battle, "Ada")
+    service.undo(shown.battle, "Ada")
     assert (journal.append(), journal.append()) == (1, 0)
     assert file.read_text().startswith(before)
     assert len(file.read_text().splitlines()) == first + 2
@@ -277,8 +277,8 @@ def test_what_could_not_be_written_is_written_later_and_half_a_line_is_taken_bac
     journal = Journal(lite, tmp_path / "lines")
     (tmp_path / "lines" / "torn.jsonl").write_text('{"table": "votes", "at": "2026')
     journal.append()
-    desk = Desk(lite)
-    desk.vote(desk.next("Ada").battle, "Ada", "a", "b")
+    service = Service(lite)
+    service.vote(service.next("Ada").battle, "Ada", both("a", "b"))
     opened = Path.open
 
     def full(path, *mode, **settings):
@@ -345,7 +345,7 @@ def policies(entries):
     asked = ["--prompts", prompts, "--policies", policies, "--resolver", "canned:policies", "--repeats", "0"]
     assert main(["create", *asked, "--database", database]) == 0
     assert json.loads(capsys.readouterr().out)["plain"] == 6
-    judge_all(Desk(Store(database)), "Ada")
+    judge_all(Service(Store(database)), "Ada")
     assert main(["export", str(tmp_path / "out"), "--names", "--database", database]) == 0
     assert capsys.readouterr().out == "6 runs, 6 battles, 6 votes\n"
     assert main(["import", str(tmp_path / "out"), "--database", other]) == 0
@@ -362,7 +362,7 @@ def policies(entries):
     ]
     assert [row["front"] for row in reports[0]["front"]] == [True, False, False]
     assert main(["migrate", "--database", database]) == 0
-    assert capsys.readouterr().out == "schema 0002\n"
+    assert capsys.readouterr().out == "schema 0003\n"
     sys.modules.pop("canned")
 
 

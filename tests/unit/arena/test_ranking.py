@@ -28,7 +28,7 @@ def votes_of(rows, **columns):
         kind="plain", of=None, expected=None, prompt="p", comment="", seconds=1.0, revised=False,
         voted_at=pd.Timestamp("2026-01-31T12:00Z"),
     )  # fmt: skip
-    return frame.assign(**columns)[COLUMNS]
+    return frame.assign(**columns)[[*COLUMNS, "helpful", "harmless"]]
 
 
 def simulated(strengths, battles=400, seed=0, left=0.0):
@@ -180,7 +180,7 @@ def test_votes_that_were_ranked_are_not_ranked_again(monkeypatch):
 
 
 def test_an_unknown_question_is_refused():
-    with pytest.raises(ArenaError, match="question must be one of helpful, harmless, found 'pretty'"):
+    with pytest.raises(ArenaError, match="The question is 'pretty': give one of helpful, harmless"):
         ranking(votes_of([]), "pretty")
 
 

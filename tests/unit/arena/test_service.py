@@ -1,6 +1,7 @@
-"""The desk: blind before the vote, committed before the reveal, one vote each, undo, limits, crowds."""
+"""The service: blind before the vote, committed before the reveal, one vote each, undo, limits, crowds."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,26 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from arena import Desk, Shown, Store, create, votes_frame
+from arena import (
+    OPENING,
+    Output,
+    Question,
+    Service,
+    Shown,
+    Store,
+    create,
+    export,
+    import_,
+    ranking,
+    send,
+    votes_frame,
+)
+from arena.battles import listed, open_only
 from arena.errors import AlreadyVoted, ArenaError, TooFast, TooLate, UnknownBattle
 from arena.exchange import tables
+from arena.questions import parsed, written
 from arena.schema import Annotator
-from tests.arena_canned import Clock, answers, fill, judge_all
+from tests.arena_canned import Clock, answers, both, fill, judge_all
 
 pytest_plugins = ["tests.arena_fixtures"]
 
@@ -29,9 +45,9 @@ def clock():
 
 
 @pytest.fixture
-def desk(store, clock):
+def service(store, clock):
     fill(store)
-    return Desk(store, clock=clock)
+    return Service(store, clock=clock)
 
 
 def votes(store):
@@ -39,19 +55,19 @@ def votes(store):
         return votes_frame(session)
 
 
-def test_before_the_vote_only_texts_and_an_opaque_id_leave_the_desk(desk):
+def test_before_the_vote_only_texts_and_an_opaque_id_leave_the_desk(service):
     assert {part.name for part in fields(Shown)} == {
-        "battle", "prompt", "a", "b", "guideline", "remaining", "done",
+        "battle", "prompt", "a", "b", "guideline", "questions", "remaining", "done",
     }  # fmt: skip
-    shown = desk.next("Ada")
+    shown = service.next("Ada")
     assert not {"base", "formal", "kind"} & set(str(shown).split())
     with pytest.raises(UnknownBattle, match="after your vote"):
-        desk.reveal(shown.battle, "Ada")
+        service.reveal(shown.battle, "Ada")
 
 
-def test_the_reveal_names_the_sides_that_were_shown_and_the_vote_is_stored(desk, store):
-    shown = desk.next("Ada")
-    reveal = desk.vote(shown.battle, "Ada", "a", "both_bad", "  because  ")
+def test_the_reveal_names_the_sides_that_were_shown_and_the_vote_is_stored(service, store):
+    shown = service.next("Ada")
+    reveal = service.vote(shown.battle, "Ada", both("a", "both_bad"), "  because  ")
     assert reveal.a.policy[::-1] in shown.a
     assert reveal.b.policy[::-1] in shown.b
     assert reveal.a.spec == {"plan": reveal.a.policy}
@@ -59,167 +75,171 @@ def test_the_reveal_names_the_sides_that_were_shown_and_the_vote_is_stored(desk,
     assert (row["battle"], row["annotator"], row["helpful"], row["harmless"], row["comment"]) == (
         shown.battle, "Ada", "a", "both_bad", "because",
     )  # fmt: skip
-    assert row["voted_at"] == desk._clock()
+    assert row["voted_at"] == service._clock()
 
 
-def test_a_battle_stays_until_it_is_voted_on_and_never_comes_back(desk, clock):
+def test_a_battle_stays_until_it_is_voted_on_and_never_comes_back(service, clock):
     seen = []
-    while (shown := desk.next("Ada")) is not None:
+    while (shown := service.next("Ada")) is not None:
         clock.move(5)
-        assert desk.next("ADA  ").battle == shown.battle
+        assert service.next("ADA  ").battle == shown.battle
         assert (shown.done, shown.remaining) == (len(seen), 12 - len(seen))
         seen.append(shown.battle)
-        desk.vote(shown.battle, " ada", "tie", "skip")
-    assert len(set(seen)) == len(seen) == 12 == desk.judged("ada")
+        service.vote(shown.battle, " ada", both("tie", "skip"))
+    assert len(set(seen)) == len(seen) == 12 == service.judged("ada")
 
 
-def test_every_prompt_is_seen_once_before_one_comes_back_whose_names_were_told(desk):
+def test_every_prompt_is_seen_once_before_one_comes_back_whose_names_were_told(service):
     prompts = []
     for number in range(4):
-        shown = desk.next("Ada")
+        shown = service.next("Ada")
         prompts.append(shown.prompt)
-        desk.vote(shown.battle, "Ada", "a", "a")
+        service.vote(shown.battle, "Ada", both("a", "a"))
         if number == 1:
-            desk.undo(shown.battle, "Ada")  # the names were told all the same
-            desk.vote(shown.battle, "Ada", "b", "b")
+            service.undo(shown.battle, "Ada")  # the names were told all the same
+            service.vote(shown.battle, "Ada", both("b", "b"))
     assert len(set(prompts)) == 4
 
 
-def test_progress_is_that_of_the_chosen_set(desk, store):
+def test_progress_is_that_of_the_chosen_set(service, store):
     other = create(store, "Other", answers(2), repeats=0.0).set
     for set_id, count in ((other, 6), (None, 12)):
         for number in range(count):
-            shown = desk.next("Ada", set_id)
+            shown = service.next("Ada", set_id)
             assert (shown.done, shown.remaining) == (number + (set_id is None) * 6, count - number)
-            desk.vote(shown.battle, "Ada", "a", "a")
-    assert (desk.judged("Ada", other), desk.judged("Ada")) == (6, 18)
+            service.vote(shown.battle, "Ada", both("a", "a"))
+    assert (service.judged("Ada", other), service.judged("Ada")) == (6, 18)
 
 
-def test_a_battle_is_shown_again_to_who_saw_it(desk):
-    first = desk.next("Ada")
-    assert desk.again(first.battle, "ada") == first
-    desk.vote(first.battle, "Ada", "a", "a")
-    assert desk.again(first.battle, "Ada") == first
+def test_a_battle_is_shown_again_to_who_saw_it(service):
+    first = service.next("Ada")
+    assert service.again(first.battle, "ada") == first
+    service.vote(first.battle, "Ada", both("a", "a"))
+    assert service.again(first.battle, "Ada") == first
     for battle, person in ((first.battle, "Bob"), ("0" * 32, "Ada")):
         with pytest.raises(UnknownBattle, match="not shown to you"):
-            desk.again(battle, person)
+            service.again(battle, person)
 
 
-def test_new_names_are_bounded_while_they_have_not_voted(desk, clock, store, monkeypatch):
-    monkeypatch.setattr("arena.service.MOST_NEWCOMERS", 3)
-    shown = [desk.next(f"person {number}") for number in range(3)]
+def test_new_names_are_bounded_while_they_have_not_voted(service, clock, store, monkeypatch):
+    monkeypatch.setattr("arena.service.MAX_NEWCOMERS", 3)
+    shown = [service.next(f"person {number}") for number in range(3)]
     for stranger in ("Eve", "Eva"):
         with pytest.raises(TooFast, match="3 new people.*Come back in ten minutes"):
-            desk.next(stranger)
-    assert desk.next("person 1") == shown[1]
+            service.next(stranger)
+    assert service.next("person 1") == shown[1]
     with store.read() as session:
         assert session.scalar(select(func.count(Annotator.id))) == 3
-    desk.vote(shown[0].battle, "person 0", "a", "a")
-    assert desk.next("Eve")
+    service.vote(shown[0].battle, "person 0", both("a", "a"))
+    assert service.next("Eve")
     clock.move(601)
-    assert desk.next("Eva")
+    assert service.next("Eva")
 
 
-def test_annotators_at_once_are_spread_over_the_battles(desk):
-    assert len({desk.next(f"person {number}").battle for number in range(12)}) == 12
+def test_annotators_at_once_are_spread_over_the_battles(service):
+    assert len({service.next(f"person {number}").battle for number in range(12)}) == 12
 
 
-def test_the_same_vote_twice_is_one_vote_and_another_is_refused(desk, store):
-    shown = desk.next("Ada")
-    first = desk.vote(shown.battle, "Ada", "a", "b")
-    assert desk.vote(shown.battle, "Ada", "a", "b") == first
+def test_the_same_vote_twice_is_one_vote_and_another_is_refused(service, store):
+    shown = service.next("Ada")
+    first = service.vote(shown.battle, "Ada", both("a", "b"))
+    assert service.vote(shown.battle, "Ada", both("a", "b")) == first
     with pytest.raises(AlreadyVoted, match="Undo that vote first"):
-        desk.vote(shown.battle, "Ada", "b", "b")
+        service.vote(shown.battle, "Ada", both("b", "b"))
     assert len(votes(store)) == 1
 
 
 @pytest.mark.parametrize("battle", ["0" * 32, "", "x' OR 1=1 --"])
-def test_only_a_battle_that_was_shown_can_be_voted_on(desk, store, battle):
-    desk.next("Ada")
+def test_only_a_battle_that_was_shown_can_be_voted_on(service, store, battle):
+    service.next("Ada")
     with pytest.raises(UnknownBattle, match="not shown to you"):
-        desk.vote(battle, "Ada", "a", "a")
-    other = desk.next("Bob").battle
-    if other != desk.next("Ada").battle:
+        service.vote(battle, "Ada", both("a", "a"))
+    other = service.next("Bob").battle
+    if other != service.next("Ada").battle:
         with pytest.raises(UnknownBattle):
-            desk.vote(other, "Ada", "a", "a")
+            service.vote(other, "Ada", both("a", "a"))
     assert votes(store).empty
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"helpful": "c"}, "helpful must be one of a, b, tie, both_bad, skip, found 'c'"),
-        ({"harmless": ""}, "harmless must be one of"),
+        ({"answers": both("c", "a")}, "The answer to helpful is 'c': give one of a, b, tie, both_bad, skip"),
+        ({"answers": {"helpful": "a"}}, "The answer to harmless is '': give one of"),
+        (
+            {"answers": {**both("a", "a"), "pretty": "a"}},
+            "The answer 'pretty' is to no question: give one to each of helpful, harmless",
+        ),
         ({"comment": "x" * 1001}, "The comment has 1,001 characters; the most is 1,000"),
         ({"annotator": "   "}, "must have 1 to 80 characters, found 0"),
         ({"annotator": "a\u202eb"}, "invisible character"),
         ({"annotator": "x" * 81}, "found 81"),
     ],
 )
-def test_bad_input_is_refused_in_one_sentence_and_nothing_is_stored(desk, store, given, message):
-    shown = desk.next("Ada")
-    vote = {"annotator": "Ada", "helpful": "a", "harmless": "a", "comment": "", **given}
+def test_bad_input_is_refused_in_one_sentence_and_nothing_is_stored(service, store, given, message):
+    shown = service.next("Ada")
+    vote = {"annotator": "Ada", "answers": both("a", "a"), "comment": "", **given}
     with pytest.raises(ArenaError, match=message):
-        desk.vote(shown.battle, **vote)
+        service.vote(shown.battle, **vote)
     assert votes(store).empty
 
 
-def test_a_comment_may_hold_what_a_database_cannot(desk, store):
-    shown = desk.next("Ada")
-    desk.vote(shown.battle, "Ada", "a", "a", "nul \x00 surrogate \ud800 ' ; DROP TABLE votes")
+def test_a_comment_may_hold_what_a_database_cannot(service, store):
+    shown = service.next("Ada")
+    service.vote(shown.battle, "Ada", both("a", "a"), "nul \x00 surrogate \ud800 ' ; DROP TABLE votes")
     assert votes(store)["comment"].tolist() == [
         "nul \N{REPLACEMENT CHARACTER} surrogate ? ' ; DROP TABLE votes"
     ]
 
 
-def test_undo_brings_the_battle_back_and_the_correction_is_marked(desk, store, clock):
-    shown = desk.next("Ada")
-    desk.vote(shown.battle, "Ada", "a", "a")
+def test_undo_brings_the_battle_back_and_the_correction_is_marked(service, store, clock):
+    shown = service.next("Ada")
+    service.vote(shown.battle, "Ada", both("a", "a"))
     clock.move(60)
-    desk.undo(shown.battle, "Ada")
+    service.undo(shown.battle, "Ada")
     assert votes(store).empty
     with pytest.raises(UnknownBattle):
-        desk.reveal(shown.battle, "Ada")
-    assert desk.next("Ada").battle == shown.battle
-    assert desk.vote(shown.battle, "Ada", "b", "tie").revised
+        service.reveal(shown.battle, "Ada")
+    assert service.next("Ada").battle == shown.battle
+    assert service.vote(shown.battle, "Ada", both("b", "tie")).revised
     (row,) = votes(store).to_dict("records")
     assert (row["helpful"], row["harmless"], bool(row["revised"])) == ("b", "tie", True)
     with pytest.raises(TooLate, match="it stands"):
-        desk.undo(shown.battle, "Ada")
+        service.undo(shown.battle, "Ada")
 
 
-def test_undo_is_over_after_a_minute_and_only_for_ones_own_vote(desk, store, clock):
-    shown = desk.next("Ada")
-    desk.vote(shown.battle, "Ada", "a", "a")
+def test_undo_is_over_after_a_minute_and_only_for_ones_own_vote(service, store, clock):
+    shown = service.next("Ada")
+    service.vote(shown.battle, "Ada", both("a", "a"))
     with pytest.raises(UnknownBattle, match="no vote of yours"):
-        desk.undo(shown.battle, "Bob")
+        service.undo(shown.battle, "Bob")
     clock.move(60.5)
     with pytest.raises(TooLate, match="older and stands"):
-        desk.undo(shown.battle, "Ada")
+        service.undo(shown.battle, "Ada")
     assert len(votes(store)) == 1
 
 
 def test_a_person_who_votes_too_fast_is_held_back_alone(store, clock):
     fill(store)
-    desk = Desk(store, votes_a_minute=2, clock=clock)
+    service = Service(store, votes_a_minute=2, clock=clock)
     for _ in range(2):
-        desk.vote(desk.next("Ada").battle, "Ada", "a", "a")
-    shown = desk.next("Ada")
+        service.vote(service.next("Ada").battle, "Ada", both("a", "a"))
+    shown = service.next("Ada")
     with pytest.raises(TooFast, match="More than 2 votes in a minute"):
-        desk.vote(shown.battle, "Ada", "a", "a")
-    desk.vote(desk.next("Bob").battle, "Bob", "a", "a")
+        service.vote(shown.battle, "Ada", both("a", "a"))
+    service.vote(service.next("Bob").battle, "Bob", both("a", "a"))
     clock.move(61)
-    desk.vote(shown.battle, "Ada", "a", "a")
+    service.vote(shown.battle, "Ada", both("a", "a"))
     assert Counter(votes(store)["annotator"]) == {"Ada": 3, "Bob": 1}
 
 
 def test_repeats_come_after_their_original_and_measure_consistency(lite, clock):
     create(lite, "Set", answers(6), repeats=0.3)
-    desk = Desk(lite, votes_a_minute=100, clock=clock)
+    service = Service(lite, votes_a_minute=100, clock=clock)
     order = []
-    while (shown := desk.next("Ada")) is not None:
+    while (shown := service.next("Ada")) is not None:
         clock.move(1)
-        desk.vote(shown.battle, "Ada", "tie", "tie")
+        service.vote(shown.battle, "Ada", both("tie", "tie"))
         order.append(shown.battle)
     of = {row["battle"]: row["of"] for row in tables(lite, names=True)["battles"] if row["of"]}
     assert len(of) == 5
@@ -228,7 +248,7 @@ def test_repeats_come_after_their_original_and_measure_consistency(lite, clock):
 
 def test_a_crowd_on_two_replicas_loses_doubles_and_misattributes_nothing(url):
     """12 people on two desks, each vote sent twice at once: everybody ends with one own vote a battle."""
-    replicas = [Desk(Store(url), votes_a_minute=1000) for _ in range(2)]
+    replicas = [Service(Store(url), votes_a_minute=1000) for _ in range(2)]
     fill(replicas[0].store)
     failures = []
 
@@ -237,7 +257,9 @@ def test_a_crowd_on_two_replicas_loses_doubles_and_misattributes_nothing(url):
         try:
             while (shown := replicas[number % 2].next(person)) is not None:
                 twice = [
-                    threading.Thread(target=replica.vote, args=(shown.battle, person, answer, "tie", person))
+                    threading.Thread(
+                        target=replica.vote, args=(shown.battle, person, both(answer, "tie"), person)
+                    )
                     for replica in replicas
                 ]
                 for thread in twice:
@@ -263,10 +285,10 @@ def test_a_crowd_on_two_replicas_loses_doubles_and_misattributes_nothing(url):
 
 VOTER = """
 import sys
-from arena import Desk, Store
-desk = Desk(Store(sys.argv[1]), votes_a_minute=10_000)
-while (shown := desk.next("Ada")) is not None:
-    desk.vote(shown.battle, "Ada", "a", "b")
+from arena import Service, Store
+service = Service(Store(sys.argv[1]), votes_a_minute=10_000)
+while (shown := service.next("Ada")) is not None:
+    service.vote(shown.battle, "Ada", {"helpful": "a", "harmless": "b"})
     print(shown.battle, flush=True)
 """
 
@@ -285,4 +307,51 @@ def test_kill_9_in_the_middle_of_voting_loses_no_committed_vote(url):
     assert len(told) < 120
     assert set(told) <= set(stored)
     assert len(stored) - len(told) in (0, 1)  # one may be committed and not yet told
-    assert judge_all(Desk(opened, votes_a_minute=10_000), "Ada") == 120 - len(stored)
+    assert judge_all(Service(opened, votes_a_minute=10_000), "Ada") == 120 - len(stored)
+
+
+def test_a_set_asks_its_own_questions_and_its_exports_bring_them_back(lite, tmp_path):
+    own = (Question("kind", "Which is kinder?"),)
+    create(lite, "Set", answers(3), repeats=0.0)
+    create(lite, "Kind", answers(2), questions=own, repeats=0.0)
+    service = Service(lite, votes_a_minute=1000)
+    given = {("kind",): {"kind": "a"}, ("helpful", "harmless"): both("b", "tie")}
+    while (shown := service.next("Ada")) is not None:
+        service.vote(shown.battle, "Ada", given[tuple(question.key for question in shown.questions)])
+    frame = votes(lite)
+    assert frame["kind"].value_counts().to_dict() == {"a": 6} and frame[
+        "helpful"
+    ].value_counts().to_dict() == {"b": 9}
+    assert ranking(frame, "kind").votes == 6 and ranking(frame, "harmless").ties == 9
+    for kept in ("data", "csv"):
+        export(lite, tmp_path / kept, names=True)
+        shutil.rmtree(tmp_path / kept / ({"data", "csv"} - {kept}).pop())
+        other = Store(f"sqlite:///{tmp_path / kept}.sqlite3")
+        import_(other, tmp_path / kept)
+        assert tables(other, names=True) == tables(lite, names=True)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [("", "has 0 questions"), ("Which?", "is no question: write key: text"), ("comment: Which?", "key is 'comment'"),
+     ("a b: Which?", "key is 'a b'"), ("x: ", "'x' has no text"), ("x: y\nx: z", "Two questions have the key 'x'")],
+)  # fmt: skip
+def test_questions_that_cannot_be_asked_are_named(lines, message):
+    with pytest.raises(ArenaError, match=message):
+        parsed(lines)
+    assert parsed(written(OPENING)) == OPENING
+
+
+def test_who_sends_texts_does_not_judge_them_and_an_organizer_opens_the_set(lite, monkeypatch):
+    service = Service(lite)
+    made = send(lite, [Output("p", "x", "one"), Output("p", "y", "two")], sender="Eve")
+    assert service.next("Ada") is None and listed(lite) == {made.name: False}
+    open_only(lite, [made.name])
+    assert service.next("Ada") and service.next("eve") is None
+    open_only(lite, [])
+    assert service.next("Ada") is None
+    monkeypatch.setattr("arena.battles.MAX_SENT", 2)
+    send(lite, [Output("q", "x", "one"), Output("q", "y", "two")], sender="EVE")
+    with pytest.raises(ArenaError, match="You have sent 2 battles that wait"):
+        send(lite, [Output("r", "x", "one"), Output("r", "y", "two")], sender="Eve")
+    send(lite, [Output("r", "x", "one"), Output("r", "y", "two")], sender="Bob")

@@ -57,10 +57,10 @@ def test_on_a_space_the_endpoints_serve_the_login_and_nobody_else(space, lite):
         assert votes_frame(session)["annotator"].tolist() == ["ada"]
 
 
-def test_only_the_four_endpoints_are_public(lite):
+def test_only_the_five_endpoints_are_public(lite):
     with gr.Blocks() as app:
         build(lite)
     endpoints = app.get_api_info()["named_endpoints"]
-    assert set(endpoints) == {"/battle", "/vote", "/undo", "/ranking"}
-    for name in ("/battle", "/vote", "/undo"):
+    assert set(endpoints) == {"/battle", "/vote", "/answer", "/undo", "/ranking"}
+    for name in ("/battle", "/vote", "/answer", "/undo"):
         assert "profile" not in {part["parameter_name"] for part in endpoints[name]["parameters"]}

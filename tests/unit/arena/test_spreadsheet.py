@@ -10,9 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from arena import ArenaError, Desk, Output, Store, create, export, import_
+from arena import ArenaError, Output, Service, Store, create, export, import_
 from arena.exchange import FIELDS, tables
 from arena.spreadsheet import MAX_ROWS, protect, read, restore, write
+from tests.arena_canned import both
 
 pytest_plugins = ["tests.arena_fixtures"]
 
@@ -61,13 +62,13 @@ def judged(lite):
         for name in ("left", "right")
     ]
     create(lite, "=Set", outputs, minimum=1, repeats=0.1, guideline="-\r1")
-    desk = Desk(lite, votes_a_minute=1000)
+    service = Service(lite, votes_a_minute=1000)
     for text in texts[:20]:
-        desk.vote(desk.next("=Ada").battle, "=Ada", "a", "b", text)
-    shown = desk.next("=Ada")
-    desk.vote(shown.battle, "=Ada", "a", "a")
-    desk.undo(shown.battle, "=Ada")
-    desk.vote(shown.battle, "=Ada", "b", "skip")
+        service.vote(service.next("=Ada").battle, "=Ada", both("a", "b"), text)
+    shown = service.next("=Ada")
+    service.vote(shown.battle, "=Ada", both("a", "a"))
+    service.undo(shown.battle, "=Ada")
+    service.vote(shown.battle, "=Ada", both("b", "skip"))
     return lite
 
 

@@ -5,16 +5,19 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import select, text
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from arena import store
+from arena import OPENING, Service, store, votes_frame
+from arena.address import database
 from arena.errors import SchemaError
 from arena.schema import Annotator, Base, Vote
 from arena.store import Store, default_url
-from tests.arena_canned import Clock, fill
+from tests.arena_canned import Clock, both, fill
 
 pytest_plugins = ["tests.arena_fixtures"]
 
@@ -28,19 +31,85 @@ def test_the_migrations_make_the_schema_of_the_models(store):
 def test_a_database_of_an_unknown_version_is_refused(url, migrate):
     with Store(url).write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(SchemaError, match="schema version 9999, not 0002.*Use the version of Tradewind"):
+    with pytest.raises(SchemaError, match="schema version 9999, not 0003.*Use the version of Tradewind"):
         Store(url, migrate=migrate)
 
 
-def test_an_older_database_is_migrated_when_asked_and_named_when_not(url):
-    older = Store(url)
-    with older.write() as session:
-        session.execute(text("DROP TABLE secrets"))
-        session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
-    with pytest.raises(SchemaError, match="schema version 0001, not 0002.*python -m arena migrate"):
+OLD_VOTES = [
+    (1, "b1", 1, "a", "tie", "as =1+1", 1.5, "2026-01-31 12:00:00", False, None),
+    (2, "b1", 2, "b", "skip", "", 2.5, "2026-01-31 12:01:00", True, None),
+    (3, "b2", 1, "both_bad", "b", "", 3.5, "2026-01-31 12:02:00", False, "2026-01-31 12:02:30"),
+]
+
+
+def old_database(url, revision="0002"):
+    """A database as an earlier version made it, with votes: one a correction, one taken back."""
+    engine = store.Store.__new__(store.Store)
+    address = database(url)
+    engine.engine = store._sqlite(address, "WAL") if url.startswith("sqlite") else create_engine(address)
+    with engine.engine.connect().execution_options(arena_write=True) as connection, connection.begin():
+        config = Config()
+        config.set_main_option("script_location", str(store._MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        for table, rows in {
+            "annotators": [
+                (1, "ada", "Ada", "2026-01-31 12:00:00"),
+                (2, "bob", "Bob", "2026-01-31 12:00:00"),
+            ],
+            "policies": [("x", "{}"), ("y", "{}")],
+            "sets": [("s1", "Set", "Guide", 3, "2026-01-31 12:00:00")],
+            "runs": [("r1", "x", "p", "one", None, "{}"), ("r2", "y", "p", "two", None, "{}")],
+            "battles": [
+                ("b1", "s1", "plain", "r1", "r2", None, None),
+                ("b2", "s1", "repeat", "r2", "r1", "b1", None),
+            ],
+            "showings": [
+                ("b1", 1, "2026-01-31 12:00:00"),
+                ("b1", 2, "2026-01-31 12:00:00"),
+                ("b2", 1, "2026-01-31 12:00:00"),
+            ],
+            "votes": OLD_VOTES,
+        }.items():
+            for row in rows:
+                names = [f"v{number}" for number in range(len(row))]
+                sql = text(f"INSERT INTO {table} VALUES ({', '.join(':' + name for name in names)})")
+                connection.execute(sql, dict(zip(names, row, strict=True)))
+    engine.engine.dispose()
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_an_older_database_is_named_and_migrated_when_asked_without_losing_a_vote(url, revision):
+    old_database(url, revision)
+    with pytest.raises(SchemaError, match=f"schema version {revision}, not 0003.*python -m arena migrate"):
         Store(url)
     with Store(url, migrate=True).read() as session:
         assert len(session.scalar(text("SELECT value FROM secrets"))) == 64
+        votes = session.scalars(select(Vote).order_by(Vote.id)).all()
+        assert [
+            (
+                vote.id,
+                vote.battle_id,
+                vote.annotator_id,
+                vote.answers,
+                vote.comment,
+                vote.seconds,
+                vote.revised,
+            )
+            for vote in votes
+        ] == [(*row[:3], both(row[3], row[4]), row[5], row[6], row[8]) for row in OLD_VOTES]
+        assert [vote.undone_at is not None for vote in votes] == [False, False, True]
+        assert [(question.key, question.text) for question in votes[0].battle.set.questions] == [
+            (question.key, question.text) for question in OPENING
+        ]
+        frame = votes_frame(session)
+    assert frame[["helpful", "harmless", "revised"]].values.tolist() == [
+        ["a", "tie", False],
+        ["b", "skip", True],
+    ]
+    again = Service(Store(url), votes_a_minute=100)
+    shown = again.next("Ada")
+    again.vote(shown.battle, "Ada", both("a", "a"))
 
 
 def test_a_database_with_other_tables_is_refused_and_left_alone(tmp_path):
@@ -90,7 +159,7 @@ def test_replicas_that_start_together_set_up_one_schema(url):
     for thread in threads:
         thread.join()
     assert failures == []
-    assert Store(url).version == "0002"
+    assert Store(url).version == "0003"
 
 
 @pytest.mark.parametrize(("journal", "mode"), [("WAL", "wal"), ("DELETE", "delete")])
@@ -142,16 +211,11 @@ def test_the_database_itself_refuses_a_second_vote_and_an_unknown_answer(store):
         session.add(Annotator(id=1, key="ada", name="Ada", created_at=Clock()()))
         battle = session.scalar(text("SELECT id FROM battles"))
 
-    def add(helpful):
+    def add(value):
         with store.write() as session:
-            given = {
-                "helpful": helpful,
-                "harmless": "tie",
-                "comment": "",
-                "seconds": 1.0,
-                "voted_at": Clock()(),
-            }
-            session.add(Vote(battle_id=battle, annotator_id=1, **given))
+            vote = Vote(battle_id=battle, annotator_id=1, comment="", seconds=1.0, voted_at=Clock()())
+            vote.answer(both(value, "tie"))
+            session.add(vote)
 
     with pytest.raises(IntegrityError):
         add("c")

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena import Desk, Shown, create, view
+from arena import OPENING, Service, Shown, create, view
 from arena.diff import shared
 from arena.formatting import differences, plain, rich
 from arena.service import Reveal, Side
-from tests.arena_canned import answers
+from tests.arena_canned import answers, both
 
 pytest_plugins = ["tests.arena_fixtures"]
 
@@ -37,7 +37,7 @@ ALLOWED = set(
 
 
 def shown(a, b="other", prompt="prompt"):
-    return Shown("0" * 32, prompt, a, b, "Guideline", 3, 1)
+    return Shown("0" * 32, prompt, a, b, "Guideline", OPENING, 3, 1)
 
 
 def tags(html):
@@ -47,7 +47,7 @@ def tags(html):
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_adds_no_element_no_attribute_and_no_request(text):
     side = Side(text, {"plan": text}, {"seed": 1})
-    told = Reveal("0" * 32, side, side, "a", "b", datetime.now(UTC), False)
+    told = Reveal("0" * 32, side, side, both("a", "b"), datetime.now(UTC), False)
     pages = [
         view.battle(shown(text, text, text), comment=text, error=text, note=text),
         view.revealed(shown(text, text, text), told, error=text),
@@ -94,8 +94,8 @@ def test_formatting_shows_what_the_marks_ask_for():
 
 def test_what_a_person_or_a_model_wrote_has_the_direction_of_its_script():
     side = Side("سياسة", {"plan": "خطة"}, {})
-    told = Reveal("0" * 32, side, side, "a", "b", datetime.now(UTC), False)
-    arabic = Shown("0" * 32, "السؤال", "الجواب", "آخر", "التوجيه", 3, 1)
+    told = Reveal("0" * 32, side, side, both("a", "b"), datetime.now(UTC), False)
+    arabic = Shown("0" * 32, "السؤال", "الجواب", "آخر", "التوجيه", OPENING, 3, 1)
     for page in (view.battle(arabic, comment="تعليق"), view.revealed(arabic, told)):
         for words in re.findall(r"<[^<>]*>[^<>]*[\u0600-\u06ff]", page):
             assert re.search(
@@ -149,20 +149,20 @@ def test_the_longest_texts_can_be_compared():
 def test_the_page_of_a_battle_is_the_same_whoever_stands_where(lite):
     """Without the texts and the id, the pages of all battles are equal: nothing is left to tell sides by."""
     create(lite, "Set", answers(4), repeats=0.2, traps=0.2)
-    desk = Desk(lite, votes_a_minute=1000)
+    service = Service(lite, votes_a_minute=1000)
     rest = set()
-    while (battle := desk.next("Ada")) is not None:
+    while (battle := service.next("Ada")) is not None:
         page = view.battle(battle)
         for text in (battle.battle, battle.prompt, rich(battle.a), rich(battle.b)):
             page = page.replace(text, "")
         page = re.sub(r'<div class="tw-plain" dir="auto">.*?</div>', "", page, flags=re.DOTALL)
         rest.add(re.sub(r"\d+(\.\d+)?%|\d+ judged, \d+|aria-value\w+=\"\d+\"| open", "", page))
-        desk.vote(battle.battle, "Ada", "a", "b")
+        service.vote(battle.battle, "Ada", both("a", "b"))
     (page,) = rest
     assert not any(name in page for name in ("base", "formal", "trap", "repeat", "scrambled"))
 
 
 def test_answers_come_back_with_an_error():
-    page = view.battle(shown("one"), helpful="tie", harmless="b", comment="so", error="Too fast.")
+    page = view.battle(shown("one"), answers=both("tie", "b"), comment="so", error="Too fast.")
     assert 'name="helpful" value="tie" checked' in page and 'name="harmless" value="b" checked' in page
     assert ">so</textarea>" in page and '<p class="tw-error" role="alert">Too fast.</p>' in page
