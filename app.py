@@ -43,6 +43,8 @@ from ui.startup import attempt, check_address
 from ui.validation import sentence
 
 SHIPPED = Path(os.environ.get("TRADEWIND_CHECKPOINTS", CHECKPOINTS))
+VISITOR = "a visitor of the app"
+"""Who sent a battle where people sign in to judge: the tabs that send do not ask who is there."""
 PLAIN = "unsteered"
 """The plain model among the policies of Compare."""
 
@@ -113,7 +115,7 @@ def send(
         _output(request, name, policy.spec, run)
         for (name, _, run), policy in zip(sides, policies, strict=True)
     ]
-    return _sent(arena.send(store, outputs))
+    return _sent(store, outputs)
 
 
 def _output(request: Steered | Tuned, name: str, spec: Mapping, run: Run) -> arena.Output:
@@ -126,23 +128,20 @@ def _output(request: Steered | Tuned, name: str, spec: Mapping, run: Run) -> are
     return arena.Output(request.prompt.text, name, run.text, spec, about)
 
 
-def _sent(made: arena.Made) -> str:
-    return (
-        f"Sent to Compare: {made.plain} new battle{'' if made.plain == 1 else 's'} in the set “{made.name}”."
-    )
+def _sent(store: arena.Store, outputs: Sequence[arena.Output]) -> str:
+    """Where people sign in, what visitors send waits until an organizer opens its set."""
+    made = arena.send(store, outputs, sender=VISITOR if space.login() else None)
+    waits = " An organizer opens it to annotators." if space.login() else ""
+    return f"Sent to Compare: {made.plain} new battle{'' if made.plain == 1 else 's'} in the set “{made.name}”.{waits}"
 
 
 def send_tuned(store: arena.Store, request: Tuned, sides: Sequence[Side]) -> str:
     """Takes texts of the Trade-offs tab there. Raises arena.ArenaError."""
-    return _sent(
-        arena.send(
-            store,
-            [
-                _output(request, PLAIN if policy.name == BASE else name, policy.spec, run)
-                for name, policy, run in sides
-            ],
-        )
-    )
+    outputs = [
+        _output(request, PLAIN if policy.name == BASE else name, policy.spec, run)
+        for name, policy, run in sides
+    ]
+    return _sent(store, outputs)
 
 
 def votes(store: arena.Store) -> dict[str, dict]:
@@ -150,7 +149,10 @@ def votes(store: arena.Store) -> dict[str, dict]:
     for one, the more judged.
     """
     with store.read() as session:
-        front = arena.human_front(arena.votes_frame(session))
+        judged = arena.votes_frame(session)
+        if not {*AXES} <= {*judged.columns}:  # every set has questions of its own
+            return {}
+        front = arena.human_front(judged, AXES)
         comparable = front[
             front["group"] == 1
         ]  # policies of another group never met these: no axis holds both

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from arena.schema import Annotator, Answer, Battle, BattleSet, Run, Showing, Vote
+from arena.schema import Answer, Battle, BattleSet, Run, Showing, Vote
 
 RESERVED = timedelta(minutes=10)  # a shown battle counts as judged for so long
 BEHIND = 3  # an annotator's votes from a battle on, itself among them, before its repeat may come
@@ -60,8 +60,12 @@ def choose(
     return min((candidate for candidate in ready if candidate.kind == kind), key=need)
 
 
-def candidates(session: Session, annotator: int | None, set_id: str | None, now: datetime) -> list[Candidate]:
-    """Every battle the annotator (by id; None for one without votes) has not judged, of one set or of all."""
+def candidates(
+    session: Session, annotator: int | None, key: str, set_id: str | None, now: datetime
+) -> list[Candidate]:
+    """Every battle of open sets that the annotator (by id, None for one without votes, and key) has not judged nor put
+    together, of one set or of all.
+    """
     a, b = aliased(Run), aliased(Run)
     own = select(Vote.battle_id).where(Vote.annotator_id == annotator, Vote.undone_at.is_(None))
     given = (
@@ -90,7 +94,7 @@ def candidates(session: Session, annotator: int | None, set_id: str | None, now:
         .join(BattleSet, Battle.set_id == BattleSet.id)
         .join(a, Battle.a_id == a.id)
         .join(b, Battle.b_id == b.id)
-        .where(Battle.id.not_in(own), BattleSet.open, _judges(annotator))
+        .where(Battle.id.not_in(own), BattleSet.open, or_(Battle.sender.is_(None), Battle.sender != key))
     )
     if set_id is not None:
         query = query.where(Battle.set_id == set_id)
@@ -112,9 +116,3 @@ def candidates(session: Session, annotator: int | None, set_id: str | None, now:
         )
         for battle, kind, of, minimum, first, second, new in session.execute(query)
     ]
-
-
-def _judges(annotator: int | None) -> ColumnElement[bool]:
-    """Whoever put two texts side by side knows them, and does not judge them."""
-    key = select(Annotator.key).where(Annotator.id == annotator).scalar_subquery()
-    return or_(Battle.sender.is_(None), key.is_(None), Battle.sender != key)

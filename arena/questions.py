@@ -69,7 +69,7 @@ def parsed(text: str) -> tuple[Question, ...]:
     for line in lines:
         if ":" not in line:
             raise ArenaError(
-                f"The line {line[:60]!r} is no question: write key: text, as kind: Which is kinder?"
+                f"The line {line[:60]!r} is no question: write key: text, as kinder: Which is kinder?"
             )
     return checked(
         [Question(key.strip(), words.strip()) for key, _, words in (line.partition(":") for line in lines)]

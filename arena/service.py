@@ -101,7 +101,7 @@ class Service:
         now = self._clock()
         with self.store.read() as session:
             person = self._known(session, annotator)
-            open_ = assignment.candidates(session, person.id if person else None, set_id, now)
+            open_ = assignment.candidates(session, person.id if person else None, key(annotator), set_id, now)
             chosen = assignment.choose(open_, self._ranks(session, now), self._chance)
         with self.store.write() as session:
             if person is None:
@@ -126,7 +126,7 @@ class Service:
                 raise UnknownBattle(NOT_SHOWN)
             vote = self._vote(session, battle, person)
             given = vote is not None and vote.undone_at is None
-            left = len(assignment.candidates(session, person.id, set_id, self._clock())) + given
+            left = len(assignment.candidates(session, person.id, person.key, set_id, self._clock())) + given
             return _shown(session.get_one(Battle, battle), left, _judged(session, annotator, set_id) - given)
 
     def judged(self, annotator: str, set_id: str | None = None) -> int:

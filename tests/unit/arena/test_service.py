@@ -311,18 +311,18 @@ def test_kill_9_in_the_middle_of_voting_loses_no_committed_vote(url):
 
 
 def test_a_set_asks_its_own_questions_and_its_exports_bring_them_back(lite, tmp_path):
-    own = (Question("kind", "Which is kinder?"),)
+    own = (Question("kinder", "Which is kinder?"),)
     create(lite, "Set", answers(3), repeats=0.0)
     create(lite, "Kind", answers(2), questions=own, repeats=0.0)
     service = Service(lite, votes_a_minute=1000)
-    given = {("kind",): {"kind": "a"}, ("helpful", "harmless"): both("b", "tie")}
+    given = {("kinder",): {"kinder": "a"}, ("helpful", "harmless"): both("b", "tie")}
     while (shown := service.next("Ada")) is not None:
         service.vote(shown.battle, "Ada", given[tuple(question.key for question in shown.questions)])
     frame = votes(lite)
-    assert frame["kind"].value_counts().to_dict() == {"a": 6} and frame[
+    assert frame["kinder"].value_counts().to_dict() == {"a": 6} and frame[
         "helpful"
     ].value_counts().to_dict() == {"b": 9}
-    assert ranking(frame, "kind").votes == 6 and ranking(frame, "harmless").ties == 9
+    assert ranking(frame, "kinder").votes == 6 and ranking(frame, "harmless").ties == 9
     for kept in ("data", "csv"):
         export(lite, tmp_path / kept, names=True)
         shutil.rmtree(tmp_path / kept / ({"data", "csv"} - {kept}).pop())
