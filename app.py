@@ -25,6 +25,7 @@ from lm import LanguageModel, Policies, Policy, Run, SourceError, load
 from lm.policy import GRAMMAR, PolicyError
 from pareto.checkpoint import FOLDER as CHECKPOINTS
 from pareto.checkpoint import Checkpoint, find, shipped
+from pareto.combiners import COMBINERS
 from pareto.panel import build as build_pareto
 from pareto.policy import policies as tuned_policies
 from pareto.policy import tuned
@@ -193,7 +194,12 @@ def compose(model: LanguageModel, store: arena.Store, library: Library | None = 
         (WEB / "about.md")
         .read_text(encoding="utf-8")
         .format(
-            model=model.name, hash=model.hash, layers=model.layers, width=model.width, cores=os.cpu_count()
+            model=model.name,
+            hash=model.hash,
+            layers=model.layers,
+            width=model.width,
+            cores=os.cpu_count(),
+            combiners=", ".join(combiner.title for combiner in COMBINERS.values()),
         )
     )
     with gr.Blocks(
