@@ -13,6 +13,8 @@ from torch import Tensor
 
 Parts = dict[tuple[int, str], tuple[Tensor, Tensor]]
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+UNMERGED = {"alora_invocation_tokens", "arrow_config"}
+"""Options that PEFT cannot merge: what they add depends on the text."""
 MERGE = "merge it into its model with PEFT's merge_and_unload and load that model"
 
 HONOURED = {
@@ -114,8 +116,9 @@ def refuse(config: Mapping[str, Any], name: str) -> None:
         raise ValueError(f"The adapter in {name} has peft_type {kind!r}: give a LORA, or {MERGE}.")
     for option, title in REFUSED.items():
         if config.get(option):
+            remedy = "train a plain LoRA" if option in UNMERGED else MERGE
             raise ValueError(
-                f"The adapter in {name} is {title} ({option}), which is not computed here: {MERGE}."
+                f"The adapter in {name} is {title} ({option}), which is not computed here: {remedy}."
             )
     init = config.get("init_lora_weights", True)
     if (init.lower() if isinstance(init, str) else init) not in KEEPS_BASE:

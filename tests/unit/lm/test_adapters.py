@@ -179,7 +179,7 @@ def with_config(folder: Path, **changes) -> Path:
         ({"quantum_config": {"depth": 2}}, "quantum_config"),
         ({"target_parameters": ["mlp.experts.gate_up_proj"]}, "target_parameters"),
         ({"megatron_config": {"a": 1}}, "megatron_config"),
-        ({"arrow_config": {"top_k": 2}}, "arrow_config"),
+        ({"arrow_config": {"top_k": 2}}, "arrow_config.*train a plain LoRA"),
         ({"monteclora_config": {"n": 2}}, "monteclora_config"),
         ({"use_qalora": True}, "use_qalora"),
         ({"use_bdlora": {"nblocks": 2}}, "use_bdlora"),
