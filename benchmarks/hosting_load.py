@@ -39,22 +39,28 @@ ASKED = {
     "temperature": 0.9,
 }
 HOSTILE = (
-    ("steer", ["x" * 100_000, PLAN, 0, 8, 0.0]),
-    ("steer", ["Hello", {"targets": "none"}, 0, 8, 0.0]),
-    ("steer", ["Hello", PLAN, -1, 10**9, 99.0]),
-    ("sweep", ["Hello", PLAN, [0.5] * 5_000, None, 0, 8, 0.0]),
-    ("sweep", ["Hello", PLAN, "high", [[99]], 0, 8, 0.0]),
-    ("respond", ["Hello", ["no such"] * 2, 0, 8, 0.7]),
-    ("evaluate", ["../../etc/passwd", 4, 0]),
-    ("battle", ["\x00" * 5_000]),
-    ("vote", ["none", "nobody", "a", "b", "x" * 50_000]),
-    ("ranking", ["no question" * 1_000]),
+    ("steer", ASKED | {"prompt": "x" * 100_000}),
+    ("steer", ASKED | {"plan": {"targets": "none"}}),
+    ("steer", ASKED | {"seed": -1, "max_new_tokens": 10**9, "temperature": 99.0}),
+    ("sweep", {"prompt": "Hello", "plan": PLAN, "magnitudes": [0.5] * 5_000}),
+    ("sweep", {"prompt": "Hello", "plan": PLAN, "magnitudes": "high", "bands": [[99]]}),
+    ("respond", {"prompt": "Hello", "checkpoint_ids": ["no such"] * 2}),
+    ("evaluate", {"checkpoint_id": "../../etc/passwd"}),
+    ("battle", {"annotator": "\x00" * 5_000}),
+    (
+        "vote",
+        {"battle": "none", "annotator": "nobody", "helpful": "a", "harmless": "b", "comment": "x" * 50_000},
+    ),
+    ("ranking", {"question": "no question" * 1_000}),
 )
 WORKS = (
-    ("steer", [*ASKED.values()]),
-    ("sweep", [ASKED["prompt"], PLAN, [0.1, 0.5, 0.9, 0.99, 0.999] * 3, None, 0, 256, 0.9]),
-    ("respond", [ASKED["prompt"], ["base", "pgapo-0.5"], 0, 512, 0.9]),
-    ("evaluate", ["pgapo-0.5", 48, 0]),
+    ("steer", ASKED),
+    (
+        "sweep",
+        {"prompt": ASKED["prompt"], "plan": PLAN, "magnitudes": [0.1, 0.5, 0.9] * 5, "max_new_tokens": 256},
+    ),
+    ("respond", {"prompt": ASKED["prompt"], "checkpoint_ids": ["base", "pgapo-0.5"], "max_new_tokens": 512}),
+    ("evaluate", {"checkpoint_id": "pgapo-0.5", "limit": 48}),
 )
 
 
@@ -95,7 +101,13 @@ def post(address: str, path: str, body: dict) -> dict:
 
 def call(address: str, endpoint: str, *data: object) -> list[str]:
     """The last lines of a call's answer: its kind and its data."""
-    event = post(address, f"/gradio_api/call/{endpoint}", {"data": data})["event_id"]
+    return result(
+        address, endpoint, post(address, f"/gradio_api/call/{endpoint}", {"data": data})["event_id"]
+    )
+
+
+def result(address: str, endpoint: str, event: str) -> list[str]:
+    """The last lines of an event's answer."""
     with urllib.request.urlopen(f"{address}/gradio_api/call/{endpoint}/{event}", timeout=120) as stream:
         return [line.split(": ", 1)[-1] for line in stream.read().decode().splitlines() if line][-2:]
 
@@ -221,7 +233,7 @@ def leave(address: str, pid: int) -> None:
     for endpoint, data in WORKS:
         connections = []
         for _ in range(8):
-            event = post(address, f"/gradio_api/call/{endpoint}", {"data": data})["event_id"]
+            event = post(address, f"/gradio_api/call/v2/{endpoint}", data)["event_id"]
             connection = http.client.HTTPConnection(urlsplit(address).netloc)
             connection.request("GET", f"/gradio_api/call/{endpoint}/{event}")
             connections.append(connection)
@@ -257,7 +269,9 @@ def hostile(address: str, pid: int, calls: int) -> None:
 
     def one(number: int) -> str:
         endpoint, data = HOSTILE[number % len(HOSTILE)]
-        return call(address, endpoint, *data)[0]
+        return result(address, endpoint, post(address, f"/gradio_api/call/v2/{endpoint}", data)["event_id"])[
+            0
+        ]
 
     with ThreadPoolExecutor(8) as pool:
         for tenth in range(10):

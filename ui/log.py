@@ -4,6 +4,8 @@ import logging
 import traceback
 from types import TracebackType
 
+from gradio import queueing, routes
+
 Caught = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
@@ -23,3 +25,13 @@ def begin(debug: bool) -> None:
         (logging.Formatter if debug else Discreet)("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
     logging.basicConfig(level=logging.INFO if debug else logging.WARNING, handlers=[handler])
+    for module in (queueing, routes):
+        vars(module)["traceback"] = _Told
+
+
+class _Told:
+    """Stands in for the module traceback where Gradio prints an error: it goes to the log instead."""
+
+    @staticmethod
+    def print_exc() -> None:
+        logging.getLogger("gradio").error("a handler failed", exc_info=True)
