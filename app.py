@@ -44,8 +44,6 @@ from ui.startup import attempt, check_address
 from ui.validation import sentence
 
 SHIPPED = Path(os.environ.get("TRADEWIND_CHECKPOINTS", CHECKPOINTS))
-VISITOR = "a visitor of the app"
-"""Who sent a battle where people sign in to judge: the tabs that send do not ask who is there."""
 PLAIN = "unsteered"
 """The plain model among the policies of Compare."""
 
@@ -106,17 +104,22 @@ def applicable(library: Library, plan: str | Mapping) -> Policy:
 
 
 def send(
-    store: arena.Store, library: Library, request: Steered, sides: Sequence[tuple[str, Plan | None, Run]]
+    store: arena.Store,
+    library: Library,
+    request: Steered,
+    sides: Sequence[tuple[str, Plan | None, Run]],
+    sender: str | None,
 ) -> str:
-    """Takes texts of the Steer tab to the blind comparison; what to tell the visitor. Raises
-    arena.ArenaError.
+    """Takes texts of the Steer tab to the blind comparison; what to tell the visitor.
+
+    sender: the login of whoever sends, None where nobody is signed in. Raises arena.ArenaError.
     """
     policies = [Policy(library.model) if plan is None else plan_policy(library, plan) for _, plan, _ in sides]
     outputs = [
         _output(request, name, policy.spec, run)
         for (name, _, run), policy in zip(sides, policies, strict=True)
     ]
-    return _sent(store, outputs)
+    return _sent(store, outputs, sender)
 
 
 def _output(request: Steered | Tuned, name: str, spec: Mapping, run: Run) -> arena.Output:
@@ -129,20 +132,22 @@ def _output(request: Steered | Tuned, name: str, spec: Mapping, run: Run) -> are
     return arena.Output(request.prompt.text, name, run.text, spec, about)
 
 
-def _sent(store: arena.Store, outputs: Sequence[arena.Output]) -> str:
-    """Where people sign in, what visitors send waits until an organizer opens its set."""
-    made = arena.send(store, outputs, sender=VISITOR if space.login() else None)
+def _sent(store: arena.Store, outputs: Sequence[arena.Output], sender: str | None) -> str:
+    """Where people sign in, only they send, and what they send waits until an organizer opens its set."""
+    if space.login() and sender is None:
+        raise arena.ArenaError("Sign in with Hugging Face on the Compare tab first: only signed people send.")
+    made = arena.send(store, outputs, sender=sender if space.login() else None)
     waits = " An organizer opens it to annotators." if space.login() else ""
     return f"Sent to Compare: {made.plain} new battle{'' if made.plain == 1 else 's'} in the set “{made.name}”.{waits}"
 
 
-def send_tuned(store: arena.Store, request: Tuned, sides: Sequence[Side]) -> str:
+def send_tuned(store: arena.Store, request: Tuned, sides: Sequence[Side], sender: str | None) -> str:
     """Takes texts of the Trade-offs tab there. Raises arena.ArenaError."""
     outputs = [
         _output(request, PLAIN if policy.name == BASE else name, policy.spec, run)
         for name, policy, run in sides
     ]
-    return _sent(store, outputs)
+    return _sent(store, outputs, sender)
 
 
 def votes(store: arena.Store) -> dict[str, dict]:
@@ -212,7 +217,7 @@ def compose(model: LanguageModel, store: arena.Store, library: Library | None = 
         )
         with gr.Tabs(elem_classes="tw-tabs"):
             with gr.Tab("Steer"):
-                build_steering(library, send=lambda request, sides: send(store, library, request, sides))
+                build_steering(library, send=partial(send, store, library))
             with gr.Tab("Trade-offs"):
                 build_pareto(
                     model,

@@ -23,7 +23,7 @@ from arena.schema import NAME, PROMPT, TEXT, Asked, Battle, BattleSet, Policy, R
 from arena.store import Store
 from arena.text import clean, clean_name, key
 
-MAX_SENT = 30  # battles of one person that wait for the organizer
+MAX_SENT = 30  # battles of one person in a set
 TRAP = "scrambled words"
 
 _sides = random.SystemRandom()  # never seeded: nobody can compute who stands where
@@ -80,7 +80,7 @@ def create(
     traps: share (0 to 0.5) of all battles that has a known answer: a run beside its own words, shuffled.
     add: put the battles into the set of this name if there is one; its other settings stay.
     sender: who put the texts side by side, and so does not judge them. A set that is made for a sender is closed
-        until an organizer opens it, and one person has no more than MAX_SENT battles in it while it is.
+        until an organizer opens it, and one person has no more than MAX_SENT battles in it.
 
     Sides are drawn at random, and for every two policies each stands on either side equally often (but for
     one battle when their number is odd). A set holds two texts for one prompt once. Raises ArenaError if
@@ -165,9 +165,9 @@ def open_only(store: Store, names: Collection[str]) -> None:
 
 def _sent_by(session: Session, battles: Sequence[Battle], of: BattleSet, sender: str) -> None:
     waiting = select(func.count(Battle.id)).where(Battle.set_id == of.id, Battle.sender == sender)
-    if not of.open and (session.scalar(waiting) or 0) + len(battles) > MAX_SENT:
+    if (session.scalar(waiting) or 0) + len(battles) > MAX_SENT:
         raise ArenaError(
-            f"You have sent {MAX_SENT} battles that wait in “{of.name}”. Ask an organizer to open it."
+            f"You have sent {MAX_SENT} battles to “{of.name}”, as many as one person may: ask an organizer to make a set."
         )
     for battle in battles:
         battle.sender = sender

@@ -42,7 +42,7 @@ Steered = Callable[[str | Mapping[str, Any]], Policy]
 """Makes a plan, as JSON, into a policy. Raises ValueError."""
 Changed = Callable[[], tuple[Front, Sequence[Checkpoint]] | None]
 Human = Callable[[], view.Votes | None]
-Send = Callable[[Request, list[Side]], str]
+Send = Callable[[Request, list[Side], str | None], str]
 """Takes a request and its answers to the Compare tab, and returns a sentence. Raises ValueError."""
 
 
@@ -402,8 +402,10 @@ class Desk:
         limit = int(bounded({"limit": limit}, "limit", LEAST_SCORED, MOST_SCORED))
         return self.measured(policy, limit, int(bounded({"seed": seed}, "seed", 0, MAX_SEED)))
 
-    def compare(self, session: str | None, picks: Sequence[str], send: Send) -> str:
-        """Hands texts of the last run to the blind comparison; the sentence to show."""
+    def compare(
+        self, session: str | None, picks: Sequence[str], send: Send, sender: str | None = None
+    ) -> str:
+        """Hands texts of the last run to the blind comparison, under the sender's login; the sentence to show."""
         visitor = self.visitor(session)
         if visitor.last is None:
             return "There is no complete answer yet: wait for the texts, then send them."
@@ -412,7 +414,7 @@ class Desk:
         if chosen in visitor.sent:
             return "These answers are in Compare already."
         try:
-            told = send(request, [sides[pick] for pick in chosen])
+            told = send(request, [sides[pick] for pick in chosen], sender)
         except ValueError as error:
             return sentence(error)
         visitor.sent.add(chosen)

@@ -112,13 +112,12 @@ def build(
         visitor = desk.visitor(request.session_hash)
         return {"trained": _trained(visitor)}, _front(desk, visitor, human)
 
-    def on_compare(event: gr.EventData, request: gr.Request) -> dict:
+    def on_compare(event: gr.EventData, request: gr.Request, profile: gr.OAuthProfile | None = None) -> dict:
         assert send is not None
         ids = event._data.get("ids")
-        return {
-            "say": desk.compare(request.session_hash, ids if isinstance(ids, list) else [], send),
-            "as": "front-said",
-        }
+        picks = ids if isinstance(ids, list) else []
+        said = desk.compare(request.session_hash, picks, send, profile and profile.username)
+        return {"say": said, "as": "front-said"}
 
     live: dict[str, Any] = {
         "api_visibility": "private",

@@ -62,7 +62,7 @@ class Request:
         )
 
 
-Send = Callable[[Request, list[tuple[str, Plan | None, Run]]], str]
+Send = Callable[[Request, list[tuple[str, Plan | None, Run]], str | None], str]
 """Takes a request and its runs (policy name, plan, run) to the Compare tab, and returns a sentence;
 ValueError where it cannot.
 """
@@ -207,8 +207,8 @@ class Desk:
         except Exception as error:
             yield {"fraction": None, "problem": _problem("train", error)}
 
-    def compare(self, session: str | None, send: Send) -> str:
-        """Hands the last complete run to the blind comparison; the sentence to show."""
+    def compare(self, session: str | None, send: Send, sender: str | None = None) -> str:
+        """Hands the last complete run to the blind comparison, under the sender's login; the sentence to show."""
         visitor = self.visitor(session)
         if visitor.last is None:
             return "There is no complete run yet: wait for the texts, then send them."
@@ -216,9 +216,8 @@ class Desk:
             return "These texts are in Compare already."
         request, runs = visitor.last
         try:
-            told = send(
-                request, list(zip(("unsteered", request.plan.title), (None, request.plan), runs, strict=True))
-            )
+            sides = list(zip(("unsteered", request.plan.title), (None, request.plan), runs, strict=True))
+            told = send(request, sides, sender)
         except ValueError as error:
             return sentence(error)
         visitor.sent = visitor.last

@@ -80,9 +80,9 @@ def build(library: Library, *, send: Send | None = None) -> None:
             raise gr.Error(sentence(error), print_exception=False) from error
         return {"name": name, "content": base64.b64encode(content).decode()}
 
-    def on_compare(request: gr.Request) -> dict:
+    def on_compare(request: gr.Request, profile: gr.OAuthProfile | None = None) -> dict:
         assert send is not None
-        return {"say": desk.compare(request.session_hash, send)}
+        return {"say": desk.compare(request.session_hash, send, profile and profile.username)}
 
     live: dict[str, Any] = {
         "api_visibility": "private",

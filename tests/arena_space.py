@@ -66,7 +66,12 @@ def serving(blocks: gr.Blocks) -> Iterator[Call]:
             return kind, value
 
         def page(number: int, data: tuple[object, ...]) -> tuple[str, str]:
-            asked = {"fn_index": number, "data": data, "session_hash": f"tab {time.monotonic_ns()}"}
+            asked = {
+                "fn_index": number,
+                "data": data,
+                "event_data": {},
+                "session_hash": f"tab {time.monotonic_ns()}",
+            }
             client.post("/gradio_api/queue/join", json=asked).raise_for_status()
             stream = client.get("/gradio_api/queue/data", params={"session_hash": asked["session_hash"]}).text
             told = [

@@ -352,6 +352,9 @@ def test_who_sends_texts_does_not_judge_them_and_an_organizer_opens_the_set(lite
     assert service.next("Ada") is None
     monkeypatch.setattr("arena.battles.MAX_SENT", 2)
     send(lite, [Output("q", "x", "one"), Output("q", "y", "two")], sender="EVE")
-    with pytest.raises(ArenaError, match="You have sent 2 battles that wait"):
+    with pytest.raises(ArenaError, match="You have sent 2 battles"):
         send(lite, [Output("r", "x", "one"), Output("r", "y", "two")], sender="Eve")
     send(lite, [Output("r", "x", "one"), Output("r", "y", "two")], sender="Bob")
+    open_only(lite, [made.name])
+    with pytest.raises(ArenaError, match="You have sent 2 battles"):
+        send(lite, [Output("s", "x", "one"), Output("s", "y", "two")], sender="Eve")

@@ -5,10 +5,17 @@ import json
 import gradio as gr
 import pytest
 
-from arena import ArenaError, create, votes_frame
+import app
+from arena import ArenaError, Output, Service, Store, create, votes_frame
+from arena.battles import open_only
 from arena.panel import build, signed
+from lm import load
+from pareto.panel import build as build_pareto
+from steering import Library
+from steering.panel import build as build_steering
 from tests.arena_canned import answers
 from tests.arena_space import on_a_space, serving
+from tests.tiny import tiny
 
 pytest_plugins = ["tests.arena_fixtures"]
 
@@ -64,3 +71,32 @@ def test_only_the_five_endpoints_are_public(lite):
     assert set(endpoints) == {"/battle", "/vote", "/answer", "/undo", "/ranking"}
     for name in ("/battle", "/vote", "/answer", "/undo"):
         assert "profile" not in {part["parameter_name"] for part in endpoints[name]["parameters"]}
+
+
+@pytest.mark.parametrize("room", ["steering", "pareto"])
+def test_a_tab_that_sends_knows_who_is_signed_in(room: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_space(monkeypatch)
+    monkeypatch.setattr(f"{room}.controller.Desk.compare", lambda self, *given: given[-1] or "nobody")
+    model = load(str(tiny("llama")))
+    with gr.Blocks() as blocks:
+        gr.LoginButton()
+        if room == "steering":
+            build_steering(Library(model), send=lambda *given: "")
+        else:
+            build_pareto(model, send=lambda *given: "")
+    with serving(blocks) as call:
+        assert "ada" in call("on_compare", "ada")[1]
+        assert "nobody" in call("on_compare", None)[1]
+
+
+def test_only_signed_people_send_where_people_sign_in(monkeypatch: pytest.MonkeyPatch, lite: Store) -> None:
+    outputs = [Output("p", "x", "one"), Output("p", "y", "two")]
+    assert "1 new battle" in app._sent(lite, outputs, None)
+    on_a_space(monkeypatch)
+    with pytest.raises(ArenaError, match="Sign in"):
+        app._sent(lite, [Output("q", "x", "one"), Output("q", "y", "two")], None)
+    assert "organizer opens" in app._sent(lite, [Output("q", "x", "one"), Output("q", "y", "two")], "ada")
+    service = Service(lite)
+    open_only(lite, ["Sent from the app"])
+    judged = {service.next("ada").prompt}
+    assert judged == {"p"}

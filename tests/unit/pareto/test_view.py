@@ -386,17 +386,18 @@ def test_prompts_are_taken_from_all_kinds_in_turn() -> None:
 def test_the_comparison_gets_each_pair_once(desk: Desk) -> None:
     sent: list = []
 
-    def send(request: Request, sides: list) -> str:
-        sent.append((request.prompt.text, [(name, policy.spec) for name, policy, _ in sides]))
+    def send(request: Request, sides: list, sender: str | None) -> str:
+        sent.append((sender, request.prompt.text, [(name, policy.spec) for name, policy, _ in sides]))
         return "Sent."
 
     about = {"model": desk.model.name, "model_hash": desk.model.hash}
     assert "no complete answer" in desk.compare("a", ["base"], send)
     last(desk.run("a", ASKED))
-    assert desk.compare("a", ["base", "helpful"], send) == "Sent."
+    assert desk.compare("a", ["base", "helpful"], send, "Ada") == "Sent."
     assert "already" in desk.compare("a", ["base", "helpful"], send)
     assert sent == [
         (
+            "Ada",
             "Say hello.",
             [
                 ("base name", about | {"base": True}),
