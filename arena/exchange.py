@@ -16,7 +16,7 @@ from arena import parquet, spreadsheet, values
 from arena.card import card
 from arena.errors import ArenaError
 from arena.pseudonyms import pseudonyms
-from arena.questions import ANSWERS, OPENING, parsed, written
+from arena.questions import ANSWERS, OPENING, Question, parsed, written
 from arena.schema import (
     COMMENT,
     KINDS,
@@ -171,8 +171,9 @@ def _run(run: Run) -> dict[str, Any]:
 
 def _battle(battle: Battle) -> dict[str, Any]:
     of = battle.set
+    questions = [Question(asked.key, asked.text) for asked in of.questions]
     cells = (
-        battle.id, of.name, of.id, of.guideline, written(of.questions), of.minimum, of.open, _iso(of.created_at),
+        battle.id, of.name, of.id, of.guideline, written(questions), of.minimum, of.open, _iso(of.created_at),
         battle.kind, battle.a_id, battle.b_id, battle.of_id, battle.expected, battle.sender,
     )  # fmt: skip
     return dict(zip(FIELDS["battles"], cells, strict=True))

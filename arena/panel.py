@@ -446,8 +446,17 @@ def _organize(
             if stop.is_set():
                 yield STOPPED
             else:
-                settings = {"questions": parsed(asked_lines), "guideline": guideline, "minimum": int(minimum)}
-                yield notices.made(create(store, title, outputs, repeats=repeats, traps=traps, **settings))
+                battles = create(
+                    store,
+                    title,
+                    outputs,
+                    questions=parsed(asked_lines),
+                    guideline=guideline,
+                    minimum=int(minimum),
+                    repeats=repeats,
+                    traps=traps,
+                )
+                yield notices.made(battles)
         except ArenaError as error:
             yield notices.failed(str(error))
         working.pop(

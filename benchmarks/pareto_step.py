@@ -19,6 +19,7 @@ from peft import LoraConfig, get_peft_model
 
 from lm import load
 from lm.engines.torch.stack import fastest
+from pareto.heads import Head
 from pareto.objectives import rloo
 from pareto.pairs import read_prompts
 from pareto.rewards import heads
@@ -64,10 +65,7 @@ class Plain:
             reference = self._logps(whole, mask, width)
             states = self.model(input_ids=whole, attention_mask=mask, output_hidden_states=True).hidden_states
             rewards = torch.stack(
-                [
-                    head.of_pooled(states[head.block + 1][:, width:].float().mean(1))
-                    for head in self.heads.values()
-                ]
+                [self._rewards(head, states[head.block + 1].float(), width) for head in self.heads.values()]
             )
         logps = self._logps(whole, mask, width)
         weights = rloo(rewards, (logps.detach() - reference), GROUP, 0.1)
@@ -80,6 +78,11 @@ class Plain:
         for parameter, first, second in zip(parameters, *found, strict=True):
             parameter.grad = -(first / norms[0] + second / norms[1]) / 2
         self.optimizer.step()
+
+    @staticmethod
+    def _rewards(head: Head, states: torch.Tensor, width: int) -> torch.Tensor:
+        """Of answers that begin at position `width` of states [n, positions, width of the stream]."""
+        return head.of_pooled(states[:, width:].mean(1), states[:, width - 1])
 
     def _logps(self, whole: torch.Tensor, mask: torch.Tensor, width: int) -> torch.Tensor:
         logits = self.model(input_ids=whole, attention_mask=mask).logits[:, width - 1 : -1].float()

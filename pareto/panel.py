@@ -116,7 +116,7 @@ def build(
         assert send is not None
         ids = event._data.get("ids")
         picks = ids if isinstance(ids, list) else []
-        said = desk.compare(request.session_hash, picks, send, profile and profile.username)
+        said = desk.compare(request.session_hash, picks, send, profile.username if profile else None)
         return {"say": said, "as": "front-said"}
 
     live: dict[str, Any] = {

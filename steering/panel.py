@@ -82,7 +82,7 @@ def build(library: Library, *, send: Send | None = None) -> None:
 
     def on_compare(request: gr.Request, profile: gr.OAuthProfile | None = None) -> dict:
         assert send is not None
-        return {"say": desk.compare(request.session_hash, send, profile and profile.username)}
+        return {"say": desk.compare(request.session_hash, send, profile.username if profile else None)}
 
     live: dict[str, Any] = {
         "api_visibility": "private",

@@ -209,6 +209,6 @@ def test_a_language_model_is_no_classifier():
 
 
 def test_a_function_that_fails_is_told_with_its_answer():
-    reward = named("json:loads", load(str(tiny("llama"))))
-    with pytest.raises(RewardError, match="json:loads fails on 'good'"):
+    reward = named("posixpath:join", load(str(tiny("llama"))))
+    with pytest.raises(RewardError, match="posixpath:join fails on 'good'"):
         reward.score(["Q"], ["good"])
