@@ -6,190 +6,29 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
 from functools import partial
 from html import escape
-from pathlib import Path
 
 import ui.proxies  # isort: skip  # noqa: F401  # before Gradio
 
 import gradio as gr
 from huggingface_hub import HfApi
-from starlette.routing import Route
 
 import arena
-from api.routes import routes
 from arena import space
 from arena.panel import build as build_arena
-from lm import LanguageModel, Policies, Policy, Run, SourceError, load
-from lm.policy import GRAMMAR, PolicyError
-from pareto.checkpoint import FOLDER as CHECKPOINTS
-from pareto.checkpoint import Checkpoint, find, shipped
+from lab.compare import send, send_tuned, votes
+from lab.policies import SHIPPED, api, applicable, plans, roster
+from lm import LanguageModel, load
 from pareto.combiners import COMBINERS
 from pareto.panel import build as build_pareto
-from pareto.policy import policies as tuned_policies
-from pareto.policy import tuned
-from pareto.session import BASE, Side
-from pareto.session import Request as Tuned
-from pareto.view import AXES
-from steering import Library, Plan
-from steering.controller import Request as Steered
+from steering import Library
 from steering.panel import build as build_steering
-from steering.steer import policy as plan_policy
 from ui import log
 from ui.document import WEB
 from ui.parts import module
 from ui.server import queued, serve
 from ui.startup import attempt, check_address
-from ui.validation import sentence
-
-SHIPPED = Path(os.environ.get("TRADEWIND_CHECKPOINTS", CHECKPOINTS))
-PLAIN = "unsteered"
-"""The plain model among the policies of Compare."""
-
-
-def policies(entries: Sequence[Mapping], library: Library | None = None) -> dict[str, arena.Entrant]:
-    """Answers of the entries of a policies file: {"name", and "plan": {...}, "checkpoint": id, folder or hub
-    id, "mix": "A+B@0.35", or "base": true}.
-
-    Raises arena.ArenaError.
-    """
-    try:
-        library = library or Library(load())
-        named = resolver(library)
-        return {entry["name"]: _entrant(named(entry)) for entry in entries}
-    except (ValueError, SourceError) as error:
-        raise arena.ArenaError(sentence(error)) from None
-
-
-def resolver(library: Library) -> Policies:
-    """Policies by their names, as all tabs, commands and the API know them."""
-    model = library.model
-    return tuned_policies(model, lambda name: find(name, model, SHIPPED), partial(planned, library))
-
-
-def planned(library: Library, plan: str | Mapping) -> Policy:
-    """The policy of a plan. Raises PlanError where it is none."""
-    return plan_policy(library, Plan.from_json(plan))
-
-
-def _entrant(policy: Policy) -> arena.Entrant:
-    return arena.Entrant(policy, policy.spec)
-
-
-def plans(library: Library) -> dict[str, dict]:
-    """Every concept amplified and removed, by name."""
-    return {
-        f"{pole}, p = {p0}": {"targets": [{"concept": name, "direction": direction, "p0": p0}]}
-        for name, concept in library.concepts.items()
-        for pole, direction, p0 in ((concept.high, "amplify", 0.999), (concept.low, "remove", 0.001))
-    }
-
-
-def roster(library: Library) -> dict[str, arena.Entrant]:
-    """What the Compare tab offers: the plain model, the checkpoints, and the plans."""
-    steered = ({"name": name, "plan": plan} for name, plan in plans(library).items())
-    trained = {
-        checkpoint.name: _entrant(tuned(library.model, checkpoint))
-        for checkpoint in shipped(library.model, SHIPPED)
-    }
-    return policies([{"name": PLAIN, "base": True}], library) | trained | policies([*steered], library)
-
-
-def applicable(library: Library, plan: str | Mapping) -> Policy:
-    """The policy of a plan as the Trade-offs tab scores it. Raises PlanError where it cannot be applied."""
-    policy = planned(library, plan)
-    _ = policy.edits
-    return policy
-
-
-def send(
-    store: arena.Store,
-    library: Library,
-    request: Steered,
-    sides: Sequence[tuple[str, Plan | None, Run]],
-    sender: str | None,
-) -> str:
-    """Takes texts of the Steer tab to the blind comparison; what to tell the visitor.
-
-    sender: the login of whoever sends, None where nobody is signed in. Raises arena.ArenaError.
-    """
-    policies = [Policy(library.model) if plan is None else plan_policy(library, plan) for _, plan, _ in sides]
-    outputs = [
-        _output(request, name, policy.spec, run)
-        for (name, _, run), policy in zip(sides, policies, strict=True)
-    ]
-    return _sent(store, outputs, sender)
-
-
-def _output(request: Steered | Tuned, name: str, spec: Mapping, run: Run) -> arena.Output:
-    about = {
-        "seed": request.seed,
-        "temperature": request.temperature,
-        "tokens": len(run.ids),
-        "finish": run.finish,
-    }
-    return arena.Output(request.prompt.text, name, run.text, spec, about)
-
-
-def _sent(store: arena.Store, outputs: Sequence[arena.Output], sender: str | None) -> str:
-    """Where people sign in, only they send, and what they send waits until an organizer opens its set."""
-    if space.login() and sender is None:
-        raise arena.ArenaError("Sign in with Hugging Face on the Compare tab first: only signed people send.")
-    made = arena.send(store, outputs, sender=sender if space.login() else None)
-    waits = " An organizer opens it to annotators." if space.login() else ""
-    return f"Sent to Compare: {made.plain} new battle{'' if made.plain == 1 else 's'} in the set “{made.name}”.{waits}"
-
-
-def send_tuned(store: arena.Store, request: Tuned, sides: Sequence[Side], sender: str | None) -> str:
-    """Takes texts of the Trade-offs tab there. Raises arena.ArenaError."""
-    outputs = [
-        _output(request, PLAIN if policy.name == BASE else name, policy.spec, run)
-        for name, policy, run in sides
-    ]
-    return _sent(store, outputs, sender)
-
-
-def votes(store: arena.Store) -> dict[str, dict]:
-    """What people think of the policies, by checkpoint id, "base" for the plain model, or name; of two names
-    for one, the more judged.
-    """
-    with store.read() as session:
-        judged = arena.votes_frame(session)
-        if not {*AXES} <= {*judged.columns}:  # every set has questions of its own
-            return {}
-        front = arena.human_front(judged, AXES)
-        comparable = front[
-            front["group"] == 1
-        ]  # policies of another group never met these: no axis holds both
-        judged = comparable.sort_values("comparisons").to_dict("records")
-        specs = arena.specs(session)
-
-    def point(name: str) -> str:
-        return BASE if specs[name].get("base") else specs[name].get("checkpoint", name)
-
-    return {
-        point(row["policy"]): {
-            "comparisons": row["comparisons"],
-            **{axis: row[axis] for axis in AXES},
-            **{f"{axis}_ci": [row[f"{axis}_low"], row[f"{axis}_high"]] for axis in AXES},
-        }
-        for row in judged
-    }
-
-
-def api(library: Library) -> list[Route]:
-    """The HTTP API's routes: the model, what ships for it, mixes of that, and plans."""
-    model = library.model
-    known = {checkpoint.id: checkpoint for checkpoint in shipped(model, SHIPPED)}
-
-    def of_id(id: str) -> Checkpoint:
-        if id not in known:
-            raise PolicyError(f"There is no policy {id!r:.80}: give {GRAMMAR}.")
-        return known[id]
-
-    names = [BASE, *(f"checkpoint:{id}" for id in known)]
-    return routes(tuned_policies(model, of_id, partial(planned, library)), lambda: names)
 
 
 def compose(model: LanguageModel, store: arena.Store, library: Library | None = None) -> gr.Blocks:

@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
         "--runs", type=Path, help='answers made before: JSON Lines of {"prompt", "policy", "text"}'
     )
     make.add_argument(
-        "--resolver", default="app:policies", help="module:function that turns policies into entrants"
+        "--resolver",
+        default="lab.policies:policies",
+        help="module:function that turns policies into entrants",
     )
     make.add_argument("--name", default="Battles", help="name of the battle set")
     make.add_argument("--minimum", type=int, default=3, help="votes wanted for every battle")

@@ -422,7 +422,7 @@ def test_a_model_that_cannot_be_had_is_one_line_and_exit_code_2(tmp_path, capsys
     def load():
         raise SourceError("there is no model: give a folder")
 
-    monkeypatch.setattr("app.load", load)
+    monkeypatch.setattr("lab.policies.load", load)
     policies = write(tmp_path / "p.json", [{"name": "x", "base": True}, {"name": "y", "plan": {}}])
     files = ["--prompts", write(tmp_path / "p.txt", "p"), "--policies", policies]
     assert main(["create", *files, "--database", f"sqlite:///{tmp_path / 'a.sqlite3'}"]) == 2

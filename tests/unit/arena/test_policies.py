@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-import app
 from arena import ArenaError, generate
+from lab import policies as lab_policies
 from lm import load
 from steering import Library
 from tests.tiny import tiny
@@ -18,8 +18,8 @@ def library(tmp_path, monkeypatch):
 
 
 def test_the_list_of_policies_trains_no_vector(library):
-    entrants = app.roster(library)
-    assert set(app.plans(library)) < set(entrants)
+    entrants = lab_policies.roster(library)
+    assert set(lab_policies.plans(library)) < set(entrants)
     assert set(library.missing()) == set(library.concepts)
 
 
@@ -27,7 +27,7 @@ def test_a_prompt_that_is_too_long_is_named_before_anything_is_decoded(library, 
     monkeypatch.setattr(
         library.model, "decode", lambda *rows, **settings: pytest.fail("something was decoded")
     )
-    entrants = app.policies([{"name": "one", "base": True}, {"name": "two", "base": True}], library)
+    entrants = lab_policies.policies([{"name": "one", "base": True}, {"name": "two", "base": True}], library)
     for prompt, reason in (
         ("long " * 90, "It has 450 tokens, with 128 new ones more than the 512"),
         ("x" * 4001, "4,001 characters"),
@@ -38,13 +38,13 @@ def test_a_prompt_that_is_too_long_is_named_before_anything_is_decoded(library, 
 
 def test_a_plan_that_cannot_be_applied_is_named_before_anything_is_decoded(library):
     plan = {"targets": [{"concept": "weather", "direction": "amplify", "p0": 0.9}]}
-    entrants = app.policies([{"name": "one", "base": True}, {"name": "two", "plan": plan}], library)
+    entrants = lab_policies.policies([{"name": "one", "base": True}, {"name": "two", "plan": plan}], library)
     with pytest.raises(ArenaError, match="by 'two': there is no concept 'weather'"):
         next(generate(entrants, ["short"]))
 
 
 def test_a_stop_ends_the_decoding_at_the_next_token(library):
-    (entrant,) = app.policies([{"name": "one", "base": True}], library).values()
+    (entrant,) = lab_policies.policies([{"name": "one", "base": True}], library).values()
     stop = threading.Event()
     stop.set()
     (run,) = entrant.policy.respond(["Hello"], seed=0, max_new_tokens=400, stop=stop)

@@ -5,10 +5,10 @@ import json
 import gradio as gr
 import pytest
 
-import app
 from arena import ArenaError, Output, Service, Store, create, votes_frame
 from arena.battles import open_only
 from arena.panel import build, signed
+from lab.compare import sent
 from lm import load
 from pareto.panel import build as build_pareto
 from steering import Library
@@ -91,11 +91,11 @@ def test_a_tab_that_sends_knows_who_is_signed_in(room: str, monkeypatch: pytest.
 
 def test_only_signed_people_send_where_people_sign_in(monkeypatch: pytest.MonkeyPatch, lite: Store) -> None:
     outputs = [Output("p", "x", "one"), Output("p", "y", "two")]
-    assert "1 new battle" in app._sent(lite, outputs, None)
+    assert "1 new battle" in sent(lite, outputs, None)
     on_a_space(monkeypatch)
     with pytest.raises(ArenaError, match="Sign in"):
-        app._sent(lite, [Output("q", "x", "one"), Output("q", "y", "two")], None)
-    assert "organizer opens" in app._sent(lite, [Output("q", "x", "one"), Output("q", "y", "two")], "ada")
+        sent(lite, [Output("q", "x", "one"), Output("q", "y", "two")], None)
+    assert "organizer opens" in sent(lite, [Output("q", "x", "one"), Output("q", "y", "two")], "ada")
     service = Service(lite)
     open_only(lite, ["Sent from the app"])
     judged = {service.next("ada").prompt}

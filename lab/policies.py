@@ -1,0 +1,94 @@
+"""Policies by name: the base model, checkpoints, mixes and plans, as all tabs, commands and the API know them."""
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from starlette.routing import Route
+
+import arena
+from api.routes import routes
+from lm import Policies, Policy, SourceError, load
+from lm.policy import GRAMMAR, PolicyError
+from pareto.checkpoint import FOLDER as CHECKPOINTS
+from pareto.checkpoint import Checkpoint, find, shipped
+from pareto.policy import policies as tuned_policies
+from pareto.policy import tuned
+from pareto.session import BASE
+from steering import Library, Plan
+from steering.steer import policy as plan_policy
+from ui.validation import sentence
+
+SHIPPED = Path(os.environ.get("TRADEWIND_CHECKPOINTS", CHECKPOINTS))
+PLAIN = "unsteered"
+"""The plain model among the policies of Compare."""
+
+
+def policies(entries: Sequence[Mapping], library: Library | None = None) -> dict[str, arena.Entrant]:
+    """Answers of the entries of a policies file: {"name", and "plan": {...}, "checkpoint": id, folder or hub
+    id, "mix": "A+B@0.35", or "base": true}.
+
+    Raises arena.ArenaError.
+    """
+    try:
+        library = library or Library(load())
+        named = resolver(library)
+        return {entry["name"]: _entrant(named(entry)) for entry in entries}
+    except (ValueError, SourceError) as error:
+        raise arena.ArenaError(sentence(error)) from None
+
+
+def resolver(library: Library) -> Policies:
+    """Policies by their names, as all tabs, commands and the API know them."""
+    model = library.model
+    return tuned_policies(model, lambda name: find(name, model, SHIPPED), partial(planned, library))
+
+
+def planned(library: Library, plan: str | Mapping) -> Policy:
+    """The policy of a plan. Raises PlanError where it is none."""
+    return plan_policy(library, Plan.from_json(plan))
+
+
+def _entrant(policy: Policy) -> arena.Entrant:
+    return arena.Entrant(policy, policy.spec)
+
+
+def plans(library: Library) -> dict[str, dict]:
+    """Every concept amplified and removed, by name."""
+    return {
+        f"{pole}, p = {p0}": {"targets": [{"concept": name, "direction": direction, "p0": p0}]}
+        for name, concept in library.concepts.items()
+        for pole, direction, p0 in ((concept.high, "amplify", 0.999), (concept.low, "remove", 0.001))
+    }
+
+
+def roster(library: Library) -> dict[str, arena.Entrant]:
+    """What the Compare tab offers: the plain model, the checkpoints, and the plans."""
+    steered = ({"name": name, "plan": plan} for name, plan in plans(library).items())
+    trained = {
+        checkpoint.name: _entrant(tuned(library.model, checkpoint))
+        for checkpoint in shipped(library.model, SHIPPED)
+    }
+    return policies([{"name": PLAIN, "base": True}], library) | trained | policies([*steered], library)
+
+
+def applicable(library: Library, plan: str | Mapping) -> Policy:
+    """The policy of a plan as the Trade-offs tab scores it. Raises PlanError where it cannot be applied."""
+    policy = planned(library, plan)
+    _ = policy.edits
+    return policy
+
+
+def api(library: Library) -> list[Route]:
+    """The HTTP API's routes: the model, what ships for it, mixes of that, and plans."""
+    model = library.model
+    known = {checkpoint.id: checkpoint for checkpoint in shipped(model, SHIPPED)}
+
+    def of_id(id: str) -> Checkpoint:
+        if id not in known:
+            raise PolicyError(f"There is no policy {id!r:.80}: give {GRAMMAR}.")
+        return known[id]
+
+    names = [BASE, *(f"checkpoint:{id}" for id in known)]
+    return routes(tuned_policies(model, of_id, partial(planned, library)), lambda: names)
