@@ -543,7 +543,7 @@ def test_what_is_applied_is_what_the_method_asks_for(model, tmp_path):
 def test_a_checkpoint_from_the_hub_is_its_own_files_and_bounded(monkeypatch, tmp_path):
     asked = {}
 
-    def info(name, files_metadata):
+    def info(name, files_metadata, token):
         size = 2**31 if name == "a/large" else 100
         names = ("adapter_model.safetensors", "model.safetensors")
         return SimpleNamespace(siblings=[SimpleNamespace(rfilename=file, size=size) for file in names])
@@ -554,7 +554,8 @@ def test_a_checkpoint_from_the_hub_is_its_own_files_and_bounded(monkeypatch, tmp
     )
     with pytest.raises(CheckpointError, match="2.0 GiB"):
         checkpoint.fetch("a/large")
-    assert checkpoint.fetch("a/small") == tmp_path and set(asked["allow_patterns"]) == set(checkpoint.FILES)
+    assert checkpoint.fetch("a/small", token=False) == tmp_path
+    assert set(asked["allow_patterns"]) == set(checkpoint.FILES) and asked["token"] is False
 
 
 @pytest.mark.parametrize("algorithm", ["rloo", "ppo"])
