@@ -89,7 +89,8 @@ def made(model: LanguageModel, folder: Path) -> Front:
     checkpoint.save(
         folder / "added" / "pickled", adapter(model, 97), card(model, "pickled", "pgapo", 0.3), []
     )
-    (folder / "added" / "pickled" / "optimizer.pt").write_bytes(b"")
+    weights = folder / "added" / "pickled" / "adapter_model.safetensors"
+    weights.replace(weights.with_suffix(".bin"))
     points[2] |= {
         "seeds": [0, 1],
         "runs": [{"seed": seed, "helpful": 0.2 + 0.2 * seed, "harmless": 0.5, "kl": 3.0} for seed in (0, 1)],

@@ -359,7 +359,7 @@ def test_a_concept_of_ones_own(app: str, page: Page) -> None:
     newer(page, run)
     settled(page)
     assert "held-out" in page.locator(".tw-folds [role=status]").inner_text()
-    expect(page.locator(".tw-steered .tw-about")).to_contain_text("P(pirate) ≥ .98")
+    expect(page.locator(".tw-steered .tw-about")).to_contain_text("+ pirate")
     assert vector(page).suggested_filename == "pirate-SmolLM2-135M-Instruct.safetensors"
 
 
@@ -481,7 +481,7 @@ def test_bands_of_layers_are_swept_beside_the_chosen_ones(app: str, page: Page) 
     page.goto(at(app))
     settled(page)
     page.get_by_role("button", name="Sweep early, middle and late layers too").press("Enter")
-    expect(page.locator(".tw-dose h3")).to_contain_text("nats a token", timeout=120_000)
+    expect(page.locator(".tw-dose h3")).to_contain_text("by layers", timeout=120_000)
     expect(page.locator(".tw-dose .legendtext", has_text="layers 0–9")).to_be_visible()
     page.locator(".tw-dose").get_by_role("button", name="Table").click()
     assert page.locator(".tw-dose tbody tr").count() == 1 + 4 * 9
