@@ -196,7 +196,8 @@ def _duel(comparison: Mapping[str, Mapping]) -> str:
     first, second = sorted(rivals, key=lambda method: -rivals[method]["hypervolume"])[:2]
     names = methods().get(first, first), methods().get(second, second)
     ahead, behind = (rivals[method]["hypervolume_ci"] for method in (first, second))
-    places = f"at the same {len(rivals[first]['positions'])} preferences"
+    count = len(rivals[first]["positions"])
+    places = "at the one preference they share" if count == 1 else f"at the {count} preferences they share"
     if ahead and behind and ahead[0] > behind[1]:
         return f"{names[0]} covers most of the plane {places}"
     if ahead and behind:

@@ -149,7 +149,7 @@ def test_methods_are_compared_at_equal_positions_from_the_base_model() -> None:
 
 def test_the_title_says_which_method_covers_most_or_that_nobody_can_tell() -> None:
     far, near = (view.front(Front("m", "h", (0, 0), grid(lift)))["models"]["title"] for lift in (0.5, 0.0))
-    assert far.startswith("P-GAPO covers most of the plane at the same 3 preferences")
+    assert far.startswith("P-GAPO covers most of the plane at the 3 preferences they share")
     assert "cover as much of the plane" in near and "as far as the seeds tell" in near
 
 
