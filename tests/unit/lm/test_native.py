@@ -90,7 +90,7 @@ def test_swiglu_is_that_of_the_exponential(kernels, n, seed, scale):
 
 @given(groups=st.integers(1, 12), bits=st.sampled_from([4, 8]), seed=SEEDS)
 @settings(max_examples=60, deadline=None)
-def test_a_row_is_rounded_as_by_plain_loops_but_for_ties(kernels, groups, bits, seed):
+def test_a_row_is_rounded_to_the_nearest_as_by_plain_loops_but_for_ties(kernels, groups, bits, seed):
     k = 32 * groups
     x = vectors(np.random.default_rng(seed), k)
     pairs, others = np.zeros((2, k // 2), np.uint32)
@@ -98,8 +98,12 @@ def test_a_row_is_rounded_as_by_plain_loops_but_for_ties(kernels, groups, bits, 
     kernels.t_quantize_row(at(x), k, bits, at(pairs), at(grid))
     kernels.t_quantize_row_reference(at(x), k, bits, at(others), at(theirs))
     codes, their_codes = (part.view(np.int16).astype(int) for part in (pairs, others))
-    assert np.abs(codes - their_codes).max() <= 1 and (codes != their_codes).mean() < 0.01
-    assert np.array_equal(grid[::2], theirs[::2])
+    scale = grid[::2]
+    assert np.array_equal(scale, theirs[::2]) and np.abs(codes - their_codes).max() <= 1
+    exact = x.astype(float).reshape(-1, 32) / np.where(scale > 0, scale, 1)[:, None]
+    for rounded in (codes, their_codes):  # rounding keeps the order, whatever the order of the words
+        far = np.abs(np.sort(rounded.reshape(-1, 32)) - np.sort(exact))
+        assert far.max() < 0.51
     np.testing.assert_allclose(grid[1::2], grid[::2] * codes.reshape(-1, 32).sum(1), rtol=1e-6)
 
 
