@@ -22,6 +22,7 @@ COPY LICENSE README.md app.py tradewind.py ./
 COPY api api
 COPY arena arena
 COPY assets assets
+COPY common common
 COPY lab lab
 COPY lm lm
 COPY pareto pareto

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import moocore
 import numpy as np
 import pandas as pd
 
 from arena.ranking import ranking
 from arena.records import asked
+from common.fronts import nondominated
 
 
 def human_front(votes: pd.DataFrame, questions: Sequence[str] | None = None) -> pd.DataFrame:
@@ -36,5 +36,5 @@ def human_front(votes: pd.DataFrame, questions: Sequence[str] | None = None) -> 
     front["front"] = np.zeros(len(front), dtype=bool)
     for _, part in front.groupby("group"):
         points = part[axes].to_numpy(dtype=float).round(9)
-        front.loc[part.index, "front"] = moocore.is_nondominated(points, maximise=True, keep_weakly=True)
+        front.loc[part.index, "front"] = nondominated(points)
     return front

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,8 @@ import pandas as pd
 from arena import davidson
 from arena.errors import ArenaError
 from arena.records import asked
+from common import digests
+from common.statistics import middle, resampled
 
 BOOTSTRAP = 1000
 SEED = 20_240_501  # of the bootstrap, so that the same votes give the same intervals
@@ -99,7 +100,7 @@ class _Votes:
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self.frame = frame
-        self.digest = sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()).digest()
+        self.digest = digests.short(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Votes) and self.digest == other.digest
@@ -197,14 +198,11 @@ def _counts(
 def _intervals(
     counts: np.ndarray, first: np.ndarray, second: np.ndarray, items: int, replicates: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """2.5% and 97.5% percentiles [K] of the strengths over resampled battles."""
+    """The ends [K] of the middle 95 % of the strengths over resampled battles."""
     if not replicates or not len(counts):
         return np.full(items, np.inf), np.full(items, -np.inf)
-    chance = np.random.default_rng(SEED)
-    weights = chance.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=replicates)
-    sampled = np.tensordot(weights, counts, axes=1)
-    found = davidson.fit(first, second, sampled, items).strengths
-    low, high = np.percentile(found, [2.5, 97.5], axis=0)
+    draws = resampled(len(counts), np.random.default_rng(SEED), replicates)
+    low, high = middle(davidson.fit(first, second, np.tensordot(draws, counts, axes=1), items).strengths)
     return low, high
 
 

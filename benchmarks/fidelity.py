@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lm import load
+from lm.metrics import kl
 
 PROMPTS = Path(__file__).with_name("steering_prompts.txt")
 NEW = 64
@@ -66,9 +67,7 @@ def main() -> None:
         result[f"{name}: other first token"] = sum(
             int((a.argmax(-1) != b.argmax(-1)).sum()) for a, b in found
         )
-        result[f"{name}: mean KL, nats"] = float(
-            torch.cat([(a.exp() * (a - b)).sum(-1) for a, b in found]).mean()
-        )
+        result[f"{name}: mean KL, nats"] = float(torch.cat([kl(a, b) for a, b in found]).mean())
     print(json.dumps(result) if args.json else json.dumps(result, indent=1))
 
 

@@ -18,12 +18,13 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from lm import load
+from lm.adapter import MODULES
 from lm.engines.torch.stack import fastest
 from pareto.heads import Head
 from pareto.objectives import rloo
 from pareto.pairs import read_prompts
 from pareto.rewards import heads
-from pareto.train import MODULES, Settings, Trainer
+from pareto.train import Settings, Trainer
 
 PROMPTS = Path("assets/prompts/train.jsonl")
 ROWS, GROUP, TOKENS = 32, 4, 40

@@ -1,12 +1,12 @@
 """A model's folder, checked before anything is loaded: its config, its weights, the memory they take."""
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from lm.sources import SourceError, digest
+from common import digests
+from lm.sources import SourceError
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
@@ -109,7 +109,7 @@ def stored_bytes(files: list[Path]) -> int:
 
 def checksum(files: list[Path]) -> str:
     """16 hex digits of the sha256 of a model's weights."""
-    return hashlib.sha256("".join(digest(path) for path in files).encode()).hexdigest()[:16]
+    return digests.short("".join(digests.of_file(path) for path in files).encode())
 
 
 def read_json(path: Path) -> dict:

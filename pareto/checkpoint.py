@@ -13,11 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from common import digests
 from lm import Adapter, LanguageModel
 from lm.paths import replacing
 from lm.peft_folder import CONFIG
 from lm.peft_folder import WEIGHTS as ADAPTER
-from lm.sources import digest
 from pareto.combine import PreferenceError, preference
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Checkpoint:
                 f"{folder.name} was trained on {card.get('base_model')} ({card['base_hash']}), and this is {model.name} ({model.hash}): "
                 "load that model, or train on this one"
             )
-        if carded and digest(folder / ADAPTER) != card["adapter_sha256"]:
+        if carded and digests.of_file(folder / ADAPTER) != card["adapter_sha256"]:
             raise CheckpointError(
                 f"{ADAPTER} of {folder.name} is truncated or not the one of its card: copy the folder again"
             )
@@ -116,7 +116,7 @@ def _default_card(folder: Path, model: LanguageModel, name: str) -> dict:
         "seed": None,
         "base_model": model.name,
         "base_hash": model.hash,
-        "adapter_sha256": digest(folder / ADAPTER),
+        "adapter_sha256": digests.of_file(folder / ADAPTER),
         "licence": "not told: ask its author",
     }
 
@@ -181,7 +181,11 @@ def save(folder: Path, adapter: Adapter, card: dict, curves: list[dict]) -> None
     shutil.rmtree(staging, ignore_errors=True)
     try:
         adapter.save(staging, card["base_model"])
-        whole = card | {"format": FORMAT, "id": folder.name, "adapter_sha256": digest(staging / ADAPTER)}
+        whole = card | {
+            "format": FORMAT,
+            "id": folder.name,
+            "adapter_sha256": digests.of_file(staging / ADAPTER),
+        }
         (staging / CARD).write_text(json.dumps(whole, indent=1) + "\n")
         (staging / CURVES).write_text("".join(json.dumps(row) + "\n" for row in curves))
         if (folder / STATE).exists():

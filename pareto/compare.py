@@ -6,7 +6,7 @@ from typing import Any
 import moocore
 import numpy as np
 
-from pareto.bootstrap import Draws, interval
+from common.statistics import Draws, middle
 
 DRAWS = 500
 Point = Mapping[str, Any]
@@ -69,14 +69,14 @@ def volumes(points: Sequence[Point], objectives: Sequence[str], reference: Seque
     for method, own in sets.items():
         found[method] = {
             "hypervolume": hypervolume(values(own, objectives), reference),
-            "hypervolume_ci": interval(drawn[method]) if drawn else None,
+            "hypervolume_ci": middle(drawn[method]).tolist() if drawn else None,
             "positions": [point["preference"][0] for point in own if point["method"] != END],
         }
     if "linear" in found and found["linear"]["hypervolume"]:
         for method, row in found.items():
             row["ratio"] = row["hypervolume"] / found["linear"]["hypervolume"]
             if drawn and drawn["linear"].all():
-                row["ratio_ci"] = interval(drawn[method] / drawn["linear"])
+                row["ratio_ci"] = middle(drawn[method] / drawn["linear"]).tolist()
     return found
 
 

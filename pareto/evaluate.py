@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from common.statistics import estimate
 from lm import LanguageModel, Policy, Run, Stopped
 from lm.metrics import repetition
-from pareto.bootstrap import estimate
 from pareto.front import stored
 from pareto.pairs import read_prompts
 from pareto.rewards import Head, HeadReward, Reward, heads, identified
@@ -170,11 +170,10 @@ def measured(
     kinds = {"unsafe": np.array(unsafe, bool), "safe": ~np.array(unsafe, bool)}
     found: dict[str, Any] = {}
     for name in objectives:
-        found[name], found[f"{name}_ci"] = estimate(scores[name])
-        found |= {
+        found |= _estimated(name, scores[name]) | {
             f"{name}_on_{kind}": float(scores[name][:, of].mean()) for kind, of in kinds.items() if of.any()
         }
-    found["kl"], found["kl_ci"] = estimate(scores["kl"])
+    found |= _estimated("kl", scores["kl"])
     found |= {name: float(scores[name].mean()) for name in ("length", "repetition")}
     shares = [
         ("refusal_unsafe", scores["refusal"], kinds["unsafe"]),
@@ -189,8 +188,14 @@ def measured(
         ]
     for name, values, of in shares:
         if of.any():
-            found[name], found[f"{name}_ci"] = estimate(values[:, of])
+            found |= _estimated(name, values[:, of])
     return found
+
+
+def _estimated(name: str, scores: np.ndarray) -> dict[str, Any]:
+    """A mean of scores [seeds, prompts] and its interval, as a point holds them."""
+    mean, *ends = estimate(scores)
+    return {name: mean, f"{name}_ci": ends}
 
 
 def merged(points: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Fitting a reward head on preference pairs, with the direction that goes with answer length projected out."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -9,8 +8,9 @@ import torch
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from common import digests
+from common.statistics import middle, resampled
 from lm import LanguageModel
-from lm.statistics import middle, resampled
 from pareto.contrast import PARTS, Contrast, prompt_files
 from pareto.contrast import pairs as answered
 from pareto.corruptions import spoiled
@@ -48,7 +48,8 @@ def accuracy(
     _, group = np.unique([repr(prompt) for prompt in prompts], return_inverse=True)
     sums, counts = np.bincount(group, right), np.bincount(group)
     drawn = resampled(len(sums), np.random.default_rng(seed), draws)
-    return Accuracy(float(right.mean()), *middle((drawn @ sums) / (drawn @ counts)), len(margins))
+    low, high = middle((drawn @ sums) / (drawn @ counts))
+    return Accuracy(float(right.mean()), float(low), float(high), len(margins))
 
 
 def fit(
@@ -385,4 +386,4 @@ def _calibration(logits: np.ndarray, bins: int = 10) -> float:
 
 
 def _hash(prompt: Prompt) -> float:
-    return int.from_bytes(hashlib.sha256(b"fold" + repr(prompt).encode()).digest()[:4], "big") / 2**32
+    return digests.share(b"fold" + repr(prompt).encode())

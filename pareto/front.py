@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-import moocore
 import numpy as np
 
+from common.fronts import nondominated
 from lm import LanguageModel
 from lm.paths import replacing
 from pareto.compare import attainment, hypervolume, monotone, seeds, values, volumes
@@ -29,11 +29,6 @@ MEASURES = (
     "toxicity",
 )
 """What is measured of a point beside its objectives."""
-
-
-def nondominated(points: np.ndarray) -> np.ndarray:
-    """Which of points [n, m] (larger is better) no other point dominates; of equal points all."""
-    return moocore.is_nondominated(np.asarray(points, float), maximise=True, keep_weakly=True)
 
 
 def inner_product(points: np.ndarray, preferences: np.ndarray) -> float:

@@ -1,6 +1,5 @@
 """Bradley-Terry heads: linear on the policy's own frozen lower blocks, alone or with an adapter tuned below them."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from common import digests
 from lm import Adapter, LanguageModel
 from pareto.gate import Gate, asked
 from pareto.pairs import Prompt, messages
@@ -73,7 +73,7 @@ class Head:
         """16 hex digits of the weights and constants, stored with whatever was scored."""
         constants = (self.block, self.mean, self.std, *([self.gate.bias] if self.gate else []))
         tensors = b"".join(tensor.numpy().tobytes() for tensor in self._tensors().values())
-        return hashlib.sha256(tensors + repr(constants).encode()).hexdigest()[:16]
+        return digests.short(tensors + repr(constants).encode())
 
     def _tensors(self) -> dict[str, Tensor]:
         gate = (

@@ -1,12 +1,13 @@
 """Preference pairs: read, checked, split by prompt."""
 
 import gzip
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from common import digests
 
 log = logging.getLogger(__name__)
 Prompt = str | tuple[tuple[str, str], ...]
@@ -99,8 +100,7 @@ def read_prompts(path: Path | str) -> list[tuple[str, str]]:
 
 def held_out(prompt: Prompt, share: float = 0.2) -> bool:
     """Whether a prompt belongs to the held-out part: decided by its hash, so that all its pairs go one way."""
-    digest = hashlib.sha256(json.dumps(prompt).encode()).digest()
-    return int.from_bytes(digest[:4], "big") < share * 2**32
+    return digests.share(json.dumps(prompt).encode()) < share
 
 
 def messages(prompt: Prompt) -> str | Sequence[dict[str, str]]:

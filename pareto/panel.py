@@ -10,13 +10,14 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from common.fronts import nondominated
 from lm import LanguageModel
 from lm.prompts import MAX_CHARACTERS
 from pareto import view
 from pareto.checkpoint import FOLDER, Checkpoint, shipped
 from pareto.controller import SCORED, Desk, Entrants, Human, Rewards, Send, Steered
 from pareto.evaluate import standard_rewards
-from pareto.front import Front, hypervolume, nondominated
+from pareto.front import Front, hypervolume
 from pareto.session import MOST_PICKS, Request, Visitor
 from pareto.shelf import Shelf
 from ui.background import answer, stream

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from lm import LanguageModel
+from lm.adapter import MODULES
 from lm.metrics import repetition
 from pareto import checkpoint, combine, objectives, rollout
 from pareto.combiners import COMBINERS, Evidence
@@ -23,7 +24,6 @@ from pareto.settings import Settings, SettingsError, ordered
 
 CRITIC_LR = 1e-2
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 class Trainer:

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lm import LanguageModel
+from lm.adapter import MODULES
 from lm.engines.torch.stack import unchanged
 from pareto.fit import lengths_of, measures
 from pareto.lowrank import Shape
 from pareto.pairs import Pair, held_out
 from pareto.rewards import Head, HeadReward, RewardError, sequences
-from pareto.train import MODULES
 
 READ_AT_ONCE, WARMUP = 16, 10
 

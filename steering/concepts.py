@@ -1,6 +1,5 @@
 """Concepts: a name, a description, and texts that have it beside texts that lack it."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from common import digests
 from lm.unicode import well_formed
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "concepts"
@@ -74,7 +74,7 @@ class Concept:
     @cached_property
     def hash(self) -> str:
         """16 hex digits that change with the texts."""
-        return hashlib.sha256(json.dumps([self.positive, self.negative]).encode()).hexdigest()[:16]
+        return digests.short(json.dumps([self.positive, self.negative]).encode())
 
     @classmethod
     def parse(cls, text: str, name: str, **details: Unpack[Details]) -> "Concept":

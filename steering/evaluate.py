@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common.statistics import estimate
 from lm import Row, Run, Sampling
 from lm.prompts import prompt_ids
-from lm.statistics import estimate
 from steering.cav import CAV, logits, read
 from steering.edits import edits, layers_of
 from steering.library import Library

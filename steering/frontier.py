@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.statistics import estimate
 from lm import LanguageModel, Row, Run, Sampling
-from lm.metrics import repetition
+from lm.metrics import kl, repetition
 from lm.prompts import prompt_ids
-from lm.statistics import estimate
 from steering.concepts import Concept
 from steering.edits import curve_of, edits
 from steering.library import Library
@@ -136,7 +136,7 @@ def _measured(
         [
             (
                 judge(run.text),
-                float((q.exp() * (q - p)).sum(1).clamp_min(0).mean()),
+                float(kl(q, p).mean()),
                 -float(p[range(len(run.ids)), run.ids].mean()),
                 repetition(run.ids),
             )
@@ -165,9 +165,9 @@ def markdown(name: str, direction: str, results: Sequence[Texts]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for texts in results:
-        score, kl = _cell(texts.score), _cell(texts.kl) if texts.kl.any() else "0"
+        score, cost = _cell(texts.score), _cell(texts.kl) if texts.kl.any() else "0"
         lines.append(
-            f"| {texts.method} | {texts.setting} | {score} | {kl} | {texts.nll.mean():.2f} | {texts.repetition.mean():.3f} |"
+            f"| {texts.method} | {texts.setting} | {score} | {cost} | {texts.nll.mean():.2f} | {texts.repetition.mean():.3f} |"
         )
     sense = 1 if direction == "amplify" else -1
     default = sense * at_equal_kl(results, METHODS["auto"])

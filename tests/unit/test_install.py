@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("lm", "api", "ui", "lab", "steering", "pareto", "arena", "assets")
+ROOMS = ("common", "lm", "api", "ui", "lab", "steering", "pareto", "arena", "assets")
 
 
 def tracked() -> list[str]:

@@ -1,16 +1,15 @@
 """Compiles engine.c and its headers once for this machine's processor, and keeps what came of it."""
 
 import ctypes
-import hashlib
 import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from functools import cache
 from pathlib import Path
 
-from lm.paths import cache_folder
+from common import digests
+from lm.paths import cache_folder, replacing
 
 SOURCE = Path(__file__).with_name("engine.c")
 FLAGS = ("-O3", "-shared", "-fPIC", "-std=gnu11", "-pthread")
@@ -59,8 +58,8 @@ def load(source: Path) -> ctypes.CDLL:
 
 
 def _build(cc: str, source: Path, target: Path, failure: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        built, errors = Path(folder) / target.name, ""
+    errors = ""
+    with replacing(target) as built:
         for tuning in TUNINGS:
             command = [cc, *FLAGS, *tuning, str(source), "-o", str(built), "-lm"]
             try:
@@ -68,7 +67,6 @@ def _build(cc: str, source: Path, target: Path, failure: Path) -> None:
             except (OSError, subprocess.TimeoutExpired) as error:
                 raise NoCompiler(_remedy(cc, str(error), None)) from None
             if done.returncode == 0 and built.exists():
-                built.replace(target)
                 return
             errors = (done.stderr or done.stdout).strip()
         lasting = done.returncode > 0 and "No space left" not in errors
@@ -88,9 +86,7 @@ def _key(cc: str, source: Path) -> str:
     sources = [source, SOURCE, *sorted(SOURCE.parent.glob("*.h"))]
     program = Path(cc).resolve().stat()
     about = (cc, program.st_mtime_ns, program.st_size, FLAGS, TUNINGS, _processor())
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources) + repr(about).encode()).hexdigest()[
-        :16
-    ]
+    return digests.short(b"".join(path.read_bytes() for path in sources) + repr(about).encode())
 
 
 def _processor() -> str:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torchjd.aggregation import MGDA
 
+from common.fronts import nondominated
 from pareto import combine, front
 
 PAPER = json.loads((Path(__file__).parents[3] / "assets" / "fronts" / "paper.json").read_text())
@@ -138,7 +139,7 @@ def test_the_papers_figure_has_these_hypervolumes(method, expected):
 
 def test_a_front_is_what_nothing_dominates():
     points = np.array([[0, 3], [1, 2], [1, 1], [3, 0], [0, 3]])
-    assert front.nondominated(points).tolist() == [True, True, False, True, True]
+    assert nondominated(points).tolist() == [True, True, False, True, True]
     assert front.hypervolume(points, (5, 5)) == 0
     assert front.spacing(np.array([[0, 2], [1, 1], [2, 0]])) == pytest.approx(0)
     assert front.sparsity(np.array([[0, 2], [1, 1], [2, 0]])) == pytest.approx(2)

@@ -11,7 +11,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from common import digests
 from lm import Adapter, LanguageModel, Policy, Row, Sampling, load
+from lm.adapter import MODULES
 from lm.engines.torch.stack import Stack
 from pareto import checkpoint, combine, objectives, rollout, view
 from pareto.__main__ import _parser
@@ -24,7 +26,7 @@ from pareto.grid import plan
 from pareto.lowrank import Shape
 from pareto.rewards import FunctionReward, Head, RewardError
 from pareto.table import table
-from pareto.train import MODULES, Settings, SettingsError, Trainer
+from pareto.train import Settings, SettingsError, Trainer
 from tests.tiny import CONFIGS, LAYERS, NATIVE, WIDTH, tiny
 
 ROOT = Path(__file__).parents[3]
@@ -440,7 +442,7 @@ def test_an_adapter_that_names_another_base_model_says_so(model, made, caplog):
 
 def test_an_adapter_of_another_shape_is_refused(model, made):
     Adapter({(1, "q_proj"): (torch.ones(2, 33), torch.ones(64, 2))}).save(made, "tiny")
-    break_card(made, adapter_sha256=checkpoint.digest(made / "adapter_model.safetensors"))
+    break_card(made, adapter_sha256=digests.of_file(made / "adapter_model.safetensors"))
     with pytest.raises(CheckpointError, match="does not fit"):
         Checkpoint.load(made, model)
 

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from common.statistics import estimate
 from lm import Edit, Policy, load
 from lm.edits.edit import MAX_PUSH
 from lm.edits.trace import MAX_TARGETS, REACHED, UNREACHABLE
 from lm.engines.base import Feed
 from lm.prompts import PromptError
-from lm.statistics import estimate
 from steering import Concept, Library, Plan, PlanError, Target, pair, shipped, steer, train
 from steering.controller import Desk
 from steering.edits import edits, steering

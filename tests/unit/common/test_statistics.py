@@ -1,13 +1,10 @@
-"""Intervals, divergences and files that are replaced at once, against libraries."""
+"""Intervals against a library."""
 
 import numpy as np
 import pytest
-import torch
 from scipy.stats import bootstrap
 
-from lm.metrics import kl
-from lm.paths import replacing
-from lm.statistics import Estimate, estimate, middle, resampled
+from common.statistics import Estimate, estimate, middle, resampled
 
 
 @pytest.mark.parametrize("size", [2, 7, 240])
@@ -30,21 +27,3 @@ def test_every_draw_takes_as_many_as_there_are():
     drawn = resampled(13, np.random.default_rng(0), 400)
     assert drawn.shape == (400, 13) and (drawn.sum(1) == 13).all()
     assert middle(np.arange(0, 1001)) == pytest.approx((25.0, 975.0))
-
-
-def test_kl_is_torchs():
-    logits = torch.randn(2, 5, 90, generator=torch.Generator().manual_seed(0))
-    own, base = logits.log_softmax(-1)
-    theirs = torch.nn.functional.kl_div(base, own, reduction="none", log_target=True).sum(-1)
-    assert torch.allclose(kl(own, base), theirs, atol=1e-6) and (kl(own, own) == 0).all()
-
-
-def test_a_file_is_replaced_when_it_is_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "new" / "file"
-    with replacing(path) as part:
-        part.write_text("old")
-        assert not path.exists()
-    with pytest.raises(RuntimeError), replacing(path) as part:
-        part.write_text("ne")
-        raise RuntimeError
-    assert path.read_text() == "old" and [*path.parent.iterdir()] == [path]
