@@ -18,14 +18,15 @@ from lm.codec import Codec, TextStream
 from lm.engines.base import Engine, Feed, Slot
 from lm.rows import Row, Run, Token
 
-MOST_ROWS, MOST_ROWS_OF_ONE = 64, 48
-"""Rows decoded at once, and those of one visitor among them; the rest wait in line."""
+SHARE_OF_ONE, SHARE_OF_PROMPTS = 0.75, 0.5
+"""Of the rows that an engine decodes at once: how many may be one visitor's (the rest wait in line), and for how many
+prompts caches are kept for other rows and requests.
+"""
 PIECE = 128
 """Tokens of a prompt that are read in one step, so that a long one keeps nobody else's tokens back for long.
 """
-MOST_PROMPTS, MOST_KEPT, LONGEST_PROMPT = 32, 2048, 256
-"""Prompts whose caches are kept for other rows and requests, tokens of them all, and of the longest of them.
-"""
+MEAN_KEPT, LONGEST_PROMPT = 64, 256
+"""Tokens of the prompts whose caches are kept: at the mean, and of the longest."""
 
 
 class Decoding:
@@ -115,6 +116,8 @@ class Loop:
     def __init__(self, engine: Engine, codec: Codec, stop_ids: frozenset[int], busy: threading.Lock):
         """busy: held while the engine computes, by whoever computes."""
         self._engine, self._codec, self._stop_ids, self._busy = engine, codec, stop_ids, busy
+        self.max_rows, self.max_rows_of_one = engine.max_rows, int(SHARE_OF_ONE * engine.max_rows)
+        self.max_prompts = int(SHARE_OF_PROMPTS * engine.max_rows)
         self._prompts: OrderedDict[Hashable, _Prompt] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._guard = threading.Lock()
@@ -202,7 +205,7 @@ class Loop:
 
         def may(item: tuple[Decoding, int]) -> bool:
             owner, index = item
-            if visitors[owner.visitor] >= MOST_ROWS_OF_ONE:
+            if visitors[owner.visitor] >= self.max_rows_of_one:
                 return False
             prompt = owner.prompts[index]
             return prompt is None or prompt in self._prompts or (id(owner), prompt) not in reading
@@ -210,7 +213,7 @@ class Loop:
         def turn(item: tuple[Decoding, int]) -> tuple[int, int]:
             return visitors[item[0].visitor], counts[id(item[0])]
 
-        while len(active) < MOST_ROWS and (item := min(filter(may, waiting), key=turn, default=None)):
+        while len(active) < self.max_rows and (item := min(filter(may, waiting), key=turn, default=None)):
             waiting.remove(item)
             owner, index = item
             try:
@@ -266,8 +269,8 @@ class Loop:
             slot = self._engine.fork(a.slot, len(a.row.prompt), last)
         self._prompts[a.prompt] = _Prompt(slot, None if a.run.hidden is None else a.run.hidden[:last].clone())
         while (
-            len(self._prompts) > MOST_PROMPTS
-            or sum(kept.slot.length for kept in self._prompts.values()) > MOST_KEPT
+            len(self._prompts) > self.max_prompts
+            or sum(kept.slot.length for kept in self._prompts.values()) > MEAN_KEPT * self.max_prompts
         ):
             self._prompts.popitem(last=False)
 

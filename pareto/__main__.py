@@ -107,6 +107,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--part", type=share, default=(1, 1), metavar="I/N", help="do only this share of the jobs"
     )
+    one.add_argument(
+        "--at-once",
+        type=integer(1, 64),
+        default=1,
+        help="trainings that go on side by side in this process and are decoded in one batch: for a GPU",
+    )
     one.add_argument("--status", action="store_true", help="tell how far it is, and do nothing")
     one.add_argument(
         "--ship",
@@ -358,7 +364,7 @@ def _grid(args, model: LanguageModel) -> dict:
         return grid.ship(CHECKPOINTS, path_of(model.name))
     if not args.status:
         part = grid.part(*args.part)
-        grid.run(part, _progress(grid, part))
+        grid.run(part, _progress(grid, part), args.at_once)
     return grid.status()
 
 

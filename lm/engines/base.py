@@ -11,6 +11,9 @@ from lm.adapter import Adapter
 from lm.edits.edit import Edit
 from lm.rows import Sampling
 
+MAX_ROWS = 64
+"""Rows that an engine on a CPU decodes at once: more would keep each other waiting."""
+
 
 @dataclass
 class Slot:
@@ -53,6 +56,7 @@ class Engine(Protocol):
     context: int
     vocabulary: int
     rewinds: bool
+    max_rows: int
 
     def fits(self, adapter: Adapter | None) -> None:
         """Raises ValueError where the adapter is not of this model."""

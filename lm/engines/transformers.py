@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lm.adapter import Adapter, module_at, path_in_block
 from lm.edits.edit import Edit
 from lm.edits.trace import TRACE_SIZE, records
-from lm.engines.base import Feed, Slot
+from lm.engines.base import MAX_ROWS, Feed, Slot
 from lm.metrics import kl
 from lm.rows import Sampling
 from lm.sampling import draw
@@ -104,7 +104,7 @@ class ReferenceEngine:
     each other.
     """
 
-    rewinds = False
+    rewinds, max_rows = False, MAX_ROWS
     """A cache with a sliding window cannot be cut back."""
 
     def __init__(self, model, context: int):

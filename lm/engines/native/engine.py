@@ -14,7 +14,7 @@ from lm.adapter import MODULES, Adapter
 from lm.edits.edit import Edit
 from lm.edits.solver import Program
 from lm.edits.trace import TRACE
-from lm.engines.base import Feed, Slot
+from lm.engines.base import MAX_ROWS, Feed, Slot
 from lm.engines.geometry import head_width, module_sizes, window
 from lm.engines.native.build import library
 from lm.engines.native.pack import Packed
@@ -189,7 +189,7 @@ class _State:
 class NativeEngine:
     """Llama-style models on CPU. A row's numbers are the same, bit for bit, alone and in any batch."""
 
-    rewinds = True
+    rewinds, max_rows = True, MAX_ROWS
 
     def __init__(self, weights: Weights, config, context: int, threads: int):
         self.layers, self.width, self.context = config.num_hidden_layers, config.hidden_size, context

@@ -16,14 +16,20 @@ from lm.edits.edit import Edit
 from lm.edits.push import apply
 from lm.edits.table import EditTable, Placed, take
 from lm.edits.trace import TRACE_SIZE, records
-from lm.engines.base import Feed, Slot
+from lm.engines.base import MAX_ROWS, Feed, Slot
+from lm.engines.torch.drawing import draw_rows
 from lm.engines.torch.graphs.adapter_table import bucket
 from lm.engines.torch.graphs.cuda_graphs import Replay
-from lm.engines.torch.graphs.static_step import MAX_ROWS, MIN_KEYS, Row, Step
+from lm.engines.torch.graphs.static_step import MAX_ROWS as MAX_STEP_ROWS
+from lm.engines.torch.graphs.static_step import MIN_KEYS, Row, Step
 from lm.engines.torch.stack import Stack
 from lm.rows import Sampling
 from lm.sampling import draw
 
+MAX_ROWS_GPU, MEMORY_SHARE, USUAL_POSITIONS = 512, 0.25, 512
+"""A GPU takes little longer for so many rows than for one, as long as caches of that many positions stay within this
+share of its free memory.
+"""
 STEP = 64
 """Cache positions are reserved in multiples of this, or doubled where graphs are lost each time."""
 
@@ -63,6 +69,14 @@ class _Pool:
         self.data[:, :, : old.shape[2], :, : old.shape[4]] = old
 
 
+def _affordable_rows(stack: Stack) -> int:
+    if stack.device.type != "cuda":
+        return MAX_ROWS
+    row = 2 * stack.layers * stack.kv_heads * stack.head_width * stack.dtype.itemsize * USUAL_POSITIONS
+    free, _ = torch.cuda.mem_get_info(stack.device)
+    return max(MAX_ROWS, min(MAX_ROWS_GPU, int(MEMORY_SHARE * free / row)))
+
+
 def _in_steps(positions: int) -> int:
     return -(-positions // STEP) * STEP
 
@@ -87,6 +101,7 @@ class BatchedEngine:
     rewinds = True
 
     def __init__(self, stack: Stack, context: int, replay: Replay | None = None):
+        self.max_rows = _affordable_rows(stack)
         self.stack, self.layers, self.width, self.context = stack, stack.layers, stack.width, context
         self.vocabulary = stack.vocabulary
         self._pool = _Pool(stack, _in_steps if replay is None else self._doubled)
@@ -131,38 +146,47 @@ class BatchedEngine:
         caches[:, :, other.state.index, :, :length] = caches[:, :, slot.state.index, :, :length]
         return other
 
-    @torch.inference_mode()
     def forward(self, feeds: Sequence[Feed]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Advances slots; see lm.engines.base.Engine. Rows with one token and rows with several are two
         passes, for less padding.
         """
-        found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        for advance, chosen in self._together(feeds):
-            found |= zip(chosen, advance([feeds[i] for i in chosen]), strict=True)
-        return np.concatenate([found[i][0] for i in range(len(feeds))]), [
-            found[i][1] for i in range(len(feeds))
-        ]
+        logits, traces = self._advance(feeds)
+        return logits.cpu().numpy().astype(np.float32, copy=False), traces
 
     def sample(
         self, feeds: Sequence[Feed], draws: Sequence[tuple[Sampling, int]]
     ) -> tuple[list[tuple[int, float]], list[np.ndarray]]:
-        """Advances slots and draws tokens; see lm.engines.base.Engine."""
-        logits, traces = self.forward(feeds)
-        return [draw(row, *one) for row, one in zip(logits, draws, strict=True)], traces
+        """Advances slots and draws tokens, where the logits are; see lm.engines.base.Engine."""
+        logits, traces = self._advance(feeds)
+        if logits.is_cuda:
+            return draw_rows(logits, draws), traces
+        rows = logits.cpu().numpy()
+        return [draw(row, *each) for row, each in zip(rows, draws, strict=True)], traces
+
+    @torch.inference_mode()
+    def _advance(self, feeds: Sequence[Feed]) -> tuple[Tensor, list[np.ndarray]]:
+        """Logits [sum of want, vocabulary] on the device, and traces of each feed."""
+        advanced: dict[int, tuple[Tensor, np.ndarray]] = {}
+        for advance, chosen in self._together(feeds):
+            advanced |= zip(chosen, advance([feeds[i] for i in chosen]), strict=True)
+        logits = torch.cat([advanced[i][0] for i in range(len(feeds))])
+        return logits, [advanced[i][1] for i in range(len(feeds))]
 
     def _together(
         self, feeds: Sequence[Feed]
-    ) -> Iterator[tuple[Callable[[list[Feed]], list[tuple[np.ndarray, np.ndarray]]], list[int]]]:
+    ) -> Iterator[tuple[Callable[[list[Feed]], list[tuple[Tensor, np.ndarray]]], list[int]]]:
         """Which feeds are computed together, and by what."""
         single = [i for i, feed in enumerate(feeds) if len(feed.ids) == 1]
         several = [i for i, feed in enumerate(feeds) if len(feed.ids) != 1]
         if self._step is not None:
             steps = [i for i in single if feeds[i].pool is None and feeds[i].blocks is None]
             single = [i for i in single if i not in steps]
-            yield from ((self._step, steps[at : at + MAX_ROWS]) for at in range(0, len(steps), MAX_ROWS))
+            yield from (
+                (self._step, steps[at : at + MAX_STEP_ROWS]) for at in range(0, len(steps), MAX_STEP_ROWS)
+            )
         yield from ((self._pass, chosen) for chosen in (single, several) if chosen)
 
-    def _pass(self, feeds: list[Feed]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _pass(self, feeds: list[Feed]) -> list[tuple[Tensor, np.ndarray]]:
         stack, device = self.stack, self.stack.device
         counts = [len(feed.ids) for feed in feeds]
         length = max(counts)
@@ -182,11 +206,9 @@ class BatchedEngine:
         x = stack.embed(ids.to(device))
         for layer in range(max(self.layers if feed.blocks is None else feed.blocks for feed in feeds)):
             x = edits.apply(layer, stack.block(layer, x, rotary, attend, low_rank))
-            for i, feed in enumerate(feeds):
-                _keep(layer, feed, x[i, : counts[i]])
+            _keep(layer, feeds, counts, x)
         wanted = [x[i, counts[i] - feed.want : counts[i]] for i, feed in enumerate(feeds)]
-        logits = stack.logits(torch.cat(wanted)).cpu().numpy().astype(np.float32, copy=False)
-        parts = np.split(logits, np.cumsum([feed.want for feed in feeds])[:-1])
+        parts = stack.logits(torch.cat(wanted)).split([feed.want for feed in feeds])
         for feed, count in zip(feeds, counts, strict=True):
             feed.slot.length += count
         traces = edits.traces()
@@ -264,9 +286,17 @@ class _Sites:
         return [trace[:, own] for trace, own in zip(records(self._traces), order, strict=True)]
 
 
-def _keep(layer: int, feed: Feed, x: Tensor) -> None:
-    """What a feed asks for of a layer's output x [positions, width]."""
-    if feed.hidden is not None and feed.record == layer:
-        feed.hidden[: len(x)].copy_(x)
-    if feed.pool is not None and layer < len(feed.pool):
-        feed.pool[layer] += x[len(x) - feed.pooled :].sum(0).to(feed.pool.device)
+def _keep(layer: int, feeds: Sequence[Feed], counts: Sequence[int], x: Tensor) -> None:
+    """What feeds ask for of a layer's output x [rows, positions, width], each of its first `counts` positions."""
+    wanted = [i for i, feed in enumerate(feeds) if feed.hidden is not None and feed.record == layer]
+    if wanted:
+        outputs = torch.cat(
+            [x[i, : counts[i]] for i in wanted]
+        ).cpu()  # one copy from the device for all rows
+        for i, output in zip(wanted, outputs.split([counts[i] for i in wanted]), strict=True):
+            hidden = feeds[i].hidden
+            assert hidden is not None
+            hidden[: counts[i]].copy_(output)
+    for feed, count, row in zip(feeds, counts, x, strict=True):
+        if feed.pool is not None and layer < len(feed.pool):
+            feed.pool[layer] += row[count - feed.pooled : count].sum(0).to(feed.pool.device)

@@ -8,7 +8,6 @@ import pytest
 
 from lm import Row, Sampling, Stopped, load
 from lm.caller import CALLER, Caller
-from lm.scheduler import MOST_ROWS, MOST_ROWS_OF_ONE
 from tests.tiny import tiny
 
 PROMPT = tuple(range(40, 60))
@@ -76,7 +75,7 @@ def test_a_visitor_with_many_requests_leaves_places_to_others(model, monkeypatch
     gate.set()
     for _ in mine:
         pass
-    assert len(steps) <= 6 and max(steps) <= MOST_ROWS_OF_ONE + 1 <= MOST_ROWS
+    assert len(steps) <= 6 and max(steps) <= model._loop.max_rows_of_one + 1 <= model._loop.max_rows
     assert all(not run.finish for decoding in crowd for run in decoding.runs)
     for decoding in crowd:
         decoding.close()

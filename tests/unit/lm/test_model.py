@@ -20,7 +20,6 @@ from lm.engines.transformers import ReferenceEngine, decoder_layers
 from lm.loading import PACKED, _packed, _placement
 from lm.paths import cache_folder
 from lm.sampling import MOST_NOISE, draw, gumbel
-from lm.scheduler import MOST_PROMPTS, MOST_ROWS, MOST_ROWS_OF_ONE
 from tests.tiny import CONFIGS, LAYERS, NATIVE, WIDTH, tiny
 
 ENGINES = [(family, "reference") for family in CONFIGS] + [
@@ -360,7 +359,10 @@ def test_nobody_waits_for_a_prompt_that_another_caller_reads(monkeypatch):
     monkeypatch.setattr(
         model.engine, "sample", lambda feeds, draws: calls.append(len(feeds)) or decode(feeds, draws)
     )
-    crowd = [[Row((*PROMPT, number, i), sample(40)) for i in range(MOST_ROWS_OF_ONE)] for number in (1, 2)]
+    crowd = [
+        [Row((*PROMPT, number, i), sample(40)) for i in range(model._loop.max_rows_of_one)]
+        for number in (1, 2)
+    ]
     with model._busy:
         first = model.decode([Row(PROMPT[:9], sample(2))])
         others = [model.decode(rows) for rows in crowd]
@@ -373,20 +375,20 @@ def test_nobody_waits_for_a_prompt_that_another_caller_reads(monkeypatch):
 
 def test_kept_prompts_are_few():
     model = load(str(tiny("llama")), engine="native")
-    for i in range(MOST_PROMPTS + 9):
+    for i in range(model._loop.max_prompts + 9):
         model.generate([Row((5, 6, i + 7), sample(1))])
-    assert len(model._loop._prompts) == MOST_PROMPTS
+    assert len(model._loop._prompts) == model._loop.max_prompts
 
 
 def test_a_crowd_of_one_callers_rows_leaves_places_for_others():
     model = load(str(tiny("llama")), engine="native")
-    crowd = model.decode([Row(PROMPT, sample(100, seed)) for seed in range(2 * MOST_ROWS)])
+    crowd = model.decode([Row(PROMPT, sample(100, seed)) for seed in range(2 * model._loop.max_rows)])
     steps = iter(crowd)
     next(steps)
     one = model.generate([Row(PROMPT, sample(5))])[0]
     waiting = sum(not run.ids for run in crowd.runs)
     steps.close()
-    assert len(one.ids) == 5 and waiting >= 2 * MOST_ROWS - MOST_ROWS_OF_ONE - 5
+    assert len(one.ids) == 5 and waiting >= 2 * model._loop.max_rows - model._loop.max_rows_of_one - 5
 
 
 def test_a_long_prompt_is_read_in_pieces_and_the_same(model, monkeypatch):

@@ -136,6 +136,28 @@ def test_four_processes_of_which_one_is_killed_give_what_one_gives(model, tmp_pa
     ]
 
 
+def test_trainings_side_by_side_make_what_they_make_one_by_one(tmp_path, monkeypatch):
+    model, sizes = load(str(tiny("llama")), engine="native"), []
+    sample = model.engine.sample
+    monkeypatch.setattr(
+        model.engine, "sample", lambda feeds, draws: sizes.append(len(feeds)) or sample(feeds, draws)
+    )
+    rows = SMALL["prompts"] * SMALL["group"]
+    for at_once in (1, 4):
+        sizes.clear()
+        made = grid(model, tmp_path / str(at_once))
+        made.run(made.jobs, at_once=at_once)
+        assert (max(sizes) > rows) == (at_once > 1)
+    digests = [
+        {
+            path.parent.name: json.loads(path.read_text())["adapter_sha256"]
+            for path in (tmp_path / side).glob("*/card.json")
+        }
+        for side in ("1", "4")
+    ]
+    assert len(digests[0]) > 4 and digests[0] == digests[1]
+
+
 def test_points_are_means_over_seeds_and_runs_are_kept(model, tmp_path):
     made = grid(model, tmp_path, seeds=(0, 1))
     made.run([job for job in made.jobs if job.method in ("base", END, "soup")])

@@ -74,8 +74,8 @@ class Replay:
         return run
 
     def run(self, key: Hashable, function: Function, numbers: Tensor) -> Tensor:
-        """What the function makes of `numbers`, both on the CPU. key: of the function and the shape of
-        `numbers`.
+        """What the function makes of `numbers`, which are on the CPU: on the device, where the next run may write.
+        key: of the function and the shape of `numbers`.
 
         The function reads the CPU's memory nowhere else, and may be run several times for one call.
         """
@@ -95,9 +95,6 @@ class Replay:
             found = function(numbers.to(self.device, non_blocking=True))
         if len(self._graphs) > MAX_GRAPHS:
             self._graphs.popitem(last=False)
-        found = found.to("cpu", non_blocking=True)
-        if self.device.type == "cuda":
-            torch.cuda.current_stream(self.device).synchronize()
         return found
 
     def _tell(self, what: str, error: BaseException) -> None:

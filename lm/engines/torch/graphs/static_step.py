@@ -84,9 +84,9 @@ class Step:
         self._pool.data[:, :, cache] = 0
         return Row(cache, 0 if adapter is None else self._adapters.place(adapter, halves), edits)
 
-    def __call__(self, feeds: Sequence[Feed]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Advances up to MAX_ROWS slots, whose `state.row` is theirs. Returns logits [want, vocabulary] and
-        traces of each.
+    def __call__(self, feeds: Sequence[Feed]) -> list[tuple[Tensor, np.ndarray]]:
+        """Advances up to MAX_ROWS slots, whose `state.row` is theirs. Returns logits [want, vocabulary], on the
+        device, and traces of each.
         """
         rows: list[Row] = [feed.slot.state.row for feed in feeds]
         variant = Variant(
@@ -101,12 +101,15 @@ class Step:
         if any(a is not b for a, b in zip(memory, self._memory, strict=True)):
             self._memory = memory
             self._replay.forget()
-        found = self._replay.run(
+        computed = self._replay.run(
             variant, partial(self._compute, variant), self._numbers(variant, feeds, rows)
-        ).numpy()
+        )[: len(feeds)]
+        vocabulary = self._stack.vocabulary
+        logits = computed[:, :vocabulary].clone()  # the next step writes where this one did
+        others = computed[:, vocabulary:].cpu().numpy()
         return [
-            self._part(variant, feed, row, values)
-            for feed, row, values in zip(feeds, rows, found, strict=False)
+            (row_logits[None][: feed.want], self._rest(variant, feed, row, values))
+            for feed, row, row_logits, values in zip(feeds, rows, logits, others, strict=True)
         ]
 
     def _tensors(self) -> tuple:
@@ -132,27 +135,15 @@ class Step:
                 table[sites[site] : sites[site] + 2, i] = place, position >= start
         return numbers
 
-    def _part(
-        self, variant: Variant, feed: Feed, row: Row, values: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A feed's share of what was computed, values [vocabulary + traces + kept outputs]."""
-        width = self._stack.width
-        logits, traces, hidden = np.split(
-            values,
-            np.cumsum(
-                [
-                    len(values) - len(variant.sites) * TRACE_SIZE - len(variant.recorded) * width,
-                    len(variant.sites) * TRACE_SIZE,
-                ]
-            ),
-        )
+    def _rest(self, variant: Variant, feed: Feed, row: Row, values: np.ndarray) -> np.ndarray:
+        """A feed's traces, of its values [traces + kept outputs]; what it asks to keep is kept."""
+        traces, hidden = np.split(values, [len(variant.sites) * TRACE_SIZE])
         if feed.hidden is not None:
-            feed.hidden[:1] = torch.from_numpy(hidden.reshape(-1, width)[variant.recorded.index(feed.record)])
+            outputs = torch.from_numpy(hidden.reshape(-1, self._stack.width))
+            feed.hidden[:1] = outputs[variant.recorded.index(feed.record)]
         feed.slot.length += 1
         own = [variant.sites.index(site) for site in row.edits.sites]
-        return logits[None][: feed.want], traces.reshape(-1, TRACE_SIZE)[own].view(TRACE)[None, :, 0][
-            : feed.want
-        ]
+        return traces.reshape(-1, TRACE_SIZE)[own].view(TRACE)[None, :, 0][: feed.want]
 
     def _compute(self, variant: Variant, numbers: Tensor) -> Tensor:
         """The pass: float32 [rows, vocabulary + traces + kept outputs]."""

@@ -1,0 +1,51 @@
+"""Tokens drawn where the logits are: what lm.sampling.draw does, for many rows at once."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lm.rows import Sampling
+
+_MIX, _REMIX, _STRIDE = (
+    value - 2**64 for value in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0x9E3779B97F4A7C15)
+)
+"""Constants of SplitMix64, as signed integers: PyTorch multiplies no unsigned ones."""
+
+
+@torch.inference_mode()
+def draw_rows(logits: Tensor, draws: Sequence[tuple[Sampling, int]]) -> list[tuple[int, float]]:
+    """One token of each row, with its log-probability; see lm.sampling.draw.
+
+    logits: float32 [n, vocabulary]; draws: a row's sampling and step.
+    """
+    device = logits.device
+    temperatures = torch.tensor([sampling.temperature for sampling, _ in draws], device=device)[:, None]
+    seeds = torch.tensor([[sampling.seed, step] for sampling, step in draws], device=device)
+    best = logits.max(1, keepdim=True)
+    scaled = (logits - best.values) / temperatures.where(temperatures > 0, 1.0)
+    noisy = (scaled + gumbel(seeds, logits.shape[1])).argmax(1, keepdim=True)
+    choices = noisy.where(temperatures > 0, best.indices)
+    logprobs = scaled.gather(1, choices) - scaled.exp().sum(1, keepdim=True).log()
+    broken = ~best.values.isfinite()
+    choices, logprobs = best.indices.where(broken, choices), logprobs.masked_fill(broken, torch.nan)
+    return list(zip(choices.squeeze(1).tolist(), logprobs.squeeze(1).tolist(), strict=True))
+
+
+def gumbel(seeds: Tensor, vocabulary: int) -> Tensor:
+    """Standard Gumbel noise, float64 [n, vocabulary], of seeds and steps int64 [n, 2]; see lm.sampling.gumbel."""
+    start = _mix(_mix(seeds[:, :1]) + seeds[:, 1:])
+    tokens = torch.arange(1, vocabulary + 1, device=seeds.device) * _STRIDE
+    bits = _shifted(_mix(start + tokens), 32)
+    return -(-((bits.double() + 0.5) / 2**32).log()).log()
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shifted(x, 30)) * _MIX
+    x = (x ^ _shifted(x, 27)) * _REMIX
+    return x ^ _shifted(x, 31)
+
+
+def _shifted(x: Tensor, places: int) -> Tensor:
+    """x >> places, as of an unsigned integer."""
+    return (x >> places) & ((1 << (64 - places)) - 1)
