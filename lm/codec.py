@@ -25,6 +25,8 @@ _ANSWER = "\x1aanswer\x1a"
 class PromptError(ValueError):
     """A prompt that cannot be answered; the message says why."""
 
+    field = "prompt"
+
 
 class Codec:
     """A tokenizer as the rest of lm uses it. name: of its model, for messages."""

@@ -23,7 +23,7 @@ from pareto.rewards import Reward, RewardError
 from pareto.session import BASE, PLAN, SOUP, Request, Side, Visitor, weight
 from ui.background import following, frame, left
 from ui.sessions import Visitors
-from ui.validation import MAX_SEED, bounded, sentence
+from ui.validation import MAX_SEED, bounded, sentence, wrong
 
 log = logging.getLogger(__name__)
 MOST_OWN_POINTS = 12
@@ -129,7 +129,7 @@ class Desk:
         except Stopped:
             yield {**state, "phase": "stopped", "note": "Stopped."}, None
         except ValueError as error:
-            yield {**state, "phase": "error", "problem": sentence(error)}, None
+            yield {**state, "phase": "error", **wrong(error)}, None
         except Exception:
             log.exception("a run failed")
             yield {**state, "phase": "error", "problem": BROKEN}, None

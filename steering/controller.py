@@ -27,7 +27,7 @@ from steering.steer import finish, pair
 from steering.sweep import sweep, thirds
 from ui.background import Report, Result, following, frame, left
 from ui.sessions import Tab, Visitors
-from ui.validation import MAX_SEED, MAX_TEMPERATURE, bounded, sentence
+from ui.validation import MAX_SEED, MAX_TEMPERATURE, bounded, sentence, wrong
 
 log = logging.getLogger(__name__)
 MOST_OWN_CONCEPTS = 8
@@ -136,7 +136,7 @@ class Desk:
         except Stopped:
             yield {**state, "phase": "stopped", "note": "Stopped."}, None
         except Exception as error:
-            yield {**state, "phase": "error", "problem": _problem("run", error)}, None
+            yield {**state, "phase": "error", **wrong(error), "problem": _problem("run", error)}, None
 
     def _learn(self, visitor: Visitor, plan: Plan, stop: threading.Event) -> Iterator[tuple[float, str]]:
         wanted, library = {target.concept for target in plan.targets}, visitor.library

@@ -6,11 +6,19 @@ from typing import Any
 MAX_SEED, MAX_TEMPERATURE = 2**32 - 1, 2.0
 
 
+class FieldError(ValueError):
+    """A value that cannot be taken; field: the name of the control that holds it."""
+
+    def __init__(self, field: str, text: str):
+        super().__init__(text)
+        self.field = field
+
+
 def bounded(asked: Mapping[str, Any], name: str, least: float, most: float) -> float:
-    """The number asked[name]. Raises ValueError where it is none or out of bounds."""
+    """The number asked[name]. Raises FieldError where it is none or out of bounds."""
     value = asked.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise ValueError(f"{name} is {value!r}: give a number from {least:,} to {most:,}")
+        raise FieldError(name, f"{name} is {value!r}: give a number from {least:,} to {most:,}")
     return value
 
 
@@ -19,3 +27,8 @@ def sentence(error: Exception) -> str:
     text = str(error)
     start = text[:1].upper() if text.split(" ")[0].isalpha() else text[:1]
     return start + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def wrong(error: Exception) -> dict[str, str | None]:
+    """What the page is told of an error: the sentence, and the field that it stands by, where it is one's."""
+    return {"problem": sentence(error), "field": getattr(error, "field", None)}

@@ -13,7 +13,7 @@ export function choice(label, options, picked) {
   return { node: h('div', { class: 'tw-choice', role: 'group', 'aria-label': label }, buttons), set };
 }
 
-/** A range that says its value in words: { node, set(value) }. options: { min, max, step }. */
+/** A range that says its value in words: { node, input, set(value) }. options: { min, max, step }. */
 export function slider(label, options, say, moved) {
   const output = h('output', { class: 'tw-number' });
   const input = h('input', { type: 'range', class: 'tw-range', ...options, 'aria-label': label, oninput: () => { show(); moved(Number(input.value)); } });
@@ -24,5 +24,41 @@ export function slider(label, options, say, moved) {
     input.style.setProperty('--from', '0%');
     input.style.setProperty('--to', `${at}%`);
   }
-  return { node: h('div', { class: 'tw-field' }, h('span', { class: 'tw-split' }, label, output), input), set: (value) => { input.value = value; show(); } };
+  return { node: h('div', { class: 'tw-field' }, h('span', { class: 'tw-split' }, label, output), input), input, set: (value) => { input.value = value; show(); } };
+}
+
+let sheets = 0;
+
+/** What a phone folds into a sheet at its lower edge, and a wider page shows in its place: [the button that opens it, the sheet]. */
+export function sheet(label, ...inside) {
+  const id = `tw-sheet-${(sheets += 1)}`;
+  const turn = (open) => {
+    panel.classList.toggle('tw-open', open);
+    opener.setAttribute('aria-expanded', String(open));
+    (open ? close : opener).focus();
+  };
+  const close = h('button', { type: 'button', class: 'tw-quiet', onclick: () => turn(false) }, 'Done');
+  const opener = h('button', { type: 'button', class: 'tw-quiet tw-sheet-open', 'aria-expanded': 'false', 'aria-controls': id,
+    onclick: () => turn(!panel.classList.contains('tw-open')) }, label);
+  const panel = h('div', { class: 'tw-sheet', id, role: 'group', 'aria-label': label,
+    onkeydown: (event) => { if (event.key === 'Escape' && panel.classList.contains('tw-open')) turn(false); } },
+  h('div', { class: 'tw-sheet-head tw-split' }, h('h2', {}, label), close), ...inside);
+  return [opener, panel];
+}
+
+/** Shows what is wrong by the control that it is about; told(wrong) takes { problem, field } or nothing. controls: { field: control }. */
+export function faults(controls) {
+  const says = h('p', { class: 'tw-problem tw-fault', role: 'alert', id: `tw-fault-${(sheets += 1)}` });
+  return function told({ problem = '', field: name = '' } = {}) {
+    for (const control of Object.values(controls)) for (const key of ['aria-invalid', 'aria-describedby']) control.removeAttribute(key);
+    says.textContent = controls[name] ? problem : '';
+    if (!controls[name]) return;
+    const control = controls[name];
+    control.setAttribute('aria-invalid', 'true');
+    control.setAttribute('aria-describedby', says.id);
+    control.closest('.tw-field, .tw-seed').after(says);
+    const folded = control.closest('details');
+    if (folded) folded.open = true;
+    control.closest('.tw-sheet')?.classList.add('tw-open');
+  };
 }

@@ -1,5 +1,5 @@
 // The left column of the Steer tab: prompt, concepts, layers, and what is seldom used. Every change asks for a new run.
-import { choice, field, fold, slider } from '../shared/controls.js';
+import { choice, faults, field, fold, sheet, slider } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { note } from '../shared/address.js';
 import { page } from '../shared/page.js';
@@ -95,18 +95,21 @@ export default function mount({ element, props, trigger, watch }) {
 
   const training = h('div');
   const learn = trainer(training, (asked) => trigger('train', asked), () => trigger('stop', { work: 'train' }));
-  const narrow = matchMedia('(max-width: 48rem)').matches;
   const problem = h('p', { class: 'tw-problem', role: 'alert' }, request.problem);
 
-  element.firstElementChild.replaceChildren(
-    h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), tries, problem),
-    h('section', {}, h('h2', {}, 'Concepts'), rows),
-    narrow ? fold('Layers', false, layerBox) : h('section', {}, h('h2', {}, 'Layers'), layerBox),
+  const [settings, more] = sheet('Settings',
+    h('section', {}, h('h2', {}, 'Layers'), layerBox),
     h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice),
     h('div', { class: 'tw-folds' },
       fold('Length and temperature', false, length.node, temperature.node),
       fold('Method and scope', request.plan.method !== 'auto', method.node, methodNote, dosing.node, dosingNote, strength.node, scope.node, cap.node),
       fold('Teach it a concept of your own', false, training)));
+  const wrong = faults({ prompt, seed, max_new_tokens: length.input, temperature: temperature.input });
+
+  element.firstElementChild.replaceChildren(
+    h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), tries, problem),
+    h('section', {}, h('div', { class: 'tw-split' }, h('h2', {}, 'Concepts'), settings), rows),
+    more);
 
   /** A plan that is given by its cost stays so only while its cost is known and fluent. */
   function afford() {
@@ -147,6 +150,7 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   heard('shown', (shown) => { if (shown === run) sender.shown(); });
+  heard('wrong', wrong);
   heard('plan', ({ layers: used, curves, choice: how }) => layer.show(used, curves, how));
   heard('cosines', (cosines) => {
     const told = Object.entries(cosines).map(([names, cosine]) => `${names} ${cosine.toFixed(2).replace('0.', '.').replace('-', '−')}`);

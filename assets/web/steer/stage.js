@@ -107,9 +107,21 @@ export default function mount({ element, props, watch }) {
   }
   const fill = () => asTable.lastElementChild.replaceChildren(table(tokenTable()));
 
+  /** A request that its own field refuses: the texts stay, dimmed, and the sentence stands by the field. */
+  function refused(next) {
+    root.dataset.phase = next.phase;
+    root.dataset.shown = next.run;
+    stop.hidden = true;
+    problem.textContent = '';
+    tell('shown', next.run);
+  }
+
   function update() {
     const next = props.value;
     if (!next || !asked || next.run !== asked.run) return;
+    tell('wrong', next);
+    root.classList.toggle('tw-by-field', Boolean(next.field));
+    if (next.field) return refused(next);
     const first = state?.run !== next.run;
     state = next;
     if (first) {

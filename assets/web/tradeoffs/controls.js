@@ -1,6 +1,6 @@
 // The left column of the Trade-offs tab: the prompt, the preference, and what is seldom used. It owns which points are picked.
 import { fieldsOf, note, returned } from '../shared/address.js';
-import { choice, field, fold, slider } from '../shared/controls.js';
+import { choice, faults, field, fold, sheet, slider } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { now } from './now.js';
 import { scorer } from './score.js';
@@ -124,10 +124,9 @@ export default function mount({ element, props, trigger, watch }) {
     for (const tick of ticks.children) tick.classList.toggle('tw-on', tick.dataset.id === near.id);
   }
 
-  const preference = h('section', { class: 'tw-wish' }, h('h2', {}, 'Preference'), ways.node, h('div', { class: 'tw-track' }, range, ticks),
+  const preference = h('div', { class: 'tw-wish' }, ways.node, h('div', { class: 'tw-track' }, range, ticks),
     h('div', { class: 'tw-poles' }, h('span', {}, 'harmless'), h('span', {}, 'helpful')), h('p', { class: 'tw-value' }, says, value), far, scoreMix);
-  const none = h('section', {}, h('h2', {}, 'Preference'),
-    h('p', { class: 'tw-hint' }, 'No checkpoint of this model is here yet: train one with python -m pareto train, and add it below.'));
+  const none = h('p', { class: 'tw-hint' }, 'No checkpoint of this model is here yet: train one with python -m pareto train, and add it below.');
 
   const seed = h('input', { type: 'number', min: 0, max: limits.seed, step: 1, 'aria-label': 'Seed of the answers', value: request.seed, onchange: () => {
     request.seed = Math.min(limits.seed, Math.max(0, Math.round(Number(seed.value) || 0)));
@@ -143,15 +142,19 @@ export default function mount({ element, props, trigger, watch }) {
     (heat) => { request.temperature = heat; go(); });
   const score = scorer({ plans, steered, scored, start: (asked) => trigger('score', asked), stop: () => trigger('stop', { work: 'score' }), answer: (id) => pick(id) });
 
-  element.firstElementChild.replaceChildren(
-    h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), tries),
-    preference, none,
+  const [settings, more] = sheet('Settings',
     h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice),
     h('div', {}, score.progress,
       h('div', { class: 'tw-folds' },
         fold('Length and temperature', false, length.node, temperature.node),
         fold('Add a checkpoint', false, score.checkpoint),
         plans.length || steered ? fold('Score a steered model', false, score.plan) : '')));
+  const wrong = faults({ prompt, seed, max_new_tokens: length.input, temperature: temperature.input });
+
+  element.firstElementChild.replaceChildren(
+    h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), tries),
+    h('section', {}, h('div', { class: 'tw-split' }, h('h2', {}, 'Preference'), settings), preference, none),
+    more);
   length.set(request.max_new_tokens);
   temperature.set(request.temperature);
   offer(trained);
@@ -176,6 +179,7 @@ export default function mount({ element, props, trigger, watch }) {
     go();
   });
   heard('front-shown', (shown) => { if (shown === run) sender.shown(); });
+  heard('front-wrong', wrong);
   heard('front-stop', (work) => trigger('stop', { work }));
   heard('front-people', () => trigger('people', {}));
   heard('front-compare', (ids) => trigger('compare', { ids }));

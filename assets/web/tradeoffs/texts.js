@@ -31,7 +31,7 @@ export default function mount({ element, props, watch }) {
     const keep = quiet('Keep', () => tell('front-keep', head.id), { title: 'It stays when you pick another point' });
     const drop = quiet('×', () => tell('front-drop', head.id), { 'aria-label': `Take ${head.name} away`, title: 'Take it away' });
     const base = head.id === 'base';
-    const node = h('section', { class: 'tw-side', 'aria-label': head.name },
+    const node = h('section', { class: base ? 'tw-side tw-base' : 'tw-side', 'aria-label': head.name },
       h('h2', {}, mark(head.method), h('span', {}, head.name), base ? '' : h('span', { class: 'tw-hold' }, keep, drop), h('span', { class: 'tw-about' }, head.about)), text);
     node.style.setProperty('--method', markOf(head.method).color);
     return { ...head, node, text, keep, drawn: '' };
@@ -69,9 +69,21 @@ export default function mount({ element, props, watch }) {
         h('tr', { title: means }, h('th', { scope: 'row' }, label, h('small', {}, means)), values.map((value) => h('td', {}, value)))))));
   }
 
+  /** A request that its own field refuses: the texts stay, dimmed, and the sentence stands by the field. */
+  function refused(next) {
+    root.dataset.phase = next.phase;
+    root.dataset.run = next.run;
+    stop.hidden = true;
+    problem.textContent = '';
+    tell('front-shown', next.run);
+  }
+
   function update() {
     const next = props.value;
     if (!next || !now.asked || next.run !== now.asked.run) return;
+    tell('front-wrong', next);
+    root.classList.toggle('tw-by-field', Boolean(next.field));
+    if (next.field) return refused(next);
     const first = state?.run !== next.run;
     state = next;
     const live = next.phase === 'running';
