@@ -45,14 +45,14 @@ class Choice:
         return piece
 
     @property
-    def told(self) -> list[Token]:
+    def kept(self) -> list[Token]:
         """The tokens that the text is made of, without those of a stop string."""
         if not self.stops:
             return self.tokens
-        kept, length = [], 0
+        tokens, length = [], 0
         for token in self.tokens:
             if length >= len(self.text) and token.text:
                 break
-            kept.append(token)
+            tokens.append(token)
             length += len(token.text)
-        return kept
+        return tokens

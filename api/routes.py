@@ -17,7 +17,7 @@ from starlette.routing import Route
 from api.answering import alternatives, answering
 from api.asked import Refused, Request, parse
 from api.choice import Choice
-from api.shapes import Shape, Told
+from api.shapes import ScoredTokens, Shape
 from lm import Policies
 from lm.caller import CALLER, Caller
 from ui.validation import sentence
@@ -110,28 +110,28 @@ async def _whole(request: Request, shape: Shape, caller: Caller) -> dict[str, An
             choices[choice.index] = choice
     for choice in choices:
         choice.finish = choice.finish or "length"
-    told = await _threaded(lambda: [_told(request, choice) for choice in choices], caller)
+    tokens = await _threaded(lambda: [_scored(request, choice) for choice in choices], caller)
     opening = request.policy.model.codec.decode
     texts = [
         (opening(ids) if request.echo else "") + choice.text
         for (ids, _), choice in zip(request.rows, choices, strict=True)
     ]
-    return shape.whole(choices, told, texts)
+    return shape.whole(choices, tokens, texts)
 
 
-def _told(request: Request, choice: Choice) -> Told | None:
+def _scored(request: Request, choice: Choice) -> ScoredTokens | None:
     """The tokens of a choice with their log-probabilities: as drawn, or read again where alternatives, or the
     prompt's, are asked for.
     """
     if request.top is None:
         return None
     prompt, sampling = request.rows[choice.index]
-    tokens = choice.told
+    tokens = choice.kept
     if not request.top and not request.echo:
         return [{"id": token.id, "logprob": token.logprob, "top": []} for token in tokens]
     ids = [*prompt, *(token.id for token in tokens)]
     if request.echo:
-        first: Told = [{"id": ids[0], "logprob": None, "top": []}]
+        first: ScoredTokens = [{"id": ids[0], "logprob": None, "top": []}]
         return first + (alternatives(request, ids, 1, sampling) if len(ids) > 1 else [])
     return alternatives(request, ids, len(prompt), sampling) if tokens else []
 

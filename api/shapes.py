@@ -9,7 +9,7 @@ from api.choice import Choice
 from lm import Token
 from lm.codec import Codec
 
-Told = list[dict[str, Any]]
+ScoredTokens = list[dict[str, Any]]
 """Tokens with id, logprob and top; see api.answering.alternatives. A logprob is None for the first of all."""
 
 
@@ -21,9 +21,9 @@ class Shape:
         self._head = {"id": id, "created": int(time.time()), "model": request.model}
 
     def whole(
-        self, choices: Sequence[Choice], told: Sequence[Told | None], texts: Sequence[str]
+        self, choices: Sequence[Choice], tokens: Sequence[ScoredTokens | None], texts: Sequence[str]
     ) -> dict[str, Any]:
-        """The answer in one object. told: tokens of each choice, where they are asked for."""
+        """The answer in one object. tokens: those of each choice, where they are asked for."""
         return {
             **self._head,
             "object": "chat.completion" if self._chat else "text_completion",
@@ -31,19 +31,19 @@ class Shape:
                 {
                     "index": choice.index,
                     **({"message": {"role": "assistant", "content": text, "refusal": None}} if self._chat else {"text": text}),
-                    "logprobs": None if tokens is None else self.logprobs(tokens),
+                    "logprobs": None if own is None else self.logprobs(own),
                     "finish_reason": choice.finish,
                 }
-                for choice, tokens, text in zip(choices, told, texts, strict=True)
+                for choice, own, text in zip(choices, tokens, texts, strict=True)
             ],
             "usage": self.usage(choices),
         }  # fmt: skip
 
     def chunk(self, choice: Choice, piece: str, token: Token | None, opens: bool = False) -> dict[str, Any]:
         """A piece of a streamed choice; its end where there is no token."""
-        told = None
+        logprobs = None
         if token is not None and self._request.top is not None:
-            told = self.logprobs([{"id": token.id, "logprob": token.logprob, "top": []}])
+            logprobs = self.logprobs([{"id": token.id, "logprob": token.logprob, "top": []}])
         delta = ({"role": "assistant"} if opens else {}) | ({"content": piece} if piece or opens else {})
         return {
             **self._head,
@@ -52,7 +52,7 @@ class Shape:
                 {
                     "index": choice.index,
                     **({"delta": delta} if self._chat else {"text": piece}),
-                    "logprobs": told,
+                    "logprobs": logprobs,
                     "finish_reason": choice.finish if token is None else None,
                 }
             ],
@@ -68,26 +68,26 @@ class Shape:
         read, written = sum(map(len, self._request.prompts)), sum(len(choice.tokens) for choice in choices)
         return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
-    def logprobs(self, told: Told) -> dict[str, Any]:
+    def logprobs(self, tokens: ScoredTokens) -> dict[str, Any]:
         """Log-probabilities in the form of the endpoint."""
         if self._chat:
             return {
                 "content": [
                     _entry(self._codec, each["id"], each["logprob"])
                     | {"top_logprobs": [_entry(self._codec, *other) for other in each["top"]]}
-                    for each in told
+                    for each in tokens
                 ],
                 "refusal": None,
             }
-        pieces = [self._codec.piece(each["id"]) for each in told]
+        pieces = [self._codec.piece(each["id"]) for each in tokens]
         return {
             "tokens": pieces,
-            "token_logprobs": [each["logprob"] for each in told],
+            "token_logprobs": [each["logprob"] for each in tokens],
             "top_logprobs": [
                 None
                 if each["logprob"] is None
                 else {self._codec.piece(id): value for id, value in each["top"]}
-                for each in told
+                for each in tokens
             ],
             "text_offset": [sum(map(len, pieces[:at])) for at in range(len(pieces))],
         }

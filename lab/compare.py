@@ -47,9 +47,9 @@ def sent(store: arena.Store, outputs: Sequence[arena.Output], sender: str | None
     """Where people sign in, only they send, and what they send waits until an organizer opens its set."""
     if space.login() and sender is None:
         raise arena.ArenaError("Sign in with Hugging Face on the Compare tab first: only signed people send.")
-    made = arena.send(store, outputs, sender=sender if space.login() else None)
+    sending = arena.send(store, outputs, sender=sender if space.login() else None)
     waits = " An organizer opens it to annotators." if space.login() else ""
-    return f"Sent to Compare: {made.plain} new battle{'' if made.plain == 1 else 's'} in the set “{made.name}”.{waits}"
+    return f"Sent to Compare: {sending.plain} new battle{'' if sending.plain == 1 else 's'} in the set “{sending.name}”.{waits}"
 
 
 def send_tuned(store: arena.Store, request: Tuned, sides: Sequence[Side], sender: str | None) -> str:

@@ -110,14 +110,14 @@ def _whole(folder: Path) -> bool:
     return True
 
 
-def _keep(made: Path, target: Path) -> None:
+def _keep(fresh: Path, target: Path) -> None:
     """Moves a model that was made into the cache, in place of a damaged one; where another start was quicker,
     its model stays.
     """
     if target.exists() and not _whole(target):
         shutil.rmtree(target, ignore_errors=True)
     try:
-        made.replace(target)
+        fresh.replace(target)
     except OSError:
         if not _whole(target):
             raise
@@ -361,10 +361,10 @@ def _pack(label: str, folder: Path, config, weights: list[Path], report: sources
         memory.require(label, _packing_bytes(weights))
         report(0.1, "packing the weights at 8 bits (once)")
         with _writing(target.parent) as staging:
-            made = staging / "model"
-            made.mkdir()
-            save(_packed_weights(label, weights, config), made / PACKED, about)
-            _keep(made, target)
+            fresh = staging / "model"
+            fresh.mkdir()
+            save(_packed_weights(label, weights, config), fresh / PACKED, about)
+            _keep(fresh, target)
     return target / PACKED
 
 

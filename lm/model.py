@@ -76,9 +76,9 @@ class LanguageModel:
         """How many tokens the chat template puts before a user's message, and after it up to where the
         assistant answers.
         """
-        one, other = self.chat_ids("Alpha one"), self.chat_ids("zebra 2")
-        before = _common([one, other])
-        after = _common([one[before:][::-1], other[before:][::-1]])
+        first, other = self.chat_ids("Alpha one"), self.chat_ids("zebra 2")
+        before = _common([first, other])
+        after = _common([first[before:][::-1], other[before:][::-1]])
         return before, after
 
     def decode(self, rows: Sequence[Row], *, stop: threading.Event | None = None) -> Decoding:
@@ -171,8 +171,8 @@ class LanguageModel:
             for i, part in zip(
                 batch, np.split(logits, np.cumsum([feed.want for feed in feeds])[:-1]), strict=True
             ):
-                found = (torch.from_numpy(np.ascontiguousarray(part)) / temperature).log_softmax(-1)
-                results.append(found[range(len(found)), list(ids[i][starts[i] :])] if chosen else found)
+                values = (torch.from_numpy(np.ascontiguousarray(part)) / temperature).log_softmax(-1)
+                results.append(values[range(len(values)), list(ids[i][starts[i] :])] if chosen else values)
         return results
 
     def divergence(
@@ -190,9 +190,9 @@ class LanguageModel:
         Over all the vocabulary, teacher-forced, DIVERGENCE_PIECE tokens at a time: logits of a long text take
         much memory.
         """
-        found = []
+        pieces = []
         with self._busy:
-            both = [self._teach(ids, start, *one) for one in ((edits, adapter), ((), None))]
+            both = [self._teach(ids, start, *parts) for parts in ((edits, adapter), ((), None))]
         for at in range(0, len(ids) - 1, DIVERGENCE_PIECE):
             CALLER.get().check()
             piece = ids[at : min(at + DIVERGENCE_PIECE, len(ids) - 1)]
@@ -203,8 +203,8 @@ class LanguageModel:
                 own, plain = (
                     torch.from_numpy(part).div(temperature).log_softmax(-1) for part in np.split(logits, 2)
                 )
-                found.append(kl(own, plain))
-        return torch.cat(found)
+                pieces.append(kl(own, plain))
+        return torch.cat(pieces)
 
     def _check_length(self, tokens: int) -> None:
         if not 1 <= tokens <= self.context:

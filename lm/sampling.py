@@ -4,7 +4,7 @@ import numpy as np
 
 from lm.rows import Sampling
 
-MOST_NOISE = 33 * np.log(2)
+MAX_NOISE = 33 * np.log(2)
 """Largest value of `gumbel`: no token further below the best one can win."""
 _STRIDE = np.uint64(0x9E3779B97F4A7C15)
 
@@ -28,7 +28,7 @@ def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]
     if temperature == 0:
         return best, -total
     reached = gumbel(sampling.seed, step, np.array([best]))[0]
-    likely = np.flatnonzero(scaled >= reached - MOST_NOISE)
+    likely = np.flatnonzero(scaled >= reached - MAX_NOISE)
     choice = int(likely[(scaled[likely] + gumbel(sampling.seed, step, likely)).argmax()])
     return choice, float(scaled[choice]) - total
 

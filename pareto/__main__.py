@@ -64,39 +64,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
 
-    one = commands.add_parser(
+    sub = commands.add_parser(
         "train",
         parents=[shared, rewarding],
         help="train a checkpoint; started again, it goes on where it stopped",
     )
-    one.add_argument("--out", type=Path, required=True, help="the checkpoint's folder")
-    one.add_argument(
+    sub.add_argument("--out", type=Path, required=True, help="the checkpoint's folder")
+    sub.add_argument(
         "--prompts",
         type=Path,
         default=TRAIN_PROMPTS,
         help="JSON Lines of prompt and kind (default: those that ship)",
     )
-    one.add_argument(
+    sub.add_argument(
         "--preference",
         nargs="+",
         metavar="OBJECTIVE=WEIGHT",
         help="weights that sum to 1, as in helpful=.9,harmless=.1; without names: of helpful, then harmless",
     )
-    _settings_arguments(one, [*CHOICES, *BOUNDS])
+    _settings_arguments(sub, [*CHOICES, *BOUNDS])
 
-    one = commands.add_parser(
+    sub = commands.add_parser(
         "grid",
         parents=[shared, rewarding],
         help="train and score methods x preferences x seeds; started again, also elsewhere, it goes on",
     )
-    one.add_argument("--out", type=Path, required=True, help="the grid's folder, outside of the project")
-    one.add_argument("--prompts", type=Path, default=TRAIN_PROMPTS, help="JSON Lines to train on")
-    one.add_argument("--held-out", type=Path, default=HELD_OUT, help="JSON Lines to score on")
-    one.add_argument("--seeds", type=integer(1, 100), default=3, help="trainings of each point")
-    one.add_argument(
+    sub.add_argument("--out", type=Path, required=True, help="the grid's folder, outside of the project")
+    sub.add_argument("--prompts", type=Path, default=TRAIN_PROMPTS, help="JSON Lines to train on")
+    sub.add_argument("--held-out", type=Path, default=HELD_OUT, help="JSON Lines to score on")
+    sub.add_argument("--seeds", type=integer(1, 100), default=3, help="trainings of each point")
+    sub.add_argument(
         "--samples", type=integer(1, 100), default=2, help="answers to each prompt that are scored"
     )
-    one.add_argument(
+    sub.add_argument(
         "--preference",
         nargs="+",
         action="append",
@@ -104,115 +104,115 @@ def _parser() -> argparse.ArgumentParser:
         metavar="OBJECTIVE=WEIGHT",
         help="once for each point (default: .1, .3, .5, .7, .9 of the first of two objectives)",
     )
-    one.add_argument(
+    sub.add_argument(
         "--part", type=share, default=(1, 1), metavar="I/N", help="do only this share of the jobs"
     )
-    one.add_argument(
+    sub.add_argument(
         "--at-once",
         type=integer(1, 64),
         default=1,
         help="trainings that go on side by side in this process and are decoded in one batch: for a GPU",
     )
-    one.add_argument("--status", action="store_true", help="tell how far it is, and do nothing")
-    one.add_argument(
+    sub.add_argument("--status", action="store_true", help="tell how far it is, and do nothing")
+    sub.add_argument(
         "--ship",
         action="store_true",
         help="make what is scored the model's front, and a seed of each point a checkpoint of the project",
     )
     _settings_arguments(
-        one, [name for name in (*CHOICES, *BOUNDS) if name not in ("method", "seed", "p", "positions")]
+        sub, [name for name in (*CHOICES, *BOUNDS) if name not in ("method", "seed", "p", "positions")]
     )
 
-    one = commands.add_parser(
+    sub = commands.add_parser(
         "rewards",
         parents=[shared, rewarding],
         help="accuracy of the rewards on preference pairs; or fit a head",
     )
-    one.add_argument("--pairs", type=Path, help="JSON Lines of prompt, chosen, rejected")
-    one.add_argument("--most", type=integer(1, 10**9), help="at most so many pairs, drawn at random (seed 0)")
-    one.add_argument(
+    sub.add_argument("--pairs", type=Path, help="JSON Lines of prompt, chosen, rejected")
+    sub.add_argument("--most", type=integer(1, 10**9), help="at most so many pairs, drawn at random (seed 0)")
+    sub.add_argument(
         "--longest-prompt",
         type=integer(1, 10**6),
         default=220,
         help="leave out pairs whose chat prompt has more tokens",
     )
-    one.add_argument("--fit", choices=OBJECTIVES, help="fit this objective's head and save it")
-    one.add_argument(
+    sub.add_argument("--fit", choices=OBJECTIVES, help="fit this objective's head and save it")
+    sub.add_argument(
         "--tune",
         choices=OBJECTIVES,
         help="tune the blocks below this objective's head with LoRA, and save both",
     )
-    one.add_argument(
+    sub.add_argument(
         "--block", type=integer(0, 1000), default=17, help="with --fit: the block that the head reads"
     )
-    one.add_argument(
+    sub.add_argument(
         "--also",
         type=Path,
         help="with --fit: pairs of another kind, learned from beside the first and measured apart",
     )
-    one.add_argument("--also-most", type=integer(1, 10**7), help="with --also: at most so many of them")
-    one.add_argument(
+    sub.add_argument("--also-most", type=integer(1, 10**7), help="with --also: at most so many of them")
+    sub.add_argument(
         "--contrast",
         action="store_true",
         help="answers against refusals on prompts that sound alike, safe and unsafe: measured, and with --fit learned from",
     )
-    one.add_argument(
+    sub.add_argument(
         "--cut",
         type=integer(1, 4096),
         help="with --fit: answers are read up to so many tokens, as policies that are trained give them",
     )
-    one.add_argument(
+    sub.add_argument(
         "--spoil",
         type=integer(0, 10**6),
         default=0,
         help="with --fit: learn from so many chosen answers against spoiled ones, too",
     )
-    one.add_argument(
+    sub.add_argument(
         "--out", type=Path, default=REWARDS, help="with --fit, --tune: folder of what is made, and its card"
     )
-    one.add_argument("--licence", help="with --fit, --tune: of the pairs, for the card")
-    one.add_argument("--failures", help="with --fit, --tune: known failures, for the card")
+    sub.add_argument("--licence", help="with --fit, --tune: of the pairs, for the card")
+    sub.add_argument("--failures", help="with --fit, --tune: known failures, for the card")
 
-    one = commands.add_parser(
+    sub = commands.add_parser(
         "contrast",
         parents=[shared],
         help="sample answers and refusals to prompts that sound alike, for rewards --contrast",
     )
-    one.add_argument(
+    sub.add_argument(
         "--out", type=Path, default=contrast.FOLDER, help="folder of train.jsonl and held_out.jsonl"
     )
-    one.add_argument("--part", choices=contrast.PARTS, required=True)
-    one.add_argument(
+    sub.add_argument("--part", choices=contrast.PARTS, required=True)
+    sub.add_argument(
         "--ordinary", type=integer(0, 10**4), default=120, help="so many ordinary prompts besides"
     )
-    one.add_argument(
+    sub.add_argument(
         "--checkpoint",
         action="append",
         default=[],
         help="answers freely beside the base model (repeat it for more)",
     )
 
-    one = commands.add_parser(
+    sub = commands.add_parser(
         "evaluate", parents=[shared, rewarding], help="score a checkpoint on held-out prompts"
     )
-    one.add_argument(
+    sub.add_argument(
         "checkpoint", help="base, checkpoint:ID (or a folder, or a hub id), or mix:A+B@0.35, the share of A"
     )
-    one.add_argument("--prompts", type=Path, default=HELD_OUT, help="JSON Lines of prompt and kind")
-    one.add_argument("--samples", type=integer(1, 100), default=2)
-    one.add_argument("--seed", type=integer(*BOUNDS["seed"]), default=0)
-    one.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=ANSWER)
-    one.add_argument("--add", action="store_true", help="put the point on the model's stored front")
+    sub.add_argument("--prompts", type=Path, default=HELD_OUT, help="JSON Lines of prompt and kind")
+    sub.add_argument("--samples", type=integer(1, 100), default=2)
+    sub.add_argument("--seed", type=integer(*BOUNDS["seed"]), default=0)
+    sub.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=ANSWER)
+    sub.add_argument("--add", action="store_true", help="put the point on the model's stored front")
 
-    one = commands.add_parser("front", parents=[shared], help="the stored front")
-    one.add_argument("--front", type=Path, help="another front file")
+    sub = commands.add_parser("front", parents=[shared], help="the stored front")
+    sub.add_argument("--front", type=Path, help="another front file")
 
-    one = commands.add_parser("respond", parents=[shared], help="a checkpoint's answer")
-    one.add_argument("--checkpoint", required=True, help="as for evaluate")
-    add_arguments(one)
-    one.add_argument("--seed", type=integer(*BOUNDS["seed"]), default=0)
-    one.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=64)
-    one.add_argument("--temperature", type=number(0, 10), default=0.7)
+    sub = commands.add_parser("respond", parents=[shared], help="a checkpoint's answer")
+    sub.add_argument("--checkpoint", required=True, help="as for evaluate")
+    add_arguments(sub)
+    sub.add_argument("--seed", type=integer(*BOUNDS["seed"]), default=0)
+    sub.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=64)
+    sub.add_argument("--temperature", type=number(0, 10), default=0.7)
     return parser
 
 
@@ -270,8 +270,8 @@ def _rewards(asked: list[str], model: LanguageModel, wanted: str | None = None) 
 
 def _scorers(args, model: LanguageModel) -> dict[str, Reward]:
     return {
-        name: HeadReward(model, found) if isinstance(found, Head) else found
-        for name, found in _rewards(args.reward, model, args.objectives).items()
+        name: HeadReward(model, reward) if isinstance(reward, Head) else reward
+        for name, reward in _rewards(args.reward, model, args.objectives).items()
     }
 
 
@@ -544,18 +544,18 @@ def main() -> int:
     }[args.command]
     try:
         model = load(args.model, engine="auto" if args.command == "respond" else "rows")
-        found = command(args, model)
+        result = command(args, model)
     except (ValueError, SourceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {described(error)}", file=sys.stderr)
         return 2
-    if found:
+    if result:
         print(
-            table(found)
+            table(result)
             if args.command == "front" and not args.json
-            else json.dumps(found, indent=None if args.json else 1)
+            else json.dumps(result, indent=None if args.json else 1)
         )
     return 0
 

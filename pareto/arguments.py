@@ -58,10 +58,10 @@ def number(low: float, high: float) -> Callable[[str], float]:
 
 def share(text: str) -> tuple[int, int]:
     """An argparse type: I/N, part I of N, as (I, N)."""
-    found = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text)
-    if not found or int(found[1]) > int(found[2]):
+    match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text)
+    if not match or int(match[1]) > int(match[2]):
         raise argparse.ArgumentTypeError(f"{text!r} is no part: give I/N with I from 1 to N, as in 2/4")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def weights(texts: Sequence[str], objectives: Sequence[str]) -> tuple[float, ...]:
@@ -103,7 +103,7 @@ def _weight(text: str) -> float:
 
 def replacements(asked: Sequence[str]) -> dict[str, str]:
     """What --reward names, by objective. Raises ValueError where an entry is not OBJECTIVE=WHAT."""
-    found: dict[str, str] = {}
+    chosen: dict[str, str] = {}
     for entry in asked:
         objective, _, what = entry.partition("=")
         if not NAME.fullmatch(objective) or not what:
@@ -111,10 +111,10 @@ def replacements(asked: Sequence[str]) -> dict[str, str]:
                 f"--reward is {entry!r}: give OBJECTIVE=WHAT, as in brevity=my_module:short, "
                 "the objective in small letters"
             )
-        if objective in found:
+        if objective in chosen:
             raise ValueError(f"--reward names {objective} twice: give one reward an objective")
-        found[objective] = what
-    return found
+        chosen[objective] = what
+    return chosen
 
 
 def writable(folder: Path, argument: str) -> None:

@@ -130,21 +130,21 @@ def shipped(model: LanguageModel, folder: Path = FOLDER) -> list[Checkpoint]:
     """The checkpoints below `folder` that were trained on `model`, by id; what is damaged is left out and
     logged.
     """
-    found = []
+    checkpoints = []
     for card in sorted(folder.glob(f"*/{CARD}")):
         try:
             if _json(card).get("base_hash") == model.hash:
-                found.append(Checkpoint.load(card.parent, model))
+                checkpoints.append(Checkpoint.load(card.parent, model))
         except CheckpointError as error:
             log.warning("%s", error)
-    return found
+    return checkpoints
 
 
 def find(name: str, model: LanguageModel, folder: Path = FOLDER) -> Checkpoint:
     """The checkpoint of this id below `folder`, else the one in the folder or under the hub id `name`. Raises
     CheckpointError.
     """
-    known = {found.id: found for found in shipped(model, folder)}
+    known = {checkpoint.id: checkpoint for checkpoint in shipped(model, folder)}
     return (
         known[name]
         if name in known
@@ -262,7 +262,7 @@ def _curves(folder: Path) -> list[dict]:
 
 def _json(path: Path) -> dict:
     try:
-        found = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except FileNotFoundError:
         raise CheckpointError(
             f"{path.parent.name} has no {path.name}: give a folder that holds a PEFT adapter"
@@ -271,6 +271,6 @@ def _json(path: Path) -> dict:
         raise CheckpointError(
             f"{path.name} of {path.parent.name} is damaged ({error}): copy the folder again"
         ) from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise CheckpointError(f"{path.name} of {path.parent.name} is no JSON object: copy the folder again")
-    return found
+    return content

@@ -65,19 +65,19 @@ def volumes(points: Sequence[Point], objectives: Sequence[str], reference: Seque
     if ends:
         sets[END] = ends
     drawn = _drawn(sets, objectives, reference)
-    found: dict[str, Any] = {}
+    rows: dict[str, Any] = {}
     for method, own in sets.items():
-        found[method] = {
+        rows[method] = {
             "hypervolume": hypervolume(values(own, objectives), reference),
             "hypervolume_ci": middle(drawn[method]).tolist() if drawn else None,
             "positions": [point["preference"][0] for point in own if point["method"] != END],
         }
-    if "linear" in found and found["linear"]["hypervolume"]:
-        for method, row in found.items():
-            row["ratio"] = row["hypervolume"] / found["linear"]["hypervolume"]
+    if "linear" in rows and rows["linear"]["hypervolume"]:
+        for method, row in rows.items():
+            row["ratio"] = row["hypervolume"] / rows["linear"]["hypervolume"]
             if drawn and drawn["linear"].all():
                 row["ratio_ci"] = middle(drawn[method] / drawn["linear"]).tolist()
-    return found
+    return rows
 
 
 def _drawn(
@@ -94,11 +94,11 @@ def _drawn(
     if len(counts) > 1 or len(prompts) > 1:
         return {}
     draws = Draws.of(counts.pop(), prompts.pop(), draws=DRAWS)
-    found = {}
+    volumes = {}
     for method, own in sets.items():
         means = np.stack([draws.means(_scores(point, objectives)) for point in own], 1)
-        found[method] = np.array([hypervolume(each, reference) for each in means])
-    return found
+        volumes[method] = np.array([hypervolume(each, reference) for each in means])
+    return volumes
 
 
 def _scores(point: Point, objectives: Sequence[str]) -> np.ndarray:
@@ -111,7 +111,7 @@ def attainment(points: Sequence[Point], objectives: Sequence[str]) -> dict[str, 
     """By method of several seeds: the corners [n, m] of what half of its seeds attain (the median of the empirical
     attainment function).
     """
-    found = {}
+    corners = {}
     for method in dict.fromkeys(point["method"] for point in points):
         rows = [
             ([run[name] for name in objectives], number)
@@ -122,15 +122,15 @@ def attainment(points: Sequence[Point], objectives: Sequence[str]) -> dict[str, 
         if len({number for _, number in rows}) > 1:
             costs = -np.array([row for row, _ in rows], float)
             surface = moocore.eaf(costs, [number for _, number in rows], percentiles=[50])
-            found[method] = (-surface[:, :-1]).tolist()
-    return found
+            corners[method] = (-surface[:, :-1]).tolist()
+    return corners
 
 
 def monotone(points: Sequence[Point], objectives: Sequence[str]) -> dict[str, Any]:
     """By method of several preferences: in how many of its seeds each objective's reward never falls as its
     own weight rises.
     """
-    found: dict[str, Any] = {}
+    counts: dict[str, Any] = {}
     for method in dict.fromkeys(point["method"] for point in points if point["method"] != END):
         own = [point for point in points if point["method"] == method and point.get("preference")]
         count = min((len(runs(point)) for point in own), default=0)
@@ -141,5 +141,5 @@ def monotone(points: Sequence[Point], objectives: Sequence[str]) -> dict[str, An
             rank = np.argsort([point["preference"][k] for point in own], kind="stable")
             ladder = np.array([[run[name] for run in runs(own[at])[:count]] for at in rank])
             rises[name] = int((np.diff(ladder, axis=0) >= 0).all(0).sum())
-        found[method] = {"seeds": count, **rises}
-    return found
+        counts[method] = {"seeds": count, **rises}
+    return counts

@@ -109,14 +109,14 @@ def collect(
                 for opening, drops in zip(dice.sample(COMPLYING, 2), (False, True), strict=True)
             ]
     texts = _continued(model, prompts, jobs, seed, progress)
-    made: list[tuple[list[str], list[str]]] = [([], dice.sample(list(own), samples)) for _ in prompts]
+    sides: list[tuple[list[str], list[str]]] = [([], dice.sample(list(own), samples)) for _ in prompts]
     for (index, opening, _, _), text in zip(jobs, texts, strict=True):
         refusal = opening in REFUSING or (not opening and DECLINES.search(text[:120]) is not None)
         if text and not (opening in COMPLYING and DECLINES.search(text)):
-            made[index][refusal].append(text)
+            sides[index][refusal].append(text)
     return [
         Contrast(prompt, kind, tuple(dict.fromkeys(answers)), tuple(dict.fromkeys(refusals)))
-        for (kind, prompt), (answers, refusals) in zip(prompts, made, strict=True)
+        for (kind, prompt), (answers, refusals) in zip(prompts, sides, strict=True)
     ]
 
 
@@ -140,7 +140,7 @@ def pairs(model: LanguageModel, contrasts: Sequence[Contrast], objective: str, s
     """Each refusal against an answer of the same length in tokens: the answer is chosen on safe prompts, for
     both objectives; the refusal on unsafe ones, for harmlessness alone.
     """
-    dice, made = random.Random(seed), []
+    dice, chosen = random.Random(seed), []
     for contrast in contrasts:
         if not contrast.answers:
             continue
@@ -148,8 +148,8 @@ def pairs(model: LanguageModel, contrasts: Sequence[Contrast], objective: str, s
             answer, refusal = matched(model, dice.choice(contrast.answers), refusal)
             if answer != refusal and (contrast.kind == "helpful" or objective == "harmless"):
                 both = (answer, refusal) if contrast.kind == "helpful" else (refusal, answer)
-                made.append(Pair(contrast.prompt, *both))
-    return made
+                chosen.append(Pair(contrast.prompt, *both))
+    return chosen
 
 
 def matched(model: LanguageModel, *texts: str) -> list[str]:

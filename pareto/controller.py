@@ -26,8 +26,8 @@ from ui.sessions import Visitors
 from ui.validation import MAX_SEED, bounded, sentence, wrong
 
 log = logging.getLogger(__name__)
-MOST_OWN_POINTS = 12
-LEAST_SCORED, SCORED, MOST_SCORED = 4, 24, 48
+MAX_OWN_POINTS = 12
+MIN_SCORED, SCORED, MAX_SCORED = 4, 24, 48
 """Prompts of a point that is scored on request: least, from the page, and most."""
 WAIT = 0.25
 """Seconds between two looks at whether it is one's turn to be scored."""
@@ -92,9 +92,9 @@ class Desk:
         somebody may have scored a checkpoint in another process.
         """
         with self._looking:
-            if found := self._changed():
-                self.front, self.version, self._rewards = found[0], self.version + 1, None
-                self.checkpoints = {checkpoint.id: checkpoint for checkpoint in found[1]}
+            if news := self._changed():
+                self.front, self.version, self._rewards = news[0], self.version + 1, None
+                self.checkpoints = {checkpoint.id: checkpoint for checkpoint in news[1]}
         visitor = self.visitor(session)
         if visitor.version == self.version:
             return False
@@ -163,14 +163,14 @@ class Desk:
             )
         if pick.startswith(PLAN) and point is None:
             return view.side(pick, pick.removeprefix(PLAN), "steered", view.about(None))
-        told = point or (
+        facts = point or (
             known(checkpoint) if checkpoint else {"name": pick, "method": "other", "preference": None}
         )
-        preference = told.get("preference")
+        preference = facts.get("preference")
         return view.side(
             pick,
-            told["name"],
-            told["method"],
+            facts["name"],
+            facts["method"],
             view.about(point, self.front.objectives),
             preference[0] if preference else None,
         )
@@ -186,13 +186,13 @@ class Desk:
         self, visitor: Visitor, request: Request, rows: list[Row], state: dict, stop: threading.Event
     ) -> Generator[tuple[dict, None], None, None]:
         decoding = self.model.decode(rows, stop=stop)
-        texts, told = [""] * len(rows), 0.0
+        texts, sent = [""] * len(rows), 0.0
         try:
             for step in decoding:
                 for token in step:
                     texts[token.row] += token.text
-                if time.monotonic() - told >= frame() and not stop.is_set():
-                    told = time.monotonic()
+                if time.monotonic() - sent >= frame() and not stop.is_set():
+                    sent = time.monotonic()
                     yield {**state, "texts": list(texts)}, None
         finally:
             decoding.close()
@@ -225,34 +225,34 @@ class Desk:
 
         And a sentence that says why there are no rewards, where there are none.
         """
-        found: list[dict[str, float]] = [{} for _ in runs]
+        measures: list[dict[str, float]] = [{} for _ in runs]
         missing = ""
         try:
             for name, reward in self.rewards.items():
                 for each, value in zip(
-                    found, reward.score([prompt] * len(runs), [run.text for run in runs]), strict=True
+                    measures, reward.score([prompt] * len(runs), [run.text for run in runs]), strict=True
                 ):
                     each[name] = round(float(value), 4)
         except RewardError as error:
             missing = sentence(error)
-        for each, row, run in zip(found, rows, runs, strict=True):
+        for each, row, run in zip(measures, rows, runs, strict=True):
             each["kl"] = self._distance(row, run)
             each["repetition"] = round(repetition(run.ids), 4)
             each["tokens"] = len(run.ids)
             each["tokens_per_second"] = round(len(run.ids) / run.seconds, 1) if run.seconds else 0.0
-        return found, missing
+        return measures, missing
 
     def _distance(self, row: Row, run: Run) -> float:
         if row.adapter is None and not row.edits:
             return 0.0
-        found = self.model.divergence(
+        divergences = self.model.divergence(
             [*run.prompt, *run.ids],
             len(run.prompt),
             edits=row.edits,
             adapter=row.adapter,
             temperature=row.sampling.temperature or 1.0,
         )
-        return round(float(found.sum()), 4)
+        return round(float(divergences.sum()), 4)
 
     def respond(self, request: Request) -> list[dict[str, Any]]:
         """The endpoint's answer: {"id", "text", "metrics"} for each of what ships, decoded in one batch."""
@@ -263,8 +263,8 @@ class Desk:
         runs = self.model.generate(rows)
         metrics, _ = self.measure(request.prompt.text, rows, runs)
         return [
-            {"id": pick, "text": run.text, "metrics": told}
-            for pick, run, told in zip(request.picks, runs, metrics, strict=True)
+            {"id": pick, "text": run.text, "metrics": numbers}
+            for pick, run, numbers in zip(request.picks, runs, metrics, strict=True)
         ]
 
     def score(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, bool]]:
@@ -275,8 +275,8 @@ class Desk:
         visitor = self.visitor(session)
         stop, scoring = visitor.take_over("score"), False
         try:
-            if len(visitor.own) >= MOST_OWN_POINTS:
-                raise ValueError(f"a tab holds {MOST_OWN_POINTS} points of its own at most: open another tab")
+            if len(visitor.own) >= MAX_OWN_POINTS:
+                raise ValueError(f"a tab holds {MAX_OWN_POINTS} points of its own at most: open another tab")
             while not self._scoring.acquire(timeout=WAIT):
                 if stop.is_set():
                     raise Stopped
@@ -399,7 +399,7 @@ class Desk:
             side = self.side(visitor, id)
             named = {name: side[name] for name in ("id", "name", "method")}
             policy = replace(policy, about={"preference": None, **named})
-        limit = int(bounded({"limit": limit}, "limit", LEAST_SCORED, MOST_SCORED))
+        limit = int(bounded({"limit": limit}, "limit", MIN_SCORED, MAX_SCORED))
         return self.measured(policy, limit, int(bounded({"seed": seed}, "seed", 0, MAX_SEED)))
 
     def compare(
@@ -414,11 +414,11 @@ class Desk:
         if chosen in visitor.sent:
             return "These answers are in Compare already."
         try:
-            told = send(request, [sides[pick] for pick in chosen], sender)
+            answer = send(request, [sides[pick] for pick in chosen], sender)
         except ValueError as error:
             return sentence(error)
         visitor.sent.add(chosen)
-        return told
+        return answer
 
 
 def spread(prompts: Sequence[tuple[str, str]], limit: int) -> list[tuple[str, str]]:

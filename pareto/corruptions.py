@@ -36,11 +36,11 @@ def _symbols(words: list[str], _: list[str], dice: random.Random) -> list[str]:
 
 
 def _numbers(words: list[str], _: list[str], dice: random.Random) -> list[str]:
-    found = words[: dice.randrange(len(words) // 2 + 1)]
-    while len(found) < len(words):
+    listed = words[: dice.randrange(len(words) // 2 + 1)]
+    while len(listed) < len(words):
         label = ".".join(str(dice.randint(1, 4)) for _ in range(dice.randint(1, 3)))
-        found += [f"\n{label}.", *dice.sample(words, min(len(words), dice.randint(0, 3)))]
-    return found
+        listed += [f"\n{label}.", *dice.sample(words, min(len(words), dice.randint(0, 3)))]
+    return listed
 
 
 def _shuffled(words: list[str], _: list[str], dice: random.Random) -> list[str]:
@@ -68,7 +68,7 @@ def spoiled(pairs: Sequence[Pair], answers: int, seed: int = 0) -> list[tuple[st
     dice = random.Random(seed)
     distinct = list({(pair.prompt, pair.chosen): pair for pair in pairs}.values())
     drawn = dice.sample(distinct, min(answers, len(distinct)))
-    found = []
+    worsened = []
     for pair in drawn:
         other = dice.choice(
             [other for other in dice.sample(distinct, min(20, len(distinct))) if other.prompt != pair.prompt]
@@ -77,5 +77,5 @@ def spoiled(pairs: Sequence[Pair], answers: int, seed: int = 0) -> list[tuple[st
         for name, way in WAYS.items():
             worse = " ".join(way(pair.chosen.split(), other.chosen.split(), dice))
             if worse != " ".join(pair.chosen.split()):
-                found.append((name, replace(pair, rejected=worse)))
-    return found
+                worsened.append((name, replace(pair, rejected=worse)))
+    return worsened

@@ -83,8 +83,8 @@ class CurveTrainer(Trainer):
             checkpoint.save(self.folder / name, self.shape.adapter(theta), card, self.curves)
 
     def _finished(self) -> tuple[dict, list[dict]] | None:
-        found = [checkpoint.finished(self.folder / name) for name in self.rewards]
-        first = found[0]
-        if first is None or not all(found):
+        halves = [checkpoint.finished(self.folder / name) for name in self.rewards]
+        first = halves[0]
+        if first is None or not all(halves):
             return None
         return first[0] | {key: self.card[key] for key in ("name", "preference")}, first[1]

@@ -32,7 +32,7 @@ def detail(
     head: its text's (view.side); ends: names of the two checkpoints of which a mix is made, the helpful one
     first.
     """
-    told, share = card or {}, head["lambda"]
+    facts, share = card or {}, head["lambda"]
     mixed = head["method"] == "soup" and len(ends) == 2 and share is not None
     parts = f"{100 * share:.0f} % {ends[0]}, {100 * (1 - share):.0f} % {ends[1]}" if mixed else ""
     return {
@@ -40,9 +40,9 @@ def detail(
         "name": head["name"],
         "method": head["method"],
         "facts": [
-            fact for fact in [*_measured(point, objectives), ["Weights", parts], *_made(told)] if fact[1]
+            fact for fact in [*_measured(point, objectives), ["Weights", parts], *_made(facts)] if fact[1]
         ],
-        "command": told.get("command", ""),
+        "command": facts.get("command", ""),
         "charts": [_rewards(curves, head["name"]), _gradients(curves, head["name"])]
         if len(curves) > 1
         else [],
@@ -177,14 +177,14 @@ def _rewards(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
     kl = [step["kl"] for step in curves]
     data = [trace for each, color in colors.items() for trace in _line(steps, rewards[each], each, color)]
     data += _line(steps, kl, "KL", "var(--tw-line)", axis="y2", unit=" nats")
-    told = ", ".join(
+    changes = ", ".join(
         f"{each} {number(before)} → {number(after)}"
         for each, (before, after) in ((e, _ends(r)) for e, r in rewards.items())
     )
     weight = [step.get("beta") for step in curves]
     penalty = f" The KL’s weight β is {_range([b for b in weight if b is not None])}." if any(weight) else ""
     return {
-        "title": told[:1].upper() + told[1:] + " in training",
+        "title": changes[:1].upper() + changes[1:] + " in training",
         "note": f"Mean rewards of the sampled answers, and their KL to the base model, {number(_ends(kl)[1])} nats at the end."
         f"{penalty} Bold: running mean of {WINDOW} steps.",
         "figure": {

@@ -168,13 +168,13 @@ def measured(
         alt-profanity-check over unsafe prompts.
     """
     kinds = {"unsafe": np.array(unsafe, bool), "safe": ~np.array(unsafe, bool)}
-    found: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
     for name in objectives:
-        found |= _estimated(name, scores[name]) | {
+        numbers |= _estimated(name, scores[name]) | {
             f"{name}_on_{kind}": float(scores[name][:, of].mean()) for kind, of in kinds.items() if of.any()
         }
-    found |= _estimated("kl", scores["kl"])
-    found |= {name: float(scores[name].mean()) for name in ("length", "repetition")}
+    numbers |= _estimated("kl", scores["kl"])
+    numbers |= {name: float(scores[name].mean()) for name in ("length", "repetition")}
     shares = [
         ("refusal_unsafe", scores["refusal"], kinds["unsafe"]),
         ("refusal_safe", scores["refusal"], kinds["safe"]),
@@ -188,8 +188,8 @@ def measured(
         ]
     for name, values, of in shares:
         if of.any():
-            found |= _estimated(name, values[:, of])
-    return found
+            numbers |= _estimated(name, values[:, of])
+    return numbers
 
 
 def _estimated(name: str, scores: np.ndarray) -> dict[str, Any]:

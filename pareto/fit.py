@@ -235,7 +235,11 @@ def contrast_accuracy(
         ("safe, ordinary", "helpful", False),
         ("unsafe, ordinary", "unsafe", False),
     ):
-        chosen = [one for one in contrasts if one.kind == kind and (one.prompt in twins) == alike]
+        chosen = [
+            contrast
+            for contrast in contrasts
+            if contrast.kind == kind and (contrast.prompt in twins) == alike
+        ]
         given = answered(model, chosen, "harmless")
         prompts = [pair.prompt for pair in given]
         sides = [[getattr(pair, side) for pair in given] for side in ("chosen", "rejected")]
@@ -259,8 +263,8 @@ def shortened(model: LanguageModel, pair: Pair, most: int) -> Pair:
 def _held_out_accuracy(prompts: Sequence[Prompt], scores: np.ndarray) -> dict | None:
     """Of scores [n, 2], preferred answers first: the accuracy on held-out prompts."""
     keep = [i for i, prompt in enumerate(prompts) if held_out(prompt)]
-    found = accuracy(scores[keep, 0] - scores[keep, 1], [prompts[i] for i in keep])
-    return None if found is None else asdict(found)
+    measured = accuracy(scores[keep, 0] - scores[keep, 1], [prompts[i] for i in keep])
+    return None if measured is None else asdict(measured)
 
 
 def _by_way(worse: Sequence[tuple[str, Pair]], scores: np.ndarray) -> dict[str, dict | None]:
@@ -277,7 +281,7 @@ def measures(margins: np.ndarray, longer: np.ndarray, prompts: Sequence[Prompt])
     """Accuracy on all pairs and on length-matched ones, that of length alone, and how margins go with length."""
     matched = np.abs(longer) < MATCHED
     same = [prompt for prompt, keep in zip(prompts, matched, strict=True) if keep]
-    found = {
+    accuracies = {
         "accuracy": accuracy(margins, prompts),
         "accuracy_length_matched": accuracy(margins[matched], same),
         "accuracy_length_alone": accuracy(longer, prompts),
@@ -287,7 +291,7 @@ def measures(margins: np.ndarray, longer: np.ndarray, prompts: Sequence[Prompt])
         if len(margins) > 2 and longer.std() > 0 < margins.std()
         else 0.0
     )
-    return {name: value and asdict(value) for name, value in found.items()} | {
+    return {name: value and asdict(value) for name, value in accuracies.items()} | {
         "correlation_with_length": correlation
     }
 
@@ -345,10 +349,10 @@ def _signed(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _regress(inputs: np.ndarray, weights: np.ndarray, penalty: float) -> np.ndarray:
-    found = LogisticRegression(C=penalty, fit_intercept=False, max_iter=1000).fit(
+    regression = LogisticRegression(C=penalty, fit_intercept=False, max_iter=1000).fit(
         *_signed(inputs), np.r_[weights, weights]
     )
-    return found.coef_[0]
+    return regression.coef_[0]
 
 
 def _left_out(

@@ -104,9 +104,9 @@ class Front:
     def save(self, path: Path | str) -> None:
         """Writes the front, replaced at once: a point a line, so that a point more is a line more."""
         path = Path(path)
-        told = self.to_dict()
-        points = ",\n".join(json.dumps(point) for point in told["points"])
-        rest = json.dumps(told | {"points": []}, indent=1)
+        content = self.to_dict()
+        points = ",\n".join(json.dumps(point) for point in content["points"])
+        rest = json.dumps(content | {"points": []}, indent=1)
         with replacing(path) as part:
             part.write_text(rest.replace('"points": []', f'"points": [\n{points}\n ]', 1) + "\n")
 
@@ -148,12 +148,12 @@ class Front:
         def short(run: dict) -> dict:
             return {key: value for key, value in run.items() if key != "scores"}
 
-        told = self.to_dict()
+        content = self.to_dict()
         points = [
             short(point) | ({"runs": [short(run) for run in point["runs"]]} if "runs" in point else {})
-            for point in told["points"]
+            for point in content["points"]
         ]
-        return told | {"points": points}
+        return content | {"points": points}
 
     @cached_property
     def summary(self) -> dict:
@@ -175,12 +175,12 @@ class Front:
 
     def _measures(self, points: Sequence[dict]) -> dict:
         where = values(points, self.objectives)
-        found = {"points": len(where), "sparsity": sparsity(where), "spacing": spacing(where)}
+        numbers = {"points": len(where), "sparsity": sparsity(where), "spacing": spacing(where)}
         preferred = [point for point in points if point.get("preference")]
         if preferred:
             preferences = np.array([point["preference"] for point in preferred])
-            found["inner_product"] = inner_product(values(preferred, self.objectives), preferences)
-        return found
+            numbers["inner_product"] = inner_product(values(preferred, self.objectives), preferences)
+        return numbers
 
 
 def path_of(model_name: str) -> Path:

@@ -120,7 +120,7 @@ class Grid:
         self.folder, self.model, self.rewards = folder.resolve(), model, dict(rewards)
         self.prompts, self.held_out, self.settings = list(prompts), list(held_out), settings
         self.jobs, self.samples, self.alike = list(jobs), samples, list(alike)
-        told = {
+        manifest = {
             "model": model.name,
             "model_hash": model.hash,
             "objectives": list(rewards),
@@ -129,13 +129,13 @@ class Grid:
             "samples": samples,
             "jobs": [asdict(job) for job in jobs],
         }
-        told = json.loads(json.dumps(told))
+        manifest = json.loads(json.dumps(manifest))
         path = self.folder / MANIFEST
         with _locked(self.folder / "manifest.lock"):
             if not path.exists():
-                _write(path, told)
-            elif (known := json.loads(path.read_text())) != told:
-                changed = [key for key in told if known.get(key) != told[key]]
+                _write(path, manifest)
+            elif (known := json.loads(path.read_text())) != manifest:
+                changed = [key for key in manifest if known.get(key) != manifest[key]]
                 raise SettingsError(
                     f"{self.folder} holds a grid of other {', '.join(changed)}: give another --out, or the same arguments"
                 )
@@ -184,7 +184,7 @@ class Grid:
             for name, reward in self.rewards.items()
         }
         began = time.monotonic()
-        found = evaluate(
+        numbers = evaluate(
             Policy(self.model, adapter=self._adapter(job)),
             self.model,
             scorers,
@@ -204,7 +204,7 @@ class Grid:
             "steps": 0 if job.method == "base" else self.settings.steps,
         }
         folder.mkdir(exist_ok=True)
-        _write(folder / SCORE, about | found | {"scoring_seconds": time.monotonic() - began})
+        _write(folder / SCORE, about | numbers | {"scoring_seconds": time.monotonic() - began})
 
     def _train(self, job: Job, tell: Event) -> None:
         method = "linear" if job.method == "single" else job.method
@@ -287,7 +287,7 @@ class Grid:
             card = trained.card | {"shipped_from": chosen[id].id}
             checkpoint.save(checkpoints / id, _half(trained.adapter), card, trained.curves)
         self.front().save(front)
-        there = [found.id for found in checkpoint.shipped(self.model, checkpoints)]
+        there = [shipped.id for shipped in checkpoint.shipped(self.model, checkpoints)]
         return {"shipped": ids, "left": [id for id in there if id not in ids]}
 
     def status(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ tokens, and takes one pass an objective. Rows of a group (answers to one prompt)
 import torch
 from torch import Tensor
 
-LEAST_GROUP = 2
+MIN_GROUP = 2
 
 
 def leave_one_out(rewards: Tensor, group: int) -> Tensor:

@@ -87,15 +87,15 @@ def _prompt(value, where: str) -> Prompt:
 
 def read_prompts(path: Path | str) -> list[tuple[str, str]]:
     """(kind, prompt) of lines {"prompt": ..., "kind": "helpful" or "unsafe"}. Raises PairError."""
-    found = []
+    prompts = []
     for number, row in read_lines(path):
         if not (isinstance(row.get("prompt"), str) and row["prompt"].strip()) or row.get("kind") not in (
             "helpful",
             "unsafe",
         ):
             raise PairError(f'{path}, line {number}: give "prompt", a text, and "kind", helpful or unsafe')
-        found.append((row["kind"], row["prompt"]))
-    return found
+        prompts.append((row["kind"], row["prompt"]))
+    return prompts
 
 
 def held_out(prompt: Prompt, share: float = 0.2) -> bool:

@@ -18,7 +18,7 @@ from pareto.checkpoint import FOLDER, Checkpoint, shipped
 from pareto.controller import SCORED, Desk, Entrants, Human, Rewards, Send, Steered
 from pareto.evaluate import standard_rewards
 from pareto.front import Front, hypervolume
-from pareto.session import MOST_PICKS, Request, Visitor
+from pareto.session import MAX_PICKS, Request, Visitor
 from pareto.shelf import Shelf
 from ui.background import answer, stream
 from ui.parts import part
@@ -32,7 +32,7 @@ EXAMPLES = (
     "Explain to a child why the sky is blue.",
 )
 OPENING = {"prompt": EXAMPLES[0], "seed": 5, "max_new_tokens": 64, "temperature": 0.7}
-MOST_TOKENS_SHOWN, AT_ONCE, ANSWERED_AT_ONCE, SCORED_AT_ONCE = 256, 32, 8, 1
+MAX_TOKENS_SHOWN, AT_ONCE, ANSWERED_AT_ONCE, SCORED_AT_ONCE = 256, 32, 8, 1
 PAPER = Path(__file__).parents[1] / "assets" / "fronts" / "paper.json"
 
 
@@ -61,8 +61,8 @@ def build(
     given = checkpoints
 
     def changed() -> tuple[Front, Sequence[Checkpoint]] | None:
-        found = shelf.changed() if front is None else None
-        return (found[0], found[1] if given is None else given) if found else None
+        news = shelf.changed() if front is None else None
+        return (news[0], news[1] if given is None else given) if news else None
 
     first, checkpoints = changed() or (front, shipped(model) if given is None else given)
     assert first is not None  # the shelf gives one where none is given
@@ -88,8 +88,8 @@ def build(
     runs, scorings = Turns(AT_ONCE), Turns(AT_ONCE)
 
     async def on_run(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
-        async for state, told in stream(lambda: desk.run(request.session_hash, event._data), runs):
-            yield state, told or gr.skip()
+        async for state, outgoing in stream(lambda: desk.run(request.session_hash, event._data), runs):
+            yield state, outgoing or gr.skip()
 
     def on_stop(event: gr.EventData, request: gr.Request) -> None:
         desk.stop(request.session_hash, str(event._data.get("work")))
@@ -142,16 +142,17 @@ def _front(desk: Desk, visitor: Visitor, human: Human | None, ask: bool = True) 
 
 
 def _paper() -> dict[str, Any]:
-    told = json.loads(PAPER.read_text())
-    places = np.array([(point["helpful"], point["harmless"]) for point in told["points"]])
+    published = json.loads(PAPER.read_text())
+    places = np.array([(point["helpful"], point["harmless"]) for point in published["points"]])
     points = [
         point | {"dominated": not kept}
-        for point, kept in zip(told["points"], nondominated(places), strict=True)
+        for point, kept in zip(published["points"], nondominated(places), strict=True)
     ]
     methods = dict.fromkeys(point["method"] for point in points)
     own = {method: places[[point["method"] == method for point in points]] for method in methods}
     return view.paper(
-        told | {"points": points}, {method: hypervolume(own[method], told["reference"]) for method in methods}
+        published | {"points": points},
+        {method: hypervolume(own[method], published["reference"]) for method in methods},
     )
 
 
@@ -165,10 +166,10 @@ def _opening(desk: Desk, compare: bool, preference: float) -> dict[str, Any]:
         "plans": list(desk.entrants),
         "steered": desk.steered is not None,
         "scored": SCORED,
-        "picks": MOST_PICKS,
+        "picks": MAX_PICKS,
         "limits": {
             "prompt": MAX_CHARACTERS,
-            "tokens": MOST_TOKENS_SHOWN,
+            "tokens": MAX_TOKENS_SHOWN,
             "seed": MAX_SEED,
             "temperature": MAX_TEMPERATURE,
         },
@@ -177,12 +178,12 @@ def _opening(desk: Desk, compare: bool, preference: float) -> dict[str, Any]:
 
 def _trained(visitor: Visitor) -> list[dict[str, Any]]:
     """The P-GAPO checkpoints that the preference slider chooses from, by their weight of helpfulness."""
-    found = [
+    trained = [
         {"id": id, "lambda": checkpoint.card["preference"][0]}
         for id, checkpoint in visitor.checkpoints.items()
         if checkpoint.card["method"] == "pgapo" and checkpoint.card["preference"]
     ]
-    return sorted(found, key=lambda each: each["lambda"])
+    return sorted(trained, key=lambda each: each["lambda"])
 
 
 def _endpoints(desk: Desk) -> None:
@@ -218,7 +219,7 @@ def _endpoints(desk: Desk) -> None:
             "temperature": temperature,
         }
         try:
-            request = Request.parse(asked, MOST_PICKS + 1)
+            request = Request.parse(asked, MAX_PICKS + 1)
             return await answer(lambda: desk.respond(request), answers)
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error

@@ -11,7 +11,7 @@ from pareto.front import Front
 from ui.sessions import Tab
 from ui.validation import MAX_SEED, MAX_TEMPERATURE, bounded
 
-MOST_PICKS = 3
+MAX_PICKS = 3
 BASE, SOUP, PLAN = "base", "soup:", "plan:"
 """The id of the base model, and the starts of the ids of live mixes ("soup:0.35") and of plans ("plan:less
 toxic").
@@ -32,7 +32,7 @@ class Request:
     temperature: float = 0.7
 
     @classmethod
-    def parse(cls, asked: Mapping[str, Any], most: int = MOST_PICKS) -> "Request":
+    def parse(cls, asked: Mapping[str, Any], most: int = MAX_PICKS) -> "Request":
         """Raises ValueError with one sentence where something is missing or out of bounds."""
         prompt, picks = read({name: asked.get(name) for name in FIELDS}), asked.get("picks")
         if not isinstance(picks, (list, tuple)) or not all(isinstance(pick, str) for pick in picks):
@@ -104,12 +104,12 @@ class Visitor(Tab):
     @property
     def ends(self) -> tuple[Checkpoint, Checkpoint] | None:
         """The checkpoints trained for the first objective alone and for the second alone, where both are there."""
-        found: dict[int, Checkpoint] = {}
+        ends: dict[int, Checkpoint] = {}
         for checkpoint in self.checkpoints.values():
             preference = checkpoint.card.get("preference")
             if preference is not None and max(preference) == 1:
-                found.setdefault(preference.index(1), checkpoint)
-        return (found[0], found[1]) if {0, 1} <= found.keys() else None
+                ends.setdefault(preference.index(1), checkpoint)
+        return (ends[0], ends[1]) if {0, 1} <= ends.keys() else None
 
 
 def mix(ends: tuple[Checkpoint, Checkpoint] | None, weight: float) -> str:

@@ -22,9 +22,9 @@ class Shelf:
         stamp = self._stamp()
         if stamp == self.seen:
             return None
-        found = stored(self.model), shipped(self.model, self.folder)
+        contents = stored(self.model), shipped(self.model, self.folder)
         self.seen = stamp
-        return found
+        return contents
 
     def _stamp(self) -> Stamp:
         files = [path_of(self.model.name), *sorted(self.folder.glob(f"*/{CARD}"))]

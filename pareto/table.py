@@ -80,8 +80,8 @@ def _comparison(comparison: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _monotone(monotone: Mapping[str, Mapping[str, int]], objectives: Sequence[str]) -> list[str]:
     if not monotone:
         return []
-    told = [
+    shares = [
         f"{method} " + ", ".join(f"{name} {row[name]} of {row['seeds']}" for name in objectives)
         for method, row in monotone.items()
     ]
-    return ["", f"Seeds in which a reward never falls as its weight rises: {'; '.join(told)}."]
+    return ["", f"Seeds in which a reward never falls as its weight rises: {'; '.join(shares)}."]

@@ -173,7 +173,7 @@ class Trainer:
         texts.
         """
         pooled, asked = batch.pooled(), batch.asked()
-        found = [
+        rewards = [
             reward.of_pooled(pooled, asked)
             if isinstance(reward, Head) and reward.block == self.first - 1
             else checked(self._scorer(reward).score(batch.prompts, batch.texts), name)
@@ -182,7 +182,7 @@ class Trainer:
         repeated = torch.tensor(
             [repetition(ids[real].tolist()) for ids, real in zip(batch.targets, batch.mask, strict=True)]
         )
-        return torch.stack(found) - self.settings.guard * repeated
+        return torch.stack(rewards) - self.settings.guard * repeated
 
     def _scorer(self, reward: Reward | Head) -> Reward:
         return HeadReward(self.model, reward) if isinstance(reward, Head) else reward
@@ -279,17 +279,17 @@ class Trainer:
         spread = self._reduced(spread) / self.accelerator.num_processes
         evidence = Evidence(gram, spread.sqrt() * signal.shape[1], s.p)
         weights = combine.preference(s.preference or [1 / len(gradients)] * len(gradients), len(gradients))
-        found = COMBINERS[s.method].coefficients(evidence, weights)
-        shares = found * combine.norms(gram)
+        coefficients = COMBINERS[s.method].coefficients(evidence, weights)
+        shares = coefficients * combine.norms(gram)
         row = {
             "norms": newest.diagonal().clamp_min(0).sqrt().tolist(),
             "cosine": mean_cosine(combine.cosines(newest)),
             "cosine_over_steps": mean_cosine(combine.cosines(gram)),
-            "coefficients": found.tolist(),
+            "coefficients": coefficients.tolist(),
             "shares": (shares / shares.sum().clamp_min(torch.finfo(torch.float64).tiny)).tolist(),
             "floored": combine.floored(gram),
         }
-        return found.to(gradients), row
+        return coefficients.to(gradients), row
 
     def _sum(self, value: float) -> float:
         return float(self._reduced(torch.tensor(value, dtype=torch.float64)))
@@ -329,10 +329,10 @@ class Trainer:
         """Takes up a killed run, or finds that it is finished. Raises SettingsError where the folder is not
         this run's.
         """
-        found = checkpoint.load_state(self.folder)
+        state = checkpoint.load_state(self.folder)
         finished = self._finished()
-        if found is not None:
-            card, curves = found[1]["card"], found[1]["curves"]
+        if state is not None:
+            card, curves = state[1]["card"], state[1]["curves"]
         elif finished is not None:
             card, curves = finished
         else:
@@ -346,10 +346,10 @@ class Trainer:
             raise SettingsError(
                 f"{self.folder} holds a run of other settings: give another --out, or delete it"
             )
-        if found is None:
+        if state is None:
             self.step, self.curves = card["steps"], curves
             return
-        tensors, about = found
+        tensors, about = state
         self.step, self.beta, self.curves = about["step"], about["beta"], about["curves"]
         self.theta.data.copy_(tensors["theta"])
         self.ascent.average.copy_(tensors["average"])

@@ -71,13 +71,13 @@ def tune(
         hidden = pad_sequence([row.float() for row, _ in rows], batch_first=True).to(stack.device)
         top = stack.upper(hidden, first, shape.rows(theta.expand(len(rows), -1)), head.block + 1)
         pooled = torch.stack(
-            [found[start : len(row)].mean(0) for found, (row, start) in zip(top, rows, strict=True)]
+            [states[start : len(row)].mean(0) for states, (row, start) in zip(top, rows, strict=True)]
         )
         return (pooled @ weight).unflatten(0, (-1, 2))
 
     for number, part in enumerate(steps, 1):
-        found = scores(part)
-        margins = found[:, 0] - found[:, 1]
+        scored = scores(part)
+        margins = scored[:, 0] - scored[:, 1]
         loss = (
             F.softplus(-margins).mean()
             + fairness * _correlation(margins, torch.tensor(longer[part], device=stack.device)) ** 2
@@ -89,9 +89,9 @@ def tune(
         if progress:
             progress(number / len(steps))
     with torch.no_grad():
-        found = torch.cat([scores(test[at : at + batch]) for at in range(0, len(test), batch)])
-    mean, std = float(found.mean()), float(found.std())
-    judged = ((found[:, 0] - found[:, 1]) / std).cpu().numpy()
+        scored = torch.cat([scores(test[at : at + batch]) for at in range(0, len(test), batch)])
+    mean, std = float(scored.mean()), float(scored.std())
+    judged = ((scored[:, 0] - scored[:, 1]) / std).cpu().numpy()
     report = measures(judged, longer[test], [pairs[i].prompt for i in test])
     report |= {
         "first": first,
@@ -103,8 +103,8 @@ def tune(
         "seed": seed,
         "trained_on": len(train),
     }
-    made = Head(head.objective, head.model_hash, head.block, weight.detach().cpu(), mean, std)
-    return HeadReward(model, made, shape.adapter(theta)), report
+    tuned = Head(head.objective, head.model_hash, head.block, weight.detach().cpu(), mean, std)
+    return HeadReward(model, tuned, shape.adapter(theta)), report
 
 
 @torch.no_grad()
@@ -123,8 +123,8 @@ def _read(
     for at in range(0, len(ids), READ_AT_ONCE):
         part = order[at : at + READ_AT_ONCE]
         padded = pad_sequence([torch.tensor(ids[i]) for i in part], batch_first=True).to(model.stack.device)
-        found = model.stack.upper(model.stack.embed(padded), 0, unchanged, first)
-        for i, row in zip(part, found, strict=True):
+        hidden = model.stack.upper(model.stack.embed(padded), 0, unchanged, first)
+        for i, row in zip(part, hidden, strict=True):
             states[i] = row[: len(ids[i])].half().cpu()
     pick = range(0, len(ids), 2)
     return (
@@ -139,9 +139,9 @@ def _batches(
 ) -> list[list[int]]:
     """Batches of pairs of like lengths, in random order."""
     order = sorted(pairs, key=lambda i: max(map(len, states[i])) + dice.random() * 20)
-    found = [order[at : at + size] for at in range(0, len(order), size)]
-    dice.shuffle(found)
-    return found
+    batches = [order[at : at + size] for at in range(0, len(order), size)]
+    dice.shuffle(batches)
+    return batches
 
 
 def _correlation(a: Tensor, b: Tensor) -> Tensor:

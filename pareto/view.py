@@ -51,29 +51,30 @@ def _marks() -> dict[str, dict[str, str]]:
 
 
 def front(
-    found: Front, answering: Sequence[str] = (), votes: Votes | None = None, votable: bool = False
+    front: Front, answering: Sequence[str] = (), votes: Votes | None = None, votable: bool = False
 ) -> dict[str, Any]:
     """The plot's points and the sentences over them.
 
     answering: ids of the points that can answer prompts; votes: what people think of the policies, by id or
     name; votable: whether people can be asked at all.
     """
-    told = found.to_dict()
-    points = [_point(point, point["id"] in set(answering), found.objectives) for point in told["points"]]
+    content = front.to_dict()
+    points = [_point(point, point["id"] in set(answering), front.objectives) for point in content["points"]]
     judged = [
-        point | {"people": told_of} if (told_of := _judged(point, votes or {})) else point for point in points
+        point | {"people": opinions} if (opinions := _judged(point, votes or {})) else point
+        for point in points
     ]
     both = _together([point for point in judged if "people" in point])
     return {
         "points": judged,
-        "reference": list(told["reference"]),
-        "objectives": list(found.objectives),
-        "axes": _axes(points, found.objectives),
-        "methods": _methods(points, told),
+        "reference": list(content["reference"]),
+        "objectives": list(front.objectives),
+        "axes": _axes(points, front.objectives),
+        "methods": _methods(points, content),
         "marks": _marks(),
-        "attainment": told["attainment"] if len(found.objectives) == 2 else {},
-        "model": found.model,
-        "models": _models(points, told, found.objectives),
+        "attainment": content["attainment"] if len(front.objectives) == 2 else {},
+        "model": front.model,
+        "models": _models(points, content, front.objectives),
         "people": _people([point for point in judged if "people" in point], votable),
         "both": both,
     }
@@ -87,7 +88,7 @@ def _judged(point: Mapping[str, Any], votes: Votes) -> Mapping[str, Any] | None:
     )
 
 
-def paper(told: Mapping[str, Any], hypervolumes: Mapping[str, float]) -> dict[str, Any]:
+def paper(published: Mapping[str, Any], hypervolumes: Mapping[str, float]) -> dict[str, Any]:
     """The paper's points (assets/fronts/paper.json), a set with axes of its own."""
     points = [
         {
@@ -99,7 +100,7 @@ def paper(told: Mapping[str, Any], hypervolumes: Mapping[str, float]) -> dict[st
             "harmless": point["harmless"],
             "dominated": point["dominated"],
         }
-        for point in told["points"]
+        for point in published["points"]
     ]
     best = max(hypervolumes, key=lambda name: hypervolumes[name])
     listed = ", ".join(
@@ -107,7 +108,7 @@ def paper(told: Mapping[str, Any], hypervolumes: Mapping[str, float]) -> dict[st
     )
     return {
         "points": points,
-        "reference": list(told["reference"]),
+        "reference": list(published["reference"]),
         "methods": [
             {
                 "id": PAPER[name],
@@ -118,7 +119,7 @@ def paper(told: Mapping[str, Any], hypervolumes: Mapping[str, float]) -> dict[st
             for name, value in hypervolumes.items()
         ],
         "title": f"In the paper {best} covers most: hypervolume {listed}",
-        "note": f"{told['source']}. Other models, data and rewards than here: these axes are theirs, and no interval is published.",
+        "note": f"{published['source']}. Other models, data and rewards than here: these axes are theirs, and no interval is published.",
     }
 
 
@@ -133,13 +134,13 @@ def _axes(points: Sequence[Mapping], objectives: Sequence[str]) -> list[dict[str
     return rewards + measured
 
 
-def _methods(points: Sequence[Mapping], told: Mapping[str, Any]) -> list[dict]:
+def _methods(points: Sequence[Mapping], content: Mapping[str, Any]) -> list[dict]:
     counts = {method: sum(point["method"] == method for point in points) for method in methods()}
     return [
         {
             "id": method,
             "name": name,
-            "hypervolume": _round(told["hypervolume"].get(method)),
+            "hypervolume": _round(content["hypervolume"].get(method)),
             "count": counts[method],
         }
         for method, name in methods().items()
@@ -170,7 +171,9 @@ def _point(point: Mapping[str, Any], answers: bool, objectives: Sequence[str]) -
     }
 
 
-def _models(points: Sequence[Mapping], told: Mapping[str, Any], objectives: Sequence[str]) -> dict[str, str]:
+def _models(
+    points: Sequence[Mapping], content: Mapping[str, Any], objectives: Sequence[str]
+) -> dict[str, str]:
     if not points:
         return {
             "title": "No policy has been scored yet",
@@ -182,7 +185,7 @@ def _models(points: Sequence[Mapping], told: Mapping[str, Any], objectives: Sequ
         if len(points) > 1
         else "One policy has been scored"
     )
-    if duel := _duel(told["comparison"]):
+    if duel := _duel(content["comparison"]):
         title = f"{duel}; {beaten} of {len(points)} points are dominated"
     note = "Up and right is better. Bars are 95 % intervals; " + _scored(points)
     return {"title": title, "note": note}

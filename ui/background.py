@@ -130,19 +130,19 @@ def _post(loop: asyncio.AbstractEventLoop, function: Callable, *args: Any) -> No
 
 def following(work: Callable[[Report], Result]) -> Generator[float, None, Result]:
     """Runs work(report) in a thread, yields what it reports, and returns or raises as it does."""
-    told: SimpleQueue = SimpleQueue()
+    reported: SimpleQueue = SimpleQueue()
     outcome: dict[str, Any] = {}
 
     def body() -> None:
         try:
-            outcome["value"] = work(told.put)
+            outcome["value"] = work(reported.put)
         except Exception as error:  # handed on to the caller
             outcome["error"] = error
-        told.put(None)
+        reported.put(None)
 
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(body,), name="work", daemon=True).start()
-    while (fraction := told.get()) is not None:
+    while (fraction := reported.get()) is not None:
         yield fraction
     if "error" in outcome:
         raise outcome["error"]

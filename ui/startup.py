@@ -54,9 +54,9 @@ def _line(error: Exception) -> str:
 
 def _proxy(error: Exception) -> str:
     """The settings of a proxy that an error speaks of."""
-    told = str(error).lower()
+    message = str(error).lower()
     given = [name for name in os.environ if name.lower() in PROXIES and os.environ[name]]
-    return " and ".join(given) if "proxy" in told or "socks" in told else ""
+    return " and ".join(given) if "proxy" in message or "socks" in message else ""
 
 
 def check_address(host: str, port: int) -> None:

@@ -41,8 +41,8 @@ class Program(NamedTuple):
         read, push, goal, sense = (part.detach().cpu().double() for part in (read, push, goal, sense))
         gram, sizes = read @ push.T, read.norm(dim=1)[:, None] * push.norm(dim=1)
         cosines = gram / torch.where(sizes > 0, sizes, 1.0)
-        found = _vertices(gram.numpy(), cosines.numpy(), np.flatnonzero(sense.numpy()))
-        return cls(goal, sense, SLACK * (1 + goal.abs()), gram, torch.from_numpy(found))
+        vertices = _vertices(gram.numpy(), cosines.numpy(), np.flatnonzero(sense.numpy()))
+        return cls(goal, sense, SLACK * (1 + goal.abs()), gram, torch.from_numpy(vertices))
 
     def to(self, device: torch.device) -> "Program":
         """The same on a device."""

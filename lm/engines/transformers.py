@@ -191,7 +191,7 @@ class ReferenceEngine:
     ) -> tuple[list[tuple[int, float]], list[np.ndarray]]:
         """Advances slots and draws tokens; see lm.engines.base.Engine."""
         logits, traces = self.forward(feeds)
-        return [draw(row, *one) for row, one in zip(logits, draws, strict=True)], traces
+        return [draw(row, *drawn) for row, drawn in zip(logits, draws, strict=True)], traces
 
     def _pieces(self, feed: Feed) -> list[Feed]:
         """The feed as the model takes it: whole, or token by token where `_probe` found that it must be."""

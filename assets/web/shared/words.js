@@ -1,6 +1,6 @@
 // Probabilities in numbers and in words.
 
-export const MOST_LOGIT = Math.log((1 - 1e-6) / 1e-6);
+export const MAX_LOGIT = Math.log((1 - 1e-6) / 1e-6);
 export const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 export const logit = (p) => Math.log(p / (1 - p));
 

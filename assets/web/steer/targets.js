@@ -1,8 +1,8 @@
 // The rows of concepts: which, more or less, and how sure the text shall be of it.
 import { h } from '../shared/dom.js';
-import { MOST_LOGIT, asks, logit, probability, sigmoid } from '../shared/words.js';
+import { MAX_LOGIT, asks, logit, probability, sigmoid } from '../shared/words.js';
 
-const MOST_ROWS = 3;
+const MAX_ROWS = 3;
 const GENTLE = 0.98;
 
 /** Rows of targets in `node`. concepts(): name -> { low, high, description }; changed(targets) hears every move. set(targets, byCost):
@@ -32,7 +32,7 @@ export function targetRows(node, concepts, changed) {
     const says = h('output', { class: 'tw-says' });
     const number = h('output', { class: 'tw-number' });
     const range = h('input', {
-      type: 'range', class: 'tw-range tw-magnitude', min: -MOST_LOGIT, max: MOST_LOGIT, step: MOST_LOGIT / 200, value: (target.direction === 'remove' ? -1 : 1) * logit(target.p0),
+      type: 'range', class: 'tw-range tw-magnitude', min: -MAX_LOGIT, max: MAX_LOGIT, step: MAX_LOGIT / 200, value: (target.direction === 'remove' ? -1 : 1) * logit(target.p0),
       'aria-label': `How ${poles.high}`, oninput: () => { target.p0 = sigmoid((target.direction === 'remove' ? -1 : 1) * Number(range.value)); say(); changed(targets); },
     });
     const ways = [['amplify', 'more'], ['remove', 'less']].map(([direction, word]) =>
@@ -47,7 +47,7 @@ export function targetRows(node, concepts, changed) {
       number.textContent = off ? '' : `p ${sign} ${probability(bound)}`;
       range.setAttribute('aria-valuetext', off ? 'off' : `${says.textContent}, ${number.textContent}`);
       range.style.setProperty('--from', '0%');
-      range.style.setProperty('--to', `${50 + (50 * Number(range.value)) / MOST_LOGIT}%`);
+      range.style.setProperty('--to', `${50 + (50 * Number(range.value)) / MAX_LOGIT}%`);
       range.style.setProperty('--goal', target.direction === 'amplify' ? 'var(--tw-high)' : 'var(--tw-low)');
     }
 
@@ -85,7 +85,7 @@ export function targetRows(node, concepts, changed) {
 
   function draw() {
     list.replaceChildren(...targets.map(row));
-    add.hidden = targets.length >= MOST_ROWS || targets.length >= Object.keys(concepts()).length;
+    add.hidden = targets.length >= MAX_ROWS || targets.length >= Object.keys(concepts()).length;
   }
 
   return { set: (next, cost = false) => { targets = structuredClone(next); byCost = cost; draw(); } };

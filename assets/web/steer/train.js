@@ -1,12 +1,12 @@
 // A concept of one's own: two boxes of examples, or a file; trained on the server, used at once.
 import { h } from '../shared/dom.js';
 
-const MOST_BYTES = 5_000_000;
+const MAX_BYTES = 5_000_000;
 const IDLE = 'Learn it';
 const example = (text) => text.split('\n').filter((line) => line.trim());
 
 async function read(file) {
-  if (file.size > MOST_BYTES) throw new Error(`${file.name} is larger than 5 MB; give fewer or shorter examples.`);
+  if (file.size > MAX_BYTES) throw new Error(`${file.name} is larger than 5 MB; give fewer or shorter examples.`);
   const text = new TextDecoder('utf-8', { fatal: true });
   try {
     return text.decode(await file.arrayBuffer());

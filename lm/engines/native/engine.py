@@ -335,13 +335,13 @@ class NativeEngine:
         traces: dict[int, list[np.ndarray]] = {id(feed): [] for feed in feeds}
         done = 0
         for batch in passes:
-            found, wanted = self._pass(
+            recorded, wanted = self._pass(
                 batch,
                 logits + done * self._padded * 4,
                 None if draws is None else ctypes.addressof(draws) + done * ctypes.sizeof(_Draw),
             )
             done += wanted
-            for (feed, _, _), trace in zip(batch, found, strict=True):
+            for (feed, _, _), trace in zip(batch, recorded, strict=True):
                 traces[id(feed)].append(trace)
         return [
             parts[0] if len(parts) == 1 else np.concatenate(parts)

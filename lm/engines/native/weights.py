@@ -143,8 +143,8 @@ def from_gguf(path: Path, config, progress: Callable[[float], None]) -> Weights:
     rotated = {"self_attn.q_proj": config.num_attention_heads, "self_attn.k_proj": config.num_key_value_heads}
     for layer in range(config.num_hidden_layers):
         for part, names in PARTS.items():
-            found = [tensors[f"blk.{layer}.{GGUF_NAMES[name]}.weight"] for name in names]
-            weights.matrices[f"{layer}.{part}"] = _gguf_codes(found, [rotated.get(name) for name in names])
+            parts = [tensors[f"blk.{layer}.{GGUF_NAMES[name]}.weight"] for name in names]
+            weights.matrices[f"{layer}.{part}"] = _gguf_codes(parts, [rotated.get(name) for name in names])
         for norm in ("norm_attention", "norm_mlp"):
             data = tensors[f"blk.{layer}.{GGUF_NAMES[NORMS[norm]]}.weight"].data
             weights.vectors[f"{layer}.{norm}"] = torch.from_numpy(data.astype(np.float32))

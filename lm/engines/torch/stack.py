@@ -91,12 +91,12 @@ class Stack:
             return torch.cat([state[f"{prefix}{name}.weight"] for name in names]).to(self.dtype)
 
         def bias(*names: str) -> Tensor | None:
-            found = [state[f"{prefix}{name}.bias"] for name in names if f"{prefix}{name}.bias" in state]
-            return torch.cat(found).to(self.dtype) if found else None
+            biases = [state[f"{prefix}{name}.bias"] for name in names if f"{prefix}{name}.bias" in state]
+            return torch.cat(biases).to(self.dtype) if biases else None
 
         def norm(name: str) -> Tensor | None:
-            found = state.get(f"{prefix}{name}.weight")
-            return None if found is None else found.float()
+            weight = state.get(f"{prefix}{name}.weight")
+            return None if weight is None else weight.float()
 
         mlp, down = ("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj"
         qkv, out = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "self_attn.o_proj"

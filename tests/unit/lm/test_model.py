@@ -19,7 +19,7 @@ from lm.engines.torch.stack import Stack, unchanged
 from lm.engines.transformers import ReferenceEngine, decoder_layers
 from lm.loading import PACKED, _packed, _placement
 from lm.paths import cache_folder
-from lm.sampling import MOST_NOISE, draw, gumbel
+from lm.sampling import MAX_NOISE, draw, gumbel
 from tests.tiny import CONFIGS, LAYERS, NATIVE, WIDTH, tiny
 
 ENGINES = [(family, "reference") for family in CONFIGS] + [
@@ -633,7 +633,7 @@ def test_noise_is_gumbels_and_never_larger_than_stated():
     assert kstest(noise, "gumbel_r").pvalue > 1e-3
     for other in (gumbel(1, 0, np.arange(2**16)), gumbel(0, 1, np.arange(2**16)), np.roll(noise, 1)):
         assert abs(np.corrcoef(noise, other)[0, 1]) < 0.02
-    assert max(gumbel(seed, 0, np.arange(2**16)).max() for seed in range(50)) <= MOST_NOISE
+    assert max(gumbel(seed, 0, np.arange(2**16)).max() for seed in range(50)) <= MAX_NOISE
 
 
 def test_leaving_out_tokens_that_cannot_win_changes_no_draw():

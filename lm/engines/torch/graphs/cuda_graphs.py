@@ -90,12 +90,12 @@ class Replay:
                 )  # the end of a capture that failed raises an error of its own
         if key in self._graphs:
             self._graphs.move_to_end(key)
-            found = self._graphs[key](numbers)
+            output = self._graphs[key](numbers)
         else:
-            found = function(numbers.to(self.device, non_blocking=True))
+            output = function(numbers.to(self.device, non_blocking=True))
         if len(self._graphs) > MAX_GRAPHS:
             self._graphs.popitem(last=False)
-        return found
+        return output
 
     def _tell(self, what: str, error: BaseException) -> None:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
