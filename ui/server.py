@@ -13,6 +13,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from ui import states
 from ui.document import PREVIEW, WEB, Document
 from ui.middleware import MAX_FILE, Bounds, Rooted
 from ui.startup import without_proxies
@@ -79,5 +80,6 @@ def serve(
 
 def queued(page: gr.Blocks) -> gr.Blocks:
     """A page whose events all take their turn, and of which no statistics are made at each of them."""
+    states.begin()
     os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(2**31)}
     return page.queue(max_size=MAX_QUEUE, api_open=False)
