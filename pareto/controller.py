@@ -20,9 +20,9 @@ from pareto.fetched import fetch_public
 from pareto.front import Front
 from pareto.policy import known, policies, tuned
 from pareto.rewards import Reward, RewardError
-from pareto.session import BASE, PLAN, SOUP, Request, Side, Visitor, weight
+from pareto.session import BASE, PLAN, SOUP, Request, Session, Side, weight
+from ui import sessions
 from ui.background import following, frame, left
-from ui.sessions import Visitors
 from ui.validation import MAX_SEED, bounded, sentence, wrong
 
 log = logging.getLogger(__name__)
@@ -46,8 +46,8 @@ Send = Callable[[Request, list[Side], str | None], str]
 """Takes a request and its answers to the Compare tab, and returns a sentence. Raises ValueError."""
 
 
-class Desk:
-    """All visitors of one app."""
+class Controller:
+    """What all sessions of one app ask of the tab."""
 
     def __init__(
         self,
@@ -72,22 +72,22 @@ class Desk:
         self._read_rewards = rewards
         self._rewards: Rewards | None = None
         self._changed, self.version = changed, 0
-        self._visitors = Visitors(self.stranger)
+        self._sessions = sessions.Sessions(self.stranger)
         self._lock, self._scoring, self._looking = threading.Lock(), threading.Lock(), threading.Lock()
 
-    def visitor(self, session: str | None) -> Visitor:
+    def session(self, key: str | None) -> Session:
         """The tab of a session."""
-        return self._visitors.of(session)
+        return self._sessions.of(key)
 
-    def stop(self, session: str | None, work: str) -> None:
+    def stop(self, key: str | None, work: str) -> None:
         """Stops a work of a session."""
-        self._visitors.stop(session, work)
+        self._sessions.stop(key, work)
 
-    def stranger(self) -> Visitor:
+    def stranger(self) -> Session:
         """Somebody who has what ships, and nothing else."""
-        return Visitor(self.front, dict(self.checkpoints), version=self.version)
+        return Session(self.front, dict(self.checkpoints), version=self.version)
 
-    def news(self, session: str | None) -> bool:
+    def news(self, key: str | None) -> bool:
         """Whether the front has changed since this was last asked for the session, whose tab then has it:
         somebody may have scored a checkpoint in another process.
         """
@@ -95,13 +95,13 @@ class Desk:
             if news := self._changed():
                 self.front, self.version, self._rewards = news[0], self.version + 1, None
                 self.checkpoints = {checkpoint.id: checkpoint for checkpoint in news[1]}
-        visitor = self.visitor(session)
-        if visitor.version == self.version:
+        session = self.session(key)
+        if session.version == self.version:
             return False
-        mine = [point for point in visitor.front.points if point["id"] in visitor.own]
-        visitor.front = reduce(Front.with_point, mine, self.front)
-        visitor.checkpoints = visitor.checkpoints | self.checkpoints
-        visitor.version = self.version
+        mine = [point for point in session.front.points if point["id"] in session.own]
+        session.front = reduce(Front.with_point, mine, self.front)
+        session.checkpoints = session.checkpoints | self.checkpoints
+        session.version = self.version
         return True
 
     @property
@@ -112,20 +112,20 @@ class Desk:
                 self._rewards = self._read_rewards()
             return self._rewards
 
-    def run(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, dict | None]]:
+    def run(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, dict | None]]:
         """States of the texts, and the card of the selected point once. A newer run of the session ends this
         one.
         """
-        visitor = self.visitor(session)
-        stop = visitor.take_over("run")
+        session = self.session(key)
+        stop = session.take_over("run")
         state: dict[str, Any] = {"run": asked.get("run"), "phase": "running", "sides": [], "texts": []}
         try:
             request = Request.parse(asked)
-            rows = [self.row(visitor, pick, request) for pick in (BASE, *request.picks)]
-            state["sides"] = [self.side(visitor, pick) for pick in (BASE, *request.picks)]
+            rows = [self.row(session, pick, request) for pick in (BASE, *request.picks)]
+            state["sides"] = [self.side(session, pick) for pick in (BASE, *request.picks)]
             selected = asked.get("selected")
-            yield state, self.card(visitor, selected if selected in request.picks else BASE)
-            yield from self._stream(visitor, request, rows, state, stop)
+            yield state, self.card(session, selected if selected in request.picks else BASE)
+            yield from self._stream(session, request, rows, state, stop)
         except Stopped:
             yield {**state, "phase": "stopped", "note": "Stopped."}, None
         except ValueError as error:
@@ -134,22 +134,22 @@ class Desk:
             log.exception("a run failed")
             yield {**state, "phase": "error", "problem": BROKEN}, None
 
-    def row(self, visitor: Visitor, pick: str, request: Request) -> Row:
+    def row(self, session: Session, pick: str, request: Request) -> Row:
         """What answers for a pick. Raises ValueError where it cannot."""
-        return self.policy(visitor, pick).row(request.prompt, request.sampling)
+        return self.policy(session, pick).row(request.prompt, request.sampling)
 
-    def policy(self, visitor: Visitor, pick: str) -> Policy:
+    def policy(self, session: Session, pick: str) -> Policy:
         """The policy of a pick: of a name, or of a plan that the app or the visitor named. Raises ValueError."""
-        if pick in visitor.plans:
-            return visitor.plans[pick]
+        if pick in session.plans:
+            return session.plans[pick]
         if (title := pick.removeprefix(PLAN)) in self.entrants and pick.startswith(PLAN):
-            visitor.plans[pick] = self.entrants[title]()
-            return visitor.plans[pick]
-        return policies(self.model, visitor.checkpoint, self.steered)(visitor.name(pick))
+            session.plans[pick] = self.entrants[title]()
+            return session.plans[pick]
+        return policies(self.model, session.checkpoint, self.steered)(session.name(pick))
 
-    def side(self, visitor: Visitor, pick: str) -> dict[str, Any]:
+    def side(self, session: Session, pick: str) -> dict[str, Any]:
         """The head of a pick's text."""
-        point, checkpoint = visitor.point(pick), visitor.checkpoints.get(pick)
+        point, checkpoint = session.point(pick), session.checkpoints.get(pick)
         if pick == BASE:
             return view.side(
                 BASE,
@@ -175,15 +175,15 @@ class Desk:
             preference[0] if preference else None,
         )
 
-    def card(self, visitor: Visitor, pick: str) -> dict:
+    def card(self, session: Session, pick: str) -> dict:
         """All that is known of a pick."""
-        point, checkpoint = visitor.point(pick), visitor.checkpoints.get(pick)
-        ends = [end.name for end in visitor.ends or ()]
+        point, checkpoint = session.point(pick), session.checkpoints.get(pick)
+        ends = [end.name for end in session.ends or ()]
         card, curves = (checkpoint.card, checkpoint.curves) if checkpoint else (None, [])
-        return detail(self.side(visitor, pick), point, card, curves, ends, self.front.objectives)
+        return detail(self.side(session, pick), point, card, curves, ends, self.front.objectives)
 
     def _stream(
-        self, visitor: Visitor, request: Request, rows: list[Row], state: dict, stop: threading.Event
+        self, session: Session, request: Request, rows: list[Row], state: dict, stop: threading.Event
     ) -> Generator[tuple[dict, None], None, None]:
         decoding = self.model.decode(rows, stop=stop)
         texts, sent = [""] * len(rows), 0.0
@@ -200,9 +200,9 @@ class Desk:
         if stop.is_set():
             yield {**whole, "phase": "stopped", "note": "Stopped."}, None
             return
-        visitor.last, visitor.sent = (request, {}), set()
+        session.last, session.sent = (request, {}), set()
         for side, run in zip(state["sides"], decoding.runs, strict=True):
-            visitor.last[1][side["id"]] = side["name"], self.policy(visitor, side["id"]), run
+            session.last[1][side["id"]] = side["name"], self.policy(session, side["id"]), run
         note = _summary(request, decoding.runs)
         yield {**whole, "phase": "done", "note": note}, None
         metrics, missing = self.measure(request.prompt.text, rows, decoding.runs)
@@ -258,8 +258,8 @@ class Desk:
         """The endpoint's answer: {"id", "text", "metrics"} for each of what ships, decoded in one batch."""
         if not request.picks:
             raise ValueError("checkpoint_ids is empty: give one id at least, such as base")
-        visitor = self.stranger()
-        rows = [self.row(visitor, pick, request) for pick in request.picks]
+        session = self.stranger()
+        rows = [self.row(session, pick, request) for pick in request.picks]
         runs = self.model.generate(rows)
         metrics, _ = self.measure(request.prompt.text, rows, runs)
         return [
@@ -267,15 +267,15 @@ class Desk:
             for pick, run, numbers in zip(request.picks, runs, metrics, strict=True)
         ]
 
-    def score(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, bool]]:
+    def score(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, bool]]:
         """States of the scoring, and whether the visitor's front has a new point.
 
         asked: {"checkpoint": folder name or hub id} or {"pick": id of a plan or a mix}.
         """
-        visitor = self.visitor(session)
-        stop, scoring = visitor.take_over("score"), False
+        session = self.session(key)
+        stop, scoring = session.take_over("score"), False
         try:
-            if len(visitor.own) >= MAX_OWN_POINTS:
+            if len(session.own) >= MAX_OWN_POINTS:
                 raise ValueError(f"a tab holds {MAX_OWN_POINTS} points of its own at most: open another tab")
             while not self._scoring.acquire(timeout=WAIT):
                 if stop.is_set():
@@ -289,7 +289,7 @@ class Desk:
                 },
                 False,
             )
-            policy = self._candidate(visitor, asked)
+            policy = self._candidate(session, asked)
             began = time.monotonic()
             work = following(lambda report: self.measured(policy, SCORED, 0, report, stop))
             while True:
@@ -307,8 +307,8 @@ class Desk:
                 )
             if stop.is_set():
                 raise Stopped
-            visitor.front = visitor.front.with_point(point)
-            visitor.own.add(point["id"])
+            session.front = session.front.with_point(point)
+            session.own.add(point["id"])
             note = f"{point['name']}: {view.about(point, self.front.objectives)}, from {SCORED} prompts, so with wide intervals."
             yield {"fraction": None, "note": note, "done": point["id"]}, True
         except Stopped:
@@ -323,7 +323,7 @@ class Desk:
             if scoring:
                 self._scoring.release()
 
-    def _candidate(self, visitor: Visitor, asked: Mapping[str, Any]) -> Policy:
+    def _candidate(self, session: Session, asked: Mapping[str, Any]) -> Policy:
         name, pick = str(asked.get("checkpoint") or "").strip(), str(asked.get("pick") or "")
         if name:
             checkpoint = Checkpoint.load(self.folder(name), self.model, name)
@@ -332,15 +332,15 @@ class Desk:
                 raise CheckpointError(
                     f"{checkpoint.id!r} is the id of another checkpoint that ships: rename the folder and its card's id"
                 )
-            visitor.checkpoints[checkpoint.id] = checkpoint
+            session.checkpoints[checkpoint.id] = checkpoint
             return tuned(self.model, checkpoint)
         if self.steered and isinstance(asked.get("plan"), Mapping):
             policy = self.steered(asked["plan"])
-            visitor.plans[policy.about["id"]] = policy
+            session.plans[policy.about["id"]] = policy
             return policy
         if pick.startswith(PLAN):
             return replace(
-                self.policy(visitor, pick),
+                self.policy(session, pick),
                 about={"id": pick, "name": pick.removeprefix(PLAN), "method": "steered", "preference": None},
             )
         if pick.startswith(SOUP):
@@ -351,7 +351,7 @@ class Desk:
                 "method": "soup",
                 "preference": [share, 1 - share],
             }
-            return replace(self.policy(visitor, pick), about=about)
+            return replace(self.policy(session, pick), about=about)
         raise ValueError("there is nothing to score: give a checkpoint's folder or its hub id")
 
     def folder(self, name: str) -> Path:
@@ -393,31 +393,29 @@ class Desk:
 
     def scored(self, id: str, limit: int, seed: int) -> dict[str, Any]:
         """The endpoint's answer: a shipped checkpoint, or a mix, scored anew."""
-        visitor = self.stranger()
-        policy = self.policy(visitor, id)
-        if id not in visitor.checkpoints:
-            side = self.side(visitor, id)
+        session = self.stranger()
+        policy = self.policy(session, id)
+        if id not in session.checkpoints:
+            side = self.side(session, id)
             named = {name: side[name] for name in ("id", "name", "method")}
             policy = replace(policy, about={"preference": None, **named})
         limit = int(bounded({"limit": limit}, "limit", MIN_SCORED, MAX_SCORED))
         return self.measured(policy, limit, int(bounded({"seed": seed}, "seed", 0, MAX_SEED)))
 
-    def compare(
-        self, session: str | None, picks: Sequence[str], send: Send, sender: str | None = None
-    ) -> str:
+    def compare(self, key: str | None, picks: Sequence[str], send: Send, sender: str | None = None) -> str:
         """Hands texts of the last run to the blind comparison, under the sender's login; the sentence to show."""
-        visitor = self.visitor(session)
-        if visitor.last is None:
+        session = self.session(key)
+        if session.last is None:
             return "There is no complete answer yet: wait for the texts, then send them."
-        request, sides = visitor.last
+        request, sides = session.last
         chosen = tuple(pick for pick in sides if pick in picks)
-        if chosen in visitor.sent:
+        if chosen in session.sent:
             return "These answers are in Compare already."
         try:
             answer = send(request, [sides[pick] for pick in chosen], sender)
         except ValueError as error:
             return sentence(error)
-        visitor.sent.add(chosen)
+        session.sent.add(chosen)
         return answer
 
 

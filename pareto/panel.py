@@ -1,4 +1,4 @@
-"""The Trade-offs tab. The only file of pareto that knows Gradio: it wires the page's events to the desk."""
+"""The Trade-offs tab. The only file of pareto that knows Gradio: it wires the page's events to the controller."""
 
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -15,10 +15,10 @@ from lm import LanguageModel
 from lm.prompts import MAX_CHARACTERS
 from pareto import view
 from pareto.checkpoint import FOLDER, Checkpoint, shipped
-from pareto.controller import SCORED, Desk, Entrants, Human, Rewards, Send, Steered
+from pareto.controller import SCORED, Controller, Entrants, Human, Rewards, Send, Steered
 from pareto.evaluate import standard_rewards
 from pareto.front import Front, hypervolume
-from pareto.session import MAX_PICKS, Request, Visitor
+from pareto.session import MAX_PICKS, Request, Session
 from pareto.shelf import Shelf
 from ui.background import answer, stream
 from ui.parts import part
@@ -67,16 +67,16 @@ def build(
     first, checkpoints = changed() or (front, shipped(model) if given is None else given)
     assert first is not None  # the shelf gives one where none is given
     read = partial(standard_rewards, model) if rewards is None else lambda: rewards
-    desk = Desk(model, first, checkpoints, read, folders, entrants, steered, changed)
+    controller = Controller(model, first, checkpoints, read, folders, entrants, steered, changed)
     with gr.Row(elem_classes="tw-steer tw-tradeoffs"):
         with gr.Column(elem_classes="tw-left"):
-            opening = _opening(desk, send is not None, preference)
+            opening = _opening(controller, send is not None, preference)
             controls = part(
                 opening, "tradeoffs/controls", "tw-console", "'run' 'stop' 'score' 'people' 'compare'"
             )
         with gr.Column(elem_classes="tw-right"):
             plot = part(
-                _front(desk, desk.stranger(), human, ask=False) | {"paper": _paper()},
+                _front(controller, controller.stranger(), human, ask=False) | {"paper": _paper()},
                 "tradeoffs/front",
                 "tw-front",
                 "'look'",
@@ -88,36 +88,36 @@ def build(
     runs, scorings = Turns(AT_ONCE), Turns(AT_ONCE)
 
     async def on_run(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
-        async for state, outgoing in stream(lambda: desk.run(request.session_hash, event._data), runs):
+        async for state, outgoing in stream(lambda: controller.run(request.session_hash, event._data), runs):
             yield state, outgoing or gr.skip()
 
     def on_stop(event: gr.EventData, request: gr.Request) -> None:
-        desk.stop(request.session_hash, str(event._data.get("work")))
+        controller.stop(request.session_hash, str(event._data.get("work")))
 
-    def scored(session: str | None, asked: Any) -> Iterator[tuple[Any, Any]]:
-        for state, new in desk.score(session, asked):
-            visitor = desk.visitor(session)
-            scoring = {"scoring": state, "trained": _trained(visitor)}
-            yield scoring, _front(desk, visitor, human) if new else gr.skip()
+    def scored(key: str | None, asked: Any) -> Iterator[tuple[Any, Any]]:
+        for state, new in controller.score(key, asked):
+            session = controller.session(key)
+            scoring = {"scoring": state, "trained": _trained(session)}
+            yield scoring, _front(controller, session, human) if new else gr.skip()
 
     async def on_score(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
         async for update in stream(lambda: scored(request.session_hash, event._data), scorings):
             yield update
 
     def on_people(request: gr.Request) -> dict:
-        return _front(desk, desk.visitor(request.session_hash), human)
+        return _front(controller, controller.session(request.session_hash), human)
 
     def on_look(request: gr.Request) -> tuple[Any, Any]:
-        if not desk.news(request.session_hash):
+        if not controller.news(request.session_hash):
             return gr.skip(), gr.skip()
-        visitor = desk.visitor(request.session_hash)
-        return {"trained": _trained(visitor)}, _front(desk, visitor, human)
+        session = controller.session(request.session_hash)
+        return {"trained": _trained(session)}, _front(controller, session, human)
 
     def on_compare(event: gr.EventData, request: gr.Request, profile: gr.OAuthProfile | None = None) -> dict:
         assert send is not None
         ids = event._data.get("ids")
         picks = ids if isinstance(ids, list) else []
-        said = desk.compare(request.session_hash, picks, send, profile.username if profile else None)
+        said = controller.compare(request.session_hash, picks, send, profile.username if profile else None)
         return {"say": said, "as": "front-said"}
 
     live: dict[str, Any] = {
@@ -133,12 +133,12 @@ def build(
     plot.look(on_look, None, [controls, plot], **live)
     if send is not None:
         controls.compare(on_compare, None, outbox, **live)
-    _endpoints(desk)
+    _endpoints(controller)
 
 
-def _front(desk: Desk, visitor: Visitor, human: Human | None, ask: bool = True) -> dict[str, Any]:
-    answering = [point["id"] for point in visitor.front.points if visitor.answers(point)]
-    return view.front(visitor.front, answering, human() if human and ask else None, human is not None)
+def _front(controller: Controller, session: Session, human: Human | None, ask: bool = True) -> dict[str, Any]:
+    answering = [point["id"] for point in session.front.points if session.answers(point)]
+    return view.front(session.front, answering, human() if human and ask else None, human is not None)
 
 
 def _paper() -> dict[str, Any]:
@@ -156,15 +156,15 @@ def _paper() -> dict[str, Any]:
     )
 
 
-def _opening(desk: Desk, compare: bool, preference: float) -> dict[str, Any]:
+def _opening(controller: Controller, compare: bool, preference: float) -> dict[str, Any]:
     return {
         "examples": EXAMPLES,
         "opening": OPENING | {"preference": preference},
         "compare": compare,
-        "trained": _trained(desk.stranger()),
-        "mixes": desk.stranger().ends is not None,
-        "plans": list(desk.entrants),
-        "steered": desk.steered is not None,
+        "trained": _trained(controller.stranger()),
+        "mixes": controller.stranger().ends is not None,
+        "plans": list(controller.entrants),
+        "steered": controller.steered is not None,
         "scored": SCORED,
         "picks": MAX_PICKS,
         "limits": {
@@ -176,20 +176,20 @@ def _opening(desk: Desk, compare: bool, preference: float) -> dict[str, Any]:
     }
 
 
-def _trained(visitor: Visitor) -> list[dict[str, Any]]:
+def _trained(session: Session) -> list[dict[str, Any]]:
     """The P-GAPO checkpoints that the preference slider chooses from, by their weight of helpfulness."""
     trained = [
         {"id": id, "lambda": checkpoint.card["preference"][0]}
-        for id, checkpoint in visitor.checkpoints.items()
+        for id, checkpoint in session.checkpoints.items()
         if checkpoint.card["method"] == "pgapo" and checkpoint.card["preference"]
     ]
     return sorted(trained, key=lambda each: each["lambda"])
 
 
-def _endpoints(desk: Desk) -> None:
+def _endpoints(controller: Controller) -> None:
     def front() -> dict:
         """The scored points that ship, their reference and each method's hypervolume."""
-        return desk.front.without_scores()
+        return controller.front.without_scores()
 
     answers, scorings = Turns(ANSWERED_AT_ONCE), Turns(SCORED_AT_ONCE)
 
@@ -220,14 +220,14 @@ def _endpoints(desk: Desk) -> None:
         }
         try:
             request = Request.parse(asked, MAX_PICKS + 1)
-            return await answer(lambda: desk.respond(request), answers)
+            return await answer(lambda: controller.respond(request), answers)
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 
     async def evaluate(checkpoint_id: str, limit: int = SCORED, seed: int = 0) -> dict:
         """Scores of a checkpoint on so many held-out prompts, an answer each."""
         try:
-            return await answer(lambda: desk.scored(checkpoint_id, limit, seed), scorings)
+            return await answer(lambda: controller.scored(checkpoint_id, limit, seed), scorings)
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 

@@ -8,7 +8,7 @@ from lm import Policy, Run, Sampling
 from lm.prompts import FIELDS, MAX_NEW_TOKENS, Prompt, read
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.front import Front
-from ui.sessions import Tab
+from ui import sessions
 from ui.validation import MAX_SEED, MAX_TEMPERATURE, bounded
 
 MAX_PICKS = 3
@@ -54,7 +54,7 @@ class Request:
 
 
 @dataclass
-class Visitor(Tab):
+class Session(sessions.Session):
     """One browser tab: the front and the checkpoints as it knows them, and what is under way.
 
     version: of the front that it has; last: request and sides of the last complete run, by pick; sent: which of them are in the comparison

@@ -25,8 +25,8 @@ from steering.plan import Layers, Plan
 from steering.snippet import snippet
 from steering.steer import finish, pair
 from steering.sweep import sweep, thirds
+from ui import sessions
 from ui.background import Report, Result, following, frame, left
-from ui.sessions import Tab, Visitors
 from ui.validation import MAX_SEED, MAX_TEMPERATURE, bounded, sentence, wrong
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def swept(request: Request, magnitudes: Any, bands: Any) -> list[Layers]:
 
 
 @dataclass
-class Visitor(Tab):
+class Session(sessions.Session):
     """One browser tab: its concepts, its last complete run, and the newest run's number. Its works are "run",
     "sweep" and "train".
     """
@@ -99,48 +99,48 @@ class Visitor(Tab):
     ready: set[str] = field(default_factory=set)
 
 
-class Desk:
-    """All visitors of one app."""
+class Controller:
+    """What all sessions of one app ask of the tab."""
 
     def __init__(self, library: Library):
         self.library = library
-        self._visitors = Visitors(lambda: Visitor(library.session()))
+        self._sessions = sessions.Sessions(lambda: Session(library.session()))
 
-    def visitor(self, session: str | None) -> Visitor:
+    def session(self, key: str | None) -> Session:
         """The tab of a session."""
-        return self._visitors.of(session)
+        return self._sessions.of(key)
 
-    def stop(self, session: str | None, work: str) -> None:
+    def stop(self, key: str | None, work: str) -> None:
         """Stops a work of a session."""
-        self._visitors.stop(session, work)
+        self._sessions.stop(key, work)
 
-    def run(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, dict | None]]:
+    def run(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, dict | None]]:
         """States of the stage, and the heat map at the end. A newer run of the session ends this one, or
         keeps it from starting.
         """
-        visitor = self.visitor(session)
+        session = self.session(key)
         number = asked.get("run", 0)
-        if number < visitor.newest:
+        if number < session.newest:
             return
-        visitor.newest = number
-        stop = visitor.take_over("run")
-        visitor.last = None
+        session.newest = number
+        stop = session.take_over("run")
+        session.last = None
         state: dict[str, Any] = {"run": asked.get("run"), "phase": "running", "unsteered": [], "steered": []}
         try:
             request = Request.parse(asked)
-            for fraction, note in self._learn(visitor, request.plan, stop):
+            for fraction, note in self._learn(session, request.plan, stop):
                 yield {**state, "phase": "learning", "fraction": fraction, "note": note}, None
-            complete = yield from _stream(visitor.library, request, state, stop)
+            complete = yield from _stream(session.library, request, state, stop)
             if not stop.is_set():
-                visitor.last = complete
+                session.last = complete
         except Stopped:
             yield {**state, "phase": "stopped", "note": "Stopped."}, None
         except Exception as error:
             yield {**state, "phase": "error", **wrong(error), "problem": _problem("run", error)}, None
 
-    def _learn(self, visitor: Visitor, plan: Plan, stop: threading.Event) -> Iterator[tuple[float, str]]:
-        wanted, library = {target.concept for target in plan.targets}, visitor.library
-        if wanted <= visitor.ready:
+    def _learn(self, session: Session, plan: Plan, stop: threading.Event) -> Iterator[tuple[float, str]]:
+        wanted, library = {target.concept for target in plan.targets}, session.library
+        if wanted <= session.ready:
             return
         missing = set(library.missing())
         for target in plan.targets:
@@ -148,25 +148,25 @@ class Desk:
                 name, began = target.concept, time.monotonic()
                 for fraction in following(partial(_fetched, library, name, stop)):
                     yield fraction, f"Learning {name} for {library.model.name}, once. {left(began, fraction)}"
-        visitor.ready |= wanted & library.concepts.keys()
+        session.ready |= wanted & library.concepts.keys()
 
-    def sweep(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
+    def sweep(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
         """States of the dose-response chart."""
-        visitor = self.visitor(session)
-        stop = visitor.take_over("sweep")
+        session = self.session(key)
+        stop = session.take_over("sweep")
         try:
             request = Request.parse(asked)
             yield {"fraction": 0.02}
-            bands = _bands(visitor.library, request.plan) if asked.get("bands") else None
+            bands = _bands(session.library, request.plan) if asked.get("bands") else None
             found = yield from _relay(
-                following(lambda report: _swept(visitor.library, request, bands, report, stop))
+                following(lambda report: _swept(session.library, request, bands, report, stop))
             )
             if found is None:
                 raise Stopped
             yield {
                 "fraction": None,
                 "chart": charts.dose(
-                    found, request.plan, visitor.library.concepts[request.plan.targets[0].concept]
+                    found, request.plan, session.library.concepts[request.plan.targets[0].concept]
                 ),
             }
         except Stopped:
@@ -174,28 +174,28 @@ class Desk:
         except Exception as error:
             yield {"fraction": None, "problem": _problem("sweep", error)}
 
-    def train(self, session: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
+    def train(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
         """States of the trainer; the last one names the concept that the session may use from then on."""
-        visitor = self.visitor(session)
-        stop = visitor.take_over("train")
+        session = self.session(key)
+        stop = session.take_over("train")
         try:
-            if visitor.own >= MOST_OWN_CONCEPTS:
+            if session.own >= MOST_OWN_CONCEPTS:
                 raise ValueError(
                     f"a tab holds {MOST_OWN_CONCEPTS} concepts of its own at most: open another tab"
                 )
-            concept = _concept(asked, visitor.library)
-            _small_enough(concept, visitor.library)
+            concept = _concept(asked, session.library)
+            _small_enough(concept, session.library)
             began = time.monotonic()
             yield {"fraction": 0.0, "note": "Reading the examples."}
             work = following(lambda report: train(self.library.model, concept, progress=report, stop=stop))
             cav = yield from _relay(
                 work, lambda fraction: f"Reading the examples. {left(began, fraction)}", 0.0, READING
             )
-            visitor.library.add(concept, cav)
-            visitor.own += 1
-            work = following(lambda report: trial(visitor.library, concept.name, progress=report, stop=stop))
+            session.library.add(concept, cav)
+            session.own += 1
+            work = following(lambda report: trial(session.library, concept.name, progress=report, stop=stop))
             cav = yield from _relay(work, lambda fraction: "Trying how far it can go.", READING, 1.0)
-            visitor.library.add(concept, cav)
+            session.library.add(concept, cav)
             opens = view.opening(cav)
             yield {
                 "fraction": None,
@@ -207,25 +207,25 @@ class Desk:
         except Exception as error:
             yield {"fraction": None, "problem": _problem("train", error)}
 
-    def compare(self, session: str | None, send: Send, sender: str | None = None) -> str:
+    def compare(self, key: str | None, send: Send, sender: str | None = None) -> str:
         """Hands the last complete run to the blind comparison, under the sender's login; the sentence to show."""
-        visitor = self.visitor(session)
-        if visitor.last is None:
+        session = self.session(key)
+        if session.last is None:
             return "There is no complete run yet: wait for the texts, then send them."
-        if visitor.last is visitor.sent:
+        if session.last is session.sent:
             return "These texts are in Compare already."
-        request, runs = visitor.last
+        request, runs = session.last
         try:
             sides = list(zip(("unsteered", request.plan.title), (None, request.plan), runs, strict=True))
             told = send(request, sides, sender)
         except ValueError as error:
             return sentence(error)
-        visitor.sent = visitor.last
+        session.sent = session.last
         return told
 
-    def vector(self, session: str | None, name: object) -> tuple[str, bytes]:
+    def vector(self, key: str | None, name: object) -> tuple[str, bytes]:
         """File name and content of a concept's vectors as safetensors."""
-        cav = self.visitor(session).library.cav(str(name))
+        cav = self.session(key).library.cav(str(name))
         path = cache_folder("exports") / f"{threading.get_ident()}-{time.monotonic_ns()}.safetensors"
         try:
             cav.save(path)

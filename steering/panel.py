@@ -1,4 +1,4 @@
-"""The Steer tab. The only file of steering that knows Gradio: it wires the page's events to the desk."""
+"""The Steer tab. The only file of steering that knows Gradio: it wires the page's events to the controller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from lm.prompts import MAX_CHARACTERS
 from steering import charts, view
-from steering.controller import Desk, Request, Send, swept
+from steering.controller import Controller, Request, Send, swept
 from steering.library import Library
 from steering.steer import steer
 from steering.sweep import sweep
@@ -40,7 +40,7 @@ def build(library: Library, *, send: Send | None = None) -> None:
 
     send: takes the texts on the page to the blind comparison; without it there is no button for that.
     """
-    desk = Desk(library)
+    controller = Controller(library)
     with gr.Row(elem_classes="tw-steer"):
         with gr.Column(elem_classes="tw-left"):
             controls = part(
@@ -59,30 +59,30 @@ def build(library: Library, *, send: Send | None = None) -> None:
     runs, sweeps, trainings = Turns(AT_ONCE), Turns(SWEPT_AT_ONCE), Turns(SWEPT_AT_ONCE)
 
     async def on_run(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
-        async for state, chart in stream(lambda: desk.run(request.session_hash, event._data), runs):
+        async for state, chart in stream(lambda: controller.run(request.session_hash, event._data), runs):
             yield state, chart or gr.skip()
 
     def on_stop(event: gr.EventData, request: gr.Request) -> None:
-        desk.stop(request.session_hash, str(event._data.get("work")))
+        controller.stop(request.session_hash, str(event._data.get("work")))
 
     async def on_sweep(event: gr.EventData, request: gr.Request) -> AsyncIterator[dict]:
-        async for state in stream(lambda: desk.sweep(request.session_hash, event._data), sweeps):
+        async for state in stream(lambda: controller.sweep(request.session_hash, event._data), sweeps):
             yield state
 
     async def on_train(event: gr.EventData, request: gr.Request) -> AsyncIterator[dict]:
-        async for state in stream(lambda: desk.train(request.session_hash, event._data), trainings):
+        async for state in stream(lambda: controller.train(request.session_hash, event._data), trainings):
             yield _opening(library) | {"training": state}
 
     def on_vector(event: gr.EventData, request: gr.Request) -> dict:
         try:
-            name, content = desk.vector(request.session_hash, event._data.get("concept"))
+            name, content = controller.vector(request.session_hash, event._data.get("concept"))
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
         return {"name": name, "content": base64.b64encode(content).decode()}
 
     def on_compare(request: gr.Request, profile: gr.OAuthProfile | None = None) -> dict:
         assert send is not None
-        return {"say": desk.compare(request.session_hash, send, profile.username if profile else None)}
+        return {"say": controller.compare(request.session_hash, send, profile.username if profile else None)}
 
     live: dict[str, Any] = {
         "api_visibility": "private",

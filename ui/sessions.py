@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
-MAX_TABS = 256
+MAX_SESSIONS = 256
 MAX_IDLE = 3600.0
 """Seconds after which a tab that has asked for nothing is forgotten."""
 
 
 @dataclass
-class Tab:
-    """One browser tab.
+class Session:
+    """One browser tab, and what is under way in it.
 
     stops: of its works, by their names; one is here as long as its work holds it. seen: when the tab last asked for
     something.
@@ -37,42 +37,42 @@ class Tab:
                 stop.set()
 
 
-Visitor = TypeVar("Visitor", bound=Tab)
+Own = TypeVar("Own", bound=Session)
 
 
-class Visitors(Generic[Visitor]):
-    """Tabs by session. Forgotten are those that were idle for long and, where there are too many, the longest unseen;
+class Sessions(Generic[Own]):
+    """Sessions by their keys. Forgotten are those that were idle for long and, where there are too many, the longest unseen;
     never one with work under way.
     """
 
-    def __init__(self, new: Callable[[], Visitor], most: int = MAX_TABS, idle: float = MAX_IDLE):
+    def __init__(self, new: Callable[[], Own], most: int = MAX_SESSIONS, idle: float = MAX_IDLE):
         self._new, self._most, self._idle = new, most, idle
-        self._tabs: OrderedDict[str, Visitor] = OrderedDict()
+        self._sessions: OrderedDict[str, Own] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._tabs)
+        return len(self._sessions)
 
-    def of(self, session: str | None) -> Visitor:
-        """The tab of a session, made where there is none."""
+    def of(self, key: str | None) -> Own:
+        """The session of a key, made where there is none."""
         with self._lock:
-            tab = self._tabs.pop(session or "", None) or self._new()
-            tab.seen = time.monotonic()
+            session = self._sessions.pop(key or "", None) or self._new()
+            session.seen = time.monotonic()
             self._forget()
-            self._tabs[session or ""] = tab
-            return tab
+            self._sessions[key or ""] = session
+            return session
 
-    def stop(self, session: str | None, *works: str) -> None:
+    def stop(self, key: str | None, *works: str) -> None:
         """Stops works of a session, where there is one."""
         with self._lock:
-            tab = self._tabs.get(session or "")
-        if tab is not None:
-            tab.stop(*works)
+            session = self._sessions.get(key or "")
+        if session is not None:
+            session.stop(*works)
 
     def _forget(self) -> None:
         long_ago = time.monotonic() - self._idle
-        for session, tab in list(self._tabs.items()):
-            if tab.seen > long_ago and len(self._tabs) < self._most:
+        for key, session in list(self._sessions.items()):
+            if session.seen > long_ago and len(self._sessions) < self._most:
                 return
-            if not tab.stops:
-                del self._tabs[session]
+            if not session.stops:
+                del self._sessions[key]

@@ -76,7 +76,7 @@ def test_only_the_five_endpoints_are_public(lite):
 @pytest.mark.parametrize("room", ["steering", "pareto"])
 def test_a_tab_that_sends_knows_who_is_signed_in(room: str, monkeypatch: pytest.MonkeyPatch) -> None:
     on_a_space(monkeypatch)
-    monkeypatch.setattr(f"{room}.controller.Desk.compare", lambda self, *given: given[-1] or "nobody")
+    monkeypatch.setattr(f"{room}.controller.Controller.compare", lambda self, *given: given[-1] or "nobody")
     model = load(str(tiny("llama")))
     with gr.Blocks() as blocks:
         gr.LoginButton()

@@ -11,7 +11,7 @@ import torch
 from lm import Adapter, Policy, Stopped, load
 from pareto import view
 from pareto.checkpoint import Checkpoint, CheckpointError
-from pareto.controller import BROKEN, Desk, spread
+from pareto.controller import BROKEN, Controller, spread
 from pareto.detail import detail
 from pareto.front import Front, path_of
 from pareto.panel import _paper
@@ -63,7 +63,7 @@ def checkpoint(model, id: str, seed: int, preference: list[float] | None) -> Che
 
 
 @pytest.fixture
-def desk(model, tmp_path: Path) -> Desk:
+def controller(model, tmp_path: Path) -> Controller:
     found = [checkpoint(model, "helpful", 1, [1.0, 0.0]), checkpoint(model, "harmless", 2, [0.0, 1.0])]
     front = Front(
         model.name,
@@ -75,7 +75,7 @@ def desk(model, tmp_path: Path) -> Desk:
         "helpful": FunctionReward(lambda prompt, text: len(text)),
         "harmless": FunctionReward(lambda prompt, text: -len(text)),
     }
-    return Desk(model, front, found, lambda: rewards, tmp_path, {})
+    return Controller(model, front, found, lambda: rewards, tmp_path, {})
 
 
 def test_a_point_that_another_process_wrote_is_there_without_a_restart(model, tmp_path, monkeypatch) -> None:
@@ -85,15 +85,15 @@ def test_a_point_that_another_process_wrote_is_there_without_a_restart(model, tm
     first.save(path_of(model.name))
     shelf = Shelf(model, tmp_path / "checkpoints")
     front, checkpoints = shelf.changed()
-    desk = Desk(model, front, checkpoints, dict, tmp_path, {}, changed=shelf.changed)
-    mine = desk.visitor("a")
+    controller = Controller(model, front, checkpoints, dict, tmp_path, {}, changed=shelf.changed)
+    mine = controller.session("a")
     mine.front, mine.own = mine.front.with_point(point("mine", 2, 2)), {"mine"}
-    assert not desk.news("a")
+    assert not controller.news("a")
     first.with_point(point("new", 1, 1)).save(path_of(model.name))
-    assert desk.news("a") and not desk.news("a")
-    assert [each["id"] for each in desk.visitor("a").front.points] == ["base", "new", "mine"]
-    assert [each["id"] for each in desk.visitor("b").front.points] == ["base", "new"]
-    assert desk.front.points == desk.stranger().front.points
+    assert controller.news("a") and not controller.news("a")
+    assert [each["id"] for each in controller.session("a").front.points] == ["base", "new", "mine"]
+    assert [each["id"] for each in controller.session("b").front.points] == ["base", "new"]
+    assert controller.front.points == controller.stranger().front.points
 
 
 def last(states) -> dict:
@@ -272,18 +272,18 @@ def test_mixes_outside_the_line_are_refused(pick: str) -> None:
         weight(pick)
 
 
-def test_a_mix_at_an_end_is_that_checkpoint(desk: Desk) -> None:
+def test_a_mix_at_an_end_is_that_checkpoint(controller: Controller) -> None:
     texts = [
         each["text"]
-        for each in desk.respond(Request.parse(ASKED | {"picks": ["helpful", "soup:1", "soup:0"]}))
+        for each in controller.respond(Request.parse(ASKED | {"picks": ["helpful", "soup:1", "soup:0"]}))
     ]
     assert texts[0] == texts[1] != texts[2]
     with pytest.raises(CheckpointError, match="one objective each"):
         mix(None, 0.5)
 
 
-def test_a_run_streams_and_ends_measured(desk: Desk) -> None:
-    state = last(desk.run("a", ASKED))
+def test_a_run_streams_and_ends_measured(controller: Controller) -> None:
+    state = last(controller.run("a", ASKED))
     assert state["phase"] == "done" and [side["id"] for side in state["sides"]] == ["base", "helpful"]
     assert [label for label, *_ in state["rows"]] == [
         "Helpful",
@@ -294,21 +294,21 @@ def test_a_run_streams_and_ends_measured(desk: Desk) -> None:
     ]
 
 
-def test_a_newer_run_ends_the_older_one_of_the_same_tab_alone(desk: Desk) -> None:
+def test_a_newer_run_ends_the_older_one_of_the_same_tab_alone(controller: Controller) -> None:
     long = ASKED | {"max_new_tokens": 200}
-    mine, other = desk.run("a", long), desk.run("b", long)
+    mine, other = controller.run("a", long), controller.run("b", long)
     next(mine), next(other)
-    assert last(desk.run("a", ASKED | {"picks": ["harmless"]}))["phase"] == "done"
+    assert last(controller.run("a", ASKED | {"picks": ["harmless"]}))["phase"] == "done"
     assert last(mine)["phase"] == "stopped"
     assert last(other)["phase"] == "done"
 
 
-def test_reward_models_that_do_not_fit_leave_the_text(desk: Desk) -> None:
+def test_reward_models_that_do_not_fit_leave_the_text(controller: Controller) -> None:
     def refuse():
         raise RewardError("the reward head reads another model: fit heads for this one")
 
-    desk._read_rewards = refuse
-    state = last(desk.run("a", ASKED))
+    controller._read_rewards = refuse
+    state = last(controller.run("a", ASKED))
     assert (
         state["phase"] == "done"
         and "fit heads" in state["note"]
@@ -316,66 +316,70 @@ def test_reward_models_that_do_not_fit_leave_the_text(desk: Desk) -> None:
     )
 
 
-def test_an_unknown_pick_is_one_sentence(desk: Desk) -> None:
-    state = last(desk.run("a", ASKED | {"picks": ["nobody"]}))
+def test_an_unknown_pick_is_one_sentence(controller: Controller) -> None:
+    state = last(controller.run("a", ASKED | {"picks": ["nobody"]}))
     assert state["phase"] == "error" and "nobody" in state["problem"] and state["problem"].endswith(".")
 
 
 @pytest.mark.parametrize(
     "name", ["..", ".", "", "../elsewhere", "/etc", "nobody", "a b", "-x/y", "x/../../y", "~/x"]
 )
-def test_only_folders_below_the_root_are_read(desk: Desk, name: str) -> None:
+def test_only_folders_below_the_root_are_read(controller: Controller, name: str) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint"):
-        desk.folder(name)
+        controller.folder(name)
 
 
 def test_a_link_out_of_the_root_is_not_followed(
-    desk: Desk, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    controller: Controller, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     (tmp_path / "link").symlink_to(tmp_path_factory.mktemp("outside"))
     with pytest.raises(CheckpointError, match="no checkpoint"):
-        desk.folder("link")
+        controller.folder("link")
     (tmp_path / "mine").mkdir()
-    assert desk.folder("mine") == (tmp_path / "mine").resolve()
+    assert controller.folder("mine") == (tmp_path / "mine").resolve()
 
 
-def test_a_mix_is_scored_and_lives_in_its_own_tab(desk: Desk) -> None:
-    states = list(desk.score("a", {"pick": "soup:0.3"}))
+def test_a_mix_is_scored_and_lives_in_its_own_tab(controller: Controller) -> None:
+    states = list(controller.score("a", {"pick": "soup:0.3"}))
     state, new = states[-1]
     assert new and state["done"] == "soup:0.3" and "24 prompts" in state["note"]
     assert all(0 <= each["fraction"] <= 1 for each, _ in states[:-1])
-    assert desk.visitor("a").point("soup:0.3")["method"] == "soup"
-    assert desk.visitor("b").point("soup:0.3") is None and len(desk.front.points) == 2
+    assert controller.session("a").point("soup:0.3")["method"] == "soup"
+    assert controller.session("b").point("soup:0.3") is None and len(controller.front.points) == 2
 
 
-def test_a_stop_ends_the_scoring_and_adds_nothing(desk: Desk) -> None:
-    work = desk.score("a", {"pick": "soup:0.3"})
+def test_a_stop_ends_the_scoring_and_adds_nothing(controller: Controller) -> None:
+    work = controller.score("a", {"pick": "soup:0.3"})
     next(work)
-    desk.visitor("a").stop("score")
+    controller.session("a").stop("score")
     state, new = list(work)[-1]
-    assert not new and "Stopped" in state["note"] and desk.visitor("a").point("soup:0.3") is None
+    assert not new and "Stopped" in state["note"] and controller.session("a").point("soup:0.3") is None
 
 
-def test_what_fails_on_the_server_is_one_sentence(desk: Desk, monkeypatch) -> None:
+def test_what_fails_on_the_server_is_one_sentence(controller: Controller, monkeypatch) -> None:
     """The page waits for the end of a run: an error of any kind ends it."""
 
     def breaks(*_):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(desk, "row", breaks)
-    assert last(desk.run("a", ASKED))["problem"] == BROKEN
-    monkeypatch.setattr(desk, "measured", breaks)
-    assert list(desk.score("a", {"pick": "soup:0.3"}))[-1][0]["problem"] == BROKEN
-    assert desk._scoring.acquire(blocking=False)
+    monkeypatch.setattr(controller, "row", breaks)
+    assert last(controller.run("a", ASKED))["problem"] == BROKEN
+    monkeypatch.setattr(controller, "measured", breaks)
+    assert list(controller.score("a", {"pick": "soup:0.3"}))[-1][0]["problem"] == BROKEN
+    assert controller._scoring.acquire(blocking=False)
 
 
-def test_a_scoring_tells_how_far_it_is_and_obeys_a_stop(desk: Desk) -> None:
+def test_a_scoring_tells_how_far_it_is_and_obeys_a_stop(controller: Controller) -> None:
     told: list[float] = []
-    point = desk.measured(Policy(desk.model), 8, 0, told.append)
-    assert told == sorted(told) and len(told) > 2 and point == desk.measured(Policy(desk.model), 8, 0)
+    point = controller.measured(Policy(controller.model), 8, 0, told.append)
+    assert (
+        told == sorted(told)
+        and len(told) > 2
+        and point == controller.measured(Policy(controller.model), 8, 0)
+    )
     stop = threading.Event()
     with pytest.raises(Stopped):
-        desk.measured(Policy(desk.model), 8, 0, lambda fraction: stop.set(), stop)
+        controller.measured(Policy(controller.model), 8, 0, lambda fraction: stop.set(), stop)
 
 
 def test_prompts_are_taken_from_all_kinds_in_turn() -> None:
@@ -383,18 +387,18 @@ def test_prompts_are_taken_from_all_kinds_in_turn() -> None:
     assert spread(prompts, 4) == [("helpful", "0"), ("unsafe", "0"), ("helpful", "1"), ("unsafe", "1")]
 
 
-def test_the_comparison_gets_each_pair_once(desk: Desk) -> None:
+def test_the_comparison_gets_each_pair_once(controller: Controller) -> None:
     sent: list = []
 
     def send(request: Request, sides: list, sender: str | None) -> str:
         sent.append((sender, request.prompt.text, [(name, policy.spec) for name, policy, _ in sides]))
         return "Sent."
 
-    about = {"model": desk.model.name, "model_hash": desk.model.hash}
-    assert "no complete answer" in desk.compare("a", ["base"], send)
-    last(desk.run("a", ASKED))
-    assert desk.compare("a", ["base", "helpful"], send, "Ada") == "Sent."
-    assert "already" in desk.compare("a", ["base", "helpful"], send)
+    about = {"model": controller.model.name, "model_hash": controller.model.hash}
+    assert "no complete answer" in controller.compare("a", ["base"], send)
+    last(controller.run("a", ASKED))
+    assert controller.compare("a", ["base", "helpful"], send, "Ada") == "Sent."
+    assert "already" in controller.compare("a", ["base", "helpful"], send)
     assert sent == [
         (
             "Ada",

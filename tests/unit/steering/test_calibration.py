@@ -14,7 +14,7 @@ from lm import Stopped, load
 from steering import CAV, Concept, Library, Plan, PlanError, Target, steer, train
 from steering.calibrate import Bench, Settings, calibrate, choose, training_prompts, trial
 from steering.calibration import Calibration, Curve, Point
-from steering.controller import Desk
+from steering.controller import Controller
 from steering.edits import calibrated_layers, edits
 from steering.frontier import Texts, at_equal_kl, frontier, markdown
 from steering.snippet import snippet
@@ -198,7 +198,7 @@ def test_what_the_page_knows_of_costs(library):
 
 def test_a_concept_of_ones_own_opens_where_no_text_broke(library):
     texts = {"positive": [f"GO {n}" for n in range(10)], "negative": [f"go {n}" for n in range(10)]}
-    *_, last = Desk(library).train("visitor", {"name": "mine", **texts})
+    *_, last = Controller(library).train("visitor", {"name": "mine", **texts})
     done = last["done"]
     cost = done["costs"]["auto amplify"]
     assert 0 < done["opens"] <= max(0.25, cost["whole"]) and "opens at" in last["note"]

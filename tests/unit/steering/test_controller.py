@@ -1,4 +1,4 @@
-"""What one browser tab may ask of the Steer tab's desk, and what it is told."""
+"""What one browser tab may ask of the Steer tab's controller, and what it is told."""
 
 import json
 
@@ -10,7 +10,7 @@ import torch
 from lm import load
 from steering import Concept, Library, Plan, steer, train
 from steering.charts import dose
-from steering.controller import MOST_OWN_TEXTS, Desk
+from steering.controller import MOST_OWN_TEXTS, Controller
 from tests.tiny import tiny
 
 LOUD = Concept(
@@ -35,8 +35,8 @@ def library() -> Library:
 
 
 @pytest.fixture
-def desk(library) -> Desk:
-    return Desk(library)
+def controller(library) -> Controller:
+    return Controller(library)
 
 
 # ---- what a visitor may cost
@@ -57,8 +57,8 @@ def desk(library) -> Desk:
         ({"negative": [f"{n} " + "word " * 700 for n in range(20)]}, "at most 40,000"),
     ],
 )
-def test_a_visitors_concept_is_bounded(desk, change, says):
-    *_, last = desk.train("visitor", {"name": "big", **TEXTS, **change})
+def test_a_visitors_concept_is_bounded(controller, change, says):
+    *_, last = controller.train("visitor", {"name": "big", **TEXTS, **change})
     assert says in last["problem"] and last["fraction"] is None
 
 
@@ -71,10 +71,10 @@ def broken(*args, **settings):
 
 @pytest.mark.parametrize("work, part", [("run", "pair"), ("sweep", "sweep"), ("train", "train")])
 def test_a_fault_of_the_app_is_logged_and_ends_the_work_with_one_sentence(
-    desk, monkeypatch, caplog, work, part
+    controller, monkeypatch, caplog, work, part
 ):
     monkeypatch.setattr(f"steering.controller.{part}", broken)
-    *_, last = getattr(desk, work)("visitor", ASKED | TEXTS | {"name": "big"})
+    *_, last = getattr(controller, work)("visitor", ASKED | TEXTS | {"name": "big"})
     state = last[0] if work == "run" else last
     assert (
         f"This {work} failed" in state["problem"]
@@ -88,13 +88,13 @@ def test_a_fault_of_the_app_is_logged_and_ends_the_work_with_one_sentence(
 # ---- order
 
 
-def test_a_run_that_comes_after_a_newer_one_is_ignored(desk):
-    newer = desk.run("visitor", ASKED | {"run": 5})
+def test_a_run_that_comes_after_a_newer_one_is_ignored(controller):
+    newer = controller.run("visitor", ASKED | {"run": 5})
     state, _ = next(newer)
-    assert list(desk.run("visitor", ASKED | {"run": 4})) == []
+    assert list(controller.run("visitor", ASKED | {"run": 4})) == []
     *_, (last, _) = newer
     assert (last["phase"], last["run"]) == ("done", 5)
-    *_, (again, _) = desk.run("visitor", ASKED | {"run": 6})
+    *_, (again, _) = controller.run("visitor", ASKED | {"run": 6})
     assert (again["phase"], again["run"]) == ("done", 6)
 
 
@@ -110,15 +110,15 @@ def two(first: float, second: float) -> dict:
     }
 
 
-def done(desk: Desk, **change) -> tuple[dict, dict]:
+def done(controller: Controller, **change) -> tuple[dict, dict]:
     """The last state of a run, and its heat map."""
-    *_, (state, heat) = desk.run("visitor", ASKED | change)
+    *_, (state, heat) = controller.run("visitor", ASKED | change)
     assert state["phase"] == "done", state
     return state, heat
 
 
-def test_a_push_for_the_second_target_alone_is_drawn_and_named(desk):
-    state, heat = done(desk, plan=two(1e-6, 0.99))
+def test_a_push_for_the_second_target_alone_is_drawn_and_named(controller):
+    state, heat = done(controller, plan=two(1e-6, 0.99))
     assert heat["title"].startswith("8 of 8 tokens were pushed for long, most at layer")
     assert np.array(heat["figure"]["data"][0]["z"]).any()
     rows = {
@@ -129,10 +129,10 @@ def test_a_push_for_the_second_target_alone_is_drawn_and_named(desk):
     assert any(token[3] > 0 for token in state["steered"])
 
 
-def test_a_push_for_both_targets_has_the_length_of_the_whole_write(desk, library):
+def test_a_push_for_both_targets_has_the_length_of_the_whole_write(controller, library):
     plan = Plan.from_json(two(0.99, 0.99))
     told = steer(library, ASKED["prompt"], plan, seed=1, max_new_tokens=8)["steered"]
-    state, heat = done(desk, plan=two(0.99, 0.99))
+    state, heat = done(controller, plan=two(0.99, 0.99))
     share, writes = np.array(told["trace"]["share"]), np.array(heat["figure"]["data"][0]["z"]).T
     eps = np.array(told["trace"]["eps"])
     directions = np.stack(
@@ -146,14 +146,14 @@ def test_a_push_for_both_targets_has_the_length_of_the_whole_write(desk, library
     assert told["metrics"]["strength"] == pytest.approx(share[share > 0].mean(), rel=1e-4)
 
 
-def test_without_a_push_the_title_says_no_more_than_is_so(desk):
-    _, heat = done(desk, plan=two(1e-6, 1e-6))
+def test_without_a_push_the_title_says_no_more_than_is_so(controller):
+    _, heat = done(controller, plan=two(1e-6, 1e-6))
     assert heat["title"] == "No token of the answer was pushed: both texts are the same"
 
 
-def test_a_concept_without_a_judge_has_its_cost_drawn_alone(desk):
+def test_a_concept_without_a_judge_has_its_cost_drawn_alone(controller):
     asked = ASKED | {"plan": {"targets": [{"concept": "long"}], "layers": [1]}}
-    *_, last = desk.sweep("visitor", asked)
+    *_, last = controller.sweep("visitor", asked)
     chart = last["chart"]
     assert {line["name"] for line in chart["figure"]["data"]} == {"KL"} and "yaxis" not in chart["figure"][
         "layout"
@@ -171,9 +171,9 @@ def test_a_concept_without_a_judge_has_its_cost_drawn_alone(desk):
     ]
 
 
-def test_a_sweep_of_the_page_takes_the_thirds_of_the_model_beside_the_chosen_layers(desk):
+def test_a_sweep_of_the_page_takes_the_thirds_of_the_model_beside_the_chosen_layers(controller):
     asked = ASKED | {"plan": PLAN | {"layers": [0, 1]}, "bands": True}
-    states = list(desk.sweep("visitor", asked))
+    states = list(controller.sweep("visitor", asked))
     chart, told = states[-1]["chart"], [state["fraction"] for state in states[:-1]]
     assert told == sorted(told) and len(set(told)) > 9
     lines = [line["name"] for line in chart["figure"]["data"]]
@@ -181,19 +181,19 @@ def test_a_sweep_of_the_page_takes_the_thirds_of_the_model_beside_the_chosen_lay
     assert {row[1] for row in chart["table"]["rows"]} == {"", "0 1", "0", "1", "2"} and len(
         chart["table"]["rows"]
     ) == 1 + 4 * 9
-    *_, plain = desk.sweep("visitor", asked | {"bands": False})
+    *_, plain = controller.sweep("visitor", asked | {"bands": False})
     assert [line["name"] for line in plain["chart"]["figure"]["data"]] == ["steered", "KL", "unsteered"]
-    *_, third = desk.sweep("visitor", asked | {"plan": PLAN | {"layers": [0]}})
+    *_, third = controller.sweep("visitor", asked | {"plan": PLAN | {"layers": [0]}})
     assert {row[1] for row in third["chart"]["table"]["rows"]} == {"", "0", "1", "2"}
 
 
-def test_cosines_are_told_on_the_page_and_in_the_answer(desk, library):
+def test_cosines_are_told_on_the_page_and_in_the_answer(controller, library):
     cosine = float(
         np.mean(
             [library.cav("loud").direction[layer] @ library.cav("long").direction[layer] for layer in (0, 1)]
         )
     )
-    state, _ = done(desk, plan=two(0.9, 0.9))
+    state, _ = done(controller, plan=two(0.9, 0.9))
     assert state["cosines"]["loud / long"] == pytest.approx(cosine, abs=1e-5)
     both = json.loads(
         json.dumps(steer(library, ASKED["prompt"], Plan.from_json(two(0.9, 0.9)), max_new_tokens=4))
@@ -203,7 +203,7 @@ def test_cosines_are_told_on_the_page_and_in_the_answer(desk, library):
         "cosines": {"loud / long": pytest.approx(cosine, abs=1e-5)},
         "feasible": True,
     }
-    assert done(desk)[0]["cosines"] == {}
+    assert done(controller)[0]["cosines"] == {}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from lm.edits.trace import MAX_TARGETS, REACHED, UNREACHABLE
 from lm.engines.base import Feed
 from lm.prompts import PromptError
 from steering import Concept, Library, Plan, PlanError, Target, pair, shipped, steer, train
-from steering.controller import Desk
+from steering.controller import Controller
 from steering.edits import edits, steering
 from steering.evaluate import evaluate, labelled
 from steering.export import export
@@ -187,7 +187,7 @@ def test_targets_that_nearly_contradict_are_told_where_nothing_was_pushed(librar
         "max_new_tokens": 12,
         "temperature": 1.0,
     }
-    *_, (state, _) = Desk(both).run("visitor", asked)
+    *_, (state, _) = Controller(both).run("visitor", asked)
     assert (
         state["unsteered"] and "no push reaches all targets" in state["held"] and "drop one" in state["held"]
     )

@@ -1,10 +1,10 @@
 """The tabs that a controller serves."""
 
-from ui.sessions import Tab, Visitors
+from ui.sessions import Session, Sessions
 
 
 def test_a_newer_work_of_a_tab_ends_the_older_and_leaves_others_alone():
-    tab = Tab()
+    tab = Session()
     run, sweep = tab.take_over("run"), tab.take_over("sweep")
     newer = tab.take_over("run")
     assert run.is_set() and not sweep.is_set() and not newer.is_set()
@@ -15,7 +15,7 @@ def test_a_newer_work_of_a_tab_ends_the_older_and_leaves_others_alone():
 
 
 def test_the_longest_unseen_tab_is_forgotten():
-    visitors = Visitors(Tab, most=2)
+    visitors = Sessions(Session, most=2)
     first, second = visitors.of("a"), visitors.of("b")
     assert visitors.of("a") is first
     visitors.of(None)
@@ -23,7 +23,7 @@ def test_the_longest_unseen_tab_is_forgotten():
 
 
 def test_a_tab_at_work_outlives_any_number_of_strangers():
-    visitors = Visitors(Tab, most=8)
+    visitors = Sessions(Session, most=8)
     tab = visitors.of("a")
     stop = tab.take_over("run")
     for number in range(300):
@@ -36,7 +36,7 @@ def test_a_tab_at_work_outlives_any_number_of_strangers():
 
 
 def test_a_stop_makes_no_tab_and_ends_only_its_own():
-    visitors = Visitors(Tab)
+    visitors = Sessions(Session)
     mine, yours = visitors.of("mine").take_over("run"), visitors.of("yours").take_over("run")
     for number in range(260):
         visitors.stop(f"made up {number}", "run")
@@ -46,7 +46,7 @@ def test_a_stop_makes_no_tab_and_ends_only_its_own():
 
 
 def test_an_idle_tab_is_forgotten_in_time():
-    visitors = Visitors(Tab, idle=-1)
+    visitors = Sessions(Session, idle=-1)
     stop = visitors.of("busy").take_over("run")
     for number in range(20):
         visitors.of(f"idle {number}")
