@@ -1,24 +1,30 @@
-"""`python -m arena create | export | import | ranking | migrate`: the arena without a page."""
+"""`python -m arena create | columns | preferences | export | import | ranking | migrate`: the arena without a page."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from arena import sheet
 from arena.agreement import agreement, annotators
 from arena.answering import Entrant, generate
 from arena.battles import Output, create
 from arena.errors import ArenaError
 from arena.exchange import export, import_
 from arena.front import human_front
+from arena.outside import Columns, guess, sample
+from arena.outside import read as read_outputs
+from arena.questions import GUIDELINE, OPENING, parsed
 from arena.ranking import ranking
 from arena.readers import read_policies, read_prompts, read_runs
 from arena.records import asked, votes_frame
+from arena.schema import REVEALS
 from arena.store import Store
 
 
@@ -48,11 +54,25 @@ def _parser() -> argparse.ArgumentParser:
         "--runs", type=Path, help='answers made before: JSON Lines of {"prompt", "policy", "text"}'
     )
     make.add_argument(
+        "--outputs",
+        type=Path,
+        help="outputs made elsewhere: CSV, JSON Lines, Parquet, or a data set's folder",
+    )
+    _columns(make)
+    make.add_argument(
         "--resolver",
         default="lab.policies:policies",
         help="module:function that turns policies into entrants",
     )
-    make.add_argument("--name", default="Battles", help="name of the battle set")
+    make.add_argument("--name", default="Battles", help="name of the study")
+    make.add_argument(
+        "--question",
+        action="append",
+        metavar="KEY: TEXT",
+        help='what is asked of every battle, once for each question (default: "helpful" and "harmless")',
+    )
+    make.add_argument("--guideline", type=Path, help="Markdown that annotators read")
+    make.add_argument("--reveal", choices=REVEALS, default="vote", help="when names are told (default: vote)")
     make.add_argument("--minimum", type=int, default=3, help="votes wanted for every battle")
     make.add_argument(
         "--repeats", type=float, default=0.1, help="share of battles repeated with swapped sides"
@@ -61,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--seed", type=int, default=0, help="seed of the generation")
     make.add_argument("--max-new-tokens", type=int, default=128)
     make.set_defaults(run=_create)
+
+    look = commands.add_parser("columns", help="the columns of a file, what they seem to be, and three rows")
+    look.add_argument("outputs", type=Path)
+    look.add_argument("--encoding", help="of the file, where its guess is wrong")
+    look.set_defaults(run=_look)
 
     out = commands.add_parser("export", parents=[shared], help="write CSV, Parquet and a dataset card")
     out.add_argument("folder", type=Path)
@@ -82,21 +107,87 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _columns(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--prompt", metavar="COLUMN", help="with --outputs: the column of the prompts")
+    parser.add_argument(
+        "--output",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="COLUMN",
+        help="with --outputs: a column for each model; or one, beside --model",
+    )
+    parser.add_argument(
+        "--model", metavar="COLUMN", help="with --outputs: the column that names each row's model"
+    )
+    parser.add_argument("--system", metavar="COLUMN", help="with --outputs: the column of the system prompts")
+    parser.add_argument("--tag", metavar="COLUMN", help="with --outputs: a word by which results are sliced")
+    parser.add_argument("--encoding", help="with --outputs: of the file, where its guess is wrong")
+
+
 def _tell(counts: Mapping[str, int]) -> None:
     print(", ".join(f"{count} {name}" for name, count in counts.items()))
 
 
 def _create(options: argparse.Namespace) -> None:
-    if (options.runs is None) == (options.policies is None) or (options.policies is None) != (
+    sources = (options.runs, options.outputs, options.policies)
+    if sum(source is not None for source in sources) != 1 or (options.policies is None) != (
         options.prompts is None
     ):
-        raise ArenaError("Give either --runs FILE, or --prompts FILE and --policies FILE.")
+        raise ArenaError(
+            "Give just one of --outputs FILE, --runs FILE, or --prompts FILE with --policies FILE."
+        )
     store = Store(options.database)
-    outputs = read_runs(options.runs) if options.runs else _generate(options)
-    made = create(
-        store, options.name, outputs, minimum=options.minimum, repeats=options.repeats, traps=options.traps
+    created = create(
+        store,
+        options.name,
+        _outputs(options),
+        questions=parsed("\n".join(options.question)) if options.question else OPENING,
+        guideline=options.guideline.read_text(encoding="utf-8") if options.guideline else GUIDELINE,
+        minimum=options.minimum,
+        repeats=options.repeats,
+        traps=options.traps,
+        reveal=options.reveal,
     )
-    print(json.dumps(asdict(made)))
+    print(json.dumps(asdict(created)))
+
+
+def _outputs(options: argparse.Namespace) -> list[Output]:
+    if options.runs:
+        return read_runs(options.runs)
+    if options.policies:
+        return _generate(options)
+    given = Columns(options.prompt, tuple(options.output), options.model, options.system, options.tag)
+    if not (given.prompt and given.outputs):
+        guessed = guess(sheet.read(options.outputs, encoding=options.encoding))
+        given = Columns(
+            given.prompt or guessed.prompt,
+            given.outputs or guessed.outputs,
+            given.model or (None if given.outputs else guessed.model),
+            given.system or guessed.system,
+            given.tag or guessed.tag,
+        )
+        print(_as_options(given), file=sys.stderr)
+    return read_outputs(options.outputs, given, encoding=options.encoding)
+
+
+def _as_options(columns: Columns) -> str:
+    """The columns as the options that name them."""
+    named: list[tuple[str, str | None]] = [
+        ("prompt", columns.prompt),
+        *(("output", name) for name in columns.outputs),
+    ]
+    named += [("model", columns.model), ("system", columns.system), ("tag", columns.tag)]
+    return "columns: " + " ".join(f"--{option} {shlex.quote(name)}" for option, name in named if name)
+
+
+def _look(options: argparse.Namespace) -> None:
+    table = sheet.read(options.outputs, encoding=options.encoding)
+    names, rows = sample(table)
+    print(f"{options.outputs.name}: {len(table.rows)} rows, {table.about}")
+    print(_as_options(guess(table)))
+    for row in rows:
+        print(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, indent=1))
 
 
 def _generate(options: argparse.Namespace) -> list[Output]:

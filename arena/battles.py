@@ -8,7 +8,7 @@ import random
 import secrets
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import ceil
 from typing import Any
@@ -18,12 +18,14 @@ from sqlalchemy.orm import Session, joinedload
 
 from arena.errors import ArenaError
 from arena.leaks import leak
-from arena.questions import GUIDELINE, OPENING, Question, checked
+from arena.questions import OPENING, Question, checked
 from arena.schema import NAME, PROMPT, TEXT, Asked, Battle, BattleSet, Policy, Run
+from arena.settings import Settings
 from arena.store import Store
 from arena.text import clean, clean_name, key
 
 MAX_SENT = 30  # battles of one person in a set
+MAX_BATTLES = 50_000  # of one request
 TRAP = "scrambled words"
 
 _sides = random.SystemRandom()  # never seeded: nobody can compute who stands where
@@ -31,13 +33,19 @@ _sides = random.SystemRandom()  # never seeded: nobody can compute who stands wh
 
 @dataclass(frozen=True)
 class Output:
-    """One answer that can enter a battle. `about` (seed, tokens, finish) is told after the vote."""
+    """One answer that can enter a battle. `about` (seed, tokens, finish) is told after the vote.
+
+    turns: (role, content) of the system prompt and of earlier turns before the prompt. tag: a word for the prompt, by
+    which results are sliced.
+    """
 
     prompt: str
     policy: str
     text: str
     spec: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    turns: tuple[tuple[str, str], ...] = ()
+    tag: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,19 +70,18 @@ def create(
     outputs: Sequence[Output],
     *,
     questions: Sequence[Question] = OPENING,
-    guideline: str = GUIDELINE,
-    minimum: int = 3,
     repeats: float = 0.1,
     traps: float = 0.0,
     add: bool = False,
     sender: str | None = None,
+    **settings: Any,
 ) -> Made:
     """Store the outputs, and a battle for every two policies that answered the same prompt.
 
     Parameters
     ----------
     questions: what is asked of every battle.
-    minimum: votes wanted for every battle, at least 1.
+    settings: those of `settings.Settings`: guideline, minimum, access, members, reveal, share.
     repeats: share (0 to 1) of the battles shown again with swapped sides, to measure an annotator's
         consistency.
     traps: share (0 to 0.5) of all battles that has a known answer: a run beside its own words, shuffled.
@@ -86,15 +93,14 @@ def create(
     one battle when their number is odd). A set holds two texts for one prompt once. Raises ArenaError if
     nothing new can be compared, or a name already has another meaning.
     """
-    _check(minimum, repeats, traps)
+    _check(repeats, traps)
     outputs = [_clean(output) for output in outputs]
     with store.write() as session:
         battles = _set(
             session,
-            clean_name(name, what="The name of the battle set"),
+            clean_name(name, what="The name of the study"),
             checked(questions),
-            guideline,
-            minimum,
+            Settings(**settings),
             add,
             sender is None,
         )
@@ -102,6 +108,10 @@ def create(
         pairs = [
             pair for by_policy in runs.values() for pair in itertools.combinations(by_policy.values(), 2)
         ]
+        if len(pairs) > MAX_BATTLES:
+            raise ArenaError(
+                f"{len(pairs):,} pairs of outputs are more than a set takes at once ({MAX_BATTLES:,}): give fewer prompts or models."
+            )
         distinct = [pair for pair in pairs if pair[0].text.strip() != pair[1].text.strip()]
         blind = [pair for pair in distinct if pair[0].leak is None and pair[1].leak is None]
         if not blind:
@@ -145,7 +155,7 @@ def send(
             free = output.policy if number == 1 else f"{output.policy[: NAME - 5]} {number}"
             if known.setdefault(free, _canonical(output.spec)) == _canonical(output.spec):
                 break
-        named.append(Output(output.prompt, free, output.text, output.spec, output.about))
+        named.append(replace(output, policy=free))
     return create(store, name, named, minimum=1, repeats=0.0, add=True, sender=sender)
 
 
@@ -173,13 +183,10 @@ def _sent_by(session: Session, battles: Sequence[Battle], of: BattleSet, sender:
         battle.sender = sender
 
 
-def _check(minimum: int, repeats: float, traps: float) -> None:
-    if minimum < 1:
-        raise ArenaError(f"minimum must be at least 1 vote a battle, found {minimum}.")
-    if not 0 <= repeats <= 1:
-        raise ArenaError(f"repeats must be a share from 0 to 1, found {repeats}.")
-    if not 0 <= traps <= 0.5:
-        raise ArenaError(f"traps must be a share from 0 to 0.5, found {traps}.")
+def _check(repeats: float, traps: float) -> None:
+    for what, share, most in (("repeats", repeats, 1), ("traps", traps, 0.5)):
+        if not 0 <= share <= most:
+            raise ArenaError(f"The share of {what} is {share}: give a number from 0 to {most}.")
 
 
 def _clean(output: Output) -> Output:
@@ -189,6 +196,8 @@ def _clean(output: Output) -> Output:
         clean(output.text, most=TEXT, what=f"The answer of {output.policy!r}"),
         dict(output.spec),
         dict(output.about),
+        tuple((clean_name(role), clean(words, most=PROMPT, what="A turn")) for role, words in output.turns),
+        None if output.tag is None else clean_name(output.tag, what="A tag"),
     )
 
 
@@ -205,34 +214,32 @@ def _set(
     session: Session,
     name: str,
     questions: Sequence[Question],
-    guideline: str,
-    minimum: int,
+    settings: Settings,
     add: bool,
     opened: bool,
 ) -> BattleSet:
     named = (
         select(BattleSet).where(BattleSet.name == name).with_for_update()
     )  # two that add to one set take turns
-    found = session.scalars(named).one_or_none()
-    if found is not None and not add:
-        raise ArenaError(f"There is a battle set {name!r} already. Give the new one another name.")
-    if found is not None:
-        return found
-    made = BattleSet(
+    study = session.scalars(named).one_or_none()
+    if study is not None and not add:
+        raise ArenaError(f"There is a study {name!r} already. Give the new one another name.")
+    if study is not None:
+        return study
+    study = BattleSet(
         id=_id(),
         name=name,
-        guideline=clean(guideline, most=PROMPT, what="The guideline"),
-        minimum=minimum,
         created_at=datetime.now(UTC),
         open=opened,
-        questions=[
+        listed=[
             Asked(key=question.key, text=question.text, position=position)
             for position, question in enumerate(questions)
         ],
     )
-    session.add(made)
+    settings.put(study)
+    session.add(study)
     session.flush()
-    return made
+    return study
 
 
 def _policy(session: Session, name: str, spec: Mapping[str, Any]) -> None:
@@ -246,12 +253,17 @@ def _policy(session: Session, name: str, spec: Mapping[str, Any]) -> None:
         )
 
 
-def _runs(session: Session, outputs: Sequence[Output]) -> dict[str, dict[str, Run]]:
-    """Prompt -> policy -> stored run."""
-    runs: dict[str, dict[str, Run]] = defaultdict(dict)
+Asking = tuple[str, tuple[tuple[str, str], ...]]
+"""A prompt, and the turns before it."""
+
+
+def _runs(session: Session, outputs: Sequence[Output]) -> dict[Asking, dict[str, Run]]:
+    """Prompt and turns -> policy -> stored run."""
+    runs: dict[Asking, dict[str, Run]] = defaultdict(dict)
     for output in outputs:
         _policy(session, output.policy, output.spec)
-        if output.policy in runs[output.prompt]:
+        by_policy = runs[output.prompt, output.turns]
+        if output.policy in by_policy:
             raise ArenaError(
                 f"{output.policy!r} answers the prompt {output.prompt[:60]!r} twice. Keep one answer."
             )
@@ -262,25 +274,27 @@ def _runs(session: Session, outputs: Sequence[Output]) -> dict[str, dict[str, Ru
             text=output.text,
             leak=leak(output.text, output.policy, output.spec),
             about=dict(output.about),
+            turns=[list(turn) for turn in output.turns],
+            tag=output.tag,
         )
         session.add(run)
-        runs[output.prompt][output.policy] = run
+        by_policy[output.policy] = run
     session.flush()
     return runs
 
 
-def _texts(first: Run, second: Run) -> tuple[str, frozenset[str]]:
+def _texts(first: Run, second: Run) -> tuple[str, str, frozenset[str]]:
     """What an annotator sees of two runs, whoever wrote them and wherever they stand."""
-    return first.prompt, frozenset((first.text, second.text))
+    return first.prompt, json.dumps(first.turns), frozenset((first.text, second.text))
 
 
-def _held(session: Session, set_id: str) -> set[tuple[str, frozenset[str]]]:
+def _held(session: Session, set_id: str) -> set[tuple[str, str, frozenset[str]]]:
     battles = select(Battle).where(Battle.set_id == set_id, Battle.kind == "plain")
     found = session.scalars(battles.options(joinedload(Battle.a), joinedload(Battle.b)))
     return {_texts(battle.a, battle.b) for battle in found}
 
 
-def _nothing(pairs: list[Any], distinct: list[Any], runs: Mapping[str, Mapping[str, Run]]) -> str:
+def _nothing(pairs: list[Any], distinct: list[Any], runs: Mapping[Asking, Mapping[str, Run]]) -> str:
     if not pairs:
         return "No prompt was answered by two policies. Give at least two policies for the same prompt."
     if not distinct:
@@ -319,7 +333,16 @@ def _traps(session: Session, set_id: str, pairs: Sequence[tuple[Run, Run]], coun
         words = run.text.split()
         while words == run.text.split():
             _sides.shuffle(words)
-        broken = Run(id=_id(), policy_name=TRAP, prompt=run.prompt, text=" ".join(words), leak=None, about={})
+        broken = Run(
+            id=_id(),
+            policy_name=TRAP,
+            prompt=run.prompt,
+            text=" ".join(words),
+            leak=None,
+            about={},
+            turns=run.turns,
+            tag=run.tag,
+        )
         session.add(broken)
         session.flush()
         a, b, expected = (run, broken, "a") if index % 2 else (broken, run, "b")

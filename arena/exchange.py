@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from arena import parquet, spreadsheet, values
 from arena.card import card
 from arena.errors import ArenaError
 from arena.pseudonyms import pseudonyms
-from arena.questions import ANSWERS, OPENING, Question, parsed, written
+from arena.questions import ANSWERS, MAX_WORDS, OPENING, Question, checked, parsed, written
 from arena.schema import (
+    ACCESS,
     COMMENT,
     KINDS,
     NAME,
     PROMPT,
+    REVEALS,
     TEXT,
     Annotator,
     Asked,
@@ -38,17 +40,33 @@ from arena.text import clean, clean_name, key
 Rows = list[dict[str, Any]]
 
 FIELDS = {
-    "runs": ("run", "policy", "spec", "prompt", "text", "leak", "about"),
+    "runs": ("run", "policy", "spec", "prompt", "text", "leak", "about", "turns", "tag"),
     "battles": (
         "battle", "set", "set_id", "guideline", "questions", "minimum", "open", "set_created_at", "kind", "run_a",
-        "run_b", "of", "expected", "sender",
+        "run_b", "of", "expected", "sender", "access", "members", "reveal", "share", "notice", "archived_at", "history",
     ),
     "votes": (
-        "battle", "annotator", "comment", "seconds", "voted_at", "revised", "undone_at",
+        "battle", "annotator", "comment", "seconds", "voted_at", "revised", "undone_at", "corrected_at", "version", "told",
     ),
 }  # fmt: skip
 """Columns; those of votes stand beside one a question, by its key."""
-NEWER = {"questions": None, "open": True, "sender": None}
+NEWER: dict[str, Any] = {
+    "questions": None,
+    "open": True,
+    "sender": None,
+    "turns": None,
+    "tag": None,
+    "access": "signed",
+    "members": None,
+    "reveal": "vote",
+    "share": None,
+    "notice": "",
+    "archived_at": None,
+    "history": None,
+    "corrected_at": None,
+    "version": 1,
+    "told": True,
+}
 """What older exports lack, and what it was."""
 TEXTS = {
     "policy",
@@ -61,8 +79,16 @@ TEXTS = {
     "annotator",
     "comment",
     "sender",
+    "turns",
+    "tag",
+    "members",
+    "notice",
+    "history",
 }
-OPTIONAL = {"leak", "of", "expected", "undone_at", "questions", "sender"}
+OPTIONAL = {
+    "leak", "of", "expected", "undone_at", "questions", "sender", "turns", "tag", "members", "share", "archived_at",
+    "history", "corrected_at",
+}  # fmt: skip
 IDENTITY = {"runs": ("run",), "battles": ("battle",), "votes": ("battle", "annotator")}
 
 
@@ -87,7 +113,7 @@ def tables(store: Store, *, names: bool) -> dict[str, Rows]:
             for row in rows["votes"]:
                 row["annotator"] = known[row["annotator"]]
             for row in rows["battles"]:
-                row["sender"] = None
+                row["sender"] = row["members"] = None
     return rows
 
 
@@ -165,7 +191,10 @@ def _iso(moment: datetime | None) -> str | None:
 
 
 def _run(run: Run) -> dict[str, Any]:
-    cells = (run.id, run.policy_name, run.policy.spec, run.prompt, run.text, run.leak, run.about)
+    turns = json.dumps(run.turns, ensure_ascii=False) if run.turns else None
+    cells = (
+        run.id, run.policy_name, run.policy.spec, run.prompt, run.text, run.leak, run.about, turns, run.tag,
+    )  # fmt: skip
     return dict(zip(FIELDS["runs"], cells, strict=True))
 
 
@@ -175,6 +204,8 @@ def _battle(battle: Battle) -> dict[str, Any]:
     cells = (
         battle.id, of.name, of.id, of.guideline, written(questions), of.minimum, of.open, _iso(of.created_at),
         battle.kind, battle.a_id, battle.b_id, battle.of_id, battle.expected, battle.sender,
+        of.access, json.dumps(of.members, ensure_ascii=False) if of.members else None, of.reveal, of.share, of.notice,
+        _iso(of.archived_at), _history(of),
     )  # fmt: skip
     return dict(zip(FIELDS["battles"], cells, strict=True))
 
@@ -182,9 +213,15 @@ def _battle(battle: Battle) -> dict[str, Any]:
 def _vote(vote: Vote) -> dict[str, Any]:
     cells = (
         vote.battle_id, vote.annotator.name, vote.comment, vote.seconds, _iso(vote.voted_at), vote.revised,
-        _iso(vote.undone_at),
+        _iso(vote.undone_at), _iso(vote.corrected_at), vote.version, vote.told,
     )  # fmt: skip
     return {**dict(zip(FIELDS["votes"], cells, strict=True)), **vote.answers}
+
+
+def _history(of: BattleSet) -> str | None:
+    """All questions that a set has had, as JSON, where there was more than one version."""
+    listed = [[asked.key, asked.text, asked.position, asked.since, asked.until] for asked in of.listed]
+    return json.dumps([of.version, listed], ensure_ascii=False) if of.version > 1 else None
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -203,6 +240,7 @@ def _columns(name: str, rows: Rows) -> list[str]:
 
 
 def _add_run(session: Session, row: dict[str, Any]) -> bool:
+    row = {**NEWER, **row}
     run, spec = values.identifier("run", row["run"]), values.mapping("spec", row["spec"])
     if session.get(Run, run) is not None:
         return False
@@ -223,6 +261,8 @@ def _add_run(session: Session, row: dict[str, Any]) -> bool:
             text=clean(row["text"], most=TEXT, what="A text"),
             leak=None if row["leak"] is None else clean(row["leak"], most=NAME, what="A leak"),
             about=values.mapping("about", row["about"]),
+            turns=values.turns("turns", row["turns"]),
+            tag=None if row["tag"] is None else clean_name(row["tag"], what="A tag"),
         )
     )
     session.flush()
@@ -238,25 +278,29 @@ def _add_battle(session: Session, row: dict[str, Any]) -> bool:
         values.one_of("kind", row["kind"], KINDS),
         values.whole("minimum", row["minimum"], 1, values.MAX_VOTES),
     )
-    made = values.moment("set_created_at", row["set_created_at"])
+    created = values.moment("set_created_at", row["set_created_at"])
     if session.get(BattleSet, set_id) is None:
-        questions = (
-            OPENING
-            if row["questions"] is None
-            else parsed(clean(row["questions"], most=PROMPT, what="A set's questions"))
-        )
+        version, listed = _questions(row)
         session.add(
             BattleSet(
                 id=set_id,
-                name=_free_name(session, clean_name(row["set"], what="The name of a battle set")),
+                name=_free_name(session, clean_name(row["set"], what="The name of a study")),
                 guideline=clean(row["guideline"], most=PROMPT, what="The guideline"),
                 minimum=minimum,
                 open=values.truth("open", row["open"]),
-                created_at=made,
-                questions=[
-                    Asked(key=question.key, text=question.text, position=position)
-                    for position, question in enumerate(questions)
-                ],
+                created_at=created,
+                archived_at=None
+                if row["archived_at"] is None
+                else values.moment("archived_at", row["archived_at"]),
+                access=values.one_of("access", row["access"], tuple(ACCESS)),
+                members=[key(name) for name in values.names("members", row["members"])],
+                reveal=values.one_of("reveal", row["reveal"], tuple(REVEALS)),
+                share=None
+                if row["share"] is None
+                else values.whole("share", row["share"], 1, values.MAX_VOTES),
+                notice=clean(row["notice"], most=MAX_WORDS, what="The notice"),
+                version=version,
+                listed=listed,
             )
         )
         session.flush()
@@ -281,14 +325,31 @@ def _add_battle(session: Session, row: dict[str, Any]) -> bool:
     return True
 
 
+def _questions(row: dict[str, Any]) -> tuple[int, list[Asked]]:
+    """The version of a set's questions, and all that it has had."""
+    if row["history"] is not None:
+        version, rows = values.history("history", row["history"])
+        checked([Question(each[0], each[1]) for each in rows if each[4] is None])
+        for each in rows:
+            checked([Question(each[0], each[1])])
+        return version, [
+            Asked(key=key, text=text, position=position, since=since, until=until)
+            for key, text, position, since, until in rows
+        ]
+    asked: Sequence[Question] = OPENING
+    if row["questions"] is not None:
+        asked = parsed(clean(row["questions"], most=PROMPT, what="A set's questions"))
+    return 1, [Asked(key=each.key, text=each.text, position=place) for place, each in enumerate(asked)]
+
+
 def _add_vote(session: Session, row: dict[str, Any], names: Mapping[str, str]) -> bool:
     battle, took = values.identifier("battle", row["battle"]), values.seconds("seconds", row["seconds"])
     if (judged := session.get(Battle, battle)) is None:
         raise ArenaError(f"A vote speaks of battle {battle!r}, which the export lacks. Export it anew.")
-    answers = {
-        question.key: values.one_of(question.key, row.get(question.key), ANSWERS)
-        for question in judged.set.questions
-    }
+    row = {**NEWER, **row}
+    version = values.whole("version", row["version"], 1, judged.set.version)
+    answers = _answers(row, judged.set, version)
+    corrected = None if row["corrected_at"] is None else values.moment("corrected_at", row["corrected_at"])
     voted = values.moment("voted_at", row["voted_at"])
     undone = None if row["undone_at"] is None else values.moment("undone_at", row["undone_at"])
     name = clean_name(row["annotator"], what="The name of an annotator")
@@ -300,8 +361,8 @@ def _add_vote(session: Session, row: dict[str, Any], names: Mapping[str, str]) -
         session.flush()
     same = select(Vote).where(Vote.battle_id == battle, Vote.annotator_id == person.id)
     standing = session.scalars(same).one_or_none()
-    if standing is not None and max(voted, undone or voted) <= max(
-        standing.voted_at, standing.undone_at or standing.voted_at
+    if standing is not None and max(voted, undone or voted, corrected or voted) <= max(
+        standing.voted_at, standing.undone_at or standing.voted_at, standing.corrected_at or standing.voted_at
     ):
         return False
     if standing is None and _elsewhere(session, battle, voted, took):
@@ -311,11 +372,23 @@ def _add_vote(session: Session, row: dict[str, Any], names: Mapping[str, str]) -
     vote.comment = clean(row["comment"], most=COMMENT, what="A comment")
     vote.seconds, vote.voted_at = took, voted
     vote.revised, vote.undone_at = values.truth("revised", row["revised"]), undone
+    vote.corrected_at, vote.version, vote.told = corrected, version, values.truth("told", row["told"])
     session.add(vote)
     if session.get(Showing, (battle, person.id)) is None:
         session.add(Showing(battle_id=battle, annotator_id=person.id, shown_at=voted))
     session.flush()
     return standing is None
+
+
+def _answers(row: dict[str, Any], of: BattleSet, version: int) -> dict[str, str]:
+    """The answers of a row: one to each question of its version, and whichever earlier ones it answers besides."""
+    answers = {}
+    for question in of.listed:
+        value = row.get(question.key) or None
+        asked = question.since <= version and (question.until is None or version < question.until)
+        if asked or value is not None:
+            answers[question.key] = values.one_of(question.key, value, ANSWERS)
+    return answers
 
 
 def _elsewhere(session: Session, battle: str, voted: datetime, seconds: float) -> bool:

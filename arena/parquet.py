@@ -17,16 +17,17 @@ BATCH = 1_024
 MAX_COLUMNS = 200
 
 
-def read(path: Path, wanted: Sequence[str] = ()) -> list[dict[str, Any]]:
+def read(path: Path, wanted: Sequence[str] = (), *, nested: bool = False) -> list[dict[str, Any]]:
     """The rows of a file: texts, numbers, truth values, times and nothing.
 
-    wanted: the columns to read, of those that are there; all without it. Raises ArenaError.
+    wanted: the columns to read, of those that are there; all without it. nested: take lists and objects, too.
+    Raises ArenaError.
     """
     try:
         schema = _bounded(path)
         columns = [name for name in schema.names if not wanted or name in wanted]
         for name in columns:
-            if not _plain(schema.field(name).type):
+            if not nested and not _plain(schema.field(name).type):
                 raise ArenaError(
                     f"{path.name}: column {name} holds {schema.field(name).type}. Give texts, numbers or truth values."
                 )
@@ -37,18 +38,40 @@ def read(path: Path, wanted: Sequence[str] = ()) -> list[dict[str, Any]]:
         raise ArenaError(f"{path.name} cannot be read as Parquet: {error}. Write it anew.") from error
 
 
+def names(path: Path) -> list[str]:
+    """The columns of a file."""
+    return list(_bounded(path).names)
+
+
+def arrow(path: Path, wanted: Sequence[str] = ()) -> tuple[list[dict[str, Any]], str, list[str]]:
+    """The same of an Arrow file or stream, as a data set is saved to a disk: rows, what it is, its columns."""
+    try:
+        with pa.memory_map(str(path)) as file:
+            stream = file.read_at(6, 0) != b"ARROW1"
+            table = (pa.ipc.open_stream(file) if stream else pa.ipc.open_file(file)).read_all()
+            columns = [name for name in table.column_names if not wanted or name in wanted]
+            _within(path, table.num_rows, len(table.column_names), table.select(columns).nbytes)
+            return table.select(columns).to_pylist(), "Arrow", table.column_names
+    except (OSError, pa.ArrowException) as error:
+        raise ArenaError(f"{path.name} cannot be read as Arrow: {error}. Write it anew.") from error
+
+
 def _bounded(path: Path) -> pa.Schema:
     with pq.ParquetFile(path, thrift_string_size_limit=10**7, thrift_container_size_limit=10**5) as file:
-        found, schema = file.metadata, file.schema_arrow
-    size = sum(found.row_group(group).total_byte_size for group in range(found.num_row_groups))
+        metadata, schema = file.metadata, file.schema_arrow
+    size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    _within(path, metadata.num_rows, len(schema), size)
+    return schema
+
+
+def _within(path: Path, count: int, columns: int, size: int) -> None:
     for value, bound, what in (
-        (found.num_rows, MAX_ROWS, "rows"),
-        (len(schema), MAX_COLUMNS, "columns"),
+        (count, MAX_ROWS, "rows"),
+        (columns, MAX_COLUMNS, "columns"),
         (size, MAX_BYTES, "bytes"),
     ):
         if value > bound:
             raise ArenaError(f"{path.name} has {value:,} {what}; the most is {bound:,}. Give it in parts.")
-    return schema
 
 
 def _plain(kind: pa.DataType) -> bool:

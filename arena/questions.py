@@ -14,7 +14,8 @@ MAX_QUESTIONS = 6
 MAX_WORDS = 200  # characters of a question
 RESERVED = frozenset(
     "battle annotator comment seconds voted_at revised undone_at kind of expected prompt policy_a policy_b a b undo_until "
-    "policy comparisons group front votes median_seconds repeats traps traps_passed question policy".split()
+    "policy comparisons group front votes median_seconds repeats traps traps_passed question tag corrected corrected_at version told chosen rejected pace "
+    "last".split()
 )
 """Names of columns beside which a question's key stands."""
 

@@ -13,7 +13,7 @@ from arena.schema import Annotator, Answer, Asked, Battle, BattleSet, Policy, Ru
 
 COLUMNS = [
     "battle", "kind", "of", "expected", "prompt", "policy_a", "policy_b", "annotator", "comment", "seconds",
-    "voted_at", "revised",
+    "voted_at", "revised", "corrected", "tag",
 ]  # fmt: skip
 
 
@@ -21,13 +21,14 @@ def votes_frame(session: Session, set_id: str | None = None) -> pd.DataFrame:
     """Standing votes (not undone), one a row, oldest first, of one battle set or of all.
 
     Columns: `COLUMNS`, and one a question, by its key, NaN where a set does not ask it; `of` is the battle a
-        repeat repeats, `expected` a trap's known answer to the first question, `voted_at` in UTC.
+        repeat repeats, `expected` a trap's known answer to the first question, `voted_at` in UTC; `corrected`: answers
+        that were given anew, `revised`: those after the names were seen; `tag` is the prompt's.
     """
     a, b = aliased(Run), aliased(Run)
     query = (
         select(
             Vote.id, Battle.id, Battle.kind, Battle.of_id, Battle.expected, a.prompt, a.policy_name, b.policy_name,
-            Annotator.name, Vote.comment, Vote.seconds, Vote.voted_at, Vote.revised,
+            Annotator.name, Vote.comment, Vote.seconds, Vote.voted_at, Vote.revised, Vote.corrected_at.is_not(None), a.tag,
         )
         .join(Vote, Vote.battle_id == Battle.id)
         .join(Annotator, Vote.annotator_id == Annotator.id)
@@ -54,7 +55,7 @@ def questions(session: Session, set_id: str | None = None) -> list[Question]:
     query = (
         select(Asked.key, Asked.text)
         .join(BattleSet)
-        .order_by(BattleSet.created_at, BattleSet.id, Asked.position)
+        .order_by(BattleSet.created_at, BattleSet.id, Asked.until.is_not(None), Asked.position, Asked.since)
     )
     if set_id is not None:
         query = query.where(Asked.set_id == set_id)

@@ -22,6 +22,14 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 KINDS = ("plain", "repeat", "trap")
+ACCESS = {
+    "open": "anybody with the link",
+    "signed": "anybody who signs in",
+    "listed": "the people on a list",
+}
+"""Who may judge a set; where nobody signs in, "signed" is "open"."""
+REVEALS = {"vote": "after each vote", "end": "at the end", "never": "never"}
+"""When annotators are told who wrote what."""
 
 NAME, PROMPT, TEXT, COMMENT = 80, 8_000, 20_000, 1_000  # most characters stored of each
 
@@ -69,7 +77,11 @@ class Policy(Base):
 
 
 class Run(Base):
-    """One generated text. `leak` is what in it names its model, if anything does."""
+    """One generated text. `leak` is what in it names its model, if anything does.
+
+    `turns` are (role, content) of the system prompt and of earlier turns before the prompt; `tag` is a word for the
+    prompt, by which results are sliced.
+    """
 
     __tablename__ = "runs"
 
@@ -81,12 +93,19 @@ class Run(Base):
     about: Mapped[dict[str, Any]] = mapped_column(
         JSON
     )  # seed, token count, finish, seconds: whatever is known
+    turns: Mapped[list[list[str]]] = mapped_column(JSON, default=list, server_default="[]")
+    tag: Mapped[str | None] = mapped_column(String(NAME))
 
     policy: Mapped[Policy] = relationship()
 
 
 class BattleSet(Base):
-    """Battles made together, and how they are to be judged."""
+    """A study: battles made together, and how they are judged.
+
+    `open`: whether its battles are shown; `archived_at`: put away, and shown to nobody. `access`: who judges. `members`
+    are the keys of the names on the list of "listed". `reveal`: when names are told. `share`: battles of one person at
+    most. `version` counts the lists of questions. `notice`: a sentence that stands over it wherever it is shown.
+    """
 
     __tablename__ = "sets"
 
@@ -95,15 +114,31 @@ class BattleSet(Base):
     guideline: Mapped[str] = mapped_column(Text)
     minimum: Mapped[int]  # votes wanted for every battle
     created_at: Mapped[datetime] = mapped_column(UTCTime)
-    open: Mapped[bool] = mapped_column(default=True, server_default=true())  # whether its battles are shown
+    open: Mapped[bool] = mapped_column(default=True, server_default=true())
+    archived_at: Mapped[datetime | None] = mapped_column(UTCTime)
+    access: Mapped[str] = mapped_column(String(8), default="signed", server_default="signed")
+    members: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
+    reveal: Mapped[str] = mapped_column(String(8), default="vote", server_default="vote")
+    share: Mapped[int | None]
+    version: Mapped[int] = mapped_column(default=1, server_default="1")
+    notice: Mapped[str] = mapped_column(String(200), default="", server_default="")
 
-    questions: Mapped[list[Asked]] = relationship(
+    listed: Mapped[list[Asked]] = relationship(
         order_by="Asked.position", cascade="all, delete-orphan", lazy="selectin"
     )
 
+    @property
+    def questions(self) -> list[Asked]:
+        """The questions that are asked now."""
+        current = [question for question in self.listed if question.until is None]
+        return sorted(current, key=lambda question: question.position)
+
 
 class Asked(Base):
-    """A question of a battle set."""
+    """A question of a battle set, whose text never changes once it has been answered.
+
+    It is asked from version `since` of the set's questions on, and no longer from version `until`.
+    """
 
     __tablename__ = "questions"
 
@@ -111,6 +146,8 @@ class Asked(Base):
     key: Mapped[str] = mapped_column(String(32), primary_key=True)
     text: Mapped[str] = mapped_column(String(200))
     position: Mapped[int]
+    since: Mapped[int] = mapped_column(default=1, server_default="1")
+    until: Mapped[int | None]
 
 
 class Battle(Base):
@@ -161,8 +198,9 @@ class Showing(Base):
 class Vote(Base):
     """One annotator's answers for one battle.
 
-    An undone vote keeps its row (`undone_at`), for its names have been seen: the answers that replace it are
-    marked `revised` and are left out of the blind ranking.
+    An undone vote keeps its row (`undone_at`). `corrected_at` marks answers that were given anew; where the names had
+    been seen by then, the vote is `revised`, too, and left out of the blind ranking. `version` is that of the questions
+    that it answers; `told`: whether its author was told who wrote the two texts.
     """
 
     __tablename__ = "votes"
@@ -179,6 +217,9 @@ class Vote(Base):
     voted_at: Mapped[datetime] = mapped_column(UTCTime)
     revised: Mapped[bool] = mapped_column(default=False)
     undone_at: Mapped[datetime | None] = mapped_column(UTCTime)
+    corrected_at: Mapped[datetime | None] = mapped_column(UTCTime)
+    version: Mapped[int] = mapped_column(default=1, server_default="1")
+    told: Mapped[bool] = mapped_column(default=True, server_default=true())
 
     battle: Mapped[Battle] = relationship()
     annotator: Mapped[Annotator] = relationship()

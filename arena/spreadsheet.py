@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
 import unicodedata
@@ -49,7 +50,7 @@ def restore(cell: str) -> str:
 
 
 def write(
-    path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], texts: Collection[str]
+    path: Path, columns: Sequence[str], listed: Iterable[Mapping[str, Any]], texts: Collection[str]
 ) -> None:
     """Rows as RFC 4180 wants them, with the byte order mark by which spreadsheets know UTF-8.
 
@@ -58,7 +59,7 @@ def write(
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(columns)
-        for row in rows:
+        for row in listed:
             lines.writerow(
                 [protect(row.get(name) or "") if name in texts else row.get(name) for name in columns]
             )
@@ -74,7 +75,7 @@ def read(path: Path, wanted: Sequence[str] = ()) -> list[dict[str, str]]:
 
     Raises ArenaError, which tells the row as a spreadsheet counts it, the column names being row 1.
     """
-    lines = _rows(path, wanted)
+    _, lines = rows(path, text_of(path), wanted)
     if not lines:
         raise ArenaError(f"{path.name} is empty. Give a file with a row of column names.")
     header = _header(path, lines)
@@ -126,35 +127,44 @@ def _from_json(text: str) -> str:
         return text
 
 
-def _rows(path: Path, wanted: Sequence[str]) -> list[list[str]]:
-    text = text_of(path)
-    told = re.match(r"\"?sep=(.)\"?\r?\n", text)  # a first line by which Excel is told the separator
-    if told:
-        text = text[told.end() :]
-    separator = told[1] if told else _separator(text, wanted)
-    rows: list[list[str]] = []
+def rows(path: Path, text: str, wanted: Sequence[str] = ()) -> tuple[str, list[list[str]]]:
+    """The separator of a CSV, and its rows as they stand, without the empty ones at the end. Raises ArenaError."""
+    declared = re.match(r"\"?sep=(.)\"?\r?\n", text)  # a first line by which Excel knows the separator
+    if declared:
+        text = text[declared.end() :]
+    separator = declared[1] if declared else _separator(text, wanted)
+    lines: list[list[str]] = []
     try:
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True):
-            rows.append(row)
-            if len(rows) > MAX_ROWS + 1:
+            lines.append(row)
+            if len(lines) > MAX_ROWS + 1:
                 raise ArenaError(f"{path.name} has more than {MAX_ROWS:,} rows. Give it in parts.")
     except csv.Error as error:
-        raise ArenaError(f"{path.name}, row {len(rows) + 1} is no CSV: {error}. Save it anew.") from error
-    while rows and not any(map(str.strip, rows[-1])):
-        rows.pop()
-    return rows
+        raise ArenaError(f"{path.name}, row {len(lines) + 1} is no CSV: {error}. Save it anew.") from error
+    while lines and not any(map(str.strip, lines[-1])):
+        lines.pop()
+    return separator, lines
 
 
 def _separator(text: str, wanted: Sequence[str]) -> str:
-    def fit(separator: str) -> tuple[int, int]:
-        cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
-        return len({*wanted} & {cell.strip() for cell in cells}), len(cells)
+    """The one that finds the most of the columns wanted; of equals the one by which most of the first rows are as long
+    as the header, then the one that splits it most.
+    """
+
+    def fit(separator: str) -> tuple[int, bool, int, int]:
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        try:
+            first, *more = itertools.islice(lines, 20)
+        except (csv.Error, ValueError):
+            return 0, False, 0, 0
+        alike = sum(len(cells) == len(first) for cells in more)
+        return len({*wanted} & {cell.strip() for cell in first}), len(first) > 1, alike, len(first)
 
     return max(SEPARATORS, key=fit)
 
 
-def _header(path: Path, rows: Sequence[Sequence[str]]) -> list[str]:
-    names = [name.strip() for name in rows[0]]
+def _header(path: Path, lines: Sequence[Sequence[str]]) -> list[str]:
+    names = [name.strip() for name in lines[0]]
     while names and not names[-1]:
         names.pop()
     twice = {name for name in names if names.count(name) > 1}

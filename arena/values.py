@@ -83,6 +83,48 @@ def mapping(what: str, value: Any) -> dict[str, Any]:
     return read
 
 
+def turns(what: str, value: Any) -> list[list[str]]:
+    """(role, content) of a chat, as JSON; none where there is nothing."""
+    listed = _list(what, value)
+    for turn in listed:
+        if not (isinstance(turn, list) and len(turn) == 2 and all(isinstance(part, str) for part in turn)):
+            _refuse(what, value, "give JSON pairs of role and content")
+    return listed
+
+
+def names(what: str, value: Any) -> list[str]:
+    """Names, as a JSON list; none where there is nothing."""
+    listed = _list(what, value)
+    if not all(isinstance(name, str) for name in listed):
+        _refuse(what, value, "give a JSON list of names")
+    return listed
+
+
+def history(what: str, value: Any) -> tuple[int, list[list[Any]]]:
+    """The version of a set's questions, and [key, text, position, since, until] of each that it has had."""
+    parts = _list(what, value)
+    kinds: tuple[Any, ...] = (str, str, int, int, (int, type(None)))
+    rows = parts[1] if len(parts) == 2 and isinstance(parts[1], list) else None
+    whole = rows is not None and all(
+        isinstance(row, list)
+        and len(row) == 5
+        and all(isinstance(part, kind) for part, kind in zip(row, kinds, strict=True))
+        for row in rows
+    )
+    if not whole or not isinstance(parts[0], int) or len({row[0] for row in rows or []}) < len(rows or []):
+        _refuse(what, value, "leave it as it was exported")
+    return parts[0], rows or []
+
+
+def _list(what: str, value: Any) -> list[Any]:
+    listed = (
+        [] if value is None else _json(value) if isinstance(value, str) and len(value) <= MAX_JSON else None
+    )
+    if not isinstance(listed, list) or _deeper(listed, MAX_DEPTH):
+        _refuse(what, value, f"give a JSON list of at most {MAX_JSON:,} characters")
+    return listed
+
+
 def _json(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_not_json)

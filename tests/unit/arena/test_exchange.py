@@ -362,7 +362,7 @@ def policies(entries):
     ]
     assert [row["front"] for row in reports[0]["front"]] == [True, False, False]
     assert main(["migrate", "--database", database]) == 0
-    assert capsys.readouterr().out == "schema 0003\n"
+    assert capsys.readouterr().out == "schema 0004\n"
     sys.modules.pop("canned")
 
 
@@ -378,7 +378,10 @@ def test_runs_made_elsewhere_need_no_model(tmp_path, capsys):
     [
         ({"--runs": '{"prompt": "p", "policy": "x"}'}, "line 1 lacks text"),
         ({"--runs": "[]\nnonsense"}, "is not a JSON object"),
-        ({"--prompts": "p"}, "Give either --runs FILE, or --prompts FILE and --policies FILE"),
+        (
+            {"--prompts": "p"},
+            "Give just one of --outputs FILE, --runs FILE, or --prompts FILE with --policies FILE",
+        ),
         ({"--prompts": "p", "--policies": "{"}, "is not JSON"),
         ({"--prompts": "p", "--policies": "[]"}, "at least two policies"),
         ({"--prompts": "p", "--policies": "[1, 2]"}, "policy 1 must have"),

@@ -31,7 +31,7 @@ def test_the_migrations_make_the_schema_of_the_models(store):
 def test_a_database_of_an_unknown_version_is_refused(url, migrate):
     with Store(url).write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(SchemaError, match="schema version 9999, not 0003.*Use the version of Tradewind"):
+    with pytest.raises(SchemaError, match="schema version 9999, not 0004.*Use the version of Tradewind"):
         Store(url, migrate=migrate)
 
 
@@ -81,7 +81,7 @@ def old_database(url, revision="0002"):
 @pytest.mark.parametrize("revision", ["0001", "0002"])
 def test_an_older_database_is_named_and_migrated_when_asked_without_losing_a_vote(url, revision):
     old_database(url, revision)
-    with pytest.raises(SchemaError, match=f"schema version {revision}, not 0003.*python -m arena migrate"):
+    with pytest.raises(SchemaError, match=f"schema version {revision}, not 0004.*python -m arena migrate"):
         Store(url)
     with Store(url, migrate=True).read() as session:
         assert len(session.scalar(text("SELECT value FROM secrets"))) == 64

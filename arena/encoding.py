@@ -1,0 +1,62 @@
+"""Bytes of a text file, from whichever program wrote them, as text."""
+
+from __future__ import annotations
+
+import codecs
+
+from charset_normalizer import from_bytes
+
+from arena.errors import ArenaError
+
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte order marks; those of UTF-32 begin as those of UTF-16 do."""
+SPREADSHEETS = "cp1252 cp1250 cp1251 cp1253 cp1254 cp1255 cp1256 cp932 cp949 gb18030 big5 mac_roman".split()
+"""In what spreadsheets save a plain CSV, by the language of the computer."""
+SAMPLE = 200_000
+"""Bytes from which an encoding is guessed."""
+
+
+def decode(content: bytes, name: str, encoding: str | None = None) -> tuple[str, str]:
+    """The text of a file, and the encoding that was used: the one asked for, or UTF-8, UTF-16, UTF-32 or the local one
+    that fits best.
+
+    name: of the file, for the error. Raises ArenaError.
+    """
+    used = _known(encoding) if encoding else _guessed(content)
+    try:
+        return content.decode(used).removeprefix("\ufeff"), used.removesuffix("-sig")
+    except (UnicodeDecodeError, LookupError):
+        raise ArenaError(
+            f"{name} is no text in {used}: save it as “CSV UTF-8”, or name its encoding."
+        ) from None
+
+
+def _known(encoding: str) -> str:
+    try:
+        return codecs.lookup(encoding.strip()).name
+    except LookupError:
+        raise ArenaError(
+            f"The encoding is {encoding[:40]!r}: give a name such as utf-8, cp1252 or shift_jis."
+        ) from None
+
+
+def _guessed(content: bytes) -> str:
+    for mark, encoding in MARKS:
+        if content.startswith(mark):
+            return encoding
+    sample = content[:SAMPLE]
+    if b"\x00" in sample:  # no text in another encoding holds it
+        return "utf-16-le" if sample[1::2].count(0) >= sample[::2].count(0) else "utf-16-be"
+    try:
+        content.decode("utf-8")
+        return "utf-8"
+    except UnicodeDecodeError:
+        best = from_bytes(sample, cp_isolation=[*SPREADSHEETS]).best()
+        alike = best.could_be_from_charset if best is not None else []  # these give the same text
+        return next((encoding for encoding in SPREADSHEETS if encoding in alike), "cp1252")

@@ -1,0 +1,66 @@
+"""How a study is judged: guideline, votes wanted, who judges, when names are told."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from arena.errors import ArenaError
+from arena.questions import GUIDELINE
+from arena.schema import ACCESS, PROMPT, REVEALS, BattleSet
+from arena.text import clean, key
+
+MAX_MINIMUM = 1_000
+MAX_MEMBERS = 1_000
+MAX_SHARE = 100_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a lead sets for a study, and may change at any time.
+
+    minimum: votes wanted for every battle. access: one of `schema.ACCESS`; `members` are the names of "listed".
+    reveal: one of `schema.REVEALS`. share: battles of one person at most; all where it is None.
+    """
+
+    guideline: str = GUIDELINE
+    minimum: int = 3
+    access: str = "signed"
+    members: Sequence[str] = ()
+    reveal: str = "vote"
+    share: int | None = None
+
+    def put(self, study: BattleSet) -> None:
+        """Sets them, checked. Raises ArenaError."""
+        study.guideline = clean(self.guideline, most=PROMPT, what="The guideline")
+        study.minimum = _whole("The number of votes wanted", self.minimum, MAX_MINIMUM)
+        study.share = None if self.share is None else _whole("The share of a person", self.share, MAX_SHARE)
+        study.access = _one_of("Who may judge", self.access, ACCESS)
+        study.reveal = _one_of("When names are told", self.reveal, REVEALS)
+        study.members = _members(self.members) if self.access == "listed" else []
+
+
+def _members(names: Sequence[str]) -> list[str]:
+    listed = list(dict.fromkeys(key(name) for name in names if name.strip()))
+    if not 1 <= len(listed) <= MAX_MEMBERS:
+        raise ArenaError(
+            f"The list of who may judge has {len(listed)} names: give 1 to {MAX_MEMBERS:,}, one a line."
+        )
+    return listed
+
+
+def _whole(what: str, value: float, most: int) -> int:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or value != int(value)
+        or not 1 <= value <= most
+    ):
+        raise ArenaError(f"{what} is {value}: give a whole number from 1 to {most:,}.")
+    return int(value)
+
+
+def _one_of(what: str, value: str, known: Collection[str]) -> str:
+    if value not in known:
+        raise ArenaError(f"{what} is {str(value)[:40]!r}: give one of {', '.join(known)}.")
+    return value

@@ -1,0 +1,205 @@
+"""Rows and columns from anywhere: CSV of any spreadsheet, JSON Lines, JSON, Parquet, Arrow, a folder of a data set."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arena import parquet, spreadsheet
+from arena.encoding import decode
+from arena.errors import ArenaError
+from arena.parquet import MAX_COLUMNS
+from arena.spreadsheet import MAX_BYTES, MAX_ROWS
+
+SAMPLE = 3
+"""Rows that are shown before a file is taken."""
+PARTS = (".arrow", ".parquet", ".jsonl", ".json", ".csv", ".tsv")
+"""Kinds of files of which a data set's folder is made; one folder holds one kind, the first of these."""
+NOT_DATA = {"dataset_info.json", "dataset_dict.json", "state.json", "dataset_infos.json"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row's cells by their columns, and where it stands, as `a.csv, row 7`."""
+
+    place: str
+    cells: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """columns: their names, in order. about: how the file was read, for whoever checks it."""
+
+    columns: tuple[str, ...]
+    rows: list[Row]
+    about: str
+
+
+def read(path: Path, wanted: Sequence[str] = (), *, encoding: str | None = None) -> Sheet:
+    """The rows of a file or of a folder of files with the same columns.
+
+    Parameters
+    ----------
+    wanted: the columns that are needed; of Parquet and Arrow no others are read. All without it.
+    encoding: of a text file, where its guess is wrong.
+
+    Raises ArenaError, which tells a bad row by its number.
+    """
+    if not path.exists():
+        raise ArenaError(f"{path} is not there: give a file, or the folder of a data set.")
+    if not path.is_dir():
+        return _file(path, wanted, encoding)
+    sheets = [_file(part, wanted, encoding) for part in _parts(path)]
+    for sheet in sheets[1:]:
+        if set(sheet.columns) != set(sheets[0].columns):
+            raise ArenaError(f"The files of {path.name} have different columns: give one of them.")
+    rows = [row for sheet in sheets for row in sheet.rows]
+    if len(rows) > MAX_ROWS:
+        raise ArenaError(f"{path.name} has {len(rows):,} rows; the most is {MAX_ROWS:,}. Give it in parts.")
+    return Sheet(sheets[0].columns, rows, f"{len(sheets)} files; {sheets[0].about}")
+
+
+def missing(sheet: Sheet, name: str, wanted: Sequence[str]) -> None:
+    """Raises ArenaError where a wanted column is not there."""
+    for column in wanted:
+        if column not in sheet.columns:
+            raise ArenaError(
+                f"{name} has no column {column!r}: it has {', '.join(map(repr, sheet.columns[:20]))}."
+            )
+
+
+def _parts(folder: Path) -> list[Path]:
+    files = [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+        and file.name not in NOT_DATA
+        and not any(part.startswith((".", "_", "cache-")) for part in file.relative_to(folder).parts)
+    ]
+    for suffix in PARTS:
+        if parts := [file for file in files if file.suffix == suffix]:
+            return parts
+    raise ArenaError(f"{folder} holds no data: give a folder with {', '.join(PARTS)} files.")
+
+
+def _file(path: Path, wanted: Sequence[str], encoding: str | None) -> Sheet:
+    with path.open("rb") as file:
+        head = file.read(6)
+    if head[:4] == b"PAR1":
+        return _numbered(path, parquet.read(path, wanted, nested=True), "Parquet", parquet.names(path))
+    if head in (b"ARROW1", b"\xff\xff\xff\xff" + head[4:]):
+        return _numbered(path, *parquet.arrow(path, wanted))
+    text, used = decode(_content(path), path.name, encoding)
+    if text.lstrip()[:1] == "[":
+        return _json(path, text, used)
+    if text.lstrip()[:1] == "{":
+        return _lines(path, text, used)
+    return _csv(path, text, used, wanted)
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file, unpacked where it is a .gz, bounded either way."""
+    with path.open("rb") as plain:
+        packed = plain.read(2) == b"\x1f\x8b"
+    try:
+        with (gzip.open if packed else open)(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise ArenaError(f"{path.name} cannot be unpacked: {error}. Pack it anew.") from None
+    if len(content) > MAX_BYTES:
+        raise ArenaError(f"{path.name} has more than {MAX_BYTES:,} bytes. Give it in parts.")
+    return content
+
+
+def _csv(path: Path, text: str, encoding: str, wanted: Sequence[str]) -> Sheet:
+    separator, lines = spreadsheet.rows(path, text)
+    filled = [(number, cells) for number, cells in enumerate(lines, start=1) if any(map(str.strip, cells))]
+    if not filled:
+        raise ArenaError(f"{path.name} is empty: give a file with a row of column names.")
+    (_, names), *body = filled
+    columns = _named(names)
+    for number, cells in body:
+        if any(map(str.strip, cells[len(columns) :])):
+            raise ArenaError(
+                f"{path.name}, row {number} has {len(cells)} cells for {len(columns)} columns: put texts with "
+                "separators in quotes."
+            )
+    padded = [(number, [*cells, *[""] * (len(columns) - len(cells))]) for number, cells in body]
+    texts = [[cells[place] for _, cells in padded] for place in range(len(columns))]
+    named = [cells for name, cells in zip(columns, texts, strict=True) if not wanted or name in wanted]
+    if all(spreadsheet.protect(spreadsheet.restore(cell)) == cell for cells in named for cell in cells):
+        texts = [[*map(spreadsheet.restore, cells)] for cells in texts]  # the arena wrote this file
+    rows = [
+        Row(f"{path.name}, row {number}", {name: texts[place][at] for place, name in enumerate(columns)})
+        for at, (number, _) in enumerate(padded)
+    ]
+    shown = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars"}.get(separator, repr(separator))
+    return _sheet(path, columns, rows, f"CSV in {encoding}, separated by {shown}")
+
+
+def _named(header: Sequence[str]) -> list[str]:
+    """Names for all columns: `column 1` where there is none, `score (2)` for the second of a name."""
+    names: list[str] = []
+    for place, cell in enumerate(header, start=1):
+        name = cell.strip() or f"column {place}"
+        again = sum(name == other or other.startswith(f"{name} (") for other in names)
+        names.append(f"{name} ({again + 1})" if again else name)
+    return names
+
+
+def _lines(path: Path, text: str, encoding: str) -> Sheet:
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            rows.append(
+                Row(f"{path.name}, line {number}", _object(line, path, f"{path.name}, line {number}"))
+            )
+            if len(rows) > MAX_ROWS:
+                raise ArenaError(f"{path.name} has more than {MAX_ROWS:,} lines. Give it in parts.")
+    return _sheet(path, _columns(row.cells for row in rows), rows, f"JSON Lines in {encoding}")
+
+
+def _json(path: Path, text: str, encoding: str) -> Sheet:
+    try:
+        listed = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ArenaError(f"{path.name} is no JSON: {error}. Save it anew.") from None
+    rows = []
+    for number, cells in enumerate(listed, start=1):
+        if not isinstance(cells, dict):
+            raise ArenaError(f"{path.name}, row {number} is no JSON object: write columns and values.")
+        rows.append(Row(f"{path.name}, row {number}", cells))
+    return _sheet(path, _columns(row.cells for row in rows), rows, f"JSON in {encoding}")
+
+
+def _object(line: str, path: Path, place: str) -> dict[str, Any]:
+    try:
+        cells = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ArenaError(f"{place} is no JSON object: {error}.") from None
+    if not isinstance(cells, dict):
+        raise ArenaError(f"{place} is no JSON object but a {type(cells).__name__}: write columns and values.")
+    return cells
+
+
+def _columns(rows: Iterator[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for cells in rows for name in cells))
+
+
+def _numbered(path: Path, rows: list[dict[str, Any]], about: str, columns: Sequence[str]) -> Sheet:
+    numbered = [Row(f"{path.name}, row {number}", cells) for number, cells in enumerate(rows, start=1)]
+    return _sheet(path, columns, numbered, about)
+
+
+def _sheet(path: Path, columns: Sequence[str], rows: list[Row], about: str) -> Sheet:
+    for count, bound, what in ((len(columns), MAX_COLUMNS, "columns"), (len(rows), MAX_ROWS, "rows")):
+        if count > bound:
+            raise ArenaError(f"{path.name} has {count:,} {what}; the most is {bound:,}. Give it in parts.")
+    if not rows:
+        raise ArenaError(f"{path.name} has no row below its column names: give at least one.")
+    return Sheet(tuple(columns), rows, about)
