@@ -169,16 +169,24 @@ def _packed(label: str, packed: Path, tokenizer, stop_ids: frozenset[int], engin
                 weights, config, min(config.max_position_embeddings, LONGEST_CONTEXT), torch.get_num_threads()
             )
             return _model(
-                label, metadata["hash"], tokenizer, stop_ids, native, lambda: _rebuild(weights, values)
+                label,
+                metadata["hash"],
+                tokenizer,
+                stop_ids,
+                native,
+                lambda: _placed(_rebuild(weights, values), gpu),
             )
         except NoCompiler as error:
             if engine == "native":
                 raise
             log.warning("%s Until then PyTorch decodes, which is slower.", error)
-    model = _rebuild(weights, values)
-    if gpu is not None:
-        model = model.to(gpu, torch.bfloat16)
+    model = _placed(_rebuild(weights, values), gpu)
     return _model(label, metadata["hash"], tokenizer, stop_ids, _in_torch(model, engine), lambda: model)
+
+
+def _placed(model, gpu: torch.device | None):
+    """Where gradients are worked out: also beside the native engine, a GPU where there is one."""
+    return model if gpu is None else model.to(gpu, torch.bfloat16)
 
 
 def gpu_here() -> torch.device | None:

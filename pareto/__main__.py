@@ -38,7 +38,7 @@ from pareto.table import table
 from pareto.train import Trainer
 from pareto.tune import tune
 
-TRAIN_PROMPTS = HELD_OUT.with_name("train.jsonl")
+TRAIN_PROMPTS = [HELD_OUT.with_name("train.jsonl"), HELD_OUT.parent / "contrast" / "train.jsonl"]
 BAR = 28
 
 
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--prompts",
         type=Path,
+        nargs="+",
         default=TRAIN_PROMPTS,
         help="JSON Lines of prompt and kind (default: those that ship)",
     )
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         help="train and score methods x preferences x seeds; started again, also elsewhere, it goes on",
     )
     sub.add_argument("--out", type=Path, required=True, help="the grid's folder, outside of the project")
-    sub.add_argument("--prompts", type=Path, default=TRAIN_PROMPTS, help="JSON Lines to train on")
+    sub.add_argument("--prompts", type=Path, nargs="+", default=TRAIN_PROMPTS, help="JSON Lines to train on")
     sub.add_argument("--held-out", type=Path, default=HELD_OUT, help="JSON Lines to score on")
     sub.add_argument("--seeds", type=integer(1, 100), default=3, help="trainings of each point")
     sub.add_argument(
@@ -283,7 +284,7 @@ def _train(args, model: LanguageModel) -> dict | None:
     """What was trained; None in all processes but the first."""
     _ = model.stack  # refuses a model that cannot be trained, before anything else is read
     writable(args.out, "--out")
-    prompts = read_prompts(args.prompts)
+    prompts = [prompt for path in args.prompts for prompt in read_prompts(path)]
     rewards = _rewards(args.reward, model, args.objectives)
     settings = Settings(
         preference=_preference(args, list(rewards)),
@@ -302,7 +303,7 @@ def _train(args, model: LanguageModel) -> dict | None:
             settings.p if settings.method == "gapo" else None,
             list(rewards),
         ),
-        "data": [f"{args.prompts.name} ({len(prompts)} prompts)"],
+        "data": [f"{' '.join(path.name for path in args.prompts)} ({len(prompts)} prompts)"],
         "licence": licence,
         "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]]),
     }
@@ -353,7 +354,7 @@ def _grid(args, model: LanguageModel) -> dict:
         args.out,
         model,
         rewards,
-        [text for _, text in read_prompts(args.prompts)],
+        [text for path in args.prompts for _, text in read_prompts(path)],
         read_prompts(args.held_out),
         Settings(preference=(1 / len(names),) * len(names), prompts=args.per_step, **known),
         plan(names, preferences, range(args.seeds)),
