@@ -175,13 +175,15 @@ def _packed(label: str, packed: Path, tokenizer, stop_ids: frozenset[int], engin
                 stop_ids,
                 native,
                 lambda: _placed(_rebuild(weights, values), gpu),
+                values["model_type"],
             )
         except NoCompiler as error:
             if engine == "native":
                 raise
             log.warning("%s Until then PyTorch decodes, which is slower.", error)
     model = _placed(_rebuild(weights, values), gpu)
-    return _model(label, metadata["hash"], tokenizer, stop_ids, _in_torch(model, engine), lambda: model)
+    stepper = _in_torch(model, engine)
+    return _model(label, metadata["hash"], tokenizer, stop_ids, stepper, lambda: model, values["model_type"])
 
 
 def _placed(model, gpu: torch.device | None):
@@ -248,7 +250,9 @@ def _transformers(label: str, folder: Path, engine: str, report: sources.Progres
         device_map=_placement(gpu),
     )
     engine_here = _in_torch(model, engine)
-    return _model(label, files.checksum(weights), tokenizer, stop_ids, engine_here, lambda: model)
+    return _model(
+        label, files.checksum(weights), tokenizer, stop_ids, engine_here, lambda: model, config.model_type
+    )
 
 
 def _float32_bytes(config, weights: list[Path]) -> int:
@@ -417,9 +421,15 @@ def _stop_ids(folder: Path, tokenizer) -> frozenset[int]:
 
 
 def _model(
-    label: str, checksum: str, tokenizer, stop_ids: frozenset[int], engine: Engine, torch_model: Callable
+    label: str,
+    checksum: str,
+    tokenizer,
+    stop_ids: frozenset[int],
+    engine: Engine,
+    torch_model: Callable,
+    family: str,
 ) -> LanguageModel:
-    model = LanguageModel(label, checksum, tokenizer, stop_ids, engine, torch_model)
+    model = LanguageModel(label, checksum, tokenizer, stop_ids, engine, torch_model, family)
     _check_tokenizer(model)
     return model
 

@@ -28,11 +28,18 @@ class LanguageModel:
     """A causal language model: text in and out, its residual stream read and edited.
 
     name: what it is called; hash: 16 hex digits of the sha256 of its weights; layers, width: of the residual
-    stream; context: most tokens of a row.
+    stream; context: most tokens of a row; family: as transformers calls it, such as llama.
     """
 
     def __init__(
-        self, name: str, hash: str, tokenizer, stop_ids: frozenset[int], engine: Engine, torch_model: Callable
+        self,
+        name: str,
+        hash: str,
+        tokenizer,
+        stop_ids: frozenset[int],
+        engine: Engine,
+        torch_model: Callable,
+        family: str = "",
     ):
         self.name, self.hash, self.tokenizer, self.stop_ids, self.engine = (
             name,
@@ -42,7 +49,7 @@ class LanguageModel:
             engine,
         )
         self.layers, self.width, self.context = engine.layers, engine.width, engine.context
-        self._torch_model = torch_model
+        self._torch_model, self.family = torch_model, family
         self._busy = threading.Lock()
         self.codec = Codec(name, tokenizer)
         self._loop = Loop(engine, self.codec, stop_ids, self._busy)

@@ -1,4 +1,4 @@
-"""python -m steering train|calibrate|scorer|generate|sweep|evaluate|export"""
+"""python -m steering train|calibrate|scorer|generate|sweep|evaluate|frontier|export"""
 
 import argparse
 import dataclasses
@@ -15,11 +15,12 @@ from steering.calibrate import Settings as Bounds
 from steering.calibrate import calibrate
 from steering.cav import CAV, Settings, train
 from steering.concepts import Concept, shipped
+from steering.control_vectors import MAX_BYTES, export, imported
 from steering.evaluate import evaluate, labelled, sample
-from steering.export import export
-from steering.frontier import frontier, markdown, to_dict
+from steering.frontier import METHODS, SUMMARISED, Bench, frontier, markdown, summary, to_dict
 from steering.library import Library
 from steering.plan import Plan
+from steering.prompt_sets import held_out
 from steering.scorers import fit_head
 from steering.steer import steer
 from steering.sweep import sweep
@@ -51,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="what train wrote, in place of what ships",
+        help="what train wrote, in place of what ships, or llama.cpp control vectors (.gguf), each a concept of its file's name",
     )
     decode = argparse.ArgumentParser(add_help=False)
     decode.add_argument("--plan", required=True, help="a plan as JSON, or a file that holds it")
@@ -118,11 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser(
         "evaluate",
         parents=[shared, using],
-        help="frontiers of score against KL; four methods compared; or accuracy on labelled texts",
+        help="methods compared at one plan; or accuracy on labelled texts",
     )
-    one.add_argument("--frontier", nargs="+", metavar="CONCEPT", help="name, or -name to remove it")
-    one.add_argument("--seeds", type=int, default=1, help="with --frontier: answers a prompt (default: 1)")
-    one.add_argument("--count", type=int, help="with --frontier: use the first so many prompts")
     one.add_argument("--plan", help="a plan as JSON, or a file that holds it")
     one.add_argument("--prompts", type=Path, help="a file, one prompt a line")
     one.add_argument("--concept", help="with --labelled: whose vectors are tried")
@@ -131,11 +129,23 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--max-new-tokens", type=int, default=48)
     one = commands.add_parser(
+        "frontier",
+        parents=[shared, using],
+        help="score against KL of every method, on held-out prompts; goes on where it was stopped",
+    )
+    one.add_argument("names", nargs="*", help="name to amplify a concept, -name to remove it (default: all)")
+    one.add_argument("--prompts", type=Path, help="a file, one prompt a line (default: held-out ones)")
+    one.add_argument("--count", type=int, default=20, help="how many prompts (default: 20)")
+    one.add_argument("--seeds", type=int, nargs="+", default=[0], help="an answer for each (default: 0)")
+    one.add_argument("--max-new-tokens", type=int, default=24)
+    one.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    one.add_argument("--folder", type=Path, help="where texts are kept, a file a concept and direction")
+    one = commands.add_parser(
         "export", parents=[shared, using], help="write a concept's directions as .gguf or .safetensors"
     )
     one.add_argument("concept")
     one.add_argument("out", type=Path)
-    one.add_argument("--method", choices=["gcav", "diffmean"], default="gcav")
+    one.add_argument("--method", choices=["auto", "gcav", "diffmean"], default="auto")
     return parser
 
 
@@ -193,12 +203,24 @@ def main(argv: list[str] | None = None) -> int:
 def _own(library: Library, concepts: list[Path], vectors: list[Path]) -> None:
     library.concepts |= {concept.name: concept for concept in map(Concept.load, concepts)}
     for path in vectors:
+        if path.suffix == ".gguf":
+            _import(library, path)
+            continue
         cav = CAV.load(path)
         if cav.concept not in library.concepts:
             raise ValueError(
                 f"{path} holds vectors of {cav.concept!r}, which does not ship: give its texts with --concepts"
             )
         library.add(library.concepts[cav.concept], cav)
+
+
+def _import(library: Library, path: Path) -> None:
+    """A control vector as a concept that is called as its file, with the calibration that it was given here."""
+    with path.open("rb") as file:
+        concept, cav = imported(library.model, file.read(MAX_BYTES + 1), path.stem)
+    library.add(concept, cav)
+    if (kept := library.kept(concept.name)) is not None:
+        library.add(concept, kept)
 
 
 def _calibrate(args, library: Library) -> dict:
@@ -289,37 +311,37 @@ def _evaluate(args, library: Library) -> dict | str:
         if args.concept is None:
             raise ValueError("--labelled needs --concept: whose vectors shall be tried?")
         return labelled(library, library.cav(args.concept), args.labelled, most=args.most, seed=args.seed)
-    if args.frontier and args.prompts:
-        return _frontiers(args, library)
     if not (args.plan and args.prompts):
-        raise ValueError(
-            "evaluate needs --frontier and --prompts, --plan and --prompts, or --concept and --labelled"
-        )
+        raise ValueError("evaluate needs --plan and --prompts, or --concept and --labelled")
     return evaluate(
         library, _plan(args.plan), _lines(args.prompts), seed=args.seed, max_new_tokens=args.max_new_tokens
     )
 
 
-def _frontiers(args, library: Library) -> dict | str:
-    prompts, tables, data = _lines(args.prompts)[: args.count], [], {}
-    for name in args.frontier:
-        direction = "remove" if name.startswith("-") else "amplify"
-        results = frontier(
-            library,
-            name.removeprefix("-"),
-            direction,
-            prompts,
-            seeds=args.seeds,
-            tokens=args.max_new_tokens,
-            progress=lambda told: print(told, file=sys.stderr, flush=True),
-        )
-        tables.append(markdown(name.removeprefix("-"), direction, results))
-        data[name] = to_dict(results)
-    return data if args.json else "\n\n".join(tables)
+def _frontier(args, library: Library) -> dict | str:
+    names = args.names or [sign + name for name in library.concepts for sign in ("", "-")]
+    tables = []
+    for name in names:
+        direction, name = "remove" if name.startswith("-") else "amplify", name.removeprefix("-")
+        library.cav(name)
+        concept = library.concepts[name]
+        prompts = _lines(args.prompts)[: args.count] if args.prompts else held_out(concept, args.count)
+        bench = Bench(library, name, direction, methods=args.methods, tokens=args.max_new_tokens)
+        path = args.folder and args.folder / f"{name}-{direction}.jsonl"
+        results = frontier(bench, prompts, args.seeds, path, report=_tell(f"{name} {direction}"))
+        tables.append((name, direction, results))
+    if args.json:
+        return {f"{name} {direction}": to_dict(results) for name, direction, results in tables}
+    whole = [summary(tables)] if set(args.methods) >= SUMMARISED else []
+    return "\n\n".join([*whole, *(markdown(*table) for table in tables)])
 
 
 def _export(args, library: Library) -> dict:
-    return {"written": str(export(library.cav(args.concept), args.out, method=args.method))}
+    return {
+        "written": str(
+            export(library.cav(args.concept), args.out, method=args.method, family=library.model.family)
+        )
+    }
 
 
 _COMMANDS = {
@@ -328,6 +350,7 @@ _COMMANDS = {
     "generate": _generate,
     "sweep": _sweep,
     "evaluate": _evaluate,
+    "frontier": _frontier,
     "export": _export,
 }
 

@@ -4,11 +4,8 @@ The prompts are training prompts (assets/prompts/train.jsonl); evaluations use o
 """
 
 import dataclasses
-import json
-import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,10 +19,10 @@ from steering.concepts import Concept
 from steering.edits import Steering, calibrated_layers, steering
 from steering.library import Library
 from steering.plan import DIRECTIONS, Plan, Target
+from steering.prompt_sets import training
 from steering.scorers import scorer
 
-PROMPTS = Path(__file__).parents[1] / "assets" / "prompts" / "train.jsonl"
-DOSES = {"auto": (0.0, 3.0, 6.0, 10.0), "gcav": (0.0, 3.0, 7.0, 12.0), "fixed": (0.2, 0.5, 1.0)}
+DOSES = {"auto": (0.0, 2.0, 4.0, 7.0, 11.0), "gcav": (0.0, 3.0, 7.0, 12.0), "fixed": (0.15, 0.3, 0.6, 1.0)}
 TRIED = (2.0, 5.0)
 """Doses at which candidates are compared."""
 COMPARED = 0.15
@@ -57,19 +54,6 @@ class Texts:
     runs: tuple[Run, ...]
 
 
-def training_prompts(concept: Concept, count: int) -> list[str]:
-    """Prompts to calibrate on; half of them unsafe where the concept is toxicity, which no other prompt brings up."""
-    lines = [json.loads(line) for line in PROMPTS.read_text().splitlines()]
-    kinds = {
-        kind: [line["prompt"] for line in lines if line["kind"] == kind] for kind in ("helpful", "unsafe")
-    }
-    for prompts in kinds.values():
-        random.Random(0).shuffle(prompts)
-    if concept.name != "toxicity":
-        return kinds["helpful"][:count]
-    return kinds["helpful"][: count - count // 2] + kinds["unsafe"][: count // 2]
-
-
 class Bench:
     """One concept on a model's own answers to fixed prompts, with fixed seeds."""
 
@@ -84,7 +68,7 @@ class Bench:
         self.concept, self.settings, self._model, self._stop = concept, settings, model, stop
         self._rows = [
             Row(prompt_ids(model, prompt), Sampling(settings.temperature, SEED + i, settings.tokens))
-            for i, prompt in enumerate(training_prompts(concept, settings.prompts))
+            for i, prompt in enumerate(training(concept, settings.prompts))
         ]
         self._judge = scorer(concept.scorer) if concept.scorer else None
         [self.base] = self.measure([()])
@@ -179,7 +163,9 @@ def candidates(cav: CAV) -> list[tuple[str, tuple[int, ...]]]:
     count = cav.w.shape[0]
     middle = calibrated_layers(dataclasses.replace(cav, calibration=None))
     lower = tuple(range(round(count / 3), middle[0]))
-    return [("diffmean", middle), ("gcav", middle), ("diffmean", lower or middle)]
+    upper = tuple(layer for layer in range(middle[-1] + 1, round(0.8 * count)))
+    bands = [middle, *(band for band in (lower, upper) if band)]
+    return [(direction, band) for band in bands for direction in ("diffmean", "gcav")]
 
 
 def effect(bench: Bench, direction: str, tried: Sequence[Texts]) -> np.ndarray:

@@ -3,7 +3,7 @@
 import json
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from lm import LanguageModel, Stopped
 from lm.paths import replacing
 from steering import logistic
 from steering.calibration import Calibration
-from steering.concepts import FEWEST, Concept, ConceptError
+from steering.concepts import MIN_TEXTS, Concept, ConceptError
 from steering.examples import distinct, folds, held_out, one_of_each
 
 QUESTION = "Please go on."
@@ -67,7 +67,7 @@ class CAV:
 
     diffmean [layers, width]: unit difference of the sides' means, gap [layers]: its length. accuracy,
     shuffled, random [layers]: held-out accuracy, and that of the controls: a fit to shuffled labels, and
-    random directions cut between the means. calibration: what steering with it costs, where that was measured.
+    random directions cut between the means; not a number where no texts are known. calibration: what steering with it costs, where that was measured.
     """
 
     model: str
@@ -87,7 +87,12 @@ class CAV:
     @property
     def direction(self) -> Tensor:
         """Unit vectors w / |w| [layers, width]."""
-        return self.w / self.w.norm(dim=1, keepdim=True)
+        return self.w / self.w.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that have a direction: all of them, but for an imported vector."""
+        return tuple(self.gap.nonzero()[:, 0].tolist())
 
     def save(self, path: Path | str) -> None:
         """Writes safetensors with the metadata."""
@@ -125,7 +130,7 @@ def _check(tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.shape != (shape if name in ("w", "diffmean") else shape[:1]):
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}")
-        if not torch.isfinite(tensor).all():
+        if name in ("w", "b", "diffmean", "gap") and not torch.isfinite(tensor).all():
             raise ValueError(f"{name} holds numbers that are not finite")
 
 
@@ -196,9 +201,9 @@ def train(
 def _without_copies(concept: Concept, side: str) -> tuple[str, ...]:
     texts = getattr(concept, side)
     different = distinct(texts)
-    if len(different) < FEWEST:
+    if len(different) < MIN_TEXTS:
         raise ConceptError(
-            f"{concept.name}: of the {side} side's {len(texts)} texts only {len(different)} differ: give at least {FEWEST}"
+            f"{concept.name}: of the {side} side's {len(texts)} texts only {len(different)} differ: give at least {MIN_TEXTS}"
         )
     if len(different) < len(texts):
         warnings.warn(
@@ -289,6 +294,11 @@ def logits(cav: CAV, activations: Tensor) -> Tensor:
     return torch.einsum("nld,ld->nl", activations, cav.w) + cav.b
 
 
+def among(cav: CAV, layers: Iterable[int]) -> tuple[int, ...]:
+    """Those of some layers that have a direction; all that have one where these do not."""
+    return tuple(layer for layer in layers if layer in cav.layers) or cav.layers
+
+
 def best_layers(cavs: Sequence[CAV], count: int = 8) -> tuple[int, ...]:
     """The `count` blocks with the best mean held-out accuracy among the middle ones, from a quarter to six
     tenths of the model.
@@ -296,8 +306,8 @@ def best_layers(cavs: Sequence[CAV], count: int = 8) -> tuple[int, ...]:
     The first blocks read words rather than meaning. Later ones read as well but steer worse: on the default
     model they bring more repetition and KL for the same effect.
     """
-    accuracy = torch.stack([cav.accuracy for cav in cavs]).mean(0)
+    accuracy = torch.stack([cav.accuracy for cav in cavs]).mean(0).nan_to_num(0.0)
     layers = len(accuracy)
     first = round(layers * 0.27)
-    middle = range(first, max(first + 1, round(layers * 0.6)))
+    middle = among(cavs[0], range(first, max(first + 1, round(layers * 0.6))))
     return tuple(sorted(sorted(middle, key=lambda layer: (-float(accuracy[layer]), layer))[:count]))

@@ -9,7 +9,7 @@ import pandas as pd
 from lm import Edit
 from lm.edits.trace import UNREACHABLE
 from steering.concepts import Concept
-from steering.metrics import overlaps, pushes
+from steering.metrics import overlaps, pushes, traces
 from steering.plan import Plan
 from steering.steer import Steered
 from steering.view import share
@@ -28,12 +28,12 @@ DASHES = ("solid", "dash", "dashdot", "longdash")
 """Of the bands of layers: the chosen one, and those beside it."""
 
 
-def heat(sides: tuple[Steered, Steered], edits: tuple[Edit, ...], concepts: Sequence[Concept]) -> Chart:
+def heat(sides: Sequence[Steered], edits: tuple[Edit, ...], concepts: Sequence[Concept]) -> Chart:
     """The write of the steered side at every block and token: eps of one concept, the length of the whole
     write of several.
     """
     run, names = sides[1].run, [concept.name for concept in concepts]
-    trace = np.stack(run.trace)
+    trace = traces(run, edits)
     eps = trace["eps"][..., : len(names)].transpose(1, 0, 2)
     size = pushes(trace, overlaps(edits)).T
     one = len(names) == 1

@@ -13,9 +13,9 @@ from lm.unicode import well_formed
 SHIPPED = Path(__file__).parent.parent / "assets" / "concepts"
 MAX_BYTES = 5_000_000
 MAX_CHARACTERS = 4_000
-FEWEST = 8
+MIN_TEXTS = 8
 """Fewest texts a side: below it, held-out accuracy says nothing."""
-MOST = 2_000
+MAX_TEXTS = 2_000
 
 
 class ConceptError(ValueError):
@@ -29,6 +29,8 @@ class Details(TypedDict, total=False):
     low: str
     high: str
     scorer: str | None
+    more: str
+    less: str
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Concept:
     of one length.
 
     low, high: what the negative and the positive side are called; scorer: an independent scorer
-    (steering.scorers), if any.
+    (steering.scorers), if any; more, less: sentences that ask a model for it, and for its contrary.
+    source: where its vectors come from in place of texts, which it then lacks.
     """
 
     name: str
@@ -47,19 +50,22 @@ class Concept:
     low: str = ""
     high: str = ""
     scorer: str | None = None
+    more: str = ""
+    less: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > 60 or not self.name.isprintable():
             raise ConceptError(f"the concept's name is {self.name[:80]!r}: give 1 to 60 printable characters")
-        for side in ("positive", "negative"):
+        for side in () if self.source else ("positive", "negative"):
             texts = getattr(self, side)
-            if len(texts) < FEWEST:
+            if len(texts) < MIN_TEXTS:
                 raise ConceptError(
-                    f"{self.name}: the {side} side has {len(texts)} texts: give at least {FEWEST}, better 100"
+                    f"{self.name}: the {side} side has {len(texts)} texts: give at least {MIN_TEXTS}, better 100"
                 )
-            if len(texts) > MOST:
+            if len(texts) > MAX_TEXTS:
                 raise ConceptError(
-                    f"{self.name}: the {side} side has {len(texts)} texts: give at most {MOST}"
+                    f"{self.name}: the {side} side has {len(texts)} texts: give at most {MAX_TEXTS}"
                 )
         shared = set(self.positive) & set(self.negative)
         if shared:
@@ -73,8 +79,9 @@ class Concept:
 
     @cached_property
     def hash(self) -> str:
-        """16 hex digits that change with the texts."""
-        return digests.short(json.dumps([self.positive, self.negative]).encode())
+        """16 hex digits that change with the texts, or with the source."""
+        what = [self.positive, self.negative, *([self.source] if self.source else [])]
+        return digests.short(json.dumps(what).encode())
 
     @classmethod
     def parse(cls, text: str, name: str, **details: Unpack[Details]) -> "Concept":

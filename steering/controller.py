@@ -4,39 +4,37 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 
 from lm import Run, Stopped
-from lm.paths import cache_folder
 from lm.prompts import FIELDS, MAX_NEW_TOKENS, Prompt, read
 from lm.sources import DEFAULT_NAME
 from steering import charts, view
-from steering.calibrate import trial
-from steering.cav import CAV, train
-from steering.concepts import Concept
+from steering.cav import CAV
+from steering.control_vectors import export
 from steering.edits import layers_of
+from steering.inspector import inspect
 from steering.library import Library
 from steering.plan import Layers, Plan
 from steering.snippet import snippet
-from steering.steer import finish, pair
+from steering.steer import MAX_WATCHED, Pair, finish, pair
 from steering.sweep import sweep, thirds
+from steering.teaching import drafted, learned
 from ui import sessions
 from ui.background import Report, Result, following, frame, left
 from ui.validation import MAX_SEED, MAX_TEMPERATURE, bounded, sentence, wrong
 
 log = logging.getLogger(__name__)
-MOST_OWN_CONCEPTS = 8
-MOST_OWN_TEXTS, MOST_OWN_TOKENS = 300, 40_000
-"""Texts a side, and tokens of both, that a visitor's concept is learned from: half a minute on two cores."""
-READING = 0.5
-"""Share of the time of teaching a concept that goes by until it is tried."""
+MAX_OWN_CONCEPTS = 8
 SWEEP_TOKENS = 48
-MOST_SWEPT = 120
+MAX_SWEPT = 120
 """Texts of 64 tokens that a script may sweep at once."""
 
 
@@ -49,6 +47,9 @@ class Request:
     seed: int = 0
     max_new_tokens: int = 96
     temperature: float = 0.0
+    rival: str | None = None
+    watch: tuple[str, ...] = ()
+    begin: tuple[int, ...] = ()
 
     @classmethod
     def parse(cls, asked: Mapping[str, Any]) -> "Request":
@@ -59,7 +60,24 @@ class Request:
             int(bounded(asked, "seed", 0, MAX_SEED)),
             int(bounded(asked, "max_new_tokens", 1, MAX_NEW_TOKENS)),
             float(bounded(asked, "temperature", 0, MAX_TEMPERATURE)),
+            asked.get("rival"),
+            tuple(_listed(asked, "watch", str, MAX_WATCHED)),
+            tuple(_listed(asked, "begin", int, MAX_NEW_TOKENS)),
         )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of `pair`."""
+        names = ("seed", "max_new_tokens", "temperature", "rival", "watch", "begin")
+        return {name: getattr(self, name) for name in names}
+
+
+def _listed(asked: Mapping[str, Any], name: str, kind: type, most: int) -> list:
+    values = asked.get(name) or []
+    if not isinstance(values, list) or len(values) > most or not all(type(value) is kind for value in values):
+        what = "token ids" if kind is int else "names"
+        raise ValueError(f"{name.capitalize()} is {str(values)[:60]}: give a list of at most {most} {what}.")
+    return values
 
 
 Send = Callable[[Request, list[tuple[str, Plan | None, Run]], str | None], str]
@@ -76,13 +94,22 @@ def swept(request: Request, magnitudes: Any, bands: Any) -> list[Layers]:
         raise ValueError(f"magnitudes are {magnitudes!r}: give a list of numbers")
     if not isinstance(bands, list | None):
         raise ValueError(f"bands are {bands!r}: give a list of bands, each auto or a list of layers")
-    told = json.loads(request.plan.to_json())
-    found = [Plan.from_json(told | {"layers": band}).layers for band in bands or [told["layers"]]]
-    if not 0 < len(magnitudes) * len(found) * request.max_new_tokens <= MOST_SWEPT * 64:
+    plan = json.loads(request.plan.to_json())
+    layers = [Plan.from_json(plan | {"layers": band}).layers for band in bands or [plan["layers"]]]
+    if not 0 < len(magnitudes) * len(layers) * request.max_new_tokens <= MAX_SWEPT * 64:
         raise ValueError(
-            f"{len(magnitudes)} magnitudes over {len(found)} bands: give 1 to {MOST_SWEPT} texts of 64 tokens"
+            f"{len(magnitudes)} magnitudes over {len(layers)} bands: give 1 to {MAX_SWEPT} texts of 64 tokens"
         )
-    return found
+    return layers
+
+
+@dataclass(frozen=True, eq=False)
+class Complete:
+    """A run of the page that came to its end: its number, what was asked, and its sides."""
+
+    number: int
+    request: Request
+    pair: Pair
 
 
 @dataclass
@@ -93,8 +120,8 @@ class Session(sessions.Session):
 
     library: Library
     newest: int = 0
-    last: tuple[Request, tuple[Run, ...]] | None = None
-    sent: tuple[Request, tuple[Run, ...]] | None = None
+    last: Complete | None = None
+    sent: Complete | None = None
     own: int = 0
     ready: set[str] = field(default_factory=set)
 
@@ -128,27 +155,32 @@ class Controller:
         state: dict[str, Any] = {"run": asked.get("run"), "phase": "running", "unsteered": [], "steered": []}
         try:
             request = Request.parse(asked)
-            for fraction, note in self._learn(session, request.plan, stop):
+            for fraction, note in self._learn(session, request.plan, request.watch, stop):
                 yield {**state, "phase": "learning", "fraction": fraction, "note": note}, None
             complete = yield from _stream(session.library, request, state, stop)
-            if not stop.is_set():
-                session.last = complete
+            if complete is not None and not stop.is_set():
+                session.last = Complete(number, request, complete)
         except Stopped:
             yield {**state, "phase": "stopped", "note": "Stopped."}, None
         except Exception as error:
             yield {**state, "phase": "error", **wrong(error), "problem": _problem("run", error)}, None
 
-    def _learn(self, session: Session, plan: Plan, stop: threading.Event) -> Iterator[tuple[float, str]]:
-        wanted, library = {target.concept for target in plan.targets}, session.library
-        if wanted <= session.ready:
+    def _learn(
+        self, session: Session, plan: Plan, watch: Sequence[str], stop: threading.Event
+    ) -> Iterator[tuple[float, str]]:
+        wanted, library = (
+            dict.fromkeys([*(target.concept for target in plan.targets), *watch]),
+            session.library,
+        )
+        if wanted.keys() <= session.ready:
             return
         missing = set(library.missing())
-        for target in plan.targets:
-            if target.concept in missing:
-                name, began = target.concept, time.monotonic()
+        for name in wanted:
+            if name in missing:
+                began = time.monotonic()
                 for fraction in following(partial(_fetched, library, name, stop)):
                     yield fraction, f"Learning {name} for {library.model.name}, once. {left(began, fraction)}"
-        session.ready |= wanted & library.concepts.keys()
+        session.ready |= wanted.keys() & library.concepts.keys()
 
     def sweep(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
         """States of the dose-response chart."""
@@ -158,15 +190,15 @@ class Controller:
             request = Request.parse(asked)
             yield {"fraction": 0.02}
             bands = _bands(session.library, request.plan) if asked.get("bands") else None
-            found = yield from _relay(
+            table = yield from _relay(
                 following(lambda report: _swept(session.library, request, bands, report, stop))
             )
-            if found is None:
+            if table is None:
                 raise Stopped
             yield {
                 "fraction": None,
                 "chart": charts.dose(
-                    found, request.plan, session.library.concepts[request.plan.targets[0].concept]
+                    table, request.plan, session.library.concepts[request.plan.targets[0].concept]
                 ),
             }
         except Stopped:
@@ -179,33 +211,53 @@ class Controller:
         session = self.session(key)
         stop = session.take_over("train")
         try:
-            if session.own >= MOST_OWN_CONCEPTS:
+            new = str(asked.get("name", "")).strip() not in session.library.concepts
+            if new and session.own >= MAX_OWN_CONCEPTS:
                 raise ValueError(
-                    f"a tab holds {MOST_OWN_CONCEPTS} concepts of its own at most: open another tab"
+                    f"A tab holds {MAX_OWN_CONCEPTS} concepts of its own at most: open another tab."
                 )
-            concept = _concept(asked, session.library)
-            _small_enough(concept, session.library)
-            began = time.monotonic()
             yield {"fraction": 0.0, "note": "Reading the examples."}
-            work = following(lambda report: train(self.library.model, concept, progress=report, stop=stop))
-            cav = yield from _relay(
-                work, lambda fraction: f"Reading the examples. {left(began, fraction)}", 0.0, READING
+            began = time.monotonic()
+            done = yield from _relay(
+                following(
+                    lambda report: learned(session.library, asked, self.library.concepts, report, stop)
+                ),
+                lambda fraction: f"Reading, then trying how far it can go. {left(began, fraction)}",
             )
-            session.library.add(concept, cav)
-            session.own += 1
-            work = following(lambda report: trial(session.library, concept.name, progress=report, stop=stop))
-            cav = yield from _relay(work, lambda fraction: "Trying how far it can go.", READING, 1.0)
-            session.library.add(concept, cav)
-            opens = view.opening(cav)
-            yield {
-                "fraction": None,
-                "note": view.learned(concept, cav, opens),
-                "done": view.concept(concept, cav) | {"curves": view.curves(cav), "opens": opens},
-            }
+            session.own += new
+            yield {"fraction": None, "note": done.pop("note"), "done": done}
         except Stopped:
             yield {"fraction": None, "note": "Stopped."}
         except Exception as error:
             yield {"fraction": None, "problem": _problem("train", error)}
+
+    def write(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
+        """States of the trainer while the model writes examples of what a sentence describes; the last one has them."""
+        session = self.session(key)
+        stop = session.take_over("train")
+        try:
+            yield {"fraction": 0.0, "note": "The model writes examples."}
+            work = following(
+                lambda report: drafted(session.library.model, asked.get("sentence"), report, stop)
+            )
+            sides, note = yield from _relay(work, lambda fraction: "The model writes examples.")
+            yield {"fraction": None, "note": note, "drafts": sides}
+        except Stopped:
+            yield {"fraction": None, "note": "Stopped."}
+        except Exception as error:
+            yield {"fraction": None, "problem": _problem("train", error)}
+
+    def inspect(self, key: str | None, asked: Mapping[str, Any]) -> dict:
+        """What the models would have said at a token of the last complete run, and what they read there. Raises
+        ValueError.
+        """
+        session = self.session(key)
+        if session.last is None or asked.get("run") != session.last.number:
+            raise ValueError("The run is not complete yet: wait for the texts, then click a token.")
+        whole = session.last.pair
+        side = int(bounded(asked, "side", 0, len(whole.sides) - 1))
+        index = int(bounded(asked, "index", 0, len(whole.decoding.runs[side].ids) - 1))
+        return inspect(session.library, whole, side, index) | {"run": asked.get("run")}
 
     def compare(self, key: str | None, send: Send, sender: str | None = None) -> str:
         """Hands the last complete run to the blind comparison, under the sender's login; the sentence to show."""
@@ -214,24 +266,28 @@ class Controller:
             return "There is no complete run yet: wait for the texts, then send them."
         if session.last is session.sent:
             return "These texts are in Compare already."
-        request, runs = session.last
+        request, runs = session.last.request, session.last.pair.decoding.runs[:2]
+        if request.begin:
+            return "These answers go on from a beginning that you chose: send answers that the model began itself."
         try:
             sides = list(zip(("unsteered", request.plan.title), (None, request.plan), runs, strict=True))
-            told = send(request, sides, sender)
+            answer = send(request, sides, sender)
         except ValueError as error:
             return sentence(error)
         session.sent = session.last
-        return told
+        return answer
 
-    def vector(self, key: str | None, name: object) -> tuple[str, bytes]:
-        """File name and content of a concept's vectors as safetensors."""
-        cav = self.session(key).library.cav(str(name))
-        path = cache_folder("exports") / f"{threading.get_ident()}-{time.monotonic_ns()}.safetensors"
-        try:
-            cav.save(path)
-            return f"{cav.concept}-{cav.model.split('/')[-1]}.safetensors", path.read_bytes()
-        finally:
-            path.unlink(missing_ok=True)
+    def vector(self, key: str | None, name: object, kind: object = "safetensors") -> tuple[str, bytes]:
+        """File name and content of a concept's vectors, as safetensors or as a llama.cpp control vector ("gguf")."""
+        library = self.session(key).library
+        cav = library.cav(str(name))
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / f"vector.{'gguf' if kind == 'gguf' else 'safetensors'}"
+            if kind == "gguf":
+                export(cav, path, method="auto", family=library.model.family)
+            else:
+                cav.save(path)
+            return f"{cav.concept}-{cav.model.split('/')[-1]}{path.suffix}", path.read_bytes()
 
 
 def _problem(work: str, error: Exception) -> str:
@@ -250,47 +306,24 @@ def _fetched(library: Library, name: str, stop: threading.Event, report: Report)
 
 def _stream(
     library: Library, request: Request, state: dict, stop: threading.Event
-) -> Generator[tuple[dict, dict | None], None, tuple[Request, tuple[Run, ...]] | None]:
-    cavs = [library.cav(target.concept) for target in request.plan.targets]
-    concepts = [library.concepts[cav.concept] for cav in cavs]
-    started = pair(
-        library,
-        request.prompt,
-        request.plan,
-        seed=request.seed,
-        max_new_tokens=request.max_new_tokens,
-        temperature=request.temperature,
-        stop=stop,
-    )
-    shades = [view.Shades(edits) for edits in started.edits]
-    state |= {
-        "layers": started.steering.layers,
-        "cosines": started.steering.cosines,
-        "choice": view.choice(request.plan, cavs[0]),
-        "concepts": [view.poles(concept) for concept in concepts],
-        "curves": [view.curves(cav) for cav in cavs],
-        "snippet": snippet(
-            request.prompt,
-            request.plan,
-            model=None if library.model.name == DEFAULT_NAME else library.model.name,
-            seed=request.seed,
-            max_new_tokens=request.max_new_tokens,
-            temperature=request.temperature,
-        ),
-    }
-    tokens: tuple[list, list] = ([], [])
-    told = 0.0
+) -> Generator[tuple[dict, dict | None], None, Pair | None]:
+    started = pair(library, request.prompt, request.plan, **request.settings, stop=stop)
+    shades = [view.Shades(side.edits, started.watchers) for side in started.sides]
+    names = [side.name for side in started.sides]
+    state |= _about(library, request, started)
+    tokens: list[list] = [[] for _ in started.sides]
+    drawn = 0.0
     try:
         for step in started.decoding:
             for token in step:
                 tokens[token.row].append(shades[token.row](token))
             now = time.monotonic()
-            if now - told >= frame() and not stop.is_set():
-                told = now
-                yield {**state, "unsteered": list(tokens[0]), "steered": list(tokens[1])}, None
+            if now - drawn >= frame() and not stop.is_set():
+                drawn = now
+                yield {**state, **dict(zip(names, map(list, tokens), strict=True))}, None
     finally:
         started.decoding.close()
-    whole = {**state, "unsteered": tokens[0], "steered": tokens[1]}
+    whole = {**state, **dict(zip(names, tokens, strict=True))}
     if stop.is_set():
         yield {**whole, "phase": "stopped", "note": f"Stopped after {len(tokens[1])} tokens."}, None
         return None
@@ -298,18 +331,43 @@ def _stream(
     yield whole, None
     sides = finish(library, started)
     if not stop.is_set():
-        rows = view.rows(sides, concepts, tokens)
-        yield {**whole, "rows": rows}, charts.heat(sides, started.edits[1], concepts)
-    return request, tuple(started.decoding.runs)
+        targets = [library.concepts[target.concept] for target in request.plan.targets]
+        rows = view.rows(sides, [*targets, *(library.concepts[name] for name in request.watch)], tokens)
+        yield {**whole, "rows": rows}, charts.heat(sides, started.sides[1].edits, targets)
+    return started
 
 
-def _summary(request: Request, tokens: tuple[list, list]) -> str:
+def _about(library: Library, request: Request, started: Pair) -> dict[str, Any]:
+    """What the stage shows beside the texts."""
+    names = [*(target.concept for target in request.plan.targets), *request.watch]
+    cavs = [library.cav(name) for name in names]
+    return {
+        "sides": [side.name for side in started.sides],
+        "begin": library.model.codec.decode(request.begin),
+        "layers": started.steering.layers,
+        "cosines": started.steering.cosines,
+        "choice": view.choice(request.plan, cavs[0]),
+        "concepts": [view.poles(library.concepts[name]) for name in names],
+        "targets": len(request.plan.targets),
+        "curves": [view.curves(cav) for cav in cavs[: len(request.plan.targets)]],
+        "snippet": snippet(
+            request.prompt,
+            request.plan,
+            model=None if library.model.name == DEFAULT_NAME else library.model.name,
+            imported=[name for name in names if library.concepts[name].source],
+            **request.settings,
+        ),
+    }
+
+
+def _summary(request: Request, tokens: Sequence[list]) -> str:
     how = (
         "the likeliest token each time"
         if request.temperature == 0
         else f"seed {request.seed}, temperature {request.temperature:g}"
     )
-    counts = f"{len(tokens[0])} and {len(tokens[1])} tokens, {how}."
+    *first, last = (str(len(side)) for side in tokens)
+    counts = f"{', '.join(first)} and {last} tokens, {how}."
     if [token[view.TEXT] for token in tokens[0]] != [token[view.TEXT] for token in tokens[1]]:
         return counts
     if any(token[view.FLAG] for token in tokens[1]):
@@ -325,37 +383,6 @@ def _held_back(tokens: list[list]) -> str:
     if capped:
         return f"The cap held back the push at {capped} of {len(tokens)} tokens: raise it under Method and scope, or ask for less."
     return ""
-
-
-def _concept(asked: Mapping[str, Any], library: Library) -> Concept:
-    name, lines = str(asked.get("name", "")).strip(), asked.get("lines") or ""
-    if not name:
-        raise ValueError("the concept has no name: give it one")
-    if name in library.concepts:
-        raise ValueError(f"there is a concept {name!r} already: give another name")
-    if lines:
-        return Concept.parse(str(lines), name)
-    return Concept.from_texts(name, _texts(asked, "positive"), _texts(asked, "negative"))
-
-
-def _small_enough(concept: Concept, library: Library) -> None:
-    for side in ("positive", "negative"):
-        if (count := len(getattr(concept, side))) > MOST_OWN_TEXTS:
-            raise ValueError(
-                f"the {side} side has {count:,} texts: the page learns from at most {MOST_OWN_TEXTS} a side"
-            )
-    tokens = sum(len(library.model.text_ids(text)) for text in concept.positive + concept.negative)
-    if tokens > MOST_OWN_TOKENS:
-        raise ValueError(
-            f"the texts have {tokens:,} tokens: the page learns from at most {MOST_OWN_TOKENS:,}; give fewer or shorter ones"
-        )
-
-
-def _texts(asked: Mapping[str, Any], side: str) -> list[str]:
-    texts = asked.get(side)
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"the {side} examples must be a list of texts")
-    return texts
 
 
 def _bands(library: Library, plan: Plan) -> list[tuple[int, ...]]:

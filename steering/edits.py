@@ -10,7 +10,7 @@ import torch
 from lm import Edit, LanguageModel
 from lm.prompts import Asked, Chat, Continuation, read
 from steering.calibration import Curve
-from steering.cav import CAV, best_layers
+from steering.cav import CAV, among, best_layers
 from steering.library import Library
 from steering.plan import Plan, PlanError, Target
 
@@ -37,10 +37,7 @@ class Steering:
     @cached_property
     def readers(self) -> tuple[Edit, ...]:
         """The edits without their pushes."""
-        return tuple(
-            dataclasses.replace(edit, sense=torch.zeros_like(edit.sense), fixed=None, cap=None)
-            for edit in self.edits
-        )
+        return tuple(map(without_push, self.edits))
 
     @property
     def cosines(self) -> dict[str, float]:
@@ -68,6 +65,19 @@ def steering(plan: Plan, library: Library, asked: Asked | None = None) -> Steeri
     start = first_word(library.model, asked)
     made = tuple(_edit(plan, cavs, doses, layer, start) for layer in layers_of(plan, cavs))
     return Steering(plan, made, plan.method == "fixed" or all(map(_feasible, made)))
+
+
+def without_push(edit: Edit) -> Edit:
+    """An edit that reads the same and pushes nothing."""
+    return dataclasses.replace(edit, sense=torch.zeros_like(edit.sense), fixed=None, cap=None)
+
+
+def reader(cavs: Sequence[CAV], layer: int) -> Edit:
+    """An edit that reads up to MAX_TARGETS concepts at a layer and pushes nothing."""
+    zeros = torch.zeros(len(cavs))
+    read = torch.stack([cav.w[layer] for cav in cavs])
+    bias = torch.stack([cav.b[layer] for cav in cavs])
+    return Edit(layer, read, bias, torch.stack([cav.direction[layer] for cav in cavs]), zeros, zeros)
 
 
 def first_word(model: LanguageModel, asked: Asked | None) -> int:
@@ -101,10 +111,21 @@ def layers_of(plan: Plan, cavs: Sequence[CAV]) -> tuple[int, ...]:
     """
     count = cavs[0].w.shape[0]
     if plan.layers == "auto":
-        return best_layers(cavs) if plan.method == "gcav" else calibrated_layers(cavs[0])
+        layers = best_layers(cavs) if plan.method == "gcav" else calibrated_layers(cavs[0])
+        return _known(layers, cavs)
     if bad := [layer for layer in plan.layers if layer >= count]:
         raise PlanError(f"layers names block {bad[0]}, but the model has blocks 0 to {count - 1}")
-    return tuple(sorted(plan.layers))
+    return _known(tuple(sorted(plan.layers)), cavs)
+
+
+def _known(layers: tuple[int, ...], cavs: Sequence[CAV]) -> tuple[int, ...]:
+    for cav in cavs:
+        if missing := sorted(set(layers) - set(cav.layers)):
+            raise PlanError(
+                f"layers names layer {missing[0]}, for which the imported {cav.concept} has no direction: "
+                f"it has {', '.join(map(str, cav.layers))}"
+            )
+    return layers
 
 
 def calibrated_layers(cav: CAV) -> tuple[int, ...]:
@@ -113,7 +134,7 @@ def calibrated_layers(cav: CAV) -> tuple[int, ...]:
         return cav.calibration.layers
     count = cav.w.shape[0]
     first = count // 2
-    return tuple(range(first, max(first + 1, round(0.65 * count))))
+    return among(cav, range(first, max(first + 1, round(0.65 * count))))
 
 
 def curve_of(method: str, target: Target, cav: CAV) -> Curve:

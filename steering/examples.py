@@ -127,27 +127,29 @@ def one_of_each(labels: Tensor) -> bool:
 
 def remarks(concept: Concept) -> list[str]:
     """What a person should know of their examples, a sentence each: copies, near copies, few, single words."""
-    told = []
+    sentences = []
     texts = [*concept.positive, *concept.negative]
     different = len(distinct(concept.positive)) + len(distinct(concept.negative))
     if different < len(texts):
-        told.append(
+        sentences.append(
             f"Of {len(texts)} examples only {different} differ: copies count once, so give more that differ."
         )
-    groups = len(set(_groups(len(texts), near_copies(texts))))
-    if groups <= len(texts) / 2:
-        told.append(
-            f"Many examples are near copies of each other ({groups} kinds in {len(texts)} texts): give more varied ones."
-        )
+    for side in ("positive", "negative"):
+        own = getattr(concept, side)
+        kinds = len(set(_groups(len(own), near_copies(own))))
+        if kinds <= len(own) / 2:
+            sentences.append(
+                f"Many {side} examples are near copies of each other ({kinds} kinds in {len(own)} texts): give more varied ones."
+            )
     fewer = min(len(distinct(concept.positive)), len(distinct(concept.negative)))
     if fewer < MIN_TRUSTED:
-        told.append(
+        sentences.append(
             f"{fewer} examples a side are few: accuracy is rough, and {MIN_TRUSTED} or more steer better."
         )
     accuracy = words_accuracy(concept)
     if accuracy >= SURFACE:
-        told.append(
+        sentences.append(
             f"Single words tell {100 * accuracy:.0f} % of the examples apart: the vector may have learned those words; "
             "give pairs that differ in the concept alone."
         )
-    return told
+    return sentences

@@ -3,19 +3,26 @@ vector and no calibration met.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import json
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from common import digests
 from common.statistics import estimate
-from lm import LanguageModel, Row, Run, Sampling
+from lm import Edit, Row, Run, Sampling, Stopped
 from lm.metrics import kl, repetition
-from lm.prompts import prompt_ids
-from steering.concepts import Concept
+from lm.paths import replacing
+from lm.prompts import Asked, prompt_ids
 from steering.edits import curve_of, edits
 from steering.library import Library
 from steering.plan import Plan, PlanError, Target
+from steering.requests import PLACES, requested, wish
 from steering.scorers import scorer
 
 BUDGETS = (0.05, 0.12, 0.25)
@@ -23,7 +30,46 @@ P0 = (0.9, 0.999)
 """What the paper's method is asked for, which has no budget."""
 COMPARED = 0.1
 """KL, nats a token, at which methods are compared prompt by prompt."""
-METHODS = {"auto": "default", "gcav": "GCAV of the paper", "fixed": "constant push"}
+MEASURED = 8
+"""Texts whose log-probabilities over the vocabulary are held at once."""
+BASE, DEFAULT, CONSTANT, PAPER, BOTH = (
+    "base",
+    "default",
+    "constant push",
+    "GCAV of the paper",
+    "default + request",
+)
+REQUEST = "request, both"
+"""The strongest request: in the user's message and in the system's."""
+METHODS = (BASE, "request, user", "request, system", REQUEST, DEFAULT, CONSTANT, PAPER, BOTH)
+GATED = {"auto": DEFAULT, "gcav": PAPER, "fixed": CONSTANT}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A method at one setting: a plan, a place where the prompt asks for the concept (see PLACES), both or neither."""
+
+    method: str
+    name: str = ""
+    plan: Plan | None = None
+    place: str | None = None
+
+
+@dataclass(frozen=True)
+class Text:
+    """One answer to a prompt, measured. kl: to the base model on the plain prompt, nats a token; nll: under
+    the base model; repetition: share of 3-grams that come back.
+    """
+
+    method: str
+    setting: str
+    seed: int
+    prompt: str
+    score: float
+    kl: float
+    nll: float
+    repetition: float
+    text: str
 
 
 @dataclass(frozen=True)
@@ -38,36 +84,11 @@ class Texts:
     repetition: np.ndarray
 
 
-def requests(concept: Concept, direction: str) -> dict[str, Callable[[str], list[dict[str, str]]]]:
-    """Two plain ways to ask for a concept: after the user's message, and as the system's."""
-    pole = concept.high if direction == "amplify" else concept.low
-    ask = f"Answer in a way that is very {pole}."
-    return {
-        "request, user": lambda prompt: [{"role": "user", "content": f"{prompt}\n\n{ask}"}],
-        "request, system": lambda prompt: [
-            {"role": "system", "content": ask},
-            {"role": "user", "content": prompt},
-        ],
-    }
-
-
-def frontier(
-    library: Library,
-    name: str,
-    direction: str,
-    prompts: Sequence[str],
-    *,
-    seeds: int = 1,
-    tokens: int = 32,
-    temperature: float = 0.7,
-    progress: Callable[[str], None] | None = None,
-) -> list[Texts]:
-    """All methods at all settings, the base model first. KL at the temperature of the texts.
-
-    Raises PlanError where the concept has no independent scorer, or no calibration.
+def settings_of(library: Library, name: str, direction: str) -> list[Setting]:
+    """All methods at all settings, the base model first. Raises PlanError where the concept has no independent
+    scorer, or no calibration.
     """
-    concept = library.concepts[name]
-    if concept.scorer is None:
+    if library.concepts[name].scorer is None:
         raise PlanError(f"{name} has no independent scorer: nothing could be judged but by the vector itself")
     target = Target(name, direction)
     plans = [
@@ -75,26 +96,16 @@ def frontier(
         for method in ("auto", "fixed")
         for budget in _budgets(curve_of(method, target, library.cav(name)).max_budget)
     ]
-    plans += [
-        Plan((Target(name, direction, p if direction == "amplify" else 1 - p),), method="gcav") for p in P0
+    gated = [plan for plan in plans if plan.method == "auto"]
+    middle = gated[len(gated) // 2]
+    paper = [Target(name, direction, p if direction == "amplify" else 1 - p) for p in P0]
+    return [
+        Setting(BASE),
+        *(Setting(f"request, {place}", place=place) for place in PLACES),
+        *(Setting(GATED[plan.method], f"budget {plan.budget:.2g}", plan) for plan in plans),
+        *(Setting(PAPER, f"p0 {each.p0:g}", Plan((each,), method="gcav")) for each in paper),
+        Setting(BOTH, f"budget {middle.budget:.2g}", middle, "both"),
     ]
-    ask = requests(concept, direction)
-    asked: list[tuple[str, str, Plan | None, Callable]] = [("base", "", None, lambda prompt: prompt)]
-    asked += [(way, "", None, build) for way, build in ask.items()]
-    asked += [(METHODS[plan.method], _setting(plan), plan, lambda prompt: prompt) for plan in plans]
-    results = []
-    for method, setting, plan, build in asked:
-        steered = () if plan is None else edits(plan, library)
-        rows = [
-            Row(prompt_ids(library.model, build(prompt)), Sampling(temperature, seed, tokens), steered)
-            for seed in range(seeds)
-            for prompt in prompts
-        ]
-        plain = [prompt_ids(library.model, prompt) for _ in range(seeds) for prompt in prompts]
-        results.append(_measured(library.model, concept, method, setting, rows, plain, seeds, temperature))
-        if progress is not None:
-            progress(f"{name} {direction}: {method} {setting}")
-    return results
 
 
 def _budgets(most: float) -> list[float]:
@@ -102,64 +113,184 @@ def _budgets(most: float) -> list[float]:
     return sorted({min(budget, most) for budget in BUDGETS})
 
 
-def _setting(plan: Plan) -> str:
-    return f"p0 {plan.targets[0].p0:g}" if plan.budget is None else f"budget {plan.budget:g}"
+class Bench:
+    """One concept in one direction, whose settings are all answered to the same prompts from the same seeds."""
 
+    def __init__(
+        self,
+        library: Library,
+        name: str,
+        direction: str,
+        *,
+        methods: Sequence[str] = METHODS,
+        tokens: int = 24,
+        temperature: float = 0.7,
+    ):
+        self.library, self.concept, self.direction = library, library.concepts[name], direction
+        self.tokens, self.temperature = tokens, temperature
+        self.settings = [each for each in settings_of(library, name, direction) if each.method in methods]
+        assert self.concept.scorer is not None
+        self._judge = scorer(self.concept.scorer)
 
-def _measured(
-    model: LanguageModel,
-    concept: Concept,
-    method: str,
-    setting: str,
-    rows: Sequence[Row],
-    plain: Sequence[tuple[int, ...]],
-    seeds: int,
-    temperature: float,
-) -> Texts:
-    runs: list[Run] = model.generate(rows)
-    base = model.logprobs(
-        [[*prompt, *run.ids] for prompt, run in zip(plain, runs, strict=True)],
-        [len(prompt) for prompt in plain],
-        temperature=temperature,
-    )
-    own = base
-    if rows[0].edits or rows[0].prompt != plain[0]:
-        own = model.logprobs(
-            [[*run.prompt, *run.ids] for run in runs],
-            [len(run.prompt) for run in runs],
-            edits=[row.edits for row in rows],
-            temperature=temperature,
-        )
-    assert concept.scorer is not None
-    judge = scorer(concept.scorer)
-    numbers = np.array(
-        [
-            (
-                judge(run.text),
-                float(kl(q, p).mean()),
-                -float(p[range(len(run.ids)), run.ids].mean()),
-                repetition(run.ids),
-            )
-            for run, p, q in zip(runs, base, own, strict=True)
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """What must be equal for texts to be compared."""
+        cav = self.library.cav(self.concept.name)
+        calibration = json.dumps(cav.calibration.to_dict() if cav.calibration else None)
+        return {
+            "model": self.library.model.hash,
+            "concept": self.concept.name,
+            "direction": self.direction,
+            "vectors": digests.short(cav.w.numpy().tobytes() + calibration.encode()),
+            "tokens": self.tokens,
+            "temperature": self.temperature,
+        }
+
+    def texts(
+        self, setting: Setting, seed: int, prompts: Sequence[str], stop: threading.Event | None = None
+    ) -> list[Text]:
+        """An answer to every prompt. Raises lm.Stopped."""
+        model = self.library.model
+        plain = [prompt_ids(model, prompt) for prompt in prompts]
+        rows = [
+            Row(prompt_ids(model, asked), Sampling(self.temperature, seed, self.tokens), pushes)
+            for asked, pushes in map(self._asked, [setting] * len(plain), prompts)
         ]
-    )
-    return Texts(method, setting, *numbers.reshape(seeds, -1, 4).mean(0).T)
+        runs = model.generate(rows, stop=stop)
+        texts: list[Text] = []
+        for at in range(0, len(rows), MEASURED):
+            if stop is not None and stop.is_set():
+                raise Stopped
+            part = slice(at, at + MEASURED)
+            distances = self._distances(rows[part], runs[part], plain[part])
+            for prompt, run, (cost, nll) in zip(prompts[part], runs[part], distances, strict=True):
+                score = round(self._judge(run.text), 5)
+                texts.append(
+                    Text(
+                        setting.method,
+                        setting.name,
+                        seed,
+                        prompt,
+                        score,
+                        round(cost, 5),
+                        round(nll, 5),
+                        round(repetition(run.ids), 5),
+                        run.text,
+                    )
+                )
+        return texts
+
+    def _asked(self, setting: Setting, prompt: Asked) -> tuple[Asked, tuple[Edit, ...]]:
+        wishes = [wish(self.concept, self.direction)]
+        asked = prompt if setting.place is None else requested(prompt, wishes, setting.place)
+        return asked, () if setting.plan is None else edits(setting.plan, self.library, asked)
+
+    def _distances(
+        self, rows: Sequence[Row], runs: Sequence[Run], plain: Sequence[tuple[int, ...]]
+    ) -> list[tuple[float, float]]:
+        """Of each text, KL to the base model on the plain prompt and NLL under it."""
+        logprobs = partial(self.library.model.logprobs, temperature=self.temperature)
+        base = logprobs(
+            [[*ids, *run.ids] for ids, run in zip(plain, runs, strict=True)], [len(ids) for ids in plain]
+        )
+        own = base
+        if any(row.edits or row.prompt != ids for row, ids in zip(rows, plain, strict=True)):
+            asked = [[*row.prompt, *run.ids] for row, run in zip(rows, runs, strict=True)]
+            own = logprobs(asked, [len(row.prompt) for row in rows], edits=[row.edits for row in rows])
+        return [
+            (float(kl(q, p).mean()), -float(p[range(len(run.ids)), run.ids].mean()))
+            for p, q, run in zip(base, own, runs, strict=True)
+        ]
 
 
-def at_equal_kl(results: Sequence[Texts], method: str) -> np.ndarray:
-    """The score of each prompt at a KL of COMPARED, between a method's settings; the base model is at 0 nats."""
-    own = [results[0], *sorted((t for t in results if t.method == method), key=lambda t: t.kl.mean())]
+def frontier(
+    bench: Bench,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    path: Path | None = None,
+    *,
+    stop: threading.Event | None = None,
+    report: Callable[[float], None] | None = None,
+) -> list[Texts]:
+    """All settings of a bench on prompts, seed by seed. Raises lm.Stopped.
+
+    path: JSON Lines that the texts are added to as they come: a measurement that was stopped goes on from it, and one
+    that is to have more prompts or seeds measures those alone. Raises ValueError where it holds texts of other
+    conditions.
+    """
+    texts = [] if path is None else _resumed(path, bench)
+    done = {(text.method, text.setting, text.seed, text.prompt) for text in texts}
+    wanted = [(setting, seed) for seed in seeds for setting in bench.settings]
+    for number, (setting, seed) in enumerate(wanted, 1):
+        missing = [text for text in prompts if (setting.method, setting.name, seed, text) not in done]
+        fresh = bench.texts(setting, seed, missing, stop) if missing else []
+        texts += fresh
+        if path is not None:
+            _append(path, [dataclasses.asdict(text) for text in fresh])
+        if report is not None:
+            report(number / len(wanted))
+    return grouped([text for text in texts if text.seed in set(seeds) and text.prompt in set(prompts)])
+
+
+def _resumed(path: Path, bench: Bench) -> list[Text]:
+    conditions, texts = load(path) if path.exists() else (bench.conditions, [])
+    if conditions != bench.conditions:
+        raise ValueError(f"{path} was measured with other vectors or lengths: give another folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
+        _append(part, [conditions, *map(dataclasses.asdict, texts)])
+    return texts
+
+
+def _append(path: Path, lines: Iterable[dict]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def load(path: Path) -> tuple[dict[str, Any], list[Text]]:
+    """The conditions and the texts of a file; a last line that was cut short is left out."""
+    lines = path.read_text("utf-8").split("\n")[:-1]
+    return json.loads(lines[0]), [Text(**json.loads(line)) for line in lines[1:]]
+
+
+def grouped(texts: Sequence[Text]) -> list[Texts]:
+    """The texts of each method and setting as means over the seeds, for the prompts and seeds that all have."""
+    kinds: dict[tuple[str, str], dict[tuple[str, int], Text]] = {}
+    for text in texts:
+        kinds.setdefault((text.method, text.setting), {})[text.prompt, text.seed] = text
+    shared = [key for key in next(iter(kinds.values())) if all(key in own for own in kinds.values())]
+    prompts = list(dict.fromkeys(prompt for prompt, _ in shared))
+    results = []
+    for kind, own in kinds.items():
+        each = [[own[key] for key in shared if key[0] == prompt] for prompt in prompts]
+        numbers = [
+            np.mean([(text.score, text.kl, text.nll, text.repetition) for text in group], axis=0)
+            for group in each
+        ]
+        results.append(Texts(*kind, *np.array(numbers).T))
+    return results
+
+
+def of(results: Sequence[Texts], method: str) -> list[Texts]:
+    """The settings of a method by rising KL."""
+    return sorted((texts for texts in results if texts.method == method), key=lambda texts: texts.kl.mean())
+
+
+def at_equal_kl(results: Sequence[Texts], method: str, cost: float = COMPARED) -> np.ndarray:
+    """The score of each prompt at a KL, between a method's settings; the base model is at 0 nats, and beyond the last
+    setting its score holds.
+    """
+    own = [results[0], *of(results, method)]
     roots = np.sqrt([texts.kl.mean() for texts in own])
     return np.array(
-        [np.interp(np.sqrt(COMPARED), roots, scores) for scores in np.stack([t.score for t in own]).T]
+        [np.interp(np.sqrt(cost), roots, scores) for scores in np.stack([t.score for t in own]).T]
     )
 
 
 def markdown(name: str, direction: str, results: Sequence[Texts]) -> str:
     """A table of means with 95 % bootstrap intervals over prompts, and the methods' difference at equal KL."""
-    count = len(results[0].score)
     lines = [
-        f"### {name}, {'more' if direction == 'amplify' else 'less'} ({count} prompts)",
+        f"### {name}, {_way(direction)} ({len(results[0].score)} prompts)",
         "",
         "| method | setting | score | KL, nats a token | surprise, nats | repeated |",
         "|---|---|---|---|---|---|",
@@ -169,28 +300,62 @@ def markdown(name: str, direction: str, results: Sequence[Texts]) -> str:
         lines.append(
             f"| {texts.method} | {texts.setting} | {score} | {cost} | {texts.nll.mean():.2f} | {texts.repetition.mean():.3f} |"
         )
+    rivals = [rival for rival in (CONSTANT, PAPER) if of(results, rival)]
+    differences = ", ".join(f"{rival} {_signed(ahead(results, direction, rival))}" for rival in rivals)
+    close = f"At {COMPARED} nats a token the default is ahead of: {differences} (in score, more is better)."
+    return "\n".join([*lines, "", close])
+
+
+def ahead(results: Sequence[Texts], direction: str, rival: str, cost: float = COMPARED) -> np.ndarray:
+    """How much further the default moves the score of each prompt the wanted way than a rival at the same KL."""
     sense = 1 if direction == "amplify" else -1
-    default = sense * at_equal_kl(results, METHODS["auto"])
-    differences = ", ".join(
-        f"{METHODS[rival]} {_signed(default - sense * at_equal_kl(results, METHODS[rival]))}"
-        for rival in ("fixed", "gcav")
-    )
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"At {COMPARED} nats a token the default is ahead of: {differences} (in score, more is better).",
+    return sense * (at_equal_kl(results, DEFAULT, cost) - at_equal_kl(results, rival, cost))
+
+
+SUMMARISED = {BASE, DEFAULT, CONSTANT, REQUEST, BOTH}
+"""Methods that a summary needs."""
+
+
+def summary(tables: Sequence[tuple[str, str, Sequence[Texts]]]) -> str:
+    """One row a concept and direction: the default against a constant push at COMPARED nats, against the strongest
+    request at that request's KL, and what the request gains from the default beside it.
+    """
+    lines = [
+        "| concept | base | default | constant push | default ahead | request | its KL | default ahead there | request and default | its KL | gain over the request |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, direction, results in tables:
+        sense = 1 if direction == "amplify" else -1
+        [request] = of(results, REQUEST)
+        both = of(results, BOTH)[-1]
+        there = sense * (at_equal_kl(results, DEFAULT, request.kl.mean()) - request.score)
+        cells = [
+            f"{name}, {_way(direction)}",
+            _short(results[0].score.mean()),
+            *(_cell(at_equal_kl(results, method)) for method in (DEFAULT, CONSTANT)),
+            _signed(ahead(results, direction, CONSTANT)),
+            _cell(request.score),
+            _short(request.kl.mean()),
+            _signed(there),
+            _cell(both.score),
+            _short(both.kl.mean()),
+            _signed(sense * (both.score - request.score)),
         ]
-    )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _way(direction: str) -> str:
+    return "more" if direction == "amplify" else "less"
 
 
 def _cell(values: np.ndarray) -> str:
-    mean, low, high = (_short(value) for value in estimate(values.tolist()))
+    mean, low, high = (_short(value) for value in estimate(values))
     return f"{mean} [{low}, {high}]"
 
 
 def _signed(values: np.ndarray) -> str:
-    mean, low, high = (f"{value:+.2f}".replace("0.", ".") for value in estimate(values.tolist()))
+    mean, low, high = (f"{value:+.2f}".replace("0.", ".") for value in estimate(values))
     return f"{mean} [{low}, {high}]"
 
 
@@ -202,10 +367,8 @@ def to_dict(results: Sequence[Texts]) -> list[dict]:
     """Results as plain data."""
     return [
         {
-            field.name: value.tolist()
-            if isinstance(value := getattr(texts, field.name), np.ndarray)
-            else value
-            for field in dataclasses.fields(Texts)
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in vars(texts).items()
         }
         for texts in results
     ]

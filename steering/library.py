@@ -50,6 +50,10 @@ class Library:
             self._cavs.maps[-1][name] = stored
         return self._cavs.get(name)
 
+    def kept(self, name: str) -> CAV | None:
+        """What `keep` wrote of a concept, or what ships."""
+        return self._stored(name)
+
     def missing(self) -> list[str]:
         """Concepts whose vectors have yet to be trained for this model."""
         return [name for name in self.concepts if name not in self._cavs and self._stored(name) is None]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-MOST_STEPS = 60
+MAX_STEPS = 60
 
 
 def fit(gram: Tensor, labels: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
@@ -19,7 +19,7 @@ def fit(gram: Tensor, labels: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
     alpha, bias = gram.new_zeros(shape), gram.new_zeros(shape[:-1])
     ones = torch.ones_like(alpha)
     value = _loss(gram, labels, alpha, bias, penalty)
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         z = _times(gram, alpha) + bias[..., None]
         p = z.sigmoid()
         weight = (p * (1 - p)).clamp_min(1e-9)

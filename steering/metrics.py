@@ -73,7 +73,7 @@ def _measure(
             [[*run.prompt, *run.ids]], [len(run.prompt)], edits=[edits], temperature=temperature
         )[0]
     distance = kl(own, plain)
-    trace = np.stack(run.trace) if edits else np.zeros((len(run.ids), 0), TRACE)
+    trace = traces(run, edits) if edits else np.zeros((len(run.ids), 0), TRACE)
     written = trace["eps"].any(-1)
     size = pushes(trace, overlaps(edits)) if edits else np.zeros(written.shape)
     return Metrics(
@@ -88,6 +88,11 @@ def _measure(
         capped=float((trace["outcome"] == CAPPED)[written].mean()) if written.any() else 0.0,
         scores=scores(run.text, concepts),
     )
+
+
+def traces(run: Run, edits: Sequence[Edit]) -> np.ndarray:
+    """Records of lm.TRACE [tokens, edits] of the first edits of a run."""
+    return np.stack(run.trace)[:, : len(edits)]
 
 
 def overlaps(edits: Sequence[Edit]) -> np.ndarray:
@@ -107,7 +112,7 @@ def history(run: Run, edits: tuple[Edit, ...]) -> dict[str, list]:
     """A run's traces as JSON: the blocks, and for each token and block P(concept) `before` and `after` the
     write and eps, one number a target, and `share` = |sum_j eps_j v_j| / |e|.
     """
-    trace, k = np.stack(run.trace), len(edits[0].goal)
+    trace, k = traces(run, edits), len(edits[0].goal)
     z, eps = (trace[name][..., :k].astype(float) for name in ("z", "eps"))
     return {
         "layers": [edit.layer for edit in edits],

@@ -31,7 +31,7 @@ OPENING_PLAN = {"layers": "auto", "method": "auto", "strength": None, "scope": "
 OPENING_BUDGET = 0.25
 """Nats a token, where the opening concept stays fluent that far."""
 OPENING = {"prompt": EXAMPLES[0], "seed": 7, "max_new_tokens": 64, "temperature": 0.0}
-MOST_TOKENS_SHOWN, MOST_STRENGTH_SHOWN, AT_ONCE = 256, 4, 32
+MAX_TOKENS_SHOWN, MAX_STRENGTH_SHOWN, AT_ONCE = 256, 4, 32
 ANSWERED_AT_ONCE, SWEPT_AT_ONCE = 8, 2
 
 
@@ -47,7 +47,7 @@ def build(library: Library, *, send: Send | None = None) -> None:
                 _opening(library) | {"compare": send is not None},
                 "steer/controls",
                 "tw-console",
-                "'run' 'stop' 'sweep' 'train' 'vector' 'compare'",
+                "'run' 'stop' 'sweep' 'train' 'write' 'inspect' 'vector' 'compare'",
             )
         with gr.Column(elem_classes="tw-right"):
             stage = part(None, "steer/stage", "tw-stage")
@@ -56,7 +56,8 @@ def build(library: Library, *, send: Send | None = None) -> None:
                 dose = part({"chart": charts.NO_DOSE}, "steer/dose", "tw-dose")
     outbox = part(None, "shared/outbox", "tw-outbox")
 
-    runs, sweeps, trainings = Turns(AT_ONCE), Turns(SWEPT_AT_ONCE), Turns(SWEPT_AT_ONCE)
+    runs, inspections = Turns(AT_ONCE), Turns(AT_ONCE)
+    sweeps, trainings = Turns(SWEPT_AT_ONCE), Turns(SWEPT_AT_ONCE)
 
     async def on_run(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
         async for state, chart in stream(lambda: controller.run(request.session_hash, event._data), runs):
@@ -73,9 +74,22 @@ def build(library: Library, *, send: Send | None = None) -> None:
         async for state in stream(lambda: controller.train(request.session_hash, event._data), trainings):
             yield _opening(library) | {"training": state}
 
+    async def on_write(event: gr.EventData, request: gr.Request) -> AsyncIterator[dict]:
+        async for state in stream(lambda: controller.write(request.session_hash, event._data), trainings):
+            yield _opening(library) | {"training": state}
+
+    async def on_inspect(event: gr.EventData, request: gr.Request) -> dict:
+        try:
+            state = await answer(lambda: controller.inspect(request.session_hash, event._data), inspections)
+        except ValueError as error:
+            return {"say": sentence(error)}
+        return {"say": state, "as": "inspected"}
+
     def on_vector(event: gr.EventData, request: gr.Request) -> dict:
         try:
-            name, content = controller.vector(request.session_hash, event._data.get("concept"))
+            name, content = controller.vector(
+                request.session_hash, event._data.get("concept"), event._data.get("kind")
+            )
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
         return {"name": name, "content": base64.b64encode(content).decode()}
@@ -94,6 +108,8 @@ def build(library: Library, *, send: Send | None = None) -> None:
     controls.stop(on_stop, None, None, queue=False, **live)
     controls.sweep(on_sweep, None, dose, **live)
     controls.train(on_train, None, controls, **live)
+    controls.write(on_write, None, controls, **live)
+    controls.inspect(on_inspect, None, outbox, **live)
     controls.vector(on_vector, None, outbox, **live)
     if send is not None:
         controls.compare(on_compare, None, outbox, **live)
@@ -117,8 +133,8 @@ def _opening(library: Library) -> dict[str, Any]:
         "opening": OPENING | {"plan": plan},
         "limits": {
             "prompt": MAX_CHARACTERS,
-            "tokens": MOST_TOKENS_SHOWN,
-            "strength": MOST_STRENGTH_SHOWN,
+            "tokens": MAX_TOKENS_SHOWN,
+            "strength": MAX_STRENGTH_SHOWN,
             "seed": MAX_SEED,
             "temperature": MAX_TEMPERATURE,
         },
@@ -127,12 +143,13 @@ def _opening(library: Library) -> dict[str, Any]:
 
 def _endpoints(library: Library) -> None:
     def asked(
-        ways: Mapping[str, Any], plan: Any, seed: int, max_new_tokens: int, temperature: float
+        ways: Mapping[str, Any], plan: Any, seed: int, max_new_tokens: int, temperature: float, **more: Any
     ) -> Request:
         try:
             return Request.parse(
                 {
                     **ways,
+                    **more,
                     "plan": plan,
                     "seed": seed,
                     "max_new_tokens": max_new_tokens,
@@ -152,6 +169,8 @@ def _endpoints(library: Library) -> None:
         temperature: float = 0.0,
         messages: list | None = None,
         continued: str | None = None,
+        rival: str | None = None,
+        watch: list | None = None,
     ) -> dict:
         """Answer a prompt, unsteered and steered, from one batch and one seed.
 
@@ -166,15 +185,19 @@ def _endpoints(library: Library) -> None:
         without a budget and else null, "scope": "all" or "answer", "cap": the largest push as a share of the
         state, up to 10, or null}. All but targets and concept may be left out.
 
+        rival: "request" for a third text "requested", whose prompt asks for the concepts in words, "both" for one
+        that is steered besides, or null. watch: up to 6 concepts that are scored on every text.
+
         Gives "unsteered" and "steered", each with text, tokens, metrics (nll, kl, repetition,
         tokens_per_second, scores, ...) and trace (per token and block: P before and after, eps, share);
         steered has "plan" too: layers, cosines between the targets, feasible.
         """
         ways = {"prompt": prompt, "messages": messages, "continue": continued}
-        request = asked(ways, plan, seed, max_new_tokens, temperature)
+        request = asked(ways, plan, seed, max_new_tokens, temperature, rival=rival, watch=watch)
         try:
-            settings = _settings(request)
-            return await answer(lambda: steer(library, request.prompt, request.plan, **settings), answers)
+            return await answer(
+                lambda: steer(library, request.prompt, request.plan, **request.settings), answers
+            )
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 

@@ -4,7 +4,7 @@ import dataclasses
 import threading
 
 from lm import LanguageModel, Row, Sampling, Stopped
-from steering.concepts import FEWEST, Concept, ConceptError
+from steering.concepts import MIN_TEXTS, Concept, ConceptError
 from steering.scorers import scorer
 
 LENGTH = 32
@@ -40,9 +40,9 @@ def filtered(
     negative = tuple(
         text for text, value in zip(concept.negative, values[count:], strict=True) if value <= middle
     )
-    if min(len(positive), len(negative)) < FEWEST:
+    if min(len(positive), len(negative)) < MIN_TEXTS:
         raise ConceptError(
             f"only {len(positive)} positive and {len(negative)} negative texts of {concept.name!r} got a response that shows their side: "
-            f"{FEWEST} are needed; train it from its input texts"
+            f"{MIN_TEXTS} are needed; train it from its input texts"
         )
     return dataclasses.replace(concept, positive=positive, negative=negative)

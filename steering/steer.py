@@ -1,31 +1,53 @@
-"""One prompt, unsteered and steered, from one batch and one seed."""
+"""One prompt, unsteered and steered, and where it is wanted the request in words, from one batch and one seed."""
 
 import dataclasses
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from lm import Decoding, Edit, Policy, Row, Run, Sampling
+from lm.edits.trace import MAX_TARGETS
 from lm.prompts import MAX_NEW_TOKENS, Asked, prompt_ids
-from steering.edits import Steering, edits, feasible, steering
+from steering.edits import Steering, edits, feasible, reader, steering
 from steering.library import Library
 from steering.metrics import Metrics, history, measure
 from steering.plan import Plan, PlanError
+from steering.requests import requested, wish
+
+RIVALS = ("request", "both")
+"""A third text beside the unsteered and the steered one: the prompt asks for the concepts, without or with steering."""
+MAX_WATCHED = 6
+
+
+@dataclass(frozen=True)
+class Side:
+    """One text of a comparison: its row, the edits of the plan that the row holds, or readers in their place, and the
+    same prompt as the base model is given it.
+    """
+
+    name: str
+    row: Row
+    edits: tuple[Edit, ...]
+    plain: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A decode of two rows, unsteered (0) and steered (1), of a plan on a model."""
+    """A decode of a plan on a model: the unsteered side, the steered one, and the rival where there is one.
+
+    watchers: edits that read further concepts on every side, after the plan's edits. begin: how many tokens of the
+    answer were given.
+    """
 
     decoding: Decoding
     steering: Steering
     temperature: float
-
-    @property
-    def edits(self) -> tuple[tuple[Edit, ...], tuple[Edit, ...]]:
-        """The edits of each row."""
-        return self.steering.readers, self.steering.edits
+    sides: tuple[Side, ...]
+    watchers: tuple[Edit, ...] = ()
+    watched: tuple[str, ...] = ()
+    begin: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,39 +76,85 @@ def pair(
     seed: int = 0,
     max_new_tokens: int = 96,
     temperature: float = 0.0,
+    rival: str | None = None,
+    watch: Sequence[str] = (),
+    begin: Sequence[int] = (),
     stop: threading.Event | None = None,
 ) -> Pair:
-    """Starts both rows. Raises PlanError or PromptError before anything is computed."""
+    """Starts all sides. Raises PlanError or PromptError before anything is computed.
+
+    rival: one of RIVALS. watch: concepts that are read on every side and steered on none. begin: token ids with which
+    every answer begins.
+    """
     if not 1 <= max_new_tokens <= MAX_NEW_TOKENS:
         raise PlanError(f"max_new_tokens is {max_new_tokens}: give a number from 1 to {MAX_NEW_TOKENS}")
-    ids = prompt_ids(library.model, prompt)
+    if rival is not None and rival not in RIVALS:
+        raise PlanError(f"rival is {rival!r}: give one of {', '.join(RIVALS)}, or null")
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
     applied = feasible(steering(plan, library, prompt))
-    rows = [Row(ids, sampling, edit) for edit in (applied.readers, applied.edits)]
-    return Pair(library.model.decode(rows, stop=stop), applied, temperature)
+    plain = prompt_ids(library.model, prompt)
+    watchers = watching(library, watch, applied.layers)
+    asked = [("unsteered", plain, applied.readers), ("steered", plain, applied.edits)]
+    if rival is not None:
+        wishes = [wish(library.concepts[each.concept], each.direction) for each in plan.targets]
+        wanted = requested(prompt, wishes)
+        pushed = feasible(steering(plan, library, wanted))
+        asked.append(
+            (
+                "requested",
+                prompt_ids(library.model, wanted),
+                pushed.edits if rival == "both" else pushed.readers,
+            )
+        )
+    sides = []
+    for name, ids, own in asked:
+        own = tuple(started_at(edit, len(ids)) for edit in own) if begin else own
+        row = Row((*ids, *begin), sampling, (*own, *watchers))
+        sides.append(Side(name, row, own, (*plain, *begin)))
+    decoding = library.model.decode([side.row for side in sides], stop=stop)
+    return Pair(decoding, applied, temperature, tuple(sides), watchers, tuple(watch), tuple(begin))
 
 
-def finish(library: Library, pair: Pair) -> tuple[Steered, Steered]:
-    """Measures what a decode has brought so far."""
-    concepts = [library.concepts[target.concept] for target in pair.steering.plan.targets]
-    runs = pair.decoding.runs
-    unsteered, steered = measure(library.model, runs, pair.edits, concepts, temperature=pair.temperature)
-    return Steered(runs[0], unsteered, pair.edits[0]), Steered(runs[1], steered, pair.edits[1])
+def started_at(edit: Edit, answer: int) -> Edit:
+    """The same edit in a row that holds a part of the answer, which begins at position `answer`."""
+    if not edit.answer_only:
+        return edit
+    return dataclasses.replace(edit, answer_only=False, start=answer - 1)
+
+
+def watching(library: Library, names: Sequence[str], layers: Sequence[int]) -> tuple[Edit, ...]:
+    """Edits that read concepts and push none, as many at a layer as one edit's targets need. Raises PlanError."""
+    if len(set(names)) < len(names) or len(names) > MAX_WATCHED:
+        raise PlanError(f"watch names {len(names)} concepts: give at most {MAX_WATCHED}, each once")
+    cavs = [library.cav(name) for name in names]
+    groups = [cavs[at : at + MAX_TARGETS] for at in range(0, len(cavs), MAX_TARGETS)]
+    return tuple(reader(group, layer) for group in groups for layer in layers)
+
+
+def finish(library: Library, pair: Pair) -> tuple[Steered, ...]:
+    """Measures what a decode has brought so far, side by side."""
+    names = [*(target.concept for target in pair.steering.plan.targets), *pair.watched]
+    concepts = [library.concepts[name] for name in names]
+    runs, own = pair.decoding.runs, [side.edits for side in pair.sides]
+    plain = [side.plain for side in pair.sides]
+    numbers = measure(library.model, runs, own, concepts, plain, temperature=pair.temperature)
+    return tuple(Steered(*each) for each in zip(runs, numbers, own, strict=True))
 
 
 def steer(library: Library, prompt: Asked, plan: Plan, **settings) -> dict[str, dict]:
-    """Both texts with tokens, metrics and trace, as the endpoint /steer gives them; settings as for `pair`.
+    """Every side's text with tokens, metrics and trace, as the endpoint /steer gives them; settings as for `pair`.
 
     The steered side has "plan" too: the layers, the cosines between the targets' directions, feasible.
     """
     started = pair(library, prompt, plan, **settings)
     for _ in started.decoding:
         pass
-    unsteered, steered = finish(library, started)
-    return {
-        "unsteered": unsteered.to_dict(),
-        "steered": steered.to_dict() | {"plan": started.steering.to_dict()},
+    both = {
+        side.name: shown.to_dict()
+        for side, shown in zip(started.sides, finish(library, started), strict=True)
     }
+    both["steered"] |= {"plan": started.steering.to_dict()}
+    return both
 
 
 def policy(library: Library, plan: Plan) -> Policy:

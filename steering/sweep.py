@@ -17,7 +17,7 @@ MAGNITUDES = (0.1, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 """Values of p0 to amplify; to remove, take 1 - p0."""
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 BUDGETS = 8
-MOST_ROWS = 400
+MAX_ROWS = 400
 DECODING = 0.6
 """Share of a prompt's time in which its texts are decoded; they are measured in the rest."""
 
@@ -86,9 +86,9 @@ def sweep(
         None,
         *(one for band in bands for one in magnitudes(dataclasses.replace(plan, layers=band), values)),
     ]
-    if len(plans) * len(prompts) > MOST_ROWS:
+    if len(plans) * len(prompts) > MAX_ROWS:
         raise PlanError(
-            f"a sweep of {len(plans) * len(prompts)} texts is too long: at most {MOST_ROWS} are decoded"
+            f"a sweep of {len(plans) * len(prompts)} texts is too long: at most {MAX_ROWS} are decoded"
         )
     if not prompts:
         raise PlanError("a sweep needs a prompt: give at least one")

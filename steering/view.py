@@ -1,6 +1,6 @@
 """What the Steer tab shows: plain data for its JavaScript, no Gradio and no markup."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,14 +27,16 @@ class Shades:
     log-probability.
     """
 
-    def __init__(self, edits: tuple[Edit, ...]):
+    def __init__(self, edits: tuple[Edit, ...], watchers: tuple[Edit, ...] = ()):
+        """watchers: edits of the row that read further concepts, after those of the plan."""
+        self._edits, self._watchers = len(edits), watchers
         self._count, self._gram, self._overlap = len(edits[0].goal), grams(edits), overlaps(edits)
 
     def __call__(self, token: Token) -> list:
         """[text, [P after], [P before], largest |push| / |e|, outcome (1 capped, 2 out of reach),
-        log-probability]; P: mean over the layers.
+        log-probability]; P: mean over the layers, of the plan's targets and then of the concepts that are watched.
         """
-        trace = token.trace
+        trace, watched = token.trace[: self._edits], self._watched(token.trace[self._edits :])
         z, eps = trace["z"][:, : self._count], trace["eps"][:, : self._count]
         share = pushes(trace, self._overlap) / trace["norm"]
         chances = [
@@ -42,11 +44,19 @@ class Shades:
         ]
         return [
             token.text,
-            *chances,
+            *(chance + watched for chance in chances),
             round(float(share.max()), 4),
             int(trace["outcome"].max()),
             round(token.logprob, 3),
         ]
+
+    def _watched(self, trace: np.ndarray) -> list[float]:
+        readings: dict[int, list[np.ndarray]] = {}
+        group = -1
+        for edit, record in zip(self._watchers, trace, strict=True):
+            group += edit.layer == self._watchers[0].layer
+            readings.setdefault(group, []).append(expit(record["z"][: len(edit.goal)].astype(float)))
+        return [round(float(p), 4) for each in readings.values() for p in np.mean(each, axis=0)]
 
 
 def poles(concept: Concept) -> dict[str, str]:
@@ -105,23 +115,32 @@ def opening(cav: CAV) -> float | None:
 
 
 def learned(concept: Concept, cav: CAV, opens: float | None) -> str:
-    """What a person is told of the concept that they taught."""
+    """What a person is told of the concept that they taught, or whose vector they brought."""
+    if concept.source:
+        parts = [
+            f"Read {len(cav.layers)} layers. P = .5 is how the model's own answers read, since a vector comes without texts."
+        ]
+        return " ".join([*parts, *_opens(opens)])
     best = int(cav.accuracy.argmax())
     parts = [
         f"Learned from {len(concept.positive)} and {len(concept.negative)} examples: {100 * float(cav.accuracy[best]):.0f} % "
         f"held-out accuracy at layer {best} (shuffled labels: {100 * float(cav.shuffled[best]):.0f} %)."
     ]
-    if opens is not None:
-        parts.append(f"It opens at {opens:.2g} nats a token, where no text of the trial broke.")
-    return " ".join([*parts, *remarks(concept)])
+    return " ".join([*parts, *_opens(opens), *remarks(concept)])
+
+
+def _opens(opens: float | None) -> list[str]:
+    return (
+        [] if opens is None else [f"It opens at {opens:.2g} nats a token, where no text of the trial broke."]
+    )
 
 
 def curves(cav: CAV) -> dict[str, list[float]]:
-    """Held-out accuracy at every block, beside its two controls."""
-    return {
-        name: [round(float(value), 3) for value in getattr(cav, name)]
-        for name in ("accuracy", "shuffled", "random")
-    }
+    """Held-out accuracy at every layer, beside its two controls; nothing where no texts are known."""
+    names = ("accuracy", "shuffled", "random")
+    if cav.accuracy.isnan().all():
+        return {name: [] for name in names}
+    return {name: [round(float(value), 3) for value in getattr(cav, name)] for name in names}
 
 
 def mean_chances(tokens: Sequence[list]) -> list[float]:
@@ -129,38 +148,31 @@ def mean_chances(tokens: Sequence[list]) -> list[float]:
     return list(np.mean([token[AFTER] for token in tokens], axis=0)) if tokens else []
 
 
-def rows(
-    sides: tuple[Steered, Steered], concepts: Sequence[Concept], tokens: tuple[list, list]
-) -> list[list[str]]:
-    """The metrics table: label, what it means, unsteered, steered."""
-    plain, steered = (side.metrics for side in sides)
+def rows(sides: Sequence[Steered], concepts: Sequence[Concept], tokens: Sequence[list]) -> list[list[str]]:
+    """The metrics table: label, what it means, and a cell a side."""
+    metrics = [side.metrics for side in sides]
     chances = zip(*(mean_chances(side) for side in tokens), strict=True)
+    judge = "an independent scorer that knows nothing of the vectors"
     table = [
-        [f"P({concept.high})", "the model's own reading, mean over the answer", share(a), share(b)]
-        for concept, (a, b) in zip(concepts, chances, strict=False)
+        [f"P({concept.high})", "the model's own reading, mean over the answer", *map(share, each)]
+        for concept, each in zip(concepts, chances, strict=False)
     ]
     table += [
-        [
-            f"{name}, judged from outside",
-            "an independent scorer that knows nothing of the vectors",
-            share(plain.scores[name]),
-            share(steered.scores[name]),
-        ]
-        for name in plain.scores
+        [f"{name}, judged from outside", judge, *(share(each.scores[name]) for each in metrics)]
+        for name in metrics[0].scores
     ]
-    table += [
-        ["Surprise", "nats a token under the unsteered model", _number(plain.nll), _number(steered.nll)],
-        ["Distance", "KL to the unsteered model, nats a token", "0", _number(steered.kl)],
-        [
-            "Repetition",
-            "three-token sequences that come back",
-            _percent(plain.repetition),
-            _percent(steered.repetition),
-        ],
-        ["Pushed", "token and layer pairs where the gate opened", "none", _pushed(steered)],
-        ["Speed", "tokens a second", f"{plain.tokens_per_second:.0f}", f"{steered.tokens_per_second:.0f}"],
+    lines: list[tuple[str, str, Callable[[Metrics], str]]] = [
+        ("Surprise", "nats a token under the unsteered model", lambda each: f"{each.nll:.2f}"),
+        (
+            "Distance",
+            "KL to the unsteered model, nats a token",
+            lambda each: f"{each.kl:.2f}" if each.kl else "0",
+        ),
+        ("Repetition", "three-token sequences that come back", lambda each: _percent(each.repetition)),
+        ("Pushed", "token and layer pairs where the gate opened", _pushed),
+        ("Speed", "tokens a second", lambda each: f"{each.tokens_per_second:.0f}"),
     ]
-    return table
+    return table + [[label, hint, *map(cell, metrics)] for label, hint, cell in lines]
 
 
 def _pushed(metrics: Metrics) -> str:
@@ -173,10 +185,6 @@ def _pushed(metrics: Metrics) -> str:
 def share(value: float) -> str:
     """A share of one in two digits, as .98."""
     return f"{value:.2f}".removeprefix("0")
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}"
 
 
 def _percent(value: float) -> str:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from lm import Stopped, load
 from steering import CAV, Concept, Library, Plan, PlanError, Target, steer, train
-from steering.calibrate import Bench, Settings, calibrate, choose, training_prompts, trial
+from steering import frontier as frontiers
+from steering.calibrate import Bench, Settings, calibrate, candidates, choose, trial
 from steering.calibration import Calibration, Curve, Point
 from steering.controller import Controller
 from steering.edits import calibrated_layers, edits
-from steering.frontier import Texts, at_equal_kl, frontier, markdown
+from steering.prompt_sets import held_out, training
 from steering.snippet import snippet
 from steering.sweep import usual
 from steering.view import costs, opening
@@ -163,16 +164,17 @@ def test_candidates_are_compared_at_equal_kl_and_the_choice_is_told(library):
     bench = Bench(library.model, LOUD, dataclasses.replace(library.cav("loud"), calibration=None), SMALL)
     steps = []
     direction, layers, told = choose(bench, lambda: steps.append(1))
-    assert direction in ("diffmean", "gcav") and layers and len(steps) == 3
+    assert direction in ("diffmean", "gcav") and layers and len(steps) == len(candidates(bench.cav))
     assert "0.15 nats" in told and "diffmean" in told and "gcav" in told
 
 
-def test_calibrations_prompts_are_none_of_the_evaluations():
-    held_out = {json.loads(line)["prompt"] for line in open("assets/prompts/held_out.jsonl")}
-    asked = set(training_prompts(LOUD, 40)) | set(
+@pytest.mark.parametrize("concept", [LOUD, dataclasses.replace(LOUD, name="toxicity")])
+def test_calibrations_prompts_are_none_of_the_evaluations(concept):
+    asked, kept = set(training(concept, 40)), set(held_out(concept, 40))
+    assert len(asked) == len(kept) == 40
+    assert not asked & kept and not asked & set(
         Path("benchmarks/steering_prompts.txt").read_text().splitlines()
     )
-    assert not set(training_prompts(LOUD, 40)) & held_out and len(asked) == 60
 
 
 def test_a_calibration_stops(library):
@@ -220,34 +222,71 @@ def _cav() -> CAV:
 # ---- frontiers
 
 
+ASKED = ["How are you?", "Why?", "Tell me."]
+
+
+def frontier_bench(library, **changes) -> frontiers.Bench:
+    return frontiers.Bench(library, "loud", "amplify", **{"tokens": 6, "temperature": 1.0} | changes)
+
+
 def test_a_frontier_compares_methods_and_requests_at_their_kl(library):
-    results = frontier(
-        library, "loud", "amplify", ["How are you?", "Why?", "Tell me."], tokens=6, temperature=1.0
-    )
-    assert [texts.method for texts in results[:3]] == ["base", "request, user", "request, system"]
-    assert {texts.method for texts in results[3:]} == {"default", "constant push", "GCAV of the paper"}
-    assert not results[0].kl.any() and all(texts.kl.mean() > 0 for texts in results[1:3])
+    results = frontiers.frontier(frontier_bench(library), ASKED, [0])
+    methods = list(dict.fromkeys(texts.method for texts in results))
+    requests = [f"request, {place}" for place in ("user", "system", "both")]
+    assert methods == [
+        "base",
+        *requests,
+        "default",
+        "constant push",
+        "GCAV of the paper",
+        "default + request",
+    ]
+    assert not results[0].kl.any() and all(texts.kl.mean() > 0 for texts in results[1:4])
     for method in ("default", "constant push"):
         costs_ = [texts.kl.mean() for texts in results if texts.method == method]
         assert len(costs_) >= 2 and costs_[0] < costs_[-1]
-    table = markdown("loud", "amplify", results)
+    table = frontiers.markdown("loud", "amplify", results)
     assert table.count("\n| ") == 1 + len(results) and "At 0.1 nats a token" in table
+    [row] = frontiers.summary([("loud", "amplify", results)]).splitlines()[2:]
+    assert row.startswith("| loud, more |") and "nan" not in row
+
+
+def test_a_frontier_that_was_stopped_goes_on_and_ends_as_one_that_was_not(library, tmp_path):
+    bench, path = frontier_bench(library), tmp_path / "texts.jsonl"
+    whole = frontiers.frontier(bench, ASKED, [0, 1], tmp_path / "whole.jsonl")
+    stop, heard = threading.Event(), []
+
+    def report(share: float) -> None:
+        heard.append(share)
+        if len(heard) == 4:
+            stop.set()
+
+    with pytest.raises(Stopped):
+        frontiers.frontier(bench, ASKED, [0, 1], path, stop=stop, report=report)
+    path.write_text(path.read_text().rsplit("\n", 2)[0] + '\n{"method": "cut')
+    again = frontiers.frontier(frontier_bench(library), ASKED, [0, 1], path)
+    assert frontiers.to_dict(again) == frontiers.to_dict(whole)
+    assert sorted(path.read_text().splitlines()) == sorted(
+        (tmp_path / "whole.jsonl").read_text().splitlines()
+    )
+    with pytest.raises(ValueError, match="other vectors or lengths"):
+        frontiers.frontier(frontier_bench(library, tokens=7), ASKED, [0], path)
 
 
 def test_equal_kl_is_read_between_the_settings():
-    def texts(method: str, kl: float, score: float) -> Texts:
-        return Texts(method, "", *(np.full(4, value) for value in (score, kl, 1.0, 0.0)))
+    def texts(method: str, kl: float, score: float) -> frontiers.Texts:
+        return frontiers.Texts(method, "", *(np.full(4, value) for value in (score, kl, 1.0, 0.0)))
 
     results = [texts("base", 0.0, 0.2), texts("a", 0.4, 0.6), texts("b", 0.025, 0.3), texts("b", 0.1, 0.9)]
-    assert at_equal_kl(results, "a") == pytest.approx(0.2 + 0.4 * 0.5)
-    assert at_equal_kl(results, "b") == pytest.approx(0.9)
+    assert frontiers.at_equal_kl(results, "a") == pytest.approx(0.2 + 0.4 * 0.5)
+    assert frontiers.at_equal_kl(results, "b") == pytest.approx(0.9)
 
 
 def test_what_cannot_be_judged_has_no_frontier(library):
     bare = Library(library.model, {})
     bare.add(dataclasses.replace(LOUD, scorer=None), library.cav("loud"))
     with pytest.raises(PlanError, match="no independent scorer"):
-        frontier(bare, "loud", "amplify", ["How are you?"])
+        frontiers.Bench(bare, "loud", "amplify")
 
 
 def test_the_snippet_of_a_taught_concept_finds_its_budget_again(library, tmp_path, monkeypatch):

@@ -10,7 +10,8 @@ import torch
 from lm import load
 from steering import Concept, Library, Plan, steer, train
 from steering.charts import dose
-from steering.controller import MOST_OWN_TEXTS, Controller
+from steering.controller import Controller
+from steering.teaching import MAX_TEXTS
 from tests.tiny import tiny
 
 LOUD = Concept(
@@ -45,11 +46,11 @@ def controller(library) -> Controller:
 @pytest.mark.parametrize(
     "change, says",
     [
-        ({"positive": [f"GO {n}" for n in range(MOST_OWN_TEXTS + 1)]}, "at most 300 a side"),
+        ({"positive": [f"GO {n}" for n in range(MAX_TEXTS + 1)]}, "at most 300 a side"),
         (
             {
                 "lines": "\n".join(
-                    f'{{"positive": "GO {n}", "negative": "go {n}"}}' for n in range(MOST_OWN_TEXTS + 1)
+                    f'{{"positive": "GO {n}", "negative": "go {n}"}}' for n in range(MAX_TEXTS + 1)
                 )
             },
             "at most 300 a side",
@@ -69,7 +70,7 @@ def broken(*args, **settings):
     raise torch.linalg.LinAlgError("cholesky: the input is not positive-definite")
 
 
-@pytest.mark.parametrize("work, part", [("run", "pair"), ("sweep", "sweep"), ("train", "train")])
+@pytest.mark.parametrize("work, part", [("run", "pair"), ("sweep", "sweep"), ("train", "learned")])
 def test_a_fault_of_the_app_is_logged_and_ends_the_work_with_one_sentence(
     controller, monkeypatch, caplog, work, part
 ):

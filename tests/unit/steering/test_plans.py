@@ -23,10 +23,10 @@ from lm.edits.trace import MAX_TARGETS, REACHED, UNREACHABLE
 from lm.engines.base import Feed
 from lm.prompts import PromptError
 from steering import Concept, Library, Plan, PlanError, Target, pair, shipped, steer, train
+from steering.control_vectors import export
 from steering.controller import Controller
-from steering.edits import edits, steering
+from steering.edits import calibrated_layers, edits, steering
 from steering.evaluate import evaluate, labelled
-from steering.export import export
 from steering.metrics import measure
 from steering.plan import MAX_TARGETS as PLAN_TARGETS
 from steering.scorers import Head, fit_head, scorer
@@ -252,7 +252,7 @@ def test_almost_parallel_targets_are_reached_or_told_and_never_pushed_out_of_sig
     made = pair(both, PROMPT, opposed, max_new_tokens=12, temperature=1.0, seed=1)
     for _ in made.decoding:
         pass
-    trace, [edit] = np.stack(made.decoding.runs[1].trace)[:, 0], made.edits[1]
+    trace, [edit] = np.stack(made.decoding.runs[1].trace)[:, 0], made.sides[1].edits
     z, eps = (trace[name][:, :2].astype(float) for name in ("z", "eps"))
     reached, unreachable = (trace["outcome"] == outcome for outcome in (REACHED, UNREACHABLE))
     size = np.linalg.norm(eps @ edit.push.double().numpy(), axis=1)
@@ -480,9 +480,10 @@ def test_export_writes_the_directions(library, tmp_path):
     assert all(torch.equal(plain[f"direction.{layer}"], cav.direction[layer]) for layer in range(LAYERS))
     reader = GGUFReader(export(cav, tmp_path / "v.gguf", method="diffmean"))
     assert bytes(reader.fields["general.architecture"].parts[-1]) == b"controlvector"
-    assert [tensor.name for tensor in reader.tensors] == [f"direction.{layer}" for layer in range(1, LAYERS)]
-    for layer, tensor in enumerate(reader.tensors, 1):
-        np.testing.assert_array_equal(tensor.data, cav.diffmean[layer].numpy())
+    layers = [layer for layer in calibrated_layers(cav) if layer]
+    assert [tensor.name for tensor in reader.tensors] == [f"direction.{layer}" for layer in layers]
+    for layer, tensor in zip(layers, reader.tensors, strict=True):
+        np.testing.assert_array_equal(tensor.data, (cav.diffmean[layer] * cav.gap[layer]).numpy())
     with pytest.raises(ValueError, match="gguf or .safetensors"):
         export(cav, tmp_path / "v.txt")
 

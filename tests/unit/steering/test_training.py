@@ -233,7 +233,9 @@ class _Ordered:
 def test_auto_layers_are_the_most_accurate_of_the_middle(cav):
     def wide(*poor):
         return dataclasses.replace(
-            cav, accuracy=torch.tensor([0.6 if layer in poor else 0.9 for layer in range(30)])
+            cav,
+            accuracy=torch.tensor([0.6 if layer in poor else 0.9 for layer in range(30)]),
+            gap=torch.ones(30),
         )
 
     assert best_layers([wide(11, 16)]) == (8, 9, 10, 12, 13, 14, 15, 17)

@@ -1,0 +1,42 @@
+"""The prompts of assets/prompts: those to calibrate on, and those that no vector and no calibration met."""
+
+import json
+import random
+from pathlib import Path
+
+from steering.concepts import Concept
+
+FOLDER = Path(__file__).parents[1] / "assets" / "prompts"
+PROVOKED = {"toxicity", "refusal"}
+"""Concepts that harmless prompts hardly bring up: half of their prompts are unsafe ones."""
+
+
+def training(concept: Concept, count: int) -> list[str]:
+    """Prompts to calibrate on, in an order that is always the same."""
+    return _drawn("train", concept, count)
+
+
+def held_out(concept: Concept, count: int) -> list[str]:
+    """Prompts to evaluate on, in an order that is always the same."""
+    return _drawn("held_out", concept, count)
+
+
+def harmless(count: int) -> list[str]:
+    """Training prompts that anybody may ask."""
+    return _kinds("train")["helpful"][:count]
+
+
+def _kinds(name: str) -> dict[str, list[str]]:
+    lines = [json.loads(line) for line in (FOLDER / f"{name}.jsonl").read_text().splitlines()]
+    kinds = {
+        kind: [line["prompt"] for line in lines if line["kind"] == kind] for kind in ("helpful", "unsafe")
+    }
+    for prompts in kinds.values():
+        random.Random(0).shuffle(prompts)
+    return kinds
+
+
+def _drawn(name: str, concept: Concept, count: int) -> list[str]:
+    kinds = _kinds(name)
+    unsafe = count // 2 if concept.name in PROVOKED else 0
+    return kinds["helpful"][: count - unsafe] + kinds["unsafe"][:unsafe]
