@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from arena.schema import Answer, Battle, BattleSet, Run, Showing, Vote
+from arena.schema import Answer, Asked, Battle, BattleSet, Run, Showing, Vote
 
 RESERVED = timedelta(minutes=10)  # a shown battle counts as judged for so long
 BEHIND = 3  # an annotator's votes from a battle on, itself among them, before its repeat may come
@@ -60,6 +60,50 @@ def choose(
     return min((candidate for candidate in ready if candidate.kind == kind), key=need)
 
 
+def admitted(session: Session, annotator: int | None, key: str, set_id: str | None) -> list[str]:
+    """The ids of the sets whose battles are shown to a person: open, for them, and short of their share; of all sets, or
+    of the one asked for.
+    """
+    query = select(BattleSet).where(BattleSet.open, BattleSet.archived_at.is_(None))
+    if set_id is not None:
+        query = query.where(BattleSet.id == set_id)
+    judged = {
+        set_id: count
+        for set_id, count in session.execute(
+            select(Battle.set_id, func.count(Vote.id))
+            .join(Vote, Vote.battle_id == Battle.id)
+            .where(Vote.annotator_id == annotator, Vote.undone_at.is_(None))
+            .group_by(Battle.set_id)
+        )
+    }
+    return [
+        study.id
+        for study in session.scalars(query)
+        if (study.access != "listed" or key in study.members)
+        and (study.share is None or judged.get(study.id, 0) < study.share)
+    ]
+
+
+def complete() -> Select:
+    """The standing votes (`vote`, `battle`) that answer all questions which their study asks now, and skip not all."""
+    current = select(func.count()).where(Asked.set_id == Battle.set_id, Asked.until.is_(None))
+    answered = (
+        select(func.count())
+        .select_from(Answer)
+        .join(Asked, Asked.key == Answer.question)
+        .where(Answer.vote_id == Vote.id, Asked.set_id == Battle.set_id, Asked.until.is_(None))
+    )
+    return (
+        select(Vote.id.label("vote"), Vote.battle_id.label("battle"))
+        .join(Battle, Vote.battle_id == Battle.id)
+        .where(
+            Vote.undone_at.is_(None),
+            Vote.given.any(Answer.value != "skip"),
+            answered.correlate(Vote, Battle).scalar_subquery() == current.correlate(Battle).scalar_subquery(),
+        )
+    )
+
+
 def candidates(
     session: Session, annotator: int | None, key: str, set_id: str | None, now: datetime
 ) -> list[Candidate]:
@@ -70,7 +114,7 @@ def candidates(
     own = select(Vote.battle_id).where(Vote.annotator_id == annotator, Vote.undone_at.is_(None))
     given = (
         select(Vote.battle_id, func.count())
-        .where(Vote.undone_at.is_(None), Vote.given.any(Answer.value != "skip"))
+        .where(Vote.id.in_(select(complete().subquery().c.vote)))
         .group_by(Vote.battle_id)
     )
     answered = and_(Vote.battle_id == Showing.battle_id, Vote.annotator_id == Showing.annotator_id)
@@ -94,10 +138,12 @@ def candidates(
         .join(BattleSet, Battle.set_id == BattleSet.id)
         .join(a, Battle.a_id == a.id)
         .join(b, Battle.b_id == b.id)
-        .where(Battle.id.not_in(own), BattleSet.open, or_(Battle.sender.is_(None), Battle.sender != key))
+        .where(
+            Battle.id.not_in(own),
+            BattleSet.id.in_(admitted(session, annotator, key, set_id)),
+            or_(Battle.sender.is_(None), Battle.sender != key),
+        )
     )
-    if set_id is not None:
-        query = query.where(Battle.set_id == set_id)
     order = session.scalars(
         select(Vote.battle_id)
         .where(Vote.annotator_id == annotator, Vote.undone_at.is_(None))

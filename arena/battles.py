@@ -122,12 +122,17 @@ def create(
             raise ArenaError(
                 f"The set {battles.name!r} holds this battle already. Change a plan, a seed or a prompt."
             )
-        plain = _balance(battles.id, new)
+        plain = balance(battles.id, new)
         if sender is not None:
             _sent_by(session, plain, battles, key(sender))
         again = [
             Battle(
-                id=_id(), set_id=battles.id, kind="repeat", a_id=first.b_id, b_id=first.a_id, of_id=first.id
+                id=new_id(),
+                set_id=battles.id,
+                kind="repeat",
+                a_id=first.b_id,
+                b_id=first.a_id,
+                of_id=first.id,
             )
             for first in _sides.sample(plain, round(repeats * len(plain)))
         ]
@@ -205,7 +210,7 @@ def _canonical(spec: Mapping[str, Any]) -> str:
     return json.dumps(spec, sort_keys=True)
 
 
-def _id() -> str:
+def new_id() -> str:
     """32 random hexadecimal digits that no spreadsheet takes for a number such as 12e45."""
     return secrets.choice("abcdf") + secrets.token_hex(16)[1:]
 
@@ -227,7 +232,7 @@ def _set(
     if study is not None:
         return study
     study = BattleSet(
-        id=_id(),
+        id=new_id(),
         name=name,
         created_at=datetime.now(UTC),
         open=opened,
@@ -268,7 +273,7 @@ def _runs(session: Session, outputs: Sequence[Output]) -> dict[Asking, dict[str,
                 f"{output.policy!r} answers the prompt {output.prompt[:60]!r} twice. Keep one answer."
             )
         run = Run(
-            id=_id(),
+            id=new_id(),
             policy_name=output.policy,
             prompt=output.prompt,
             text=output.text,
@@ -303,7 +308,7 @@ def _nothing(pairs: list[Any], distinct: list[Any], runs: Mapping[Asking, Mappin
     return f"A text names its model (“{words}”), so the battle would not be blind. Use another prompt."
 
 
-def _balance(set_id: str, pairs: Sequence[tuple[Run, Run]]) -> list[Battle]:
+def balance(set_id: str, pairs: Sequence[tuple[Run, Run]]) -> list[Battle]:
     """A battle for every pair; of the n battles of two policies, n/2 have each way round."""
     groups: dict[tuple[str, str], list[tuple[Run, Run]]] = defaultdict(list)
     for first, second in pairs:
@@ -317,7 +322,7 @@ def _balance(set_id: str, pairs: Sequence[tuple[Run, Run]]) -> list[Battle]:
         _sides.shuffle(swaps)
         for (first, second), swap in zip(group, swaps, strict=True):
             a, b = (second, first) if swap else (first, second)
-            battles.append(Battle(id=_id(), set_id=set_id, kind="plain", a_id=a.id, b_id=b.id))
+            battles.append(Battle(id=new_id(), set_id=set_id, kind="plain", a_id=a.id, b_id=b.id))
     return battles
 
 
@@ -334,7 +339,7 @@ def _traps(session: Session, set_id: str, pairs: Sequence[tuple[Run, Run]], coun
         while words == run.text.split():
             _sides.shuffle(words)
         broken = Run(
-            id=_id(),
+            id=new_id(),
             policy_name=TRAP,
             prompt=run.prompt,
             text=" ".join(words),
@@ -346,5 +351,7 @@ def _traps(session: Session, set_id: str, pairs: Sequence[tuple[Run, Run]], coun
         session.add(broken)
         session.flush()
         a, b, expected = (run, broken, "a") if index % 2 else (broken, run, "b")
-        battles.append(Battle(id=_id(), set_id=set_id, kind="trap", a_id=a.id, b_id=b.id, expected=expected))
+        battles.append(
+            Battle(id=new_id(), set_id=set_id, kind="trap", a_id=a.id, b_id=b.id, expected=expected)
+        )
     return battles

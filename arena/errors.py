@@ -17,6 +17,14 @@ class UnknownBattle(ArenaError):
     """The battle does not exist, or was never shown to this annotator."""
 
 
+class NotServed(ArenaError):
+    """The study is not there, not open, or not for this person."""
+
+
+class QuestionsChanged(ArenaError):
+    """The questions were edited since the battle was shown."""
+
+
 class AlreadyVoted(ArenaError):
     """The annotator has another vote on this battle."""
 

@@ -368,7 +368,7 @@ def _add_vote(session: Session, row: dict[str, Any], names: Mapping[str, str]) -
     if standing is None and _elsewhere(session, battle, voted, took):
         return False
     vote = standing or Vote(battle_id=battle, annotator_id=person.id)
-    vote.answer(answers)
+    vote.answer(answers, judged.set)
     vote.comment = clean(row["comment"], most=COMMENT, what="A comment")
     vote.seconds, vote.voted_at = took, voted
     vote.revised, vote.undone_at = values.truth("revised", row["revised"]), undone

@@ -24,7 +24,7 @@ class Journal:
     """The database's rows in a folder of JSON Lines: every new or changed row is appended, none is rewritten.
 
     Each process appends to a file of its own, so that replicas never touch each other's. A line is
-    `{"table", "at", "row"}`; of several lines on one row the last by `at` holds.
+    `{"table", "at", "row"}`; of several lines on one row the last by `at` holds, and with `gone` the row was deleted.
     """
 
     def __init__(self, store: Store, folder: str | Path) -> None:
@@ -46,7 +46,8 @@ class Journal:
         ]
         latest: dict[tuple[str, ...], dict[str, object]] = {}
         for line in sorted(lines, key=lambda line: line["at"]):
-            latest[self._key(line["table"], line["row"])] = line["row"]
+            identity = self._key(line["table"], line["row"])
+            latest.pop(identity, None) if line.get("gone") else latest.update({identity: line["row"]})
         rows: dict[str, Rows] = {name: [] for name in FIELDS}
         for (name, *_), row in latest.items():
             rows[name].append(dict(row))
@@ -60,16 +61,24 @@ class Journal:
         Lines that cannot be written (OSError) are tried again at the next call.
         """
         at = datetime.now(UTC).isoformat()
-        lines, appended = [], {}
+        lines, appended, standing = [], {}, set()
         for name, rows in tables(self.store, names=True).items():
             for row in rows:
                 identity, content = self._key(name, row), json.dumps(row, sort_keys=True)
                 if self._written.get(identity) != content:
                     lines.append(json.dumps({"table": name, "at": at, "row": row}))
                     appended[identity] = content
+                standing.add(identity)
+        gone = [identity for identity in self._written if identity not in standing]
+        lines += [
+            json.dumps({"table": name, "at": at, "row": self._row(name, keys), "gone": True})
+            for name, *keys in gone
+        ]
         if lines:
             self._write("\n".join(lines) + "\n")
         self._written |= appended
+        for identity in gone:
+            del self._written[identity]
         return len(lines)
 
     def _write(self, text: str) -> None:
@@ -81,6 +90,9 @@ class Journal:
             except OSError:
                 file.truncate(whole)  # else the next line would be joined to half of one
                 raise
+
+    def _row(self, table: str, keys: list[str]) -> dict[str, str]:
+        return dict(zip(IDENTITY[table], keys, strict=True))
 
     def _key(self, table: str, row: dict[str, object]) -> tuple[str, ...]:
         return table, *(str(row[field]) for field in IDENTITY[table])

@@ -230,15 +230,18 @@ class Vote(Base):
         """Question -> answer."""
         return {answer.question: answer.value for answer in self.given}
 
-    def answer(self, answers: Mapping[str, str]) -> None:
-        """Put these answers in the place of those given before."""
+    def answer(self, answers: Mapping[str, str], study: BattleSet) -> None:
+        """Put these answers in the place of those given before; answers to questions that are asked no more stay."""
         standing = {answer.question: answer for answer in self.given}
         for question, value in answers.items():
             if question in standing:
                 standing[question].value = value
             else:
                 self.given.append(Answer(question=question, value=value))
-        self.given = [answer for answer in self.given if answer.question in answers]
+        current = {question.key for question in study.questions}
+        self.given = [
+            answer for answer in self.given if answer.question in answers or answer.question not in current
+        ]
 
 
 class Answer(Base):

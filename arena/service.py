@@ -7,7 +7,7 @@ committed `vote` returns a `Reveal`.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,15 +17,24 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
 
 from arena import assignment
-from arena.errors import AlreadyVoted, ArenaError, TooFast, TooLate, UnknownBattle
+from arena.errors import (
+    AlreadyVoted,
+    ArenaError,
+    NotServed,
+    QuestionsChanged,
+    TooFast,
+    TooLate,
+    UnknownBattle,
+)
 from arena.questions import ANSWERS, Question
 from arena.ranking import strengths
 from arena.records import asked, votes_frame
-from arena.schema import COMMENT, Annotator, Asked, Battle, BattleSet, Run, Showing, Vote
+from arena.schema import COMMENT, Annotator, Battle, BattleSet, Run, Showing, Vote
 from arena.store import Store
 from arena.text import clean, clean_name, key
 
 UNDO = timedelta(seconds=60)
+MAX_EARLIER = 500  # votes that are listed to who gave them
 MAX_NEWCOMERS = 200  # people who were shown a battle in the last minutes and have never voted
 NOT_SHOWN = "This battle was not shown to you. Ask for the next one, and vote on that."
 
@@ -42,6 +51,10 @@ class Shown:
     questions: tuple[Question, ...]
     remaining: int  # battles this annotator has not judged, of the set asked for, this one among them
     done: int  # battles of it this annotator has judged
+    turns: tuple[tuple[str, str], ...] = ()
+    study: str = ""
+    reveal: str = "vote"
+    notice: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,11 +68,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Reveal:
-    """The names behind a battle, the answers that are committed, and until when they can be undone (UTC)."""
+    """What follows a vote: the answers that are committed, until when they can be undone (UTC), and the names behind the
+    battle, None where the study does not tell them now.
+    """
 
     battle: str
-    a: Side
-    b: Side
+    a: Side | None
+    b: Side | None
     answers: dict[str, str]
     undo_until: datetime
     revised: bool
@@ -68,6 +83,17 @@ class Reveal:
         """Plain JSON: each side's policy, spec and about, the answers by their questions, and the time as ISO 8601."""
         plain = asdict(self)
         return {**plain, **plain.pop("answers"), "undo_until": self.undo_until.isoformat()}
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A vote that an annotator gave before, with its battle as it was shown; `reveal` as after the vote."""
+
+    shown: Shown
+    reveal: Reveal
+    comment: str
+    voted_at: datetime
+    corrected: bool
 
 
 class Service:
@@ -96,10 +122,12 @@ class Service:
     def next(self, annotator: str, set_id: str | None = None) -> Shown | None:
         """The battle to judge, None when all are judged. The same one until it is voted on.
 
-        `set_id` confines the choice to one battle set.
+        `set_id` confines the choice to one study. Raises NotServed where that is not for this person.
         """
         now = self._clock()
         with self.store.read() as session:
+            if set_id is not None:
+                _check_served(session, set_id, key(annotator))
             person = self._known(session, annotator)
             open_ = assignment.candidates(session, person.id if person else None, key(annotator), set_id, now)
             chosen = assignment.choose(open_, self._ranks(session, now), self._chance)
@@ -148,22 +176,82 @@ class Service:
             shown = session.get(Showing, (str(battle), person.id))
             if shown is None:
                 raise UnknownBattle(NOT_SHOWN)
-            _check_answers(session.get_one(Battle, battle).set.questions, answers)
-            found = self._vote(session, battle, person)
-            if found is None or found.undone_at is not None:
+            study = session.get_one(Battle, battle).set
+            _check_answers(study, answers)
+            vote = self._vote(session, battle, person)
+            if vote is None or vote.undone_at is not None:
                 self._check_pace(session, person, now)
-                vote = found or Vote(battle_id=battle, annotator_id=person.id, revised=False)
-                vote.revised = found is not None
-                vote.answer(answers)
-                vote.comment = words
+                again = vote is not None
+                vote = vote or Vote(battle_id=battle, annotator_id=person.id, told=False)
+                vote.revised, vote.corrected_at = again and vote.told, now if again else None
+                vote.answer(answers, study)
+                vote.comment, vote.version = words, study.version
                 vote.voted_at, vote.undone_at = now, None
                 vote.seconds = (now - shown.shown_at).total_seconds()
+                vote.told = vote.told or study.reveal == "vote"
                 session.add(vote)
-            elif found.answers != dict(answers):
+            elif not set(answers.items()) <= set(vote.answers.items()):
                 raise AlreadyVoted(
-                    "You have judged this battle. Undo that vote first, within a minute of it."
+                    "You have judged this battle already, in another tab: your first answer stands."
                 )
         return self.reveal(battle, annotator)
+
+    def correct(self, battle: str, annotator: str, answers: Mapping[str, str], comment: str = "") -> Reveal:
+        """Put answers in the place of an earlier vote's. It is marked as corrected and, where the names are known by
+        now, as revised: no longer blind. Raises UnknownBattle where there is no vote.
+        """
+        words = clean(comment, most=COMMENT, what="The comment").strip()
+        now = self._clock()
+        with self.store.write() as session:
+            vote = self._vote(session, battle, self._person(session, annotator, now))
+            if vote is None or vote.undone_at is not None:
+                raise UnknownBattle("There is no vote of yours on this battle to correct.")
+            study = vote.battle.set
+            _check_served(session, study.id, key(annotator))
+            _check_answers(study, answers)
+            self._check_pace(session, vote.annotator, now)
+            vote.answer(answers, study)
+            vote.comment, vote.version = words, study.version
+            vote.corrected_at, vote.revised = now, vote.revised or vote.told
+        return self.reveal(battle, annotator)
+
+    def earlier(self, annotator: str, set_id: str | None = None) -> list[Earlier]:
+        """The standing votes of a person, the latest first, of one study or of all. In a study that tells names at the
+        end they are told here, once everything is judged.
+        """
+        with self.store.write() as session:
+            person = self._known(session, annotator)
+            if person is None:
+                return []
+            query = (
+                select(Vote)
+                .join(Battle, Vote.battle_id == Battle.id)
+                .where(Vote.annotator_id == person.id, Vote.undone_at.is_(None))
+                .order_by(Vote.voted_at.desc(), Vote.id.desc())
+                .limit(MAX_EARLIER)
+            )
+            if set_id is not None:
+                query = query.where(Battle.set_id == set_id)
+            votes = list(session.scalars(query))
+            left: dict[str, bool] = {}
+            for vote in votes:
+                study = vote.battle.set
+                if study.reveal == "end" and not vote.told:
+                    if study.id not in left:
+                        left[study.id] = bool(
+                            assignment.candidates(session, person.id, person.key, study.id, self._clock())
+                        )
+                    vote.told = not left[study.id]
+            return [
+                Earlier(
+                    _shown(vote.battle, 0, 0),
+                    _reveal(vote),
+                    vote.comment,
+                    vote.voted_at,
+                    vote.corrected_at is not None,
+                )
+                for vote in votes
+            ]
 
     def reveal(self, battle: str, annotator: str) -> Reveal:
         """Who stood where, for a battle on which this annotator's vote is committed; else UnknownBattle."""
@@ -181,11 +269,7 @@ class Service:
             ).one_or_none()
             if vote is None:
                 raise UnknownBattle("The names are told after your vote on this battle.")
-            a, b = (
-                Side(run.policy_name, run.policy.spec, run.about) for run in (vote.battle.a, vote.battle.b)
-            )
-            until = vote.voted_at if vote.revised else vote.voted_at + UNDO
-            return Reveal(battle, a, b, vote.answers, until, vote.revised)
+            return _reveal(vote)
 
     def undo(self, battle: str, annotator: str) -> None:
         """Take a vote back within a minute of it; `next` then shows its battle again.
@@ -198,10 +282,12 @@ class Service:
             vote = self._vote(session, battle, self._person(session, annotator, now))
             if vote is None or vote.undone_at is not None:
                 raise UnknownBattle("There is no vote of yours on this battle to undo.")
-            if vote.revised:
-                raise TooLate("This vote was undone and given anew already; it stands.")
+            if vote.revised or vote.corrected_at is not None:
+                raise TooLate("This vote was given anew already: open it under Your answers to correct it.")
             if now > vote.voted_at + UNDO:
-                raise TooLate("A vote can be undone for a minute; this one is older and stands.")
+                raise TooLate(
+                    "A vote can be undone for a minute, and this one is older: open it under Your answers to correct it."
+                )
             vote.undone_at = now
 
     def _known(self, session: Session, name: str) -> Annotator | None:
@@ -210,8 +296,8 @@ class Service:
     def _person(self, session: Session, name: str, now: datetime) -> Annotator:
         """The annotator of this name, made if new, and locked: a person's requests take turns."""
         mine = select(Annotator).where(Annotator.key == key(name)).with_for_update()
-        if (found := session.scalars(mine).one_or_none()) is not None:
-            return found
+        if (person := session.scalars(mine).one_or_none()) is not None:
+            return person
         try:
             with session.begin_nested():
                 session.add(Annotator(key=key(name), name=clean_name(name), created_at=now))
@@ -230,11 +316,13 @@ class Service:
             select(Battle)
             .join(Showing, Showing.battle_id == Battle.id)
             .join(BattleSet)
-            .where(Showing.annotator_id == person.id, Battle.id.not_in(voted), BattleSet.open)
+            .where(
+                Showing.annotator_id == person.id,
+                Battle.id.not_in(voted),
+                BattleSet.id.in_(assignment.admitted(session, person.id, person.key, set_id)),
+            )
             .order_by(Showing.shown_at.desc())
         )
-        if set_id is not None:
-            query = query.where(Battle.set_id == set_id)
         return session.scalars(query.limit(1)).one_or_none()
 
     def _check_pace(self, session: Session, person: Annotator, now: datetime) -> None:
@@ -270,12 +358,50 @@ class Service:
 
 def _shown(battle: Battle, remaining: int, done: int) -> Shown:
     questions = tuple(Question(question.key, question.text) for question in battle.set.questions)
-    texts = (battle.a.prompt, battle.a.text, battle.b.text)
-    return Shown(battle.id, *texts, battle.set.guideline, questions, remaining, done)
+    study = battle.set
+    return Shown(
+        battle=battle.id,
+        prompt=battle.a.prompt,
+        a=battle.a.text,
+        b=battle.b.text,
+        guideline=study.guideline,
+        questions=questions,
+        remaining=remaining,
+        done=done,
+        turns=tuple((role, words) for role, words in battle.a.turns),
+        study=study.name,
+        reveal=study.reveal,
+        notice=study.notice,
+    )
 
 
-def _check_answers(questions: Sequence[Asked], answers: Mapping[str, str]) -> None:
-    keys = [question.key for question in questions]
+def _reveal(vote: Vote) -> Reveal:
+    runs = (vote.battle.a, vote.battle.b)
+    a, b = (Side(run.policy_name, run.policy.spec, run.about) if vote.told else None for run in runs)
+    until = vote.voted_at if vote.revised or vote.corrected_at else vote.voted_at + UNDO
+    return Reveal(vote.battle_id, a, b, vote.answers, until, vote.revised)
+
+
+def _check_served(session: Session, set_id: str, person: str) -> None:
+    study = session.get(BattleSet, str(set_id)[:32])
+    if study is None:
+        raise NotServed("There is no study at this address: it was deleted, or the link is not whole.")
+    if study.archived_at is not None:
+        raise NotServed(f"The study “{study.name}” is over: its lead archived it, and all votes are kept.")
+    if not study.open:
+        raise NotServed(
+            f"The study “{study.name}” is closed: its lead opens it when judging begins or goes on."
+        )
+    if study.access == "listed" and person not in study.members:
+        raise NotServed(
+            f"The study “{study.name}” is for people on its list: ask its lead to add you, or use the name that is on it."
+        )
+
+
+def _check_answers(study: BattleSet, answers: Mapping[str, str]) -> None:
+    keys = [question.key for question in study.questions]
+    if set(answers) & {question.key for question in study.listed} - set(keys):
+        raise QuestionsChanged("The questions of this study have changed: answer them as they are now.")
     if strange := sorted(set(answers) - set(keys)):
         raise ArenaError(
             f"The answer {str(strange[0])[:40]!r} is to no question: give one to each of {', '.join(keys)}."

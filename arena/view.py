@@ -4,7 +4,8 @@ knows more than the two texts."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from html import escape
 
@@ -13,8 +14,11 @@ from markdown_it import MarkdownIt
 from arena.formatting import differences, plain, rich
 from arena.questions import Question
 from arena.schema import COMMENT
-from arena.service import Reveal, Shown, Side
+from arena.service import Earlier, Reveal, Shown, Side
 
+ROLES = {"system": "System prompt", "user": "User, earlier", "assistant": "Assistant, earlier"}
+EARLIER = '<button type="button" class="tw-quiet" data-open="earlier">Your answers</button>'
+BACK = '<button type="button" class="tw-quiet" data-open="next">Back to judging</button>'
 LABELS = {"a": "A", "b": "B", "tie": "Tie", "both_bad": "Both bad", "skip": "Skip"}
 
 _markdown = MarkdownIt("commonmark", {"html": False}).disable(["image", "link", "autolink", "reference"])
@@ -27,27 +31,28 @@ def battle(
     comment: str = "",
     error: str = "",
     note: str = "",
+    correcting: bool = False,
 ) -> str:
-    """The battle and its ballot, with answers given before if an error brought them back."""
+    """The battle and its ballot, with answers given before if an error brought them back, or to be corrected."""
     given = answers or {}
     questions = "".join(_question(question, given.get(question.key, "")) for question in shown.questions)
-    return f"""<article class="tw-arena" data-stage="vote" data-battle="{escape(shown.battle)}">
-{_progress(shown.done, shown.remaining)}{_note(note)}{_texts(shown, "A", "B")}
+    go = "Keep the correction" if correcting else "Commit and reveal" if shown.reveal == "vote" else "Commit"
+    above = _heading(shown) if correcting else _progress(shown)
+    return f"""<article class="tw-arena" data-stage="{"correct" if correcting else "vote"}" data-battle="{escape(shown.battle)}">
+{above}{_note(note)}{_texts(shown, "A", "B")}
 <form class="tw-ballot">{questions}
 <details class="tw-comment"{" open" if comment else ""}><summary>Comment <kbd>C</kbd></summary>
 <textarea dir="auto" maxlength="{COMMENT}" rows="2" aria-label="Comment, optional">{escape(comment)}</textarea></details>
 <p class="tw-error" role="alert">{escape(error)}</p>
-<button class="tw-go" type="submit">Commit and reveal <kbd>Enter</kbd></button>
+<button class="tw-go" type="submit">{go} <kbd>Enter</kbd></button>
 </form>{_guide(shown)}</article>"""
 
 
 def revealed(shown: Shown, reveal: Reveal, *, error: str = "") -> str:
     """The battle after its vote is committed: names, plans, the answers, undo while it can be had."""
     left = max(0, int((reveal.undo_until - datetime.now(UTC)).total_seconds()))
-    answers = " · ".join(
-        f"{escape(question.text)} <strong>{LABELS[reveal.answers[question.key]]}</strong>"
-        for question in shown.questions
-    )
+    answers = _answers(shown, reveal)
+    after = replace(shown, done=shown.done + 1, remaining=shown.remaining - 1)
     undo = (
         f'<button class="tw-undo" type="button" data-seconds="{left}">Undo <kbd>U</kbd> '
         f'<span class="tw-left">{left} s</span></button>'
@@ -58,7 +63,7 @@ def revealed(shown: Shown, reveal: Reveal, *, error: str = "") -> str:
         else "Your vote is stored."
     )
     return f"""<article class="tw-arena" data-stage="reveal" data-battle="{escape(reveal.battle)}">
-{_progress(shown.done + 1, shown.remaining - 1)}
+{_progress(after)}
 {_texts(shown, _name("A", reveal.a), _name("B", reveal.b), _spec(reveal.a), _spec(reveal.b))}
 <div class="tw-ballot tw-result" role="status"><p>{kept} You answered: {answers}.</p>
 <p class="tw-error" role="alert">{escape(error)}</p>
@@ -69,22 +74,73 @@ def revealed(shown: Shown, reveal: Reveal, *, error: str = "") -> str:
 def welcome(login: bool) -> str:
     """What is shown before the sign-in."""
     how = "Sign in with Hugging Face above, then press Start judging," if login else "Type a name above"
-    return (
-        '<article class="tw-arena tw-empty" data-stage="done"><h3>Two answers, no names</h3>'
-        f"<p>{how} to start. You will see one prompt and two answers, and say which is better in what you are asked. "
-        "Who wrote them is told after your vote.</p></article>"
+    return _plate(
+        "Two answers, no names",
+        f"{how} to start. You will see one prompt and two answers, and say which is better in what you are asked. "
+        "The same name brings you back to where you stopped.",
     )
 
 
-def finished(done: int) -> str:
+def finished(done: int, reveal: str = "vote") -> str:
     """What is shown when nothing is left to judge."""
-    text = (
-        f"<h3>All judged</h3><p>You have judged {done} battles. Thank you: see <em>Results</em>.</p>"
-        if done
-        else "<h3>No battle yet</h3><p>Make a battle set under <em>Organize</em>, or send two texts from "
-        "<em>Steer</em> or <em>Trade-offs</em>.</p>"
+    if not done:
+        return _plate(
+            "No battle yet", "Make a study under Studies, or send two texts from Steer or Trade-offs."
+        )
+    told = " Your answers now tell who wrote what." if reveal == "end" else ""
+    return _plate("All judged", f"You have judged {_count(done)}. Thank you.{told}", EARLIER)
+
+
+def refused(error: str) -> str:
+    """What is shown where a study cannot be judged, and why."""
+    return _plate("This study cannot be judged now", error)
+
+
+def earlier(votes: Sequence[Earlier]) -> str:
+    """A person's answers, the latest first, each with a way to correct it."""
+    if not votes:
+        return _plate("No answers yet", "Judge a battle first.", BACK)
+    rows = "".join(_earlier(vote) for vote in votes)
+    return f"""<article class="tw-arena" data-stage="earlier"><div class="tw-heading"><h3>Your answers</h3>{BACK}</div>
+<p class="tw-count">A correction is kept and marked; where you know who wrote what by then, it no longer counts as blind.</p>
+<ol class="tw-earlier">{rows}</ol></article>"""
+
+
+def _earlier(vote: Earlier) -> str:
+    names = ""
+    if vote.reveal.a is not None and vote.reveal.b is not None:
+        names = f"<p>{_name('A', vote.reveal.a)} · {_name('B', vote.reveal.b)}</p>"
+    mark = (
+        ""
+        if not vote.corrected
+        else " · corrected after the names"
+        if vote.reveal.revised
+        else " · corrected"
     )
-    return f'<article class="tw-arena tw-empty" data-stage="done">{text}</article>'
+    return (
+        f'<li><p class="tw-opening" dir="auto">{escape(plain(vote.shown.prompt)[:200])}</p>'
+        f"<p>{_answers(vote.shown, vote.reveal)}</p>{names}"
+        f'<p class="tw-count"><time datetime="{vote.voted_at.isoformat()}">{vote.voted_at:%Y-%m-%d %H:%M} UTC</time>{mark}'
+        f' <button type="button" class="tw-quiet" data-correct="{escape(vote.reveal.battle)}">Look again</button></p></li>'
+    )
+
+
+def _answers(shown: Shown, reveal: Reveal) -> str:
+    return " · ".join(
+        f"{escape(question.text)} <strong>{LABELS.get(reveal.answers.get(question.key, ''), '—')}</strong>"
+        for question in shown.questions
+    )
+
+
+def _plate(title: str, text: str, more: str = "") -> str:
+    return (
+        f'<article class="tw-arena tw-empty" data-stage="done"><h3>{escape(title)}</h3><p>{escape(text)}</p>{more}'
+        "</article>"
+    )
+
+
+def _count(done: int) -> str:
+    return "1 battle" if done == 1 else f"{done} battles"
 
 
 def guideline(text: str) -> str:
@@ -100,7 +156,11 @@ def _texts(shown: Shown, a: str, b: str, about_a: str = "", about_b: str = "") -
         f'<div class="tw-plain" dir="auto">{words}</div><div class="tw-rich" dir="auto">{rich(text)}</div></section>'
         for title, text, words, about in sides
     )
-    return f"""<section class="tw-prompt"><h3>Prompt</h3><p dir="auto">{escape(plain(shown.prompt))}</p></section>
+    turns = "".join(
+        f'<div class="tw-turn"><h3>{escape(ROLES.get(role, role))}</h3><p dir="auto">{escape(plain(words))}</p></div>'
+        for role, words in shown.turns
+    )
+    return f"""<section class="tw-prompt">{turns}<h3>Prompt</h3><p dir="auto">{escape(plain(shown.prompt))}</p></section>
 <div class="tw-views" role="group" aria-label="View">
 <button type="button" data-view="rich" aria-pressed="false">Show formatting <kbd>F</kbd></button>
 <button type="button" data-view="diff" aria-pressed="false">Mark differences <kbd>D</kbd></button></div>
@@ -119,13 +179,19 @@ def _question(question: Question, chosen: str) -> str:
     )
 
 
-def _progress(done: int, left: int) -> str:
+def _heading(shown: Shown) -> str:
+    return f'<div class="tw-heading"><h3>{escape(shown.study)}: an earlier answer</h3>{EARLIER}</div>'
+
+
+def _progress(shown: Shown) -> str:
+    done, left = shown.done, shown.remaining
     total = max(done + left, 1)
-    return (
+    notice = f'<p class="tw-note">{escape(shown.notice)}</p>' if shown.notice else ""
+    return notice + (
         f'<div class="tw-progress" role="progressbar" aria-label="Battles judged" aria-valuemin="0" '
         f'aria-valuemax="{total}" aria-valuenow="{done}">'
         f'<div style="width:{100 * done / total:.1f}%"></div></div>'
-        f'<p class="tw-count">{done} judged, {left} to go</p>'
+        f'<p class="tw-count">{escape(shown.study)} · {done} judged, {left} to go {EARLIER}</p>'
     )
 
 
@@ -142,10 +208,12 @@ def _guide(shown: Shown) -> str:
     )
 
 
-def _name(side: str, found: Side) -> str:
-    return f'{side} <bdi class="tw-policy">{escape(found.policy)}</bdi>'
+def _name(letter: str, side: Side | None) -> str:
+    return letter if side is None else f'{letter} <bdi class="tw-policy">{escape(side.policy)}</bdi>'
 
 
-def _spec(found: Side) -> str:
-    text = json.dumps({**found.spec, **found.about}, indent=1, ensure_ascii=False)
+def _spec(side: Side | None) -> str:
+    if side is None:
+        return ""
+    text = json.dumps({**side.spec, **side.about}, indent=1, ensure_ascii=False)
     return f'<details class="tw-spec"><summary>What wrote it</summary><pre dir="auto">{escape(text)}</pre></details>'

@@ -57,7 +57,7 @@ def votes(store):
 
 def test_before_the_vote_only_texts_and_an_opaque_id_leave_the_desk(service):
     assert {part.name for part in fields(Shown)} == {
-        "battle", "prompt", "a", "b", "guideline", "questions", "remaining", "done",
+        "battle", "prompt", "a", "b", "guideline", "questions", "remaining", "done", "turns", "study", "reveal", "notice",
     }  # fmt: skip
     shown = service.next("Ada")
     assert not {"base", "formal", "kind"} & set(str(shown).split())
@@ -144,7 +144,7 @@ def test_the_same_vote_twice_is_one_vote_and_another_is_refused(service, store):
     shown = service.next("Ada")
     first = service.vote(shown.battle, "Ada", both("a", "b"))
     assert service.vote(shown.battle, "Ada", both("a", "b")) == first
-    with pytest.raises(AlreadyVoted, match="Undo that vote first"):
+    with pytest.raises(AlreadyVoted, match="first answer stands"):
         service.vote(shown.battle, "Ada", both("b", "b"))
     assert len(votes(store)) == 1
 
@@ -204,7 +204,7 @@ def test_undo_brings_the_battle_back_and_the_correction_is_marked(service, store
     assert service.vote(shown.battle, "Ada", both("b", "tie")).revised
     (row,) = votes(store).to_dict("records")
     assert (row["helpful"], row["harmless"], bool(row["revised"])) == ("b", "tie", True)
-    with pytest.raises(TooLate, match="it stands"):
+    with pytest.raises(TooLate, match="given anew already"):
         service.undo(shown.battle, "Ada")
 
 
@@ -214,7 +214,7 @@ def test_undo_is_over_after_a_minute_and_only_for_ones_own_vote(service, store, 
     with pytest.raises(UnknownBattle, match="no vote of yours"):
         service.undo(shown.battle, "Bob")
     clock.move(60.5)
-    with pytest.raises(TooLate, match="older and stands"):
+    with pytest.raises(TooLate, match="this one is older"):
         service.undo(shown.battle, "Ada")
     assert len(votes(store)) == 1
 

@@ -1,0 +1,76 @@
+"""The outputs of a study in the shape in which they came, a row a prompt and a column a model, with what people think of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+
+from arena import spreadsheet
+from arena.battles import TRAP
+from arena.records import questions, votes_frame
+from arena.schema import Battle
+from arena.store import Store
+
+SCORES = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5), "both_bad": (0.5, 0.5)}
+
+
+def judged(store: Store, set_id: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """Columns and rows: `prompt` (JSON turns where it is a chat), `tag`, a column a model, `votes`, and behind them
+    `QUESTION: MODEL`, the share of its comparisons on this prompt that a model won, a tie being half a win.
+
+    Only blind votes on plain battles count. `python -m arena create --outputs` reads it back.
+    """
+    with store.read() as session:
+        votes, asked = votes_frame(session, set_id), questions(session, set_id)
+        query = (
+            select(Battle).where(Battle.set_id == set_id).options(joinedload(Battle.a), joinedload(Battle.b))
+        )
+        battles = {battle.id: battle for battle in session.scalars(query.order_by(Battle.id))}
+    rows: dict[str, dict[str, Any]] = {}
+    for battle in battles.values():
+        for run in (battle.a, battle.b):
+            if run.policy_name != TRAP:
+                row = rows.setdefault(_prompt(run), {"prompt": _prompt(run), "tag": run.tag, "votes": 0})
+                row[run.policy_name] = run.text
+    blind = votes[(votes["kind"] == "plain") & ~votes["revised"].astype(bool)]
+    won: dict[tuple[str, str], list[float]] = {}
+    for vote in blind.to_dict("records"):
+        battle = battles[vote["battle"]]
+        rows[_prompt(battle.a)]["votes"] += 1
+        for question in asked:
+            for run, score in zip((battle.a, battle.b), SCORES.get(vote[question.key], ()), strict=False):
+                column = f"{question.key}: {run.policy_name}"
+                won.setdefault((_prompt(run), column), []).append(score)
+    for (prompt, column), scores in won.items():
+        rows[prompt][column] = round(sum(scores) / len(scores), 4)
+    models = sorted(
+        {name for row in rows.values() for name in row}
+        - {"prompt", "tag", "votes"}
+        - {column for _, column in won}
+    )
+    scored = [f"{question.key}: {model}" for question in asked for model in models]
+    tags = ["tag"] if any(row["tag"] for row in rows.values()) else []
+    return ["prompt", *tags, *models, "votes", *scored], list(rows.values())
+
+
+def write(store: Store, folder: str | Path, set_id: str) -> int:
+    """Writes `outputs.csv` and `outputs.parquet`; returns the rows."""
+    columns, rows = judged(store, set_id)
+    texts = {name for name in columns if name != "votes" and ": " not in name} | {
+        name for name in columns if any(isinstance(row.get(name), str) for row in rows)
+    }
+    spreadsheet.write(Path(folder) / "outputs.csv", columns, rows, texts)
+    pd.DataFrame(rows, columns=columns).to_parquet(Path(folder) / "outputs.parquet", index=False)
+    return len(rows)
+
+
+def _prompt(run: Any) -> str:
+    if not run.turns:
+        return str(run.prompt)
+    turns = [{"role": role, "content": words} for role, words in [*run.turns, ("user", run.prompt)]]
+    return json.dumps(turns, ensure_ascii=False)
