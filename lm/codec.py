@@ -20,6 +20,7 @@ _STRFTIME_NOW = (
 _NO_THINKING = {"enable_thinking": False, "thinking": False}
 """The switches that templates of reasoning models know; the others overlook them."""
 _ANSWER = "\x1aanswer\x1a"
+"""A text that no template holds, to see where one writes what it is given."""
 
 
 class PromptError(ValueError):
@@ -41,9 +42,29 @@ class Codec:
         Raises PromptError with what the template says where it refuses the chat.
         """
         turns = [{**message, "content": well_formed(message["content"])} for message in messages]
-        if self.tokenizer.chat_template is None:
+        if not self.has_template:
             return self.text_ids("\n\n".join(turn["content"] for turn in turns))
+        if turns[0]["role"] == "system" and not self.knows_system:
+            raise PromptError(
+                f"The chat template of {self.name} knows no system message: say it in the first prompt, or take another model."
+            )
         return self._plain_ids(self._opened(turns))
+
+    @property
+    def has_template(self) -> bool:
+        """Whether the model was taught chats in a form of its own."""
+        return self.tokenizer.chat_template is not None
+
+    @cached_property
+    def knows_system(self) -> bool:
+        """Whether the chat template writes a system message: some refuse it, others leave it out."""
+        if not self.has_template:
+            return True
+        turns = [{"role": "system", "content": _ANSWER}, {"role": "user", "content": "Hi"}]
+        try:
+            return _ANSWER in self._rendered(turns, opens=True)
+        except PromptError:
+            return False
 
     def text_ids(self, text: str) -> list[int]:
         """Token ids of plain text that begins a sequence: with the tokens that the tokenizer puts before a

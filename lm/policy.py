@@ -7,10 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from lm.adapter import Adapter
-from lm.codec import PromptError
 from lm.edits.edit import Edit
 from lm.model import LanguageModel
-from lm.prompts import Asked, prompt_ids
+from lm.prompts import Asked, fitting_ids, prompt_ids
 from lm.rows import Row, Run, Sampling
 
 BASE = "base"
@@ -73,11 +72,8 @@ class Policy:
 
     def check(self, prompt: Asked, max_new_tokens: int) -> None:
         """Raises ValueError where the policy cannot be made, or the prompt cannot be answered."""
-        tokens, context = len(self.row(prompt, Sampling()).prompt), self.model.context
-        if tokens + max_new_tokens > context:
-            raise PromptError(
-                f"It has {tokens:,} tokens, with {max_new_tokens} new ones more than the {context:,} that the model reads."
-            )
+        _ = self.edits
+        fitting_ids(self.model, prompt, max_new_tokens)
 
     def respond(
         self,

@@ -152,6 +152,16 @@ def prompt_ids(model: LanguageModel, asked: Asked) -> tuple[int, ...]:
     return tuple(ids)
 
 
+def fitting_ids(model: LanguageModel, asked: Asked, max_new_tokens: int) -> tuple[int, ...]:
+    """The same, where the answer has room in the model's context too. Raises PromptError."""
+    ids = prompt_ids(model, asked)
+    if len(ids) + max_new_tokens > model.context:
+        raise PromptError(
+            f"The prompt has {len(ids):,} tokens, with {max_new_tokens} new ones more than the {model.context:,} that the model reads: shorten it."
+        )
+    return ids
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of a command by which a prompt is given."""
     ways = parser.add_mutually_exclusive_group(required=True)

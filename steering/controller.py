@@ -13,12 +13,13 @@ from typing import Any
 
 import pandas as pd
 
-from lm import Run, Stopped
-from lm.prompts import FIELDS, MAX_NEW_TOKENS, Prompt, read
+from lm import LanguageModel, Run, Stopped
+from lm.prompts import MAX_NEW_TOKENS, Prompt
 from lm.sources import DEFAULT_NAME
 from steering import charts, view
 from steering.cav import CAV
 from steering.control_vectors import export
+from steering.conversation import STEERED, Prompts
 from steering.edits import layers_of
 from steering.inspector import inspect
 from steering.library import Library
@@ -42,7 +43,7 @@ MAX_SWEPT = 120
 class Request:
     """What a page or a script asks for; every number is within bounds."""
 
-    prompt: Prompt
+    prompts: Prompts
     plan: Plan
     seed: int = 0
     max_new_tokens: int = 96
@@ -51,14 +52,20 @@ class Request:
     watch: tuple[str, ...] = ()
     begin: tuple[int, ...] = ()
 
+    @property
+    def prompt(self) -> Prompt:
+        """What the steered side answers."""
+        return self.prompts.sides[STEERED]
+
     @classmethod
-    def parse(cls, asked: Mapping[str, Any]) -> "Request":
+    def parse(cls, asked: Mapping[str, Any], model: LanguageModel) -> "Request":
         """Raises ValueError with one sentence where something is missing or out of bounds."""
+        length = int(bounded(asked, "max_new_tokens", 1, MAX_NEW_TOKENS))
         return cls(
-            read({name: asked.get(name) for name in FIELDS}),
+            Prompts.read(asked, model, length),
             Plan.from_json(asked.get("plan") or {}),
             int(bounded(asked, "seed", 0, MAX_SEED)),
-            int(bounded(asked, "max_new_tokens", 1, MAX_NEW_TOKENS)),
+            length,
             float(bounded(asked, "temperature", 0, MAX_TEMPERATURE)),
             asked.get("rival"),
             tuple(_listed(asked, "watch", str, MAX_WATCHED)),
@@ -69,7 +76,9 @@ class Request:
     def settings(self) -> dict[str, Any]:
         """The settings of `pair`."""
         names = ("seed", "max_new_tokens", "temperature", "rival", "watch", "begin")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {
+            "prompts": {} if self.prompts.alike else self.prompts.sides
+        }
 
 
 def _listed(asked: Mapping[str, Any], name: str, kind: type, most: int) -> list:
@@ -154,7 +163,7 @@ class Controller:
         session.last = None
         state: dict[str, Any] = {"run": asked.get("run"), "phase": "running", "unsteered": [], "steered": []}
         try:
-            request = Request.parse(asked)
+            request = Request.parse(asked, session.library.model)
             for fraction, note in self._learn(session, request.plan, request.watch, stop):
                 yield {**state, "phase": "learning", "fraction": fraction, "note": note}, None
             complete = yield from _stream(session.library, request, state, stop)
@@ -187,7 +196,7 @@ class Controller:
         session = self.session(key)
         stop = session.take_over("sweep")
         try:
-            request = Request.parse(asked)
+            request = Request.parse(asked, session.library.model)
             yield {"fraction": 0.02}
             bands = _bands(session.library, request.plan) if asked.get("bands") else None
             table = yield from _relay(
@@ -267,6 +276,8 @@ class Controller:
         if session.last is session.sent:
             return "These texts are in Compare already."
         request, runs = session.last.request, session.last.pair.decoding.runs[:2]
+        if not request.prompts.alike:
+            return "The columns answered histories of their own here, and a blind comparison is of answers to one prompt: send the first turn."
         if request.begin:
             return "These answers go on from a beginning that you chose: send answers that the model began itself."
         try:
@@ -349,6 +360,7 @@ def _about(library: Library, request: Request, started: Pair) -> dict[str, Any]:
         "choice": view.choice(request.plan, cavs[0]),
         "concepts": [view.poles(library.concepts[name]) for name in names],
         "targets": len(request.plan.targets),
+        "dropped": request.prompts.dropped,
         "curves": [view.curves(cav) for cav in cavs[: len(request.plan.targets)]],
         "snippet": snippet(
             request.prompt,

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from lm.prompts import MAX_CHARACTERS
+from lm.prompts import MAX_CHARACTERS, MAX_CHAT_CHARACTERS
 from steering import charts, view
 from steering.controller import Controller, Request, Send, swept
 from steering.library import Library
@@ -26,11 +26,17 @@ EXAMPLES = (
     "Describe the movie I saw last night.",
     "Tell me about your weekend.",
 )
+BEGINNINGS = (
+    "On Saturday we",
+    "Dear neighbor, about the noise last night:",
+    "The movie that I saw",
+    "My weekend was",
+)
 OPENING_TARGET = {"concept": "sports", "direction": "amplify", "p0": 0.98}
 OPENING_PLAN = {"layers": "auto", "method": "auto", "strength": None, "scope": "all", "cap": None}
 OPENING_BUDGET = 0.25
 """Nats a token, where the opening concept stays fluent that far."""
-OPENING = {"prompt": EXAMPLES[0], "seed": 7, "max_new_tokens": 64, "temperature": 0.0}
+OPENING = {"system": "", "history": [], "seed": 7, "max_new_tokens": 64, "temperature": 0.0}
 MAX_TOKENS_SHOWN, MAX_STRENGTH_SHOWN, AT_ONCE = 256, 4, 32
 ANSWERED_AT_ONCE, SWEPT_AT_ONCE = 8, 2
 
@@ -126,13 +132,18 @@ def _opening(library: Library) -> dict[str, Any]:
         "targets": [OPENING_TARGET | {"concept": first}],
         "budget": cost and round(min(OPENING_BUDGET, cost["most"]), 3),
     }
+    codec = library.model.codec
+    ways = {"chat": EXAMPLES, "continue": BEGINNINGS}
+    way = "chat" if codec.has_template else "continue"
     return {
         "concepts": concepts,
         "layers": library.model.layers,
-        "examples": EXAMPLES,
-        "opening": OPENING | {"plan": plan},
+        "examples": ways,
+        "chats": {"template": codec.has_template, "system": codec.knows_system, "model": library.model.name},
+        "opening": OPENING | {"way": way, "prompt": ways[way][0], "plan": plan},
         "limits": {
-            "prompt": MAX_CHARACTERS,
+            "chat": MAX_CHARACTERS,
+            "continue": MAX_CHAT_CHARACTERS,
             "tokens": MAX_TOKENS_SHOWN,
             "strength": MAX_STRENGTH_SHOWN,
             "seed": MAX_SEED,
@@ -154,7 +165,8 @@ def _endpoints(library: Library) -> None:
                     "seed": seed,
                     "max_new_tokens": max_new_tokens,
                     "temperature": temperature,
-                }
+                },
+                library.model,
             )
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error

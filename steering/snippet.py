@@ -47,7 +47,12 @@ def snippet(
             lines.append(
                 f"library.add(library.concepts[{name!r}], trial(library, {name!r}))  # what it costs"
             )
-    given = [f"{name}={value!r}" for name, value in settings.items() if value not in (None, ())]
+    prompts = {name: read(each).to_json() for name, each in settings.get("prompts", {}).items()}
+    given = [
+        f"{name}={value!r}"
+        for name, value in (settings | {"prompts": prompts}).items()
+        if value not in (None, (), {})
+    ]
     lines += [
         f"plan = Plan.from_json({pformat(json.loads(plan.to_json()), sort_dicts=False, width=100)})",
         f"both = steer(library, {read(prompt).to_json()!r}, plan, {', '.join(given)})",

@@ -3,9 +3,10 @@
 import dataclasses
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 from lm import Decoding, Edit, Policy, Row, Run, Sampling
 from lm.edits.trace import MAX_TARGETS
@@ -79,12 +80,14 @@ def pair(
     rival: str | None = None,
     watch: Sequence[str] = (),
     begin: Sequence[int] = (),
+    prompts: Mapping[str, Asked] = MappingProxyType({}),
     stop: threading.Event | None = None,
 ) -> Pair:
     """Starts all sides. Raises PlanError or PromptError before anything is computed.
 
     rival: one of RIVALS. watch: concepts that are read on every side and steered on none. begin: token ids with which
-    every answer begins.
+    every answer begins. prompts: what other sides than the steered one answer, by name, where that is not `prompt`: a
+    chat after answers of their own.
     """
     if not 1 <= max_new_tokens <= MAX_NEW_TOKENS:
         raise PlanError(f"max_new_tokens is {max_new_tokens}: give a number from 1 to {MAX_NEW_TOKENS}")
@@ -92,22 +95,24 @@ def pair(
         raise PlanError(f"rival is {rival!r}: give one of {', '.join(RIVALS)}, or null")
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
     applied = feasible(steering(plan, library, prompt))
-    plain = prompt_ids(library.model, prompt)
+    base, steered = (prompt_ids(library.model, each) for each in (prompts.get("unsteered", prompt), prompt))
     watchers = watching(library, watch, applied.layers)
-    asked = [("unsteered", plain, applied.readers), ("steered", plain, applied.edits)]
+    asked = [("unsteered", base, base, applied.readers), ("steered", steered, steered, applied.edits)]
     if rival is not None:
         wishes = [wish(library.concepts[each.concept], each.direction) for each in plan.targets]
-        wanted = requested(prompt, wishes)
+        before = prompts.get("requested", prompt)
+        wanted = requested(before, wishes)
         pushed = feasible(steering(plan, library, wanted))
         asked.append(
             (
                 "requested",
                 prompt_ids(library.model, wanted),
+                prompt_ids(library.model, before),
                 pushed.edits if rival == "both" else pushed.readers,
             )
         )
     sides = []
-    for name, ids, own in asked:
+    for name, ids, plain, own in asked:
         own = tuple(started_at(edit, len(ids)) for edit in own) if begin else own
         row = Row((*ids, *begin), sampling, (*own, *watchers))
         sides.append(Side(name, row, own, (*plain, *begin)))

@@ -4,10 +4,10 @@ import { addressOf, fieldsOf, tabOf } from '../../assets/web/shared/address.js';
 import { EVENTS, eventName } from '../../assets/web/shared/events.js';
 import { lastWins } from '../../assets/web/shared/sender.js';
 import { keep, recall } from '../../assets/web/shared/storage.js';
-import { fromAddress, placeOf } from '../../assets/web/steer/request.js';
+import { asSent, fromAddress, placeOf } from '../../assets/web/steer/request.js';
 
 const plan = { targets: [{ concept: 'sports', direction: 'amplify', p0: 0.98 }], layers: 'auto', method: 'gcav', strength: null, scope: 'all', cap: null, budget: null };
-const own = { prompt: 'Hello', plan, seed: 7, max_new_tokens: 64, temperature: 0 };
+const own = { way: 'chat', prompt: 'Hello', system: '', history: [], plan, seed: 7, max_new_tokens: 64, temperature: 0 };
 
 test('of requests that come too fast the newest is sent, and only when the one before is shown', () => {
   const sent = [];
@@ -33,14 +33,37 @@ test('a request that shows nothing is waited for no longer than patience', async
 test('an address brings its request back', () => {
   const asked = { ...own, prompt: 'a & b = ü?', seed: 4_294_967_295, temperature: 0.75, plan: { ...plan, layers: [3, 4], cap: 0.5 } };
   const { search } = new URL(addressOf('steer', placeOf(asked), 'http://lab.example/x/?__theme=dark&old=1'));
-  assert.deepEqual(fromAddress(own, search), asked);
+  assert.deepEqual(fromAddress(own, search, ''), asked);
   assert.equal(tabOf(search), 'steer');
   assert.equal(fieldsOf('compare', search).size, 0);
 });
 
+test('an address brings a conversation and a text to continue back, and tells no server what was said before', () => {
+  const turn = { prompt: 'a#b & c', unsteered: '½ %', steered: '"quoted"\n' };
+  for (const asked of [{ ...own, system: 'Be kind.', history: [turn, turn] }, { ...own, way: 'continue', prompt: 'Once # upon' }]) {
+    const { search, hash } = new URL(addressOf('steer', placeOf(asked), 'http://lab.example/?old=1#old'));
+    assert.deepEqual(fromAddress(own, search, hash), asked);
+    assert.ok(!search.includes('quoted'));
+  }
+});
+
+test('a broken conversation in a link is left out and named', () => {
+  const { search } = new URL(addressOf('steer', placeOf(own), 'http://lab.example/'));
+  for (const broken of ['{', '7', '[{"prompt": "a"}]', '[null]']) {
+    const request = fromAddress(own, search, `#chat=${encodeURIComponent(broken)}`);
+    assert.deepEqual(request.history, [], broken);
+    assert.match(request.problem, /no readable conversation/);
+  }
+});
+
+test('the server hears one way to ask', () => {
+  assert.deepEqual(asSent({ ...own, way: 'continue' }), { continue: 'Hello', plan, seed: 7, max_new_tokens: 64, temperature: 0 });
+  assert.deepEqual(asSent({ ...own, undo: { history: [] } }), { prompt: 'Hello', system: '', history: [], plan, seed: 7, max_new_tokens: 64, temperature: 0 });
+});
+
 test('a broken link keeps the own plan and says so', () => {
   for (const broken of ['{', '[]', '{"targets": []}', '{"targets": [{"concept": 3}]}', '{"targets": 7}', 'null']) {
-    const request = fromAddress(own, `?tab=steer&plan=${encodeURIComponent(broken)}`);
+    const request = fromAddress(own, `?tab=steer&plan=${encodeURIComponent(broken)}`, '');
     assert.deepEqual(request.plan, plan, broken);
     assert.ok(request.problem, broken);
   }

@@ -16,9 +16,10 @@ export function fieldsOf(tab, search = location.search) {
   return tabOf(search) === tab ? new URLSearchParams(search) : new URLSearchParams();
 }
 
-/** The address of a place: the tab and its fields, without those that are null or empty. */
-export function addressOf(tab, fields = {}, base = location.href) {
+/** The address of a place: the tab and its fields, without those that are null or empty. `fragment` is told to no server. */
+export function addressOf(tab, { fragment = '', ...fields } = {}, base = location.href) {
   const url = new URL(base);
+  url.hash = fragment;
   const kept = [...url.searchParams].filter(([name]) => name.startsWith('__')); // Gradio's own, such as __theme
   url.search = '';
   for (const [name, value] of kept) url.searchParams.set(name, value);

@@ -1,16 +1,16 @@
 // The left column of the Steer tab: prompt, concepts, layers, and what is seldom used. Every change asks for a new run.
-import { choice, faults, field, fold, sheet, slider } from '../shared/controls.js';
+import { choice, faults, fold, sheet, slider } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { note } from '../shared/address.js';
 import { page } from '../shared/page.js';
 import { lastWins } from '../shared/sender.js';
-import { fromAddress, placeOf } from './request.js';
+import { asSent, fromAddress, placeOf } from './request.js';
+import { promptBox } from './prompt.js';
 import { layerControl } from './layers.js';
 import { targetRows } from './targets.js';
 import { budgetControl, costsOf, mostOf } from './budget.js';
 import { trainer } from './train.js';
 
-const TYPING = 500;
 const METHODS = [['auto', 'Best'], ['gcav', 'GCAV'], ['diffmean', 'DiffMean'], ['fixed', 'Fixed']];
 const METHOD_NOTES = {
   auto: 'The direction and the layers that had the most effect at equal cost, each concept its own; just enough of it, token by token.',
@@ -22,34 +22,26 @@ const DOSINGS = [['cost', 'Cost'], ['p', 'Probability']];
 const SCOPES = [['all', 'Prompt and answer'], ['answer', 'Answer only']];
 
 export default function mount({ element, props, trigger, watch }) {
-  const { concepts, layers, limits, examples, opening } = props.value;
+  const { concepts, layers, limits, opening } = props.value;
   const known = { ...concepts };
   page.compare = props.value.compare;
   tell('ready');
   const request = fromAddress(opening) ?? structuredClone(opening);
-  let typing = null;
   let run = 0;
   const sender = lastWins((next) => trigger('run', next));
 
   function go() {
-    clearTimeout(typing);
     run += 1;
     const sent = { ...structuredClone(request), run };
     delete sent.problem;
     page.asked = sent;
     tell('asked', sent);
-    sender.push(sent);
+    sender.push(asSent(sent));
     if (run > 1) note('steer', placeOf(request));
   }
   const change = (edit) => (value) => { edit(value); go(); };
 
-  const prompt = h('textarea', {
-    rows: 3, maxlength: limits.prompt, 'aria-label': 'Prompt', placeholder: 'Ask for something',
-    oninput: () => { request.prompt = prompt.value; clearTimeout(typing); typing = setTimeout(go, TYPING); },
-    onkeydown: (event) => { if (event.key === 'Enter' && !event.shiftKey) { event.preventDefault(); go(); } },
-  });
-  const tries = h('div', { class: 'tw-tries' }, 'Try ', examples.map((text) =>
-    h('button', { type: 'button', class: 'tw-quiet', title: text, onclick: () => { request.prompt = prompt.value = text; go(); } }, text)));
+  const prompt = promptBox(request, props.value, () => { delete request.undo; go(); });
   const rows = h('section');
   const targets = targetRows(rows, () => known, change((value) => { request.plan.targets = structuredClone(value); afford(); }));
   const cost = budgetControl(rows, change((value) => (request.plan.budget = value)));
@@ -95,19 +87,19 @@ export default function mount({ element, props, trigger, watch }) {
 
   const training = h('div');
   const learn = trainer(training, (asked) => trigger('train', asked), () => trigger('stop', { work: 'train' }));
-  const problem = h('p', { class: 'tw-problem', role: 'alert' }, request.problem);
+  prompt.box.append(h('p', { class: 'tw-problem', role: 'alert' }, request.problem));
 
   const [settings, more] = sheet('Settings',
     h('section', {}, h('h2', {}, 'Layers'), layerBox),
     h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice),
-    h('div', { class: 'tw-folds' },
+    h('div', { class: 'tw-folds' }, prompt.system,
       fold('Length and temperature', false, length.node, temperature.node),
       fold('Method and scope', request.plan.method !== 'auto', method.node, methodNote, dosing.node, dosingNote, strength.node, scope.node, cap.node),
       fold('Teach it a concept of your own', false, training)));
-  const wrong = faults({ prompt, seed, max_new_tokens: length.input, temperature: temperature.input });
+  const wrong = faults({ prompt: prompt.input, seed, max_new_tokens: length.input, temperature: temperature.input });
 
   element.firstElementChild.replaceChildren(
-    h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), tries, problem),
+    prompt.box,
     h('section', {}, h('div', { class: 'tw-split' }, h('h2', {}, 'Concepts'), settings), rows),
     more);
 
@@ -138,7 +130,7 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   function show() {
-    prompt.value = request.prompt;
+    prompt.show();
     layer.set(request.plan.layers);
     method.set(request.plan.method);
     scope.set(request.plan.scope);
@@ -157,7 +149,7 @@ export default function mount({ element, props, trigger, watch }) {
     alike.textContent = told.length ? `Cosine between the directions: ${told.join(', ')}` : '';
   });
   heard('ask', (edit) => { edit(request); show(); go(); });
-  heard('sweep', (asked) => trigger('sweep', { ...structuredClone(request), ...asked }));
+  heard('sweep', (asked) => trigger('sweep', { ...asSent(structuredClone(request)), ...asked }));
   heard('compare', () => trigger('compare', {}));
   heard('vector', (asked) => trigger('vector', asked));
   heard('stop', (work) => trigger('stop', { work }));

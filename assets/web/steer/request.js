@@ -1,7 +1,10 @@
 // What the page asks for: prompt, plan, seed, length, temperature. The address bar holds it, so that a link restores it.
+// way: 'chat', where `prompt` follows the turns of `history` under a `system` message, or 'continue', where it is plain text.
 
 import { addressOf } from '../shared/address.js';
 
+/** The columns that every turn has an answer of; a third, the request in words, may be there. */
+export const SIDES = ['unsteered', 'steered'];
 const FIELDS = ['seed', 'max_new_tokens', 'temperature'];
 const number = (value) => typeof value === 'number';
 const SHAPES = {
@@ -27,8 +30,15 @@ function planIn(text, own) {
   return plan;
 }
 
+/** The turns in a fragment. Throws where they are of no shape that the page shows. */
+function historyIn(fragment) {
+  const history = JSON.parse(new URLSearchParams(fragment.slice(1)).get('chat') ?? '[]');
+  if (!Array.isArray(history) || !history.every((turn) => ['prompt', ...SIDES].every((key) => typeof turn?.[key] === 'string'))) throw new Error('no turns');
+  return history;
+}
+
 /** The request in the page's address, over the page's own; null where the address says nothing. */
-export function fromAddress(own, search = location.search) {
+export function fromAddress(own, search = location.search, fragment = location.hash) {
   const query = new URLSearchParams(search);
   if (!query.has('plan')) return null;
   const request = structuredClone(own);
@@ -37,7 +47,14 @@ export function fromAddress(own, search = location.search) {
   } catch {
     return { ...request, problem: 'The link holds no readable plan; ask for it again, or start from this one.' };
   }
-  request.prompt = query.get('prompt') ?? own.prompt;
+  request.way = query.has('continue') ? 'continue' : query.has('prompt') ? 'chat' : own.way;
+  request.prompt = query.get('continue') ?? query.get('prompt') ?? own.prompt;
+  request.system = query.get('system') ?? '';
+  try {
+    request.history = request.way === 'chat' ? historyIn(fragment) : [];
+  } catch {
+    return { ...request, history: [], problem: 'The link holds no readable conversation; ask for it again, or go on with its last prompt.' };
+  }
   for (const field of FIELDS) {
     const value = Number(query.get(field) ?? own[field]);
     if (Number.isFinite(value)) request[field] = value;
@@ -46,8 +63,15 @@ export function fromAddress(own, search = location.search) {
 }
 
 /** The fields of an address that restores a request. */
-export function placeOf({ prompt, plan, ...request }) {
-  return { prompt, plan: JSON.stringify(plan), ...Object.fromEntries(FIELDS.map((field) => [field, request[field]])) };
+export function placeOf({ way, prompt, system, history, plan, ...request }) {
+  const asked = way === 'continue' ? { continue: prompt } : { prompt, system };
+  const fragment = way === 'chat' && history.length ? `chat=${encodeURIComponent(JSON.stringify(history))}` : '';
+  return { ...asked, fragment, plan: JSON.stringify(plan), ...Object.fromEntries(FIELDS.map((field) => [field, request[field]])) };
+}
+
+/** A request as the server takes it. */
+export function asSent({ way, prompt, system, history, undo: _, ...request }) {
+  return way === 'continue' ? { ...request, continue: prompt } : { ...request, prompt, system, history };
 }
 
 /** The address that restores a request. */

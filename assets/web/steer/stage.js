@@ -2,10 +2,10 @@
 import { copy, csv, download, h, heard, table, tell } from '../shared/dom.js';
 import { probability, ranges } from '../shared/words.js';
 import { page } from '../shared/page.js';
-import { toAddress } from './request.js';
+import { conversation } from './conversation.js';
+import { SIDES, toAddress } from './request.js';
 
 const [TEXT, AFTER, BEFORE, SHARE, FLAG, LOGPROB] = [0, 1, 2, 3, 4, 5];
-const SIDES = ['unsteered', 'steered'];
 
 const shade = (p) => {
   const strength = Math.abs(p - 0.5) * 2;
@@ -44,10 +44,11 @@ export default function mount({ element, props, watch }) {
     quiet('CSV', () => download('tradewind-run.csv', csv(...Object.values(tokenTable())), 'text/csv')));
   const metrics = h('div', { class: 'tw-metrics' });
   const asTable = h('details', { class: 'tw-fold', ontoggle: () => asTable.open && fill() }, h('summary', {}, 'Tokens as a table'), h('div'));
+  const talk = conversation();
   const tip = h('div', { class: 'tw-tip', role: 'tooltip', hidden: true });
   root.replaceChildren(
-    h('div', { class: 'tw-bar' }, legend, tools), problem,
-    h('div', { class: 'tw-columns' }, sides.map(({ node }) => node)), meter, status, held, metrics, asTable, tip);
+    h('div', { class: 'tw-bar' }, legend, tools), problem, talk.earlier,
+    h('div', { class: 'tw-columns' }, sides.map(({ node }) => node)), meter, status, held, talk.reply, metrics, asTable, tip);
 
   const concept = () => state?.concepts?.[picked] ?? { name: '', low: '', high: '' };
 
@@ -138,6 +139,8 @@ export default function mount({ element, props, watch }) {
     meter.firstChild.style.width = `${100 * (next.fraction ?? 0)}%`;
     status.textContent = next.note ?? '';
     held.textContent = next.held ?? '';
+    talk.dropped(next.dropped ?? 0);
+    talk.open(next.phase === 'done' ? Object.fromEntries(sides.map(({ name, tokens }) => [name, tokens.map((entry) => entry[TEXT]).join('')])) : null);
     if (next.rows) drawMetrics(next.rows);
     if (next.cosines) tell('cosines', next.cosines);
     if (next.curves) tell('plan', { layers: next.layers, curves: next.curves, choice: next.choice });
@@ -193,6 +196,8 @@ export default function mount({ element, props, watch }) {
 
   heard('asked', (request) => {
     asked = request;
+    talk.show(request);
+    talk.open(null);
     root.classList.add('tw-old');
     sides.forEach((each) => { each.text.style.minHeight = `${each.text.offsetHeight}px`; });
     hush();
@@ -202,6 +207,7 @@ export default function mount({ element, props, watch }) {
   heard('said', (text) => (status.textContent = text));
   offer();
   watch('value', update);
+  if (asked) talk.show(asked);
   update();
   about();
 }

@@ -29,7 +29,7 @@ def test_a_prompt_that_is_too_long_is_named_before_anything_is_decoded(library, 
     )
     entrants = lab_policies.policies([{"name": "one", "base": True}, {"name": "two", "base": True}], library)
     for prompt, reason in (
-        ("long " * 90, "It has 450 tokens, with 128 new ones more than the 512"),
+        ("long " * 90, "The prompt has 450 tokens, with 128 new ones more than the 512"),
         ("x" * 4001, "4,001 characters"),
     ):
         with pytest.raises(ArenaError, match=f"Prompt 2 .*{reason}"):
