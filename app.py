@@ -122,6 +122,7 @@ def start(asked: argparse.Namespace) -> None:
             f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True
         ),
     )
+    model.give_way()
     library = Library(model)
     serve(compose(model, store, library), asked.host, asked.port, store.check, api(library))
 

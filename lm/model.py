@@ -92,6 +92,10 @@ class LanguageModel:
         """Starts decoding rows, in one batch with all else that is under way; see Decoding."""
         return self._loop.submit(rows, stop)
 
+    def give_way(self) -> None:
+        """Decoding yields the processor to whatever else this machine does, from now on."""
+        self._loop.give_way()
+
     def generate(self, rows: Sequence[Row], *, stop: threading.Event | None = None) -> list[Run]:
         """Decodes rows to their ends. Raises Stopped where the caller leaves."""
         decoding = self.decode(rows, stop=stop)

@@ -1,6 +1,8 @@
 """The decode loop: rows of all callers advance together, one token a step."""
 
 import math
+import os
+import sys
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -16,7 +18,7 @@ from torch import Tensor
 from lm.caller import CALLER
 from lm.codec import Codec, TextStream
 from lm.engines.base import Engine, Feed, Slot
-from lm.rows import Row, Run, Token
+from lm.rows import Row, Run, Sampling, Token
 
 SHARE_OF_ONE, SHARE_OF_PROMPTS = 0.75, 0.5
 """Of the rows that an engine decodes at once: how many may be one visitor's (the rest wait in line), and for how many
@@ -25,6 +27,8 @@ prompts caches are kept for other rows and requests.
 PIECE = 128
 """Tokens of a prompt that are read in one step, so that a long one keeps nobody else's tokens back for long.
 """
+GIVING_WAY = 10
+"""Niceness above the process's own, of a loop that gives way."""
 MEAN_KEPT, LONGEST_PROMPT = 64, 256
 """Tokens of the prompts whose caches are kept: at the mean, and of the longest."""
 
@@ -135,6 +139,15 @@ class Loop:
                 self._running = True
                 self._thread.submit(self._work)
         return decoding
+
+    def give_way(self) -> None:
+        """Lets other threads of the machine go first, where the system gives each thread a priority of its own: decoding
+        takes every core, and whoever asks for a page or votes needs one for a moment only.
+        """
+        if sys.platform == "linux":
+            self._thread.submit(_give_way).result()
+            for _ in self.submit([Row((0,), Sampling(max_new_tokens=1))]):
+                pass  # so that the engine's own threads begin here, and inherit it
 
     def _check(self, row: Row) -> None:
         engine = self._engine
@@ -352,3 +365,9 @@ class Loop:
             run.hidden = run.hidden[: a.slot.length]
         a.pending = [choice]
         return Token(a.index, choice, piece, logprob, trace)
+
+
+def _give_way() -> None:
+    """Lowers the priority of this thread, and of those that it will start."""
+    me = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, me, os.getpriority(os.PRIO_PROCESS, me) + GIVING_WAY)
