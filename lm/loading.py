@@ -21,7 +21,7 @@ from lm import folder as files
 from lm import memory, sources
 from lm.engines.base import Engine
 from lm.engines.geometry import unsupported
-from lm.engines.native.build import NoCompiler, library
+from lm.engines.native.build import NoCompiler
 from lm.engines.native.engine import NativeEngine
 from lm.engines.native.weights import (
     MissingTensor,
@@ -34,6 +34,7 @@ from lm.engines.native.weights import (
 )
 from lm.engines.torch.batched import BatchedEngine
 from lm.engines.torch.graphs.cuda_graphs import Replay
+from lm.engines.torch.packed import PackedStack
 from lm.engines.torch.stack import Stack, fastest, matrix_units
 from lm.engines.transformers import ReferenceEngine
 from lm.model import LanguageModel
@@ -47,7 +48,7 @@ PACKED = "packed.safetensors"
 LONGEST_CONTEXT = 4096
 _building = threading.Lock()
 """Held while transformers builds a model: it swaps functions of torch and of its own for that time."""
-ENGINES = ("auto", "rows", "native", "batched", "reference")
+ENGINES = ("auto", "rows", "native", "packed", "batched", "reference")
 
 
 def load(
@@ -56,9 +57,10 @@ def load(
     """Loads a causal language model.
 
     name: a folder, a hub id, or None for $TRADEWIND_MODEL or else the embedded default. engine: "native"
-    (Llama-style models on CPU), "batched" (the same in PyTorch: GPUs, and many rows on CPUs with matrix
-    units), "reference" (transformers, any family and device), "auto" (the quickest for a few rows) or "rows"
-    (the quickest for many). PyTorch's threads are cut to the processors that a container may use. Raises
+    (Llama-style models on CPU), "packed" (the same weights in PyTorch, where no C compiler is), "batched" (in
+    one float32 or bfloat16 batch in PyTorch: GPUs, and many rows on CPUs with matrix units), "reference"
+    (transformers, any family and device), "auto" (the quickest for a few rows) or "rows" (the quickest for
+    many). PyTorch's threads are cut to the processors that a container may use. Raises
     lm.sources.SourceError where the files cannot be had, ValueError where they are no such model.
     """
     if engine not in ENGINES:
@@ -162,33 +164,39 @@ def _packed(label: str, packed: Path, tokenizer, stop_ids: frozenset[int], engin
     weights, metadata = open_saved(packed)
     values = json.loads(metadata["config"])
     gpu = gpu_here()
-    if engine == "native" or (engine == "auto" and gpu is None):
-        try:
-            config = SimpleNamespace(**values)
-            native = NativeEngine(
-                weights, config, min(config.max_position_embeddings, LONGEST_CONTEXT), torch.get_num_threads()
-            )
-            return _model(
-                label,
-                metadata["hash"],
-                tokenizer,
-                stop_ids,
-                native,
-                lambda: _placed(_rebuild(weights, values), gpu),
-                values["model_type"],
-            )
-        except NoCompiler as error:
-            if engine == "native":
-                raise
-            log.warning("%s Until then PyTorch decodes, which is slower.", error)
+    family = values["model_type"]
+    if engine in ("native", "packed") or (engine == "auto" and gpu is None):
+        own = _on_cpu(weights, SimpleNamespace(**values), engine)
+        return _model(
+            label,
+            metadata["hash"],
+            tokenizer,
+            stop_ids,
+            own,
+            lambda: _placed(_rebuild(weights, values), gpu),
+            family,
+        )
     model = _placed(_rebuild(weights, values), gpu)
     stepper = _in_torch(model, engine)
-    return _model(label, metadata["hash"], tokenizer, stop_ids, stepper, lambda: model, values["model_type"])
+    return _model(label, metadata["hash"], tokenizer, stop_ids, stepper, lambda: model, family)
 
 
 def _placed(model, gpu: torch.device | None):
     """Where gradients are worked out: also beside the native engine, a GPU where there is one."""
     return model if gpu is None else model.to(gpu, torch.bfloat16)
+
+
+def _on_cpu(weights: Weights, config: SimpleNamespace, engine: str) -> NativeEngine | BatchedEngine:
+    """Our own engine for packed weights: compiled, or else PyTorch's kernels."""
+    context = min(config.max_position_embeddings, LONGEST_CONTEXT)
+    if engine != "packed":
+        try:
+            return NativeEngine(weights, config, context, torch.get_num_threads())
+        except NoCompiler as error:
+            if engine == "native":
+                raise
+            log.warning("%s Until then PyTorch decodes, which is slower.", error)
+    return BatchedEngine(PackedStack(weights, config), context)
 
 
 def gpu_here() -> torch.device | None:
@@ -228,18 +236,12 @@ def _transformers(label: str, folder: Path, engine: str, report: sources.Progres
     stop_ids = _stop_ids(folder, tokenizer)
     gpu = gpu_here()
     why_not = unsupported(config) if gpu is None else "a GPU is used"
-    if engine == "native" and why_not:
-        raise ValueError(f"the native engine cannot run {label}: {why_not}")
+    if engine in ("native", "packed") and why_not:
+        raise ValueError(f"the {engine} engine cannot run {label}: {why_not}")
     report(0.0, f"loading {label}")
-    if engine in ("auto", "native") and why_not is None:
-        try:
-            library()
-            packed = _pack(label, folder, config, weights, report)
-            return _packed(label, packed, tokenizer, stop_ids, engine)
-        except NoCompiler as error:
-            if engine == "native":
-                raise
-            log.warning("%s Until then PyTorch decodes, which is slower.", error)
+    if engine in ("auto", "native", "packed") and why_not is None:
+        packed = _pack(label, folder, config, weights, report)
+        return _packed(label, packed, tokenizer, stop_ids, engine)
     if gpu is None:
         memory.require(label, _float32_bytes(config, weights))
     model = _loaded(

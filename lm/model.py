@@ -62,11 +62,9 @@ class LanguageModel:
     @cached_property
     def stack(self) -> Stack:
         """The blocks of a Llama-style model in PyTorch, for gradients."""
-        return (
-            self.engine.stack
-            if isinstance(self.engine, BatchedEngine)
-            else Stack(self.torch, fastest(self.torch.device))
-        )
+        if isinstance(self.engine, BatchedEngine) and self.engine.stack.differentiable:
+            return self.engine.stack
+        return Stack(self.torch, fastest(self.torch.device))
 
     def chat_ids(self, prompt: str | Sequence[Message]) -> list[int]:
         """Token ids of a chat up to where the assistant answers; see lm.codec.Codec."""

@@ -22,7 +22,12 @@ from lm.engines.transformers import decoder_layers, stack_of
 from tests.families import FAMILIES
 from tests.tiny import tiny
 
-ENGINES = {"native": "native (C, CPU)", "batched": "batched (PyTorch, GPU)", "reference": "transformers"}
+ENGINES = {
+    "native": "native (C, CPU)",
+    "packed": "packed (PyTorch, CPU)",
+    "batched": "batched (PyTorch, GPU)",
+    "reference": "transformers",
+}
 PROMPT = tuple(b"Tell me, what do you see from up there? ")
 TOKENS, LAYER = 8, 1
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
@@ -172,7 +177,7 @@ def peft_logprobs(model, folder: Path) -> Tensor:
 def trained_gap(model: LanguageModel) -> float:
     """The largest difference of the trainer's and the sampler's log-probabilities of an answer."""
     run = model.generate([Row(PROMPT, Sampling(1.0, 5, TOKENS), record=LAYER)])[0]
-    stack = model.stack if isinstance(model.engine, BatchedEngine) else Stack(model.torch, torch.float32)
+    stack = Stack(model.torch, torch.float32)
     top = stack.logits(stack.upper(run.hidden[None].to(stack.device), LAYER + 1, lambda *_: None))[0].float()
     rows = top[len(PROMPT) - 1 :].log_softmax(-1)[: len(run.ids)]
     return float((rows[range(len(run.ids)), run.ids] - torch.tensor(run.logprobs)).abs().max())

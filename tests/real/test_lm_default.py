@@ -131,3 +131,19 @@ def test_a_script_ends_as_it_should(ending):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@torch.inference_mode()
+def test_without_a_compiler_it_stays_closer_to_float32_than_llama_cpp(model):
+    """Whose distance is 3.2e-3 nats a token: docs/speed.md."""
+    packed = load(engine="packed")
+    gaps = []
+    for prompt in PROMPTS:
+        run = model.generate([Row(tuple(model.chat_ids(prompt)), Sampling(max_new_tokens=24))])[0]
+        ids, start = (*run.prompt, *run.ids), len(run.prompt)
+        want = model.torch(torch.tensor([ids])).logits[0, start - 1 : -1].log_softmax(-1)
+        have = packed.logprobs([ids], [start])[0]
+        gaps.append((want.exp() * (want - have)).sum(-1))
+    gap = float(torch.cat(gaps).mean())
+    print(f"\nKL(float32, without a compiler): {gap:.2g} nats a token")
+    assert gap < 1.5e-3

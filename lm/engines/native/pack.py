@@ -75,21 +75,20 @@ def quantize8(weight: Tensor) -> Packed:
     return Packed(codes, grid, n, 8)
 
 
+def grids(packed: Packed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `pack` was given, with the rows that fill its last block: codes uint8 [16 * blocks, k], scale and
+    least float32 [16 * blocks, k / 32].
+    """
+    blocks, words, _ = packed.codes.shape
+    data = packed.codes.numpy().view(np.uint8).reshape(blocks, words, BLOCK, 4).transpose(0, 2, 1, 3)
+    if packed.bits == 4:
+        data = np.stack([data & 15, data >> 4], -1)
+    scale, least = packed.grid.float().numpy().transpose(2, 0, 3, 1).reshape(2, blocks * BLOCK, -1)
+    return data.reshape(blocks * BLOCK, packed.k), scale, least
+
+
 def unpack(packed: Packed) -> Tensor:
-    """The float32 matrix [n, k] that the engine multiplies by, rounded once."""
-    words = packed.codes.numpy().view(np.uint32).transpose(0, 2, 1)
-    per, mask = 32 // packed.bits, np.uint32(2**packed.bits - 1)
-    codes = (words[..., None] >> (np.arange(per, dtype=np.uint32) * packed.bits)) & mask
-    codes = codes.reshape(words.shape[0] * BLOCK, packed.k)[: packed.n].astype(np.float64)
-    scale, least = (
-        np.repeat(
-            packed.grid.double()
-            .numpy()[:, :, i]
-            .transpose(0, 2, 1)
-            .reshape(-1, packed.k // GROUP)[: packed.n],
-            GROUP,
-            axis=1,
-        )
-        for i in (0, 1)
-    )
-    return torch.from_numpy((codes * scale + least).astype(np.float32))
+    """The float32 matrix [n, k] that the engine multiplies by, rounded once: a code times a scale is exact."""
+    codes, scale, least = (torch.from_numpy(part[: packed.n]) for part in grids(packed))
+    groups = codes.unflatten(1, (-1, GROUP)) * scale[..., None]
+    return groups.add_(least[..., None]).flatten(1)

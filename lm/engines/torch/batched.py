@@ -1,5 +1,5 @@
-"""Rows in one padded PyTorch pass: for GPUs, and for CPUs with matrix units where many rows are wanted at
-once.
+"""Rows in one padded PyTorch pass: for GPUs, for CPUs without a C compiler, and for those with matrix units
+where many rows are wanted at once.
 """
 
 import weakref
@@ -229,8 +229,7 @@ class BatchedEngine:
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             cache = self._pool.data[layer]
-            for half, part in zip(cache, (k, v), strict=True):
-                half[rows[:, None], :, positions] = part.transpose(1, 2)
+            cache[:, rows[:, None], :, positions] = torch.stack((k, v)).permute(1, 3, 0, 2, 4)
             return self.stack.grouped(q, cache[0][where][:, :, :keys], cache[1][where][:, :, :keys], mask)
 
         return attend

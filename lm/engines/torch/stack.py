@@ -17,7 +17,9 @@ q.
 """
 Change = Callable[[str, Tensor], Tensor | None]
 """LowRank of one block."""
-Weights = tuple[dict[str, Tensor], dict[str, Tensor | None]]
+Matrix = Tensor | Callable[[Tensor], Tensor]
+"""Weights [out, in], or what multiplies by them."""
+Weights = tuple[dict[str, Matrix], dict[str, Tensor | None]]
 """A block's matrices, and its biases and norms, of which it may lack some."""
 
 
@@ -55,6 +57,9 @@ class Stack:
         where the model's blocks compute something else.
     """
 
+    differentiable = True
+    _head: Matrix
+
     def __init__(self, model, dtype: torch.dtype):
         config = model.config
         if reason := unlike_llama(config):
@@ -63,7 +68,17 @@ class Stack:
                 "give a model of one of these"
             )
         state = {name.removeprefix("model."): tensor.detach() for name, tensor in model.state_dict().items()}
-        self.dtype, self.device = dtype, state["embed_tokens.weight"].device
+        self._shape(config, dtype, state["embed_tokens.weight"].device)
+        self._embedding = state["embed_tokens.weight"].to(dtype)
+        self._head = self._embedding if tied(model) else state["lm_head.weight"].to(dtype)
+        self.vocabulary = len(self._embedding)
+        self._norm = state["norm.weight"].float()
+        self.weights = [self._block(state, f"layers.{layer}.") for layer in range(self.layers)]
+        angles, self._scaling = frequencies(config)
+        self._frequencies = angles.to(self.device)
+
+    def _shape(self, config, dtype: torch.dtype, device: torch.device) -> None:
+        self.dtype, self.device = dtype, device
         self.layers, self.width = config.num_hidden_layers, config.hidden_size
         self.heads, self.kv_heads, self.head_width = (
             config.num_attention_heads,
@@ -78,13 +93,6 @@ class Stack:
             config.intermediate_size,
         )
         self.epsilon = config.rms_norm_eps
-        self._embedding = state["embed_tokens.weight"].to(dtype)
-        self._head = self._embedding if tied(model) else state["lm_head.weight"].to(dtype)
-        self.vocabulary = len(self._embedding)
-        self._norm = state["norm.weight"].float()
-        self.weights = [self._block(state, f"layers.{layer}.") for layer in range(self.layers)]
-        angles, self._scaling = frequencies(config)
-        self._frequencies = angles.to(self.device)
 
     def _block(self, state: dict[str, Tensor], prefix: str) -> Weights:
         def fused(*names: str) -> Tensor:
@@ -135,13 +143,15 @@ class Stack:
         """
         w, b = weights
         h = F.rms_norm(x, (self.width,), b["norm_attention"], self.epsilon).to(self.dtype)
-        qkv = F.linear(h, w["qkv"], b["qkv"])
+        qkv = _product(h, w["qkv"], b["qkv"])
         sizes = [self.sizes[name][1] for name in ("q_proj", "k_proj", "v_proj")]
         q, k, v = (
             _plus(part, change(module, h)).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
             for part, module in zip(qkv.split(sizes, -1), ("q_proj", "k_proj", "v_proj"), strict=True)
         )
-        return self._turn(q, b["norm_q"], rotary), self._turn(k, b["norm_k"], rotary), v
+        both = torch.cat([self._normed(q, b["norm_q"]), self._normed(k, b["norm_k"])], 1)
+        q, k = self._turned(both, rotary).split([self.heads, self.kv_heads], 1)
+        return q, k, v
 
     def end(self, weights: Weights, x: Tensor, attended: Tensor, change: Change) -> Tensor:
         """The rest of the block: x [n, positions, width] after it, of x before it and of what it attended to,
@@ -149,14 +159,16 @@ class Stack:
         """
         w, b = weights
         h = attended.transpose(1, 2).flatten(2)
-        x = x + _plus(F.linear(h, w["out"], b["out"]), change("o_proj", h))
+        x = x + _plus(_product(h, w["out"], b["out"]), change("o_proj", h))
         h = F.rms_norm(x, (self.width,), b["norm_mlp"], self.epsilon).to(self.dtype)
-        gate, up = F.linear(h, w["gate_up"], b["gate_up"]).chunk(2, -1)
+        gate, up = _product(h, w["gate_up"], b["gate_up"]).chunk(2, -1)
         h = F.silu(_plus(gate, change("gate_proj", h))) * _plus(up, change("up_proj", h))
-        return x + _plus(F.linear(h, w["down"], b["down"]), change("down_proj", h))
+        return x + _plus(_product(h, w["down"], b["down"]), change("down_proj", h))
 
-    def _turn(self, x: Tensor, norm: Tensor | None, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        x = x.float() if norm is None else F.rms_norm(x.float(), (self.head_width,), norm, self.epsilon)
+    def _normed(self, x: Tensor, norm: Tensor | None) -> Tensor:
+        return x.float() if norm is None else F.rms_norm(x.float(), (self.head_width,), norm, self.epsilon)
+
+    def _turned(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         (cos, sin), (a, b) = rotary, x.chunk(2, -1)
         return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(self.dtype)
 
@@ -184,9 +196,8 @@ class Stack:
 
     def logits(self, x: Tensor) -> Tensor:
         """float32 [..., vocabulary] of the residual stream after the last block."""
-        return F.linear(
-            F.rms_norm(x, (self.width,), self._norm, self.epsilon).to(self.dtype), self._head
-        ).float()
+        h = F.rms_norm(x, (self.width,), self._norm, self.epsilon).to(self.dtype)
+        return _product(h, self._head, None).float()
 
     def upper(self, x: Tensor, first: int, low_rank: LowRank, until: int | None = None) -> Tensor:
         """Blocks first, ... until - 1 (None: the last) on whole sequences x [n, positions, width], padded at
@@ -205,3 +216,9 @@ def unchanged(block: int, module: str, x: Tensor) -> None:
 
 def _plus(x: Tensor, change: Tensor | None) -> Tensor:
     return x if change is None else x + change
+
+
+def _product(x: Tensor, matrix: Matrix, bias: Tensor | None) -> Tensor:
+    if isinstance(matrix, Tensor):
+        return F.linear(x, matrix, bias)
+    return _plus(matrix(x), bias)

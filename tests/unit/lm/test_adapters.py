@@ -234,12 +234,12 @@ def test_families_with_matrices_of_other_names_answer_as_peft_does(family, tmp_p
 
 def test_an_adapter_of_another_family_is_refused_on_every_engine(tmp_path):
     folder = trained(tiny("gpt2"), tmp_path, target_modules=["c_attn"])
-    for engine in ("native", "batched", "reference"):
+    for engine in ("native", "packed", "batched", "reference"):
         with pytest.raises(ValueError, match=r"transformer\.h"):
             tradewind_says(tiny("llama"), Adapter.load(folder), engine)
 
 
-@pytest.mark.parametrize("engine", ["native", "batched", "reference"])
+@pytest.mark.parametrize("engine", ["native", "packed", "batched", "reference"])
 def test_ranks_that_differ_are_computed_by_every_engine_and_written_as_peft_reads_them(engine, tmp_path):
     base = tiny("llama")
     adapter = Adapter.load(trained(base, tmp_path / "one", **HONOURED["rank and alpha patterns"]))

@@ -29,11 +29,12 @@ def test_logits_are_transformers_own(case):
 
 
 def test_the_residual_stream_is_transformers_own_after_every_layer(case):
-    _, _, model = case
+    _, engine, model = case
+    within = 5e-3 if engine == "packed" else 2e-3  # its weights have 11 bits
     texts = [PROMPT[:20] + PROMPT, PROMPT[:30], PROMPT[:20] + PROMPT[:5]]
     states = [matrix.states(model.torch, ids) for ids in texts]
     for pool, want in (("last", [s[:, -1] for s in states]), ("mean", [s.mean(1) for s in states])):
-        torch.testing.assert_close(model.read(texts, pool=pool), torch.stack(want), atol=2e-3, rtol=2e-3)
+        torch.testing.assert_close(model.read(texts, pool=pool), torch.stack(want), atol=within, rtol=within)
 
 
 def test_greedy_text_is_transformers_own(case):
@@ -76,7 +77,7 @@ def test_the_trainer_counts_what_the_sampler_drew(case):
 def test_an_engine_is_picked_only_for_families_that_it_runs(family):
     ours = matrix.takes(family, "native")
     assert (type(load(str(tiny(family))).engine).__name__ == "NativeEngine") == ours
-    for engine in ("native", "batched"):
+    for engine in ("native", "packed", "batched"):
         if not ours:
             with pytest.raises(ValueError, match=f"the {engine} engine cannot run"):
                 load(str(tiny(family)), engine=engine)

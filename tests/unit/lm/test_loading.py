@@ -184,7 +184,7 @@ def test_the_old_form_of_rope_is_the_new_one(folder, tmp_path, rope, key):
     assert torch.equal(load(str(old)).logprobs([PROMPT], [1])[0], new)
 
 
-@pytest.mark.parametrize("engine", ["native", "batched", "reference"])
+@pytest.mark.parametrize("engine", ["native", "packed", "batched", "reference"])
 @pytest.mark.parametrize("tie", [True, False])
 def test_a_head_of_its_own_is_kept_whatever_the_config_says(folder, engine, tie):
     state = load_file(folder / "model.safetensors")
@@ -203,7 +203,7 @@ def test_a_head_of_its_own_is_kept_whatever_the_config_says(folder, engine, tie)
         assert float((want.exp() * (want - trained.detach().log_softmax(-1))).sum(-1).mean()) < NATIVE_GAP
 
 
-@pytest.mark.parametrize("engine", ["native", "batched", "reference"])
+@pytest.mark.parametrize("engine", ["native", "packed", "batched", "reference"])
 def test_a_head_that_is_tied_and_not_in_the_file_is_the_embedding(tmp_path, engine):
     folder = save(tmp_path / "tied", LlamaConfig(**SHAPE, tie_word_embeddings=True))
     assert "lm_head.weight" not in load_file(folder / "model.safetensors")

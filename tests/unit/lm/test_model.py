@@ -23,7 +23,7 @@ from lm.sampling import MAX_NOISE, draw, gumbel
 from tests.tiny import CONFIGS, LAYERS, NATIVE, WIDTH, tiny
 
 ENGINES = [(family, "reference") for family in CONFIGS] + [
-    (family, engine) for family in NATIVE for engine in ("native", "batched")
+    (family, engine) for family in NATIVE for engine in ("native", "packed", "batched")
 ]
 PROMPT = tuple(b"A short prompt that is longer than the window.")
 
@@ -65,9 +65,11 @@ def test_read_is_the_output_of_every_block(model):
     for handle in handles:
         handle.remove()
     expected = torch.stack([out[0] for out in outputs])
-    torch.testing.assert_close(model.read([PROMPT])[0], expected[:, -1], atol=2e-4, rtol=2e-4)
+    packed = isinstance(model.engine, BatchedEngine) and not model.engine.stack.differentiable
+    within = 5e-3 if packed else 2e-4  # packed weights have 11 bits
+    torch.testing.assert_close(model.read([PROMPT])[0], expected[:, -1], atol=within, rtol=within)
     torch.testing.assert_close(
-        model.read([PROMPT], pool="mean", starts=[5])[0], expected[:, 5:].mean(1), atol=2e-4, rtol=2e-4
+        model.read([PROMPT], pool="mean", starts=[5])[0], expected[:, 5:].mean(1), atol=within, rtol=within
     )
 
 
@@ -585,6 +587,7 @@ def test_a_gpu_is_used_where_there_is_one(monkeypatch):
 def test_the_first_blocks_alone_read_the_same(family):
     for model in (
         load(str(tiny(family)), engine="native"),
+        load(str(tiny(family)), engine="packed"),
         load(str(tiny(family)), engine="reference"),
         batched(family),
     ):
