@@ -125,9 +125,10 @@ class BatchedEngine:
         self.fits(adapter)
         self._pool.reserve(capacity)
         if adapter is not None and adapter not in self._adapters:
-            to = {"dtype": self.stack.dtype, "device": self.stack.device}
+            device, dtype = self.stack.device, self.stack.dtype
             self._adapters[adapter] = {
-                key: (a.detach().T.to(**to), b.detach().T.to(**to)) for key, (a, b) in adapter.parts.items()
+                key: (a.detach().T.to(device, dtype), b.detach().T.to(device, dtype))
+                for key, (a, b) in adapter.parts.items()
             }
         state = _State(self._pool, Placed.of(self._edits, edits, answer_from))
         if self._step is not None:
