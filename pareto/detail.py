@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pareto.rewards import OBJECTIVES
-from pareto.view import Chart, methods, number, short
+from pareto.view import Chart, divided, methods, number, short
 
 WINDOW = 7
 """Steps of the running mean that is drawn over a curve."""
@@ -218,7 +218,7 @@ def _gradients(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
     steps = [step["step"] for step in curves]
     cosine = [step.get("cosine") for step in curves]
     known = [value for value in cosine if value is not None]
-    shares = [step.get("shares") or _shares(step["coefficients"]) for step in curves]
+    shares = [step.get("shares") or divided(step["coefficients"]) for step in curves]
     applied = [step.get("applied") for step in curves]
     data = _line(steps, cosine, "cosine", "var(--tw-ink)")
     if any(value is not None for value in applied):
@@ -268,11 +268,6 @@ def _gradients(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
         },
         "file": f"tradewind-{name}-gradients.csv",
     }
-
-
-def _shares(coefficients: Sequence[float]) -> list[float]:
-    total = sum(coefficients) or 1.0
-    return [round(value / total, 4) for value in coefficients]
 
 
 def _cell(value: float | None) -> float | None:

@@ -79,7 +79,7 @@ def build(
                 _front(controller, controller.stranger(), human, ask=False) | {"paper": _paper()},
                 "tradeoffs/front",
                 "tw-front",
-                "'look'",
+                "'look' 'curves'",
             )
             texts = part(None, "tradeoffs/texts", "tw-stage tw-answers")
             card = part(None, "tradeoffs/card", "tw-card")
@@ -113,6 +113,10 @@ def build(
         session = controller.session(request.session_hash)
         return {"trained": _trained(session)}, _front(controller, session, human)
 
+    def on_curves(request: gr.Request) -> dict:
+        visitor = desk.visitor(request.session_hash)
+        return _front(desk, visitor, human) | view.trainings(visitor.checkpoints)
+
     def on_compare(event: gr.EventData, request: gr.Request, profile: gr.OAuthProfile | None = None) -> dict:
         assert send is not None
         ids = event._data.get("ids")
@@ -131,6 +135,7 @@ def build(
     controls.score(on_score, None, [controls, plot], **live)
     controls.people(on_people, None, plot, **live)
     plot.look(on_look, None, [controls, plot], **live)
+    plot.curves(on_curves, None, plot, **live)
     if send is not None:
         controls.compare(on_compare, None, outbox, **live)
     _endpoints(controller)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from pareto.checkpoint import Checkpoint
 from pareto.combiners import COMBINERS
 from pareto.front import MEASURES, Front
 from pareto.rewards import OBJECTIVES
@@ -26,6 +27,14 @@ MEASURED = {
     "toxicity": "toxicity on unsafe prompts, probability",
 }
 """What an axis can show beside the rewards, and its title."""
+TRAINED = {
+    "kl": "KL",
+    "beta": "beta",
+    "cosine": "cosine of the gradients",
+    "applied": "cosine of the applied step",
+    "length": "length",
+}
+"""What a step of training tells beside rewards and shares, and its title."""
 PAPER = {"P-GAPO": "pgapo", "MORLHF": "linear", "Rewarded Soups": "soup"}
 """Names of the paper's methods, and the method here of which each is the kin."""
 AXES = OBJECTIVES
@@ -169,6 +178,40 @@ def _point(point: Mapping[str, Any], answers: bool, objectives: Sequence[str]) -
         "dominated": point["dominated"],
         "answers": answers,
     }
+
+
+def trainings(checkpoints: Mapping[str, Checkpoint]) -> dict[str, Any]:
+    """How the trainings of checkpoints went, by id, for one chart of several: measures, what can be drawn, and
+    curves, of each its steps and its values by measure.
+    """
+    curves = {
+        id: {"steps": [row["step"] for row in checkpoint.curves], "measures": _measures(checkpoint.curves)}
+        for id, checkpoint in checkpoints.items()
+        if checkpoint.curves
+    }
+    measures = dict.fromkeys(name for curve in curves.values() for name in curve["measures"])
+    return {"measures": list(measures), "curves": curves}
+
+
+def _measures(curves: Sequence[Mapping[str, Any]]) -> dict[str, list]:
+    names = list(curves[0]["reward"])
+    shares = [row.get("shares") or divided(row["coefficients"]) for row in curves]
+    by_title = {
+        **{name: [row["reward"].get(name) for row in curves] for name in names},
+        **{title: [row.get(key) for row in curves] for key, title in TRAINED.items()},
+        **{f"share of {name}": [share[at] for share in shares] for at, name in enumerate(names)},
+    }
+    return {
+        title: [None if value is None else float(f"{value:.4g}") for value in values]
+        for title, values in by_title.items()
+        if any(value is not None for value in values)
+    }
+
+
+def divided(coefficients: Sequence[float]) -> list[float]:
+    """Each one's share of their sum."""
+    total = sum(coefficients) or 1.0
+    return [round(value / total, 4) for value in coefficients]
 
 
 def _models(

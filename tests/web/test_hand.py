@@ -128,10 +128,12 @@ def test_a_wrong_number_in_an_address_stands_by_its_control(app: str, page: Page
 def test_numbers_of_the_text_before_dim_while_a_new_one_streams(app: str, page: Page) -> None:
     steered(page, app)
     numbers = page.locator(".tw-stage:not(.tw-answers) .tw-metrics")
+    ink = numbers.locator("td").last.evaluate("(cell) => getComputedStyle(cell).color")
     page.get_by_label("Prompt", exact=True).first.press("Enter")
-    expect(numbers).to_have_css("opacity", "0.4")
+    dim = numbers.locator("td").last
+    expect(dim).not_to_have_css("color", ink)
     page.wait_for_selector(".tw-stage[data-phase=done]:not(.tw-old)")
-    expect(numbers).to_have_css("opacity", "1")
+    expect(dim).to_have_css("color", ink)
 
 
 def test_a_toast_leaves_the_tabs_free(app: str, chrome: Browser) -> None:

@@ -237,7 +237,9 @@ def test_dominated_points_are_dimmed_until_told_otherwise(address: str, page: Pa
     visit(page, address)
     opacities = "document.querySelector('.tw-front .tw-plot').data.filter((each) => each.customdata).map((each) => each.marker.opacity)"
     assert min(page.evaluate(opacities)) < 1
-    page.get_by_role("button", name="Dim what is dominated").click()
+    box = page.get_by_role("checkbox", name="Dim what is dominated")
+    expect(box).to_be_checked()
+    box.uncheck()
     page.wait_for_timeout(300)
     assert min(page.evaluate(opacities)) == 1
 
@@ -245,7 +247,7 @@ def test_dominated_points_are_dimmed_until_told_otherwise(address: str, page: Pa
 def test_the_axes_show_what_is_chosen(address: str, page: Page) -> None:
     visit(page, address)
     page.get_by_label("Vertical axis").select_option("kl")
-    expect(page.locator(".tw-front h3")).to_contain_text("kl against helpful")
+    expect(page.locator(".tw-front h3")).to_contain_text("KL to the base model against helpful")
     page.wait_for_function(
         "document.querySelector('.tw-front .tw-plot').layout.yaxis.title.text.startsWith('KL to the base model')"
     )
@@ -264,7 +266,7 @@ def test_the_trainings_of_a_point_are_shown_on_demand(address: str, page: Page) 
         )
 
     assert small() == 0
-    page.get_by_role("button", name="Show every training").click()
+    page.get_by_role("checkbox", name="Show every training").check()
     page.wait_for_function(
         "document.querySelector('.tw-front .tw-plot').data.some((each) => each.marker?.size === 6)"
     )

@@ -1,6 +1,7 @@
 // The page's address says where the visitor is: ?tab=…, and the fields that the tab adds. Reload, back and forward keep the place.
 
 const NAMES = { steer: 'Steer', tradeoffs: 'Trade-offs', compare: 'Compare', about: 'About' };
+/** @type {Record<string, Record<string, any>>} */
 const places = {};
 
 /** The tab that a query names; a link without a tab that holds a plan is one of the Steer tab. */
@@ -30,10 +31,13 @@ export function addressOf(tab, { fragment = '', ...fields } = {}, base = locatio
   return url.href;
 }
 
-/** Notes a tab's fields; the address shows them while the tab is open. */
-export function note(tab, fields) {
-  places[tab] = fields;
-  if (open() === tab) history.replaceState(null, '', addressOf(tab, fields));
+/** Notes fields of a tab, beside those that it has; the address shows them while the tab is open. step: back comes to where it was. */
+export function note(tab, fields, step = false) {
+  places[tab] = { ...places[tab], ...fields };
+  const address = addressOf(tab, places[tab]);
+  if (open() !== tab || address === location.href) return;
+  if (step) history.pushState(null, '', address);
+  else history.replaceState(null, '', address);
 }
 
 /** then(fields) hears that back or forward came to a place of this tab. */

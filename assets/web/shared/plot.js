@@ -1,14 +1,18 @@
-// A clickable chart with its title sentence and table twin. plotly.js comes from the app itself, when the first chart is seen.
+// A clickable chart with its title sentence, its table twin, and pictures to take along. plotly.js comes from the app itself, with the
+// first chart of an open tab; charts below the fold draw too, so that they are there in print.
 //
 // As a gr.HTML:  html_template='<div class="tw-chart"></div>', apply_default_css=False, and js_on_load:
 //   import(new URL('tw/shared/plot.js', document.baseURI)).then((m) => m.default({ element, trigger, props, watch })); // 'point'
-// Its value: { title, note, figure: { data, layout }, table: { columns, rows }, file: 'name.csv', empty: 'what to do next' }.
+// Its value: { title, note, figure: { data, layout }, table: { columns, rows }, data: the same for the file where it holds more, file:
+// 'name.csv', empty: 'what to do next' }.
 // A zoom is kept while layout.uirevision stays the same.
 // Colours in a figure are written as CSS variables ('var(--tw-accent)'); they follow the theme. A click triggers
 // 'point' with { trace, index, customdata, shift }.
 import { csv, download, h, table } from './dom.js';
+import { walker } from './walker.js';
 
 const COARSE = matchMedia('(pointer: coarse)').matches;
+const PICTURE = { width: 960, height: 600, scale: 2 };
 let library = null;
 
 function plotly() {
@@ -46,38 +50,74 @@ function themed(figure, style) {
   return resolved({ data: figure.data, layout }, style);
 }
 
-/** Draws charts into `node`; returns update(value). onPoint hears { trace, index, customdata, shift }; twinOf makes the table. */
-export function chart(node, onPoint = (/** @type {any} */ _point) => {}, twinOf = (/** @type {any} */ value) => table(value)) {
+/** Draws charts into `node`; returns update(value). onPoint hears { trace, index, customdata, shift }, onBrush the customdata of the points
+ * in a box that was drawn (null: none); twinOf makes the table. */
+export function chart(node, onPoint = (/** @type {any} */ _point) => {}, twinOf = (/** @type {any} */ value) => table(value), onBrush = (/** @type {any} */ _ids) => {}) {
   const heading = h('h3');
   const note = h('p', { class: 'tw-note' });
   const plot = h('div', { class: 'tw-plot', role: 'img' });
   const empty = h('div', { class: 'tw-empty-chart' });
   const twin = h('div', { hidden: true });
-  const asTable = h('button', { class: 'tw-quiet', type: 'button', 'aria-pressed': 'false', onclick: toggle }, 'Table');
-  const asFile = h('button', { class: 'tw-quiet', type: 'button', onclick: save }, 'CSV');
-  const tools = h('div', { class: 'tw-twin' }, asTable, asFile);
-  node.replaceChildren(heading, note, plot, empty, tools, twin);
+  const quiet = (label, act, more = {}) => h('button', { class: 'tw-quiet', type: 'button', onclick: act, ...more }, label);
+  const asTable = quiet('Table', toggle, { 'aria-pressed': 'false' });
+  const unzoom = quiet('Reset zoom', () => { zooms += 1; draw(); }, { hidden: true, class: 'tw-quiet tw-unzoom' });
+  const pictures = ['PNG', 'SVG'].map((format) => quiet(format, () => picture(format.toLowerCase())));
+  const tools = h('div', { class: 'tw-twin' }, asTable, quiet('CSV', save), pictures, unzoom);
+  const says = h('p', { class: 'tw-heard', role: 'status' });
+  node.replaceChildren(heading, note, plot, empty, tools, says, twin);
+  const walk = walker(plot, (text) => (says.textContent = text), onPoint);
   let value = null;
   let seen = false;
+  let zooms = 0;
 
   function toggle() {
     twin.hidden = !twin.hidden;
     asTable.setAttribute('aria-pressed', String(!twin.hidden));
   }
 
+  const name = () => (value.file ?? 'chart.csv').replace(/\.csv$/, '');
   function save() {
-    download(value.file ?? 'chart.csv', csv(value.table.columns, value.table.rows), 'text/csv');
+    const { columns, rows } = value.data ?? value.table;
+    download(`${name()}.csv`, csv(columns, rows), 'text/csv');
+  }
+
+  /** A picture as it stands on the page, its sentence above it. */
+  async function picture(format) {
+    const { downloadImage } = await plotly();
+    const own = value.figure.layout;
+    const layout = {
+      ...own, paper_bgcolor: 'var(--tw-paper)', height: undefined, title: { text: value.title, x: 0.02, xanchor: 'left', font: { color: 'var(--tw-ink)', size: 17 } },
+      margin: { ...own.margin, t: 64 },
+    };
+    await downloadImage(themed({ data: value.figure.data, layout }, getComputedStyle(node)), { ...PICTURE, format, filename: name() });
   }
 
   async function draw() {
     if (!seen || !value?.figure) return;
-    const { react } = await plotly();
+    const library = await plotly();
+    if (!value?.figure) return;
     const { data, layout } = themed(value.figure, getComputedStyle(node));
-    await react(plot, data, layout, { displaylogo: false, responsive: true, displayModeBar: false, doubleClick: 'reset', showTips: false });
-    plot.removeAllListeners('plotly_click');
+    layout.uirevision = `${layout.uirevision} ${zooms}`;
+    for (const name of ['plotly_click', 'plotly_selected', 'plotly_deselect', 'plotly_relayout']) plot.removeAllListeners?.(name);
+    await library.react(plot, data, layout, { displaylogo: false, responsive: true, displayModeBar: false, doubleClick: 'reset', showTips: false });
     plot.on('plotly_click', ({ points: [point], event }) => {
       onPoint({ trace: point.curveNumber, index: point.pointIndex ?? point.pointNumber, customdata: point.customdata ?? null, shift: event.shiftKey });
     });
+    plot.on('plotly_selected', (found) => onBrush(found ? [...new Set(found.points.map((point) => point.customdata).filter((id) => id != null))] : null));
+    plot.on('plotly_deselect', () => onBrush(null));
+    plot.on('plotly_relayout', zoomed);
+    zoomed();
+    walk(library);
+  }
+
+  function zoomed() {
+    const drawn = plot._fullLayout;
+    const axes = Object.keys(drawn).filter((key) => /^[xy]axis\d*$/.test(key) && !drawn[key].fixedrange);
+    const moved = (key) => {
+      const range = value.figure?.layout[key]?.range;
+      return range ? range.some((end, i) => Math.abs(drawn[key].range[i] - end) > 1e-9) : !drawn[key].autorange;
+    };
+    unzoom.hidden = !axes.some(moved);
   }
 
   function update(next) {
@@ -90,15 +130,18 @@ export function chart(node, onPoint = (/** @type {any} */ _point) => {}, twinOf 
     empty.hidden = Boolean(next?.figure);
     empty.textContent = next?.empty ?? '';
     tools.hidden = !next?.table;
+    pictures.forEach((button) => { button.hidden = !next?.figure; });
+    if (!next?.figure) unzoom.hidden = true;
     plot.setAttribute('aria-label', [next?.title, next?.note].filter(Boolean).join('. '));
     draw();
   }
 
-  new IntersectionObserver((entries) => {
-    if (seen || !entries.some((entry) => entry.isIntersecting)) return;
+  new IntersectionObserver((entries, observer) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    observer.disconnect();
     seen = true;
     draw();
-  }, { rootMargin: '300px' }).observe(node);
+  }, { rootMargin: '30000px' }).observe(node);
   new MutationObserver(draw).observe(document.body, { attributeFilter: ['class'] });
   return update;
 }

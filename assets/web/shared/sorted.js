@@ -1,21 +1,46 @@
-// A table whose columns sort and whose rows can be picked, by mouse and by keyboard.
+// A table whose columns sort and whose rows can be picked and brushed, by mouse and by keyboard.
 import { h } from './dom.js';
 
 const compare = (a, b) => Number(a == null) - Number(b == null) || (typeof a === 'number' && typeof b === 'number' ? a - b : String(a).localeCompare(String(b)));
 
-/** { node, mark(ids, selected) } for { columns, rows, ids, show }: ids name the rows, show[i] writes column i's values.
- * onRow(id, event) hears a click or Enter on a row; order { by, falling } is kept by the caller, so that new rows keep it. */
-export function sorted({ columns, rows, ids, show = [] }, onRow, order = {}) {
+/** { node, mark(ids, selected, brushed) } for { columns, rows, ids, show, hints }: ids name the rows, show[i] writes column i's values,
+ * hints[i] says what column i means. onRow(id, event) hears a click or Enter on a row, onBrush(ids) rows that the mouse was dragged over
+ * or that Shift and the arrow keys took in; order { by, falling } is kept by the caller, so that new rows keep it. */
+export function sorted({ columns, rows, ids, show = [], hints = [] }, onRow, order = {}, onBrush = null) {
+  let from = null;
+  let dragged = false;
+
+  function span(to) {
+    const lines = [...body.children];
+    const [low, high] = [lines.indexOf(from), lines.indexOf(to)].sort((a, b) => a - b);
+    onBrush(lines.slice(low, high + 1).map((line) => /** @type {HTMLElement} */ (line).dataset.id));
+  }
+
+  function key(event, id) {
+    if (event.key === 'Enter' || event.key === ' ') { event.preventDefault(); onRow(id, event); }
+    const step = { ArrowDown: 'nextElementSibling', ArrowUp: 'previousElementSibling' }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const line = event.currentTarget[step];
+    if (!line) return;
+    line.focus();
+    if (event.shiftKey && onBrush) {
+      from ??= event.currentTarget;
+      span(line);
+    } else from = null;
+  }
+
   const lines = rows.map((row, i) => h('tr', {
-    tabindex: 0, 'data-id': ids[i], onclick: (event) => onRow(ids[i], event),
-    onkeydown: (event) => {
-      if (event.key === 'Enter' || event.key === ' ') { event.preventDefault(); onRow(ids[i], event); }
-      const next = { ArrowDown: 'nextElementSibling', ArrowUp: 'previousElementSibling' }[event.key];
-      if (next) { event.preventDefault(); event.currentTarget[next]?.focus(); }
+    tabindex: 0, 'data-id': ids[i], onclick: (event) => { if (!dragged) onRow(ids[i], event); }, onkeydown: (event) => key(event, ids[i]),
+    onpointerdown: (event) => { from = event.pointerType === 'mouse' ? event.currentTarget : null; dragged = false; },
+    onpointerenter: (event) => {
+      if (!onBrush || !from || !(event.buttons & 1)) return;
+      dragged = true;
+      span(event.currentTarget);
     },
   }, row.map((value, column) => h('td', {}, value == null ? '' : (show[column] ?? String)(value, i)))));
   const body = h('tbody', {}, lines);
-  const heads = columns.map((name, column) => h('th', { scope: 'col' },
+  const heads = columns.map((name, column) => h('th', { scope: 'col', title: hints[column] },
     h('button', { type: 'button', class: 'tw-sort', onclick: () => turn(column) }, name)));
 
   function turn(column) {
@@ -34,15 +59,16 @@ export function sorted({ columns, rows, ids, show = [] }, onRow, order = {}) {
     body.append(...places.map((i) => lines[i]));
   }
 
-  function mark(picked, selected) {
+  function mark(picked, selected, brushed = null) {
     for (const line of lines) {
       line.setAttribute('aria-selected', String(picked.includes(line.dataset.id)));
       line.classList.toggle('tw-now', line.dataset.id === selected);
+      line.classList.toggle('tw-aside', Boolean(brushed) && !brushed.has(line.dataset.id));
     }
   }
 
   if (order.by != null) sort();
   const node = h('div', { class: 'tw-scroll' },
-    h('table', { class: 'tw-table tw-sorted', role: 'grid', 'aria-multiselectable': 'true' }, h('thead', {}, h('tr', {}, heads)), body));
+    h('table', { class: `tw-table tw-sorted${onBrush ? ' tw-brushed' : ''}`, role: 'grid', 'aria-multiselectable': 'true' }, h('thead', {}, h('tr', {}, heads)), body));
   return { node, mark };
 }

@@ -95,7 +95,7 @@ export default function mount({ element, props, watch }) {
 
   function drawMetrics(rows) {
     metrics.replaceChildren(rows ? h('table', { class: 'tw-table' },
-      h('thead', {}, h('tr', {}, ['', 'unsteered', 'steered'].map((name) => h('th', { scope: 'col' }, name)))),
+      h('thead', {}, h('tr', {}, h('td'), ['unsteered', 'steered'].map((name) => h('th', { scope: 'col' }, name)))),
       h('tbody', {}, rows.map(([label, hint, plain, steered]) =>
         h('tr', { title: hint }, h('th', { scope: 'row' }, label, h('small', {}, hint)), h('td', {}, plain), h('td', {}, steered))))) : '');
   }

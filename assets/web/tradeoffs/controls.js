@@ -30,27 +30,28 @@ export default function mount({ element, props, trigger, watch }) {
   let linked = false;
   const sender = lastWins((next) => trigger('run', next));
 
-  function go() {
+  /** Asks for answers; step: back brings the request before this one back. */
+  function go(step = false) {
     clearTimeout(typing);
     run += 1;
     now.asked = { ...request, picks: [...picks], kept: [...kept], selected, run };
     tell('front-asked', now.asked);
     sender.push(now.asked);
-    if (run > 1 || linked) note('tradeoffs', placeOf(request, picks));
+    if (run > 1 || linked) note('tradeoffs', placeOf(request, picks), step);
   }
 
   /** Takes up a place of the address: its prompt, seed and the points that answer. False where it names none. */
   function restore(query) {
     for (const name of ['seed', 'max_new_tokens', 'temperature']) {
-      const value = Number(query.get(name) ?? request[name]);
-      if (Number.isFinite(value)) request[name] = value;
+      const told = query.get(name) ?? String(opening[name]);
+      request[name] = told.trim() && Number.isFinite(Number(told)) ? Number(told) : told; // what is no number, the server refuses with a sentence
     }
-    request.prompt = prompt.value = query.get('prompt') ?? request.prompt;
+    request.prompt = prompt.value = query.get('prompt') ?? opening.prompt;
     seed.value = request.seed;
     length.set(request.max_new_tokens);
     temperature.set(request.temperature);
     if (!query.get('point')) return false;
-    picks = query.get('point').split(',').slice(-most);
+    picks = query.get('point').split(',');
     kept = picks.slice(0, -1);
     selected = picks.at(-1);
     const known = trained.find(({ id }) => id === selected);
@@ -60,14 +61,14 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   /** Shows a policy's answer in the place of the ones that are not kept; `add` keeps those too. */
-  function pick(id, add = false) {
+  function pick(id, add = false, step = false) {
     if (!picks.includes(id)) {
       const held = add ? picks : picks.filter((each) => kept.includes(each));
       picks = [...held.slice(-(most - 1)), id];
       kept = picks.filter((each) => kept.includes(each) || (add && each !== id));
     }
     selected = id;
-    go();
+    go(step);
   }
 
   const nearest = () => trained.reduce((near, each) => (Math.abs(each.lambda - wish) < Math.abs(near.lambda - wish) ? each : near));
@@ -75,11 +76,11 @@ export default function mount({ element, props, trigger, watch }) {
 
   const prompt = h('textarea', {
     rows: 3, maxlength: limits.prompt, 'aria-label': 'Prompt', placeholder: 'Ask for something', value: request.prompt,
-    oninput: () => { request.prompt = prompt.value; clearTimeout(typing); typing = setTimeout(go, TYPING); },
-    onkeydown: (event) => { if (event.key === 'Enter' && !event.shiftKey) { event.preventDefault(); go(); } },
+    oninput: () => { request.prompt = prompt.value; clearTimeout(typing); typing = setTimeout(() => go(), TYPING); },
+    onkeydown: (event) => { if (event.key === 'Enter' && !event.shiftKey) { event.preventDefault(); go(true); } },
   });
   const tries = h('div', { class: 'tw-tries' }, 'Try ', examples.map((text) =>
-    h('button', { type: 'button', class: 'tw-quiet', title: text, onclick: () => { request.prompt = prompt.value = text; go(); } }, text)));
+    h('button', { type: 'button', class: 'tw-quiet', title: text, onclick: () => { request.prompt = prompt.value = text; go(true); } }, text)));
 
   const says = h('span', { class: 'tw-says' });
   const value = h('span', { class: 'tw-number' });
@@ -142,6 +143,14 @@ export default function mount({ element, props, trigger, watch }) {
     (heat) => { request.temperature = heat; go(); });
   const score = scorer({ plans, steered, scored, start: (asked) => trigger('score', asked), stop: () => trigger('stop', { work: 'score' }), answer: (id) => pick(id) });
 
+  /** What the tab opens with. */
+  function begin() {
+    [picks, kept, wish] = [[], [], opened];
+    tellWish();
+    if (trained.length || mixes) pick(wished());
+    else go();
+  }
+
   const [settings, more] = sheet('Settings',
     h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice),
     h('div', {}, score.progress,
@@ -165,7 +174,7 @@ export default function mount({ element, props, trigger, watch }) {
       [way, wish] = ['trained', known.lambda];
       tellWish();
     }
-    pick(point.id, add);
+    pick(point.id, add, true);
   });
   heard('front-keep', (id) => {
     kept = kept.includes(id) ? kept.filter((each) => each !== id) : [...kept, id];
@@ -183,7 +192,10 @@ export default function mount({ element, props, trigger, watch }) {
   heard('front-stop', (work) => trigger('stop', { work }));
   heard('front-people', () => trigger('people', {}));
   heard('front-compare', (ids) => trigger('compare', { ids }));
-  returned('tradeoffs', (query) => { if (restore(query)) go(); });
+  returned('tradeoffs', (query) => {
+    if (restore(query)) go();
+    else begin();
+  });
   watch('value', () => {
     if (props.value?.trained && props.value.trained.length !== trained.length) offer(props.value.trained);
     if (props.value?.scoring) score.show(props.value.scoring);
@@ -192,7 +204,7 @@ export default function mount({ element, props, trigger, watch }) {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     observer.disconnect();
     linked = restore(fieldsOf('tradeoffs'));
-    if (!linked && (trained.length || mixes)) pick(wished());
-    else go();
+    if (linked) go();
+    else begin();
   }).observe(element);
 }

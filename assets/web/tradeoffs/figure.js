@@ -40,15 +40,17 @@ function hover(point, [x, y]) {
     point.lambda == null ? '' : `λ helpful ${lambda(point.lambda)}`,
     `${x} ${short(point.x)}${interval(point.xs)}`,
     `${y} ${short(point.y)}${interval(point.ys)}`,
+    point.refusal_safe == null ? '' : `${Math.round(100 * point.refusal_safe)} % of safe prompts refused`,
     point.kl == null ? '' : `KL ${short(point.kl, 1)} nats an answer`,
     point.length == null ? '' : `${Math.round(point.length)} tokens an answer`,
     point.steps ? `${point.steps} steps of training` : '',
     point.prompts ? `${point.prompts} prompts` : '',
-    point.seeds?.length > 1 ? `${point.seeds.length} trainings` : '',
+    point.seeds?.length > 1 ? `${point.seeds.length} trainings` : point.seeds?.length === 1 && point.method !== 'base' ? `seed ${point.seeds[0]}` : '',
     point.comparisons ? `${point.comparisons} comparisons by people` : '',
   ].filter(Boolean).join('<br>');
 }
 
+/** @param {any[]} points */
 const bars = (points, ends, at, color) => ({
   type: 'data', symmetric: false, array: points.map((p) => (p[ends] ? p[ends][1] - p[at] : 0)), arrayminus: points.map((p) => (p[ends] ? p[at] - p[ends][0] : 0)),
   thickness: 1, width: 0, color,
@@ -56,13 +58,16 @@ const bars = (points, ends, at, color) => ({
 const pale = (color, share) => color + Math.round(2.55 * share).toString(16).padStart(2, '0');
 const plain = (text) => text.replaceAll('<', '&lt;');
 
-function marks(points, method, dim, names) {
+function marks(points, method, dim, names, brushed) {
   const { symbol, color } = markOf(method);
-  const intervals = points[0].xs && { error_x: bars(points, 'xs', 'x', pale(color, dim ? 22 : 55)), error_y: bars(points, 'ys', 'y', pale(color, dim ? 22 : 55)) };
+  const chosen = points.flatMap((point, i) => (brushed?.has(point.id) ? [i] : []));
+  const aside = brushed && { selectedpoints: chosen, selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 0.15 } } };
+  const strength = dim || (brushed && !chosen.length) ? 22 : 55;
+  const intervals = points.some((point) => point.xs) && { error_x: bars(points, 'xs', 'x', pale(color, strength)), error_y: bars(points, 'ys', 'y', pale(color, strength)) };
   return {
     type: 'scatter', mode: 'markers', x: points.map((p) => p.x), y: points.map((p) => p.y), customdata: points.map((p) => p.id), text: points.map((point) => hover(point, names)),
     marker: { symbol, size: SIZES[symbol] ?? 11, color, opacity: dim ? 0.35 : 1, line: { color: edge(method), width: 1 } },
-    hovertemplate: '%{text}<extra></extra>', cliponaxis: false, showlegend: false, ...intervals,
+    hovertemplate: '%{text}<extra></extra>', cliponaxis: false, showlegend: false, ...intervals, ...aside,
   };
 }
 
@@ -87,8 +92,7 @@ function cloud(points, method, [x, y]) {
 }
 
 /** @returns {any[]} */
-function single(data, points, { dim, hidden, picks, selected, seeds, axes }, names) {
-  const shown = points.filter((point) => !hidden.has(point.method));
+function single(data, shown, { dim, picks, selected, seeds, axes, brushed }, names) {
   const rewards = !axes || axes.every((axis) => data.objectives.includes(axis));
   /** @type {any[]} */
   const traces = rewards ? [path(best(shown), { color: 'var(--tw-line)', width: 1.5, dash: 'dot', shape: 'vh' })] : [];
@@ -97,14 +101,14 @@ function single(data, points, { dim, hidden, picks, selected, seeds, axes }, nam
     const ordered = own.filter((point) => point.lambda != null).sort((a, b) => a.lambda - b.lambda);
     if (ordered.length > 2) traces.push(path(ordered, { color: pale(markOf(method).color, 50), width: 1.5 }));
     const surface = data.attainment[method];
-    if (seeds && surface && own.length && String(axes) === String(data.objectives)) {
+    if (seeds && surface && own.some((point) => point.cloud?.length) && String(axes) === String(data.objectives)) {
       const corners = surface.map(([x, y]) => ({ x, y })).sort((a, b) => a.x - b.x);
       traces.push(path(corners, { color: pale(markOf(method).color, 60), width: 1, dash: 'dash', shape: 'vh' }));
     }
     if (seeds && axes && own.some((point) => point.cloud?.length > 1)) traces.push(cloud(own, method, axes));
     for (const low of [true, false]) {
       const part = own.filter((point) => Boolean(point.dominated) === low);
-      if (part.length) traces.push(marks(part, method, low && dim, names));
+      if (part.length) traces.push(marks(part, method, low && dim, names, brushed));
     }
   }
   const picked = shown.filter((point) => picks.includes(point.id)).map((point) => ({ ...point, selected: point.id === selected }));
@@ -134,9 +138,10 @@ const COLORS = { helpful: 'var(--tw-helpful)', harmless: 'var(--tw-harmless)' };
 
 /**
  * { data, layout } of a set ("models", "people", "both" or "paper").
- * how: { dim, hidden: Set of methods, picks, selected, seeds: whether to draw them, axes: [x, y] of the reward models' set }.
+ * points: those of `places` that are looked at. how: { dim, hidden: Set of methods, picks, selected, seeds: whether to draw them, axes: [x, y]
+ * of the reward models' set, brushed: Set of ids or null, drag: "zoom" or "select", revision: of what was brushed }.
  */
-export function figure(data, set, how) {
+export function figure(data, set, points, how) {
   const own = set === 'models';
   const shown = own ? how.axes : ['helpful', 'harmless'];
   const titles = own ? shown.map((id) => data.axes.find((each) => each.id === id).title) : AXES[set];
@@ -145,9 +150,9 @@ export function figure(data, set, how) {
     zeroline: false, ticklen: 0, nticks: 7,
   });
   return {
-    data: set === 'both' ? joined(data, how) : single(data, places(data, set, how.axes), own ? how : { ...how, axes: null }, shown),
+    data: set === 'both' ? joined(data, how) : single(data, points, own ? how : { ...how, axes: null }, shown),
     layout: {
-      height: 360, uirevision: set + (own ? shown : ''), hovermode: 'closest', hoverdistance: 24, showlegend: false,
+      height: 380, uirevision: set + (own ? shown : ''), selectionrevision: how.revision, ...(how.drag === 'select' && { dragmode: 'select' }), hovermode: 'closest', hoverdistance: 24, showlegend: false,
       margin: { l: 52, r: 14, t: 14, b: 44 }, xaxis: axis(0), yaxis: axis(1),
     },
   };

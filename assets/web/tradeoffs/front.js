@@ -1,91 +1,106 @@
-// The front: plot, legend with each method's hypervolume, and the table that picks the same points.
+// The front: as a plane, as parallel coordinates or by its trainings, with filters over it and beside it the table of the same points.
+import { fieldsOf, note as noted, returned } from '../shared/address.js';
 import { choice } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
-import { figure, lambda, places, short } from './figure.js';
-import { learn, mark } from './marks.js';
-import { now } from './now.js';
 import { chart } from '../shared/plot.js';
 import { sorted } from '../shared/sorted.js';
+import { tableOf } from './columns.js';
+import { figure, places, short } from './figure.js';
+import { filters, kept } from './filters.js';
+import { learn } from './marks.js';
+import { now } from './now.js';
+import { parallel } from './parallel.js';
+import { training } from './training.js';
 
 const SETS = [['models', 'Reward models'], ['people', 'Human votes'], ['both', 'Both, joined'], ['paper', 'The paper’s']];
+const VIEWS = [['plane', 'Plane'], ['parallel', 'Parallel axes'], ['training', 'Training']];
+const DRAGS = [['zoom', 'zooms'], ['select', 'selects']];
+const TAP = matchMedia('(pointer: coarse)').matches;
 const HINTS = {
-  models: matchMedia('(pointer: coarse)').matches ? 'Tap a point to read its answers.' : 'Click a point to read its answers; with Shift it joins those on the page. Drag to zoom, double-click to zoom out.',
+  plane: TAP ? 'Tap a point to read its answers.' : 'Click a point to read its answers; with Shift it joins those on the page. Arrow keys walk from point to point.',
+  parallel: TAP ? 'Tap a line to read its answers.' : 'Draw a box over an axis to select the lines that cross it; click a line to read its answers.',
+  training: 'Click a line to read its answers.',
   paper: 'Published numbers: there are no checkpoints behind these points.',
 };
-
-const number = (value) => short(value);
-const interval = (ends) => (ends ? `${short(ends[0])} to ${short(ends[1])}` : '');
-const rewards = (set, objectives) => (set === 'models'
-  ? objectives.flatMap((name) => [[name, (p) => p[name] ?? null, number], ['95 %', (p) => interval(p[`${name}_ci`])]])
-  : [['helpful', (p) => p.x, number], ['95 %', (p) => interval(p.xs)], ['harmless', (p) => p.y, number], ['95 %', (p) => interval(p.ys)]]);
-const columnsOf = (set, objectives) => [
-  ['policy', (p) => p.name],
-  [`λ ${objectives[0]}`, (p) => p.lambda ?? null, lambda],
-  ...rewards(set, objectives),
-  ['KL', (p) => p.kl ?? null, (value) => short(value, 1)],
-  ['length', (p) => p.length ?? null, (value) => short(value, 0)],
-  ['steps', (p) => p.steps ?? null],
-  ['seeds', (p) => p.seeds?.length ?? null],
-  ['prompts', (p) => p.prompts ?? null],
-  ['comparisons', (p) => p.comparisons ?? null],
-  ['refuses unsafe', (p) => p.refusal_unsafe ?? null, number],
-  ['refuses safe', (p) => p.refusal_safe ?? null, number],
-  ['refuses unsafe twins', (p) => p.refusal_unsafe_alike ?? null, number],
-  ['refuses safe twins', (p) => p.refusal_safe_alike ?? null, number],
-  ['toxic', (p) => p.toxicity ?? null, (value) => short(value, 3)],
-  ['repetition', (p) => p.repetition ?? null, number],
-  ['front', (p) => (p.dominated ? 'dominated' : 'on it')],
-];
-
-function tableOf(points, known, set, objectives) {
-  const columns = columnsOf(set, objectives).filter(([, of]) => points.some((point) => of(point) != null && of(point) !== ''));
-  const rows = points.map((point) => columns.map(([, of]) => of(point)));
-  const show = columns.map(([name, , say = String]) => (name === 'policy' ? (value, i) => h('span', { class: 'tw-who' }, mark(known[i].method), value) : say));
-  return { columns: columns.map(([name]) => name), rows, show, ids: points.map((point) => point.id) };
-}
-
 const LOOK = 5000; // milliseconds between two looks whether somebody has scored another checkpoint
 
 export default function mount({ element, props, trigger, watch }) {
   let data = props.value;
   let set = 'models';
-  let dim = true;
-  let seeds = false;
+  let view = 'plane';
   let axes = data.objectives.slice(0, 2);
-  learn(data.marks);
-  let hidden = new Set();
+  let measure = data.objectives[0];
+  let drag = 'zoom';
+  let brushed = null;
+  let revision = 0;
   let twin = null;
   let tables = {};
+  let asked = '';
   const orders = {};
+  learn(data.marks);
 
   const plot = h('div', { class: 'tw-chart tw-plane' });
-  const side = h('div', { class: 'tw-methods' });
   const hint = h('p', { class: 'tw-hint', role: 'status' });
-  const sets = choice('What the axes show', SETS, (value) => {
-    set = value;
-    if (set === 'people' || set === 'both') tell('front-people');
-    draw();
-  });
-  const dimmer = h('button', { type: 'button', class: 'tw-quiet', onclick: () => { dim = !dim; draw(); } }, 'Dim what is dominated');
-  const picker = (at, label) => h('select', { 'aria-label': label, onchange: (event) => {
-    axes = axes.with(at, event.target.value);
-    tables = {};
-    draw();
-  } });
-  const pickers = [picker(0, 'Horizontal axis'), picker(1, 'Vertical axis')];
-  const cloud = h('button', { type: 'button', class: 'tw-quiet', onclick: () => { seeds = !seeds; draw(); } }, 'Show every training');
-  const axisBar = h('div', { class: 'tw-axes' }, h('label', {}, 'across', pickers[0]), h('label', {}, 'up', pickers[1]), cloud);
-  element.firstElementChild.replaceChildren(h('div', { class: 'tw-sets' }, sets.node), axisBar, plot);
+  const about = h('p', { class: 'tw-hint tw-volume' });
+  const sets = choice('What the axes show', SETS, (value) => go({ set: value }));
+  const views = choice('How the points are drawn', VIEWS, (value) => go({ view: value }));
+  const dragging = choice('What dragging does', DRAGS, (value) => { drag = value; draw(); });
+  const tick = (label) => {
+    const box = h('input', { type: 'checkbox', onchange: () => draw() });
+    return { box, node: h('label', { class: 'tw-tick' }, box, label) };
+  };
+  const dim = tick('Dim what is dominated');
+  const trainings = tick('Show every training');
+  dim.box.checked = true;
+  const picker = (label, change) => h('select', { 'aria-label': label, onchange: (event) => change(event.target.value) });
+  const across = picker('Horizontal axis', (value) => go({ axes: [value, axes[1]] }));
+  const up = picker('Vertical axis', (value) => go({ axes: [axes[0], value] }));
+  const measured = picker('What is drawn over the steps', (value) => { measure = value; draw(); });
+  const { chips, line, filter, show: showFilters } = filters(() => { tables = {}; draw(); });
+  const axisPair = [h('label', {}, 'across', across), h('label', {}, 'up', up)];
+  const measureLabel = h('label', {}, 'over the steps', measured);
+  const filterBox = h('div', { class: 'tw-filters' }, chips, h('div', { class: 'tw-axes' }, axisPair, measureLabel, line));
+  const clear = h('button', { type: 'button', class: 'tw-quiet', hidden: true, onclick: () => brush(null) }, 'Clear selection');
+  element.firstElementChild.replaceChildren(h('div', { class: 'tw-sets' }, sets.node, views.node), filterBox, plot);
   const update = chart(plot, ({ customdata, shift }) => pick(customdata, shift), (table) => {
-    twin = sorted(table, (id, event) => pick(id, event.shiftKey), (orders[set] ??= {}));
+    twin = sorted(table, (id, event) => pick(id, event.shiftKey), (orders[set] ??= {}), (ids) => brush(ids));
     highlight();
     return twin.node;
-  });
-  plot.append(side);
-  plot.querySelector('.tw-twin').append(hint);
+  }, (ids) => brush(ids, true));
+  const tools = plot.querySelector('.tw-twin');
+  tools.append(clear, h('span', { class: 'tw-drag' }, 'dragging ', dragging.node), dim.node, trainings.node, hint);
+  plot.append(about);
+  if (!matchMedia('(max-width: 44rem)').matches) /** @type {HTMLElement} */ (tools.firstElementChild).click();
+  plot.addEventListener('keydown', (event) => { if (event.key === 'Escape' && brushed) brush(null); });
 
-  const points = () => (set === 'both' ? places(data, 'models').filter((p) => data.both.points.some(({ id }) => id === p.id)) : places(data, set, axes));
-  const about = () => data[set];
+  const all = () => (set === 'both' ? places(data, 'models').filter((p) => data.both.points.some(({ id }) => id === p.id)) : places(data, set, axes));
+  const points = () => {
+    const shown = kept(all(), filter);
+    return set === 'models' && filter.seed !== '' ? places({ ...data, points: shown }, set, axes) : shown;
+  };
+
+  /** What an axis shows, without its unit. */
+  const named = (id) => data.axes.find((axis) => axis.id === id).title.split(/[:,] /)[0];
+
+  /** Goes to another view, which the address names. change: { set, view, axes }, what is not given stays. */
+  function go(/** @type {any} */ change) {
+    if (change.set && change.set !== set) brushed = null;
+    set = change.set ?? set;
+    view = change.view ?? view;
+    axes = change.axes ?? axes;
+    tables = {};
+    if (set === 'people' || set === 'both') tell('front-people');
+    const usual = String(axes) === String(data.objectives.slice(0, 2));
+    noted('tradeoffs', { set: set === 'models' ? null : set, view: view === 'plane' ? null : view, axes: usual ? null : axes.join(',') });
+    draw();
+  }
+
+  function restore(query) {
+    const known = (options, name) => options.find(([value]) => value === query.get(name))?.[0] ?? options[0][0];
+    const wanted = query.get('axes')?.split(',') ?? [];
+    const there = wanted.length === 2 && wanted.every((axis) => data.axes.some(({ id }) => id === axis));
+    go({ set: known(SETS, 'set'), view: known(VIEWS, 'view'), axes: there ? wanted : data.objectives.slice(0, 2) });
+  }
 
   function pick(id, add) {
     if (id == null) return;
@@ -99,53 +114,86 @@ export default function mount({ element, props, trigger, watch }) {
     }
   }
 
-  function highlight() {
-    twin?.mark(now.asked?.picks ?? [], now.asked?.selected);
+  /** Selects points, in the plot and in the table alike; drawn: the plot shows its own box already. */
+  function brush(ids, drawn = false) {
+    brushed = ids?.length ? new Set(ids) : null;
+    if (!drawn || !brushed) revision += 1;
+    draw();
   }
 
-  function legend() {
-    const shown = points();
-    const methods = (set === 'paper' ? data.paper : data).methods
-      .map((method) => ({ ...method, count: shown.filter((point) => point.method === method.id).length })).filter(({ count }) => count);
-    side.replaceChildren(
-      h('div', { class: 'tw-method-head' }, h('span', {}, 'Method'), set === 'models' || set === 'paper' ? h('span', {}, 'hypervolume') : ''),
-      ...methods.map(({ id, name, hypervolume, count }) => h('button', {
-        type: 'button', class: 'tw-method-row', 'aria-pressed': String(!hidden.has(id)), title: 'Hide or show',
-        onclick: () => { hidden = new Set(hidden.has(id) ? [...hidden].filter((each) => each !== id) : [...hidden, id]); draw(); },
-      }, mark(id), h('span', {}, name, count > 1 ? h('small', {}, ` × ${count}`) : ''), h('span', { class: 'tw-number' }, set === 'models' || set === 'paper' ? short(hypervolume, hypervolume >= 100 ? 0 : 2) : ''))),
-      set === 'both' ? '' : h('div', { class: 'tw-method-key' }, h('i', { 'aria-hidden': 'true' }), h('span', {}, 'front'), dimmer),
-      set === 'models' || set === 'paper' ? h('p', { class: 'tw-hint' }, `Hypervolume: what lies above ${set === 'paper' ? '' : 'the base model at '}(${(set === 'paper' ? data.paper : data).reference.map((value) => short(value, set === 'paper' ? 0 : 2)).join(', ')}); more points cover more.`) : '');
-    dimmer.setAttribute('aria-pressed', String(dim));
+  function highlight() {
+    twin?.mark(now.asked?.picks ?? [], now.asked?.selected, brushed);
+  }
+
+  function showTools(empty) {
+    const models = set === 'models';
+    views.node.hidden = !models;
+    views.set(view);
+    sets.set(set);
+    axisPair.forEach((label) => { label.hidden = !models || view !== 'plane'; });
+    measureLabel.hidden = !models || view !== 'training' || !data.measures;
+    dim.node.hidden = set === 'both' || (models && view !== 'plane');
+    const fill = (node, options, value) => {
+      if (node.children.length !== options.length) node.replaceChildren(...options.map(([key, title]) => h('option', { value: key }, title)));
+      node.value = value;
+    };
+    [across, up].forEach((node, at) => fill(node, data.axes.map(({ id }) => [id, named(id)]), axes[at]));
+    fill(measured, (data.measures ?? []).map((each) => [each, each]), measure);
+    trainings.node.hidden = !models || view !== 'plane' || !data.points.some((point) => point.cloud.length > 1) || filter.seed !== '';
+    dragging.set(drag);
+    tools.querySelector('.tw-drag').hidden = TAP || !(view === 'plane' || !models) || set === 'both';
+    clear.hidden = !brushed;
+    clear.textContent = brushed ? `Clear selection of ${brushed.size}` : '';
+    filterBox.hidden = Boolean(empty);
+    about.hidden = Boolean(empty) || !(set === 'models' || set === 'paper') || view !== 'plane';
+    const { reference } = set === 'paper' ? data.paper : data;
+    about.textContent = `Numbers by the methods: hypervolume, what lies above ${set === 'paper' ? '' : 'the base model at '}(${reference.map((value) => short(value, set === 'paper' ? 0 : 2)).join(', ')}); more points cover more. Dotted: the front.`;
+    const counted = (set === 'paper' ? data.paper : data).methods.map((method) => ({ ...method, count: all().filter((point) => point.method === method.id).length })).filter(({ count }) => count);
+    const seeds = models ? [...new Set(data.points.flatMap((point) => (point.cloud.length > 1 ? point.seeds : [])))].sort((a, b) => a - b) : [];
+    showFilters(counted, seeds, models || set === 'paper');
+  }
+
+  /** What is drawn of the points: { title, note, figure, empty, data }. */
+  function drawing(shown, { title, note, empty }) {
+    const how = { dim: dim.box.checked, hidden: filter.hidden, picks: now.asked?.picks ?? [], selected: now.asked?.selected, seeds: trainings.box.checked && filter.seed === '', axes, brushed, drag, revision };
+    if (empty) return { title, note, empty };
+    if (set === 'models' && view === 'parallel') return { title: 'What each policy gains, and what it pays', note: 'A line is a policy; each axis runs from the least to the largest value here.', figure: parallel(shown, data.objectives, how) };
+    if (set === 'models' && view === 'training') {
+      if (!data.curves) return { title: 'Training', empty: 'Reading the trainings.' };
+      return training(shown, data.curves, data.measures, { measure, brushed, selected: how.selected });
+    }
+    const usual = set !== 'models' || String(axes) === String(data.objectives.slice(0, 2));
+    return { title: usual ? title : `${named(axes[1])} against ${named(axes[0])}`, note, figure: figure(data, set, shown, how) };
   }
 
   function draw() {
-    const { title, note, empty } = about();
-    const shown = points();
-    tables[set] ??= tableOf(shown, shown, set, data.objectives);
-    sets.set(set);
-    axisBar.hidden = set !== 'models' || Boolean(empty);
-    pickers.forEach((node, at) => node.replaceChildren(...data.axes.map(({ id, title: name }) => h('option', { value: id, selected: axes[at] === id }, name))));
-    cloud.hidden = !data.points.some((point) => point.cloud.length > 1);
-    cloud.setAttribute('aria-pressed', String(seeds));
-    const usual = set !== 'models' || String(axes) === String(data.objectives.slice(0, 2));
-    side.hidden = Boolean(empty);
-    hint.textContent = HINTS[set] ?? HINTS.models;
-    update({
-      title: usual ? title : `${axes[1]} against ${axes[0]}`.replaceAll('_', ' '), note, empty, table: empty ? null : tables[set], file: `tradewind-front-${set}.csv`,
-      figure: empty ? null : figure(data, set, { dim, hidden, picks: now.asked?.picks ?? [], selected: now.asked?.selected, seeds, axes }),
-    });
-    if (!empty) legend();
+    const told = data[set];
+    const shown = told.empty ? [] : points();
+    if (set === 'models' && view === 'training' && !data.curves && asked !== 'curves') {
+      asked = 'curves';
+      trigger('curves', {});
+    }
+    if (brushed && !shown.some(({ id }) => brushed.has(id))) brushed = null;
+    tables[set] ??= tableOf(shown, set, data.objectives);
+    showTools(told.empty);
+    hint.textContent = HINTS[set] ?? HINTS[view];
+    const made = shown.length || told.empty ? drawing(shown, told) : { title: told.title, empty: 'The filters hide every point: show all, or choose others.' };
+    update({ ...tables[set], file: `tradewind-front-${set}${view === 'plane' ? '' : `-${view}`}.csv`, ...made, ...(told.empty && { table: null }) });
+    plot.classList.toggle('tw-alone', Boolean(told.empty));
     highlight();
   }
 
   heard('front-asked', draw);
+  returned('tradeoffs', restore);
   watch('value', () => {
     if (!props.value?.points) return;
-    data = { ...props.value, paper: data.paper };
+    const { paper, curves, measures } = data;
+    data = { paper, ...(curves && { curves, measures }), ...props.value };
+    if (props.value.curves) asked = '';
     tables = {};
     draw();
   });
-  draw();
+  restore(fieldsOf('tradeoffs'));
   const look = () => { if (!document.hidden && element.offsetParent) trigger('look', {}); };
   setInterval(look, LOOK);
   look();
