@@ -21,8 +21,8 @@ from steering.steer import policy as plan_policy
 from ui.validation import sentence
 
 SHIPPED = Path(os.environ.get("TRADEWIND_CHECKPOINTS", CHECKPOINTS))
-PLAIN = "unsteered"
-"""The plain model among the policies of Compare."""
+PLAIN = "base model"
+"""What the model as it came is called on every tab."""
 
 
 def policies(entries: Sequence[Mapping], library: Library | None = None) -> dict[str, arena.Entrant]:

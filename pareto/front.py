@@ -73,6 +73,8 @@ class Front:
         rewards' hashes and constants, prompts, command.
     objectives
         names of the rewards, in the order of preferences [m].
+    missing
+        why there are no points, a sentence that no file keeps.
     """
 
     model: str
@@ -81,6 +83,7 @@ class Front:
     points: tuple[dict, ...] = ()
     about: dict = field(default_factory=dict)
     objectives: tuple[str, ...] = OBJECTIVES
+    missing: str = ""
 
     @classmethod
     def load(cls, path: Path | str) -> "Front":
@@ -189,8 +192,12 @@ def path_of(model_name: str) -> Path:
 
 
 def stored(model: LanguageModel) -> Front:
-    """The front of a model; an empty one where there is none for these weights."""
+    """The front of a model; where there is none for these weights, an empty one that says why."""
     path = path_of(model.name)
-    if path.exists() and (front := Front.load(path)).model_hash == model.hash:
-        return front
-    return Front(model.name, model.hash, (LOWEST,) * len(OBJECTIVES))
+    why = f"No front of {model.name} is stored."
+    if path.exists():
+        front = Front.load(path)
+        if front.model_hash == model.hash:
+            return front
+        why = f"The stored front is of {front.model} with other weights ({front.model_hash}; these are {model.hash})."
+    return Front(model.name, model.hash, (LOWEST,) * len(OBJECTIVES), missing=why)

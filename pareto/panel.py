@@ -114,8 +114,8 @@ def build(
         return {"trained": _trained(session)}, _front(controller, session, human)
 
     def on_curves(request: gr.Request) -> dict:
-        visitor = desk.visitor(request.session_hash)
-        return _front(desk, visitor, human) | view.trainings(visitor.checkpoints)
+        session = controller.session(request.session_hash)
+        return _front(controller, session, human) | view.trainings(session.checkpoints)
 
     def on_compare(event: gr.EventData, request: gr.Request, profile: gr.OAuthProfile | None = None) -> dict:
         assert send is not None

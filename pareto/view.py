@@ -83,7 +83,7 @@ def front(
         "marks": _marks(),
         "attainment": content["attainment"] if len(front.objectives) == 2 else {},
         "model": front.model,
-        "models": _models(points, content, front.objectives),
+        "models": _models(points, content, front.objectives, front.missing),
         "people": _people([point for point in judged if "people" in point], votable),
         "both": both,
     }
@@ -215,12 +215,12 @@ def divided(coefficients: Sequence[float]) -> list[float]:
 
 
 def _models(
-    points: Sequence[Mapping], content: Mapping[str, Any], objectives: Sequence[str]
+    points: Sequence[Mapping], content: Mapping[str, Any], objectives: Sequence[str], missing: str
 ) -> dict[str, str]:
     if not points:
         return {
             "title": "No policy has been scored yet",
-            "empty": "Add a checkpoint on the left and score it: its point appears here.",
+            "empty": f"{missing} Add a checkpoint, or score a steered model: its point appears here.".strip(),
         }
     beaten = sum(point["dominated"] for point in points)
     title = (

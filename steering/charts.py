@@ -229,7 +229,7 @@ def _level(places: list[float], height: float) -> dict:
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": "unsteered",
+        "name": "base model",
         "x": places,
         "y": [round(height, 4)] * len(places),
         "line": {"color": "var(--tw-unsteered)", "width": 1.5, "dash": "dot"},
@@ -243,7 +243,7 @@ def _dose_title(
     """What the sweep did at most; names: of the magnitudes, of which one is told where more of it did less."""
     if measure is None:
         far = max(bands, key=lambda band: bands[band].kl.max())
-        return f"The text moves up to {bands[far].kl.max():.2f} nats a token from the unsteered model{_most(bands, far)}"
+        return f"The text moves up to {bands[far].kl.max():.2f} nats a token from the base model{_most(bands, far)}"
     before, name = float(plain[measure].mean()), measure.capitalize()
     moved = {band: (rows[measure] - before).abs().tolist() for band, rows in bands.items()}
     far = max(moved, key=lambda band: max(moved[band]))
@@ -251,7 +251,7 @@ def _dose_title(
     after, cost = bands[far][measure].iloc[most], bands[far].kl.iloc[most]
     low, high = min(before, *bands[far][measure]), max(before, *bands[far][measure])
     if _turns([before, *bands[far][measure]]):
-        return f"{name} goes up and down between {share(low)} and {share(high)}{_most(bands, far)}, from {share(before)} unsteered"
+        return f"{name} goes up and down between {share(low)} and {share(high)}{_most(bands, far)}, from {share(before)} in the base model"
     if after == before:
         return f"{name} stays at {share(before)}, at {cost:.2f} nats a token"
     way, where = (
@@ -286,5 +286,5 @@ def _chance(p: float) -> str:
 
 def _cell(value: object) -> object:
     if isinstance(value, float):
-        return "unsteered" if math.isnan(value) else round(value, 6)
+        return "base model" if math.isnan(value) else round(value, 6)
     return value

@@ -281,7 +281,7 @@ class Controller:
         if request.begin:
             return "These answers go on from a beginning that you chose: send answers that the model began itself."
         try:
-            sides = list(zip(("unsteered", request.plan.title), (None, request.plan), runs, strict=True))
+            sides = list(zip(("base model", request.plan.title), (None, request.plan), runs, strict=True))
             answer = send(request, sides, sender)
         except ValueError as error:
             return sentence(error)

@@ -162,10 +162,10 @@ def rows(sides: Sequence[Steered], concepts: Sequence[Concept], tokens: Sequence
         for name in metrics[0].scores
     ]
     lines: list[tuple[str, str, Callable[[Metrics], str]]] = [
-        ("Surprise", "nats a token under the unsteered model", lambda each: f"{each.nll:.2f}"),
+        ("Surprise", "nats a token under the base model", lambda each: f"{each.nll:.2f}"),
         (
             "Distance",
-            "KL to the unsteered model, nats a token",
+            "KL to the base model, nats a token",
             lambda each: f"{each.kl:.2f}" if each.kl else "0",
         ),
         ("Repetition", "three-token sequences that come back", lambda each: _percent(each.repetition)),

@@ -453,7 +453,7 @@ def test_send_to_compare_makes_a_blind_battle_of_the_texts(app: str, page: Page)
     for key in ("1", "2", "Enter"):
         page.keyboard.press(key)
     page.wait_for_selector("[data-stage=reveal]")
-    assert set(page.locator(".tw-policy").all_inner_texts()) == {"unsteered", "more sports 0.98"}
+    assert set(page.locator(".tw-policy").all_inner_texts()) == {"base model", "more sports 0.98"}
     told = page.locator(".tw-arena").text_content()
     assert told.count('"seed": 3') == told.count('"temperature": 0.0') == 2
 

@@ -11,6 +11,7 @@ import { targetRows } from './targets.js';
 import { budgetControl, costsOf, mostOf } from './budget.js';
 import { trainer } from './train.js';
 
+const WARM = 0.7; // where a roll of the dice leaves a temperature of 0
 const METHODS = [['auto', 'Best'], ['gcav', 'GCAV'], ['diffmean', 'DiffMean'], ['fixed', 'Fixed']];
 const METHOD_NOTES = {
   auto: 'The direction and the layers that had the most effect at equal cost, each concept its own; just enough of it, token by token.',
@@ -75,9 +76,15 @@ export default function mount({ element, props, trigger, watch }) {
     seed.value = request.seed;
     go();
   } });
+  const rolled = h('p', { class: 'tw-hint', role: 'status' });
+  /** At temperature 0 every seed gives the same text. */
+  function warm() {
+    rolled.textContent = request.temperature === 0 ? `The temperature is ${WARM} now: at 0 every seed gives the same text.` : '';
+    if (request.temperature === 0) temperature.set((request.temperature = WARM));
+  }
   const dice = h('button', { type: 'button', class: 'tw-dice', 'aria-label': 'Roll a new seed', title: 'Roll a new seed', onclick: () => {
     request.seed = Math.floor(Math.random() * 10000);
-    if (request.temperature === 0) temperature.set((request.temperature = opening.temperature || 0.7));
+    warm();
     seed.value = request.seed;
     go();
   } }, h('span', { 'aria-hidden': 'true' }, '⚄'));
@@ -91,7 +98,7 @@ export default function mount({ element, props, trigger, watch }) {
 
   const [settings, more] = sheet('Settings',
     h('section', {}, h('h2', {}, 'Layers'), layerBox),
-    h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice),
+    h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice, rolled),
     h('div', { class: 'tw-folds' }, prompt.system,
       fold('Length and temperature', false, length.node, temperature.node),
       fold('Method and scope', request.plan.method !== 'auto', method.node, methodNote, dosing.node, dosingNote, strength.node, scope.node, cap.node),

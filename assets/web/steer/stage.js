@@ -21,7 +21,7 @@ function side(name, title) {
 
 export default function mount({ element, props, watch }) {
   const root = element.firstElementChild;
-  const sides = [side('unsteered', 'Unsteered'), side('steered', 'Steered')];
+  const sides = [side('unsteered', 'Base model'), side('steered', 'Steered')];
   let asked = page.asked;
   let state = null;
   let picked = 0;
@@ -95,7 +95,7 @@ export default function mount({ element, props, watch }) {
 
   function drawMetrics(rows) {
     metrics.replaceChildren(rows ? h('table', { class: 'tw-table' },
-      h('thead', {}, h('tr', {}, h('td'), ['unsteered', 'steered'].map((name) => h('th', { scope: 'col' }, name)))),
+      h('thead', {}, h('tr', {}, h('td'), ['base model', 'steered'].map((name) => h('th', { scope: 'col' }, name)))),
       h('tbody', {}, rows.map(([label, hint, plain, steered]) =>
         h('tr', { title: hint }, h('th', { scope: 'row' }, label, h('small', {}, hint)), h('td', {}, plain), h('td', {}, steered))))) : '');
   }

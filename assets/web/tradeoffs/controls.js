@@ -8,6 +8,7 @@ import { lastWins } from '../shared/sender.js';
 import { lambda } from './figure.js';
 
 const TYPING = 500;
+const WARM = 0.7; // where a roll of the dice leaves a temperature of 0
 const WAYS = [['trained', 'Trained'], ['mixed', 'Interpolated']];
 /** @type {[number, string][]} */
 const DEGREES = [[0.999, 'only helpful'], [0.8, 'mostly helpful'], [0.56, 'rather helpful'], [0.44, 'balanced'], [0.2, 'rather harmless'], [0.001, 'mostly harmless'], [0, 'only harmless']];
@@ -134,8 +135,15 @@ export default function mount({ element, props, trigger, watch }) {
     seed.value = request.seed;
     go();
   } });
+  const rolled = h('p', { class: 'tw-hint', role: 'status' });
+  /** At temperature 0 every seed gives the same answers. */
+  function warm() {
+    rolled.textContent = request.temperature === 0 ? `The temperature is ${WARM} now: at 0 every seed gives the same answers.` : '';
+    if (request.temperature === 0) temperature.set((request.temperature = WARM));
+  }
   const dice = h('button', { type: 'button', class: 'tw-dice', 'aria-label': 'Roll another seed', title: 'Roll another seed', onclick: () => {
     request.seed = seed.value = Math.floor(Math.random() * 10000);
+    warm();
     go();
   } }, h('span', { 'aria-hidden': 'true' }, '⚄'));
   const length = slider('Length', { min: 8, max: limits.tokens, step: 8 }, (tokens) => `${tokens} tokens`, (tokens) => { request.max_new_tokens = tokens; go(); });
@@ -152,7 +160,7 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   const [settings, more] = sheet('Settings',
-    h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice),
+    h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice, rolled),
     h('div', {}, score.progress,
       h('div', { class: 'tw-folds' },
         fold('Length and temperature', false, length.node, temperature.node),

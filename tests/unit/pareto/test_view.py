@@ -3,12 +3,14 @@
 import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from lm import Adapter, Policy, Stopped, load
+from pareto import front as fronts
 from pareto import view
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.controller import BROKEN, Controller, spread
@@ -409,3 +411,37 @@ def test_the_comparison_gets_each_pair_once(controller: Controller) -> None:
             ],
         )
     ]
+
+
+def test_a_front_of_other_weights_says_whose_it_is(tmp_path, monkeypatch) -> None:
+    model = SimpleNamespace(name="Some/Model", hash="b" * 16)
+    monkeypatch.setattr(fronts, "FOLDER", tmp_path)
+    assert "No front of Some/Model" in view.front(fronts.stored(model))["models"]["empty"]
+    other = fronts.Front("Some/Model", "a" * 16, (-2.0, -2.0), ())
+    other.save(fronts.path_of("Some/Model"))
+    told = view.front(fronts.stored(model))["models"]["empty"]
+    assert "a" * 16 in told and "b" * 16 in told
+    fronts.stored(model).save(tmp_path / "saved.json")
+    assert fronts.Front.load(tmp_path / "saved.json").missing == ""
+
+
+def test_trainings_of_several_checkpoints_come_in_one_chart() -> None:
+    row = {
+        "reward": {"helpful": 1.0, "harmless": -1.0},
+        "kl": 0.5,
+        "coefficients": [3.0, 1.0],
+        "cosine": None,
+    }
+    checkpoints = {
+        "old": SimpleNamespace(curves=[{"step": step, **row} for step in (1, 2)]),
+        "new": SimpleNamespace(
+            curves=[{"step": 1, **row, "beta": 0.1, "applied": 0.9, "shares": [0.5, 0.5]}]
+        ),
+        "bare": SimpleNamespace(curves=[]),
+    }
+    told = view.trainings(checkpoints)
+    assert set(told["curves"]) == {"old", "new"}
+    assert told["curves"]["old"]["measures"]["share of helpful"] == [0.75, 0.75]
+    assert told["curves"]["new"]["measures"]["share of helpful"] == [0.5]
+    assert {"beta", "cosine of the applied step"} <= set(told["measures"])
+    assert "beta" not in told["curves"]["old"]["measures"]
