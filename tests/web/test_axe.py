@@ -1,0 +1,108 @@
+"""What axe-core finds: nothing, on any tab, in any state, light and dark."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.web.conftest import ROOT, serving
+
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+FINDINGS = """async () => (await axe.run(document, { resultTypes: ['violations'] })).violations
+  .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html.slice(0, 160)} ${failureSummary}`))"""
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    if not AXE.exists():
+        npm = shutil.which("npm")
+        if npm is None:
+            pytest.skip("node is not installed: apt-get install nodejs npm")
+        subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=ROOT, check=True)
+    return AXE.read_text(encoding="utf-8")
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest, chrome: Browser) -> Iterator[Page]:
+    context = chrome.new_context(viewport={"width": 1440, "height": 900}, color_scheme=request.param)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def nothing(scheme: Page, axe: str) -> Callable[[str], None]:
+    """Asserts that axe finds nothing on the page as it is; of: what it shows."""
+
+    def check(of: str) -> None:
+        if not scheme.evaluate("'axe' in window"):
+            scheme.evaluate(axe)
+        scheme.wait_for_timeout(300)  # colours that fade have come to rest
+        assert scheme.evaluate(FINDINGS) == [], of
+
+    return check
+
+
+def unfold(page: Page) -> None:
+    for summary in page.locator(".tw-fold > summary:visible").all():
+        summary.click()
+
+
+def test_steer(app: str, scheme: Page, nothing: Callable[[str], None]) -> None:
+    scheme.goto(f"{app}?tab=steer")
+    stage = ".tw-steer:not(.tw-tradeoffs) .tw-stage"
+    scheme.wait_for_selector(f"{stage}[data-phase=running]")
+    nothing("streaming")
+    scheme.wait_for_selector(f"{stage}[data-phase=done] .tw-metrics table")
+    unfold(scheme)
+    nothing("complete, all folds open")
+    scheme.get_by_label("Prompt", exact=True).first.fill("")
+    scheme.wait_for_selector(".tw-prompt-box .tw-fault:not(:empty)")
+    nothing("an empty prompt")
+    scheme.goto(f"{app}?tab=steer&plan=%7B%22targets%22%3A%5B%7B%22concept%22%3A%22nowhere%22%7D%5D%7D")
+    scheme.wait_for_selector(f"{stage}[data-phase=error]")
+    nothing("a concept that is not there")
+
+
+def test_trade_offs(app: str, scheme: Page, nothing: Callable[[str], None]) -> None:
+    scheme.goto(f"{app}?tab=tradeoffs")
+    scheme.wait_for_selector(".tw-answers[data-phase=running]")
+    nothing("streaming")
+    scheme.wait_for_selector(".tw-answers[data-phase=done] .tw-metrics table")
+    unfold(scheme)
+    nothing("complete, all folds open")
+    for view in ("Parallel axes", "Training"):
+        scheme.get_by_role("button", name=view, exact=True).click()
+        scheme.wait_for_selector(".tw-front .tw-plot .scatterlayer .trace")
+        nothing(view)
+    for of in ("Human votes", "Both, joined", "The paper’s"):
+        scheme.get_by_role("button", name=of).click()
+        nothing(of)
+    scheme.goto(f"{app}?tab=tradeoffs&point=nowhere")
+    scheme.wait_for_selector(".tw-answers[data-phase=error]")
+    nothing("a point that is not there")
+
+
+def test_compare_and_about(app: str, scheme: Page, nothing: Callable[[str], None]) -> None:
+    scheme.goto(f"{app}?tab=compare")
+    scheme.wait_for_selector(".tw-compare")
+    for part in scheme.locator(".tw-compare > .tab-wrapper button[role=tab]:visible").all():
+        part.click()
+        nothing(part.inner_text())
+    scheme.goto(f"{app}?tab=about")
+    scheme.wait_for_selector(".tw-essay")
+    nothing("about")
+
+
+def test_a_front_with_nothing_on_it(
+    scheme: Page, nothing: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder: Path = tmp_path_factory.mktemp("bare")
+    with serving(folder, "tests/web/pareto_app.py", str(folder), "PORT", "bare") as address:
+        scheme.goto(f"{address}?tab=tradeoffs")
+        scheme.wait_for_selector(".tw-front .tw-empty-chart:visible")
+        nothing("no front")
