@@ -67,6 +67,7 @@ def build(
     name = gr.State("")
     if warning:
         gr.HTML(notices.failed(warning))
+    gr.HTML('<h2 class="tw-heard">Compare</h2>', apply_default_css=False)
     with gr.Tabs(elem_classes="tw-compare"):
         with gr.Tab("Judge"):
             chosen = _judge(service, name, login)

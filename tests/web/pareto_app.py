@@ -1,4 +1,4 @@
-"""The Trade-offs tab alone, with adapters at random: python tests/web/pareto_app.py FOLDER PORT"""
+"""The Trade-offs tab alone, with adapters at random: python tests/web/pareto_app.py FOLDER PORT, and "bare" for one with no front and no checkpoint."""
 
 import sys
 import time
@@ -115,9 +115,10 @@ class Loud(Policy):
         return super().row(read(prompt).text + " Shout!", sampling)
 
 
-def app(model: LanguageModel, folder: Path) -> gr.Blocks:
+def app(model: LanguageModel, folder: Path, bare: bool) -> gr.Blocks:
     fronts.FOLDER = folder
-    made(model, folder).save(fronts.path_of(model.name))
+    if not bare:
+        made(model, folder).save(fronts.path_of(model.name))
     with gr.Blocks(title="Trade-offs", analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML((ROOT / "assets" / "web" / "shared" / "head.html").read_text(), apply_default_css=False)
         with gr.Tabs(elem_classes="tw-tabs"):
@@ -135,5 +136,5 @@ def app(model: LanguageModel, folder: Path) -> gr.Blocks:
 if __name__ == "__main__":
     from app import serve
 
-    where, port = sys.argv[1:]
-    serve(app(load(), Path(where)).queue(max_size=256), "127.0.0.1", int(port), check=time.time)
+    where, port, *bare = sys.argv[1:]
+    serve(app(load(), Path(where), bool(bare)).queue(max_size=256), "127.0.0.1", int(port), check=time.time)

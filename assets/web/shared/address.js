@@ -31,10 +31,13 @@ export function addressOf(tab, { fragment = '', ...fields } = {}, base = locatio
   return url.href;
 }
 
-/** Notes fields of a tab, beside those that it has; the address shows them while the tab is open. step: back comes to where it was. */
-export function note(tab, fields, step = false) {
-  places[tab] = { ...places[tab], ...fields };
-  const address = addressOf(tab, places[tab]);
+const placeOf = (tab) => addressOf(tab, Object.assign({}, ...Object.values(places[tab] ?? {})));
+
+/** Notes fields of a tab; the address shows them while the tab is open. step: back comes to where it was; part: which fields of the tab
+ * these are, the others stay. */
+export function note(tab, fields, step = false, part = 'request') {
+  places[tab] = { ...places[tab], [part]: fields };
+  const address = placeOf(tab);
   if (open() !== tab || address === location.href) return;
   if (step) history.pushState(null, '', address);
   else history.replaceState(null, '', address);
@@ -47,7 +50,8 @@ export function returned(tab, then) {
 
 const buttons = () => /** @type {HTMLElement[]} */ ([...document.querySelectorAll('.tw-tabs > .tab-wrapper button[role="tab"]')]);
 const keyOf = (button) => Object.keys(NAMES).find((key) => NAMES[key] === button.textContent.trim());
-const open = () => {
+/** The tab that is open; null before there are tabs. */
+export const open = () => {
   const selected = buttons().find((button) => button.getAttribute('aria-selected') === 'true');
   return selected ? keyOf(selected) : null;
 };
@@ -61,9 +65,9 @@ export function followTabs() {
   }
   document.addEventListener('click', (/** @type {MouseEvent & { target: Element }} */ { target, isTrusted }) => {
     const button = target.closest?.('.tw-tabs > .tab-wrapper button[role="tab"]');
-    if (button && isTrusted) history.pushState(null, '', addressOf(keyOf(button), places[keyOf(button)]));
+    if (button && isTrusted) history.pushState(null, '', placeOf(keyOf(button)));
   });
   addEventListener('popstate', () => show(tabOf() ?? 'steer'));
   if (tabOf()) show(tabOf());
-  else if (open() !== 'steer') history.pushState(null, '', addressOf(open(), places[open()]));
+  else if (open() !== 'steer') history.pushState(null, '', placeOf(open()));
 }

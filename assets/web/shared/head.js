@@ -1,5 +1,6 @@
-// The head of the page: the switch between light and dark, and a way out of another site's frame.
-import { followTabs } from './address.js';
+// The head of the page: the switch between light and dark, a link to what is seen, and a way out of another site's frame.
+import { followTabs, open, tabOf } from './address.js';
+import { copy, h } from './dom.js';
 import { keep, recall } from './storage.js';
 
 export default function mount({ element }) {
@@ -20,5 +21,19 @@ export default function mount({ element }) {
   set(kept && !new URLSearchParams(location.search).has('__theme') ? kept === 'dark' : isDark());
   out.hidden = window.top === window;
   out.addEventListener('click', () => { out.href = location.href; });
+  const link = element.querySelector('.tw-link');
+  link?.addEventListener('click', () => copy(link, location.href));
+
+  /** Steer and Trade-offs have a link of their own, to what their texts are answers to. */
+  function turned() {
+    if (link) link.hidden = ['steer', 'tradeoffs', null].includes(open());
+    // Gradio's name for its button says other words than those on it
+    for (const drop of document.querySelectorAll('.upload-container[aria-label]')) drop.removeAttribute('aria-label');
+  }
+  const wanted = new URLSearchParams(location.search).get('tab');
+  if (wanted !== null && tabOf() === null) {
+    element.append(h('p', { class: 'tw-problem tw-astray', role: 'alert' }, `The address asks for the tab “${wanted.slice(0, 40)}”: there are steer, tradeoffs, compare and about.`));
+  }
   followTabs();
+  new MutationObserver(() => requestAnimationFrame(turned)).observe(document.querySelector('.gradio-container'), { subtree: true, attributeFilter: ['aria-selected'] });
 }

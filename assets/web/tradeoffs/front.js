@@ -91,7 +91,7 @@ export default function mount({ element, props, trigger, watch }) {
     tables = {};
     if (set === 'people' || set === 'both') tell('front-people');
     const usual = String(axes) === String(data.objectives.slice(0, 2));
-    noted('tradeoffs', { set: set === 'models' ? null : set, view: view === 'plane' ? null : view, axes: usual ? null : axes.join(',') });
+    noted('tradeoffs', { set: set === 'models' ? null : set, view: view === 'plane' ? null : view, axes: usual ? null : axes.join(',') }, false, 'view');
     draw();
   }
 
