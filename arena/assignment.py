@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from arena.schema import Answer, Asked, Battle, BattleSet, Run, Showing, Vote
@@ -60,27 +60,28 @@ def choose(
     return min((candidate for candidate in ready if candidate.kind == kind), key=need)
 
 
+_SHOWN = select(BattleSet.id, BattleSet.access, BattleSet.members, BattleSet.share).where(
+    BattleSet.open, BattleSet.archived_at.is_(None)
+)
+_JUDGED = (
+    select(Battle.set_id, func.count(Vote.id))
+    .join(Vote, Vote.battle_id == Battle.id)
+    .where(Vote.annotator_id == bindparam("annotator"), Vote.undone_at.is_(None))
+    .group_by(Battle.set_id)
+)
+
+
 def admitted(session: Session, annotator: int | None, key: str, set_id: str | None) -> list[str]:
     """The ids of the sets whose battles are shown to a person: open, for them, and short of their share; of all sets, or
     of the one asked for.
     """
-    query = select(BattleSet).where(BattleSet.open, BattleSet.archived_at.is_(None))
-    if set_id is not None:
-        query = query.where(BattleSet.id == set_id)
-    judged = {
-        set_id: count
-        for set_id, count in session.execute(
-            select(Battle.set_id, func.count(Vote.id))
-            .join(Vote, Vote.battle_id == Battle.id)
-            .where(Vote.annotator_id == annotator, Vote.undone_at.is_(None))
-            .group_by(Battle.set_id)
-        )
-    }
+    judged = {set_id: count for set_id, count in session.execute(_JUDGED, {"annotator": annotator})}
     return [
-        study.id
-        for study in session.scalars(query)
-        if (study.access != "listed" or key in study.members)
-        and (study.share is None or judged.get(study.id, 0) < study.share)
+        study
+        for study, access, members, share in session.execute(_SHOWN)
+        if set_id in (None, study)
+        and (access != "listed" or key in members)
+        and (share is None or judged.get(study, 0) < share)
     ]
 
 
@@ -104,61 +105,57 @@ def complete() -> Select:
     )
 
 
+_A, _B = aliased(Run), aliased(Run)
+_OWN = select(Vote.battle_id).where(Vote.annotator_id == bindparam("annotator"), Vote.undone_at.is_(None))
+_OWN_IN_ORDER = _OWN.order_by(Vote.voted_at)
+_GIVEN = (
+    select(Vote.battle_id, func.count())
+    .where(Vote.id.in_(select(complete().subquery().c.vote)))
+    .group_by(Vote.battle_id)
+)
+_AWAITED = (
+    select(Showing.battle_id, func.count())
+    .outerjoin(Vote, and_(Vote.battle_id == Showing.battle_id, Vote.annotator_id == Showing.annotator_id))
+    .where(Showing.shown_at > bindparam("since"), Vote.id.is_(None))
+    .group_by(Showing.battle_id)
+)
+_TOLD = (
+    select(Run.prompt)
+    .join(Battle, Battle.a_id == Run.id)
+    .join(Vote, Vote.battle_id == Battle.id)
+    .where(Vote.annotator_id == bindparam("annotator"))
+)
+_UNJUDGED = (
+    select(
+        *(Battle.id, Battle.kind, Battle.of_id, BattleSet.minimum, _A.policy_name, _B.policy_name),
+        _A.prompt.not_in(_TOLD),
+    )
+    .join(BattleSet, Battle.set_id == BattleSet.id)
+    .join(_A, Battle.a_id == _A.id)
+    .join(_B, Battle.b_id == _B.id)
+    .where(
+        Battle.id.not_in(_OWN),
+        BattleSet.id.in_(bindparam("sets", expanding=True)),
+        or_(Battle.sender.is_(None), Battle.sender != bindparam("key")),
+    )
+)
+
+
 def candidates(
     session: Session, annotator: int | None, key: str, set_id: str | None, now: datetime
 ) -> list[Candidate]:
     """Every battle of open sets that the annotator (by id, None for one without votes, and key) has not judged nor put
     together, of one set or of all.
     """
-    a, b = aliased(Run), aliased(Run)
-    own = select(Vote.battle_id).where(Vote.annotator_id == annotator, Vote.undone_at.is_(None))
-    given = (
-        select(Vote.battle_id, func.count())
-        .where(Vote.id.in_(select(complete().subquery().c.vote)))
-        .group_by(Vote.battle_id)
-    )
-    answered = and_(Vote.battle_id == Showing.battle_id, Vote.annotator_id == Showing.annotator_id)
-    awaited = (
-        select(Showing.battle_id, func.count())
-        .outerjoin(Vote, answered)
-        .where(Showing.shown_at > now - RESERVED, Vote.id.is_(None))
-        .group_by(Showing.battle_id)
-    )
-    votes = {battle: count for battle, count in session.execute(given)}
-    reserved = {battle: count for battle, count in session.execute(awaited)}
-    told = (
-        select(Run.prompt)
-        .join(Battle, Battle.a_id == Run.id)
-        .join(Vote, Vote.battle_id == Battle.id)
-        .where(Vote.annotator_id == annotator)
-    )
-    fresh = a.prompt.not_in(told)
-    query = (
-        select(Battle.id, Battle.kind, Battle.of_id, BattleSet.minimum, a.policy_name, b.policy_name, fresh)
-        .join(BattleSet, Battle.set_id == BattleSet.id)
-        .join(a, Battle.a_id == a.id)
-        .join(b, Battle.b_id == b.id)
-        .where(
-            Battle.id.not_in(own),
-            BattleSet.id.in_(admitted(session, annotator, key, set_id)),
-            or_(Battle.sender.is_(None), Battle.sender != key),
-        )
-    )
-    order = session.scalars(
-        select(Vote.battle_id)
-        .where(Vote.annotator_id == annotator, Vote.undone_at.is_(None))
-        .order_by(Vote.voted_at)
-    ).all()
+    person = {"annotator": annotator}
+    votes = Counter({battle: count for battle, count in session.execute(_GIVEN)})
+    votes.update({battle: count for battle, count in session.execute(_AWAITED, {"since": now - RESERVED})})
+    order = session.scalars(_OWN_IN_ORDER, person).all()
     settled = set(order[: max(0, len(order) - BEHIND + 1)])
+    asked = person | {"key": key, "sets": admitted(session, annotator, key, set_id)}
     return [
         Candidate(
-            battle,
-            kind,
-            votes.get(battle, 0) + reserved.get(battle, 0),
-            minimum,
-            (first, second),
-            of is None or of in settled,
-            bool(new),
+            battle, kind, votes[battle], minimum, (first, second), of is None or of in settled, bool(new)
         )
-        for battle, kind, of, minimum, first, second, new in session.execute(query)
+        for battle, kind, of, minimum, first, second, new in session.execute(_UNJUDGED, asked)
     ]

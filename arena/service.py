@@ -36,6 +36,8 @@ from arena.text import clean, clean_name, key
 UNDO = timedelta(seconds=60)
 MAX_EARLIER = 500  # votes that are listed to who gave them
 MAX_NEWCOMERS = 200  # people who were shown a battle in the last minutes and have never voted
+_WHOLE = (joinedload(Battle.a), joinedload(Battle.b), joinedload(Battle.set))
+"""What of a battle is read with it, in one query."""
 NOT_SHOWN = "This battle was not shown to you. Ask for the next one, and vote on that."
 
 
@@ -136,7 +138,7 @@ class Service:
                 self._check_crowd(session, now)
             person = self._person(session, annotator, now)
             pending = self._pending(session, person, set_id)
-            battle = pending or (session.get(Battle, chosen.battle) if chosen else None)
+            battle = pending or (session.get(Battle, chosen.battle, options=_WHOLE) if chosen else None)
             if battle is None:
                 return None
             if pending is None:
@@ -176,7 +178,7 @@ class Service:
             shown = session.get(Showing, (str(battle), person.id))
             if shown is None:
                 raise UnknownBattle(NOT_SHOWN)
-            study = session.get_one(Battle, battle).set
+            study = session.get_one(Battle, battle, options=(joinedload(Battle.set),)).set
             _check_answers(study, answers)
             vote = self._vote(session, battle, person)
             if vote is None or vote.undone_at is not None:
@@ -322,6 +324,7 @@ class Service:
                 BattleSet.id.in_(assignment.admitted(session, person.id, person.key, set_id)),
             )
             .order_by(Showing.shown_at.desc())
+            .options(*_WHOLE)
         )
         return session.scalars(query.limit(1)).one_or_none()
 
