@@ -1,7 +1,7 @@
 // The conversation round the two columns: earlier turns above, where each column keeps its own answers, and the reply below.
 import { h, tell } from '../shared/dom.js';
 
-const TITLES = { unsteered: 'Unsteered', steered: 'Steered', requested: 'Requested in words' };
+const TITLES = { unsteered: 'Base model', steered: 'Steered', requested: 'Requested in words' };
 const quiet = (label, title, act) => h('button', { type: 'button', class: 'tw-quiet', title, onclick: act }, label);
 const plural = (count) => `${count} earlier turn${count === 1 ? '' : 's'}`;
 
@@ -27,7 +27,7 @@ function turn({ prompt, ...answers }, index, dropped) {
     h('div', { class: 'tw-words' }, h('p', {}, prompt),
       h('div', { class: 'tw-again' }, quiet('Edit', 'Change these words; the turns after them are given up', () => edit(index)),
         quiet('Answer again', 'Answer these words with what is set now; the turns after them are given up', () => back(index, true)))),
-    h('div', { class: 'tw-answers' }, Object.keys(TITLES).filter((side) => side in answers).map((side) => h('blockquote', { class: `tw-answer tw-${side}`, 'aria-label': TITLES[side] }, answers[side]))));
+    h('div', { class: 'tw-replies' }, Object.keys(TITLES).filter((side) => side in answers).map((side) => h('blockquote', { class: `tw-answer tw-${side}`, 'aria-label': TITLES[side] }, answers[side]))));
 }
 
 /** The parts { earlier, reply, show(request), dropped(count), open(answers) }. open: the answers of both columns by name when they are
