@@ -24,21 +24,23 @@ def config_of(folder: Path) -> dict:
     if adapter.exists() and not path.exists():
         base = read_json(adapter).get("base_model_name_or_path") or "the model that it was trained on"
         raise SourceError(
-            f"{folder} holds an adapter: name its base model, {base}, as the model, and load the adapter on top of it"
+            f"{folder} holds an adapter: name its base model, {base}, as the model, and load the adapter on top of it."
         )
     if adapter.exists():
-        raise SourceError(f"{folder} holds both a model and an adapter: keep the two in folders of their own")
+        raise SourceError(
+            f"{folder} holds both a model and an adapter: keep the two in folders of their own."
+        )
     if not path.exists():
-        raise SourceError(f"{folder} is no model folder: config.json is missing")
+        raise SourceError(f"{folder} is no model folder: config.json is missing.")
     config = read_json(path)
     if not isinstance(config.get("model_type"), str):
         raise SourceError(
-            f"config.json of {folder} has no model_type: give a folder that transformers' save_pretrained wrote"
+            f"config.json of {folder} has no model_type: give a folder that transformers' save_pretrained wrote."
         )
     kinds = [kind for kind in config.get("architectures") or [] if isinstance(kind, str)]
     if kinds and all("Classification" in kind or "QuestionAnswering" in kind for kind in kinds):
         raise SourceError(
-            f"{folder} holds a {kinds[0]}, which writes no text: give a causal language model instead"
+            f"{folder} holds a {kinds[0]}, which writes no text: give a causal language model instead."
         )
     return config
 
@@ -53,10 +55,10 @@ def weight_files(folder: Path) -> list[Path]:
         named = read_json(folder / INDEX).get("weight_map")
         files = [folder / Path(name).name for name in sorted({*(named or {}).values()})]
         if not files:
-            raise SourceError(f"{INDEX} of {folder} names no weight files: fetch the model again")
+            raise SourceError(f"{INDEX} of {folder} names no weight files: fetch the model again.")
         if missing := [path.name for path in files if not path.exists()]:
             raise SourceError(
-                f"{folder} lacks {len(missing)} of {len(files)} weight files, {missing[0]} first: fetch the model again"
+                f"{folder} lacks {len(missing)} of {len(files)} weight files, {missing[0]} first: fetch the model again."
             )
     else:
         raise SourceError(_without_weights(folder))
@@ -89,9 +91,9 @@ def header(path: Path) -> dict[str, dict]:
         tensors.pop("__metadata__", None)
         end = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise SourceError(f"{path} is cut short or no safetensors file: fetch the model again") from None
+        raise SourceError(f"{path} is cut short or no safetensors file: fetch the model again.") from None
     if end != size:
-        raise SourceError(f"{path} has {size:,} bytes where its header says {end:,}: fetch the model again")
+        raise SourceError(f"{path} has {size:,} bytes where its header says {end:,}: fetch the model again.")
     return tensors
 
 
@@ -117,7 +119,7 @@ def read_json(path: Path) -> dict:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise SourceError(f"{path} cannot be read ({type(error).__name__}): fetch the model again") from None
+        raise SourceError(f"{path} cannot be read ({type(error).__name__}): fetch the model again.") from None
     if not isinstance(value, dict):
-        raise SourceError(f"{path} holds no JSON object: fetch the model again")
+        raise SourceError(f"{path} holds no JSON object: fetch the model again.")
     return value

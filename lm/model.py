@@ -118,7 +118,7 @@ class LanguageModel:
         pool: "last" token, or the "mean" over positions from starts[i] (default 0) on. Raises Stopped.
         """
         if pool not in ("last", "mean"):
-            raise ValueError(f"pool is {pool!r}: give last or mean")
+            raise ValueError(f"Pool is {pool!r}: give last or mean.")
         for row in ids:
             self._check_length(len(row))
         out = torch.zeros(len(ids), blocks or self.layers, self.width)
@@ -218,7 +218,7 @@ class LanguageModel:
     def _check_length(self, tokens: int) -> None:
         if not 1 <= tokens <= self.context:
             raise ValueError(
-                f"a text of {tokens} tokens cannot be read: give 1 to {self.context}, the model's context here"
+                f"A text of {tokens} tokens cannot be read: give 1 to {self.context}, the model's context here."
             )
 
     def _teach(
@@ -226,7 +226,7 @@ class LanguageModel:
     ) -> Feed:
         if not 1 <= start < len(row):
             raise ValueError(
-                f"an answer starts at {start}: give a position from 1 to {len(row) - 1}, the sequence's last token"
+                f"An answer starts at {start}: give a position from 1 to {len(row) - 1}, the sequence's last token."
             )
         self._check_length(len(row) - 1)
         return Feed(

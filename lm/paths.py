@@ -23,7 +23,7 @@ def cache_folder(*parts: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(
-            f"the cache {folder} cannot be written ({error.strerror}): set TRADEWIND_CACHE to another folder"
+            f"The cache {folder} cannot be written ({error.strerror}): set TRADEWIND_CACHE to another folder."
         ) from None
     return folder
 

@@ -19,11 +19,11 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 10:
-            raise ValueError(f"temperature is {self.temperature}: give a number from 0 (greedy) to 10")
+            raise ValueError(f"Temperature is {self.temperature}: give a number from 0 (greedy) to 10.")
         if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
+            raise ValueError(f"Seed is {self.seed}: give a whole number from 0 to 2^63 - 1.")
         if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens is {self.max_new_tokens}: give at least 1")
+            raise ValueError(f"max_new_tokens is {self.max_new_tokens}: give at least 1.")
 
 
 @dataclass(frozen=True)

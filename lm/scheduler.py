@@ -152,24 +152,24 @@ class Loop:
     def _check(self, row: Row) -> None:
         engine = self._engine
         if not row.prompt:
-            raise ValueError("the prompt is empty: give at least one token")
+            raise ValueError("The prompt is empty: give at least one token.")
         if len(row.prompt) + row.sampling.max_new_tokens > engine.context:
             raise ValueError(
-                f"a prompt of {len(row.prompt)} tokens and max_new_tokens = {row.sampling.max_new_tokens} exceed the "
-                f"context of {engine.context}: shorten one of them"
+                f"A prompt of {len(row.prompt)} tokens and max_new_tokens = {row.sampling.max_new_tokens} exceed the "
+                f"context of {engine.context}: shorten one of them."
             )
         if min(row.prompt) < 0 or max(row.prompt) >= engine.vocabulary:
             raise ValueError(
-                f"token ids run from {min(row.prompt)} to {max(row.prompt)}: the model knows 0 to {engine.vocabulary - 1}"
+                f"Token ids run from {min(row.prompt)} to {max(row.prompt)}: the model knows 0 to {engine.vocabulary - 1}."
             )
         if row.record is not None and not 0 <= row.record < engine.layers:
-            raise ValueError(f"record is {row.record}: give a block from 0 to {engine.layers - 1}")
+            raise ValueError(f"Record is {row.record}: give a block from 0 to {engine.layers - 1}.")
         engine.fits(row.adapter)
         for edit in row.edits:
             if not 0 <= edit.layer < engine.layers or edit.read.shape[1] != engine.width:
                 raise ValueError(
-                    f"an edit of block {edit.layer} and width {edit.read.shape[1]} does not fit a model of {engine.layers} blocks, "
-                    f"width {engine.width}"
+                    f"An edit of block {edit.layer} and width {edit.read.shape[1]} does not fit a model of {engine.layers} blocks, "
+                    f"width {engine.width}."
                 )
 
     def _work(self) -> None:
@@ -346,7 +346,7 @@ class Loop:
     def _advance(self, a: _Active, choice: int, logprob: float, trace: np.ndarray) -> Token:
         if not math.isfinite(logprob):
             raise ValueError(
-                "the model gave logits that are not finite: its weights, or an edit's, are broken"
+                "The model gave logits that are not finite: its weights, or an edit's, are broken."
             )
         run, sampling = a.run, a.row.sampling
         run.ids.append(choice)

@@ -263,7 +263,7 @@ def _rewards(asked: list[str], model: LanguageModel, wanted: str | None = None) 
         names = ordered(list(dict.fromkeys(wanted.split(","))))
         if unknown := [name for name in names if name not in (*OBJECTIVES, *given)]:
             raise ValueError(
-                f"--objectives has {', '.join(unknown)}: give --reward OBJECTIVE=WHAT for it, too"
+                f"--objectives has {', '.join(unknown)}: give --reward OBJECTIVE=WHAT for it, too."
             )
     shipped = heads(model) if {*names} & {*OBJECTIVES} - {*given} else {}
     return {name: named(given[name], model) if name in given else shipped[name] for name in names}
@@ -341,7 +341,7 @@ def _grid(args, model: LanguageModel) -> dict:
     names = list(rewards)
     if not args.preference and len(names) != 2:
         raise ValueError(
-            f"--preference is missing: give it once for each point, with weights of {', '.join(names)}"
+            f"--preference is missing: give it once for each point, with weights of {', '.join(names)}."
         )
     default = [(weight, round(1 - weight, 6)) for weight in PREFERENCES]
     preferences = [weights(words, names) for words in args.preference] or default
@@ -389,7 +389,7 @@ def _preference(args, objectives: list[str]) -> tuple[float, ...] | None:
     takes = COMBINERS[args.method].takes_preference
     if args.preference:
         if not takes:
-            raise SettingsError(f"--preference is given, and {args.method} takes none: leave it out")
+            raise SettingsError(f"--preference is given, and {args.method} takes none: leave it out.")
         return weights(args.preference, objectives)
     return (1 / len(objectives),) * len(objectives) if takes and not args.positions else None
 
@@ -402,7 +402,7 @@ def _drawn(path: Path, args, model: LanguageModel, most: int | None) -> list[Pai
     ]
     if not pairs:
         raise PairError(
-            f"no pair of {path} has a prompt of at most {args.longest_prompt} tokens: raise --longest-prompt"
+            f"No pair of {path} has a prompt of at most {args.longest_prompt} tokens: raise --longest-prompt."
         )
     return pairs
 
@@ -417,7 +417,7 @@ def _pairs(args, model: LanguageModel) -> dict:
             for name, reward in _scorers(args, model).items()
         }
     if not args.pairs:
-        raise ValueError("--pairs is missing: --fit and --tune learn from it")
+        raise ValueError("--pairs is missing: --fit and --tune learn from it.")
     pairs = _drawn(args.pairs, args, model, args.most)
     args.out.mkdir(parents=True, exist_ok=True)
     if args.tune:
@@ -482,14 +482,14 @@ def _evaluate(args, model: LanguageModel) -> dict:
         or (args.prompts, args.samples, args.max_new_tokens) != (HELD_OUT, 2, ANSWER)
     ):
         raise ValueError(
-            "--add takes the shipped rewards, prompts, samples and length, so that points are of one kind: leave them out"
+            "--add takes the shipped rewards, prompts, samples and length, so that points are of one kind: leave them out."
         )
     policy = _policy(args.checkpoint, model)
     known = {point["id"]: point for point in stored(model).points}
     if args.add and len(known.get(policy.about["id"], {}).get("runs", [])) > 1:
         raise ValueError(
             f"--add: {policy.about['id']} is on the front as a mean over several trainings, which one would replace: "
-            "give the checkpoint another name"
+            "give the checkpoint another name."
         )
     rewards = standard_rewards(model) if args.add else _scorers(args, model)
     measured = evaluate(

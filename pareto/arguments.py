@@ -28,11 +28,11 @@ def integer(low: float, high: float) -> Callable[[str], int]:
             value = int(text)
         except ValueError:
             raise argparse.ArgumentTypeError(
-                f"{text!r} is no whole number: give one from {low:g} to {high:g}"
+                f"{text!r} is no whole number: give one from {low:g} to {high:g}."
             ) from None
         if not low <= value <= high:
             raise argparse.ArgumentTypeError(
-                f"{text} is out of range: give a number from {low:g} to {high:g}"
+                f"{text} is out of range: give a number from {low:g} to {high:g}."
             )
         return value
 
@@ -49,7 +49,7 @@ def number(low: float, high: float) -> Callable[[str], float]:
             value = math.nan
         if not low <= value <= high:
             raise argparse.ArgumentTypeError(
-                f"{text} is no number in range: give one from {low:g} to {high:g}"
+                f"{text} is no number in range: give one from {low:g} to {high:g}."
             )
         return value
 
@@ -60,7 +60,7 @@ def share(text: str) -> tuple[int, int]:
     """An argparse type: I/N, part I of N, as (I, N)."""
     match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text)
     if not match or int(match[1]) > int(match[2]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no part: give I/N with I from 1 to N, as in 2/4")
+        raise argparse.ArgumentTypeError(f"{text!r} is no part: give I/N with I from 1 to N, as in 2/4.")
     return int(match[1]), int(match[2])
 
 
@@ -85,7 +85,7 @@ def weights(texts: Sequence[str], objectives: Sequence[str]) -> tuple[float, ...
     if not known and (any(names) or len(values) != len(objectives)):
         example = ",".join(f"{name}={1 / len(objectives):.3g}" for name in objectives)
         raise ValueError(
-            f"--preference is {' '.join(texts)!r}: give each of {', '.join(objectives)} a weight, as in {example}"
+            f"--preference is {' '.join(texts)!r}: give each of {', '.join(objectives)} a weight, as in {example}."
         )
     given = dict(zip(names if known else objectives, map(_weight, values), strict=True))
     return tuple(given[name] for name in objectives)
@@ -97,7 +97,7 @@ def _weight(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:
-        raise ValueError(f"--preference has the weight {text!r}: give numbers from 0 to 1 that sum to 1")
+        raise ValueError(f"--preference has the weight {text!r}: give numbers from 0 to 1 that sum to 1.")
     return value
 
 
@@ -109,10 +109,10 @@ def replacements(asked: Sequence[str]) -> dict[str, str]:
         if not NAME.fullmatch(objective) or not what:
             raise ValueError(
                 f"--reward is {entry!r}: give OBJECTIVE=WHAT, as in brevity=my_module:short, "
-                "the objective in small letters"
+                "the objective in small letters."
             )
         if objective in chosen:
-            raise ValueError(f"--reward names {objective} twice: give one reward an objective")
+            raise ValueError(f"--reward names {objective} twice: give one reward an objective.")
         chosen[objective] = what
     return chosen
 
@@ -126,7 +126,7 @@ def writable(folder: Path, argument: str) -> None:
         probe.unlink()
     except OSError as error:
         raise ValueError(
-            f"{argument} is {folder}, which cannot be written to ({error.strerror}): give another folder"
+            f"{argument} is {folder}, which cannot be written to ({error.strerror}): give another folder."
         ) from None
 
 

@@ -86,11 +86,11 @@ class Checkpoint:
         if card["base_hash"] != model.hash:
             raise CheckpointError(
                 f"{folder.name} was trained on {card.get('base_model')} ({card['base_hash']}), and this is {model.name} ({model.hash}): "
-                "load that model, or train on this one"
+                "load that model, or train on this one."
             )
         if carded and digests.of_file(folder / ADAPTER) != card["adapter_sha256"]:
             raise CheckpointError(
-                f"{ADAPTER} of {folder.name} is truncated or not the one of its card: copy the folder again"
+                f"{ADAPTER} of {folder.name} is truncated or not the one of its card: copy the folder again."
             )
         try:
             adapter = Adapter.load(folder)
@@ -164,12 +164,12 @@ def fetch(name: str, *, token: bool | None = None, cache: Path | None = None) ->
         siblings = model_info(name, files_metadata=True, token=token).siblings or []
         if (size := sum(file.size or 0 for file in siblings if file.rfilename in FILES)) > MAX_BYTES:
             raise CheckpointError(
-                f"{name} holds {size / 2**30:.1f} GiB, and a checkpoint at most {MAX_BYTES / 2**30:g}: it is no adapter"
+                f"{name} holds {size / 2**30:.1f} GiB, and a checkpoint at most {MAX_BYTES / 2**30:g}: give a repository that holds an adapter alone."
             )
         return Path(snapshot_download(name, allow_patterns=list(FILES), token=token, cache_dir=cache))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise CheckpointError(
-            f"{name} is no folder, and the hub did not give it ({type(error).__name__}): check the name"
+            f"{name} is no folder, and the hub did not give it ({type(error).__name__}): check the name."
         ) from None
 
 
@@ -217,7 +217,7 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["about"])
     except (SafetensorError, KeyError) as error:
         raise CheckpointError(
-            f"{STATE} of {folder.name} is damaged ({error}): delete it to start anew"
+            f"{STATE} of {folder.name} is damaged ({error}): delete it to start anew."
         ) from None
 
 
@@ -234,19 +234,19 @@ def _aside(folder: Path) -> Path:
 def _check(card: dict, name: str) -> None:
     if missing := [key for key in NEEDED if key not in card]:
         raise CheckpointError(
-            f"{CARD} of {name} lacks {', '.join(missing)}: train it again, or complete its card"
+            f"{CARD} of {name} lacks {', '.join(missing)}: train it again, or complete its card."
         )
     for key, kind in {**NEEDED, "id": str, "name": str}.items():
         if key in card and not isinstance(card[key], kind):
             raise CheckpointError(
-                f"{CARD} of {name} gives {key} {card[key]!r}, which is no {getattr(kind, '__name__', kind)}: mend it"
+                f"{CARD} of {name} gives {key} {card[key]!r}, which is no {getattr(kind, '__name__', kind)}: mend it."
             )
     if card["preference"] is not None:
         try:
             preference(card["preference"], len(card["preference"]))
         except (PreferenceError, TypeError, ValueError):
             raise CheckpointError(
-                f"{CARD} of {name} gives preference {card['preference']}: weights that sum to 1 are expected"
+                f"{CARD} of {name} gives preference {card['preference']}: give weights that sum to 1."
             ) from None
 
 
@@ -256,7 +256,7 @@ def _curves(folder: Path) -> list[dict]:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     except json.JSONDecodeError as error:
         raise CheckpointError(
-            f"{CURVES} of {folder.name} is damaged ({error}): copy the folder again"
+            f"{CURVES} of {folder.name} is damaged ({error}): copy the folder again."
         ) from None
 
 
@@ -265,12 +265,12 @@ def _json(path: Path) -> dict:
         content = json.loads(path.read_text())
     except FileNotFoundError:
         raise CheckpointError(
-            f"{path.parent.name} has no {path.name}: give a folder that holds a PEFT adapter"
+            f"{path.parent.name} has no {path.name}: give a folder that holds a PEFT adapter."
         ) from None
     except json.JSONDecodeError as error:
         raise CheckpointError(
-            f"{path.name} of {path.parent.name} is damaged ({error}): copy the folder again"
+            f"{path.name} of {path.parent.name} is damaged ({error}): copy the folder again."
         ) from None
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path.name} of {path.parent.name} is no JSON object: copy the folder again")
+        raise CheckpointError(f"{path.name} of {path.parent.name} is no JSON object: copy the folder again.")
     return content

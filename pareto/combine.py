@@ -25,9 +25,11 @@ def preference(values: Sequence[float], objectives: int) -> Tensor:
     """Checks a preference vector: as many numbers as objectives, none negative, sum 1."""
     vector = torch.tensor(values, dtype=torch.float64)
     if vector.shape != (objectives,):
-        raise PreferenceError(f"preference has {vector.numel()} numbers: give {objectives}, one an objective")
+        raise PreferenceError(
+            f"Preference has {vector.numel()} numbers: give {objectives}, one an objective."
+        )
     if not torch.isfinite(vector).all() or (vector < 0).any() or abs(float(vector.sum()) - 1) > 1e-6:
-        raise PreferenceError(f"preference is {list(values)}: give numbers from 0 to 1 that sum to 1")
+        raise PreferenceError(f"Preference is {list(values)}: give numbers from 0 to 1 that sum to 1.")
     return vector
 
 
@@ -64,7 +66,7 @@ def gapo(gram: Tensor, p: float = 2.0) -> Tensor:
     |g_i|^p.
     """
     if not 0 <= p <= 4:
-        raise ValueError(f"p is {p}: give a number from 0 (MGDA) to 4; the paper uses 1 and 2")
+        raise ValueError(f"p is {p}: give a number from 0 (MGDA) to 4; the paper uses 1 and 2.")
     size = norms(gram)
     if float(size.max()) == 0:
         return torch.zeros_like(size)

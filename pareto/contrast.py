@@ -65,7 +65,7 @@ def read(path: Path) -> list[Contrast]:
         ]
     except KeyError as error:
         raise PairError(
-            f"{path} has a line without {error}: write it with python -m pareto contrast"
+            f"{path} has a line without {error}: write it with python -m pareto contrast."
         ) from None
 
 

@@ -257,7 +257,7 @@ class Controller:
     def respond(self, request: Request) -> list[dict[str, Any]]:
         """The endpoint's answer: {"id", "text", "metrics"} for each of what ships, decoded in one batch."""
         if not request.picks:
-            raise ValueError("checkpoint_ids is empty: give one id at least, such as base")
+            raise ValueError("checkpoint_ids is empty: give one id at least, such as base.")
         session = self.stranger()
         rows = [self.row(session, pick, request) for pick in request.picks]
         runs = self.model.generate(rows)
@@ -276,7 +276,7 @@ class Controller:
         stop, scoring = session.take_over("score"), False
         try:
             if len(session.own) >= MAX_OWN_POINTS:
-                raise ValueError(f"a tab holds {MAX_OWN_POINTS} points of its own at most: open another tab")
+                raise ValueError(f"A tab holds {MAX_OWN_POINTS} points of its own at most: open another tab.")
             while not self._scoring.acquire(timeout=WAIT):
                 if stop.is_set():
                     raise Stopped
@@ -330,7 +330,7 @@ class Controller:
             shipped = self.checkpoints.get(checkpoint.id)
             if shipped and shipped.card != checkpoint.card:
                 raise CheckpointError(
-                    f"{checkpoint.id!r} is the id of another checkpoint that ships: rename the folder and its card's id"
+                    f"{checkpoint.id!r} is the id of another checkpoint that ships: rename the folder and its card's id."
                 )
             session.checkpoints[checkpoint.id] = checkpoint
             return tuned(self.model, checkpoint)
@@ -352,7 +352,7 @@ class Controller:
                 "preference": [share, 1 - share],
             }
             return replace(self.policy(session, pick), about=about)
-        raise ValueError("there is nothing to score: give a checkpoint's folder or its hub id")
+        raise ValueError("There is nothing to score: give a checkpoint's folder or its hub id.")
 
     def folder(self, name: str) -> Path:
         """A checkpoint's folder: below `folders`, or fetched from the hub. Raises CheckpointError."""
@@ -363,7 +363,7 @@ class Controller:
         if HUB_ID.fullmatch(name) and not Path(name).exists():
             return fetch_public(name)
         raise CheckpointError(
-            f"there is no checkpoint {name!r}: give the name of a folder below {root.name}, or a hub id such as owner/name"
+            f"There is no checkpoint {name!r}: give the name of a folder below {root.name}, or a hub id such as owner/name."
         )
 
     def measured(

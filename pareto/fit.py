@@ -136,7 +136,7 @@ def fit_states(
     test = np.array([held_out(pair.prompt) for pair in pairs])
     if test.sum() < 10 or (~test).sum() < 50:
         raise PairError(
-            f"{len(pairs)} pairs, {test.sum()} of them held out: give at least 50 to train on and 10 held-out ones"
+            f"{len(pairs)} pairs, {test.sum()} of them held out: give at least 50 to train on and 10 held-out ones."
         )
     scale = states[~test].reshape(-1, states.shape[-1]).std(0)
     length_way = longer_by[~test] @ ((states[:, 0] - states[:, 1]) / scale)[~test]

@@ -101,7 +101,7 @@ class Front:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise FrontError(
                 f"{path} is no front ({type(error).__name__}: {error}): give a file that "
-                "python -m pareto evaluate --add wrote"
+                "python -m pareto evaluate --add wrote."
             ) from None
 
     def save(self, path: Path | str) -> None:

@@ -137,7 +137,7 @@ class Grid:
             elif (known := json.loads(path.read_text())) != manifest:
                 changed = [key for key in manifest if known.get(key) != manifest[key]]
                 raise SettingsError(
-                    f"{self.folder} holds a grid of other {', '.join(changed)}: give another --out, or the same arguments"
+                    f"{self.folder} holds a grid of other {', '.join(changed)}: give another --out, or the same arguments."
                 )
 
     def done(self, job: Job) -> bool:

@@ -58,8 +58,8 @@ class Head:
         """The head, if it reads `model`. Raises RewardError."""
         if self.model_hash != model.hash:
             raise RewardError(
-                f"the reward head {self.objective} reads model {self.model_hash}, not {model.name} ({model.hash}): "
-                "fit heads for this model with python -m pareto rewards --fit, or give a reward model with --reward"
+                f"The reward head {self.objective} reads model {self.model_hash}, not {model.name} ({model.hash}): "
+                "fit heads for this model with python -m pareto rewards --fit, or give a reward model with --reward."
             )
         return self
 
@@ -104,7 +104,7 @@ class Head:
                 return cls(gate=gate, **tensors, **about)
         except (FileNotFoundError, SafetensorError, KeyError, TypeError) as error:
             raise RewardError(
-                f"{path} is no reward head ({error}): make one with python -m pareto rewards --fit"
+                f"{path} is no reward head ({error}): make one with python -m pareto rewards --fit."
             ) from None
 
 

@@ -34,14 +34,16 @@ def read_lines(path: Path | str) -> list[tuple[int, dict]]:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
             rows = [(number, json.loads(line)) for number, line in enumerate(file, 1) if line.strip()]
     except FileNotFoundError:
-        raise PairError(f"{path} does not exist: give a JSON Lines file") from None
+        raise PairError(f"{path} does not exist: give a JSON Lines file.") from None
     except (json.JSONDecodeError, UnicodeDecodeError, gzip.BadGzipFile) as error:
-        raise PairError(f"{path} is not JSON Lines in UTF-8: {error}") from None
+        raise PairError(
+            f"{path} is not JSON Lines in UTF-8 ({error}): give one JSON object a line."
+        ) from None
     if not rows:
-        raise PairError(f"{path} is empty: give at least one line")
+        raise PairError(f"{path} is empty: give at least one line.")
     for number, row in rows:
         if not isinstance(row, dict):
-            raise PairError(f"{path}, line {number}: an object is expected, not {type(row).__name__}")
+            raise PairError(f"{path}, line {number}, is {type(row).__name__}: give an object.")
     return rows
 
 
@@ -55,7 +57,7 @@ def read_pairs(path: Path | str) -> list[Pair]:
     for number, row in read_lines(path):
         answers = [row.get("chosen"), row.get("rejected")]
         if not all(isinstance(answer, str) and answer.strip() for answer in answers):
-            raise PairError(f"{path}, line {number}: chosen and rejected must be texts that are not empty")
+            raise PairError(f"{path}, line {number}: chosen or rejected is empty or no text: give two texts.")
         if answers[0] == answers[1]:
             equal.append(number)
             continue
@@ -64,7 +66,7 @@ def read_pairs(path: Path | str) -> list[Pair]:
         )
     if not pairs:
         raise PairError(
-            f"{path}: in all {len(equal)} pairs chosen and rejected are equal, which tells nothing"
+            f"{path}: in all {len(equal)} pairs chosen and rejected are equal: give pairs of two different answers."
         )
     if equal:
         log.warning(
@@ -82,7 +84,9 @@ def _prompt(value, where: str) -> Prompt:
         and all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in value)
     ):
         return tuple((turn["role"], turn["content"]) for turn in value)
-    raise PairError(f"{where}: prompt must be a text, or a list of turns with role and content")
+    raise PairError(
+        f"{where}: prompt is of another kind: give a text, or a list of turns with role and content."
+    )
 
 
 def read_prompts(path: Path | str) -> list[tuple[str, str]]:
@@ -93,7 +97,7 @@ def read_prompts(path: Path | str) -> list[tuple[str, str]]:
             "helpful",
             "unsafe",
         ):
-            raise PairError(f'{path}, line {number}: give "prompt", a text, and "kind", helpful or unsafe')
+            raise PairError(f'{path}, line {number}: give "prompt", a text, and "kind", helpful or unsafe.')
         prompts.append((row["kind"], row["prompt"]))
     return prompts
 

@@ -28,6 +28,6 @@ def checked(rewards: Tensor, name: str) -> Tensor:
     """The rewards, unless one is no finite number: then RewardError."""
     if bad := int((~torch.isfinite(rewards)).sum()):
         raise RewardError(
-            f"reward {name} gave {bad} of {len(rewards)} values that are no finite numbers: check its weights and input"
+            f"Reward {name} gave {bad} of {len(rewards)} values that are no finite numbers: check its weights and input."
         )
     return rewards

@@ -36,9 +36,9 @@ class Request:
         """Raises ValueError with one sentence where something is missing or out of bounds."""
         prompt, picks = read({name: asked.get(name) for name in FIELDS}), asked.get("picks")
         if not isinstance(picks, (list, tuple)) or not all(isinstance(pick, str) for pick in picks):
-            raise ValueError("picks must be a list of checkpoint ids")
+            raise ValueError(f"Picks is {picks!r:.80}: give a list of checkpoint ids.")
         if len(picks) > most:
-            raise ValueError(f"{len(picks)} policies are picked: {most} answer at once at most")
+            raise ValueError(f"{len(picks)} policies are picked: give {most} at most.")
         return cls(
             prompt,
             tuple(dict.fromkeys(picks)),
@@ -77,7 +77,7 @@ class Session(sessions.Session):
         """The checkpoint of an id. Raises CheckpointError."""
         if id not in self.checkpoints:
             raise CheckpointError(
-                f"there is no checkpoint {id!r}: give one of {', '.join(self.checkpoints) or 'those you add'}"
+                f"There is no checkpoint {id!r}: give one of {', '.join(self.checkpoints) or 'those you add'}."
             )
         return self.checkpoints[id]
 
@@ -118,7 +118,7 @@ def mix(ends: tuple[Checkpoint, Checkpoint] | None, weight: float) -> str:
     """
     if ends is None:
         raise CheckpointError(
-            "mixing needs the two checkpoints trained for one objective each: add them first"
+            "Mixing needs the two checkpoints trained for one objective each: add them first."
         )
     return f"mix:{ends[0].id}+{ends[1].id}@{weight:g}"
 
@@ -131,6 +131,6 @@ def weight(pick: str) -> float:
         value = -1.0
     if not 0 <= value <= 1:
         raise CheckpointError(
-            f"{pick!r} is no mix: give soup: and the weight of helpfulness from 0 to 1, as in soup:0.35"
+            f"{pick!r} is no mix: give soup: and the weight of helpfulness from 0 to 1, as in soup:0.35."
         )
     return value

@@ -117,20 +117,22 @@ class Settings:
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise SettingsError(f"{name} is {getattr(self, name)!r}: give {', '.join(allowed)}")
+                raise SettingsError(f"{name} is {getattr(self, name)!r}: give {', '.join(allowed)}.")
         for name, (low, high) in BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and low <= value <= high):
-                raise SettingsError(f"{name} is {value}: give a number from {low:g} to {high:g}")
+                raise SettingsError(f"{name} is {value}: give a number from {low:g} to {high:g}.")
         if self.epochs > 1 and self.algorithm != "ppo":
-            raise SettingsError(f"epochs is {self.epochs}: {self.algorithm} takes each batch once")
+            raise SettingsError(
+                f"Epochs is {self.epochs}: {self.algorithm} takes each batch once; give 1, or ppo."
+            )
         if self.kl == "outside" and self.algorithm == "ppo":
-            raise SettingsError("kl is outside: ppo takes it inside, token by token")
+            raise SettingsError("KL is outside: ppo takes it inside, token by token; give inside.")
         if self.positions:
             self._check_curve()
         elif (self.preference is not None) != COMBINERS[self.method].takes_preference:
             raise SettingsError(
-                f"preference is {self.preference}: {self.method} takes {'none' if self.preference else 'one'}"
+                f"Preference is {self.preference}: {self.method} takes {'none' if self.preference else 'one'}."
             )
         if self.preference is not None:
             combine.preference(self.preference, len(self.preference))
@@ -138,13 +140,13 @@ class Settings:
     def _check_curve(self) -> None:
         if self.preference is not None or not COMBINERS[self.method].takes_preference:
             raise SettingsError(
-                f"positions is {self.positions}: leave the preference out, and give a method that takes one"
+                f"Positions is {self.positions}: leave the preference out, and give a method that takes one."
             )
         if self.algorithm == "ppo" or self.kl != "inside" or self.gradients != "full":
             raise SettingsError(
-                f"positions is {self.positions}: a curve takes rloo or dpo, kl inside and full gradients"
+                f"Positions is {self.positions}: a curve takes rloo or dpo, kl inside and full gradients."
             )
         if self.prompts % self.positions:
             raise SettingsError(
-                f"prompts is {self.prompts}: give a multiple of the {self.positions} positions"
+                f"Prompts is {self.prompts}: give a multiple of the {self.positions} positions."
             )

@@ -43,7 +43,7 @@ class Trainer:
         settings.prompts of them.
         """
         if not prompts:
-            raise SettingsError("there are no prompts: give a file with at least one")
+            raise SettingsError("There are no prompts: give a file with at least one.")
         rewards = {name: rewards[name] for name in ordered(list(rewards))}
         self.model, self.rewards, self.prompts, self.settings = model, rewards, list(prompts), settings
         self.folder, self.accelerator = (
@@ -54,7 +54,7 @@ class Trainer:
             combine.preference(settings.preference, len(rewards))
         if settings.prompts % self.accelerator.num_processes:
             raise SettingsError(
-                f"prompts is {settings.prompts}: give a multiple of the {self.accelerator.num_processes} processes"
+                f"Prompts is {settings.prompts}: give a multiple of the {self.accelerator.num_processes} processes."
             )
         self.block = max(
             [reward.block for reward in rewards.values() if isinstance(reward, Head)],
@@ -63,7 +63,7 @@ class Trainer:
         self.first = self.block + 1 if settings.first is None else settings.first
         if not self.block < self.first < model.layers:
             raise SettingsError(
-                f"first is {self.first}: give a block from {self.block + 1}, above the reward heads, to {model.layers - 1}"
+                f"First is {self.first}: give a block from {self.block + 1}, above the reward heads, to {model.layers - 1}."
             )
         self.shape = Shape(model.stack, settings.rank, self.first, MODULES)
         self.theta = torch.nn.Parameter(self._start().to(model.stack.device))
@@ -338,13 +338,13 @@ class Trainer:
         else:
             if self.folder.is_dir() and any(self.folder.iterdir()):
                 raise SettingsError(
-                    f"{self.folder} is not empty and holds no checkpoint, which would replace it: give another --out"
+                    f"{self.folder} is not empty and holds no checkpoint, which would replace it: give another --out."
                 )
             return
         mine = json.loads(json.dumps(self.card))
         if any(card.get(key) != value for key, value in mine.items() if key != "command"):
             raise SettingsError(
-                f"{self.folder} holds a run of other settings: give another --out, or delete it"
+                f"{self.folder} holds a run of other settings: give another --out, or delete it."
             )
         if state is None:
             self.step, self.curves = card["steps"], curves

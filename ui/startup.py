@@ -62,14 +62,14 @@ def _proxy(error: Exception) -> str:
 def check_address(host: str, port: int) -> None:
     """Raises ValueError where nothing can listen on a port of an address."""
     if not 1 <= port <= MAX_PORT:
-        raise ValueError(f"port is {port}: give a number from 1 to {MAX_PORT:,}")
+        raise ValueError(f"Port is {port}: give a number from 1 to {MAX_PORT:,}.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (socket.gaierror, UnicodeError):
         raise ValueError(
-            f"host is {host!r}, which is no address: give 127.0.0.1, or 0.0.0.0 for all"
+            f"Host is {host!r}, which is no address: give 127.0.0.1, or 0.0.0.0 for all."
         ) from None
     with socket.socket(family, kind, protocol) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -31,7 +31,7 @@ MAX_PROBE_KL, MAX_PROBE_KL_HALF = 1e-4, 0.1
 """How far, in nats a token, the answers in pieces may lie from the answers at once: what rounding explains in
 float32, and in half precision.
 """
-WORKING = "Llama, Mistral, Qwen, Gemma, Phi, Granite, OLMo, Falcon and GPT-2 models, among others, work"
+WORKING = "Llama, Mistral, Qwen, Gemma, Phi, Granite, OLMo, Falcon and GPT-2 models, among others, work."
 
 
 def decoder_layers(model: "PreTrainedModel") -> nn.ModuleList:

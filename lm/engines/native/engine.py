@@ -299,7 +299,7 @@ class NativeEngine:
         """Advances slots and draws tokens; see lm.engines.base.Engine."""
         if len(draws) != sum(feed.want for feed in feeds):
             raise ValueError(
-                f"{len(draws)} draws for {sum(feed.want for feed in feeds)} rows of logits: give one for each"
+                f"{len(draws)} draws for {sum(feed.want for feed in feeds)} rows of logits: give one for each."
             )
         table = (_Draw * len(draws))(
             *(_Draw(sampling.seed, 0.0, sampling.temperature, step, 0, 0) for sampling, step in draws)
@@ -314,13 +314,15 @@ class NativeEngine:
         for feed in feeds:
             if feed.slot.length + len(feed.ids) > feed.slot.capacity:
                 raise ValueError(
-                    f"a row of {feed.slot.length + len(feed.ids)} tokens exceeds its capacity of {feed.slot.capacity}"
+                    f"A row of {feed.slot.length + len(feed.ids)} tokens exceeds its capacity of {feed.slot.capacity}: open a longer slot."
                 )
             if feed.want > len(feed.ids):
-                raise ValueError(f"want is {feed.want}: give at most the {len(feed.ids)} tokens that are fed")
+                raise ValueError(
+                    f"Want is {feed.want}: give at most the {len(feed.ids)} tokens that are fed."
+                )
             if min(feed.ids) < 0 or max(feed.ids) >= self.vocabulary:
                 raise ValueError(
-                    f"token ids run from {min(feed.ids)} to {max(feed.ids)}: the model knows 0 to {self.vocabulary - 1}"
+                    f"Token ids run from {min(feed.ids)} to {max(feed.ids)}: the model knows 0 to {self.vocabulary - 1}."
                 )
         passes: list[list[tuple[Feed, int, int]]] = [[]]
         size = 0

@@ -34,7 +34,7 @@ def pack(codes: np.ndarray, scale: np.ndarray, least: np.ndarray, bits: int) -> 
     n, k = codes.shape
     if k % GROUP:
         raise ValueError(
-            f"a matrix of {k} columns cannot be packed: the number must be a multiple of {GROUP}"
+            f"A matrix of {k} columns cannot be packed: the number must be a multiple of {GROUP}."
         )
     blocks, per = -(-n // BLOCK), 32 // bits
     wide = np.zeros((blocks * BLOCK, k), np.uint32)

@@ -83,7 +83,7 @@ def from_files(files: Sequence[Path], config) -> Weights:
             if f"{prefix}{name}.weight" in read.shapes:
                 weights.vectors[f"{layer}.{norm}"] = read(f"{prefix}{name}.weight").float()
     if read.shapes.keys() != read.taken:
-        raise ValueError(f"the native engine has no place for {sorted(read.shapes.keys() - read.taken)[:3]}")
+        raise ValueError(f"The native engine has no place for {sorted(read.shapes.keys() - read.taken)[:3]}.")
     return weights
 
 

@@ -65,7 +65,7 @@ class Stack:
         if reason := unlike_llama(config):
             raise ValueError(
                 f"Training needs the blocks of a Llama, Mistral or Qwen model, and here {reason}: "
-                "give a model of one of these"
+                "give a model of one of these."
             )
         state = {name.removeprefix("model."): tensor.detach() for name, tensor in model.state_dict().items()}
         self._shape(config, dtype, state["embed_tokens.weight"].device)

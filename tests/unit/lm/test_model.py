@@ -414,7 +414,7 @@ def test_a_long_prompt_is_read_in_pieces_and_the_same(model, monkeypatch):
 def test_tokens_and_positions_out_of_range_are_refused():
     model = load(str(tiny("llama")), engine="native")
     for ids in ([5, 258], [-1, 5]):
-        with pytest.raises(ValueError, match="token ids run from"):
+        with pytest.raises(ValueError, match="Token ids run from"):
             model.read([ids])
     with pytest.raises(ValueError, match="513 tokens cannot be read"):
         model.read([[5] * 513])
@@ -553,8 +553,8 @@ def test_packing_is_exact_to_a_half_step():
         (Row(()), "prompt is empty"),
         (Row(PROMPT, Sampling(max_new_tokens=100_000)), "exceed the context"),
         (Row(PROMPT, edits=(edit(LAYERS, goal=0.0),)), "does not fit"),
-        (Row((10**6, 5)), "token ids run from 5 to 1000000"),
-        (Row((5, -1)), "token ids run from -1"),
+        (Row((10**6, 5)), "Token ids run from 5 to 1000000"),
+        (Row((5, -1)), "Token ids run from -1"),
         (Row(PROMPT, record=LAYERS), f"record is {LAYERS}"),
     ],
 )

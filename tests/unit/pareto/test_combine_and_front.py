@@ -118,7 +118,7 @@ def test_opposite_and_vanished_gradients_give_finite_updates():
 
 @pytest.mark.parametrize("bad", [[0.5, 0.6], [-0.1, 1.1], [float("nan"), 1.0], [1.0], [0.2, 0.3, 0.5]])
 def test_preferences_that_are_none_are_refused(bad):
-    with pytest.raises(combine.PreferenceError, match="preference"):
+    with pytest.raises(combine.PreferenceError, match="Preference"):
         combine.preference(bad, 2)
 
 

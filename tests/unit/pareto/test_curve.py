@@ -172,5 +172,5 @@ def test_a_curve_of_equal_ends_is_a_training_of_one_policy(model, tmp_path):
     [{"method": "mgda"}, {"preference": (0.5, 0.5)}, {"algorithm": "ppo"}, {"kl": "outside"}, {"prompts": 4}, {"gradients": "last"}],
 )  # fmt: skip
 def test_what_a_curve_cannot_be_trained_with_is_refused(bad):
-    with pytest.raises(SettingsError, match=r"positions is 3|prompts is 4"):
+    with pytest.raises(SettingsError, match=r"Positions is 3|Prompts is 4"):
         Settings(**{"preference": None, "positions": 3, "prompts": 6, **bad})

@@ -1,0 +1,70 @@
+"""What README.md and docs/command-line.md print runs as it is printed, on the default model. What takes minutes (trainings,
+calibration, the grid, scoring) is parsed by tests/unit/test_docs.py.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs import ROOT, blocks, commands
+
+PAGE = ROOT / "docs" / "command-line.md"
+QUICK = {
+    "steering": {"generate", "sweep", "train", "export", "evaluate"},
+    "pareto": {"respond", "front", "rewards"},
+    "arena": {"create", "ranking", "export", "migrate"},
+}
+
+GIVEN = {
+    "prompts.txt": "What did you do last weekend?\nTell me about rain.\n",
+    "plan.json": json.dumps({"targets": [{"concept": "sports"}]}),
+    "policies.json": json.dumps(
+        [{"name": "base", "base": True}, {"name": "sporty", "plan": {"targets": [{"concept": "sports"}]}}]
+    ),
+    "pairs.jsonl": "".join(
+        json.dumps({"prompt": f"How do I bake bread {i}?", "chosen": f"Mix flour and water, {i} cups.", "rejected": f"No {i}."})
+        + "\n"
+        for i in range(12)
+    ),
+    "my_concept.jsonl": "".join(
+        json.dumps({"positive": f"Rain fell on hill {i} all night.", "negative": f"The train left town {i} on time."}) + "\n"
+        for i in range(24)
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a reader would be: the files that the commands name lie there."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name, text in GIVEN.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def run(folder: Path, *command: str) -> str:
+    """What a command prints, run with the checkout's packages."""
+    place = {"PYTHONPATH": str(ROOT), "DATABASE_URL": f"sqlite:///{folder}/votes.db"}
+    done = subprocess.run([sys.executable, *command], cwd=folder, env={**os.environ, **place}, capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_the_commands_run_as_they_are_printed(folder: Path) -> None:
+    shown = [command.words for command in commands() if command.page == PAGE.name and command.whole]
+    quick = [words for words in shown if words[:2] == ("python", "-m") and words[3] in QUICK[words[2]]]
+    assert len(quick) >= 10
+    for words in quick:
+        printed = run(folder, *words[1:])
+        if "--json" in words:
+            assert json.loads(printed), words
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", PAGE], ids=lambda page: page.name)
+def test_the_scripts_run_as_they_are_printed(folder: Path, page: Path) -> None:
+    for block in blocks(page, "python"):
+        assert run(folder, "-c", block).strip()
