@@ -19,7 +19,7 @@ from arena import space
 from arena.panel import build as build_arena
 from lab.compare import send, send_tuned, votes
 from lab.policies import SHIPPED, api, applicable, plans, roster
-from lm import LanguageModel, load
+from lm import LanguageModel, load, zero_gpu
 from pareto.combiners import COMBINERS
 from pareto.panel import build as build_pareto
 from steering import Library
@@ -111,6 +111,9 @@ def settings() -> argparse.Namespace:
 def start(asked: argparse.Namespace) -> None:
     """Loads the model and serves the page."""
     check_address(asked.host, asked.port)
+    if zero_gpu.here():
+        zero_gpu.declare()
+        print(f"warning: {zero_gpu.WARNING}", file=sys.stderr)
     store = arena.Store()
     if warning := space.warning(store.file):
         print(f"warning: {warning}", file=sys.stderr)

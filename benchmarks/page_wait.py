@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -55,7 +55,10 @@ def peak(status: str) -> float:
 
 
 class App:
-    """The app in a process of its own, with votes in a folder that goes with it."""
+    """The app in a process of its own, with votes in a folder that goes with it. settings: of its environment."""
+
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        self._settings = settings or {}
 
     def __enter__(self) -> "App":
         with socket.socket() as free:
@@ -65,6 +68,7 @@ class App:
         environment = os.environ | {
             "DATABASE_URL": f"sqlite:///{self._folder.name}/votes.sqlite",
             "GRADIO_ANALYTICS_ENABLED": "False",
+            **self._settings,
         }
         self.address, self.started = f"http://127.0.0.1:{port}", time.perf_counter()
         command = [sys.executable, "app.py", "--port", str(port)]

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from common import digests
 from lm import folder as files
-from lm import memory, sources
+from lm import memory, sources, zero_gpu
 from lm.engines.base import Engine
 from lm.engines.geometry import unsupported
 from lm.engines.native.build import NoCompiler
@@ -201,7 +201,9 @@ def _on_cpu(weights: Weights, config: SimpleNamespace, engine: str) -> NativeEng
 
 def gpu_here() -> torch.device | None:
     """The GPU of this process, if there is one: its own where `accelerate launch` started several."""
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
+    if zero_gpu.here() or not torch.cuda.is_available():
+        return None
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
 def device_here() -> torch.device:
