@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from arena import sheet
+from arena import preferences, sheet
 from arena.agreement import agreement, annotators
 from arena.answering import Entrant, generate
 from arena.battles import Output, create
@@ -26,6 +26,7 @@ from arena.readers import read_policies, read_prompts, read_runs
 from arena.records import asked, votes_frame
 from arena.schema import REVEALS
 from arena.store import Store
+from arena.studies import listing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,9 +91,15 @@ def _parser() -> argparse.ArgumentParser:
     out = commands.add_parser("export", parents=[shared], help="write CSV, Parquet and a dataset card")
     out.add_argument("folder", type=Path)
     out.add_argument("--names", action="store_true", help="keep the annotators' names")
-    out.set_defaults(
-        run=lambda options: _tell(export(Store(options.database), options.folder, names=options.names))
+    out.add_argument("--study", metavar="NAME", help="one study, with its outputs and preferences")
+    out.set_defaults(run=_export)
+
+    prefer = commands.add_parser(
+        "preferences", parents=[shared], help="votes as prompt, chosen, rejected: a file for each question"
     )
+    prefer.add_argument("folder", type=Path)
+    prefer.add_argument("--study", metavar="NAME", help="of one study (default: all)")
+    prefer.set_defaults(run=_preferences)
 
     into = commands.add_parser("import", parents=[shared], help="read an exported folder")
     into.add_argument("folder", type=Path)
@@ -188,6 +195,30 @@ def _look(options: argparse.Namespace) -> None:
     print(_as_options(guess(table)))
     for row in rows:
         print(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, indent=1))
+
+
+def _export(options: argparse.Namespace) -> None:
+    store = Store(options.database)
+    set_id = _study(store, options.study)
+    _tell(export(store, options.folder, names=options.names, set_id=set_id))
+
+
+def _preferences(options: argparse.Namespace) -> None:
+    store = Store(options.database)
+    counts = preferences.write(store, options.folder, _study(store, options.study))
+    if not counts:
+        raise ArenaError("No battle has more votes for one output than for the other yet: judge some first.")
+    _tell({f"pairs for {question}": count for question, count in counts.items()})
+
+
+def _study(store: Store, name: str | None) -> str | None:
+    """The id of a study by its name."""
+    if name is None:
+        return None
+    known = {study.name: study.id for study in listing(store)}
+    if name not in known:
+        raise ArenaError(f"There is no study {name!r}: give one of {', '.join(map(repr, known)) or 'none'}.")
+    return known[name]
 
 
 def _generate(options: argparse.Namespace) -> list[Output]:

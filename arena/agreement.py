@@ -46,6 +46,11 @@ def agreement(votes: pd.DataFrame, question: str) -> dict[str, Any]:
     return {"alpha": alpha(table), "annotators": people, "battles": shared.shape[1], "votes": len(plain)}
 
 
+def by_question(votes: pd.DataFrame) -> pd.DataFrame:
+    """A row a question: its key, and what `agreement` tells of it."""
+    return pd.DataFrame([{"question": key, **agreement(votes, key)} for key in asked(votes)])
+
+
 def annotators(votes: pd.DataFrame) -> pd.DataFrame:
     """One row an annotator: votes, median seconds, consistency on swapped repeats, traps passed.
 

@@ -14,10 +14,10 @@ from arena.spreadsheet import MAX_BYTES
 from arena.store import Store
 
 
-def pack(store: Store, folder: str | Path) -> Path:
-    """Export without names into `folder`/arena.zip."""
+def pack(store: Store, folder: str | Path, set_id: str | None = None) -> Path:
+    """Export without names into `folder`/arena.zip: all studies, or one with its outputs and preferences."""
     with TemporaryDirectory() as whole:
-        export(store, whole)
+        export(store, whole, set_id=set_id)
         return Path(shutil.make_archive(str(Path(folder) / "arena"), "zip", whole))
 
 

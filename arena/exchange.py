@@ -12,7 +12,7 @@ import pandas as pd
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from arena import parquet, spreadsheet, values
+from arena import judged, parquet, preferences, spreadsheet, values
 from arena.card import card
 from arena.errors import ArenaError
 from arena.pseudonyms import pseudonyms
@@ -92,10 +92,10 @@ OPTIONAL = {
 IDENTITY = {"runs": ("run",), "battles": ("battle",), "votes": ("battle", "annotator")}
 
 
-def tables(store: Store, *, names: bool) -> dict[str, Rows]:
+def tables(store: Store, *, names: bool, set_id: str | None = None) -> dict[str, Rows]:
     """All runs, battles and votes (undone ones too) as plain rows; times are ISO 8601 in UTC.
 
-    `names`: keep the annotators' names; False puts their pseudonyms.
+    `names`: keep the annotators' names; False puts their pseudonyms. `set_id`: of one study alone.
     """
     with store.read() as session:
         runs = session.scalars(select(Run).options(joinedload(Run.policy)).order_by(Run.id))
@@ -114,7 +114,18 @@ def tables(store: Store, *, names: bool) -> dict[str, Rows]:
                 row["annotator"] = known[row["annotator"]]
             for row in rows["battles"]:
                 row["sender"] = row["members"] = None
-    return rows
+    return rows if set_id is None else _of(rows, set_id)
+
+
+def _of(rows: dict[str, Rows], set_id: str) -> dict[str, Rows]:
+    battles = [row for row in rows["battles"] if row["set_id"] == set_id]
+    ids = {row["battle"] for row in battles}
+    runs = {row[side] for row in battles for side in ("run_a", "run_b")}
+    return {
+        "runs": [row for row in rows["runs"] if row["run"] in runs],
+        "battles": battles,
+        "votes": [row for row in rows["votes"] if row["battle"] in ids],
+    }
 
 
 def load(store: Store, rows: dict[str, Rows], *, first: int = 1) -> dict[str, int]:
@@ -147,13 +158,16 @@ def _added(
     return new
 
 
-def export(store: Store, folder: str | Path, *, names: bool = False) -> dict[str, int]:
+def export(
+    store: Store, folder: str | Path, *, names: bool = False, set_id: str | None = None
+) -> dict[str, int]:
     """Write `data/*.parquet`, `csv/*.csv` and the card `README.md`; returns the rows of each table.
 
-    Names of annotators are replaced unless `names`.
+    Names of annotators are replaced unless `names`. `set_id`: one study alone, with its outputs and preferences beside
+    the tables.
     """
     target = Path(folder)
-    rows = tables(store, names=names)
+    rows = tables(store, names=names, set_id=set_id)
     for part in ("data", "csv"):
         (target / part).mkdir(parents=True, exist_ok=True)
     for name, table in rows.items():
@@ -161,6 +175,9 @@ def export(store: Store, folder: str | Path, *, names: bool = False) -> dict[str
         pd.DataFrame(flat, columns=columns).to_parquet(target / "data" / f"{name}.parquet", index=False)
         spreadsheet.write(target / "csv" / f"{name}.csv", columns, flat, TEXTS)
     (target / "README.md").write_text(card(rows), encoding="utf-8")
+    if set_id is not None:
+        judged.write(store, target, set_id)
+        preferences.write(store, target / "preferences", set_id)
     return {name: len(table) for name, table in rows.items()}
 
 
@@ -344,11 +361,11 @@ def _questions(row: dict[str, Any]) -> tuple[int, list[Asked]]:
 
 def _add_vote(session: Session, row: dict[str, Any], names: Mapping[str, str]) -> bool:
     battle, took = values.identifier("battle", row["battle"]), values.seconds("seconds", row["seconds"])
-    if (judged := session.get(Battle, battle)) is None:
+    if (shown := session.get(Battle, battle)) is None:
         raise ArenaError(f"A vote speaks of battle {battle!r}, which the export lacks. Export it anew.")
     row = {**NEWER, **row}
-    version = values.whole("version", row["version"], 1, judged.set.version)
-    answers = _answers(row, judged.set, version)
+    version = values.whole("version", row["version"], 1, shown.set.version)
+    answers = _answers(row, shown.set, version)
     corrected = None if row["corrected_at"] is None else values.moment("corrected_at", row["corrected_at"])
     voted = values.moment("voted_at", row["voted_at"])
     undone = None if row["undone_at"] is None else values.moment("undone_at", row["undone_at"])
@@ -368,7 +385,7 @@ def _add_vote(session: Session, row: dict[str, Any], names: Mapping[str, str]) -
     if standing is None and _elsewhere(session, battle, voted, took):
         return False
     vote = standing or Vote(battle_id=battle, annotator_id=person.id)
-    vote.answer(answers, judged.set)
+    vote.answer(answers, shown.set)
     vote.comment = clean(row["comment"], most=COMMENT, what="A comment")
     vote.seconds, vote.voted_at = took, voted
     vote.revised, vote.undone_at = values.truth("revised", row["revised"]), undone

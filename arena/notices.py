@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -63,6 +64,18 @@ def made(battles: Made) -> str:
     if battles.known:
         text += f" {battles.known} pairs were in the set already."
     return told(f"{text} Open Judge to vote")
+
+
+def sample(about: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The first rows of a file, as they were read."""
+    head = "".join(f'<th scope="col" dir="auto">{escape(name)}</th>' for name in columns)
+    body = "".join(
+        "<tr>" + "".join(f'<td dir="auto">{escape(cell)}</td>' for cell in cells) + "</tr>" for cells in rows
+    )
+    return (
+        f'<p role="status">{escape(about)}</p><div class="tw-scroll" tabindex="0"><table class="tw-table">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def told(text: str) -> str:

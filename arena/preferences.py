@@ -10,7 +10,6 @@ import pandas as pd
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from arena.errors import ArenaError
 from arena.records import questions, votes_frame
 from arena.schema import Battle
 from arena.store import Store
@@ -42,19 +41,19 @@ def preferences(store: Store, set_id: str | None = None) -> dict[str, Rows]:
 
 def write(store: Store, folder: str | Path, set_id: str | None = None) -> dict[str, int]:
     """Writes `QUESTION.jsonl` and `QUESTION.parquet` for every question with a row, and a card; returns the rows of
-    each. Raises ArenaError where no question has any.
+    each. Nothing where no battle has more votes for one output than for the other.
     """
     target = Path(folder)
-    found = {key: rows for key, rows in preferences(store, set_id).items() if rows}
-    if not found:
-        raise ArenaError("No battle has more votes for one output than for the other yet: judge some first.")
+    rows = {key: listed for key, listed in preferences(store, set_id).items() if listed}
+    if not rows:
+        return {}
     target.mkdir(parents=True, exist_ok=True)
-    for key, rows in found.items():
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    for key, listed in rows.items():
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in listed)
         (target / f"{key}.jsonl").write_text(lines, encoding="utf-8")
-        pd.DataFrame(rows).to_parquet(target / f"{key}.parquet", index=False)
-    (target / "README.md").write_text(_card(found), encoding="utf-8")
-    return {key: len(rows) for key, rows in found.items()}
+        pd.DataFrame(listed).to_parquet(target / f"{key}.parquet", index=False)
+    (target / "README.md").write_text(_card(rows), encoding="utf-8")
+    return {key: len(listed) for key, listed in rows.items()}
 
 
 def _row(battle: Battle, question: str, counts: pd.Series) -> dict[str, Any] | None:

@@ -18,7 +18,8 @@ COLUMNS = [
 
 
 def votes_frame(session: Session, set_id: str | None = None) -> pd.DataFrame:
-    """Standing votes (not undone), one a row, oldest first, of one battle set or of all.
+    """Standing votes (not undone), one a row, oldest first, of one study, or of all but those under a notice, such as
+    an example that no person has judged.
 
     Columns: `COLUMNS`, and one a question, by its key, NaN where a set does not ask it; `of` is the battle a
         repeat repeats, `expected` a trap's known answer to the first question, `voted_at` in UTC; `corrected`: answers
@@ -32,13 +33,15 @@ def votes_frame(session: Session, set_id: str | None = None) -> pd.DataFrame:
         )
         .join(Vote, Vote.battle_id == Battle.id)
         .join(Annotator, Vote.annotator_id == Annotator.id)
+        .join(BattleSet, Battle.set_id == BattleSet.id)
         .join(a, Battle.a_id == a.id)
         .join(b, Battle.b_id == b.id)
         .where(Vote.undone_at.is_(None))
         .order_by(Vote.voted_at, Battle.id, Annotator.key)
     )  # fmt: skip
-    if set_id is not None:
-        query = query.where(Battle.set_id == set_id)
+    query = (
+        query.where(Battle.set_id == set_id) if set_id is not None else query.where(BattleSet.notice == "")
+    )
     votes = pd.DataFrame([tuple(row) for row in session.execute(query)], columns=["vote", *COLUMNS])
     asked = [question.key for question in questions(session, set_id)]
     given = select(Answer.vote_id, Answer.question, Answer.value)
@@ -57,8 +60,7 @@ def questions(session: Session, set_id: str | None = None) -> list[Question]:
         .join(BattleSet)
         .order_by(BattleSet.created_at, BattleSet.id, Asked.until.is_not(None), Asked.position, Asked.since)
     )
-    if set_id is not None:
-        query = query.where(Asked.set_id == set_id)
+    query = query.where(Asked.set_id == set_id) if set_id is not None else query.where(BattleSet.notice == "")
     texts: dict[str, str] = {}
     for key, text in session.execute(query):
         texts.setdefault(key, text)

@@ -38,6 +38,7 @@ MAX_EARLIER = 500  # votes that are listed to who gave them
 MAX_NEWCOMERS = 200  # people who were shown a battle in the last minutes and have never voted
 _WHOLE = (joinedload(Battle.a), joinedload(Battle.b), joinedload(Battle.set))
 """What of a battle is read with it, in one query."""
+GONE = "There is no study at this address: it was deleted, or the link is not whole."
 NOT_SHOWN = "This battle was not shown to you. Ask for the next one, and vote on that."
 
 
@@ -57,6 +58,16 @@ class Shown:
     study: str = ""
     reveal: str = "vote"
     notice: str = ""
+
+
+@dataclass(frozen=True)
+class About:
+    """What an annotator may know of a study before they start."""
+
+    name: str
+    guideline: str
+    reveal: str
+    notice: str
 
 
 @dataclass(frozen=True)
@@ -158,6 +169,19 @@ class Service:
             given = vote is not None and vote.undone_at is None
             left = len(assignment.candidates(session, person.id, person.key, set_id, self._clock())) + given
             return _shown(session.get_one(Battle, battle), left, _judged(session, annotator, set_id) - given)
+
+    def check(self, set_id: str, annotator: str) -> None:
+        """Raises NotServed where a study is not there, not open, or not for this person."""
+        with self.store.read() as session:
+            _check_served(session, set_id, key(annotator))
+
+    def about(self, set_id: str) -> About:
+        """What an annotator may know of a study before they start. Raises NotServed."""
+        with self.store.read() as session:
+            study = session.get(BattleSet, set_id)
+            if study is None:
+                raise NotServed(GONE)
+            return About(study.name, study.guideline, study.reveal, study.notice)
 
     def judged(self, annotator: str, set_id: str | None = None) -> int:
         """How many battles this annotator has judged, of one battle set or of all."""
@@ -388,7 +412,7 @@ def _reveal(vote: Vote) -> Reveal:
 def _check_served(session: Session, set_id: str, person: str) -> None:
     study = session.get(BattleSet, str(set_id)[:32])
     if study is None:
-        raise NotServed("There is no study at this address: it was deleted, or the link is not whole.")
+        raise NotServed(GONE)
     if study.archived_at is not None:
         raise NotServed(f"The study “{study.name}” is over: its lead archived it, and all votes are kept.")
     if not study.open:

@@ -19,11 +19,11 @@ from arena.errors import ArenaError
 from arena.questions import Question, checked
 from arena.records import votes_frame
 from arena.schema import Answer, Asked, Battle, BattleSet, Policy, Run, Showing, Vote
+from arena.service import GONE
 from arena.settings import Settings
 from arena.store import Store
 from arena.text import clean, clean_name
 
-GONE = "There is no study at this address: it was deleted, or the link is not whole."
 ENOUGH = 400
 """Studies that are listed at once."""
 

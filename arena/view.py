@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from arena.formatting import differences, plain, rich
 from arena.questions import Question
 from arena.schema import COMMENT
-from arena.service import Earlier, Reveal, Shown, Side
+from arena.service import About, Earlier, Reveal, Shown, Side
 
 ROLES = {"system": "System prompt", "user": "User, earlier", "assistant": "Assistant, earlier"}
 EARLIER = '<button type="button" class="tw-quiet" data-open="earlier">Your answers</button>'
@@ -91,17 +91,27 @@ def finished(done: int, reveal: str = "vote") -> str:
     return _plate("All judged", f"You have judged {_count(done)}. Thank you.{told}", EARLIER)
 
 
+def invited(study: About) -> str:
+    """What is shown to whoever comes by the link of a study, before they give a name."""
+    notice = f'<p class="tw-note">{escape(study.notice)}</p>' if study.notice else ""
+    return (
+        f'<article class="tw-arena" data-stage="done"><h3 class="tw-title">{escape(study.name)}</h3>{notice}'
+        f'<div class="tw-guideline" dir="auto">{guideline(study.guideline)}</div>'
+        '<p class="tw-count">Type your name above to start. The same name brings you back to where you stopped.</p></article>'
+    )
+
+
 def refused(error: str) -> str:
     """What is shown where a study cannot be judged, and why."""
     return _plate("This study cannot be judged now", error)
 
 
-def earlier(votes: Sequence[Earlier]) -> str:
+def earlier(votes: Sequence[Earlier], *, note: str = "") -> str:
     """A person's answers, the latest first, each with a way to correct it."""
     if not votes:
         return _plate("No answers yet", "Judge a battle first.", BACK)
     rows = "".join(_earlier(vote) for vote in votes)
-    return f"""<article class="tw-arena" data-stage="earlier"><div class="tw-heading"><h3>Your answers</h3>{BACK}</div>
+    return f"""<article class="tw-arena" data-stage="earlier"><div class="tw-heading"><h3>Your answers</h3>{BACK}</div>{_note(note)}
 <p class="tw-count">A correction is kept and marked; where you know who wrote what by then, it no longer counts as blind.</p>
 <ol class="tw-earlier">{rows}</ol></article>"""
 

@@ -1,4 +1,4 @@
-// The battle view: keys, view switches and the three events 'vote', 'undo' and 'next' that Python listens to.
+// The battle view: keys, view switches and the events 'vote', 'undo', 'next', 'earlier' and 'look' that Python listens to.
 // A part of the page (ui/parts.py) whose value is the battle as HTML; the page knows no more than the two texts.
 
 export default function mount({ element, props, trigger, watch }) {
@@ -70,7 +70,8 @@ export default function mount({ element, props, trigger, watch }) {
     if (element.querySelector('.tw-go').disabled) return;
     busy();
     const comment = element.querySelector('textarea').value;
-    trigger('vote', { battle: arena().dataset.battle, answers, comment });
+    moved = true;
+    trigger('vote', { battle: arena().dataset.battle, answers, comment, correcting: stage() === 'correct' });
   }
 
   function next() {
@@ -105,7 +106,11 @@ export default function mount({ element, props, trigger, watch }) {
   element.addEventListener('click', (event) => {
     const button = event.target.closest('button');
     if (!button) return;
-    if (button.dataset.view) toggle(button.dataset.view);
+    if (button.dataset.open || button.dataset.correct) {
+      moved = true;
+      if (button.dataset.correct) trigger('look', { battle: button.dataset.correct });
+      else trigger(button.dataset.open, {});
+    } else if (button.dataset.view) toggle(button.dataset.view);
     else if (button.classList.contains('tw-undo')) undo();
     else if (button.type === 'button' && button.classList.contains('tw-go')) next();
   });
@@ -123,7 +128,7 @@ export default function mount({ element, props, trigger, watch }) {
     const elsewhere = !element.contains(event.target) && event.target !== document.body;
     if (event.key === 'Escape' && writing && element.contains(event.target)) return event.target.blur();
     if (writing || elsewhere) return;
-    const voting = stage() === 'vote';
+    const voting = stage() === 'vote' || stage() === 'correct';
     const key = event.key.toLowerCase();
     /** @type {Record<string, () => void>} */
     const actions = {
@@ -144,7 +149,7 @@ export default function mount({ element, props, trigger, watch }) {
     };
     const digit = '12345'.indexOf(event.key);
     const control = event.target.closest('button, summary');
-    if (key === 'enter' && (control || stage() === 'done')) return;
+    if (key === 'enter' && (control || !(voting || stage() === 'reveal'))) return;
     if (voting && digit >= 0) actions.digit = () => choose(active(), digit);
     const act = voting && digit >= 0 ? actions.digit : actions[key];
     if (!act) return;
@@ -159,7 +164,7 @@ export default function mount({ element, props, trigger, watch }) {
     countdown();
     const first = element.querySelector('fieldset input') ?? element.querySelector('.tw-go');
     first?.focus({ preventScroll: true });
-    if (moved) element.scrollIntoView({ block: 'start' });
+    if (moved && stage() !== 'reveal') element.scrollIntoView({ block: 'start' });
     moved = false;
   }
 

@@ -1,0 +1,180 @@
+"""Judge: the sign-in, the battle, the answers given before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from arena import view
+from arena.errors import AlreadyVoted, ArenaError, NotServed, QuestionsChanged, StoreError, TooLate
+from arena.panel.endpoints import SERVED
+from arena.panel.place import Place
+from arena.panel.shared import ALL, Profile, Who, offered, refusals, signed
+from arena.service import Service, Shown
+from ui.parts import part
+
+CORRECTED = "The correction is kept."
+
+
+def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
+    """Builds the part in an open `gr.Tab`; returns the choice of a study, whose value is its id."""
+    shown = gr.State(None)
+    with gr.Row(elem_classes="tw-signin") as form:
+        typed = gr.Textbox(
+            label="Your name", placeholder="as it will stand beside your votes", visible=not who.login
+        )
+        chosen = gr.Dropdown([ALL], value="", label="Study", interactive=True)
+        enter = gr.Button("Start judging", variant="primary")
+        if who.login:
+            gr.LoginButton()
+    change = gr.Button(visible=False, size="sm", elem_classes="tw-who")
+    page = part(
+        view.welcome(who.login), "compare/arena", "tw-judge", "'vote', 'undo', 'next', 'earlier', 'look'"
+    )
+
+    def named(person: str, typed: str, profile: Profile) -> str:
+        """Who is at the page, also where the app was started anew since the sign-in."""
+        return person or signed("" if who.login else typed, profile, who.login)
+
+    def begin(typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
+        person = signed("" if who.login else typed, profile, who.login)
+        current, html = following(service, person, study)
+        name = next((name for name, id in offered(service.store) if id == study), "a study that is not there")
+        label = f"{person} · {name} · change"
+        return (
+            person,
+            current,
+            html,
+            gr.Row(visible=False),
+            gr.Button(label, visible=True),
+            Place.at(study, person),
+        )
+
+    def on_start(typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
+        with refusals():
+            return begin(typed, study, profile)
+
+    def on_open(event: gr.EventData, profile: Profile) -> tuple[Any, ...]:
+        """Takes up what the address names: a study, and the name of whoever comes back."""
+        study, name = str(event._data.get("study") or "")[:32], str(event._data.get("name") or "")
+        choices = offered(service.store)
+        known = study in [id for _, id in choices]
+        fields = (gr.Textbox(value=name), gr.Dropdown(choices, value=study if known else ""))
+        try:
+            if study and not known:
+                service.check(study, name or "nobody")
+            if name or who.login:
+                return *fields, *begin(name, study, profile)
+            html = view.invited(service.about(study)) if study else view.welcome(who.login)
+        except ArenaError as error:
+            html = view.refused(str(error))
+        return *fields, "", None, html, gr.Row(visible=True), gr.Button(visible=False), Place.at(study, name)
+
+    def recalled(
+        event: gr.EventData, person: str, current: Shown | None, typed: str, study: str, profile: Profile
+    ) -> tuple[str, str, Shown]:
+        """The battle of an event, who is at the page, and what it shows."""
+        battle, person = str(event._data.get("battle")), named(person, typed, profile)
+        if current is not None and current.battle == battle:
+            return battle, person, current
+        return battle, person, service.again(battle, person, study or None)
+
+    def on_next(person: str, typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
+        with refusals():
+            person = named(person, typed, profile)
+            return person, *following(service, person, study)
+
+    def on_earlier(person: str, typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
+        with refusals():
+            person = named(person, typed, profile)
+            return person, None, view.earlier(service.earlier(person, study or None))
+
+    def on_look(
+        person: str, typed: str, study: str, profile: Profile, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        """An earlier answer, to be looked at and corrected."""
+        battle = str(event._data.get("battle"))
+        with refusals():
+            person = named(person, typed, profile)
+            votes = service.earlier(person, study or None)
+            vote = next((vote for vote in votes if vote.reveal.battle == battle), None)
+            if vote is None:
+                raise ArenaError("There is no vote of yours on this battle.")
+            html = view.battle(vote.shown, answers=vote.reveal.answers, comment=vote.comment, correcting=True)
+            return person, vote.shown, html
+
+    def on_vote(
+        person: str, current: Shown | None, typed: str, study: str, profile: Profile, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        sent, comment = event._data.get("answers"), str(event._data.get("comment", ""))
+        answers = {str(key): str(value) for key, value in sent.items()} if isinstance(sent, dict) else {}
+        correcting = event._data.get("correcting") is True
+        try:
+            battle, person, seen = recalled(event, person, current, typed, study, profile)
+        except ArenaError:
+            return "", None, view.welcome(who.login)
+        try:
+            if correcting:
+                service.correct(battle, person, answers, comment)
+                return person, None, view.earlier(service.earlier(person, study or None), note=CORRECTED)
+            reveal = service.vote(battle, person, answers, comment)
+            if reveal.a is None:
+                return person, *following(service, person, study)
+            return person, seen, view.revealed(seen, reveal)
+        except AlreadyVoted as error:
+            return person, seen, view.revealed(seen, service.reveal(battle, person), error=str(error))
+        except QuestionsChanged as error:
+            seen = service.again(battle, person, study or None)
+            return person, seen, view.battle(seen, comment=comment, error=str(error), correcting=correcting)
+        except ArenaError as error:
+            html = view.battle(
+                seen, answers=answers, comment=comment, error=str(error), correcting=correcting
+            )
+            return person, seen, html
+
+    def on_undo(
+        person: str, current: Shown | None, typed: str, study: str, profile: Profile, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        try:
+            battle, person, seen = recalled(event, person, current, typed, study, profile)
+            service.undo(battle, person)
+        except TooLate as error:
+            return person, seen, view.revealed(seen, service.reveal(battle, person), error=str(error))
+        except StoreError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        except ArenaError:
+            return "", None, view.welcome(who.login)
+        note = "Vote taken back. You have seen the names: a new answer is kept as a correction, not as blind."
+        return person, seen, view.battle(seen, note=note)
+
+    served: dict[str, Any] = {
+        "api_visibility": "private",
+        "concurrency_limit": SERVED,
+        "show_progress": "hidden",
+    }
+    name = who.name
+    state, about = [name, shown, page], [form, change, place.part]
+    for trigger in (enter.click, typed.submit):
+        trigger(on_start, [typed, chosen], [*state, *about], concurrency_id="battles", **served)
+    place.part.open(on_open, None, [typed, chosen, *state, *about], concurrency_id="battles", **served)
+    change.click(lambda: (gr.Row(visible=True), gr.Button(visible=False)), None, [form, change], **served)
+    page.next(on_next, [name, typed, chosen], state, concurrency_id="battles", **served)
+    page.earlier(on_earlier, [name, typed, chosen], state, concurrency_id="battles", **served)
+    page.look(on_look, [name, typed, chosen], state, concurrency_id="battles", **served)
+    page.vote(on_vote, [name, shown, typed, chosen], state, concurrency_id="votes", **served)
+    page.undo(on_undo, [name, shown, typed, chosen], state, concurrency_id="votes", **served)
+    chosen.focus(lambda: gr.Dropdown(offered(service.store)), None, chosen, **served)
+    return chosen
+
+
+def following(service: Service, person: str, study: str) -> tuple[Shown | None, str]:
+    """The next battle, or what is said where there is none."""
+    try:
+        shown = service.next(person, study or None)
+    except NotServed as error:
+        return None, view.refused(str(error))
+    if shown is not None:
+        return shown, view.battle(shown)
+    reveal = service.about(study).reveal if study else "vote"
+    return None, view.finished(service.judged(person, study or None), reveal)

@@ -1,0 +1,109 @@
+"""Results: a study's ranking, agreement, slices and answers; drawn anew while somebody looks and votes come in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from arena import notices, plots, reading
+from arena.agreement import agreement, annotators, by_question, over_time
+from arena.front import human_front
+from arena.panel.place import Place
+from arena.panel.shared import ALL, Profile, Who, offered, refusals
+from arena.pseudonyms import pseudonyms
+from arena.questions import OPENING, Question
+from arena.ranking import ranking
+from arena.records import asked, questions, votes_frame
+from arena.slices import slices
+from arena.store import Store
+from ui.parts import part
+
+AT_ONCE = 4
+
+
+def build(store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Tab) -> None:
+    """Builds the part in an open `gr.Tab`. judging: the study that is judged, with which the choice begins."""
+    with gr.Row(elem_classes="tw-asked"):
+        chosen = gr.Dropdown([ALL], value="", label="Study", interactive=True)
+        question = gr.Radio(_choices(OPENING), value=OPENING[0].key, label="Question")
+    watch = part({}, "compare/fresh", "tw-fresh", "'fresh'")
+    summary = gr.HTML(elem_classes="tw-summary")
+    with gr.Row(elem_classes="tw-charts"):
+        strength, wins = _chart(), _chart()
+    table = gr.Dataframe(label="Ranking", interactive=False)
+    with gr.Row(elem_classes="tw-charts"):
+        front, time_line = _chart(), _chart()
+    points = gr.Dataframe(label="Human front", interactive=False)
+    alike = gr.Dataframe(label="Agreement by question", interactive=False)
+    sliced = gr.Dataframe(label="Win rate by the prompts' tags", interactive=False)
+    people = gr.Dataframe(label="Annotators", interactive=False)
+    with gr.Row(elem_classes="tw-asked"):
+        page = gr.Number(1, label="Answers beside votes, page", precision=0, minimum=1, visible=False)
+    answers = gr.HTML(elem_classes="tw-reading")
+
+    def draw(question: str, study: str, person: str, at: float, profile: Profile) -> tuple[Any, ...]:
+        organizer = who.is_organizer(person, profile)
+        with refusals(), store.read() as session:
+            votes = votes_frame(session, study or None)
+            listed, names = questions(session, study or None), pseudonyms(session)
+            known = asked(votes)
+            question = question if question in known else known[0]
+            read, pages = (
+                reading.page(session, study, votes, int(at or 1)) if organizer and study else ("", 0)
+            )
+        if not organizer:
+            votes["annotator"] = votes["annotator"].map(names)  # their names are for organizers
+        result, human = ranking(votes, question), human_front(votes) if len(known) > 1 else None
+        return (
+            gr.Dropdown(offered(store), value=study),
+            gr.Radio(_choices(listed), value=question),
+            {"votes": len(votes)},
+            notices.summary(result, agreement(votes, question)),
+            plots.strengths(result),
+            plots.wins(result),
+            _tidy(result.table),
+            None if human is None else plots.front(human),
+            plots.over_time(over_time(votes)),
+            gr.Dataframe(None if human is None else _tidy(human), visible=human is not None),
+            _tidy(by_question(votes)),
+            gr.Dataframe(_tidy(slices(votes, question)), visible=votes["tag"].notna().any()),
+            _tidy(annotators(votes)),
+            gr.Number(visible=pages > 1, maximum=max(pages, 1)),
+            read,
+        )
+
+    def fresh(
+        question: str, study: str, person: str, at: float, profile: Profile, event: gr.EventData
+    ) -> Any:
+        """Draws anew where votes have come in since the page was drawn."""
+        with refusals(), store.read() as session:
+            same = len(votes_frame(session, study or None)) == event._data.get("votes")
+        return [gr.skip()] * len(outputs) if same else draw(question, study, person, at, profile)
+
+    def enter(
+        question: str, judged: str, study: str, person: str, at: float, profile: Profile
+    ) -> tuple[Any, ...]:
+        return draw(question, study or judged, person, at, profile)
+
+    outputs = [chosen, question, watch, summary, strength, wins, table, front, time_line, points, alike, sliced, people, page, answers]  # fmt: skip
+    asked_for = [question, chosen, who.name, page]
+    settings: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": AT_ONCE}
+    tab.select(enter, [question, judging, chosen, who.name, page], outputs, **settings)
+    gr.on([chosen.input, question.input, page.change], draw, asked_for, outputs, **settings)
+    chosen.input(Place.at, [chosen, who.name], place.part, api_visibility="private")
+    watch.fresh(fresh, asked_for, outputs, show_progress="hidden", **settings)
+
+
+def _choices(questions: Sequence[Question]) -> list[tuple[str, str]]:
+    return [(question.text, question.key) for question in questions]
+
+
+def _chart() -> gr.HTML:
+    return part(None, "shared/plot", "tw-chart")
+
+
+def _tidy(table: pd.DataFrame) -> pd.DataFrame:
+    return table.round(2).rename(columns=lambda name: name.replace("_", " "))

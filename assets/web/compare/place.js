@@ -1,0 +1,49 @@
+// The place of the Compare tab in the address: its part, the study, and the name of whoever judges.
+import { addressOf, fieldsOf, note, returned } from '../shared/address.js';
+
+const VIEWS = { judge: 'Judge', results: 'Results', studies: 'Studies' };
+export const place = { view: 'judge', study: '', name: '' };
+
+const buttons = () => /** @type {HTMLElement[]} */ ([...document.querySelectorAll('.tw-compare > .tab-wrapper button[role="tab"]')]);
+const fields = () => ({ ...place, view: place.view === 'judge' ? '' : place.view });
+const show = (view) => buttons().find((button) => button.textContent.trim() === VIEWS[view])?.click();
+
+/** Says in the address which study is looked at. */
+export function look(study) {
+  place.study = study;
+  history.pushState(null, '', addressOf('compare', fields()));
+  note('compare', fields());
+}
+
+/** The address of a study, for one person where a name is given. */
+export const linkTo = (study, name = '') => addressOf('compare', { study, name }, new URL(location.pathname, location.href).href);
+
+export default function mount({ props, trigger, watch }) {
+  let asked = false;
+
+  function take(query) {
+    place.view = query.get('view') in VIEWS ? query.get('view') : 'judge';
+    place.study = query.get('study') ?? '';
+    place.name = query.get('name') ?? '';
+    asked = Boolean(place.study || place.name);
+    if (asked) trigger('open', { study: place.study, name: place.name });
+    else show(place.view);
+  }
+
+  document.addEventListener('click', (/** @type {MouseEvent & { target: Element }} */ { target, isTrusted }) => {
+    const button = target.closest?.('.tw-compare > .tab-wrapper button[role="tab"]');
+    const view = Object.keys(VIEWS).find((key) => VIEWS[key] === button?.textContent.trim());
+    if (!view || !isTrusted || view === place.view) return;
+    place.view = view;
+    history.pushState(null, '', addressOf('compare', fields()));
+    note('compare', fields());
+  });
+  returned('compare', take);
+  watch('value', () => {
+    Object.assign(place, props.value);
+    if (asked) show(place.view);
+    asked = false;
+    note('compare', fields());
+  });
+  take(fieldsOf('compare'));
+}

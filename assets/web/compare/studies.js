@@ -1,0 +1,83 @@
+// The list of studies and, of the one that is picked, its links and its people. A part whose value is what the list shows.
+import { copy, h } from '../shared/dom.js';
+import { linkTo, look, place } from './place.js';
+
+const STATES = { open: 'Open', closed: 'Closed', archived: 'Archived' };
+const percent = (value) => (value == null ? '' : `${Math.round(100 * value)}%`);
+const number = (value) => (value == null ? '' : String(Math.round(10 * value) / 10));
+const day = (value) => (value ? new Date(value).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' }) : 'not yet');
+
+function meter(done, wanted, label) {
+  const share = wanted ? (100 * done) / wanted : 0;
+  return h('div', { class: 'tw-meter', role: 'progressbar', 'aria-label': label, 'aria-valuemin': 0, 'aria-valuemax': wanted, 'aria-valuenow': done },
+    h('div', { style: `width:${share.toFixed(1)}%` }));
+}
+
+export default function mount({ element, props, trigger, watch }) {
+  let wanted = '';
+  let restored = false;
+  const root = element.querySelector('.tw-studies');
+  const search = h('input', { type: 'search', class: 'tw-text', placeholder: 'Search studies', 'aria-label': 'Search studies', oninput: () => { wanted = search.value.trim().toLowerCase(); draw(); } });
+  const body = h('div', {});
+  root.append(body);
+
+  function row(study, picked) {
+    const open = () => { look(study.id); trigger('pick', { study: study.id }); };
+    return h('tr', { class: study.id === picked ? 'tw-picked' : null },
+      h('td', {}, h('button', { type: 'button', class: 'tw-link', 'aria-pressed': String(study.id === picked), onclick: open }, h('bdi', {}, study.name)),
+        study.notice ? h('p', { class: 'tw-count' }, study.notice) : null),
+      h('td', {}, STATES[study.state]),
+      h('td', {}, `${study.done} of ${study.battles}`, meter(study.done, study.battles, `Battles of ${study.name} with all votes`)),
+      h('td', {}, `${study.votes} of ${study.wanted}`),
+      h('td', {}, String(study.people)),
+      h('td', {}, study.created_at));
+  }
+
+  function list({ studies, picked }) {
+    const listed = studies.filter(({ name }) => name.toLowerCase().includes(wanted));
+    if (!studies.length) return h('p', { class: 'tw-lead' }, 'No study yet: make one below from a file of outputs or from the app’s policies, or add the example.');
+    if (!listed.length) return h('p', { class: 'tw-lead' }, `No study has “${search.value}” in its name.`);
+    return h('div', { class: 'tw-scroll', tabindex: 0 }, h('table', { class: 'tw-table' },
+      h('thead', {}, h('tr', {}, ['Study', 'State', 'Battles done', 'Votes', 'People', 'Made'].map((name) => h('th', { scope: 'col' }, name)))),
+      h('tbody', {}, listed.map((study) => row(study, picked)))));
+  }
+
+  function linked(label, address) {
+    const button = h('button', { type: 'button', class: 'tw-quiet', onclick: () => copy(button, address) }, label);
+    return button;
+  }
+
+  function people({ picked, people: json, login }) {
+    const listed = JSON.parse(json || '[]');
+    const fixed = new Set(['annotator', 'votes', 'median_seconds', 'repeats', 'traps', 'traps_passed', 'pace', 'last', 'corrected']);
+    const questions = [...new Set(listed.flatMap((person) => Object.keys(person)))].filter((name) => !fixed.has(name));
+    const head = ['Person', 'Votes', 'Seconds a vote', 'Votes an hour', ...questions.map((name) => `Same again: ${name}`), 'Traps passed', 'Corrected', 'Last vote', ''];
+    const cells = (person) => [person.votes, number(person.median_seconds), number(person.pace), ...questions.map((name) => percent(person[name])),
+      person.traps ? `${percent(person.traps_passed)} of ${person.traps}` : '', person.corrected, day(person.last)];
+    return h('section', { class: 'tw-people' },
+      h('div', { class: 'tw-heading' }, h('h3', {}, 'People'), linked('Copy link to judge', linkTo(picked))),
+      h('p', { class: 'tw-count' }, login ? 'Whoever follows the link signs in, and comes back to where they stopped.'
+        : 'The link asks for a name. A person’s own link, a reminder, brings them back to where they stopped.'),
+      listed.length ? h('div', { class: 'tw-scroll', tabindex: 0 }, h('table', { class: 'tw-table' },
+        h('thead', {}, h('tr', {}, head.map((name) => h('th', { scope: 'col' }, name)))),
+        h('tbody', {}, listed.map((person) => h('tr', {},
+          h('td', {}, h('bdi', {}, person.annotator)), cells(person).map((cell) => h('td', {}, cell == null ? '' : String(cell))),
+          h('td', {}, linked('Copy link', linkTo(picked, login ? '' : person.annotator)))))))) : h('p', { class: 'tw-lead' }, 'Nobody has judged it yet: send them the link.'));
+  }
+
+  function draw() {
+    const value = props.value ?? {};
+    if (value.refused) body.replaceChildren(h('p', { class: 'tw-lead' }, 'Studies are for the organizers of this arena: sign in as one.'));
+    else if (value.studies) {
+      const linked = !restored && !value.picked && place.view === 'studies' && value.studies.some(({ id }) => id === place.study);
+      restored = true;
+      if (linked) trigger('pick', { study: place.study });
+      if (!search.isConnected) root.prepend(search);
+      search.hidden = value.studies.length < 2;
+      body.replaceChildren(list(value), value.picked ? people(value) : h('span', {}));
+    }
+  }
+
+  watch('value', draw);
+  draw();
+}
