@@ -202,7 +202,7 @@ def _words(table: Sheet, name: str) -> bool:
     return any(isinstance(cell, list) or (isinstance(cell, str) and " " in cell.strip()) for cell in cells)
 
 
-def shown(value: Any, most: int = 160) -> str:
+def shown(value: Any, most: int = 120) -> str:
     """A cell as a sample shows it."""
     text = (
         value

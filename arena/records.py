@@ -67,6 +67,12 @@ def questions(session: Session, set_id: str | None = None) -> list[Question]:
     return [Question(key, text) for key, text in texts.items()] or list(OPENING)
 
 
+def every_question(session: Session) -> list[Question]:
+    """The questions of all studies, whatever stands over them."""
+    texts = {key: text for key, text in session.execute(select(Asked.key, Asked.text))}
+    return [Question(key, text) for key, text in ({each.key: each.text for each in OPENING} | texts).items()]
+
+
 def asked(votes: pd.DataFrame) -> list[str]:
     """The keys of the questions that a table of votes answers."""
     return [column for column in votes.columns if column not in COLUMNS]

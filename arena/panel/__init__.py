@@ -42,6 +42,7 @@ def build(
     who = Who(gr.State(""), login, organizes)
     if warning:
         gr.HTML(notices.failed(warning))
+    gr.HTML('<h2 class="tw-heard">Compare</h2>', apply_default_css=False)
     place = Place()
     with gr.Tabs(elem_classes="tw-compare"):
         with gr.Tab("Judge"):

@@ -13,7 +13,7 @@ def fields(login: bool) -> tuple[gr.Radio, gr.Textbox, gr.Radio, gr.Number, gr.N
         if key != ("open" if login else "signed")
     ]
     access = gr.Radio(allowed, value=allowed[0][1], label="Who may judge")
-    members = gr.Textbox(label="The list: a name a line", lines=4, max_length=80_000, visible=False)
+    members = gr.Textbox("", label="The list: a name a line", lines=4, max_length=80_000, visible=False)
     told = [(text[0].upper() + text[1:], key) for key, text in REVEALS.items()]
     reveal = gr.Radio(told, value="vote", label="When names are told")
     minimum = gr.Number(3, precision=0, minimum=1, label="Votes wanted for every battle")

@@ -10,7 +10,7 @@ from arena import view
 from arena.errors import AlreadyVoted, ArenaError, NotServed, QuestionsChanged, StoreError, TooLate
 from arena.panel.endpoints import SERVED
 from arena.panel.place import Place
-from arena.panel.shared import ALL, Profile, Who, offered, refusals, signed
+from arena.panel.shared import Profile, Who, offered, refusals, signed
 from arena.service import Service, Shown
 from ui.parts import part
 
@@ -24,7 +24,8 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
         typed = gr.Textbox(
             label="Your name", placeholder="as it will stand beside your votes", visible=not who.login
         )
-        chosen = gr.Dropdown([ALL], value="", label="Study", interactive=True)
+        # after a restart Gradio takes the studies that are there now, so that a page goes on where it was
+        chosen = gr.Dropdown(offered(service.store), value="", label="Study", interactive=True)
         enter = gr.Button("Start judging", variant="primary")
         if who.login:
             gr.LoginButton()

@@ -62,12 +62,13 @@ def build(
                             [NONE], value="", label="Tag, to slice results by", interactive=True
                         )
                     encoding = gr.Textbox(
+                        "",
                         label="Encoding, if these letters are wrong",
                         placeholder="such as cp1252 or shift_jis",
                         max_length=40,
                     )
                 with gr.Column() as generated:
-                    prompts = gr.Textbox(label="Or prompts, one a line", lines=6, max_length=200_000)
+                    prompts = gr.Textbox("", label="Or prompts, one a line", lines=6, max_length=200_000)
                     picked = gr.CheckboxGroup([], label="Policies to compare, two or more")
                     with gr.Row():
                         seed = gr.Number(0, precision=0, label="Seed")

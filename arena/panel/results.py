@@ -12,11 +12,11 @@ from arena import notices, plots, reading
 from arena.agreement import agreement, annotators, by_question, over_time
 from arena.front import human_front
 from arena.panel.place import Place
-from arena.panel.shared import ALL, Profile, Who, offered, refusals
+from arena.panel.shared import Profile, Who, offered, refusals
 from arena.pseudonyms import pseudonyms
-from arena.questions import OPENING, Question
+from arena.questions import Question
 from arena.ranking import ranking
-from arena.records import asked, questions, votes_frame
+from arena.records import asked, every_question, questions, votes_frame
 from arena.slices import slices
 from arena.store import Store
 from ui.parts import part
@@ -26,9 +26,11 @@ AT_ONCE = 4
 
 def build(store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Tab) -> None:
     """Builds the part in an open `gr.Tab`. judging: the study that is judged, with which the choice begins."""
+    with store.read() as session:  # after a restart Gradio takes what is there now
+        known = every_question(session)
     with gr.Row(elem_classes="tw-asked"):
-        chosen = gr.Dropdown([ALL], value="", label="Study", interactive=True)
-        question = gr.Radio(_choices(OPENING), value=OPENING[0].key, label="Question")
+        chosen = gr.Dropdown(offered(store), value="", label="Study", interactive=True)
+        question = gr.Radio(_choices(known), value=known[0].key, label="Question")
     watch = part({}, "compare/fresh", "tw-fresh", "'fresh'")
     summary = gr.HTML(elem_classes="tw-summary")
     with gr.Row(elem_classes="tw-charts"):

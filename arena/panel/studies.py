@@ -40,9 +40,9 @@ def build(
     with gr.Column(visible=False, elem_classes="tw-edit") as editor:
         with gr.Row():
             with gr.Column(scale=2):
-                title = gr.Textbox(label="Name", max_length=80)
-                asked = gr.Textbox(label="Questions, key: text on each line", lines=3, max_length=2_000)
-                guideline = gr.Textbox(label="Guideline (Markdown)", lines=8, max_length=8_000)
+                title = gr.Textbox("", label="Name", max_length=80)
+                asked = gr.Textbox("", label="Questions, key: text on each line", lines=3, max_length=2_000)
+                guideline = gr.Textbox("", label="Guideline (Markdown)", lines=8, max_length=8_000)
             with gr.Column(scale=1):
                 access, members, reveal, minimum, share = fields(who.login)
         with gr.Row(elem_classes="tw-actions"):
@@ -54,12 +54,12 @@ def build(
             copy = gr.Button("Duplicate")
             drop = gr.Button("Delete…")
         with gr.Row(visible=False, elem_classes="tw-asked") as sure:
-            typed = gr.Textbox(label="The export is saved. Type the study's name to delete it for good")
+            typed = gr.Textbox("", label="The export is saved. Type the study's name to delete it for good")
             delete = gr.Button("Delete for good", variant="stop")
     archive = gr.DownloadButton(visible="hidden", elem_id="tw-export")  # by itself it wants a second press
     made = making.build(store, who, policies, model_queue)
     with gr.Row(elem_classes="tw-actions"):
-        every = gr.Button("Export votes of all studies (.zip)")
+        every = gr.Button("Export all studies (.zip)")
         into = gr.UploadButton("Import an export (.zip)", file_types=[".zip"])
         sample = gr.Button("Add the example study")
 

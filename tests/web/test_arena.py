@@ -224,7 +224,8 @@ def test_the_organizer_makes_a_set_from_policies(browser, tmp_path):
     with running(tmp_path, "empty") as (address, database):
         page = browser.new_page()
         page.goto(address)
-        page.get_by_role("tab", name="Organize").click()
+        page.get_by_role("tab", name="Studies").click()
+        page.get_by_role("button", name="New study").click()
         page.get_by_label("Prompts, one a line").fill("First?\nSecond?")
         for name in ("one", "two"):
             page.get_by_label(name, exact=True).check()
@@ -234,7 +235,7 @@ def test_the_organizer_makes_a_set_from_policies(browser, tmp_path):
         page.get_by_label("Your name").fill("Ada")
         page.keyboard.press("Enter")
         page.wait_for_selector("[data-stage=vote]")
-        assert page.locator(".tw-count").inner_text() == "0 judged, 2 to go"
+        assert page.locator(".tw-count").inner_text().startswith("Battles · 0 judged, 2 to go")
         page.close()
     assert stored(database).empty
 
@@ -243,7 +244,8 @@ def test_the_organizer_stops_exports_and_imports(browser, tmp_path):
     with running(tmp_path) as (address, database):
         page = browser.new_page(accept_downloads=True)
         page.goto(address)
-        page.get_by_role("tab", name="Organize").click()
+        page.get_by_role("tab", name="Studies").click()
+        page.get_by_role("button", name="New study").click()
         stop = page.get_by_role("button", name="Stop")
         stop.click()
         page.get_by_text("Nothing was being generated").wait_for()
@@ -258,14 +260,14 @@ def test_the_organizer_stops_exports_and_imports(browser, tmp_path):
         page.get_by_role("button", name="Make battles").click()
         page.get_by_text("cannot be answered by 'one': the prompt is too long").wait_for(timeout=5_000)
         with page.expect_download() as found:
-            page.get_by_role("button", name="Export votes").click()
+            page.get_by_role("button", name="Export all studies").click()
         found.value.save_as(tmp_path / "arena.zip")
         page.close()
     (tmp_path / "other").mkdir()
     with running(tmp_path / "other", "empty") as (address, other):
         page = browser.new_page()
         page.goto(address)
-        page.get_by_role("tab", name="Organize").click()
+        page.get_by_role("tab", name="Studies").click()
         for file, told in (
             (tmp_path / "arena.zip", "9 runs, 9 battles, 0 votes imported"),
             (tmp_path / "bad.zip", "cannot be unpacked"),

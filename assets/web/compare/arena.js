@@ -1,9 +1,12 @@
 // The battle view: keys, view switches and the events 'vote', 'undo', 'next', 'earlier' and 'look' that Python listens to.
 // A part of the page (ui/parts.py) whose value is the battle as HTML; the page knows no more than the two texts.
 
+const PATIENCE = 15_000;
+
 export default function mount({ element, props, trigger, watch }) {
   const views = { rich: false, diff: false };
   let timer = null;
+  let waiting = null;
   let moved = false;
 
   const arena = () => element.querySelector('.tw-arena');
@@ -56,8 +59,16 @@ export default function mount({ element, props, trigger, watch }) {
     show();
   }
 
+  /** No second press while the server works; where it does not answer, the same press may be repeated without harm. */
   function busy() {
-    element.querySelectorAll('.tw-go, .tw-undo').forEach((button) => (button.disabled = true));
+    const pressed = [...element.querySelectorAll('.tw-go, .tw-undo')];
+    pressed.forEach((button) => (button.disabled = true));
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      pressed.forEach((button) => (button.disabled = false));
+      const error = element.querySelector('.tw-error');
+      if (error) error.textContent = 'The server does not answer yet, and your choice is still here: press again in a moment.';
+    }, PATIENCE);
   }
 
   function commit() {
@@ -158,6 +169,7 @@ export default function mount({ element, props, trigger, watch }) {
   });
 
   function drawn() {
+    clearTimeout(waiting);
     element.querySelector('.tw-judge').innerHTML = props.value;
     show();
     mark();

@@ -11,8 +11,7 @@ const show = (view) => buttons().find((button) => button.textContent.trim() === 
 /** Says in the address which study is looked at. */
 export function look(study) {
   place.study = study;
-  history.pushState(null, '', addressOf('compare', fields()));
-  note('compare', fields());
+  note('compare', fields(), true);
 }
 
 /** The address of a study, for one person where a name is given. */
@@ -35,8 +34,7 @@ export default function mount({ props, trigger, watch }) {
     const view = Object.keys(VIEWS).find((key) => VIEWS[key] === button?.textContent.trim());
     if (!view || !isTrusted || view === place.view) return;
     place.view = view;
-    history.pushState(null, '', addressOf('compare', fields()));
-    note('compare', fields());
+    note('compare', fields(), true);
   });
   returned('compare', take);
   watch('value', () => {

@@ -24,7 +24,7 @@ export default function mount({ element, props, trigger, watch }) {
   function row(study, picked) {
     const open = () => { look(study.id); trigger('pick', { study: study.id }); };
     return h('tr', { class: study.id === picked ? 'tw-picked' : null },
-      h('td', {}, h('button', { type: 'button', class: 'tw-link', 'aria-pressed': String(study.id === picked), onclick: open }, h('bdi', {}, study.name)),
+      h('td', {}, h('button', { type: 'button', class: 'tw-study', 'aria-pressed': String(study.id === picked), onclick: open }, h('bdi', {}, study.name)),
         study.notice ? h('p', { class: 'tw-count' }, study.notice) : null),
       h('td', {}, STATES[study.state]),
       h('td', {}, `${study.done} of ${study.battles}`, meter(study.done, study.battles, `Battles of ${study.name} with all votes`)),
