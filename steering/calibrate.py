@@ -32,6 +32,8 @@ CERTAIN = 2.0
 SPREAD_FLOOR = 0.1
 """Least standard deviation of a reading, as a share of the distance between the sides."""
 SEED = 1000
+UNCOMPARED = "taken without a comparison"
+"""How direction and layers were chosen where nothing was compared."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +185,7 @@ def choose(bench: Bench, step: Callable[[], None]) -> tuple[str, tuple[int, ...]
     """Direction and layers of "auto", and a sentence on how they were chosen."""
     options = candidates(bench.cav)
     if bench.base.score is None:
-        return *options[0], "taken without a measurement: no independent scorer judges this concept"
+        return *options[0], f"{UNCOMPARED}: no independent scorer judges this concept"
     gains = []
     for write, layers in options:
         known = bench.cav.calibration
@@ -239,7 +241,7 @@ def calibrate(
             progress(min(1.0, next(steps) / total))
 
     step()
-    write, layers, chosen = choose(bench, step) if search else (*candidates(cav)[0], "taken without a search")
+    write, layers, chosen = choose(bench, step) if search else (*candidates(cav)[0], UNCOMPARED)
     assert bench.cav.calibration is not None
     known = dataclasses.replace(bench.cav.calibration, direction=write, layers=layers, chosen=chosen)
     bench.cav = dataclasses.replace(cav, calibration=known)

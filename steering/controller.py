@@ -25,7 +25,7 @@ from steering.inspector import inspect
 from steering.library import Library
 from steering.plan import Layers, Plan
 from steering.snippet import snippet
-from steering.steer import MAX_WATCHED, Pair, finish, pair
+from steering.steer import MAX_WATCHED, Pair, finish, pair, wishes
 from steering.sweep import sweep, thirds
 from steering.teaching import drafted, learned
 from ui import sessions
@@ -354,6 +354,7 @@ def _about(library: Library, request: Request, started: Pair) -> dict[str, Any]:
     cavs = [library.cav(name) for name in names]
     return {
         "sides": [side.name for side in started.sides],
+        "wish": " ".join(wishes(library, request.plan)) if request.rival else "",
         "begin": library.model.codec.decode(request.begin),
         "layers": started.steering.layers,
         "cosines": started.steering.cosines,

@@ -36,7 +36,16 @@ OPENING_TARGET = {"concept": "sports", "direction": "amplify", "p0": 0.98}
 OPENING_PLAN = {"layers": "auto", "method": "auto", "strength": None, "scope": "all", "cap": None}
 OPENING_BUDGET = 0.25
 """Nats a token, where the opening concept stays fluent that far."""
-OPENING = {"system": "", "history": [], "seed": 7, "max_new_tokens": 64, "temperature": 0.0}
+OPENING = {
+    "system": "",
+    "history": [],
+    "seed": 7,
+    "max_new_tokens": 64,
+    "temperature": 0.0,
+    "rival": None,
+    "watch": [],
+    "begin": [],
+}
 MAX_TOKENS_SHOWN, MAX_STRENGTH_SHOWN, AT_ONCE = 256, 4, 32
 ANSWERED_AT_ONCE, SWEPT_AT_ONCE = 8, 2
 

@@ -99,9 +99,8 @@ def pair(
     watchers = watching(library, watch, applied.layers)
     asked = [("unsteered", base, base, applied.readers), ("steered", steered, steered, applied.edits)]
     if rival is not None:
-        wishes = [wish(library.concepts[each.concept], each.direction) for each in plan.targets]
         before = prompts.get("requested", prompt)
-        wanted = requested(before, wishes)
+        wanted = requested(before, wishes(library, plan))
         pushed = feasible(steering(plan, library, wanted))
         asked.append(
             (
@@ -118,6 +117,11 @@ def pair(
         sides.append(Side(name, row, own, (*plain, *begin)))
     decoding = library.model.decode([side.row for side in sides], stop=stop)
     return Pair(decoding, applied, temperature, tuple(sides), watchers, tuple(watch), tuple(begin))
+
+
+def wishes(library: Library, plan: Plan) -> list[str]:
+    """What a plan asks for, in words."""
+    return [wish(library.concepts[each.concept], each.direction) for each in plan.targets]
 
 
 def started_at(edit: Edit, answer: int) -> Edit:

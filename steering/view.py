@@ -20,6 +20,8 @@ TEXT, AFTER, BEFORE, PUSH, FLAG, LOGPROB = range(6)
 
 OPENING = 0.25
 """Nats a token, at most, at which a new concept opens."""
+MIN_AHEAD = 0.15
+"""Held-out accuracy above that of shuffled labels below which a person is warned."""
 
 
 class Shades:
@@ -103,7 +105,11 @@ def choice(plan: Plan, cav: CAV) -> dict[str, str]:
             "by": "usual",
             "chosen": "Half to two thirds of the model; nothing was measured for this concept here.",
         }
-    return {"by": "by effect at equal cost", "chosen": f"{cav.calibration.chosen.capitalize()}."}
+    compared = cav.calibration.chosen.startswith("mean gain")
+    return {
+        "by": "by effect at equal cost" if compared else "usual",
+        "chosen": f"{cav.calibration.chosen.capitalize()}.",
+    }
 
 
 def opening(cav: CAV) -> float | None:
@@ -126,6 +132,8 @@ def learned(concept: Concept, cav: CAV, opens: float | None) -> str:
         f"Learned from {len(concept.positive)} and {len(concept.negative)} examples: {100 * float(cav.accuracy[best]):.0f} % "
         f"held-out accuracy at layer {best} (shuffled labels: {100 * float(cav.shuffled[best]):.0f} %)."
     ]
+    if float(cav.accuracy[best] - cav.shuffled[best]) < MIN_AHEAD:
+        parts.append("It hardly tells the two sides apart: give examples that differ more clearly.")
     return " ".join([*parts, *_opens(opens), *remarks(concept)])
 
 

@@ -4,6 +4,7 @@ import { addressOf, fieldsOf, tabOf } from '../../assets/web/shared/address.js';
 import { EVENTS, eventName } from '../../assets/web/shared/events.js';
 import { lastWins } from '../../assets/web/shared/sender.js';
 import { keep, recall } from '../../assets/web/shared/storage.js';
+import { forget, keepOwn, kept, lines, packed, unpacked } from '../../assets/web/steer/own.js';
 import { asSent, fromAddress, placeOf } from '../../assets/web/steer/request.js';
 
 const plan = { targets: [{ concept: 'sports', direction: 'amplify', p0: 0.98 }], layers: 'auto', method: 'gcav', strength: null, scope: 'all', cap: null, budget: null };
@@ -83,4 +84,35 @@ test('where nothing may be kept, nothing breaks', () => {
   globalThis.window = { localStorage: { getItem: (name) => kept.get(name) ?? null, setItem: (name, text) => kept.set(name, text) } };
   keep('theme', 'dark');
   assert.equal(recall('theme'), 'dark');
+});
+
+test('an address brings the third text, what is watched and a chosen beginning back', () => {
+  const asked = { ...own, rival: 'both', watch: ['formality', 'a, b'], begin: [3, 0, 12] };
+  const { search } = new URL(addressOf('steer', placeOf(asked), 'http://lab.example/'));
+  assert.deepEqual(fromAddress(own, search, ''), asked);
+  const broken = fromAddress(own, search.replace(/&begin=[^&]*/, '&begin=%7B'), '');
+  assert.deepEqual(broken.begin, []);
+});
+
+test('small concepts travel in a link and come back, large and damaged ones do not', async () => {
+  const small = [{ name: 'mine', positive: ['Ärr, ye!', 'b'], negative: ['plain', 'c'] }];
+  assert.deepEqual(await unpacked(await packed(small)), small);
+  const large = [{ name: 'mine', positive: Array.from({ length: 300 }, () => crypto.randomUUID()), negative: ['c'] }];
+  assert.equal(await packed(large), null);
+  assert.equal(await packed([{ name: 'vector', gguf: 'R0dVRg==' }]), null);
+  for (const text of ['', '!', 'AAAA', null, (await packed(small)).slice(0, 20)]) assert.deepEqual(await unpacked(text), []);
+});
+
+test('a browser keeps eight concepts, the newest ones, within its bounds', () => {
+  const store = new Map();
+  globalThis.window = { localStorage: { getItem: (name) => store.get(name) ?? null, setItem: (name, text) => store.set(name, text) } };
+  for (let n = 0; n < 10; n += 1) assert.ok(keepOwn({ name: `c${n}`, positive: ['a'], negative: ['b'] }));
+  assert.deepEqual(kept().map(({ name }) => name), ['c2', 'c3', 'c4', 'c5', 'c6', 'c7', 'c8', 'c9']);
+  assert.equal(keepOwn({ name: 'huge', positive: ['x'.repeat(2_000_000)], negative: ['b'] }), false);
+  assert.equal(kept().length, 8);
+  forget('c9');
+  assert.equal(kept().at(-1).name, 'c8');
+  store.set('tw-concepts', '[{"name": 3}, {"name": "ok", "positive": ["a"], "negative": ["b"]}, 7]');
+  assert.deepEqual(kept().map(({ name }) => name), ['ok']);
+  assert.equal(lines({ name: 'ok', positive: ['a', 'b'], negative: ['c'] }), '{"positive":"a","negative":"c"}\n{"positive":"b"}');
 });

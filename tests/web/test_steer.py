@@ -521,3 +521,49 @@ PAIRS = [
     }
     for thing in THINGS
 ]
+
+
+def test_the_request_in_words_is_one_click_and_goes_along_in_the_link(app: str, page: Page) -> None:
+    page.goto(at(app, method="auto", layers="auto"))
+    settled(page)
+    before = texts(page)
+    page.get_by_role("button", name="+ Ask in words").click()
+    expect(page.locator(".tw-requested .tw-text")).not_to_be_empty()
+    settled(page)
+    assert texts(page) == before and "rival=request" in page.url
+    expect(page.locator(".tw-metrics th[scope=col]").last).to_have_text("asked in words")
+    page.reload()
+    settled(page)
+    expect(page.locator(".tw-requested")).to_be_visible()
+    page.get_by_role("button", name="Drop the request in words").click()
+    expect(page.locator(".tw-requested")).to_be_hidden()
+
+
+def test_a_token_under_the_lens_and_another_beginning(app: str, page: Page) -> None:
+    page.goto(at(app, method="auto", layers="auto"))
+    settled(page)
+    page.get_by_label("Watch a concept that is not steered").select_option("formality")
+    expect(page.locator(".tw-which")).to_contain_text("formality")
+    settled(page)
+    page.locator(".tw-steered .tw-token").nth(3).click()
+    lens = page.locator(".tw-lens")
+    expect(lens.locator("h3")).to_contain_text("token 4 of the steered text")
+    assert lens.locator(".tw-alternatives tbody tr").count() >= 8
+    expect(lens.locator(".tw-drawn")).to_have_count(1)
+    assert lens.locator(".tw-readings .tw-reading").count() >= 12
+    run = shown(page)
+    lens.get_by_role("button", name="Go on from").first.click()
+    newer(page, run)
+    settled(page)
+    begins = [page.locator(f".tw-{side} .tw-begin").inner_text() for side in ("unsteered", "steered")]
+    assert begins[0] and begins[0] == begins[1] and "begin=" in page.url
+    page.get_by_role("button", name="Begin anew").click()
+    expect(page.locator(".tw-steered .tw-begin")).to_be_empty()
+
+
+def test_a_link_to_a_concept_that_nobody_here_knows_says_so(app: str, page: Page) -> None:
+    page.goto(at(app, targets=[{"concept": "mine", "direction": "amplify", "p0": 0.9}]))
+    settled(page)
+    expect(page.locator(".tw-prompt-box .tw-problem")).to_contain_text(
+        "“mine”, a concept that lives in the browser"
+    )

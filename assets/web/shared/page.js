@@ -1,3 +1,3 @@
-// What the Steer tab asked last, and whether texts can be sent to Compare: the other parts of the page read it.
+// What the Steer tab asked last, whether texts can be sent to Compare, and which concepts there are: the other parts of the page read it.
 
-export const page = { asked: null, compare: false };
+export const page = { asked: null, compare: false, shipped: /** @type {string[]} */ ([]), concepts: () => /** @type {string[]} */ ([]) };

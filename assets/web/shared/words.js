@@ -10,6 +10,12 @@ export function probability(p) {
   return p.toFixed(digits).replace(/^0/, '');
 }
 
+/** A share of one in percent, as 12 % or 0.3 %. */
+export const share = (p) => `${p >= 0.0995 || p === 0 ? Math.round(100 * p) : (100 * p).toFixed(p >= 0.00095 ? 1 : 2)} %`;
+
+/** A token's text where its spaces and line breaks are seen. */
+export const visible = (text) => text.replaceAll('\n', '⏎').replace(/^ +| +$/g, (spaces) => '·'.repeat(spaces.length)) || '∅';
+
 /** @type {[number, string][]} */
 const DEGREES = [[0.999, 'almost surely'], [0.95, 'very likely'], [0.8, 'likely'], [0.6, 'rather']];
 

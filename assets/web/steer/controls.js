@@ -4,7 +4,8 @@ import { h, heard, tell } from '../shared/dom.js';
 import { note } from '../shared/address.js';
 import { page } from '../shared/page.js';
 import { lastWins } from '../shared/sender.js';
-import { asSent, fromAddress, placeOf } from './request.js';
+import { asSent, fromAddress, namesOf, placeOf } from './request.js';
+import { keepOwn, kept, unpacked } from './own.js';
 import { promptBox } from './prompt.js';
 import { layerControl } from './layers.js';
 import { targetRows } from './targets.js';
@@ -20,18 +21,27 @@ const METHOD_NOTES = {
   fixed: 'Adds the same push at every token, whatever the text says (ActAdd, CAA): the method to compare with.',
 };
 const DOSINGS = [['cost', 'Cost'], ['p', 'Probability']];
+/** What an answer stands under: where it changes, a chosen beginning holds no longer. */
+const told = ({ prompt, messages, continue: text }) => JSON.stringify([prompt, messages, text]);
 const SCOPES = [['all', 'Prompt and answer'], ['answer', 'Answer only']];
 
 export default function mount({ element, props, trigger, watch }) {
   const { concepts, layers, limits, opening } = props.value;
   const known = { ...concepts };
   page.compare = props.value.compare;
+  page.shipped = Object.keys(concepts);
+  page.concepts = () => Object.keys(known);
   tell('ready');
   const request = fromAddress(opening) ?? structuredClone(opening);
   let run = 0;
+  let begun = null;
+  /** @type {import('./own.js').Own[]} */
+  let waiting = [];
   const sender = lastWins((next) => trigger('run', next));
 
   function go() {
+    if (begun !== null && begun !== told(request)) request.begin = [];
+    begun = told(request);
     run += 1;
     const sent = { ...structuredClone(request), run };
     delete sent.problem;
@@ -93,8 +103,12 @@ export default function mount({ element, props, trigger, watch }) {
     change((value) => (request.temperature = value)));
 
   const training = h('div');
-  const learn = trainer(training, (asked) => trigger('train', asked), () => trigger('stop', { work: 'train' }));
-  prompt.box.append(h('p', { class: 'tw-problem', role: 'alert' }, request.problem));
+  let taught = {};
+  const teach = (asked) => { taught = asked; trigger('train', asked); };
+  const learn = trainer(training, { train: teach, use: teach, write: (asked) => trigger('write', asked), stop: () => trigger('stop', { work: 'train' }) });
+  const teaching = fold('Teach it a concept of your own', false, training);
+  const problem = h('p', { class: 'tw-problem', role: 'alert' }, request.problem);
+  prompt.box.append(problem);
 
   const [settings, more] = sheet('Settings',
     h('section', {}, h('h2', {}, 'Layers'), layerBox),
@@ -102,7 +116,7 @@ export default function mount({ element, props, trigger, watch }) {
     h('div', { class: 'tw-folds' }, prompt.system,
       fold('Length and temperature', false, length.node, temperature.node),
       fold('Method and scope', request.plan.method !== 'auto', method.node, methodNote, dosing.node, dosingNote, strength.node, scope.node, cap.node),
-      fold('Teach it a concept of your own', false, training)));
+      teaching));
   const wrong = faults({ prompt: prompt.input, seed, max_new_tokens: length.input, temperature: temperature.input });
 
   element.firstElementChild.replaceChildren(
@@ -159,13 +173,20 @@ export default function mount({ element, props, trigger, watch }) {
   heard('sweep', (asked) => trigger('sweep', { ...asSent(structuredClone(request)), ...asked }));
   heard('compare', () => trigger('compare', {}));
   heard('vector', (asked) => trigger('vector', asked));
+  heard('inspect', (asked) => trigger('inspect', asked));
   heard('stop', (work) => trigger('stop', { work }));
   watch('value', () => {
     const { training: state } = props.value;
     if (!state) return;
     learn(state);
+    if (state.problem && waiting.length) lost(`${state.problem} The link or the last visit named this concept.`);
     if (!state.done) return;
     known[state.done.name] = state.done;
+    remember(state);
+    if (waiting.length) {
+      next();
+      return;
+    }
     request.plan.targets = [{ concept: state.done.name, direction: 'amplify', p0: 0.98 }];
     request.plan.method = 'auto';
     request.plan.strength = null;
@@ -173,6 +194,47 @@ export default function mount({ element, props, trigger, watch }) {
     show();
     go();
   });
+
+  /** Keeps a concept that was learned in this browser, with its examples or, where it came as one, its control vector. */
+  function remember({ done, note: says }) {
+    const { positive, negative } = done.texts;
+    const stays = keepOwn({ name: done.name, ...(taught.gguf ? { gguf: taught.gguf } : { positive, negative }) });
+    learn({ fraction: null, note: `${says} ${stays ? 'This browser keeps it.' : 'It is too large for this browser to keep: export it.'}` });
+  }
+
+  /** Learns the concepts of one's own that the request names, one after the other, and then asks for the run. */
+  function next() {
+    waiting = waiting.filter(({ name }) => !known[name]);
+    if (waiting.length) {
+      teach(waiting[0]);
+      return;
+    }
+    show();
+    go();
+  }
+
+  function lost(says) {
+    waiting = [];
+    Object.assign(request, structuredClone(opening));
+    problem.textContent = says;
+    show();
+    go();
+  }
+
+  async function start() {
+    const missing = namesOf(request).filter((name) => !known[name]);
+    const carried = await unpacked(new URLSearchParams(location.search).get('own'));
+    waiting = missing.map((name) => [...carried, ...kept()].find((own) => own.name === name)).filter(Boolean);
+    if (waiting.length < missing.length) {
+      const name = missing.find((each) => !waiting.some((own) => own.name === each));
+      lost(`The link names “${name}”, a concept that lives in the browser where it was taught: ask for its file, and open it below.`);
+      return;
+    }
+    teaching.open = true;
+    next();
+  }
+
   show();
-  go();
+  if (namesOf(request).every((name) => known[name])) go();
+  else start();
 }

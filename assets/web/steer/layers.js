@@ -87,7 +87,7 @@ export function layerControl(node, count, changed) {
       return;
     }
     left.textContent = `layer ${layer}${now().includes(layer) ? ', steered' : ''}`;
-    right.textContent = `${Math.round(100 * curves[0].accuracy[layer])} % held-out`;
+    right.textContent = curves[0].accuracy.length ? `${Math.round(100 * curves[0].accuracy[layer])} % held-out` : '';
   }
 
   function draw() {

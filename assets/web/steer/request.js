@@ -2,10 +2,20 @@
 // way: 'chat', where `prompt` follows the turns of `history` under a `system` message, or 'continue', where it is plain text.
 
 import { addressOf } from '../shared/address.js';
+import { kept, packed } from './own.js';
 
 /** The columns that every turn has an answer of; a third, the request in words, may be there. */
 export const SIDES = ['unsteered', 'steered'];
 const FIELDS = ['seed', 'max_new_tokens', 'temperature'];
+const RIVALS = ['request', 'both'];
+const listed = (query, name, kind) => {
+  try {
+    return JSON.parse(query.get(name)).filter((value) => typeof value === kind);
+  } catch {
+    return [];
+  }
+};
+const filled = (list) => (list?.length ? JSON.stringify(list) : null);
 const number = (value) => typeof value === 'number';
 const SHAPES = {
   targets: (value) => Array.isArray(value) && value.length > 0 && value.every(target),
@@ -59,6 +69,9 @@ export function fromAddress(own, search = location.search, fragment = location.h
     const value = Number(query.get(field) ?? own[field]);
     if (Number.isFinite(value)) request[field] = value;
   }
+  if (RIVALS.includes(query.get('rival'))) request.rival = query.get('rival');
+  if (query.has('watch')) request.watch = listed(query, 'watch', 'string');
+  if (query.has('begin')) request.begin = listed(query, 'begin', 'number');
   return request;
 }
 
@@ -66,7 +79,8 @@ export function fromAddress(own, search = location.search, fragment = location.h
 export function placeOf({ way, prompt, system, history, plan, ...request }) {
   const asked = way === 'continue' ? { continue: prompt } : { prompt, system };
   const fragment = way === 'chat' && history.length ? `chat=${encodeURIComponent(JSON.stringify(history))}` : '';
-  return { ...asked, fragment, plan: JSON.stringify(plan), ...Object.fromEntries(FIELDS.map((field) => [field, request[field]])) };
+  const more = { rival: request.rival, watch: filled(request.watch), begin: filled(request.begin) };
+  return { ...asked, fragment, plan: JSON.stringify(plan), ...Object.fromEntries(FIELDS.map((field) => [field, request[field]])), ...more };
 }
 
 /** A request as the server takes it. */
@@ -74,5 +88,16 @@ export function asSent({ way, prompt, system, history, undo: _, ...request }) {
   return way === 'continue' ? { ...request, continue: prompt } : { ...request, prompt, system, history };
 }
 
-/** The address that restores a request. */
-export const toAddress = (request) => addressOf('steer', placeOf(request));
+/** The concepts that a request names. */
+export const namesOf = ({ plan, watch = [] }) => [...plan.targets.map(({ concept }) => concept), ...watch];
+
+/** The address that restores a request, and what to say of it: concepts of one's own go along where they are small. */
+export async function toAddress(request, shipped) {
+  const mine = namesOf(request).filter((name) => !shipped.includes(name));
+  const concepts = kept().filter(({ name }) => mine.includes(name));
+  const own = concepts.length ? await packed(concepts) : null;
+  const names = mine.map((name) => `“${name}”`).join(', ');
+  const says = !mine.length ? '' : own && concepts.length === mine.length ? `The link carries the examples of ${names}.`
+    : `The link names ${names}, which is too large for a link or not kept here: send its file along.`;
+  return { href: addressOf('steer', { ...placeOf(request), own }), says };
+}

@@ -1,11 +1,18 @@
 // The right side of the Steer tab: both texts as they stream, shaded by the concept's probability, and what the steering cost.
+import { choice } from '../shared/controls.js';
 import { copy, csv, download, h, heard, table, tell } from '../shared/dom.js';
 import { probability, ranges } from '../shared/words.js';
 import { page } from '../shared/page.js';
 import { conversation } from './conversation.js';
-import { SIDES, toAddress } from './request.js';
+import { lens } from './lens.js';
+import { toAddress } from './request.js';
 
 const [TEXT, AFTER, BEFORE, SHARE, FLAG, LOGPROB] = [0, 1, 2, 3, 4, 5];
+const MAX_WATCHED = 6;
+const SIDES = ['unsteered', 'steered', 'requested'];
+const RIVALS = [['request', 'alone'], ['both', 'steered too']];
+
+const COARSE = matchMedia('(pointer: coarse)').matches;
 
 const shade = (p) => {
   const strength = Math.abs(p - 0.5) * 2;
@@ -15,17 +22,23 @@ const shade = (p) => {
 function side(name, title) {
   const text = h('div', { class: 'tw-text', role: 'group', tabindex: 0, 'aria-label': `${title} text; arrow keys walk through the tokens` });
   const about = h('span', { class: 'tw-about' });
-  const node = h('section', { class: `tw-side tw-${name}`, 'aria-label': title }, h('h2', {}, title, about), text);
-  return { name, node, text, about, tokens: [], drawn: 0 };
+  const begin = h('span', { class: 'tw-begin' });
+  const node = h('section', { class: `tw-side tw-${name}`, 'aria-label': title }, h('h2', {}, title, about), begin, text);
+  return { name, node, text, about, begin, tokens: [], drawn: 0 };
 }
 
 export default function mount({ element, props, watch }) {
   const root = element.firstElementChild;
-  const sides = [side('unsteered', 'Base model'), side('steered', 'Steered')];
+  const sides = [side('unsteered', 'Base model'), side('steered', 'Steered'), side('requested', 'Asked in words')];
+  const rival = choice('The request in words', RIVALS, (value) => tell('ask', (request) => (request.rival = value)));
+  const noRival = h('button', { type: 'button', class: 'tw-quiet', 'aria-label': 'Drop the request in words', onclick: () => tell('ask', (request) => (request.rival = null)) }, '×');
+  const wish = h('p', { class: 'tw-hint tw-wish' });
+  sides[2].node.firstElementChild.after(h('div', { class: 'tw-rival' }, rival.node, noRival), wish);
   let asked = page.asked;
   let state = null;
   let picked = 0;
   let announced = 0;
+  let lastTap = null;
 
   const legend = h('div', { class: 'tw-legend' });
   const status = h('p', { class: 'tw-status', role: 'status' });
@@ -37,30 +50,44 @@ export default function mount({ element, props, watch }) {
   const toCompare = quiet('Send to Compare', () => tell('compare'));
   const offer = () => (toCompare.hidden = !page.compare);
   const tools = h('div', { class: 'tw-tools' }, stop,
-    quiet('Copy link', (button) => copy(button, toAddress(asked))),
+    quiet('Copy link', async (button) => { const { href, says } = await toAddress(asked, page.shipped); copy(button, href); if (says) status.textContent = says; }),
     quiet('Copy Python', (button) => copy(button, state?.snippet ?? '')),
     quiet('Vector', () => tell('vector', { concept: concept().name })),
+    quiet('GGUF', () => tell('vector', { concept: concept().name, kind: 'gguf' })),
     toCompare,
     quiet('CSV', () => download('tradewind-run.csv', csv(...Object.values(tokenTable())), 'text/csv')));
   const metrics = h('div', { class: 'tw-metrics' });
   const asTable = h('details', { class: 'tw-fold', ontoggle: () => asTable.open && fill() }, h('summary', {}, 'Tokens as a table'), h('div'));
   const talk = conversation();
+  const under = h('section', { class: 'tw-lens', 'aria-label': 'One token under the lens' });
+  const glass = lens(under, (ids) => { glass.hide(); tell('ask', (request) => (request.begin = ids)); });
+  const forked = h('p', { class: 'tw-hint tw-forked', hidden: true }, 'Every answer goes on from the same beginning. ',
+    h('button', { type: 'button', class: 'tw-quiet', onclick: () => tell('ask', (request) => (request.begin = [])) }, 'Begin anew'));
   const tip = h('div', { class: 'tw-tip', role: 'tooltip', hidden: true });
   root.replaceChildren(
     h('div', { class: 'tw-bar' }, legend, tools), problem, talk.earlier,
-    h('div', { class: 'tw-columns' }, sides.map(({ node }) => node)), meter, status, held, talk.reply, metrics, asTable, tip);
+    forked, h('div', { class: 'tw-columns' }, sides.map(({ node }) => node)), under, meter, status, held, talk.reply, metrics, asTable, tip);
 
   const concept = () => state?.concepts?.[picked] ?? { name: '', low: '', high: '' };
 
   function drawLegend() {
     const { name, low, high } = concept();
-    const names = (state?.concepts ?? []).map((each, index) => quiet(each.name, () => { picked = index; drawLegend(); repaint(); }));
-    names.forEach((button, index) => button.setAttribute('aria-pressed', String(index === picked)));
+    const watched = asked?.watch ?? [];
+    const names = (state?.concepts ?? []).flatMap((each, index) => {
+      const shadeBy = h('button', { type: 'button', class: 'tw-quiet', 'aria-pressed': String(index === picked), onclick: () => { picked = index; drawLegend(); repaint(); } }, each.name);
+      return watched.includes(each.name) ? [shadeBy, h('button', { type: 'button', class: 'tw-quiet tw-unwatch', 'aria-label': `Watch ${each.name} no longer`, onclick: () => watchOnly(watched.filter((name) => name !== each.name)) }, '×')] : [shadeBy];
+    });
+    const free = page.concepts().filter((name) => !state?.concepts?.some((each) => each.name === name));
+    const more = h('select', { class: 'tw-watch', 'aria-label': 'Watch a concept that is not steered', onchange: (event) => watchOnly([...watched, event.target.value]) },
+      h('option', { value: '', selected: true }, 'Watch …'), free.map((name) => h('option', { value: name }, name)));
     legend.replaceChildren(
-      names.length > 1 ? h('div', { class: 'tw-which', role: 'group', 'aria-label': 'Shade by' }, names) : '',
+      h('div', { class: 'tw-which', role: 'group', 'aria-label': 'Shade by' }, names.length > 1 ? names : '', state && free.length && watched.length < MAX_WATCHED ? more : ''),
       name ? h('div', { class: 'tw-scale', title: `Shading: P(${high}) as the model reads its own text, token by token` },
-        h('span', {}, low), h('i', { 'aria-hidden': 'true' }), h('span', {}, high)) : '');
+        h('span', {}, low), h('i', { 'aria-hidden': 'true' }), h('span', {}, high)) : '',
+      asked && !asked.rival ? h('button', { type: 'button', class: 'tw-quiet tw-ask-too', title: 'A third text: the unsteered model, asked for the same in the system’s message and in yours', onclick: () => tell('ask', (request) => (request.rival = 'request')) }, '+ Ask in words') : '');
   }
+
+  const watchOnly = (names) => tell('ask', (request) => (request.watch = names));
 
   function token(entry, index) {
     const span = h('span', { class: 'tw-token', 'data-index': index }, entry[TEXT]);
@@ -93,16 +120,28 @@ export default function mount({ element, props, watch }) {
     sides[1].about.textContent = [...goals, state?.layers?.length ? `layers ${ranges(state.layers)}` : ''].filter(Boolean).join(' · ');
   }
 
+  const titleOf = (name) => (name === 'unsteered' ? 'base model' : name !== 'requested' ? name : asked.rival === 'both' ? 'asked and steered' : 'asked in words');
+
+  function drawRival() {
+    const three = Boolean(asked?.rival);
+    root.classList.toggle('tw-three', three);
+    sides[2].node.hidden = !three;
+    rival.set(asked?.rival);
+    wish.textContent = state?.wish ? `“${state.wish}”` : '';
+    forked.hidden = !asked?.begin?.length;
+    for (const each of sides) each.begin.textContent = asked?.begin?.length ? state?.begin ?? '' : '';
+  }
+
   function drawMetrics(rows) {
     metrics.replaceChildren(rows ? h('table', { class: 'tw-table' },
-      h('thead', {}, h('tr', {}, h('td'), ['base model', 'steered'].map((name) => h('th', { scope: 'col' }, name)))),
-      h('tbody', {}, rows.map(([label, hint, plain, steered]) =>
-        h('tr', { title: hint }, h('th', { scope: 'row' }, label, h('small', {}, hint)), h('td', {}, plain), h('td', {}, steered))))) : '');
+      h('thead', {}, h('tr', {}, h('td'), (state.sides ?? SIDES).map(titleOf).map((name) => h('th', { scope: 'col' }, name)))),
+      h('tbody', {}, rows.map(([label, hint, ...cells]) =>
+        h('tr', { title: hint }, h('th', { scope: 'row' }, label, h('small', {}, hint)), cells.map((cell) => h('td', {}, cell)))))) : '');
   }
 
   function tokenTable() {
     const columns = ['side', 'token', ...(state?.concepts ?? []).flatMap(({ high }) => [`P(${high}) before`, `P(${high}) after`]), '|push|/|e|', 'log-probability'];
-    const rows = sides.flatMap(({ name, tokens }) => tokens.map((entry) =>
+    const rows = sides.filter(({ node }) => !node.hidden).flatMap(({ name, tokens }) => tokens.map((entry) =>
       [name, entry[TEXT], ...entry[AFTER].flatMap((after, index) => [entry[BEFORE][index], after]), entry[SHARE], entry[LOGPROB]]));
     return { columns, rows };
   }
@@ -129,7 +168,7 @@ export default function mount({ element, props, watch }) {
       sides.forEach((each) => { each.drawn = 0; });
       picked = Math.min(picked, Math.max(0, (next.concepts?.length ?? 1) - 1));
     }
-    if (first || next.concepts) drawLegend();
+    if (first || next.concepts) { drawLegend(); drawRival(); }
     SIDES.forEach((name, index) => stream(sides[index], next[name] ?? []));
     const live = next.phase === 'running' || next.phase === 'learning';
     root.dataset.phase = next.phase;
@@ -140,7 +179,7 @@ export default function mount({ element, props, watch }) {
     status.textContent = next.note ?? '';
     held.textContent = next.held ?? '';
     talk.dropped(next.dropped ?? 0);
-    talk.open(next.phase === 'done' ? Object.fromEntries(sides.map(({ name, tokens }) => [name, tokens.map((entry) => entry[TEXT]).join('')])) : null);
+    talk.open(next.phase === 'done' ? Object.fromEntries(sides.filter(({ node }) => !node.hidden).map(({ name, tokens, begin }) => [name, begin.textContent + tokens.map((entry) => entry[TEXT]).join('')])) : null);
     if (next.rows) drawMetrics(next.rows);
     if (next.cosines) tell('cosines', next.cosines);
     if (next.curves) tell('plan', { layers: next.layers, curves: next.curves, choice: next.choice });
@@ -168,7 +207,8 @@ export default function mount({ element, props, watch }) {
     tip.replaceChildren(...lines,
       entry[SHARE] > 0 ? h('div', {}, `pushed by ${(100 * entry[SHARE]).toFixed(0)} % of the state`) : h('div', {}, 'no push'),
       entry[FLAG] ? h('div', {}, 'held back: the target was not reached') : '',
-      h('div', {}, `chance of this token ${(100 * Math.exp(entry[LOGPROB])).toFixed(0)} %`));
+      h('div', {}, `chance of this token ${(100 * Math.exp(entry[LOGPROB])).toFixed(0)} %`),
+      state.phase === 'done' ? h('div', { class: 'tw-tip-more' }, COARSE ? 'tap again for more' : 'click for more') : '');
     tip.hidden = false;
     const [box, at] = [root.getBoundingClientRect(), span.getClientRects()[0] ?? span.getBoundingClientRect()];
     tip.style.left = `${Math.max(0, Math.min(at.left - box.left, box.width - tip.offsetWidth))}px`;
@@ -179,13 +219,26 @@ export default function mount({ element, props, watch }) {
     root.querySelectorAll('.tw-at').forEach((span) => span.classList.remove('tw-at'));
   }
 
+  /** Asks for the lens on a token; on a touch screen the first tap tells the tip, the second the lens. */
+  function look(span, current) {
+    if (state?.phase !== 'done') return;
+    tell('inspect', { run: state.run, side: SIDES.indexOf(current.name), index: Number(span.dataset.index) });
+  }
+
   for (const current of sides) {
+    current.text.addEventListener('click', ({ target }) => {
+      if (!target.classList.contains('tw-token')) return;
+      if (!COARSE || lastTap === target) look(target, current);
+      lastTap = target;
+    });
     current.text.addEventListener('pointerover', ({ target }) => (target.classList.contains('tw-token') ? explain(target, current) : hush()));
     current.text.addEventListener('pointerleave', hush);
     current.text.addEventListener('blur', hush);
     current.text.addEventListener('keydown', (event) => {
       const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (event.key === 'Escape') hush();
+      if (event.key === 'Escape') { hush(); glass.hide(); }
+      const at = current.text.querySelector('.tw-at');
+      if (event.key === 'Enter' && at) look(at, current);
       if (!move || !current.text.children.length) return;
       event.preventDefault();
       const spans = [...current.text.children];
@@ -201,12 +254,16 @@ export default function mount({ element, props, watch }) {
     root.classList.add('tw-old');
     sides.forEach((each) => { each.text.style.minHeight = `${each.text.offsetHeight}px`; });
     hush();
+    glass.hide();
     about();
+    drawRival();
   });
+  heard('inspected', (what) => { if (what.run === state?.run) { hush(); glass.show(what, state.sides); } });
   heard('ready', offer);
   heard('said', (text) => (status.textContent = text));
   offer();
   watch('value', update);
+  drawRival();
   if (asked) talk.show(asked);
   update();
   about();
