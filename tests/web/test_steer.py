@@ -225,17 +225,10 @@ def test_fits_a_phone(app: str, chrome, dark: bool) -> None:
     context.close()
 
 
-@pytest.mark.parametrize(
-    ("query", "says"),
-    [
-        ({"concept": "weather", "direction": "amplify", "p0": 0.9}, "no concept"),
-        ({"concept": "film", "direction": "amplify", "p0": 1}, "p0"),
-    ],
-)
-def test_a_bad_link_is_one_sentence(app: str, page: Page, query: dict, says: str) -> None:
-    page.goto(at(app, targets=[query]))
+def test_a_bad_link_is_one_sentence(app: str, page: Page) -> None:
+    page.goto(at(app, targets=[{"concept": "film", "direction": "amplify", "p0": 1}]))
     problem = page.locator(".tw-stage .tw-problem")
-    expect(problem).to_contain_text(says, timeout=60_000)
+    expect(problem).to_contain_text("p0", timeout=60_000)
     assert "Traceback" not in page.inner_text("body")
 
 
@@ -259,19 +252,19 @@ def test_a_link_that_holds_no_plan_is_one_sentence_beside_the_pages_own_run(
 def test_targets_that_contradict_each_other_are_one_sentence_and_no_text(app: str, page: Page) -> None:
     page.goto(at(app))
     settled(page)
-    for name in ("pirate", "corsair"):
+    for name in ("seadog", "corsair"):
         teach(page, name)
         settled(page)
     page.get_by_role("button", name="+ Add a concept").click()
-    page.get_by_label("Concept 2", exact=True).select_option("pirate")
-    page.get_by_role("group", name="pirate, concept 2").get_by_role("button", name="less").click()
+    page.get_by_label("Concept 2", exact=True).select_option("seadog")
+    page.get_by_role("group", name="seadog, concept 2").get_by_role("button", name="less").click()
     problem = page.locator(".tw-stage .tw-problem")
     expect(problem).to_contain_text("contradict each other", timeout=60_000)
     assert "drop one or change its direction" in problem.inner_text() and problem.inner_text().count(".") == 1
     assert "Traceback" not in page.inner_text("body")
     for part in (".tw-columns", ".tw-metrics", ".tw-tools", ".tw-charts"):
         expect(page.locator(part).first).to_be_hidden()
-    page.get_by_role("button", name="Remove pirate").click()
+    page.get_by_role("button", name="Remove seadog").click()
     settled(page)
     expect(problem).to_be_empty()
     assert all(texts(page))
@@ -355,12 +348,12 @@ def test_a_concept_of_ones_own(app: str, page: Page) -> None:
     page.goto(at(app))
     settled(page)
     run = shown(page)
-    teach(page, "pirate")
+    teach(page, "seadog")
     newer(page, run)
     settled(page)
     assert "held-out" in page.locator(".tw-folds [role=status]").inner_text()
-    expect(page.locator(".tw-steered .tw-about")).to_contain_text("+ pirate")
-    assert vector(page).suggested_filename == "pirate-SmolLM2-135M-Instruct.safetensors"
+    expect(page.locator(".tw-steered .tw-about")).to_contain_text("+ seadog")
+    assert vector(page).suggested_filename == "seadog-SmolLM2-135M-Instruct.safetensors"
 
 
 def test_a_lopsided_concept_is_refused(app: str, page: Page) -> None:
@@ -390,7 +383,7 @@ def test_a_file_of_examples_is_learned_under_its_name(app: str, page: Page) -> N
         ("latin.jsonl", "café".encode("latin-1"), "UTF-8"),
         ("lines.txt", b"Arr!\nAhoy!", "line 1 is no JSON"),
         ("half.jsonl", b'{"positive": "Arr!"}', "at least 8"),
-        ("sports.jsonl", b'{"positive": "Arr!", "negative": "Hello."}', "already"),
+        ("sports.jsonl", b'{"positive": "Arr!", "negative": "Hello."}', "is taken"),
         ("huge.jsonl", b"x" * 5_000_001, "5 MB"),
     ],
 )

@@ -34,7 +34,7 @@ export function trainer(node, act) {
     onkeydown: (event) => { if (event.key === 'Enter') { event.preventDefault(); write(); } },
   });
   const draft = h('button', { type: 'button', class: 'tw-button', onclick: () => (working ? act.stop() : write()) }, WRITE);
-  const name = h('input', { type: 'text', maxlength: 60, placeholder: 'pirate', 'aria-label': 'Name of the concept' });
+  const name = h('input', { type: 'text', maxlength: 60, placeholder: 'seadog', 'aria-label': 'Name of the concept' });
   const boxes = ['Texts that show it', 'Texts that do not'].map((label) => ({
     label, box: h('textarea', { rows: 4, maxlength: 1_000_000, 'aria-label': label, placeholder: 'One example a line, 8 to 300', oninput: count }), number: h('span', { class: 'tw-number' }),
   }));
