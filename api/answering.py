@@ -41,7 +41,7 @@ async def answering(request: Request, caller: Caller) -> AsyncIterator[AsyncIter
 
     try:
         for index, (ids, sampling) in enumerate(request.rows if request.generates else ()):
-            row = Row(ids, sampling, request.policy.edits, request.policy.adapter)
+            row = Row(ids, sampling, request.policy.edits_for(list(ids)), request.policy.adapter)
             threading.Thread(
                 target=context.copy().run, args=(body, index, row), name="answer", daemon=True
             ).start()
@@ -80,7 +80,7 @@ def alternatives(request: Request, ids: list[int], start: int, sampling: Samplin
     [logprobs] = policy.model.logprobs(
         [ids],
         [start],
-        edits=[policy.edits],
+        edits=[policy.edits_for(list(ids[:start]))],
         adapters=[policy.adapter],
         temperature=sampling.temperature or 1.0,
     )

@@ -44,7 +44,7 @@ class Policy:
     """A model with edits and an adapter, or as it is.
 
     make_edits: gives the edits when the policy first answers, as vectors may have to be trained for them.
-    temperature: at which its tokens are drawn where nobody says otherwise. parts: what was added to the
+    by_prompt: gives the edits of one prompt, where they depend on it. temperature: at which its tokens are drawn where nobody says otherwise. parts: what was added to the
     model. about: what tables and plots call it.
     """
 
@@ -53,6 +53,7 @@ class Policy:
     make_edits: Callable[[], tuple[Edit, ...]] = tuple
     adapter: Adapter | None = None
     temperature: float = TEMPERATURE
+    by_prompt: Callable[[Asked], tuple[Edit, ...]] | None = None
     parts: Mapping[str, Any] = field(default_factory=lambda: {BASE: True})
     about: Mapping[str, Any] = field(default_factory=lambda: dict(BASE_ABOUT))
 
@@ -61,6 +62,10 @@ class Policy:
         """The edits of the residual stream. Raises ValueError where they cannot be made."""
         return self.make_edits()
 
+    def edits_for(self, prompt: Asked) -> tuple[Edit, ...]:
+        """The edits with which a prompt is answered. Raises ValueError where they cannot be made."""
+        return self.edits if self.by_prompt is None else self.by_prompt(prompt)
+
     @property
     def spec(self) -> dict[str, Any]:
         """What it is, as it is told after a vote: the model and what was added to it."""
@@ -68,7 +73,7 @@ class Policy:
 
     def row(self, prompt: Asked, sampling: Sampling) -> Row:
         """The row that answers a prompt, to be decoded beside others. Raises ValueError."""
-        return Row(prompt_ids(self.model, prompt), sampling, self.edits, self.adapter)
+        return Row(prompt_ids(self.model, prompt), sampling, self.edits_for(prompt), self.adapter)
 
     def check(self, prompt: Asked, max_new_tokens: int) -> None:
         """Raises ValueError where the policy cannot be made, or the prompt cannot be answered."""

@@ -20,7 +20,7 @@ from steering import charts, view
 from steering.cav import CAV
 from steering.control_vectors import export
 from steering.conversation import STEERED, Prompts
-from steering.edits import layers_of
+from steering.edits import Steering, layers_of
 from steering.inspector import inspect
 from steering.library import Library
 from steering.plan import Layers, Plan
@@ -177,10 +177,9 @@ class Controller:
     def _learn(
         self, session: Session, plan: Plan, watch: Sequence[str], stop: threading.Event
     ) -> Iterator[tuple[float, str]]:
-        wanted, library = (
-            dict.fromkeys([*(target.concept for target in plan.targets), *watch]),
-            session.library,
-        )
+        gates = [plan.when.concept] if plan.when else []
+        wanted = dict.fromkeys([*(target.concept for target in plan.targets), *gates, *watch])
+        library = session.library
         if wanted.keys() <= session.ready:
             return
         missing = set(library.missing())
@@ -338,7 +337,11 @@ def _stream(
     if stop.is_set():
         yield {**whole, "phase": "stopped", "note": f"Stopped after {len(tokens[1])} tokens."}, None
         return None
-    whole |= {"phase": "done", "note": _summary(request, tokens), "held": _held_back(tokens[1])}
+    whole |= {
+        "phase": "done",
+        "note": _summary(request, tokens),
+        "held": _held_back(tokens[1], started.steering),
+    }
     yield whole, None
     sides = finish(library, started)
     if not stop.is_set():
@@ -389,7 +392,14 @@ def _summary(request: Request, tokens: Sequence[list]) -> str:
     return f"{counts} The texts are equal: {'the push was too weak to change a token' if pushed else 'no token of the answer was pushed'}."
 
 
-def _held_back(tokens: list[list]) -> str:
+def _held_back(tokens: list[list], applied: Steering) -> str:
+    if applied.plan.when is not None and applied.reading is not None:
+        condition, read = (
+            applied.plan.when,
+            f"The prompt reads as {applied.plan.when.concept} with P {applied.reading:.2f}",
+        )
+        if not condition.met(applied.reading):
+            return f"{read}, not {condition.side} {condition.p:g}: nothing was pushed."
     capped, stuck = (sum(token[view.FLAG] == flag for token in tokens) for flag in (1, 2))
     if stuck:
         return f"At {stuck} of {len(tokens)} tokens no push reaches all targets, so none was made: drop one or change its direction."

@@ -8,9 +8,9 @@ from functools import cached_property
 import torch
 
 from lm import Edit, LanguageModel
-from lm.prompts import Asked, Chat, Continuation, read
+from lm.prompts import Asked, Chat, Continuation, prompt_ids, read
 from steering.calibration import Curve
-from steering.cav import CAV, among, best_layers
+from steering.cav import CAV, among, best_layers, logits
 from steering.library import Library
 from steering.plan import Plan, PlanError, Target
 
@@ -22,12 +22,14 @@ DIRECTION = "diffmean"
 class Steering:
     """A plan on a model: its edits, made once, and those that only read what the plan steers (for the base row).
 
-    feasible: whether strengths exist that reach all targets.
+    feasible: whether strengths exist that reach all targets. reading: of the prompt by the plan's condition; where that
+    is not met, the edits only read.
     """
 
     plan: Plan
     edits: tuple[Edit, ...]
     feasible: bool
+    reading: float | None = None
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -52,7 +54,8 @@ class Steering:
 
     def to_dict(self) -> dict:
         """Layers, cosines and feasibility, as the endpoint /steer gives them."""
-        return {"layers": self.layers, "cosines": self.cosines, "feasible": self.feasible}
+        about = {"layers": self.layers, "cosines": self.cosines, "feasible": self.feasible}
+        return about if self.reading is None else about | {"reading": self.reading}
 
 
 def steering(plan: Plan, library: Library, asked: Asked | None = None) -> Steering:
@@ -63,8 +66,29 @@ def steering(plan: Plan, library: Library, asked: Asked | None = None) -> Steeri
     cavs = [library.cav(target.concept) for target in plan.targets]
     doses = [_dose(plan, target, cav) for target, cav in zip(plan.targets, cavs, strict=True)]
     start = first_word(library.model, asked)
-    made = tuple(_edit(plan, cavs, doses, layer, start) for layer in layers_of(plan, cavs))
-    return Steering(plan, made, plan.method == "fixed" or all(map(_feasible, made)))
+    whole = tuple(_edit(plan, cavs, doses, layer, start) for layer in layers_of(plan, cavs))
+    applied = Steering(plan, whole, plan.method == "fixed" or all(map(_feasible, whole)))
+    if plan.when is None:
+        return applied
+    reading = prompt_reading(library, plan.when.concept, asked)
+    pushing = whole if plan.when.met(reading) else applied.readers
+    return dataclasses.replace(applied, edits=pushing, reading=reading)
+
+
+def prompt_reading(library: Library, concept: str, asked: Asked | None) -> float:
+    """P(concept) of a prompt's own words, by the mean state over them and the mean log-odds over the concept's layers.
+
+    Raises PlanError where there is no one prompt.
+    """
+    if asked is None:
+        raise PlanError("When is decided for each prompt, and here are many or none: leave it out.")
+    model, cav, prompt = library.model, library.cav(concept), read(asked)
+    ids = prompt_ids(model, prompt)
+    end = len(ids) - (model.chat_span[1] if isinstance(prompt, Chat) else 0)
+    start = min(first_word(model, prompt), end - 1)
+    state = model.read([ids[:end]], pool="mean", starts=[start])
+    z = logits(cav, state)[0, list(calibrated_layers(cav))]
+    return float(z.mean().sigmoid())
 
 
 def without_push(edit: Edit) -> Edit:

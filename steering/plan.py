@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 Layers = Literal["auto"] | tuple[int, ...]
-DIRECTIONS, SCOPES = ("amplify", "remove"), ("all", "answer")
+DIRECTIONS, SCOPES, SIDES = ("amplify", "remove"), ("all", "answer"), ("above", "below")
 METHODS = ("auto", "gcav", "diffmean", "fixed")
 MAX_TARGETS, MAX_STRENGTH, MAX_CAP, MAX_BUDGET = 3, 100.0, 10.0, 10.0
 MIN_P, MAX_P = 1e-6, 1 - 1e-6
@@ -57,6 +57,27 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """Steer only where the prompt reads as a concept: P at or above p, or "below" it. See steering.edits.prompt_reading."""
+
+    concept: str
+    side: str = "above"
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.concept, str) or not self.concept:
+            raise PlanError(f"The concept of when is {self.concept!r}: give its name.")
+        if self.side not in SIDES:
+            raise PlanError(f"The side of when is {self.side!r}: give above or below.")
+        if isinstance(self.p, bool) or not isinstance(self.p, (int, float)) or not 0 <= self.p <= 1:
+            raise PlanError(f"The p of when is {self.p!r}: give a probability from 0 to 1.")
+
+    def met(self, reading: float) -> bool:
+        """Whether a prompt with this reading is steered."""
+        return reading >= self.p if self.side == "above" else reading < self.p
+
+
+@dataclass(frozen=True)
 class Plan:
     """What is steered, where and how strongly.
 
@@ -73,6 +94,7 @@ class Plan:
     cap : longest push as a share of the state's length, or None
     budget : mean KL to the base model that the answer may cost, nats a token, shared equally by the targets; 0 is
         off. In its place stand p0, or the strength of "fixed", where it is None
+    when : what the prompt must read as for anything to be steered (CAST, arXiv 2409.05907), or None
     """
 
     targets: tuple[Target, ...]
@@ -82,6 +104,7 @@ class Plan:
     scope: str = "all"
     cap: float | None = None
     budget: float | None = None
+    when: Condition | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.targets) <= MAX_TARGETS:
@@ -126,7 +149,7 @@ class Plan:
                 raise PlanError(f"the plan is not JSON ({error})") from None
         if not isinstance(text, Mapping):
             raise PlanError(
-                "a plan is a JSON object with targets, layers, method, strength, scope, cap, budget"
+                "a plan is a JSON object with targets, layers, method, strength, scope, cap, budget, when"
             )
         fields = dict(text)
         if unknown := fields.keys() - cls.__dataclass_fields__.keys():
@@ -138,6 +161,15 @@ class Plan:
             fields["targets"] = tuple(Target(**target) for target in targets)
         except TypeError:
             raise PlanError("a target has concept, direction and p0, and no other field") from None
+        if isinstance(condition := fields.get("when"), Mapping):
+            try:
+                fields["when"] = Condition(**condition)
+            except TypeError:
+                raise PlanError("When has concept, side and p, and no other field.") from None
+        elif condition is not None:
+            raise PlanError(
+                f"When is {str(condition)[:40]!r}: give an object with concept, side and p, or null."
+            )
         if isinstance(fields.get("layers"), list):
             fields["layers"] = tuple(fields["layers"])
         return cls(**fields)
@@ -145,6 +177,12 @@ class Plan:
     @property
     def title(self) -> str:
         """What the plan asks for, in a few words."""
+        if self.when is None:
+            return self._goals
+        return f"{self._goals}, if {self.when.concept} is {self.when.side} {self.when.p:g}"
+
+    @property
+    def _goals(self) -> str:
         goals = [f"{'more' if target.sense > 0 else 'less'} {target.concept}" for target in self.targets]
         if self.budget is not None:
             return f"{', '.join(goals)}, {self.budget:g} nats a token"

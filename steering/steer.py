@@ -171,7 +171,8 @@ def policy(library: Library, plan: Plan) -> Policy:
     return Policy(
         library.model,
         f"plan:{plan.to_json()}",
-        partial(edits, plan, library),
+        partial(edits, dataclasses.replace(plan, when=None), library),
+        by_prompt=None if plan.when is None else partial(edits, plan, library),
         parts={"plan": json.loads(plan.to_json())},
         about={"id": f"plan:{plan.title}", "name": plan.title, "method": "steered", "preference": None},
     )

@@ -92,7 +92,6 @@ def sweep(
         )
     if not prompts:
         raise PlanError("a sweep needs a prompt: give at least one")
-    made = [() if one is None else edits(one, library, prompts[0]) for one in plans]
     concepts = [library.concepts[target.concept] for target in plan.targets]
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
     rows: list[dict] = []
@@ -103,10 +102,12 @@ def sweep(
 
     for number, prompt in enumerate(prompts, 1):
         ids = prompt_ids(library.model, prompt)
-        decoding = library.model.decode([Row(ids, sampling, edit) for edit in made], stop=stop)
+        if number == 1 or plan.when is not None:
+            pushes = [() if each is None else edits(each, library, prompt) for each in plans]
+        decoding = library.model.decode([Row(ids, sampling, edit) for edit in pushes], stop=stop)
         for step, _ in enumerate(decoding, 1):
             tell(number - 1 + DECODING * min(1, step / max_new_tokens))
-        for at, (one, run, edit) in enumerate(zip(plans, decoding.runs, made, strict=True), 1):
+        for at, (one, run, edit) in enumerate(zip(plans, decoding.runs, pushes, strict=True), 1):
             if stop is not None and stop.is_set():
                 return
             [metrics] = measure(library.model, [run], [edit], concepts, temperature=temperature)
