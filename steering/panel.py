@@ -33,7 +33,14 @@ BEGINNINGS = (
     "My weekend was",
 )
 OPENING_TARGET = {"concept": "sports", "direction": "amplify", "p0": 0.98}
-OPENING_PLAN = {"layers": "auto", "method": "auto", "strength": None, "scope": "all", "cap": None}
+OPENING_PLAN = {
+    "layers": "auto",
+    "method": "auto",
+    "strength": None,
+    "scope": "all",
+    "cap": None,
+    "when": None,
+}
 OPENING_BUDGET = 0.25
 """Nats a token, where the opening concept stays fluent that far."""
 OPENING = {
@@ -205,6 +212,8 @@ def _endpoints(library: Library) -> None:
         means) or "fixed" (`strength` times that difference at every token), "strength": 0 to 100 for fixed
         without a budget and else null, "scope": "all" or "answer", "cap": the largest push as a share of the
         state, up to 10, or null}. All but targets and concept may be left out.
+
+        when in a plan, {"concept", "side": "above" or "below", "p"}: steer only where the prompt reads so, or null.
 
         rival: "request" for a third text "requested", whose prompt asks for the concepts in words, "both" for one
         that is steered besides, or null. watch: up to 6 concepts that are scored on every text.

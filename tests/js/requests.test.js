@@ -7,7 +7,7 @@ import { keep, recall } from '../../assets/web/shared/storage.js';
 import { forget, keepOwn, kept, lines, packed, unpacked } from '../../assets/web/steer/own.js';
 import { asSent, fromAddress, placeOf } from '../../assets/web/steer/request.js';
 
-const plan = { targets: [{ concept: 'sports', direction: 'amplify', p0: 0.98 }], layers: 'auto', method: 'gcav', strength: null, scope: 'all', cap: null, budget: null };
+const plan = { targets: [{ concept: 'sports', direction: 'amplify', p0: 0.98 }], layers: 'auto', method: 'gcav', strength: null, scope: 'all', cap: null, budget: null, when: null };
 const own = { way: 'chat', prompt: 'Hello', system: '', history: [], plan, seed: 7, max_new_tokens: 64, temperature: 0 };
 
 test('of requests that come too fast the newest is sent, and only when the one before is shown', () => {

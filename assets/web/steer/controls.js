@@ -78,6 +78,14 @@ export default function mount({ element, props, trigger, watch }) {
   }));
   const dosingNote = h('p', { class: 'tw-hint' });
   const scope = choice('Where', SCOPES, change((value) => (request.plan.scope = value)));
+  const gate = h('select', { 'aria-label': 'Steer only if the prompt reads as', onchange: () => {
+    request.plan.when = gate.value ? { concept: gate.value, side: request.plan.when?.side ?? 'above', p: request.plan.when?.p ?? 0.5 } : null;
+    shape();
+    go();
+  } });
+  const gateSide = choice('Above or below', [['above', 'at least'], ['below', 'below']], change((value) => (request.plan.when.side = value)));
+  const gateAt = slider('P of the prompt', { min: 0, max: 1, step: 0.05 }, (value) => value.toFixed(2), change((value) => (request.plan.when.p = value)));
+  const condition = h('div', { class: 'tw-field' }, h('span', {}, 'Steer only if the prompt reads as'), gate, gateSide.node, gateAt.node);
   const cap = slider('Cap on the push', { min: 0.05, max: 1, step: 0.05 }, (value) => (value >= 1 ? 'none' : `|ε| ≤ ${value.toFixed(2)} ‖e‖`),
     change((value) => (request.plan.cap = value >= 1 ? null : value)));
 
@@ -115,7 +123,7 @@ export default function mount({ element, props, trigger, watch }) {
     h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice, rolled),
     h('div', { class: 'tw-folds' }, prompt.system,
       fold('Length and temperature', false, length.node, temperature.node),
-      fold('Method and scope', request.plan.method !== 'auto', method.node, methodNote, dosing.node, dosingNote, strength.node, scope.node, cap.node),
+      fold('Method and scope', request.plan.method !== 'auto', method.node, methodNote, dosing.node, dosingNote, strength.node, scope.node, cap.node, condition),
       teaching));
   const wrong = faults({ prompt: prompt.input, seed, max_new_tokens: length.input, temperature: temperature.input });
 
@@ -144,6 +152,10 @@ export default function mount({ element, props, trigger, watch }) {
     dosing.node.querySelector('[data-value="p"]').textContent = fixed ? 'Strength' : 'Probability';
     dosingNote.textContent = byCost ? 'Mean KL to the base model over the answer, found from a calibration on other prompts.'
       : fixed ? 'In distances between the sides’ means.' : costs ? 'The paper’s p0: how likely the text reads as the concept at every token.' : 'The paper’s p0. What it costs was not measured for this concept, model or method.';
+    const { when } = request.plan;
+    gate.replaceChildren(h('option', { value: '' }, 'anything'), ...Object.keys(known).map((name) => h('option', { value: name, selected: name === when?.concept }, name)));
+    gateSide.node.hidden = gateAt.node.hidden = !when;
+    if (when) { gateSide.set(when.side); gateAt.set(when.p); }
     strength.node.hidden = !fixed || byCost;
     strength.set(request.plan.strength ?? 1);
     methodNote.textContent = METHOD_NOTES[request.plan.method];

@@ -61,7 +61,9 @@ def test_the_reading_is_of_the_prompts_own_words(library):
     model, cav = library.model, library.cav("long")
     before, after = model.chat_span
     ids = prompt_ids(model, PROMPTS[0])
-    states = torch.stack([model.read([ids[: end + 1]])[0] for end in range(max(1, before), len(ids) - after)]).mean(0)
+    states = torch.stack(
+        [model.read([ids[: end + 1]])[0] for end in range(max(1, before), len(ids) - after)]
+    ).mean(0)
     layers = list(calibrated_layers(cav))
     z = torch.stack([states[layer] @ cav.w[layer] + cav.b[layer] for layer in layers]).mean()
     assert prompt_reading(library, "long", PROMPTS[0]) == pytest.approx(float(z.sigmoid()), abs=1e-3)

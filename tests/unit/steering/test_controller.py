@@ -178,12 +178,12 @@ def test_a_sweep_of_the_page_takes_the_thirds_of_the_model_beside_the_chosen_lay
     chart, told = states[-1]["chart"], [state["fraction"] for state in states[:-1]]
     assert told == sorted(told) and len(set(told)) > 9
     lines = [line["name"] for line in chart["figure"]["data"]]
-    assert lines[::2] == ["chosen layers", "layer 0", "layer 1", "layer 2", "unsteered"]
+    assert lines[::2] == ["chosen layers", "layer 0", "layer 1", "layer 2", "base model"]
     assert {row[1] for row in chart["table"]["rows"]} == {"", "0 1", "0", "1", "2"} and len(
         chart["table"]["rows"]
     ) == 1 + 4 * 9
     *_, plain = controller.sweep("visitor", asked | {"bands": False})
-    assert [line["name"] for line in plain["chart"]["figure"]["data"]] == ["steered", "KL", "unsteered"]
+    assert [line["name"] for line in plain["chart"]["figure"]["data"]] == ["steered", "KL", "base model"]
     *_, third = controller.sweep("visitor", asked | {"plan": PLAN | {"layers": [0]}})
     assert {row[1] for row in third["chart"]["table"]["rows"]} == {"", "0", "1", "2"}
 
@@ -214,7 +214,7 @@ def test_cosines_are_told_on_the_page_and_in_the_answer(controller, library):
         ([0.1, 0.3, 0.7], "Sports rises from .00 to .70, at 0.30 nats a token"),
         ([0.0, 0.6, 0.6], "Sports rises from .00 to .60, at 0.30 nats a token"),
         ([0.0, 0.0, 0.0], "Sports stays at .00, at 0.30 nats a token"),
-        ([0.6, 0.1, 0.7], "Sports goes up and down between .00 and .70, from .00 unsteered"),
+        ([0.6, 0.1, 0.7], "Sports goes up and down between .00 and .70, from .00 in the base model"),
     ],
 )
 def test_a_doses_title_tells_what_the_sweep_did_at_most(scores, title):
