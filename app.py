@@ -18,7 +18,10 @@ import arena
 from arena import space
 from arena.panel import build as build_arena
 from lab.compare import send, send_tuned, votes
+from lab.lacking import STEER, TRADE_OFFS
+from lab.panel import build as build_banner
 from lab.policies import SHIPPED, api, applicable, plans, roster
+from lab.preparer import Preparer
 from lm import LanguageModel, load, zero_gpu
 from pareto.combiners import COMBINERS
 from pareto.panel import build as build_pareto
@@ -31,9 +34,15 @@ from ui.server import queued, serve
 from ui.startup import attempt, check_address
 
 
-def compose(model: LanguageModel, store: arena.Store, library: Library | None = None) -> gr.Blocks:
-    """The page with its tabs."""
+def compose(
+    model: LanguageModel,
+    store: arena.Store,
+    library: Library | None = None,
+    preparer: Preparer | None = None,
+) -> gr.Blocks:
+    """The page with its tabs. preparer: of what the model lacks; by default visitors may not start it."""
     library = library or Library(model)
+    preparer = preparer or Preparer(library, None, allowed=False)
     about = (
         (WEB / "about.md")
         .read_text(encoding="utf-8")
@@ -56,8 +65,10 @@ def compose(model: LanguageModel, store: arena.Store, library: Library | None = 
         )
         with gr.Tabs(elem_classes="tw-tabs"):
             with gr.Tab("Steer"):
-                build_steering(library, send=partial(send, store, library))
+                connect = build_banner(preparer, STEER)
+                connect(build_steering(library, send=partial(send, store, library)))
             with gr.Tab("Trade-offs"):
+                build_banner(preparer, TRADE_OFFS)(None)
                 build_pareto(
                     model,
                     folders=SHIPPED,
@@ -104,6 +115,12 @@ def settings() -> argparse.Namespace:
     parser.add_argument(
         "--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"), help="port to listen on"
     )
+    parser.add_argument(
+        "--prepare",
+        action="store_true",
+        default=bool(os.environ.get("TRADEWIND_PREPARE")),
+        help="visitors may start what `tradewind prepare` does, where the model lacks it",
+    )
     parser.add_argument("--debug", action="store_true", help="say more in the log where something fails")
     return parser.parse_args()
 
@@ -127,7 +144,8 @@ def start(asked: argparse.Namespace) -> None:
     )
     model.give_way()
     library = Library(model)
-    serve(compose(model, store, library), asked.host, asked.port, store.check, api(library))
+    preparer = Preparer(library, asked.model, allowed=asked.prepare)
+    serve(compose(model, store, library, preparer), asked.host, asked.port, store.check, api(library))
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 ROOMS = {
+    "prepare": "make all that the tabs want of a model",
     "steering": "steer from the command line: generate, sweep, train, evaluate, export",
     "pareto": "train, evaluate and compare checkpoints",
     "arena": "make, rank, export and import blind comparisons",
@@ -18,7 +19,8 @@ def main() -> int:
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     if word in ROOMS:
         sys.argv = [f"tradewind {word}", *sys.argv[2:]]
-        return import_module(f"{word}.__main__").main() or 0
+        room = "lab" if word == "prepare" else word
+        return import_module(f"{room}.__main__").main() or 0
     if word in ("-h", "--help"):
         print(USAGE, end="")
         return 0

@@ -28,6 +28,11 @@ def cache_folder(*parts: str) -> Path:
     return folder
 
 
+def lab_folder(model_hash: str, *parts: str) -> Path:
+    """A folder of what was made here for one model: its vectors, reward heads, checkpoints and front."""
+    return cache_folder("labs", model_hash, *parts)
+
+
 @cache
 def _users_cache(xdg: str | None, home: str | None) -> Path:
     """xdg, home: of the environment; what it says now is asked once."""

@@ -3,12 +3,12 @@
 import argparse
 import json
 import random
-import shlex
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
+from common.command import typed
 from lm import LanguageModel, Policy, Sampling, SourceError, load
 from lm.prompts import MAX_NEW_TOKENS, add_arguments, of_arguments
 from pareto import combine, contrast
@@ -305,7 +305,7 @@ def _train(args, model: LanguageModel) -> dict | None:
         ),
         "data": [f"{' '.join(path.name for path in args.prompts)} ({len(prompts)} prompts)"],
         "licence": licence,
-        "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]]),
+        "command": typed(),
     }
     kind = CurveTrainer if settings.positions else Trainer
     trainer = kind(model, rewards, [text for _, text in prompts], settings, args.out, card)
@@ -450,7 +450,7 @@ def _pairs(args, model: LanguageModel) -> dict:
         "hash": head.hash,
         "pairs": [path.name for path in (args.pairs, args.also) if path],
         "licence": args.licence,
-        "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]]),
+        "command": typed(),
         "known_failures": args.failures,
     } | report
     (args.out / f"{args.fit or args.tune + '-tuned'}.json").write_text(json.dumps(card, indent=1) + "\n")

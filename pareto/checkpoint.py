@@ -15,7 +15,7 @@ from torch import Tensor
 
 from common import digests
 from lm import Adapter, LanguageModel
-from lm.paths import replacing
+from lm.paths import lab_folder, replacing
 from lm.peft_folder import CONFIG
 from lm.peft_folder import WEIGHTS as ADAPTER
 from pareto.combine import PreferenceError, preference
@@ -126,12 +126,20 @@ def _basename(name: str) -> str:
     return name.rstrip("/").rpartition("/")[2].lower()
 
 
+def folders(model: LanguageModel, folder: Path = FOLDER) -> tuple[Path, Path]:
+    """Where checkpoints of a model lie: in `folder`, which goes first, and where they were made here."""
+    return folder, lab_folder(model.hash, "checkpoints")
+
+
 def shipped(model: LanguageModel, folder: Path = FOLDER) -> list[Checkpoint]:
-    """The checkpoints below `folder` that were trained on `model`, by id; what is damaged is left out and
+    """The checkpoints of `folders` that were trained on `model`, by id; what is damaged is left out and
     logged.
     """
-    checkpoints = []
-    for card in sorted(folder.glob(f"*/{CARD}")):
+    checkpoints: list[Checkpoint] = []
+    cards = {
+        card.parent.name: card for place in folders(model, folder)[::-1] for card in place.glob(f"*/{CARD}")
+    }
+    for _, card in sorted(cards.items()):
         try:
             if _json(card).get("base_hash") == model.hash:
                 checkpoints.append(Checkpoint.load(card.parent, model))

@@ -15,7 +15,7 @@ from lm import LanguageModel, Policy, Run, Stopped
 from lm.metrics import repetition
 from pareto.front import stored
 from pareto.pairs import read_prompts
-from pareto.rewards import Head, HeadReward, Reward, heads, identified
+from pareto.rewards import Head, HeadReward, Reward, RewardError, heads, identified
 
 HELD_OUT = Path(__file__).parents[1] / "assets" / "prompts" / "held_out.jsonl"
 ALIKE = HELD_OUT.parent / "contrast" / "held_out.jsonl"
@@ -52,7 +52,12 @@ def standard_heads(model: LanguageModel) -> dict[str, Head]:
     stored, those that ship. Raises RewardError.
     """
     front = stored(model)
-    scored_by = {name: each["hash"] for name, each in front.about.get("rewards", {}).items()}
+    rewards = front.about.get("rewards", {})
+    if others := [each["identity"] for each in rewards.values() if "hash" not in each]:
+        raise RewardError(
+            f"The front was scored by {', '.join(others)}, which the page does not load: score with python -m pareto evaluate and --reward."
+        )
+    scored_by = {name: each["hash"] for name, each in rewards.items()}
     return identified(model, scored_by) if front.points and scored_by else heads(model)
 
 

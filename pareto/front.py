@@ -11,7 +11,7 @@ import numpy as np
 
 from common.fronts import nondominated
 from lm import LanguageModel
-from lm.paths import replacing
+from lm.paths import lab_folder, replacing
 from pareto.compare import attainment, hypervolume, monotone, seeds, values, volumes
 from pareto.rewards import OBJECTIVES
 
@@ -191,13 +191,18 @@ def path_of(model_name: str) -> Path:
     return FOLDER / f"{re.sub(r'[^a-z0-9.]+', '-', model_name.lower())}.json"
 
 
+def places(model: LanguageModel) -> tuple[Path, Path]:
+    """Where the front of a model may lie: among those that ship, and where one was made here."""
+    return path_of(model.name), lab_folder(model.hash) / "front.json"
+
+
 def stored(model: LanguageModel) -> Front:
     """The front of a model; where there is none for these weights, an empty one that says why."""
-    path = path_of(model.name)
     why = f"No front of {model.name} is stored."
-    if path.exists():
-        front = Front.load(path)
-        if front.model_hash == model.hash:
-            return front
-        why = f"The stored front is of {front.model} with other weights ({front.model_hash}; these are {model.hash})."
+    for path in places(model):
+        if path.exists():
+            front = Front.load(path)
+            if front.model_hash == model.hash:
+                return front
+            why = f"The stored front is of {front.model} with other weights ({front.model_hash}; these are {model.hash})."
     return Front(model.name, model.hash, (LOWEST,) * len(OBJECTIVES), missing=why)

@@ -7,8 +7,6 @@ lock.
 
 import fcntl
 import json
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from common.command import typed
 from lm import Adapter, LanguageModel, Policy
 from lm.paths import replacing
 from pareto import checkpoint
@@ -131,7 +130,7 @@ class Grid:
         }
         manifest = json.loads(json.dumps(manifest))
         path = self.folder / MANIFEST
-        with _locked(self.folder / "manifest.lock"):
+        with locked(self.folder / "manifest.lock"):
             if not path.exists():
                 _write(path, manifest)
             elif (known := json.loads(path.read_text())) != manifest:
@@ -169,10 +168,10 @@ class Grid:
         left = [job for job in jobs if not self.done(job)]
         if not left:
             return
-        with _locked(self.folder / f"{unit}.lock", wait=False) as free:
+        with locked(self.folder / f"{unit}.lock", wait=False) as free:
             for job in left if free else ():
                 self._do(job, tell)
-                with _locked(self.folder / "front.lock"):
+                with locked(self.folder / "front.lock"):
                     self.front().save(self.folder / FRONT)
 
     def _do(self, job: Job, tell: Event) -> None:
@@ -214,7 +213,7 @@ class Grid:
             "name": job.name,
             "data": [f"{len(self.prompts)} prompts"],
             "licence": "that of the base model, the prompts and the reward models",
-            "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]]),
+            "command": typed(),
         }
         trainer = Trainer(self.model, self.rewards, self.prompts, settings, self.folder / job.id, card)
         trainer.run(
@@ -263,7 +262,7 @@ class Grid:
                 else {"identity": reward.identity}
                 for name, reward in self.rewards.items()
             },
-            "command": shlex.join(["python", "-m", "pareto", *sys.argv[1:]]),
+            "command": typed(),
         }
         reference = (LOWEST,) * len(objectives)
         return Front(self.model.name, self.model.hash, reference, tuple(points), about, objectives)
@@ -326,7 +325,7 @@ def _curves(folder: Path) -> list[dict]:
 
 
 @contextmanager
-def _locked(path: Path, wait: bool = True) -> Iterator[bool]:
+def locked(path: Path, wait: bool = True) -> Iterator[bool]:
     """Holds the lock of a file, which the system gives back when the process ends, however it ends; yields
     whether it was free.
     """

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from common import digests
 from lm import Adapter, LanguageModel
+from lm.paths import lab_folder
 from pareto.gate import Gate, asked
 from pareto.pairs import Prompt, messages
 from pareto.reward import RewardError, checked
@@ -161,14 +162,26 @@ def pooled(
 
 
 def heads(model: LanguageModel, folder: Path = FOLDER) -> dict[str, Head]:
-    """The shipped heads by objective. Raises RewardError where they read another model."""
-    return {objective: Head.load(folder / f"{objective}.safetensors").of(model) for objective in OBJECTIVES}
+    """The heads by objective: those that were fitted here, or else those that ship. Raises RewardError where they read
+    another model.
+    """
+    own = own_heads(model)
+    return {
+        objective: own.get(objective) or Head.load(folder / f"{objective}.safetensors").of(model)
+        for objective in OBJECTIVES
+    }
+
+
+def own_heads(model: LanguageModel) -> dict[str, Head]:
+    """The heads that were fitted here for a model."""
+    files = [lab_folder(model.hash, "rewards") / f"{objective}.safetensors" for objective in OBJECTIVES]
+    return {file.stem: Head.load(file).of(model) for file in files if file.exists()}
 
 
 def identified(model: LanguageModel, hashes: Mapping[str, str], folder: Path = FOLDER) -> dict[str, Head]:
     """The heads with these hashes, by objective, among those that ship and have shipped. Raises RewardError."""
     files = [*folder.glob("*.safetensors"), *(folder / "earlier").glob("*.safetensors")]
-    known = {head.hash: head for head in map(Head.load, files)}
+    known = {head.hash: head for head in [*map(Head.load, files), *own_heads(model).values()]}
     if missing := [objective for objective, hash in hashes.items() if hash not in known]:
         raise RewardError(
             f"The reward heads for {', '.join(missing)} that scored this front are not in {folder.name}: "

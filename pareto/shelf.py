@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from lm import LanguageModel
-from pareto.checkpoint import CARD, Checkpoint, shipped
-from pareto.front import Front, path_of, stored
+from pareto.checkpoint import CARD, Checkpoint, folders, shipped
+from pareto.front import Front, places, stored
 
 Stamp = tuple[tuple[str, int, int], ...]
 
@@ -27,6 +27,7 @@ class Shelf:
         return contents
 
     def _stamp(self) -> Stamp:
-        files = [path_of(self.model.name), *sorted(self.folder.glob(f"*/{CARD}"))]
+        cards = [card for folder in folders(self.model, self.folder) for card in folder.glob(f"*/{CARD}")]
+        files = [*places(self.model), *sorted(cards)]
         stats = [(str(file), file.stat()) for file in files if file.exists()]
         return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lm import LanguageModel, Stopped
-from lm.paths import cache_folder
+from lm.paths import lab_folder
 from steering.cav import CAV, Settings, train
 from steering.concepts import Concept, shipped
 from steering.plan import PlanError
@@ -57,6 +57,18 @@ class Library:
     def missing(self) -> list[str]:
         """Concepts whose vectors have yet to be trained for this model."""
         return [name for name in self.concepts if name not in self._cavs and self._stored(name) is None]
+
+    def calibrated(self, name: str) -> bool:
+        """Whether vectors with a calibration lie on disk."""
+        stored = self._stored(name)
+        return stored is not None and stored.calibration is not None
+
+    def renew(self) -> None:
+        """Takes in calibrations that were made since vectors were read."""
+        shared = self._cavs.maps[-1]
+        for name, cav in list(shared.items()):
+            if cav.calibration is None and (stored := self._stored(name)) is not None:
+                shared[name] = stored
 
     def add(self, concept: Concept, cav: CAV) -> None:
         """Adds a concept trained for this model. Raises PlanError where it was trained for another."""
@@ -110,7 +122,7 @@ class Library:
         cav.save(self._cache(name))
 
     def _cache(self, name: str) -> Path:
-        return cache_folder("vectors", self.model.hash) / f"{name}-{self.concepts[name].hash}.safetensors"
+        return lab_folder(self.model.hash, "vectors") / f"{name}-{self.concepts[name].hash}.safetensors"
 
     def _stored(self, name: str) -> CAV | None:
         """The vectors that ship or that were kept, those with a calibration first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -57,16 +57,21 @@ MAX_TOKENS_SHOWN, MAX_STRENGTH_SHOWN, AT_ONCE = 256, 4, 32
 ANSWERED_AT_ONCE, SWEPT_AT_ONCE = 8, 2
 
 
-def build(library: Library, *, send: Send | None = None) -> None:
+def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Callable[[], dict[str, Any]]]:
     """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /steer, /sweep and /concepts.
 
-    send: takes the texts on the page to the blind comparison; without it there is no button for that.
+    send: takes the texts on the page to the blind comparison; without it there is no button for that. Returns the
+    controls, and what gives their value anew when vectors were made meanwhile.
     """
     controller = Controller(library)
+
+    def opening() -> dict[str, Any]:
+        return _opening(library) | {"compare": send is not None}
+
     with gr.Row(elem_classes="tw-steer"):
         with gr.Column(elem_classes="tw-left"):
             controls = part(
-                _opening(library) | {"compare": send is not None},
+                opening(),
                 "steer/controls",
                 "tw-console",
                 "'run' 'stop' 'sweep' 'train' 'write' 'inspect' 'vector' 'compare'",
@@ -136,6 +141,7 @@ def build(library: Library, *, send: Send | None = None) -> None:
     if send is not None:
         controls.compare(on_compare, None, outbox, **live)
     _endpoints(library)
+    return controls, opening
 
 
 def _opening(library: Library) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def test_another_models_vectors_are_trained_on_first_use_and_cached(page: Page, 
         page.wait_for_function(
             "document.querySelector('.tw-stage')?.dataset.phase === 'done'", timeout=120_000
         )
-        assert len(list((cache / "vectors").rglob("sports-*.safetensors"))) == 1
+        assert len(list((cache / "labs").rglob("sports-*.safetensors"))) == 1
         expect(page.locator(".tw-console")).to_contain_text(f"of {LAYERS}")
         assert (
             page.locator(".tw-unsteered .tw-text").inner_text()

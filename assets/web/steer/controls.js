@@ -188,7 +188,11 @@ export default function mount({ element, props, trigger, watch }) {
   heard('inspect', (asked) => trigger('inspect', asked));
   heard('stop', (work) => trigger('stop', { work }));
   watch('value', () => {
-    const { training: state } = props.value;
+    const { training: state, renewed, concepts: renewedConcepts } = props.value;
+    if (renewed) {
+      Object.assign(known, renewedConcepts);
+      show();
+    }
     if (!state) return;
     learn(state);
     if (state.problem && waiting.length) lost(`${state.problem} The link or the last visit named this concept.`);

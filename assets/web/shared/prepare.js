@@ -1,0 +1,41 @@
+// What the model lacks on a tab, and its preparation: begun, followed and stopped here.
+import { h } from './dom.js';
+
+const EVERY = 2000;
+const LACKS = {
+  steer: (model) => `${model} has no calibrated vectors yet. Steering works without them, after a minute a concept, but nobody knows what it costs.`,
+  'trade-offs': (model) => `${model} has no trained policies yet, and so no front.`,
+};
+const MAKES = { steer: 'Make vectors and calibrations', 'trade-offs': 'Train policies and score them' };
+
+/** 40 s, 12 min, 3.5 h. */
+export function duration(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+export default function mount({ element, props, trigger, watch }) {
+  const root = element.firstElementChild;
+  let timer = null;
+
+  function show() {
+    clearTimeout(timer);
+    const { part, model, missing, allowed, running, fraction, seconds_left: left, note, problem } = props.value;
+    root.hidden = !missing && !running;
+    const button = (label, name) => h('button', { type: 'button', class: 'tw-button', onclick: () => trigger(name, {}) }, label);
+    const command = `tradewind prepare ${model}`;
+    root.replaceChildren(
+      h('p', {}, missing ? LACKS[part](model) : 'All is there for this tab; the rest is being made.'),
+      running ? h('div', { class: 'tw-meter' }, h('div', { style: `width: ${100 * (fraction ?? 0)}%` })) : '',
+      h('div', { class: 'tw-line' },
+        running ? button('Stop', 'stop') : allowed ? button(MAKES[part], 'start') : h('span', { class: 'tw-hint' }, 'Whoever runs this app makes them with ', h('code', {}, command), '.'),
+        h('span', { class: 'tw-hint', role: 'status' }, running ? [note, left == null ? '' : `, about ${duration(left)} left in all`].join('')
+          : allowed ? 'It tells first how long it takes, and can be stopped: what is done stays done.' : '')),
+      problem ? h('p', { class: 'tw-problem', role: 'alert' }, problem) : '');
+    if (running) timer = setTimeout(() => trigger('look', {}), EVERY);
+  }
+
+  watch('value', show);
+  show();
+  trigger('look', {});
+}

@@ -1,0 +1,112 @@
+"""How long the preparation of a model takes, from a few measured seconds of each kind of work."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lm import LanguageModel, Row, Sampling
+from pareto.contrast import FOLDER as CONTRASTS
+from pareto.contrast import read
+from pareto.evaluate import ANSWER, alike_prompts, standard_prompts
+from pareto.fit import features
+from pareto.function import FunctionReward
+from pareto.grid import Job
+from pareto.prepare import block_of, head_pairs
+from pareto.rewards import OBJECTIVES, Head, Reward
+from pareto.settings import Settings
+from pareto.train import Trainer
+from steering.calibrate import DOSES, TRIED
+from steering.calibrate import Settings as Bounds
+from steering.concepts import Concept
+from steering.plan import DIRECTIONS
+
+TEXT = "The weather was fine, and so we walked along the river until the evening came. "
+ROWS, TOKENS, DECODED, PAIRS = 24, 64, 12, 12
+"""Of what is measured: rows, tokens of each that are read, tokens of each that are decoded; pairs of answers."""
+FITTING = 2.0
+"""Seconds in which the classifiers of a concept are fitted to states that were read."""
+METHODS = ("auto", "fixed")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that a token takes to be read, or to be decoded in a batch; where the model can be trained, also those of
+    a pair of answers that a reward head learns from, and of a training step.
+    """
+
+    reading: float
+    decoding: float
+    pair: float | None = None
+    step: float | None = None
+
+    @classmethod
+    def of(cls, model: LanguageModel, trains: bool) -> "Pace":
+        """Measured on a model."""
+        ids = (model.text_ids(TEXT * 16))[:TOKENS]
+        rows = [Row(tuple(ids), Sampling(0.7, seed, DECODED)) for seed in range(ROWS)]
+        model.generate(rows[:2])
+        reading = _timed(lambda: model.read([[*ids[:-1], seed % 64] for seed in range(ROWS)]))
+        decoding = _timed(lambda: model.generate(rows))
+        paces = reading / (ROWS * TOKENS), decoding / (ROWS * DECODED)
+        return cls(*paces, _pair(model), _step(model)) if trains else cls(*paces)
+
+    def concept(self, model: LanguageModel, concept: Concept) -> float:
+        """Training and calibrating one concept."""
+        bounds, texts = Bounds(), [*concept.positive, *concept.negative]
+        tokens = sum(len(model.text_ids(text)) for text in texts)
+        doses = sum(len(DOSES[method]) for method in METHODS)
+        steered = len(DIRECTIONS) * (3 * len(TRIED) + doses)
+        runs = bounds.prompts * (1 + steered)
+        length = bounds.tokens + TOKENS / 2
+        return (
+            FITTING
+            + tokens * self.reading
+            + runs * (bounds.tokens * self.decoding + 2 * length * self.reading)
+        )
+
+    def head(self, model: LanguageModel, objective: str) -> float:
+        """Fitting one reward head."""
+        pairs = len(head_pairs(model, objective)) + 2 * len(read(CONTRASTS / "train.jsonl"))
+        return FITTING + pairs * (self.pair or 0.0)
+
+    def job(self, job: Job, settings: Settings, samples: int) -> float:
+        """Training and scoring one job of the grid."""
+        answers = samples * len(standard_prompts()) + len(alike_prompts())
+        scoring = answers * ANSWER * (self.decoding + 4 * self.reading)
+        return scoring + (0.0 if job.method in ("base", "soup") else settings.steps * (self.step or 0.0))
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def _length(prompt: object, answer: str) -> float:
+    return float(len(answer))
+
+
+def _words(prompt: object, answer: str) -> float:
+    return float(answer.count(" "))
+
+
+def _pair(model: LanguageModel) -> float:
+    """Seconds in which a pair of answers is read."""
+    pairs = head_pairs(model, OBJECTIVES[0])[:PAIRS]
+    return _timed(lambda: features(model, pairs, block_of(model))) / PAIRS
+
+
+def _step(model: LanguageModel) -> float:
+    """Seconds of one step of the usual settings, on two cheap rewards."""
+    rewards: dict[str, Reward | Head] = {
+        "helpful": FunctionReward(_length),
+        "harmless": FunctionReward(_words),
+    }
+    prompts = [text for _, text in standard_prompts()]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(steps=1, first=block_of(model) + 1)
+        trainer = Trainer(model, rewards, prompts, settings, Path(folder) / "step", {"name": "a step"})
+        trainer.run(lambda row: None)
+        return float(trainer.curves[-1]["seconds"])

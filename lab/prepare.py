@@ -1,0 +1,194 @@
+"""`tradewind prepare MODEL`: all that the tabs want of a model, made in one folder. Started again, it goes on.
+
+What is done is told by the files that are there, so a process may be killed at any time, and any number of
+processes share the work: each task is held by the lock of a file.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.lacking import PARTS, PROGRESS, STEER, TRADE_OFFS
+from lab.pace import METHODS, Pace
+from lm import LanguageModel
+from lm.paths import lab_folder, replacing
+from pareto import prepare as trade_offs
+from pareto.front import stored
+from pareto.grid import Grid, Job, locked
+from pareto.prepare import Wanted
+from steering import Library
+from steering.calibrate import calibrate
+
+OFTEN = 0.5
+"""Seconds between two notes of how far it is."""
+ENOUGH = 0.03
+"""Share of the work after which its own speed is told, and no longer the measured one."""
+Tell = Callable[[float, str], None]
+"""Hears the share of a task that is done, and a word on how it goes."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A piece of the work. seconds: what it takes by the measured pace; do: does it where no other process does, and
+    waits for that one where what follows needs it.
+    """
+
+    title: str
+    seconds: float
+    kind: str
+    done: Callable[[], bool]
+    do: Callable[[Tell], None]
+
+
+@dataclass
+class Preparation:
+    """The work for one model. parts: of PARTS; part, parts: which share of the tasks is this process's."""
+
+    model: LanguageModel
+    wanted: Wanted = field(default_factory=Wanted)
+    only: Sequence[str] = PARTS
+    part: int = 1
+    parts: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where the model cannot be trained, and its trade-offs are wanted."""
+        if TRADE_OFFS in self.only:
+            _ = self.model.stack
+
+    @property
+    def folder(self) -> Path:
+        """Where all of it lies."""
+        return lab_folder(self.model.hash)
+
+    def tasks(self, pace: Pace) -> list[Task]:
+        """What is to be done, in order; what is done already, too."""
+        tasks = self._concepts(pace) if STEER in self.only else []
+        return tasks + (self._trade_offs(pace) if TRADE_OFFS in self.only and not self._ships() else [])
+
+    def run(self, pace: Pace, tell: Callable[[dict[str, Any]], None]) -> None:
+        """Does what is left; tell hears { fraction, note, seconds_left }, which the page reads in PROGRESS."""
+        clock = Clock(self.tasks(pace), self.folder / PROGRESS, tell)
+        for task in clock.tasks:
+            if undone := not task.done():
+                task.do(clock.teller(task))
+            clock.finish(task, undone)
+
+    def _ships(self) -> bool:
+        return bool(stored(self.model).points) and not trade_offs.front_file(self.model).exists()
+
+    def _concepts(self, pace: Pace) -> list[Task]:
+        library = Library(self.model)
+
+        def task(name: str) -> Task:
+            def do(tell: Tell) -> None:
+                with locked(self.folder / f"concept-{name}.lock", wait=False) as free:
+                    if free and not library.calibrated(name):
+                        cav = calibrate(
+                            library,
+                            name,
+                            methods=METHODS,
+                            progress=lambda share: tell(share, "reading and measuring"),
+                        )
+                        library.keep(name, cav)
+
+            seconds = pace.concept(self.model, library.concepts[name])
+            return Task(f"concept {name}", seconds, "vectors", lambda: library.calibrated(name), do)
+
+        names = list(library.concepts)
+        return [task(name) for name in names[self.part - 1 :: self.parts]]
+
+    def _trade_offs(self, pace: Pace) -> list[Task]:
+        jobs = trade_offs.jobs_of(trade_offs.OBJECTIVES, self.wanted.seeds)
+        grids: list[Grid] = []
+
+        def grid() -> Grid:
+            if not grids:
+                grids.append(trade_offs.grid_of(self.model, self.wanted))
+            return grids[0]
+
+        def head(objective: str) -> Task:
+            def do(tell: Tell) -> None:
+                with locked(self.folder / f"head-{objective}.lock"):
+                    if not trade_offs.has_head(self.model, objective):
+                        trade_offs.fit_head(
+                            self.model, objective, lambda share: tell(share, "reading judged answers")
+                        )
+
+            return Task(
+                f"reward head {objective}",
+                pace.head(self.model, objective),
+                "reward heads",
+                lambda: trade_offs.has_head(self.model, objective),
+                do,
+            )
+
+        def job(each: Job) -> Task:
+            def do(tell: Tell) -> None:
+                grid().run([each], lambda id, share, note: tell(share, note))
+
+            seconds = pace.job(each, trade_offs.settings_of(self.wanted), self.wanted.samples)
+            return Task(
+                f"policy {each.name}",
+                seconds,
+                "trainings and scorings",
+                lambda: trade_offs.is_scored(self.model, each),
+                do,
+            )
+
+        def put_up(tell: Tell) -> None:
+            with locked(self.folder / "front.lock"):
+                trade_offs.put_up(grid())
+
+        units = list(dict.fromkeys(job.unit for job in jobs))[self.part - 1 :: self.parts]
+        mine = [each for each in jobs if each.unit in units]
+        front = Task("front", 1.0, "front", lambda: trade_offs.is_put_up(self.model, mine), put_up)
+        return [*map(head, self.wanted.heads()), *map(job, mine), front]
+
+
+class Clock:
+    """How far the tasks are, and how long the rest takes: by the measured pace, corrected by how the work went so far."""
+
+    def __init__(self, tasks: Sequence[Task], file: Path, tell: Callable[[dict[str, Any]], None]):
+        self.tasks, self._file, self._tell = list(tasks), file, tell
+        self._whole = sum(task.seconds for task in tasks) or 1.0
+        self._done = self._worked = 0.0
+        self._began = self._noted = time.monotonic()
+
+    def teller(self, task: Task) -> Tell:
+        """What a task tells as it goes."""
+
+        def tell(share: float, note: str) -> None:
+            if time.monotonic() - self._noted > OFTEN:
+                self._note(f"{task.title}: {note}", share * task.seconds)
+
+        self._note(task.title, 0.0)
+        return tell
+
+    def finish(self, task: Task, worked: bool) -> None:
+        """Counts a task as done; worked: by this process, just now."""
+        self._done += task.seconds
+        self._worked += task.seconds if worked else 0.0
+        self._note(f"{task.title}: done", 0.0)
+
+    def _note(self, note: str, under_way: float) -> None:
+        self._noted = time.monotonic()
+        worked, left = self._worked + under_way, self._whole - self._done - under_way
+        slower = (self._noted - self._began) / worked if worked > ENOUGH * self._whole else 1.0
+        state = {
+            "fraction": min(1.0, 1 - left / self._whole),
+            "note": note,
+            "seconds_left": max(0.0, left * slower),
+            "process": os.getpid(),
+        }
+        with replacing(self._file) as part:
+            part.write_text(json.dumps(state))
+        self._tell(state)
+
+
+def left(tasks: Sequence[Task]) -> float:
+    """Seconds that the tasks take which are not done."""
+    return sum(task.seconds for task in tasks if not task.done())

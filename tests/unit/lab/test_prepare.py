@@ -1,0 +1,86 @@
+"""One command makes all that the tabs want of a model; killed at any time, it goes on, and several share the work."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lab.lacking import lacking
+from lab.prepare import Preparation
+from lm import load
+from pareto.checkpoint import shipped
+from pareto.front import stored
+from pareto.heads import heads
+from steering import Library
+from steering.concepts import shipped as shipped_concepts
+from tests.families import FAMILIES
+from tests.tiny import save
+
+ROOT = Path(__file__).parents[3]
+COMMAND = ("--steps", "1", "--samples", "1")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> tuple[Path, dict[str, str]]:
+    """A tiny Qwen, and an environment with a cache of its own."""
+    folder = save(tmp_path_factory.mktemp("qwen") / "tiny-qwen", FAMILIES["qwen2"]())
+    return folder, os.environ | {
+        "TRADEWIND_CACHE": str(tmp_path_factory.mktemp("cache")),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def started(lab, *more: str) -> subprocess.Popen:
+    folder, environment = lab
+    return subprocess.Popen(
+        [sys.executable, "-m", "tradewind", "prepare", str(folder), *COMMAND, *more],
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen) -> str:
+    out, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors[-2000:]
+    return out + errors
+
+
+def scores(environment) -> int:
+    return len(list(Path(environment["TRADEWIND_CACHE"]).glob("labs/*/grid/*/score.json")))
+
+
+@pytest.mark.slow
+def test_one_command_makes_a_lab_killed_it_goes_on_and_two_share_the_rest(lab, monkeypatch):
+    folder, environment = lab
+    monkeypatch.setenv("TRADEWIND_CACHE", environment["TRADEWIND_CACHE"])
+    first = started(lab)
+    while scores(environment) < 2:
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.1)
+    os.kill(first.pid, signal.SIGKILL)
+    told = first.communicate()[1]
+    assert f"vectors: {len(shipped_concepts())}" in told and "s a training step" in told
+    model = load(str(folder))
+    known = {head.hash for head in heads(model).values()}
+    for process in [started(lab, "--part", f"{number}/2") for number in (1, 2)]:
+        ended(process)
+    front = stored(model)
+    library = Library(model)
+    assert all(map(library.calibrated, library.concepts))
+    assert {head.hash for head in heads(model).values()} == known
+    assert {point["method"] for point in front.points} == {"base", "linear", "soup", "pgapo", "single"}
+    assert len(front.points) == 18 and len(shipped(model)) == 12
+    assert lacking(model) == []
+    assert "All of tiny-qwen is there" in ended(started(lab))
+
+
+def test_a_model_that_cannot_be_trained_is_refused_for_trade_offs_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
+    model = load(str(save(tmp_path / "gpt2", FAMILIES["gpt2"]())))
+    with pytest.raises(ValueError):
+        Preparation(model)
+    assert Preparation(model, only=("steer",)).only == ("steer",)
+    assert lacking(model) == ["steer", "trade-offs"]
