@@ -39,10 +39,8 @@ class Preparer:
                 return
             self._problem = ""
             (lab_folder(self.model.hash) / PROGRESS).unlink(missing_ok=True)
-            only = self.missing(PARTS)
-            command = [*self._command, *(["--only", only[0]] if len(only) == 1 else [])]
             self._process = subprocess.Popen(
-                command,
+                self._command,
                 cwd=ROOT,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

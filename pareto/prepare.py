@@ -132,7 +132,7 @@ def grid_of(model: LanguageModel, wanted: Wanted) -> Grid:
 
 def is_scored(model: LanguageModel, job: Job) -> bool:
     """Whether a job of the model's grid is done."""
-    return (lab_folder(model.hash, "grid", job.id) / SCORE).exists()
+    return (lab_folder(model.hash, "grid") / job.id / SCORE).exists()
 
 
 def front_file(model: LanguageModel) -> Path:

@@ -19,7 +19,6 @@ export default function mount({ element, props, trigger, watch }) {
   let timer = null;
 
   function show() {
-    clearTimeout(timer);
     const { part, model, missing, allowed, running, fraction, seconds_left: left, note, problem } = props.value;
     root.hidden = !missing && !running;
     const button = (label, name) => h('button', { type: 'button', class: 'tw-button', onclick: () => trigger(name, {}) }, label);
@@ -32,7 +31,8 @@ export default function mount({ element, props, trigger, watch }) {
         h('span', { class: 'tw-hint', role: 'status' }, running ? [note, left == null ? '' : `, about ${duration(left)} left in all`].join('')
           : allowed ? 'It tells first how long it takes, and can be stopped: what is done stays done.' : '')),
       problem ? h('p', { class: 'tw-problem', role: 'alert' }, problem) : '');
-    if (running) timer = setTimeout(() => trigger('look', {}), EVERY);
+    if (running) timer ??= setInterval(() => trigger('look', {}), EVERY);
+    else if (timer) timer = clearInterval(timer) ?? null;
   }
 
   watch('value', show);
