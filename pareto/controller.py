@@ -113,8 +113,8 @@ class Controller:
             return self._rewards
 
     def run(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, dict | None]]:
-        """States of the texts, and the card of the selected point once. A newer run of the session ends this
-        one.
+        """States of the texts, and the card of the selected point, first and last: a page that was not drawn
+        yet when the first one came has it then. A newer run of the session ends this one.
         """
         session = self.session(key)
         stop = session.take_over("run")
@@ -124,8 +124,10 @@ class Controller:
             rows = [self.row(session, pick, request) for pick in (BASE, *request.picks)]
             state["sides"] = [self.side(session, pick) for pick in (BASE, *request.picks)]
             selected = asked.get("selected")
-            yield state, self.card(session, selected if selected in request.picks else BASE)
-            yield from self._stream(session, request, rows, state, stop)
+            card = self.card(session, selected if selected in request.picks else BASE)
+            yield state, card
+            for streamed, _ in self._stream(session, request, rows, state, stop):
+                yield streamed, card if "rows" in streamed else None
         except Stopped:
             yield {**state, "phase": "stopped", "note": "Stopped."}, None
         except ValueError as error:

@@ -33,10 +33,14 @@ export function addressOf(tab, { fragment = '', ...fields } = {}, base = locatio
 
 const placeOf = (tab) => addressOf(tab, Object.assign({}, ...Object.values(places[tab] ?? {})));
 
-/** Notes fields of a tab; the address shows them while the tab is open. step: back comes to where it was; part: which fields of the tab
- * these are, the others stay. */
-export function note(tab, fields, step = false, part = 'request') {
+/** Knows fields of a tab that its address has already; part: which fields of the tab these are, the others stay. */
+export function know(tab, fields, part = 'request') {
   places[tab] = { ...places[tab], [part]: fields };
+}
+
+/** Notes fields of a tab; the address shows them while the tab is open. step: back comes to where it was. */
+export function note(tab, fields, step = false, part = 'request') {
+  know(tab, fields, part);
   const address = placeOf(tab);
   if (open() !== tab || address === location.href) return;
   if (step) history.pushState(null, '', address);

@@ -12,7 +12,8 @@ import { csv, download, h, table } from './dom.js';
 import { walker } from './walker.js';
 
 const COARSE = matchMedia('(pointer: coarse)').matches;
-const PICTURE = { width: 960, height: 600, scale: 2 };
+const PICTURE = { width: 960, height: 640, scale: 2 };
+const lines = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replace(/(.{60,90}?) /g, '$1<br>');
 let library = null;
 
 function plotly() {
@@ -81,15 +82,22 @@ export function chart(node, onPoint = (/** @type {any} */ _point) => {}, twinOf 
     download(`${name()}.csv`, csv(columns, rows), 'text/csv');
   }
 
-  /** A picture as it stands on the page, its sentence above it. */
+  /** A picture as it stands on the page, its sentence above it, and a legend of what the page names elsewhere: traces' meta.legend. */
   async function picture(format) {
     const { downloadImage } = await plotly();
     const own = value.figure.layout;
     const layout = {
-      ...own, paper_bgcolor: 'var(--tw-paper)', height: undefined, title: { text: value.title, x: 0.02, xanchor: 'left', font: { color: 'var(--tw-ink)', size: 17 } },
-      margin: { ...own.margin, t: 64 },
+      ...own, paper_bgcolor: 'var(--tw-paper)', height: undefined, title: { text: lines(value.title), x: 0.02, y: 0.97, yanchor: 'top', xanchor: 'left', font: { color: 'var(--tw-ink)', size: 17 } },
+      margin: { ...own.margin, t: 112 }, showlegend: true,
     };
-    await downloadImage(themed({ data: value.figure.data, layout }, getComputedStyle(node)), { ...PICTURE, format, filename: name() });
+    const named = new Set();
+    const data = value.figure.data.map((trace) => {
+      const name = trace.meta?.legend;
+      if (!name || named.has(name)) return trace;
+      named.add(name);
+      return { ...trace, name, showlegend: true };
+    });
+    await downloadImage(themed({ data, layout }, getComputedStyle(node)), { ...PICTURE, format, filename: name() });
   }
 
   async function draw() {

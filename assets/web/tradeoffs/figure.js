@@ -58,7 +58,7 @@ const bars = (points, ends, at, color) => ({
 const pale = (color, share) => color + Math.round(2.55 * share).toString(16).padStart(2, '0');
 const plain = (text) => text.replaceAll('<', '&lt;');
 
-function marks(points, method, dim, names, brushed) {
+function marks(points, method, dim, names, brushed, title) {
   const { symbol, color } = markOf(method);
   const chosen = points.flatMap((point, i) => (brushed?.has(point.id) ? [i] : []));
   const aside = brushed && { selectedpoints: chosen, selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 0.15 } } };
@@ -67,7 +67,7 @@ function marks(points, method, dim, names, brushed) {
   return {
     type: 'scatter', mode: 'markers', x: points.map((p) => p.x), y: points.map((p) => p.y), customdata: points.map((p) => p.id), text: points.map((point) => hover(point, names)),
     marker: { symbol, size: SIZES[symbol] ?? 11, color, opacity: dim ? 0.35 : 1, line: { color: edge(method), width: 1 } },
-    hovertemplate: '%{text}<extra></extra>', cliponaxis: false, showlegend: false, ...intervals, ...aside,
+    hovertemplate: '%{text}<extra></extra>', cliponaxis: false, showlegend: false, meta: { legend: title }, ...intervals, ...aside,
   };
 }
 
@@ -93,6 +93,7 @@ function cloud(points, method, [x, y]) {
 
 /** @returns {any[]} */
 function single(data, shown, { dim, picks, selected, seeds, axes, brushed }, names) {
+  const titles = new Map(data.methods.map(({ id, name }) => [id, name]));
   const rewards = !axes || axes.every((axis) => data.objectives.includes(axis));
   /** @type {any[]} */
   const traces = rewards ? [path(best(shown), { color: 'var(--tw-line)', width: 1.5, dash: 'dot', shape: 'vh' })] : [];
@@ -108,7 +109,7 @@ function single(data, shown, { dim, picks, selected, seeds, axes, brushed }, nam
     if (seeds && axes && own.some((point) => point.cloud?.length > 1)) traces.push(cloud(own, method, axes));
     for (const low of [true, false]) {
       const part = own.filter((point) => Boolean(point.dominated) === low);
-      if (part.length) traces.push(marks(part, method, low && dim, names, brushed));
+      if (part.length) traces.push(marks(part, method, low && dim, names, brushed, titles.get(method)));
     }
   }
   const picked = shown.filter((point) => picks.includes(point.id)).map((point) => ({ ...point, selected: point.id === selected }));

@@ -1,5 +1,5 @@
 // The front: as a plane, as parallel coordinates or by its trainings, with filters over it and beside it the table of the same points.
-import { fieldsOf, note as noted, returned } from '../shared/address.js';
+import { fieldsOf, know, note as noted, returned } from '../shared/address.js';
 import { choice } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { chart } from '../shared/plot.js';
@@ -84,22 +84,29 @@ export default function mount({ element, props, trigger, watch }) {
 
   /** Goes to another view, which the address names. change: { set, view, axes }, what is not given stays. */
   function go(/** @type {any} */ change) {
+    turn(change);
+    noted('tradeoffs', place(), false, 'view');
+    draw();
+  }
+
+  const place = () => ({ set: set === 'models' ? null : set, view: view === 'plane' ? null : view, axes: String(axes) === String(data.objectives.slice(0, 2)) ? null : axes.join(',') });
+
+  function turn(/** @type {any} */ change) {
     if (change.set && change.set !== set) brushed = null;
     set = change.set ?? set;
     view = change.view ?? view;
     axes = change.axes ?? axes;
     tables = {};
     if (set === 'people' || set === 'both') tell('front-people');
-    const usual = String(axes) === String(data.objectives.slice(0, 2));
-    noted('tradeoffs', { set: set === 'models' ? null : set, view: view === 'plane' ? null : view, axes: usual ? null : axes.join(',') }, false, 'view');
-    draw();
   }
 
   function restore(query) {
     const known = (options, name) => options.find(([value]) => value === query.get(name))?.[0] ?? options[0][0];
     const wanted = query.get('axes')?.split(',') ?? [];
     const there = wanted.length === 2 && wanted.every((axis) => data.axes.some(({ id }) => id === axis));
-    go({ set: known(SETS, 'set'), view: known(VIEWS, 'view'), axes: there ? wanted : data.objectives.slice(0, 2) });
+    turn({ set: known(SETS, 'set'), view: known(VIEWS, 'view'), axes: there ? wanted : data.objectives.slice(0, 2) });
+    know('tradeoffs', place(), 'view');
+    draw();
   }
 
   function pick(id, add) {
@@ -157,7 +164,7 @@ export default function mount({ element, props, trigger, watch }) {
   function drawing(shown, { title, note, empty }) {
     const how = { dim: dim.box.checked, hidden: filter.hidden, picks: now.asked?.picks ?? [], selected: now.asked?.selected, seeds: trainings.box.checked && filter.seed === '', axes, brushed, drag, revision };
     if (empty) return { title, note, empty };
-    if (set === 'models' && view === 'parallel') return { title: 'What each policy gains, and what it pays', note: 'A line is a policy; each axis runs from the least to the largest value here.', figure: parallel(shown, data.objectives, how) };
+    if (set === 'models' && view === 'parallel') return { title: 'What each policy gains, and what it pays', note: 'A line is a policy; each axis runs from the least to the largest value here.', figure: parallel(shown, data.objectives, data.methods, how) };
     if (set === 'models' && view === 'training') {
       if (!data.curves) return { title: 'Training', empty: 'Reading the trainings.' };
       return training(shown, data.curves, data.measures, { measure, brushed, selected: how.selected });

@@ -16,14 +16,15 @@ function axesOf(points, objectives) {
 }
 
 /** { data, layout } of points; how: { brushed: Set of ids or null, selected }. */
-export function parallel(points, objectives, { brushed, selected, revision }) {
+export function parallel(points, objectives, methods, { brushed, selected, revision }) {
+  const titles = new Map(methods.map(({ id, name }) => [id, name]));
   const axes = axesOf(points, objectives);
   const at = (point, { key, low, high }) => (point[key] == null ? null : (point[key] - low) / (high - low));
   const rank = (point) => (point.id === selected ? 2 : brushed && !brushed.has(point.id) ? 0 : 1);
   const data = [...points].sort((a, b) => rank(a) - rank(b)).map((point) => ({
     type: 'scatter', mode: 'lines+markers', x: axes.map((_, i) => i), y: axes.map((axis) => at(point, axis)), customdata: axes.map(() => point.id),
     text: axes.map((axis) => `<b>${plain(point.name)}</b><br>${axis.title} ${point[axis.key] == null ? 'not measured' : axis.words(point[axis.key])}`),
-    hovertemplate: '%{text}<extra></extra>', showlegend: false, cliponaxis: false, opacity: rank(point) ? 1 : 0.12,
+    hovertemplate: '%{text}<extra></extra>', showlegend: false, meta: { legend: titles.get(point.method) }, cliponaxis: false, opacity: rank(point) ? 1 : 0.12,
     line: { color: markOf(point.method).color, width: point.id === selected ? 3.5 : 1.5 },
     marker: { color: markOf(point.method).color, symbol: markOf(point.method).symbol, size: 7 }, selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 1 } },
   }));
