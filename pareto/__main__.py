@@ -12,7 +12,17 @@ from common.command import typed
 from lm import LanguageModel, Policy, Sampling, SourceError, load
 from lm.prompts import MAX_NEW_TOKENS, add_arguments, of_arguments
 from pareto import combine, contrast
-from pareto.arguments import Parser, described, integer, number, replacements, share, weights, writable
+from pareto.arguments import (
+    Parser,
+    described,
+    integer,
+    number,
+    objective,
+    replacements,
+    share,
+    weights,
+    writable,
+)
 from pareto.checkpoint import FOLDER as CHECKPOINTS
 from pareto.checkpoint import find
 from pareto.combiners import COMBINERS
@@ -137,7 +147,12 @@ def _parser() -> argparse.ArgumentParser:
         default=220,
         help="leave out pairs whose chat prompt has more tokens",
     )
-    sub.add_argument("--fit", choices=OBJECTIVES, help="fit this objective's head and save it")
+    sub.add_argument(
+        "--fit",
+        type=objective,
+        metavar="OBJECTIVE",
+        help="fit the head of this objective, any name, and save it",
+    )
     sub.add_argument(
         "--tune",
         choices=OBJECTIVES,

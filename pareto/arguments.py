@@ -20,6 +20,15 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n")
 
 
+def objective(text: str) -> str:
+    """An argparse type: what an objective may be called."""
+    if not NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name of an objective: give small letters, digits, _ and -"
+        )
+    return text
+
+
 def integer(low: float, high: float) -> Callable[[str], int]:
     """An argparse type: a whole number from low to high."""
 

@@ -48,22 +48,21 @@ def read_lines(path: Path | str) -> list[tuple[int, dict]]:
 
 
 def read_pairs(path: Path | str) -> list[Pair]:
-    """Pairs {"prompt", "chosen", "rejected"}; those whose answers are equal tell nothing and are left out,
+    """Pairs {"prompt", "chosen", "rejected"}, as texts or as TRL's conversations, in which a prompt is a list of turns and
+    an answer a list that ends with one; those whose answers are equal tell nothing and are left out,
     with a warning.
 
     Raises PairError for a line that is no pair, and where none is left.
     """
     pairs, equal = [], []
     for number, row in read_lines(path):
-        answers = [row.get("chosen"), row.get("rejected")]
+        answers = [_answer(row.get(side)) for side in ("chosen", "rejected")]
         if not all(isinstance(answer, str) and answer.strip() for answer in answers):
             raise PairError(f"{path}, line {number}: chosen or rejected is empty or no text: give two texts.")
         if answers[0] == answers[1]:
             equal.append(number)
             continue
-        pairs.append(
-            Pair(_prompt(row.get("prompt"), f"{path}, line {number}"), row["chosen"], row["rejected"])
-        )
+        pairs.append(Pair(_prompt(row.get("prompt"), f"{path}, line {number}"), *answers))
     if not pairs:
         raise PairError(
             f"{path}: in all {len(equal)} pairs chosen and rejected are equal: give pairs of two different answers."
@@ -73,6 +72,12 @@ def read_pairs(path: Path | str) -> list[Pair]:
             "%s: %d pairs with equal answers are left out (first in line %d)", path, len(equal), equal[0]
         )
     return pairs
+
+
+def _answer(value):
+    """The text of an answer: itself, or the last turn where that is the assistant's."""
+    last = value[-1] if isinstance(value, list) and value else None
+    return last.get("content") if isinstance(last, dict) and last.get("role") == "assistant" else value
 
 
 def _prompt(value, where: str) -> Prompt:
