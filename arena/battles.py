@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from arena.errors import ArenaError
@@ -24,7 +24,7 @@ from arena.settings import Settings
 from arena.store import Store
 from arena.text import clean, clean_name, key
 
-MAX_SENT = 30  # battles of one person in a set
+MAX_SENT = 30  # battles of one person that wait for an organizer
 MAX_BATTLES = 50_000  # of one request
 TRAP = "scrambled words"
 
@@ -86,8 +86,9 @@ def create(
         consistency.
     traps: share (0 to 0.5) of all battles that has a known answer: a run beside its own words, shuffled.
     add: put the battles into the set of this name if there is one; its other settings stay.
-    sender: who put the texts side by side, and so does not judge them. A set that is made for a sender is closed
-        until an organizer opens it, and one person has no more than MAX_SENT battles in it.
+    sender: who put the texts side by side, and so does not judge them. Annotators see nothing that an organizer has not
+        opened: where the set of this name is open, what is sent waits in the next, “name 2”, and one person has no
+        more than MAX_SENT battles that wait.
 
     Sides are drawn at random, and for every two policies each stands on either side equally often (but for
     one battle when their number is odd). A set holds two texts for one prompt once. Raises ArenaError if
@@ -98,7 +99,7 @@ def create(
     with store.write() as session:
         battles = _set(
             session,
-            clean_name(name, what="The name of the study"),
+            _name(session, clean_name(name, what="The name of the study"), sender),
             checked(questions),
             Settings(**settings),
             add,
@@ -124,7 +125,7 @@ def create(
             )
         plain = balance(battles.id, new)
         if sender is not None:
-            _sent_by(session, plain, battles, key(sender))
+            _sent_by(session, plain, key(sender))
         again = [
             Battle(
                 id=new_id(),
@@ -178,11 +179,30 @@ def open_only(store: Store, names: Collection[str]) -> None:
             battles.open = battles.name in names
 
 
-def _sent_by(session: Session, battles: Sequence[Battle], of: BattleSet, sender: str) -> None:
-    waiting = select(func.count(Battle.id)).where(Battle.set_id == of.id, Battle.sender == sender)
+def _name(session: Session, name: str, sender: str | None) -> str:
+    """The set that battles go to: for a sender, the first of “name”, “name 2” and so on that was not opened yet."""
+    if sender is None:
+        return name
+    seen = (
+        select(BattleSet.id).where(or_(BattleSet.open, BattleSet.archived_at.is_not(None))).with_for_update()
+    )
+    later = (f"{name[: NAME - 7]} {number}" for number in itertools.count(2))
+    return next(
+        each
+        for each in itertools.chain([name], later)
+        if session.scalar(seen.where(BattleSet.name == each)) is None
+    )
+
+
+def _sent_by(session: Session, battles: Sequence[Battle], sender: str) -> None:
+    waiting = (
+        select(func.count(Battle.id))
+        .join(BattleSet)
+        .where(Battle.sender == sender, ~BattleSet.open, BattleSet.archived_at.is_(None))
+    )
     if (session.scalar(waiting) or 0) + len(battles) > MAX_SENT:
         raise ArenaError(
-            f"You have sent {MAX_SENT} battles to “{of.name}”, as many as one person may: ask an organizer to make a set."
+            f"{MAX_SENT} battles that you sent wait already, as many as one person may: ask an organizer to open them."
         )
     for battle in battles:
         battle.sender = sender

@@ -18,11 +18,13 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[1]
@@ -38,21 +40,38 @@ ASKED = {
     "max_new_tokens": 512,
     "temperature": 0.9,
 }
-HOSTILE = (
+CALLS = (
     ("steer", ASKED | {"prompt": "x" * 100_000}),
     ("steer", ASKED | {"plan": {"targets": "none"}}),
     ("steer", ASKED | {"seed": -1, "max_new_tokens": 10**9, "temperature": 99.0}),
+    ("steer", ASKED | {"prompt": None, "messages": [{"role": "user", "content": ["x"] * 1_000}]}),
     ("sweep", {"prompt": "Hello", "plan": PLAN, "magnitudes": [0.5] * 5_000}),
     ("sweep", {"prompt": "Hello", "plan": PLAN, "magnitudes": "high", "bands": [[99]]}),
+    ("concepts", {}),
+    ("front", {}),
     ("respond", {"prompt": "Hello", "checkpoint_ids": ["no such"] * 2}),
     ("evaluate", {"checkpoint_id": "../../etc/passwd"}),
     ("battle", {"annotator": "\x00" * 5_000}),
-    (
-        "vote",
-        {"battle": "none", "annotator": "nobody", "helpful": "a", "harmless": "b", "comment": "x" * 50_000},
-    ),
+    ("vote", {"battle": "none", "annotator": "nobody", "helpful": "a", "harmless": "b", "comment": "x" * 50_000}),
+    ("answer", {"battle": "none", "annotator": "nobody", "answers": {"x" * 1_000: "a"}}),
+    ("undo", {"battle": {"no": "battle"}, "annotator": "nobody"}),
     ("ranking", {"question": "no question" * 1_000}),
-)
+)  # fmt: skip
+"""Calls of every endpoint that its answer refuses, or that cost much."""
+POSTS: tuple[tuple[str, Any], ...] = (
+    ("/gradio_api/queue/join", {"fn_index": 10**6, "data": [], "session_hash": "SESSION"}),
+    ("/gradio_api/queue/join", {"fn_index": 0, "data": ["x" * 100_000] * 5, "session_hash": "SESSION"}),
+    ("/gradio_api/run/predict", {"fn_index": "STOP", "data": [], "session_hash": "SESSION", "event_data": {"work": "run"}}),
+    ("/gradio_api/run/sweep", {"data": ["Hello", PLAN, [0.5]]}),
+    ("/gradio_api/cancel", {"session_hash": "SESSION", "fn_index": 0, "event_id": "none"}),
+    ("/gradio_api/reset", {"event_id": "x" * 10_000}),
+    ("/gradio_api/component_server", {"session_hash": "SESSION", "component_id": 1, "fn_name": "__init__", "data": "x"}),
+    ("/gradio_api/upload", "x" * 2_000_000),
+    ("/v1/chat/completions", {"model": "no such", "messages": [{"role": "user", "content": "x" * 100_000}]}),
+    ("/v1/completions", {"model": "base", "prompt": "Hello", "max_tokens": -1}),
+    ("/v1/completions", "x" * 1_500_000),
+)  # fmt: skip
+"""Requests of the routes below them."""
 WORKS = (
     ("steer", ASKED),
     (
@@ -117,12 +136,7 @@ class Streams:
 
     def __init__(self, address: str, count: int) -> None:
         self.address, self.stop, self.frames = address, threading.Event(), 0
-        config = json.load(urllib.request.urlopen(f"{address}/config", timeout=30))
-        self.run = next(
-            each["id"]
-            for each in config["dependencies"]
-            if any(event == "run" for _, event in each["targets"])
-        )
+        self.run = handler(address, "run")
         self.threads = [threading.Thread(target=self._page, daemon=True) for _ in range(count)]
         for thread in self.threads:
             thread.start()
@@ -188,10 +202,7 @@ def latencies(address: str, seconds: float, stop_fn: int) -> dict[str, list[floa
 
 def crowd(address: str, streams: int, annotators: int, seconds: float) -> None:
     """Prints latencies idle and in a crowd."""
-    config = json.load(urllib.request.urlopen(f"{address}/config", timeout=30))
-    stop_fn = next(
-        each["id"] for each in config["dependencies"] if any(event == "stop" for _, event in each["targets"])
-    )
+    stop_fn = handler(address, "stop")
     idle = latencies(address, seconds / 2, stop_fn)
     lone: list[float] = []
     ended = threading.Event()
@@ -223,63 +234,98 @@ def told(seconds: list[float]) -> str:
 
 
 def threads(pid: int) -> int:
-    """Worker threads of the app."""
-    names = [(task / "comm").read_text().strip() for task in Path(f"/proc/{pid}/task").iterdir()]
-    return sum(name == "work" for name in names)
+    """Threads of the app."""
+    return len(os.listdir(f"/proc/{pid}/task"))
 
 
 def leave(address: str, pid: int) -> None:
-    """Prints how long workers live after their callers."""
+    """Prints how long the threads of an endpoint's callers live after they have gone. Each endpoint is called before: what
+    begins with the first call, and stays, is not counted.
+    """
     for endpoint, data in WORKS:
-        connections = []
-        for _ in range(8):
-            event = post(address, f"/gradio_api/call/v2/{endpoint}", data)["event_id"]
-            connection = http.client.HTTPConnection(urlsplit(address).netloc)
-            connection.request("GET", f"/gradio_api/call/{endpoint}/{event}")
-            connections.append(connection)
+        left(listening(address, endpoint, data, 1))
+        time.sleep(10)
+        before = threads(pid)
+        connections = listening(address, endpoint, data, 8)
         time.sleep(2)
-        busy = cpu(pid)
-        for connection in connections:
-            connection.sock.close()
+        most = threads(pid)
+        left(connections)
         began = time.monotonic()
-        while cpu(pid, 0.2) > 0.3 and time.monotonic() - began < 120:
-            pass
-        print(
-            f"/{endpoint}: 8 callers left while {busy:.1f} cores worked; idle after {time.monotonic() - began:.1f} s"
-        )
+        while threads(pid) > before and time.monotonic() - began < 120:
+            time.sleep(0.02)
+        took = time.monotonic() - began
+        print(f"/{endpoint}: 8 callers left {most - before} threads, and after {took:.2f} s none", flush=True)
 
 
-def cpu(pid: int, over: float = 0.5) -> float:
-    """Cores that a process keeps busy."""
+def listening(address: str, endpoint: str, data: dict, callers: int) -> list[http.client.HTTPConnection]:
+    """Callers who wait for an answer."""
+    connections = []
+    for _ in range(callers):
+        event = post(address, f"/gradio_api/call/v2/{endpoint}", data)["event_id"]
+        connection = http.client.HTTPConnection(urlsplit(address).netloc)
+        connection.request("GET", f"/gradio_api/call/{endpoint}/{event}")
+        connections.append(connection)
+    return connections
 
-    def spent() -> int:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return int(fields[11]) + int(fields[12])
 
-    before = spent()
-    time.sleep(over)
-    return (spent() - before) / os.sysconf("SC_CLK_TCK") / over
+def left(connections: list[http.client.HTTPConnection]) -> None:
+    """All callers go."""
+    for connection in connections:
+        connection.sock.close()
 
 
 def hostile(address: str, pid: int, calls: int) -> None:
-    """Prints memory over hostile calls, and whether it has levelled out."""
+    """Prints memory over hostile calls, and how many were refused."""
+    stop_fn = handler(address, "stop")
 
     def memory() -> float:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     def one(number: int) -> str:
-        endpoint, data = HOSTILE[number % len(HOSTILE)]
-        return result(address, endpoint, post(address, f"/gradio_api/call/v2/{endpoint}", data)["event_id"])[
-            0
-        ]
+        if number % 2:
+            path, body = POSTS[number // 2 % len(POSTS)]
+            return posted(address, path, body, stop_fn)
+        endpoint, data = CALLS[number // 2 % len(CALLS)]
+        event = post(address, f"/gradio_api/call/v2/{endpoint}", data)["event_id"]
+        return result(address, endpoint, event)[0]
 
+    print(f"before: {memory():.0f} MB", flush=True)
     with ThreadPoolExecutor(8) as pool:
         for tenth in range(10):
             kinds = list(pool.map(one, range(tenth * calls // 10, (tenth + 1) * calls // 10)))
+            refused = len(kinds) - sum(kind in ("complete", "200") for kind in kinds)
             print(
-                f"{(tenth + 1) * calls // 10:6} calls, {kinds.count('error')} of {len(kinds)} refused: {memory():.0f} MB",
+                f"{(tenth + 1) * calls // 10:6} calls, {refused} of {len(kinds)} refused: {memory():.0f} MB, {threads(pid)} threads",
                 flush=True,
             )
+
+
+def posted(address: str, path: str, body: Any, stop_fn: int) -> str:
+    """The status of a request from a session that nobody has heard of."""
+    if isinstance(body, dict):
+        body = {
+            name: {"SESSION": secrets.token_hex(8), "STOP": stop_fn}.get(value, value)
+            if isinstance(value, str)
+            else value
+            for name, value in body.items()
+        }
+        body = json.dumps(body)
+    request = urllib.request.Request(address + path, body.encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=120) as reply:
+            return str(reply.status)
+    except urllib.error.HTTPError as refusal:
+        return str(refusal.code)
+    except OSError:  # the server hangs up on what is too long
+        return "refused"
+
+
+def handler(address: str, event: str) -> int:
+    """The number of the handler of an event of the page."""
+    config = json.load(urllib.request.urlopen(f"{address}/config", timeout=30))
+    return next(
+        each["id"] for each in config["dependencies"] if any(name == event for _, name in each["targets"])
+    )
 
 
 def main() -> None:

@@ -352,9 +352,26 @@ def test_who_sends_texts_does_not_judge_them_and_an_organizer_opens_the_set(lite
     assert service.next("Ada") is None
     monkeypatch.setattr("arena.battles.MAX_SENT", 2)
     send(lite, [Output("q", "x", "one"), Output("q", "y", "two")], sender="EVE")
-    with pytest.raises(ArenaError, match="You have sent 2 battles"):
+    with pytest.raises(ArenaError, match="2 battles that you sent wait"):
         send(lite, [Output("r", "x", "one"), Output("r", "y", "two")], sender="Eve")
     send(lite, [Output("r", "x", "one"), Output("r", "y", "two")], sender="Bob")
-    open_only(lite, [made.name])
-    with pytest.raises(ArenaError, match="You have sent 2 battles"):
-        send(lite, [Output("s", "x", "one"), Output("s", "y", "two")], sender="Eve")
+
+
+def test_what_is_sent_after_an_opening_waits_for_the_next(lite):
+    def sending(prompt: str) -> str:
+        return send(lite, [Output(prompt, "x", "one"), Output(prompt, "y", "two")], sender="Eve").name
+
+    def shown() -> set[str]:
+        service, seen = Service(lite), set()
+        while battle := service.next("Ada"):
+            seen.add(battle.prompt)
+            service.vote(battle.battle, "Ada", {question.key: "tie" for question in battle.questions})
+        return seen
+
+    first = sending("p")
+    open_only(lite, [first])
+    second = sending("q")
+    assert second != first and sending("r") == second
+    assert shown() == {"p"} and listed(lite) == {first: True, second: False}
+    open_only(lite, [first, second])
+    assert sending("s") not in (first, second) and shown() == {"q", "r"}
