@@ -2,7 +2,7 @@
 
 python benchmarks/arena_load.py             50 annotators, one app, SQLite
     --database URL --replicas 2             on an empty PostgreSQL database, two apps
-    --kill                                  every app is killed (-9) halfway: no told vote may be missing
+    --kills 10                              so often an app is killed (-9) and started anew: no told vote may be missing
 """
 
 import argparse
@@ -19,6 +19,7 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -32,17 +33,20 @@ def serve(database: str, port: int) -> None:
     import gradio as gr
 
     from arena.panel import build
+    from ui import server
 
+    store = Store(database)
     with gr.Blocks(analytics_enabled=False) as app:
-        build(Store(database), votes_a_minute=100_000)
-    app.queue(max_size=512).launch(server_name="127.0.0.1", server_port=port, quiet=True, ssr_mode=False)
+        build(store, votes_a_minute=100_000)
+    server.serve(server.queued(app), "127.0.0.1", port, store.check)
 
 
-def start(database: str) -> tuple[subprocess.Popen, str]:
-    """A running replica and its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def start(database: str, port: int = 0) -> tuple[subprocess.Popen, str]:
+    """A running replica and its address, on any free port where none is given."""
+    if not port:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, __file__, "--serve", str(port), "--database", database], stdout=subprocess.DEVNULL
     )
@@ -76,25 +80,29 @@ def call(address: str, endpoint: str, *data: object) -> dict:
 class Crowd:
     """Annotators that vote until nothing is left, and remember what they were told."""
 
-    def __init__(self, addresses: list[str]) -> None:
-        self.addresses = addresses
+    def __init__(self, addresses: list[str], kills: int = 0) -> None:
+        self.addresses, self.kills = addresses, kills
         self.told: list[tuple[str, str, str]] = []
         self.sent: dict[tuple[str, str], str] = {}
         self.seconds: dict[str, list[float]] = {"battle": [], "vote": []}
         self.lock = threading.Lock()
 
     def sit(self, number: int) -> None:
-        """One annotator's sitting; it ends early if the app goes away."""
+        """One annotator's sitting, who asks again where the app goes away."""
         person, address = f"person {number}", self.addresses[number % len(self.addresses)]
         answer = ANSWERS[number % len(ANSWERS)]
-        try:
-            while (battle := self.timed(address, "battle", person)["battle"]) is not None:
-                self.sent[battle, person] = answer
-                self.timed(address, "vote", battle, person, answer, "tie", person)
-                with self.lock:
-                    self.told.append((battle, person, answer))
-        except ConnectionError:
-            return
+        while True:
+            try:
+                while (battle := self.timed(address, "battle", person)["battle"]) is not None:
+                    self.sent[battle, person] = answer
+                    self.timed(address, "vote", battle, person, answer, "tie", person)
+                    with self.lock:
+                        self.told.append((battle, person, answer))
+                return
+            except ConnectionError:
+                if self.kills == 0:
+                    raise
+                time.sleep(0.2)
 
     def timed(self, address: str, endpoint: str, *data: object) -> dict:
         began = time.perf_counter()
@@ -136,9 +144,7 @@ def main() -> None:
         "--database", help="SQLAlchemy URL of an empty database (default: a temporary SQLite)"
     )
     parser.add_argument("--replicas", type=int, default=1)
-    parser.add_argument(
-        "--kill", action="store_true", help="kill -9 every replica when half the votes are in"
-    )
+    parser.add_argument("--kills", type=int, default=0, help="kills -9 of a replica, spread over the votes")
     parser.add_argument("--serve", type=int, metavar="PORT", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -152,11 +158,12 @@ def main() -> None:
         ]
         create(Store(database), "Load", outputs, repeats=0.0)
         replicas = [start(database) for _ in range(options.replicas)]
-        crowd = Crowd([address for _, address in replicas])
+        crowd = Crowd([address for _, address in replicas], options.kills)
         wanted = options.annotators * options.prompts * 3
-        if options.kill:
-            threading.Thread(target=kill, args=(replicas, crowd, wanted // 2), daemon=True).start()
+        killing = threading.Thread(target=kill, args=(database, replicas, crowd, wanted))
+        killing.start()
         took = crowd.run(options.annotators)
+        killing.join()
         found = faults(database, crowd)
         backend = Store(database).url.get_backend_name()
         print(f"{options.annotators} annotators, {options.replicas} app(s), {backend}")
@@ -165,24 +172,26 @@ def main() -> None:
             cuts = statistics.quantiles(seconds, n=20)
             print(f"/{endpoint}: median {statistics.median(seconds):.2f} s, 95% under {cuts[-1]:.2f} s")
         print(", ".join(f"{name} {count}" for name, count in found.items()))
-        if not options.kill:
-            seen = [call(address, "ranking", "helpful")["table"] for _, address in replicas]
-            with Store(database).read() as session:
-                own = ranking(votes_frame(session), "helpful").to_json()["table"]
-            print("replicas and database agree on the ranking:", all(table == own for table in seen))
+        seen = [call(address, "ranking", "helpful")["table"] for _, address in replicas]
+        with Store(database).read() as session:
+            own = ranking(votes_frame(session), "helpful").to_json()["table"]
+        print("replicas and database agree on the ranking:", all(table == own for table in seen))
         for process, _ in replicas:
             process.kill()
             process.wait()
         sys.exit(int(any(found[fault] for fault in ("lost", "doubled", "misattributed"))))
 
 
-def kill(replicas: list, crowd: Crowd, votes: int) -> None:
-    """SIGKILL to every replica once so many votes were told."""
-    while len(crowd.told) < votes:
-        time.sleep(0.01)
-    for process, _ in replicas:
+def kill(database: str, replicas: list, crowd: Crowd, wanted: int) -> None:
+    """SIGKILL to one replica after the other, in the middle of the votes; each is started anew at its address."""
+    for number in range(crowd.kills):
+        while len(crowd.told) < wanted * (number + 1) // (crowd.kills + 1):
+            time.sleep(0.01)
+        process, address = replicas[number % len(replicas)]
         process.kill()
-    print(f"killed -9 after {votes} votes")
+        process.wait()
+        print(f"kill -9 after {len(crowd.told)} votes were told", flush=True)
+        replicas[number % len(replicas)] = start(database, urlsplit(address).port or 0)
 
 
 if __name__ == "__main__":
