@@ -71,7 +71,7 @@ def build(store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Ta
             plots.over_time(over_time(votes)),
             gr.Dataframe(None if human is None else _tidy(human), visible=human is not None),
             _tidy(by_question(votes)),
-            gr.Dataframe(_tidy(slices(votes, question)), visible=votes["tag"].notna().any()),
+            gr.Dataframe(_tidy(slices(votes, question)), visible=bool(votes["tag"].notna().any())),
             _tidy(annotators(votes)),
             gr.Number(visible=pages > 1, maximum=max(pages, 1)),
             read,

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page
 
 from arena import Store, export, import_, ranking, votes_frame
 from arena.exchange import tables
+from arena.studies import listing
 from tests.arena_postgres import free_port
 from tests.web.arena_app import SECRET
 from tests.web.conftest import serving
@@ -339,3 +340,43 @@ def test_the_endpoints_keep_their_contract(app):
     assert call(address, "ranking", "helpful")["votes"] == 0
     with pytest.raises(RuntimeError, match="The question is 'pretty'"):
         call(address, "ranking", "pretty")
+
+
+def test_a_lead_makes_a_study_of_a_file_and_people_come_back_by_its_link(browser, tmp_path):
+    rows = "".join(f"Wie {n}?;Grün {n};“{n}”, sagt sie\r\n" for n in range(3))
+    (tmp_path / "outputs.csv").write_text(f"Frage;modell a;modell b\r\n{rows}", "cp1252", newline="")
+    with running(tmp_path, "empty") as (address, database):
+        page = browser.new_page()
+        page.goto(f"{address}/?tab=compare&view=studies")
+        page.get_by_role("button", name="New study").click()
+        page.locator(".tw-new input[type=file]").set_input_files(tmp_path / "outputs.csv")
+        page.get_by_text("3 rows; CSV in cp1252, separated by semicolons").wait_for()
+        page.get_by_text("“0”, sagt sie").wait_for()
+        page.locator(".tw-new").get_by_label("Questions, key: text on each line").fill(
+            "kinder: Which is kinder?"
+        )
+        page.get_by_label("Name of the study").fill("Drei Fragen")
+        page.get_by_role("button", name="Make battles").click()
+        page.get_by_text("got 3 battles, 0 repeats").wait_for()
+        page.get_by_role("button", name="Drei Fragen").click()
+        page.get_by_role("button", name="Copy link to judge").wait_for()
+        (study,) = listing(Store(database))
+        page.goto(f"{address}/?tab=compare&study={study.id}&name=Ada")
+        page.wait_for_selector("[data-stage=vote]")
+        assert page.locator(".tw-count").inner_text().startswith("Drei Fragen · 0 judged, 3 to go")
+        press(page, "1", "Enter")
+        page.wait_for_selector("[data-stage=reveal]")
+        page.reload()
+        page.wait_for_selector("[data-stage=vote]")
+        assert page.locator(".tw-count").inner_text().startswith("Drei Fragen · 1 judged, 2 to go")
+        page.get_by_role("button", name="Your answers").click()
+        page.get_by_role("button", name="Look again").click()
+        page.wait_for_selector("[data-stage=correct]")
+        press(page, "2", "Enter")
+        page.get_by_text("The correction is kept").wait_for()
+        with Store(database).read() as session:
+            (vote,) = votes_frame(session, study.id).to_dict("records")
+        assert (vote["kinder"], vote["corrected"], vote["revised"]) == ("b", True, True)
+        page.goto(f"{address}/?tab=compare&study=feedbeef")
+        page.get_by_text("There is no study at this address").wait_for()
+        page.close()
