@@ -22,8 +22,8 @@ from ui.theme import theme
 MAX_JOBS = 512
 """Events under way at once: more than all limits of the tabs together, so that none waits for another's place."""
 MAX_QUEUE = 256
-MAX_STATES = 256
-"""Pages whose state Gradio keeps, some hundred kilobytes each; an older one is told by the page itself."""
+MAX_STATES = 2_000
+"""Pages whose state Gradio keeps, 12 kB each; an older one is told by the page itself."""
 
 
 def serve(

@@ -1,6 +1,7 @@
 """What Gradio keeps of a page."""
 
 import asyncio
+import tracemalloc
 
 import gradio as gr
 import pytest
@@ -45,3 +46,19 @@ def test_each_page_keeps_its_states_and_its_changed_parts(page):
     assert process("two", show, None, "old") == ["[] old"]
     with pytest.raises(gr.Error):
         process("two", show, None, "new")
+
+
+def test_strangers_sessions_weigh_little():
+    with gr.Blocks(analytics_enabled=False) as page:
+        for _ in range(150):
+            shown = gr.Textbox()
+        for _ in range(45):
+            gr.Button().click(lambda: "", None, shown)
+    holder = sessions(queued(page))
+    holder["the first"]
+    tracemalloc.start()
+    for number in range(100):
+        holder[f"session {number}"]
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 100 * 20_000
