@@ -8,12 +8,17 @@ from pathlib import Path
 import platformdirs
 
 from arena.errors import ArenaError
+from common.folders import temporary
 
 DISK = Path("/data")
 """Where a Space's persistent storage or a bucket is mounted; TRADEWIND_DATA names another place."""
 FLEETING = (
     "The votes are lost when this Space restarts, for they lie on its own disk: mount storage at /data, set DATABASE_URL "
     "to a PostgreSQL, or set TRADEWIND_VOTES_REPO to a dataset repository."
+)
+HOMELESS = (
+    "This app's user has no home folder, and the votes lie in a temporary one, which the system empties: set TRADEWIND_DATA "
+    "to a folder that stays, or DATABASE_URL to a PostgreSQL."
 )
 
 SIGN_IN = (
@@ -65,8 +70,16 @@ def folder() -> Path:
     """Where votes lie unless DATABASE_URL says otherwise: TRADEWIND_DATA, a Space's mounted disk, or the user's data."""
     if named := os.environ.get("TRADEWIND_DATA"):
         return Path(named)
-    on_disk = _on_a_space() and os.access(DISK, os.W_OK)
-    return DISK / "tradewind" if on_disk else Path(platformdirs.user_data_dir("tradewind"))
+    if _on_a_space() and os.access(DISK, os.W_OK):
+        return DISK / "tradewind"
+    return _users_data() or temporary() / "votes"
+
+
+def _users_data() -> Path | None:
+    try:
+        return Path(platformdirs.user_data_dir("tradewind"))
+    except RuntimeError:  # a user without a home
+        return None
 
 
 def mounted(file: Path) -> bool:
@@ -81,7 +94,10 @@ def warning(file: str | None) -> str:
     file: SQLite's; None where a server keeps the votes.
     """
     kept = file is None or mounted(Path(file)) or "TRADEWIND_VOTES_REPO" in os.environ
-    return FLEETING if _on_a_space() and not kept else ""
+    if _on_a_space() and not kept:
+        return FLEETING
+    named = os.environ.get("DATABASE_URL") or os.environ.get("TRADEWIND_DATA")
+    return HOMELESS if not (kept or named or _users_data()) else ""
 
 
 def _on_a_space() -> bool:

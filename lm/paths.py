@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from common.folders import temporary
+
 log = logging.getLogger(__name__)
 
 
@@ -42,27 +44,13 @@ def _users_cache(xdg: str | None, home: str | None) -> Path:
         tempfile.TemporaryFile(dir=folder).close()
         return folder
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
-        folder = _temporary()
+        folder = temporary()
         log.warning(
             "the cache folder cannot be written (%s): %s serves until it is emptied; set TRADEWIND_CACHE to a folder that stays",
             error,
             folder,
         )
         return folder
-
-
-def _temporary() -> Path:
-    """A folder of this user alone, the same at the next start where the system keeps it."""
-    user = getattr(os, "getuid", lambda: "user")()
-    folder = Path(tempfile.gettempdir()) / f"tradewind-{user}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        about = folder.lstat()
-        if folder.is_symlink() or about.st_mode & 0o022 or about.st_uid != user:
-            raise PermissionError(f"{folder} belongs to somebody else")
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="tradewind-"))
-    return folder
 
 
 @contextmanager

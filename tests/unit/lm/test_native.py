@@ -337,4 +337,4 @@ def test_a_temporary_folder_that_others_may_write_is_not_used(tmp_path, monkeypa
     trap = tmp_path / f"tradewind-{os.getuid()}"
     trap.mkdir()
     trap.chmod(0o777)
-    assert paths._temporary() != trap and tmp_path in paths._temporary().parents
+    assert paths.temporary() != trap and tmp_path in paths.temporary().parents

@@ -1,0 +1,19 @@
+"""A folder for a user who has no home."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def temporary() -> Path:
+    """A folder of this user alone, the same at the next start where the system keeps it."""
+    user = getattr(os, "getuid", lambda: "user")()
+    folder = Path(tempfile.gettempdir()) / f"tradewind-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        about = folder.lstat()
+        if folder.is_symlink() or about.st_mode & 0o022 or about.st_uid != user:
+            raise PermissionError(f"{folder} belongs to somebody else")
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="tradewind-"))
+    return folder
