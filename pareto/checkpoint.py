@@ -135,17 +135,14 @@ def shipped(model: LanguageModel, folder: Path = FOLDER) -> list[Checkpoint]:
     """The checkpoints of `folders` that were trained on `model`, by id; what is damaged is left out and
     logged.
     """
-    checkpoints: list[Checkpoint] = []
-    cards = {
-        card.parent.name: card for place in folders(model, folder)[::-1] for card in place.glob(f"*/{CARD}")
-    }
-    for _, card in sorted(cards.items()):
+    checkpoints: dict[str, Checkpoint] = {}
+    for card in (card for place in folders(model, folder) for card in place.glob(f"*/{CARD}")):
         try:
-            if _json(card).get("base_hash") == model.hash:
-                checkpoints.append(Checkpoint.load(card.parent, model))
+            if card.parent.name not in checkpoints and _json(card).get("base_hash") == model.hash:
+                checkpoints[card.parent.name] = Checkpoint.load(card.parent, model)
         except CheckpointError as error:
             log.warning("%s", error)
-    return checkpoints
+    return [checkpoint for _, checkpoint in sorted(checkpoints.items())]
 
 
 def find(name: str, model: LanguageModel, folder: Path = FOLDER) -> Checkpoint:

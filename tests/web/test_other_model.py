@@ -20,6 +20,7 @@ def test_another_models_vectors_are_trained_on_first_use_and_cached(page: Page, 
         )
         assert len(list((cache / "labs").rglob("sports-*.safetensors"))) == 1
         expect(page.locator(".tw-console")).to_contain_text(f"of {LAYERS}")
+        expect(page.locator(".tw-lacking").first).to_contain_text("tradewind prepare")
         assert (
             page.locator(".tw-unsteered .tw-text").inner_text()
             != page.locator(".tw-steered .tw-text").inner_text()
