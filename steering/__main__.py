@@ -332,7 +332,11 @@ def _frontier(args, library: Library) -> dict | str:
         tables.append((name, direction, results))
     if args.json:
         return {f"{name} {direction}": to_dict(results) for name, direction, results in tables}
-    whole = [summary(tables)] if set(args.methods) >= SUMMARISED else []
+    whole = (
+        [summary(tables)]
+        if all({texts.method for texts in results} >= SUMMARISED for *_, results in tables)
+        else []
+    )
     return "\n\n".join([*whole, *(markdown(*table) for table in tables)])
 
 

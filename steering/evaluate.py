@@ -1,5 +1,5 @@
-"""Does steering work? Unsteered, prompted, fixed strength and GCAV on the same prompts, with bootstrap
-intervals.
+"""Does steering work? The base model, the request in words, a plan, both together and a constant push on the same
+prompts, with bootstrap intervals.
 """
 
 import dataclasses
@@ -12,13 +12,14 @@ import numpy as np
 import torch
 
 from common.statistics import estimate
-from lm import Row, Run, Sampling
+from lm import Edit, Row, Run, Sampling
 from lm.prompts import prompt_ids
 from steering.cav import CAV, logits, read
 from steering.edits import edits, layers_of
 from steering.library import Library
 from steering.metrics import measure
 from steering.plan import Plan, PlanError
+from steering.requests import requested, strongest, wish
 
 
 def evaluate(
@@ -32,8 +33,8 @@ def evaluate(
 ) -> dict:
     """Independent score, KL, NLL, repetition of several methods: {method: {metric: (mean, low, high)}}.
 
-    The methods: "unsteered", "prompted" (the user's message asks for the concept too), the plan's own under
-    its name, and beside a gated one "fixed": along the first concept, at the mean |eps| that the plan used,
+    The methods: "unsteered", "prompted" (the system's message, where the template knows one, and the user's ask for the concept), the plan's own
+    under its name, "prompted + " that name, and beside a gated one "fixed": along the first concept, at the mean |eps| that the plan used,
     as a share of the class gap, so that both write equally much. Raises PlanError where the concept has no
     scorer.
     """
@@ -44,24 +45,23 @@ def evaluate(
             f"{plan.targets[0].concept} has no independent scorer: nothing could be judged but by the vector itself"
         )
     concept = library.concepts[plan.targets[0].concept]
-    pole = concept.high if plan.targets[0].direction == "amplify" else concept.low
+    wishes = [wish(library.concepts[each.concept], each.direction) for each in plan.targets]
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
     model = library.model
+    place = strongest(model)
     plain = [prompt_ids(model, prompt) for prompt in prompts]
-    asked = [prompt_ids(model, f"{prompt}\n\nAnswer in a way that is {pole}.") for prompt in prompts]
+    asked = [prompt_ids(model, requested(prompt, wishes, place)) for prompt in prompts]
     steered = edits(plan, library)
+    pushed = edits(plan, library, requested(prompts[0], wishes, place))
     results: dict[str, dict] = {}
 
-    def add(name: str, rows: list[Row], made) -> list:
+    def add(name: str, rows: list[Row], pushes: tuple[Edit, ...]) -> list:
         runs = model.generate(rows)
-        numbers = [
-            dataclasses.asdict(one)
-            for one in measure(model, runs, [made] * len(runs), [concept], plain, temperature=temperature)
-        ]
+        metrics = measure(model, runs, [pushes] * len(runs), [concept], plain, temperature=temperature)
         results[name] = {
-            "score": estimate([one["scores"][concept.name] for one in numbers], seed),
+            "score": estimate([each.scores[concept.name] for each in metrics], seed),
             **{
-                key: estimate([one[key] for one in numbers], seed)
+                key: estimate([getattr(each, key) for each in metrics], seed)
                 for key in ("kl", "nll", "repetition", "distinct")
             },
         }
@@ -70,6 +70,7 @@ def evaluate(
     add("unsteered", [Row(ids, sampling) for ids in plain], ())
     add("prompted", [Row(ids, sampling) for ids in asked], ())
     runs = add(plan.method, [Row(ids, sampling, steered) for ids in plain], steered)
+    add(f"prompted + {plan.method}", [Row(ids, sampling, pushed) for ids in asked], pushed)
     strength = plan.strength
     if plan.method != "fixed":
         strength = _mean_strength(

@@ -22,7 +22,7 @@ from lm.prompts import Asked, prompt_ids
 from steering.edits import curve_of, edits
 from steering.library import Library
 from steering.plan import Plan, PlanError, Target
-from steering.requests import PLACES, requested, wish
+from steering.requests import PLACES, requested, strongest, wish
 from steering.scorers import scorer
 
 BUDGETS = (0.05, 0.12, 0.25)
@@ -98,13 +98,14 @@ def settings_of(library: Library, name: str, direction: str) -> list[Setting]:
     ]
     gated = [plan for plan in plans if plan.method == "auto"]
     middle = gated[len(gated) // 2]
+    places = PLACES if library.model.codec.knows_system else ("user",)
     paper = [Target(name, direction, p if direction == "amplify" else 1 - p) for p in P0]
     return [
         Setting(BASE),
-        *(Setting(f"request, {place}", place=place) for place in PLACES),
+        *(Setting(f"request, {place}", place=place) for place in places),
         *(Setting(GATED[plan.method], f"budget {plan.budget:.2g}", plan) for plan in plans),
         *(Setting(PAPER, f"p0 {each.p0:g}", Plan((each,), method="gcav")) for each in paper),
-        Setting(BOTH, f"budget {middle.budget:.2g}", middle, "both"),
+        Setting(BOTH, f"budget {middle.budget:.2g}", middle, strongest(library.model)),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lm import LanguageModel
 from lm.codec import PromptError
 from lm.prompts import Asked, Chat, Turn, read
 from steering.concepts import Concept
@@ -15,6 +16,11 @@ def wish(concept: Concept, direction: str) -> str:
     if direction == "amplify":
         return concept.more or f"Answer in a way that is very {concept.high}."
     return concept.less or f"Answer in a way that is very {concept.low}."
+
+
+def strongest(model: LanguageModel) -> str:
+    """The place of PLACES where a request asks most strongly of a model: some templates know no system message."""
+    return "both" if model.codec.knows_system else "user"
 
 
 def requested(asked: Asked, wishes: Sequence[str], place: str = "both") -> Chat:

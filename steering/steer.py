@@ -15,7 +15,7 @@ from steering.edits import Steering, edits, feasible, reader, steering
 from steering.library import Library
 from steering.metrics import Metrics, history, measure
 from steering.plan import Plan, PlanError
-from steering.requests import requested, wish
+from steering.requests import requested, strongest, wish
 
 RIVALS = ("request", "both")
 """A third text beside the unsteered and the steered one: the prompt asks for the concepts, without or with steering."""
@@ -100,7 +100,7 @@ def pair(
     asked = [("unsteered", base, base, applied.readers), ("steered", steered, steered, applied.edits)]
     if rival is not None:
         before = prompts.get("requested", prompt)
-        wanted = requested(before, wishes(library, plan))
+        wanted = requested(before, wishes(library, plan), strongest(library.model))
         pushed = feasible(steering(plan, library, wanted))
         asked.append(
             (

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from common.statistics import estimate
 from lm import Edit, Policy, load
+from lm.codec import Codec
 from lm.edits.edit import MAX_PUSH
 from lm.edits.trace import MAX_TARGETS, REACHED, UNREACHABLE
 from lm.engines.base import Feed
@@ -431,9 +432,9 @@ def test_a_sweep_has_bounds(library):
         next(sweep(library, [], plan()))
 
 
-def test_evaluation_compares_four_methods(library):
+def test_evaluation_compares_methods_and_the_request_beside_steering(library):
     found = evaluate(library, plan(), [PROMPT, "Why?"], max_new_tokens=8)
-    assert set(found["methods"]) == {"unsteered", "prompted", "fixed", "gcav"}
+    assert set(found["methods"]) == {"unsteered", "prompted", "prompted + gcav", "fixed", "gcav"}
     for numbers in found["methods"].values():
         assert set(numbers) >= {"score", "kl", "nll", "repetition"}
         assert all(low <= mean <= high for mean, low, high in numbers.values())
@@ -442,20 +443,26 @@ def test_evaluation_compares_four_methods(library):
 @pytest.mark.parametrize("method, more", [("diffmean", {}), ("fixed", {"strength": 0.5})])
 def test_an_evaluation_calls_a_method_by_its_name(library, method, more):
     found = evaluate(library, plan(method=method, **more), [PROMPT], max_new_tokens=6)
-    assert set(found["methods"]) == {"unsteered", "prompted", method, "fixed"}
+    assert set(found["methods"]) == {"unsteered", "prompted", f"prompted + {method}", method, "fixed"}
     assert found["fixed_strength"] == 0.5 if method == "fixed" else found["fixed_strength"] > 0
 
 
-def test_the_prompted_baseline_asks_in_the_users_message(library, monkeypatch):
+def test_where_a_template_refuses_a_system_message_the_request_is_in_the_users_alone(library, monkeypatch):
     """Gemma's chat template refuses a system message."""
     refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}{{ messages[0]['content'] }}>"
     monkeypatch.setattr(library.model.tokenizer, "chat_template", refusing)
+    monkeypatch.setattr(library.model, "codec", Codec("refusing", library.model.tokenizer))
     asked, exact = [], library.model.generate
     monkeypatch.setattr(
         library.model, "generate", lambda rows, **more: asked.append(rows) or exact(rows, **more)
     )
     evaluate(library, plan(), [PROMPT], max_new_tokens=4)
-    assert library.model.tokenizer.decode(asked[1][0].prompt) == f"{PROMPT}\n\nAnswer in a way that is loud.>"
+    assert (
+        library.model.tokenizer.decode(asked[1][0].prompt)
+        == f"{PROMPT}\n\nAnswer in a way that is very loud.>"
+    )
+    both = steer(library, PROMPT, plan(), rival="request", max_new_tokens=4)
+    assert both["requested"]["text"] is not None
 
 
 def test_labelled_texts_far_from_the_threshold_keep_their_order(library, tmp_path):
