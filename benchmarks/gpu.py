@@ -4,6 +4,7 @@ Tokens a second and the first token's wait, of 1, 16 and 64 rows of 64 tokens; a
 native engine on the same weights: sampled tokens up to the first that differs, mean KL(native || GPU) in nats a token.
 """
 
+import argparse
 import json
 import sys
 import time
@@ -43,6 +44,7 @@ def same(ours: list[Run], theirs: list[Run]) -> int:
 
 def main() -> None:
     """Prints one JSON object."""
+    argparse.ArgumentParser(description="What a GPU makes of the default model").parse_args()
     if not torch.cuda.is_available():
         sys.exit("error: this machine has no GPU that PyTorch knows")
     model, native = load(engine="batched"), load(engine="native")

@@ -34,7 +34,7 @@ def commands() -> list[Command]:
 
 def _of(page: Path) -> Iterator[Command]:
     for block in blocks(page, "bash"):
-        for line in block.splitlines():
+        for line in block.replace("\\\n", " ").splitlines():
             for words in _split(line):
                 yield Command(page.name, words, True)
     for span in re.findall(r"`([^`\n]+)`", BLOCK.sub("", page.read_text(encoding="utf-8"))):
