@@ -76,8 +76,8 @@ class App:
         return self
 
     def __exit__(self, *_) -> None:
-        self.process.terminate()
-        self.process.wait(20)
+        self.process.kill()
+        self.process.wait()
         self._folder.cleanup()
 
     def answered(self) -> float:
