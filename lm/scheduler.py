@@ -27,7 +27,7 @@ prompts caches are kept for other rows and requests.
 PIECE = 128
 """Tokens of a prompt that are read in one step, so that a long one keeps nobody else's tokens back for long.
 """
-GIVING_WAY = 10
+GIVING_WAY = 5
 """Niceness above the process's own, of a loop that gives way."""
 MEAN_KEPT, LONGEST_PROMPT = 64, 256
 """Tokens of the prompts whose caches are kept: at the mean, and of the longest."""

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from lm.scheduler import GIVING_WAY
+
 SCRIPT = """
 import os, threading
 from lm import Row, Sampling, load
@@ -27,4 +29,4 @@ print(own, os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), *decoding
 def test_decoding_gives_way_and_nothing_else_does():
     told = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     own, asking, *decoding = map(int, told.stdout.split())
-    assert asking == own and decoding == [min(19, own + 10)]
+    assert asking == own and decoding == [min(19, own + GIVING_WAY)]
