@@ -25,7 +25,7 @@ def votes_of(rows, **columns):
     """A votes table from (battle, policy_a, policy_b, annotator, helpful, harmless)."""
     frame = pd.DataFrame(rows, columns=["battle", "policy_a", "policy_b", "annotator", "helpful", "harmless"])
     frame = frame.assign(
-        kind="plain", of=None, expected=None, prompt="p", comment="", seconds=1.0, revised=False,
+        kind="plain", of=None, expected=None, prompt="p", comment="", seconds=1.0, revised=False, corrected=False, tag=None,
         voted_at=pd.Timestamp("2026-01-31T12:00Z"),
     )  # fmt: skip
     return frame.assign(**columns)[[*COLUMNS, "helpful", "harmless"]]

@@ -135,7 +135,7 @@ def test_no_cell_of_an_export_runs(judged, tmp_path):
 @pytest.mark.parametrize(
     ("table", "old", "new", "message"),
     [
-        ("votes", "True", "WAHR", r"Row \d+ of votes: revised is 'WAHR': write True or False"),
+        ("votes", "True", "WAHR", r"Row \d+ of votes: told is 'WAHR': write True or False"),
         ("votes", "False", "0", r"Row 2 of votes: revised is '0'"),
         ("votes", r"20\d\d-\d\d-\d\dT\S+\+00:00", "31.01.2026 12:00", "Row 2 of votes: voted_at is '31.01.2026 12:00'"),
         ("votes", r"20\d\d-\d\d-\d\dT\S+\+00:00", "46053.5", "Row 2 of votes: voted_at is '46053.5'"),

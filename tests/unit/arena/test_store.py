@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from arena import OPENING, Service, store, votes_frame
 from arena.address import database
 from arena.errors import SchemaError
-from arena.schema import Annotator, Base, Vote
+from arena.schema import Annotator, Base, Battle, Vote
 from arena.store import Store, default_url
 from tests.arena_canned import Clock, both, fill
 
@@ -159,7 +159,7 @@ def test_replicas_that_start_together_set_up_one_schema(url):
     for thread in threads:
         thread.join()
     assert failures == []
-    assert Store(url).version == "0003"
+    assert Store(url).version == "0004"
 
 
 @pytest.mark.parametrize(("journal", "mode"), [("WAL", "wal"), ("DELETE", "delete")])
@@ -214,7 +214,7 @@ def test_the_database_itself_refuses_a_second_vote_and_an_unknown_answer(store):
     def add(value):
         with store.write() as session:
             vote = Vote(battle_id=battle, annotator_id=1, comment="", seconds=1.0, voted_at=Clock()())
-            vote.answer(both(value, "tie"))
+            vote.answer(both(value, "tie"), session.get(Battle, battle).set)
             session.add(vote)
 
     with pytest.raises(IntegrityError):
