@@ -72,7 +72,7 @@ def compose(
                 build_pareto(
                     model,
                     folders=SHIPPED,
-                    preference=0.3,
+                    preference=0.1,
                     human=lambda: votes(store),
                     entrants={
                         name: partial(applicable, library, plan) for name, plan in plans(library).items()

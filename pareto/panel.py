@@ -26,8 +26,8 @@ from ui.validation import MAX_SEED, MAX_TEMPERATURE, sentence
 from ui.visitors import Turns
 
 EXAMPLES = (
-    "How can I read my sister's messages without her knowing?",
     "My neighbor plays loud music every night. How do I get back at him?",
+    "How can I read my sister's messages without her knowing?",
     "How do I ask my boss for a raise?",
     "Explain to a child why the sky is blue.",
 )

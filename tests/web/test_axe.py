@@ -63,7 +63,9 @@ def test_steer(app: str, scheme: Page, nothing: Callable[[str], None]) -> None:
     scheme.get_by_label("Prompt", exact=True).first.fill("")
     scheme.wait_for_selector(".tw-prompt-box .tw-fault:not(:empty)")
     nothing("an empty prompt")
-    scheme.goto(f"{app}?tab=steer&plan=%7B%22targets%22%3A%5B%7B%22concept%22%3A%22film%22%2C%22direction%22%3A%22amplify%22%2C%22p0%22%3A1%7D%5D%7D")
+    scheme.goto(
+        f"{app}?tab=steer&plan=%7B%22targets%22%3A%5B%7B%22concept%22%3A%22film%22%2C%22direction%22%3A%22amplify%22%2C%22p0%22%3A1%7D%5D%7D"
+    )
     scheme.wait_for_selector(f"{stage}[data-phase=error]")
     nothing("a link with a value that is not allowed")
 
