@@ -17,7 +17,11 @@ export function fieldsOf(tab, search = location.search) {
   return tabOf(search) === tab ? new URLSearchParams(search) : new URLSearchParams();
 }
 
-/** The address of a place: the tab and its fields, without those that are null or empty. `fragment` is told to no server. */
+/**
+ * The address of a place: the tab and its fields, without those that are null or empty. `fragment` is told to no server.
+ * @param {string} tab
+ * @param {Record<string, any>} [place]
+ */
 export function addressOf(tab, { fragment = '', ...fields } = {}, base = location.href) {
   const url = new URL(base);
   url.hash = fragment;

@@ -85,7 +85,7 @@ TRAIN = [[f"--{name.replace('_', '-')}", value] for name in BOUNDS if name != "p
 def test_training_refuses_wrong_arguments_by_name(command, prompts, tmp_path, bad):
     code, out, err = command(*train(tmp_path / "out", prompts, *bad))
     assert code == 2 and out == "" and err.count("\n") == 1 and err.startswith("error: ")
-    assert bad[0] in err or bad[0].strip("-") in err
+    assert bad[0].strip("-") in err.lower()
     assert not (tmp_path / "out" / "card.json").exists()
 
 

@@ -35,9 +35,9 @@ def model() -> LanguageModel:
     [
         ("", "is empty"),
         ("{", "not JSON Lines"),
-        ("[]\n", "line 1: an object"),
-        ('{"prompt": "a", "chosen": "b"}\n', "line 1: chosen and rejected"),
-        ('{"prompt": "", "chosen": "b", "rejected": "c"}\n', "line 1: prompt must be"),
+        ("[]\n", "line 1, is list: give an object"),
+        ('{"prompt": "a", "chosen": "b"}\n', "line 1: chosen or rejected is empty"),
+        ('{"prompt": "", "chosen": "b", "rejected": "c"}\n', "line 1: prompt is of another kind"),
         ('{"prompt": "a", "chosen": "b", "rejected": "b"}\n', "all 1 pairs"),
     ],
 )

@@ -385,9 +385,9 @@ def test_two_sessions_at_once_get_what_each_gets_alone(library):
         ({"max_new_tokens": 0}, "max_new_tokens"),
         ({"max_new_tokens": -3}, "max_new_tokens"),
         ({"max_new_tokens": 10**9}, "max_new_tokens"),
-        ({"temperature": -1}, "temperature"),
-        ({"temperature": float("nan")}, "temperature"),
-        ({"seed": -1}, "seed"),
+        ({"temperature": -1}, "Temperature"),
+        ({"temperature": float("nan")}, "Temperature"),
+        ({"seed": -1}, "Seed"),
     ],
 )
 def test_bad_requests(library, change, word):

@@ -70,11 +70,11 @@ def test_a_proxy_is_named_by_its_setting(monkeypatch, name):
 @pytest.mark.parametrize(
     ("host", "port", "says"),
     [
-        ("127.0.0.1", 0, "port is 0"),
-        ("127.0.0.1", 65_536, "port is 65536"),
-        ("127.0.0.1", -1, "port is -1"),
-        ("no such host", 7860, "host is 'no such host'"),
-        ("x" * 300, 7860, "host is"),
+        ("127.0.0.1", 0, "Port is 0"),
+        ("127.0.0.1", 65_536, "Port is 65536"),
+        ("127.0.0.1", -1, "Port is -1"),
+        ("no such host", 7860, "Host is 'no such host'"),
+        ("x" * 300, 7860, "Host is"),
         ("192.0.2.1", 7860, "no address of this machine"),
     ],
 )
