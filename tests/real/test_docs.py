@@ -21,6 +21,7 @@ QUICK = {
 
 GIVEN = {
     "prompts.txt": "What did you do last weekend?\nTell me about rain.\n",
+    "outputs.csv": "prompt,model_a,model_b\nTell me about rain.,Rain falls.,It is wet.\nTell me about snow.,Snow falls.,It is cold.\n",
     "plan.json": json.dumps({"targets": [{"concept": "sports"}]}),
     "policies.json": json.dumps(
         [{"name": "base", "base": True}, {"name": "sporty", "plan": {"targets": [{"concept": "sports"}]}}]
