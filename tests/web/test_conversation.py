@@ -24,7 +24,7 @@ def earlier(page: Page, index: int = -1) -> list[str]:
 def test_a_reply_goes_on_from_each_columns_own_answer_and_the_link_restores_it(app: str, page: Page) -> None:
     page.goto(at(app, budget=0.25, method="auto", layers="auto"))
     settled(page)
-    first = page.locator(".tw-text").all_text_contents()
+    first = texts(page)
     replied(page, "Tell me more.")
     assert earlier(page) == first and first[0] != first[1]
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("Tell me more.")
