@@ -105,6 +105,7 @@ def test_a_front_with_nothing_on_it(
 ) -> None:
     folder: Path = tmp_path_factory.mktemp("bare")
     with serving(folder, "tests/web/pareto_app.py", str(folder), "PORT", "bare") as address:
-        scheme.goto(f"{address}?tab=tradeoffs")
+        scheme.goto(address)
+        scheme.get_by_role("tab", name="Trade-offs").click()
         scheme.wait_for_selector(".tw-front .tw-empty-chart:visible")
         nothing("no front")

@@ -122,19 +122,3 @@ def test_the_plot_goes_along_as_a_picture(front: Page, format: str) -> None:
     start = Path(download.value.path()).read_bytes()[:200]
     assert start.startswith(b"\x89PNG") or b"<svg" in start
     assert download.value.suggested_filename == f"tradewind-front-models.{format.lower()}"
-
-
-def test_back_goes_from_point_to_point(address: str, page: Page) -> None:
-    asked = f"{address}?tab=tradeoffs&point=pgapo-0.1&prompt=Hello&seed=3&max_new_tokens=8"
-    page.goto(asked)
-    heads = page.locator(".tw-answers h2")
-    expect(heads.last).to_contain_text("pgapo-0.1 name")
-    page.locator(".tw-sorted tbody tr", has_text="gapo name").last.click()
-    page.wait_for_url(lambda url: "point=gapo" in url)
-    page.go_back()
-    expect(heads.last).to_contain_text("pgapo-0.1 name")
-    page.go_forward()
-    expect(heads.last).to_contain_text("gapo name")
-    page.reload()
-    expect(heads.last).to_contain_text("gapo name")
-    expect(page.locator(".tw-prompt-box textarea")).to_have_value("Hello")
