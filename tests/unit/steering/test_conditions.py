@@ -6,34 +6,17 @@ import json
 import pytest
 import torch
 
-from lm import Policy, load
+from lm import Policy
 from lm.prompts import prompt_ids
-from steering import Concept, Library, Plan, PlanError, Target, steer, train
+from steering import Plan, PlanError, Target, steer
 from steering.controller import Controller
 from steering.edits import calibrated_layers, edits, prompt_reading, steering
 from steering.plan import Condition
 from steering.steer import policy
 from steering.sweep import sweep
-from tests.tiny import tiny
 
-LOUD = Concept(
-    "loud",
-    tuple(f"LOOK AT {n} NOW" for n in range(10)),
-    tuple(f"see {n} later" for n in range(10)),
-    scorer="vader",
-)
-LONG = Concept("long", tuple(f"number {n} " * 4 for n in range(10)), tuple(f"n {n}" for n in range(10)))
 SETTINGS = {"seed": 3, "max_new_tokens": 8, "temperature": 1.0}
 PROMPTS = ("n 3", "number 3 number 3 number 3 number 3", "Why?")
-
-
-@pytest.fixture(scope="module")
-def library() -> Library:
-    model = load(str(tiny("llama")))
-    made = Library(model, {})
-    for concept in (LOUD, LONG):
-        made.add(concept, train(model, concept))
-    return made
 
 
 def plan(side: str, p: float) -> Plan:

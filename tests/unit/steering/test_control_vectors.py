@@ -11,20 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lm import load
-from steering import Concept, Library, Plan, PlanError, Target, steer, train
+from steering import Library, Plan, PlanError, Target, steer, train
 from steering.calibrate import Settings, calibrate, trial
 from steering.cav import CAV
 from steering.concepts import ConceptError
 from steering.control_vectors import export, imported, read_gguf
 from steering.edits import calibrated_layers, edits
 from tests.tiny import LAYERS, tiny
+from tests.unit.steering.conftest import LOUD
 
-LOUD = Concept(
-    "loud",
-    tuple(f"LOOK AT {n} NOW" for n in range(10)),
-    tuple(f"see {n} later" for n in range(10)),
-    scorer="vader",
-)
 PROMPT = "How are you?"
 
 

@@ -7,32 +7,15 @@ import pandas as pd
 import pytest
 import torch
 
-from lm import load
-from steering import Concept, Library, Plan, steer, train
+from steering import Concept, Plan, steer
 from steering.charts import dose
 from steering.controller import Controller
 from steering.teaching import MAX_TEXTS
-from tests.tiny import tiny
+from tests.unit.steering.conftest import LOUD
 
-LOUD = Concept(
-    "loud",
-    tuple(f"LOOK AT {n} NOW" for n in range(10)),
-    tuple(f"see {n} later" for n in range(10)),
-    scorer="sentiment",
-)
-LONG = Concept("long", tuple(f"number {n} " * 4 for n in range(10)), tuple(f"n {n}" for n in range(10)))
 PLAN = {"targets": [{"concept": "loud", "direction": "amplify", "p0": 0.98}]}
 ASKED = {"prompt": "How are you?", "plan": PLAN, "seed": 1, "max_new_tokens": 8, "temperature": 0.0}
 TEXTS = {"positive": [f"GO {n}" for n in range(10)], "negative": [f"go {n}" for n in range(10)]}
-
-
-@pytest.fixture(scope="module")
-def library() -> Library:
-    model = load(str(tiny("llama")))
-    made = Library(model, {})
-    for concept in (LOUD, LONG):
-        made.add(concept, train(model, concept))
-    return made
 
 
 @pytest.fixture

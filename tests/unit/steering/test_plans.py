@@ -23,7 +23,7 @@ from lm.edits.edit import MAX_PUSH
 from lm.edits.trace import MAX_TARGETS, REACHED, UNREACHABLE
 from lm.engines.base import Feed
 from lm.prompts import PromptError
-from steering import Concept, Library, Plan, PlanError, Target, pair, shipped, steer, train
+from steering import Library, Plan, PlanError, Target, pair, shipped, steer, train
 from steering.control_vectors import export
 from steering.controller import Controller
 from steering.edits import calibrated_layers, edits, steering
@@ -36,29 +36,9 @@ from steering.steer import finish, policy
 from steering.sweep import sweep
 from tests.oracles import closed_form, least_strengths
 from tests.tiny import LAYERS, tiny
+from tests.unit.steering.conftest import LONG, LOUD
 
-LOUD = Concept(
-    "loud",
-    tuple(f"LOOK AT {n} NOW" for n in range(10)),
-    tuple(f"see {n} later" for n in range(10)),
-    scorer="sentiment",
-)
-LONG = Concept(
-    "long",
-    tuple(f"number {n} " * 4 for n in range(10)),
-    tuple(f"n {n}" for n in range(10)),
-    scorer="formality",
-)
 PROMPT = "How are you?"
-
-
-@pytest.fixture(scope="module")
-def library() -> Library:
-    model = load(str(tiny("llama")))
-    made = Library(model, {})
-    for concept in (LOUD, LONG):
-        made.add(concept, train(model, concept))
-    return made
 
 
 def plan(p0: float = 0.999, direction: str = "amplify", concept: str = "loud", **more) -> Plan:

@@ -9,34 +9,19 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from lm import Policy, Row, Sampling, load
+from lm import Policy, Row, Sampling
 from lm.codec import PromptError
 from lm.prompts import prompt_ids
-from steering import Concept, Library, Plan, PlanError, Target, pair, steer, train
+from steering import Library, Plan, PlanError, Target, pair, steer
 from steering.controller import Controller
 from steering.inspector import inspect
 from steering.requests import requested, wish
 from steering.steer import finish
-from tests.tiny import LAYERS, tiny
+from tests.tiny import LAYERS
+from tests.unit.steering.conftest import LONG, LOUD
 
-LOUD = Concept(
-    "loud",
-    tuple(f"LOOK AT {n} NOW" for n in range(10)),
-    tuple(f"see {n} later" for n in range(10)),
-    scorer="vader",
-)
-LONG = Concept("long", tuple(f"number {n} " * 4 for n in range(10)), tuple(f"n {n}" for n in range(10)))
 PROMPT = "How are you?"
 SETTINGS = {"seed": 3, "max_new_tokens": 10, "temperature": 1.0}
-
-
-@pytest.fixture(scope="module")
-def library() -> Library:
-    model = load(str(tiny("llama")))
-    made = Library(model, {})
-    for concept in (LOUD, LONG):
-        made.add(concept, train(model, concept))
-    return made
 
 
 def plan(p0: float = 0.999, **more) -> Plan:
