@@ -33,15 +33,16 @@ def build(store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Ta
         question = gr.Radio(_choices(known), value=known[0].key, label="Question")
     watch = part({}, "compare/fresh", "tw-fresh", "'fresh'")
     summary = gr.HTML(elem_classes="tw-summary")
-    with gr.Row(elem_classes="tw-charts"):
-        strength, wins = _chart(), _chart()
-    table = gr.Dataframe(label="Ranking", interactive=False)
-    with gr.Row(elem_classes="tw-charts"):
-        front, time_line = _chart(), _chart()
-    points = gr.Dataframe(label="Human front", interactive=False)
-    alike = gr.Dataframe(label="Agreement by question", interactive=False)
-    sliced = gr.Dataframe(label="Win rate by the prompts' tags", interactive=False)
-    people = gr.Dataframe(label="Annotators", interactive=False)
+    with gr.Column(visible=False) as tallied:
+        with gr.Row(elem_classes="tw-charts"):
+            strength, wins = _chart(), _chart()
+        table = gr.Dataframe(label="Ranking", interactive=False)
+        with gr.Row(elem_classes="tw-charts"):
+            front, time_line = _chart(), _chart()
+        points = gr.Dataframe(label="Human front", interactive=False)
+        alike = gr.Dataframe(label="Agreement by question", interactive=False)
+        sliced = gr.Dataframe(label="Win rate by the prompts' tags", interactive=False)
+        people = gr.Dataframe(label="Annotators", interactive=False)
     with gr.Row(elem_classes="tw-asked"):
         page = gr.Number(1, label="Answers beside votes, page", precision=0, minimum=1, visible=False)
     answers = gr.HTML(elem_classes="tw-reading")
@@ -64,6 +65,7 @@ def build(store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Ta
             gr.Radio(_choices(listed), value=question),
             {"votes": len(votes)},
             notices.summary(result, agreement(votes, question)),
+            gr.Column(visible=len(votes) > 0),
             plots.strengths(result),
             plots.wins(result),
             _tidy(result.table),
@@ -90,7 +92,7 @@ def build(store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Ta
     ) -> tuple[Any, ...]:
         return draw(question, study or judged, person, at, profile)
 
-    outputs = [chosen, question, watch, summary, strength, wins, table, front, time_line, points, alike, sliced, people, page, answers]  # fmt: skip
+    outputs = [chosen, question, watch, summary, tallied, strength, wins, table, front, time_line, points, alike, sliced, people, page, answers]  # fmt: skip
     asked_for = [question, chosen, who.name, page]
     settings: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": AT_ONCE}
     tab.select(enter, [question, judging, chosen, who.name, page], outputs, **settings)
