@@ -241,6 +241,22 @@ def test_the_organizer_makes_a_set_from_policies(browser, tmp_path):
     assert stored(database).empty
 
 
+def test_a_part_that_is_clicked_before_the_page_is_ready_stays_open(browser, shared):
+    address, _ = shared
+    page = browser.new_page()
+    held = []
+    page.route("**/compare/place.js*", lambda route: held.append(route))
+    page.goto(address)
+    page.get_by_role("tab", name="Studies").click()
+    page.wait_for_timeout(500)
+    with page.expect_response("**/compare/place.js*"):
+        for route in held:
+            route.continue_()
+    page.wait_for_timeout(500)
+    assert page.get_by_role("tab", name="Studies").get_attribute("aria-selected") == "true"
+    page.close()
+
+
 def test_the_organizer_stops_exports_and_imports(browser, tmp_path):
     with running(tmp_path) as (address, database):
         page = browser.new_page(accept_downloads=True)

@@ -6,6 +6,8 @@ export const place = { view: 'judge', study: '', name: '' };
 
 const buttons = () => /** @type {HTMLElement[]} */ ([...document.querySelectorAll('.tw-compare > .tab-wrapper button[role="tab"]')]);
 const fields = () => ({ ...place, view: place.view === 'judge' ? '' : place.view });
+const keyOf = (button) => Object.keys(VIEWS).find((key) => VIEWS[key] === button?.textContent.trim());
+const opened = () => keyOf(buttons().find((button) => button.getAttribute('aria-selected') === 'true'));
 const show = (view) => buttons().find((button) => button.textContent.trim() === VIEWS[view])?.click();
 
 /** Says in the address which study is looked at. */
@@ -20,8 +22,8 @@ export const linkTo = (study, name = '') => addressOf('compare', { study, name }
 export default function mount({ props, trigger, watch }) {
   let asked = false;
 
-  function take(query) {
-    place.view = query.get('view') in VIEWS ? query.get('view') : 'judge';
+  function take(query, otherwise = 'judge') {
+    place.view = query.get('view') in VIEWS ? query.get('view') : otherwise;
     place.study = query.get('study') ?? '';
     place.name = query.get('name') ?? '';
     asked = Boolean(place.study || place.name);
@@ -31,7 +33,7 @@ export default function mount({ props, trigger, watch }) {
 
   document.addEventListener('click', (/** @type {MouseEvent & { target: Element }} */ { target, isTrusted }) => {
     const button = target.closest?.('.tw-compare > .tab-wrapper button[role="tab"]');
-    const view = Object.keys(VIEWS).find((key) => VIEWS[key] === button?.textContent.trim());
+    const view = keyOf(button);
     if (!view || !isTrusted || view === place.view) return;
     place.view = view;
     note('compare', fields(), true);
@@ -43,5 +45,5 @@ export default function mount({ props, trigger, watch }) {
     asked = false;
     note('compare', fields());
   });
-  take(fieldsOf('compare'));
+  take(fieldsOf('compare'), opened()); // a part that was clicked before this file arrived stays open
 }
