@@ -15,7 +15,6 @@ MAX_CHOICES, MAX_STOPS, MAX_STOP, MAX_TOP, MAX_TEMPERATURE = 32, 8, 200, 20, 2.0
 SHORT = 16
 """Tokens of a completion where nobody says how many, as OpenAI has it."""
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "top_p": (1,),
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
     "logit_bias": ({},),
@@ -27,7 +26,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 }
 """Fields that change nothing at these values; others are not supported."""
 OVERLOOKED = {"user", "metadata", "store", "service_tier", "safety_identifier", "parallel_tool_calls"}
-ASKING = {"model", "plan", "n", "seed", "temperature", "max_tokens", "max_completion_tokens", "stop", "stream",
+ASKING = {"model", "plan", "n", "seed", "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "stream",
           "stream_options", "logprobs", "echo", "top_logprobs", "prompt", "messages"}  # fmt: skip
 
 
@@ -80,6 +79,7 @@ def parse(body: Any, policies: Policies, *, chat: bool) -> Request:
     echo = _flag(asked, "echo")
     length = _length(asked, policy, prompts, chat, least=0 if echo else 1)
     temperature = _number(asked, "temperature", 0, MAX_TEMPERATURE, policy.temperature)
+    top_p = _number(asked, "top_p", 0, 1, 1)
     seed = _whole(asked, "seed", 0, 2**63 - 1, secrets.randbelow(2**32))
     streams, top = _flag(asked, "stream"), _top(asked, chat)
     if streams and (top or echo):
@@ -89,7 +89,7 @@ def parse(body: Any, policies: Policies, *, chat: bool) -> Request:
         asked["model"],
         prompts,
         n,
-        tuple(Sampling(temperature, each, max(1, length)) for each in seeds(seed, len(prompts) * n)),
+        tuple(Sampling(temperature, each, max(1, length), top_p) for each in seeds(seed, len(prompts) * n)),
         _stops(asked),
         top,
         echo,

@@ -11,11 +11,17 @@ from lm.edits.edit import Edit
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. temperature 0 is greedy; the same seed draws the same noise for every row."""
+    """How tokens are drawn. temperature 0 is greedy; the same seed draws the same noise for every row.
+
+    top_p: below 1, tokens are drawn from the nucleus, the smallest set of the likeliest tokens whose probability at the
+    temperature reaches it (Holtzman et al. 2020, as transformers' TopPLogitsWarper has it): the likeliest is always in
+    it, and of equals those with lower ids come first. Log-probabilities and KL stay those of the whole distribution.
+    """
 
     temperature: float = 0.0
     seed: int = 0
     max_new_tokens: int = 64
+    top_p: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 10:
@@ -24,6 +30,8 @@ class Sampling:
             raise ValueError(f"Seed is {self.seed}: give a whole number from 0 to 2^63 - 1.")
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens is {self.max_new_tokens}: give at least 1.")
+        if not 0 <= self.top_p <= 1:
+            raise ValueError(f"Top p is {self.top_p}: give a number from 0 to 1 (all tokens).")
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Row:
 @dataclass(frozen=True)
 class Token:
     """A token that row `row` of the decode has just produced. logprob: under the row's model at its
-    temperature, see lm.sampling.draw. trace: records of lm.edits.trace.TRACE [edits], what each edit of the
+    temperature, whatever its top_p, see lm.sampling.draw. trace: records of lm.edits.trace.TRACE [edits], what each edit of the
     row did at the position that predicted the token.
     """
 

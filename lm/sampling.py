@@ -10,7 +10,7 @@ _STRIDE = np.uint64(0x9E3779B97F4A7C15)
 
 
 def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]:
-    """The next token id and its log-probability under softmax(logits / T); greedy: T = 1.
+    """The next token id and its log-probability under softmax(logits / T), of the whole vocabulary; greedy: T = 1.
 
     The log-probability is not a number where the best logit is not finite. native/sampling.h does the same in C.
 
@@ -27,10 +27,27 @@ def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]
     total = float(np.log(np.exp(scaled).sum(dtype=np.float32)))
     if temperature == 0:
         return best, -total
-    reached = gumbel(sampling.seed, step, np.array([best]))[0]
-    likely = np.flatnonzero(scaled >= reached - MAX_NOISE)
+    if sampling.top_p < 1:
+        likely = nucleus(scaled, sampling.top_p)
+    else:
+        reached = gumbel(sampling.seed, step, np.array([best]))[0]
+        likely = np.flatnonzero(scaled >= reached - MAX_NOISE)
     choice = int(likely[(scaled[likely] + gumbel(sampling.seed, step, likely)).argmax()])
     return choice, float(scaled[choice]) - total
+
+
+def nucleus(scaled: np.ndarray, top_p: float) -> np.ndarray:
+    """The likeliest tokens, the likeliest first, up to that with which their probability reaches top_p; see Sampling.
+
+    scaled: logits / T, float32 [vocabulary], of which the largest is 0. Tokens that have less than an equal share of
+    1 - top_p together have less than that, so none of them is in the nucleus.
+    """
+    weights = np.exp(scaled)
+    total = weights.sum(dtype=np.float64)
+    candidates = np.flatnonzero(weights >= (1 - top_p) * total / len(weights))
+    order = candidates[np.argsort(-scaled[candidates], kind="stable")]
+    before = np.cumsum(weights[order], dtype=np.float64) - weights[order]
+    return order[: max(1, np.count_nonzero(before < top_p * total))]
 
 
 def gumbel(seed: int, step: int, tokens: np.ndarray) -> np.ndarray:

@@ -229,6 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=integer(*BOUNDS["seed"]), default=0)
     sub.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=64)
     sub.add_argument("--temperature", type=number(0, 10), default=0.7)
+    sub.add_argument("--top-p", type=number(0, 1), default=1.0, help="below 1: draw from the nucleus")
     return parser
 
 
@@ -531,7 +532,7 @@ def _evaluate(args, model: LanguageModel) -> dict:
 
 def _respond(args, model: LanguageModel) -> dict:
     policy = _policy(args.checkpoint, model)
-    sampling = Sampling(args.temperature, args.seed, args.max_new_tokens)
+    sampling = Sampling(args.temperature, args.seed, args.max_new_tokens, args.top_p)
     run = model.generate([policy.row(of_arguments(args), sampling)])[0]
     return {
         "id": policy.about["id"],

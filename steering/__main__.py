@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument("--seed", type=int, default=0)
     decode.add_argument("--max-new-tokens", type=int, default=48)
     decode.add_argument("--temperature", type=float, default=0.0)
+    decode.add_argument("--top-p", type=float, default=1.0, help="below 1: draw from the nucleus")
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("train", parents=[shared], help="train concepts and save their vectors")
     one.add_argument(
@@ -283,6 +284,7 @@ def _generate(args, library: Library) -> dict:
         seed=args.seed,
         max_new_tokens=args.max_new_tokens,
         temperature=args.temperature,
+        top_p=args.top_p,
     )
 
 
@@ -298,6 +300,7 @@ def _sweep(args, library: Library):
         seed=args.seed,
         max_new_tokens=args.max_new_tokens,
         temperature=args.temperature,
+        top_p=args.top_p,
     )
     if args.csv:
         table.to_csv(args.csv, index=False)

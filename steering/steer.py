@@ -77,6 +77,7 @@ def pair(
     seed: int = 0,
     max_new_tokens: int = 96,
     temperature: float = 0.0,
+    top_p: float = 1.0,
     rival: str | None = None,
     watch: Sequence[str] = (),
     begin: Sequence[int] = (),
@@ -85,7 +86,7 @@ def pair(
 ) -> Pair:
     """Starts all sides. Raises PlanError or PromptError before anything is computed.
 
-    rival: one of RIVALS. watch: concepts that are read on every side and steered on none. begin: token ids with which
+    temperature, top_p: see lm.Sampling. rival: one of RIVALS. watch: concepts that are read on every side and steered on none. begin: token ids with which
     every answer begins. prompts: what other sides than the steered one answer, by name, where that is not `prompt`: a
     chat after answers of their own.
     """
@@ -93,7 +94,7 @@ def pair(
         raise PlanError(f"max_new_tokens is {max_new_tokens}: give a number from 1 to {MAX_NEW_TOKENS}")
     if rival is not None and rival not in RIVALS:
         raise PlanError(f"rival is {rival!r}: give one of {', '.join(RIVALS)}, or null")
-    sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
+    sampling = Sampling(temperature, seed, max_new_tokens, top_p)
     applied = feasible(steering(plan, library, prompt))
     base, steered = (prompt_ids(library.model, each) for each in (prompts.get("unsteered", prompt), prompt))
     watchers = watching(library, watch, applied.layers)

@@ -72,6 +72,7 @@ def sweep(
     seed: int = 0,
     max_new_tokens: int = 48,
     temperature: float = 0.0,
+    top_p: float = 1.0,
     stop: threading.Event | None = None,
     report: Callable[[float], None] | None = None,
 ) -> Iterator[tuple[float, pd.DataFrame]]:
@@ -93,7 +94,7 @@ def sweep(
     if not prompts:
         raise PlanError("a sweep needs a prompt: give at least one")
     concepts = [library.concepts[target.concept] for target in plan.targets]
-    sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
+    sampling = Sampling(temperature, seed, max_new_tokens, top_p)
     rows: list[dict] = []
 
     def tell(prompts_done: float) -> None:

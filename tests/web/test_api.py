@@ -79,6 +79,20 @@ def test_a_chat_is_answered_as_the_model_answers_it(client, library, seed):
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (len(ids), 12)
 
 
+@pytest.mark.parametrize("top_p", [0, 0.6, 1])
+def test_top_p_draws_from_the_nucleus(client, library, top_p):
+    asked = {"model": "base", "temperature": 1.0, "seed": 4, "max_tokens": 12, "top_p": top_p}
+    for ids, answer in (
+        (library.model.text_ids("Hi"), client.completions.create(prompt="Hi", **asked).choices[0].text),
+        (
+            library.model.chat_ids(MESSAGES),
+            client.chat.completions.create(messages=MESSAGES, **asked).choices[0].message.content,
+        ),
+    ):
+        [run] = library.model.generate([Row(tuple(ids), Sampling(1.0, 4, 12, top_p))])
+        assert answer == run.text
+
+
 @pytest.mark.parametrize("name", ["base", "checkpoint:helpful", "mix:helpful+harmless@0.25", "plan"])
 def test_every_kind_of_policy_answers_and_streams_the_same(client, library, name):
     asked = {"model": name, "messages": MESSAGES, "temperature": 1.0, "seed": 3, "max_tokens": 16}
@@ -219,7 +233,7 @@ def test_usage_ends_a_stream_that_asks_for_it(client):
         ({"messages": [{"role": "user", "content": "x" * 5000}]}, 400, "5,000 characters"),
         ({"temperature": 3}, 400, "temperature is 3"),
         ({"temperature": float("nan")}, 400, "temperature is nan"),
-        ({"top_p": 0.9}, 400, "top_p 0.9 is not supported"),
+        ({"top_p": 1.5}, 400, "top_p is 1.5: give a number from 0 to 1"),
         ({"tools": [{}]}, 400, "tools"),
         ({"max_tokens": 0}, 400, "max_tokens is 0"),
         ({"max_tokens": 10**9}, 400, "from 1 to 512"),

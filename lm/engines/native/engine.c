@@ -138,7 +138,10 @@ static void head_part(const Pass *p) {
     }
     multiply(p, &m->head, b->wanted_count, b->logits, padded);
     if (b->draws)
-        for (int i = p->me; i < b->wanted_count; i += p->threads) sample(at(b->logits, i, padded), m->head.n, &b->draws[i]);
+        for (int i = p->me; i < b->wanted_count; i += p->threads) {
+            Candidate *candidates = b->candidates ? b->candidates + (size_t)p->me * m->head.n : 0;
+            sample(at(b->logits, i, padded), m->head.n, &b->draws[i], candidates);
+        }
 }
 
 static void forward(void *data, int me, int threads) {

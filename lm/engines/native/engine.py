@@ -94,9 +94,9 @@ class _Draw(Structure):
         ("seed", c_uint64),
         ("logprob", c_double),
         ("temperature", c_float),
+        ("top_p", c_float),
         ("step", c_int32),
         ("choice", c_int32),
-        ("pad", c_int32),
     ]
 
 
@@ -124,6 +124,7 @@ class _Batch(Structure):
             "wanted",
             "logits",
             "draws",
+            "candidates",
         )
     ] + [
         (name, c_int32)
@@ -302,8 +303,10 @@ class NativeEngine:
                 f"{len(draws)} draws for {sum(feed.want for feed in feeds)} rows of logits: give one for each."
             )
         table = (_Draw * len(draws))(
-            *(_Draw(sampling.seed, 0.0, sampling.temperature, step, 0, 0) for sampling, step in draws)
+            *(_Draw(each.seed, 0.0, each.temperature, each.top_p, step, 0) for each, step in draws)
         )
+        if any(each.top_p < 1 for each, _ in draws):
+            self._buffer("candidates", 2 * self.threads * self.vocabulary)
         traces = self._advance(feeds, self._buffer("logits", len(draws) * self._padded), table)
         return [(draw.choice, draw.logprob) for draw in table], traces
 
@@ -423,6 +426,7 @@ class NativeEngine:
             wanted.ctypes.data,
             logits,
             draws,
+            _pointer(self._scratch.get("candidates")),
             n,
             len(wanted),
             edits_max,

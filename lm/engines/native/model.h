@@ -60,9 +60,14 @@ typedef struct {
 typedef struct { /* see draw in lm/sampling.py */
     uint64_t seed;
     double logprob; /* not a number where the logits are not finite */
-    float temperature;
-    int32_t step, choice, pad;
+    float temperature, top_p;
+    int32_t step, choice;
 } Draw;
+
+typedef struct { /* a token's logit / temperature, less the largest one */
+    float value;
+    int32_t id;
+} Candidate;
 
 typedef struct {
     const int32_t *ids, *positions, *rows; /* [tokens] */
@@ -78,6 +83,7 @@ typedef struct {
     const int32_t *wanted;
     float *logits; /* [wanted][vocabulary rounded up to 16] */
     Draw *draws;   /* [wanted] or null */
+    Candidate *candidates; /* [threads][vocabulary], or null where no draw has a top_p below 1 */
     int32_t tokens, wanted_count, edits_max, longest, threads, layers, leaders, shared;
 } Batch;
 

@@ -24,12 +24,25 @@ def draw_rows(logits: Tensor, draws: Sequence[tuple[Sampling, int]]) -> list[tup
     seeds = torch.tensor([[sampling.seed, step] for sampling, step in draws], device=device)
     best = logits.max(1, keepdim=True)
     scaled = (logits - best.values) / temperatures.where(temperatures > 0, 1.0)
-    noisy = (scaled + gumbel(seeds, logits.shape[1])).argmax(1, keepdim=True)
+    noise = gumbel(seeds, logits.shape[1])
+    if any(sampling.top_p < 1 for sampling, _ in draws):
+        noise = noise.masked_fill(~_nuclei(scaled, [sampling.top_p for sampling, _ in draws]), -torch.inf)
+    noisy = (scaled + noise).argmax(1, keepdim=True)
     choices = noisy.where(temperatures > 0, best.indices)
     logprobs = scaled.gather(1, choices) - scaled.exp().sum(1, keepdim=True).log()
     broken = ~best.values.isfinite()
     choices, logprobs = best.indices.where(broken, choices), logprobs.masked_fill(broken, torch.nan)
     return list(zip(choices.squeeze(1).tolist(), logprobs.squeeze(1).tolist(), strict=True))
+
+
+def _nuclei(scaled: Tensor, top_p: Sequence[float]) -> Tensor:
+    """Which tokens [n, vocabulary] may be drawn; see lm.sampling.nucleus."""
+    ordered, order = scaled.sort(dim=1, descending=True, stable=True)
+    weights = ordered.double().exp()
+    reached = torch.tensor(top_p, dtype=torch.float64, device=scaled.device)[:, None]
+    inside = (weights.cumsum(1) - weights < reached * weights.sum(1, keepdim=True)) | (reached == 1)
+    inside[:, 0] = True
+    return torch.zeros_like(inside).scatter(1, order, inside)
 
 
 def gumbel(seeds: Tensor, vocabulary: int) -> Tensor:
