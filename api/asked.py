@@ -1,7 +1,7 @@
 """What a client asks for, within bounds."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,7 +180,9 @@ def _list(value: Any, name: str) -> list[Any]:
     return value
 
 
-def _length(asked: Mapping[str, Any], policy: Policy, prompts: tuple, chat: bool, least: int) -> int:
+def _length(
+    asked: Mapping[str, Any], policy: Policy, prompts: Sequence[Sequence[int]], chat: bool, least: int
+) -> int:
     longest = max(map(len, prompts))
     room = policy.model.context - longest
     name = "max_completion_tokens" if "max_completion_tokens" in asked else "max_tokens"
@@ -232,7 +234,7 @@ def _whole(asked: Mapping[str, Any], name: str, least: int, most: int, otherwise
 def _number(
     asked: Mapping[str, Any], name: str, least: float, most: float, otherwise: float, whole: bool = False
 ) -> float:
-    value = asked.get(name, otherwise)
+    value: float = asked.get(name, otherwise)
     kinds = (int,) if whole else (int, float)
     if type(value) not in kinds or not least <= value <= most:
         raise Refused(

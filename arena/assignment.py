@@ -85,7 +85,7 @@ def admitted(session: Session, annotator: int | None, key: str, set_id: str | No
     ]
 
 
-def complete() -> Select:
+def complete() -> Select[int, str]:
     """The standing votes (`vote`, `battle`) that answer all questions which their study asks now, and skip not all."""
     current = select(func.count()).where(Asked.set_id == Battle.set_id, Asked.until.is_(None))
     answered = (

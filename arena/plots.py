@@ -161,7 +161,8 @@ def _labels(names: Iterable[str]) -> list[str]:
 
 def _plain(values: Iterable[Any]) -> list[Any]:
     column = pd.Series(list(values), dtype=object)
-    return column.where(column.notna(), None).tolist()
+    plain: list[Any] = column.where(column.notna(), None).tolist()
+    return plain
 
 
 def _axis(title: str, **settings: Any) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from html import escape
+from typing import Any
 
 import pandas as pd
 from sqlalchemy import select
@@ -38,7 +40,7 @@ def _differing(votes: pd.DataFrame) -> list[str]:
 
     def agreed(own: pd.DataFrame) -> float:
         shares = [own[key].value_counts(normalize=True).max() for key in questions if own[key].notna().any()]
-        return sum(shares) / len(shares)
+        return float(sum(shares) / len(shares))
 
     first = {battle: agreed(own) for battle, own in votes.groupby("battle", sort=False)}
     return sorted(first, key=lambda battle: first[battle])
@@ -62,7 +64,7 @@ def _battle(battle: Battle, votes: pd.DataFrame) -> str:
     )
 
 
-def _vote(vote: dict, questions: list[str]) -> str:
+def _vote(vote: dict[Hashable, Any], questions: list[str]) -> str:
     cells = "".join(f"<td>{LABELS.get(vote[key], '—')}</td>" for key in questions)
     mark = " (corrected)" if vote["corrected"] else ""
     return (

@@ -6,4 +6,5 @@ import numpy as np
 
 def nondominated(points: np.ndarray) -> np.ndarray:
     """Which of points [n, m] (larger is better) no other point dominates; of equal points all."""
-    return moocore.is_nondominated(np.asarray(points, float), maximise=True, keep_weakly=True)
+    kept: np.ndarray = moocore.is_nondominated(np.asarray(points, float), maximise=True, keep_weakly=True)
+    return kept

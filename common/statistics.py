@@ -24,7 +24,8 @@ def resampled(count: int, dice: np.random.Generator, draws: int = DRAWS) -> np.n
 
 def middle(values: np.ndarray) -> np.ndarray:
     """The ends of the middle 95 % of values [draws, ...]: [2, ...]."""
-    return np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    ends: np.ndarray = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return ends
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Draws:
 
     def means(self, scores: np.ndarray) -> np.ndarray:
         """Means [draws, ...] of scores [seeds, prompts, ...]."""
-        sums = np.einsum("bs,bp,sp...->b...", self.seeds, self.prompts, scores, optimize=True)
-        return sums / (scores.shape[0] * scores.shape[1])
+        sums: np.ndarray = np.einsum("bs,bp,sp...->b...", self.seeds, self.prompts, scores, optimize=True)
+        return sums / np.prod(scores.shape[:2])
 
 
 def estimate(values: Sequence[float] | np.ndarray, seed: int = 0) -> Estimate:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from lab.lacking import PARTS, STEER, TRADE_OFFS
 from lab.pace import Pace
@@ -69,11 +70,11 @@ def announced(tasks: list[Task], pace: Pace) -> str:
     return "\n".join([*lines, f"Together about {duration(left(tasks))} here ({measured}, just measured)."])
 
 
-def _shower() -> Callable[[dict], None]:
+def _shower() -> Callable[[dict[str, Any]], None]:
     """Prints how far it is, a line for every percent and every task."""
     shown: set[tuple[int, str]] = set()
 
-    def show(state: dict) -> None:
+    def show(state: dict[str, Any]) -> None:
         line = round(100 * state["fraction"]), state["note"].partition(":")[0]
         if line not in shown:
             shown.add(line)

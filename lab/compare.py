@@ -1,6 +1,7 @@
 """From the other tabs to Compare, and back: texts that are sent there, and what people think of a policy."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import arena
 from arena import space
@@ -8,7 +9,7 @@ from lab.policies import PLAIN
 from lm import Policy, Run
 from pareto.session import BASE, Side
 from pareto.session import Request as Tuned
-from pareto.view import AXES
+from pareto.view import AXES, Votes
 from steering import Library, Plan
 from steering.controller import Request as Steered
 from steering.steer import policy as plan_policy
@@ -33,7 +34,7 @@ def send(
     return sent(store, outputs, sender)
 
 
-def _output(request: Steered | Tuned, name: str, spec: Mapping, run: Run) -> arena.Output:
+def _output(request: Steered | Tuned, name: str, spec: Mapping[str, Any], run: Run) -> arena.Output:
     about = {
         "seed": request.seed,
         "temperature": request.temperature,
@@ -61,7 +62,7 @@ def send_tuned(store: arena.Store, request: Tuned, sides: Sequence[Side], sender
     return sent(store, outputs, sender)
 
 
-def votes(store: arena.Store) -> dict[str, dict]:
+def votes(store: arena.Store) -> Votes:
     """What people think of the policies, by checkpoint id, "base" for the plain model, or name; of two names
     for one, the more judged.
     """

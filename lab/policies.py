@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from starlette.routing import Route
 
@@ -25,7 +26,9 @@ PLAIN = "base model"
 """What the model as it came is called on every tab."""
 
 
-def policies(entries: Sequence[Mapping], library: Library | None = None) -> dict[str, arena.Entrant]:
+def policies(
+    entries: Sequence[Mapping[str, Any]], library: Library | None = None
+) -> dict[str, arena.Entrant]:
     """Answers of the entries of a policies file: {"name", and "plan": {...}, "checkpoint": id, folder or hub
     id, "mix": "A+B@0.35", or "base": true}.
 
@@ -45,7 +48,7 @@ def resolver(library: Library) -> Policies:
     return tuned_policies(model, lambda name: find(name, model, SHIPPED), partial(planned, library))
 
 
-def planned(library: Library, plan: str | Mapping) -> Policy:
+def planned(library: Library, plan: str | Mapping[str, Any]) -> Policy:
     """The policy of a plan. Raises PlanError where it is none."""
     return plan_policy(library, Plan.from_json(plan))
 
@@ -54,7 +57,7 @@ def _entrant(policy: Policy) -> arena.Entrant:
     return arena.Entrant(policy, policy.spec)
 
 
-def plans(library: Library) -> dict[str, dict]:
+def plans(library: Library) -> dict[str, dict[str, list[dict[str, str | float]]]]:
     """Every concept amplified and removed, by name."""
     return {
         f"{pole}, p = {p0}": {"targets": [{"concept": name, "direction": direction, "p0": p0}]}
@@ -73,7 +76,7 @@ def roster(library: Library) -> dict[str, arena.Entrant]:
     return policies([{"name": PLAIN, "base": True}], library) | trained | policies([*steered], library)
 
 
-def applicable(library: Library, plan: str | Mapping) -> Policy:
+def applicable(library: Library, plan: str | Mapping[str, Any]) -> Policy:
     """The policy of a plan as the Trade-offs tab scores it. Raises PlanError where it cannot be applied."""
     policy = planned(library, plan)
     _ = policy.edits

@@ -19,6 +19,7 @@ from lm.paths import lab_folder, replacing
 from pareto import prepare as trade_offs
 from pareto.front import stored
 from pareto.grid import Grid, Job, locked
+from pareto.heads import OBJECTIVES
 from pareto.prepare import Wanted
 from steering import Library
 from steering.calibrate import calibrate
@@ -102,7 +103,7 @@ class Preparation:
         return [task(name) for name in names[self.part - 1 :: self.parts]]
 
     def _trade_offs(self, pace: Pace) -> list[Task]:
-        jobs = trade_offs.jobs_of(trade_offs.OBJECTIVES, self.wanted.seeds)
+        jobs = trade_offs.jobs_of(OBJECTIVES, self.wanted.seeds)
         grids: list[Grid] = []
 
         def grid() -> Grid:

@@ -22,7 +22,7 @@ class Preparer:
     def __init__(self, library: Library, name: str | None, *, allowed: bool, more: tuple[str, ...] = ()):
         self.library, self.allowed = library, allowed
         self._command = [sys.executable, "-m", "lab", *([name] if name else []), *more]
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[str] | None = None
         self._problem, self._renewed = "", False
         self._lock = threading.Lock()
         self.lacked = tuple(lacking(library.model))
@@ -81,7 +81,7 @@ class Preparer:
     def _running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def _follow(self, process: subprocess.Popen) -> None:
+    def _follow(self, process: subprocess.Popen[str]) -> None:
         """Reads what the process writes, so that it never waits for a reader; its last line says why it failed."""
         last = ""
         for line in process.stderr or ():
@@ -91,6 +91,7 @@ class Preparer:
 
     def _progress(self) -> dict[str, Any]:
         try:
-            return json.loads((lab_folder(self.model.hash) / PROGRESS).read_text())
+            progress: dict[str, Any] = json.loads((lab_folder(self.model.hash) / PROGRESS).read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             return {}
+        return progress

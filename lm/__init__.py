@@ -1,10 +1,11 @@
 """The language model: where weights come from, decoding, reading and editing the residual stream."""
 
 from lm.adapter import Adapter
+from lm.caller import Stopped
 from lm.edits.edit import Edit
 from lm.edits.trace import TRACE
 from lm.loading import device_here, load
-from lm.model import LanguageModel, Stopped
+from lm.model import LanguageModel
 from lm.policy import Policies, Policy
 from lm.rows import Row, Run, Sampling, Token
 from lm.scheduler import Decoding

@@ -1,10 +1,17 @@
 """Between text and token ids: all that tokenizers and their chat templates do differently, in one place."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from lm.unicode import well_formed
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
 
 Message = Mapping[str, str]
 TODAY = date(2024, 7, 26)
@@ -17,8 +24,6 @@ _STRFTIME_NOW = (
     + " }}{% endmacro %}\n"
 )
 """Replaces the template function that tells today's date, on a line of its own, which leaves no text."""
-_NO_THINKING = {"enable_thinking": False, "thinking": False}
-"""The switches that templates of reasoning models know; the others overlook them."""
 _ANSWER = "\x1aanswer\x1a"
 """A text that no template holds, to see where one writes what it is given."""
 
@@ -32,7 +37,7 @@ class PromptError(ValueError):
 class Codec:
     """A tokenizer as the rest of lm uses it. name: of its model, for messages."""
 
-    def __init__(self, name: str, tokenizer):
+    def __init__(self, name: str, tokenizer: PreTrainedTokenizerFast):
         self.name, self.tokenizer = name, tokenizer
 
     def chat_ids(self, messages: Sequence[Message]) -> list[int]:
@@ -76,14 +81,14 @@ class Codec:
         """Token ids of a text that follows others, without any that the tokenizer adds."""
         return self._plain_ids(well_formed(text))
 
-    def stream(self) -> "TextStream":
+    def stream(self) -> TextStream:
         """The text of token ids that come one by one."""
         return TextStream(self)
 
     def piece(self, id: int) -> str:
         """The text of one token within others; the name of a special one."""
         if id in self.special:
-            return self._raw.id_to_token(id)
+            return self._raw.id_to_token(id) or ""
         stream = self.stream()
         return "".join([*map(stream.push, [*self.answer_ids("a"), id]), stream.flush()])[1:]
 
@@ -105,19 +110,20 @@ class Codec:
         return frozenset(id for id in ids if id is not None)
 
     @property
-    def _raw(self):
-        return self.tokenizer._tokenizer
+    def _raw(self) -> Tokenizer:
+        return self.tokenizer.backend_tokenizer
 
     @cached_property
     def _prefix(self) -> list[int]:
         """What the tokenizer puts before a text: found with a text of which the tokens are known."""
         bare = self._plain_ids("a")
-        whole = self.tokenizer("a")["input_ids"]
+        whole: list[int] = self.tokenizer("a")["input_ids"]
         starts = (at for at in range(len(whole)) if whole[at : at + len(bare)] == bare)
         return whole[: next(starts, 0)]
 
     def _plain_ids(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
 
     def _opened(self, turns: Sequence[Message]) -> str:
         """The chat as text, with the head of the assistant's answer. A template that cannot open an answer
@@ -131,13 +137,17 @@ class Codec:
         return text + head if answered.startswith(text) and head.strip() else text
 
     def _rendered(self, turns: Sequence[Message], *, opens: bool) -> str:
+        """The chat as text, with the switches off that templates of reasoning models know; others overlook them."""
         try:
-            return self.tokenizer.apply_chat_template(
-                turns,
-                chat_template=self._template,
-                tokenize=False,
-                add_generation_prompt=opens,
-                **_NO_THINKING,
+            return str(
+                self.tokenizer.apply_chat_template(
+                    [dict(turn) for turn in turns],
+                    chat_template=self._template,
+                    tokenize=False,
+                    add_generation_prompt=opens,
+                    enable_thinking=False,
+                    thinking=False,
+                )
             )
         except Exception as error:  # a template is a program that came with the model, and fails as it likes
             said = " ".join(str(error).split()) or type(error).__name__

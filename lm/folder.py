@@ -4,8 +4,10 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypedDict
 
 from common import digests
+from common.jsons import JsonObject
 from lm.sources import SourceError
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -17,7 +19,7 @@ MAX_HEADER = 100_000_000
 """Longest header of a safetensors file, in bytes: the format's own bound."""
 
 
-def config_of(folder: Path) -> dict:
+def config_of(folder: Path) -> JsonObject:
     """config.json of a model's folder. Raises SourceError where it has none that is a causal model's."""
     path = folder / "config.json"
     adapter = folder / "adapter_config.json"
@@ -78,8 +80,16 @@ def _without_weights(folder: Path) -> str:
     return f"{folder} holds no .safetensors weights: other formats are refused, convert the model first"
 
 
-def header(path: Path) -> dict[str, dict]:
-    """The tensors of a safetensors file, {name: {"dtype", "shape", "data_offsets"}}. Raises SourceError where
+class Stored(TypedDict):
+    """A tensor in the header of a safetensors file."""
+
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+
+def header(path: Path) -> dict[str, Stored]:
+    """The tensors of a safetensors file by name. Raises SourceError where
     the file is none, or shorter than its header says.
     """
     with path.open("rb") as file:
@@ -87,7 +97,7 @@ def header(path: Path) -> dict[str, dict]:
         text = file.read(length) if length <= MAX_HEADER else b""
     size = path.stat().st_size
     try:
-        tensors = json.loads(text)
+        tensors: dict[str, Stored] = json.loads(text)
         tensors.pop("__metadata__", None)
         end = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -114,7 +124,7 @@ def checksum(files: list[Path]) -> str:
     return digests.short("".join(digests.of_file(path) for path in files).encode())
 
 
-def read_json(path: Path) -> dict:
+def read_json(path: Path) -> JsonObject:
     """A JSON object of a model's folder. Raises SourceError where there is none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

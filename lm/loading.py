@@ -1,5 +1,7 @@
 """From a model's name to a LanguageModel: its folder is checked, its weights are packed once and cached."""
 
+from __future__ import annotations
+
 import json
 import logging
 import os
@@ -10,13 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import torch
 from safetensors import SafetensorError
 
 from common import digests
+from common.jsons import JsonObject
 from lm import folder as files
 from lm import memory, sources, zero_gpu
 from lm.engines.base import Engine
@@ -40,6 +43,10 @@ from lm.engines.transformers import ReferenceEngine
 from lm.model import LanguageModel
 from lm.paths import cache_folder
 from lm.sources import SourceError, reason
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
 log = logging.getLogger(__name__)
 FORMAT = "3"
@@ -139,7 +146,7 @@ def _converted(gguf: Path, folder: Path, report: sources.Progress) -> Path:
     return folder
 
 
-def _about(checksum: str, config) -> dict[str, str]:
+def _about(checksum: str, config: PreTrainedConfig) -> dict[str, str]:
     """What is written beside packed weights; the config without what tells of its folder and its writer."""
     values = {
         key: value
@@ -159,7 +166,9 @@ def _default_model(label: str, folder: Path, engine: str) -> LanguageModel:
     return _packed(label, folder / PACKED, tokenizer, _stop_ids(folder, tokenizer), engine)
 
 
-def _packed(label: str, packed: Path, tokenizer, stop_ids: frozenset[int], engine: str) -> LanguageModel:
+def _packed(
+    label: str, packed: Path, tokenizer: PreTrainedTokenizerFast, stop_ids: frozenset[int], engine: str
+) -> LanguageModel:
     """From weights that `save` wrote."""
     weights, metadata = open_saved(packed)
     values = json.loads(metadata["config"])
@@ -181,9 +190,11 @@ def _packed(label: str, packed: Path, tokenizer, stop_ids: frozenset[int], engin
     return _model(label, metadata["hash"], tokenizer, stop_ids, stepper, lambda: model, family)
 
 
-def _placed(model, gpu: torch.device | None):
+def _placed(model: PreTrainedModel, gpu: torch.device | None) -> PreTrainedModel:
     """Where gradients are worked out: also beside the native engine, a GPU where there is one."""
-    return model if gpu is None else model.to(gpu, torch.bfloat16)
+    if gpu is not None:
+        model.to(gpu, torch.bfloat16)  # type: ignore[arg-type]  # transformers wraps `to` and loses its self
+    return model
 
 
 def _on_cpu(weights: Weights, config: SimpleNamespace, engine: str) -> NativeEngine | BatchedEngine:
@@ -211,12 +222,12 @@ def device_here() -> torch.device:
     return gpu_here() or torch.device("cpu")
 
 
-def _placement(gpu: torch.device | None) -> str | dict | None:
+def _placement(gpu: torch.device | None) -> str | dict[str, torch.device] | None:
     """Over all GPUs, as accelerate spreads it; on one where each process holds a copy."""
     return None if gpu is None else {"": gpu} if "LOCAL_RANK" in os.environ else "auto"
 
 
-def _rebuild(weights: Weights, values: dict):
+def _rebuild(weights: Weights, values: JsonObject) -> PreTrainedModel:
     """The transformers model with exactly these weights. values: its config."""
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.initialization import no_init_weights
@@ -224,10 +235,15 @@ def _rebuild(weights: Weights, values: dict):
     config = AutoConfig.for_model(**values)
     config.tie_word_embeddings = "head" not in weights.matrices
     with _building, no_init_weights():
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
         model.load_state_dict(to_state(weights, config), assign=True)
         model.tie_weights()
-    return model.eval().requires_grad_(False)
+    return _frozen(model)
+
+
+def _frozen(model: PreTrainedModel) -> PreTrainedModel:
+    model.eval().requires_grad_(False)
+    return model
 
 
 def _transformers(label: str, folder: Path, engine: str, report: sources.Progress) -> LanguageModel:
@@ -259,21 +275,21 @@ def _transformers(label: str, folder: Path, engine: str, report: sources.Progres
     )
 
 
-def _float32_bytes(config, weights: list[Path]) -> int:
+def _float32_bytes(config: PreTrainedConfig, weights: list[Path]) -> int:
     """Memory that a model takes in float32, or as it is stored where it is quantised."""
     if getattr(config, "quantization_config", None) is not None:
         return files.stored_bytes(weights)
     return 4 * sum(count for _, _, count in files.tensors(weights))
 
 
-def _config(label: str, folder: Path):
+def _config(label: str, folder: Path) -> PreTrainedConfig:
     """The config as transformers reads it. Raises SourceError where it, or the model that it is of, is
     unknown here, or needs a package that is missing.
     """
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # of whatever kind: a config may hold anything
         raise SourceError(
             f"config.json of {label} is none that transformers knows ({reason(error)}): code of a model's own is never run"
@@ -283,7 +299,7 @@ def _config(label: str, folder: Path):
     return config
 
 
-def _model_class(label: str, config):
+def _model_class(label: str, config: PreTrainedConfig) -> type[_BaseAutoModelClass]:
     """The class of transformers that loads a config's model: with its image tower where it has one."""
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
@@ -295,11 +311,11 @@ def _model_class(label: str, config):
     )
 
 
-def _check_quantised(label: str, config) -> None:
+def _check_quantised(label: str, config: PreTrainedConfig) -> None:
     stored = getattr(config, "quantization_config", None)
     if stored is None:
         return
-    from transformers.quantizers import AutoHfQuantizer
+    from transformers.quantizers.auto import AutoHfQuantizer
 
     method = stored.get("quant_method") if isinstance(stored, dict) else stored.quant_method
     try:
@@ -315,14 +331,14 @@ def _check_quantised(label: str, config) -> None:
         ) from error
 
 
-def _tokenizer(label: str, folder: Path):
-    from transformers import AutoTokenizer
+def _tokenizer(label: str, folder: Path) -> PreTrainedTokenizerFast:
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # of whatever kind: files of many formats
         raise SourceError(f"{label} has no tokenizer that can be read ({reason(error)})") from error
-    if not hasattr(tokenizer, "_tokenizer"):
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise SourceError(
             f"{label} has a tokenizer of type {type(tokenizer).__name__}, which has no tokenizer.json: save it again "
             "with a current transformers"
@@ -330,13 +346,24 @@ def _tokenizer(label: str, folder: Path):
     return tokenizer
 
 
-def _loaded(label: str, folder: Path, config, **how):
+def _loaded(
+    label: str,
+    folder: Path,
+    config: PreTrainedConfig,
+    dtype: torch.dtype,
+    device_map: str | dict[str, torch.device] | None,
+) -> PreTrainedModel:
     """The transformers model. Raises SourceError where its weights are not all in the files."""
     both: Any
     try:
         with _building:
             both = _model_class(label, config).from_pretrained(
-                folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **how
+                folder,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                dtype=dtype,
+                device_map=device_map,
             )
     except Exception as error:  # of whatever kind: files that do not fit their config
         raise SourceError(f"{label} could not be loaded ({reason(error)})") from error
@@ -346,10 +373,10 @@ def _loaded(label: str, folder: Path, config, **how):
             f"the weight files of {label} lack {missing[0]}{f' and {len(missing) - 1} more' * (len(missing) > 1)}, which "
             "its config asks for: fetch the model again, or mend config.json"
         )
-    return model.eval().requires_grad_(False)
+    return _frozen(model)
 
 
-def _in_torch(model, engine: str) -> BatchedEngine | ReferenceEngine:
+def _in_torch(model: PreTrainedModel, engine: str) -> BatchedEngine | ReferenceEngine:
     """PyTorch's engine for a transformers model: in one batch where it is Llama-style and on one device."""
     reason = unsupported(model.config)
     if engine == "batched" and reason:
@@ -366,7 +393,9 @@ def _in_torch(model, engine: str) -> BatchedEngine | ReferenceEngine:
     return ReferenceEngine(model, LONGEST_CONTEXT)
 
 
-def _pack(label: str, folder: Path, config, weights: list[Path], report: sources.Progress) -> Path:
+def _pack(
+    label: str, folder: Path, config: PreTrainedConfig, weights: list[Path], report: sources.Progress
+) -> Path:
     """The model's weights at 8 bits, from the cache or made for it. Packed weights go with one config: its
     tokenizer, chat template and stop tokens are read from the model's own folder at each start.
     """
@@ -390,7 +419,7 @@ def _packing_bytes(weights: list[Path]) -> float:
     return 1.2 * sum(count for count, _ in counts) + 2 * max(count * size for count, size in counts)
 
 
-def _packed_weights(label: str, weights: list[Path], config) -> Weights:
+def _packed_weights(label: str, weights: list[Path], config: PreTrainedConfig) -> Weights:
     try:
         return from_files(weights, config)
     except MissingTensor as error:
@@ -411,26 +440,24 @@ def _writing(cache: Path) -> Iterator[Path]:
         ) from error
 
 
-def _stop_ids(folder: Path, tokenizer) -> frozenset[int]:
+def _stop_ids(folder: Path, tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
     """Tokens that end an answer, of everything in the folder that names some."""
     ids: set[int | None] = set()
     for path in (folder / "generation_config.json", folder / "config.json"):
         value = files.read_json(path).get("eos_token_id") if path.exists() else None
         ids |= set(value if isinstance(value, list) else [value])
-    ids |= {
-        tokenizer.eos_token_id,
-        *(tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<end_of_turn>", "<|eot_id|>")),
-    }
+    named = ("<|im_end|>", "<end_of_turn>", "<|eot_id|>")
+    ids |= {tokenizer.eos_token_id, *map(tokenizer.backend_tokenizer.token_to_id, named)}
     return frozenset(id for id in ids if id is not None and id != tokenizer.unk_token_id)
 
 
 def _model(
     label: str,
     checksum: str,
-    tokenizer,
+    tokenizer: PreTrainedTokenizerFast,
     stop_ids: frozenset[int],
     engine: Engine,
-    torch_model: Callable,
+    torch_model: Callable[[], PreTrainedModel],
     family: str,
 ) -> LanguageModel:
     model = LanguageModel(label, checksum, tokenizer, stop_ids, engine, torch_model, family)
@@ -442,7 +469,7 @@ def _check_tokenizer(model: LanguageModel) -> None:
     """Raises SourceError where the tokenizer is another model's. Tokens that were added to it, such as an
     image's, may lie beyond the model's vocabulary, as long as no prompt needs them.
     """
-    most = model.tokenizer._tokenizer.get_vocab_size(with_added_tokens=False) - 1
+    most = model.tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=False) - 1
     most = max(most, *model.text_ids("Hi"), *_chat_ids(model))
     if most >= model.engine.vocabulary:
         raise SourceError(

@@ -15,7 +15,7 @@ CGROUPS = (
 
 def available() -> int:
     """Bytes that this process may still take: what the machine has left, or less in a container."""
-    return max(0, min(psutil.virtual_memory().available, *(_left(*group) for group in CGROUPS)))
+    return max(0, int(min(psutil.virtual_memory().available, *(_left(*group) for group in CGROUPS))))
 
 
 def _left(folder: Path, limit: str, usage: str, reclaimable: str) -> float:

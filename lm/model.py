@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from lm.engines.torch.stack import Stack, fastest
 from lm.metrics import kl
 from lm.rows import Row, Run
 from lm.scheduler import Decoding, Loop
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 READ_BATCH = 16
 """Sequences read at once: progress is shown, and a stop obeyed, in between."""
@@ -35,10 +39,10 @@ class LanguageModel:
         self,
         name: str,
         hash: str,
-        tokenizer,
+        tokenizer: "PreTrainedTokenizerFast",
         stop_ids: frozenset[int],
         engine: Engine,
-        torch_model: Callable,
+        torch_model: "Callable[[], PreTrainedModel]",
         family: str = "",
     ):
         self.name, self.hash, self.tokenizer, self.stop_ids, self.engine = (
@@ -55,7 +59,7 @@ class LanguageModel:
         self._loop = Loop(engine, self.codec, stop_ids, self._busy)
 
     @cached_property
-    def torch(self):
+    def torch(self) -> "PreTrainedModel":
         """The transformers model with exactly these weights, frozen."""
         return self._torch_model()
 

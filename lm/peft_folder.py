@@ -1,6 +1,7 @@
 """PEFT LoRA folders: what Tradewind reads of the format, what it writes, and what it refuses by name."""
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -171,11 +172,11 @@ def _scale(config: Mapping[str, Any], path: str, rank: int) -> float:
     modules with alphas of their own.
     """
     patterns = config.get("alpha_pattern") or {}
-    alpha = next(
+    alpha: float = next(
         (value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", path)),
         config["lora_alpha"],
     )
-    return alpha / rank ** (0.5 if config.get("use_rslora") else 1)
+    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
 def write(folder: Path, stack: str, parts: Parts, base_model: str) -> None:

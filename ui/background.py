@@ -6,9 +6,10 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 import gradio as gr
 
@@ -27,6 +28,7 @@ BROKEN = "This failed by a fault of the app, which its log explains: try again, 
 
 Result = TypeVar("Result")
 State = TypeVar("State")
+Arguments = TypeVarTuple("Arguments")
 Report = Callable[[float], None]
 _live = 0
 
@@ -123,30 +125,28 @@ def _threaded(work: Callable[[], Result], caller: Caller) -> "asyncio.Future[Res
     return job
 
 
-def _post(loop: asyncio.AbstractEventLoop, function: Callable, *args: Any) -> None:
+def _post(loop: asyncio.AbstractEventLoop, function: Callable[[*Arguments], None], *args: *Arguments) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(function, *args)
 
 
 def following(work: Callable[[Report], Result]) -> Generator[float, None, Result]:
     """Runs work(report) in a thread, yields what it reports, and returns or raises as it does."""
-    reported: SimpleQueue = SimpleQueue()
-    outcome: dict[str, Any] = {}
+    reported: SimpleQueue[float | None] = SimpleQueue()
+    outcome: Future[Result] = Future()
 
     def body() -> None:
         try:
-            outcome["value"] = work(reported.put)
+            outcome.set_result(work(reported.put))
         except Exception as error:  # handed on to the caller
-            outcome["error"] = error
+            outcome.set_exception(error)
         reported.put(None)
 
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(body,), name="work", daemon=True).start()
     while (fraction := reported.get()) is not None:
         yield fraction
-    if "error" in outcome:
-        raise outcome["error"]
-    return outcome["value"]
+    return outcome.result()
 
 
 def left(began: float, fraction: float) -> str:

@@ -82,4 +82,5 @@ def queued(page: gr.Blocks) -> gr.Blocks:
     """A page whose events all take their turn, and of which no statistics are made at each of them."""
     states.begin()
     os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(2**31)}
-    return page.queue(max_size=MAX_QUEUE, api_open=False)
+    page.queue(max_size=MAX_QUEUE, api_open=False)
+    return page

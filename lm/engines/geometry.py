@@ -1,20 +1,30 @@
 """The shape of a Llama-style model, and which models have it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, TypeAlias
 
-Window = Callable[[object], int | None]
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+Config: TypeAlias = "PreTrainedConfig | SimpleNamespace"
+"""A config as transformers reads it, or its values as packed weights keep them."""
+Window = Callable[[Config], int | None]
 
 
-def _none(config) -> int | None:
+def _none(config: Config) -> int | None:
     return None
 
 
-def _always(config) -> int | None:
-    return config.sliding_window
+def _always(config: Config) -> int | None:
+    looks_back: int | None = config.sliding_window
+    return looks_back
 
 
-def _by_layer(config) -> int | None:
-    return config.sliding_window if "sliding_attention" in config.layer_types else None
+def _by_layer(config: Config) -> int | None:
+    return _always(config) if "sliding_attention" in config.layer_types else None
 
 
 FAMILIES: dict[str, Window] = {"llama": _none, "mistral": _always, "qwen2": _by_layer, "qwen3": _by_layer}
@@ -26,7 +36,7 @@ FIXED_ROPE = ("default", "linear", "llama3", "yarn")
 """Rope types whose frequencies depend on the config alone, and not on how long a text has become."""
 
 
-def unlike_llama(config) -> str | None:
+def unlike_llama(config: Config) -> str | None:
     """Why the blocks of a transformers config do not compute what a Llama's do, or None where they do."""
     if config.model_type not in FAMILIES:
         return f"family {config.model_type} is not one of {', '.join(sorted(FAMILIES))}"
@@ -39,7 +49,7 @@ def unlike_llama(config) -> str | None:
     return _unlike_rope(config)
 
 
-def _unlike_rope(config) -> str | None:
+def _unlike_rope(config: Config) -> str | None:
     rope = getattr(config, "rope_parameters", None) or {}
     kind = rope.get("rope_type")
     if kind not in FIXED_ROPE:
@@ -51,7 +61,7 @@ def _unlike_rope(config) -> str | None:
     return None
 
 
-def unsupported(config) -> str | None:
+def unsupported(config: Config) -> str | None:
     """Why a transformers config is not of a Llama-style model that our engines run, or None where it is."""
     if reason := unlike_llama(config):
         return reason
@@ -69,16 +79,17 @@ def unsupported(config) -> str | None:
     return None
 
 
-def window(config) -> int | None:
+def window(config: Config) -> int | None:
     """How many positions a layer attends to, its own among them; None: all."""
     return FAMILIES[config.model_type](config)
 
 
-def tied(model) -> bool:
+def tied(model: PreTrainedModel) -> bool:
     """Whether a transformers model's head is its embedding, whatever its config says: transformers keeps the
     two apart where a file holds both.
     """
-    return model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    head = model.get_output_embeddings()
+    return head is not None and head.weight is model.get_input_embeddings().weight
 
 
 def module_sizes(width: int, queries: int, keys: int, inner: int) -> dict[str, tuple[int, int]]:
@@ -94,6 +105,6 @@ def module_sizes(width: int, queries: int, keys: int, inner: int) -> dict[str, t
     }
 
 
-def head_width(config) -> int:
+def head_width(config: Config) -> int:
     """Width of one attention head."""
-    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)

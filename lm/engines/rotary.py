@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from lm.engines.geometry import head_width
+from lm.engines.geometry import Config, head_width
 
 
-def frequencies(config) -> tuple[Tensor, float]:
+def frequencies(config: Config) -> tuple[Tensor, float]:
     """Angles a position turns each pair of a head's dimensions by, float32 [head_width / 2], and a factor of
     cos and sin.
 

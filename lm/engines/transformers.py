@@ -22,7 +22,7 @@ from lm.rows import Sampling
 from lm.sampling import draw
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 PROBE, PROBE_CUTS = 24, ((0, 14), (14, 23), (23, 24))
@@ -68,7 +68,7 @@ def _matrices(block: nn.Module) -> dict[str, tuple[int, int]]:
 def _hooked(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """`change` is applied to the module's output (the first of a tuple) within the context."""
 
-    def hook(_module, _inputs, output):
+    def hook(_module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> Any:
         return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
 
     handle = module.register_forward_hook(hook)
@@ -80,7 +80,7 @@ def _hooked(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[N
 
 @contextmanager
 def _adapted(module: nn.Module, a: Tensor, b: Tensor) -> Iterator[None]:
-    def hook(_module, inputs, output):
+    def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         x = inputs[0]
         return output + (x @ a.to(x).T) @ b.to(x).T
 
@@ -107,7 +107,7 @@ class ReferenceEngine:
     rewinds, max_rows = False, MAX_ROWS
     """A cache with a sliding window cannot be cut back."""
 
-    def __init__(self, model, context: int):
+    def __init__(self, model: "PreTrainedModel", context: int):
         """Raises ValueError where the family's answers, or its residual stream, cannot be had: see `_probe`."""
         self._model, self._single = model, False
         self._positioned = "position_ids" in signature(model.forward).parameters
@@ -216,7 +216,7 @@ class ReferenceEngine:
         if slot.length <= self._turn < slot.length + new:
             slot.state.cache, slot.length, feed = None, 0, replace(feed, ids=slot.state.ids)
         count = len(feed.ids)
-        device = self._model.get_input_embeddings().weight.device
+        device = next(self._model.get_input_embeddings().parameters()).device
         ids = torch.tensor([list(feed.ids)], device=device)
         positions = torch.arange(slot.length, slot.length + count, device=device)
         traces = torch.zeros(count, len(slot.edits), TRACE_SIZE)
@@ -248,14 +248,14 @@ class ReferenceEngine:
         return logits[len(logits) - feed.want :], records(traces[count - feed.want :])
 
 
-def _longest(config) -> float:
+def _longest(config: "PreTrainedConfig") -> float:
     """Most positions that the family's code computes: none where they are not learned or tabled."""
     text = config.get_text_config(decoder=True)
     limits = (getattr(text, name, None) for name in ("max_position_embeddings", "max_seq_len"))
     return min((limit for limit in limits if limit), default=math.inf)
 
 
-def _turn(config) -> float:
+def _turn(config: "PreTrainedConfig") -> float:
     """Length beyond which rope type longrope turns all positions by other angles, so that a row that grows
     beyond it is read anew, as transformers' generate does.
     """

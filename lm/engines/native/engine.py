@@ -15,7 +15,7 @@ from lm.edits.edit import Edit
 from lm.edits.solver import Program
 from lm.edits.trace import TRACE
 from lm.engines.base import MAX_ROWS, Feed, Slot
-from lm.engines.geometry import head_width, module_sizes, window
+from lm.engines.geometry import Config, head_width, module_sizes, window
 from lm.engines.native.build import library
 from lm.engines.native.pack import Packed
 from lm.engines.native.weights import Weights
@@ -169,7 +169,14 @@ def _check_sizes(library: ctypes.CDLL) -> None:
 class _State:
     """A slot's memory, and the C structures that point into it."""
 
-    def __init__(self, cache: Tensor, scales: Tensor, edits, adapter, keep: list):
+    def __init__(
+        self,
+        cache: Tensor,
+        scales: Tensor,
+        edits: ctypes.Array[_Edit],
+        adapter: ctypes.Array[_LowRank] | None,
+        keep: list[object],
+    ):
         self.cache, self.scales, self.keep = cache, scales, keep
         self.row = _Row(
             cache.data_ptr(),
@@ -192,14 +199,14 @@ class NativeEngine:
 
     rewinds, max_rows = True, MAX_ROWS
 
-    def __init__(self, weights: Weights, config, context: int, threads: int):
+    def __init__(self, weights: Weights, config: Config, context: int, threads: int):
         self.layers, self.width, self.context = config.num_hidden_layers, config.hidden_size, context
         self.vocabulary, self.threads = config.vocab_size, threads
         self._library = library()
         _check_sizes(self._library)
         self._library.tw_forward.argtypes = [POINTER(_Model), POINTER(_Batch)]
         self._library.tw_forward.restype = None
-        self._keep: list = [weights]
+        self._keep: list[object] = [weights]
         self._hw = head_width(config)
         cos, sin = _rotary(weights, context)
         blocks = (_Layer * self.layers)(*(self._layer(weights, layer) for layer in range(self.layers)))
@@ -229,7 +236,9 @@ class NativeEngine:
         self._padded = -(-self.vocabulary // 16) * 16
         self._qkv = (config.num_attention_heads + 2 * config.num_key_value_heads) * self._hw
         self._scratch: dict[str, Tensor] = {}
-        self._adapters: WeakKeyDictionary = WeakKeyDictionary()
+        self._adapters: WeakKeyDictionary[Adapter, tuple[ctypes.Array[_LowRank], list[Tensor]]] = (
+            WeakKeyDictionary()
+        )
 
     def _layer(self, weights: Weights, layer: int) -> _Layer:
         matrices, vectors = weights.matrices, weights.vectors
@@ -252,7 +261,7 @@ class NativeEngine:
         self.fits(adapter)
         scales = torch.empty(self.layers, 2, self._model.kv_heads, _whole(capacity))
         cache = torch.empty(*scales.shape, self._hw, dtype=torch.int16)
-        keep: list = []
+        keep: list[object] = []
         table = (_Edit * len(edits))(*(_edit(edit, answer_from, keep) for edit in edits))
         if adapter is not None and adapter not in self._adapters:
             self._adapters[adapter] = self._adapter_table(adapter)
@@ -268,7 +277,7 @@ class NativeEngine:
         other.state.take(slot.state, length)
         return other
 
-    def _adapter_table(self, adapter: Adapter) -> tuple[ctypes.Array, list[Tensor]]:
+    def _adapter_table(self, adapter: Adapter) -> tuple[ctypes.Array[_LowRank], list[Tensor]]:
         keep: list[Tensor] = []
         q, kv, inner = (self._sizes[name][1] for name in ("q_proj", "k_proj", "gate_proj"))
         offsets = {
@@ -310,7 +319,9 @@ class NativeEngine:
         traces = self._advance(feeds, self._buffer("logits", len(draws) * self._padded), table)
         return [(draw.choice, draw.logprob) for draw in table], traces
 
-    def _advance(self, feeds: Sequence[Feed], logits: int, draws: ctypes.Array | None) -> list[np.ndarray]:
+    def _advance(
+        self, feeds: Sequence[Feed], logits: int, draws: ctypes.Array[_Draw] | None
+    ) -> list[np.ndarray]:
         """Passes of at most CHUNK tokens. logits: address of [sum of want, padded vocabulary]; returns each
         feed's traces.
         """
@@ -455,7 +466,7 @@ def _followers(batch: Sequence[tuple[Feed, int, int]], layers: int) -> tuple[dic
     same for both: those before the first edit of either. Parts begin alike where slots that are empty take in
     the same tokens, with the same adapter.
     """
-    first: dict[tuple, int] = {}
+    first: dict[tuple[tuple[int, ...], Adapter | None], int] = {}
     followed: dict[int, int] = {}
     shared = layers
     for index, (feed, begin, end) in enumerate(batch):
@@ -493,15 +504,15 @@ def _linear(packed: Packed, bias: Tensor | None = None) -> _Linear:
     )
 
 
-def _edit(edit: Edit, answer_from: int, keep: list) -> _Edit:
+def _edit(edit: Edit, answer_from: int, keep: list[object]) -> _Edit:
     vectors = [
         None if part is None else part.detach().float().contiguous()
         for part in (edit.read, edit.push, edit.bias, edit.fixed)
     ]
     program = [part.contiguous() for part in edit.program]
-    keep += vectors + program
+    keep += [*vectors, *program]
     return _Edit(
-        *(_pointer(tensor) for tensor in vectors + program),
+        *(_pointer(tensor) for tensor in [*vectors, *program]),
         edit.layer,
         len(edit.read),
         edit.first(answer_from),

@@ -90,5 +90,5 @@ def grids(packed: Packed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def unpack(packed: Packed) -> Tensor:
     """The float32 matrix [n, k] that the engine multiplies by, rounded once: a code times a scale is exact."""
     codes, scale, least = (torch.from_numpy(part[: packed.n]) for part in grids(packed))
-    groups = codes.unflatten(1, (-1, GROUP)) * scale[..., None]
+    groups = torch.unflatten(codes, 1, (-1, GROUP)) * scale[..., None]
     return groups.add_(least[..., None]).flatten(1)

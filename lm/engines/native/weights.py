@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,10 +14,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lm.engines.geometry import head_width, module_sizes
+from lm.engines.geometry import Config, head_width, module_sizes
 from lm.engines.native.pack import Packed, grid8, pack, quantize8, unpack
 from lm.engines.rotary import frequencies
 
+if TYPE_CHECKING:
+    from gguf import ReaderTensor
+
+Grid = tuple[np.ndarray, np.ndarray, np.ndarray, int]
+"""A matrix in few bits: codes uint8 [n, k], scale and minimum float32 [n, k / 32], bits."""
 PARTS = {
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     "out": ("self_attn.o_proj",),
@@ -57,7 +63,7 @@ class MissingTensor(ValueError):
     """The files lack a tensor that the model has, or hold one of another shape."""
 
 
-def from_files(files: Sequence[Path], config) -> Weights:
+def from_files(files: Sequence[Path], config: Config) -> Weights:
     """Packs a model's safetensors files at 8 bits, one matrix in memory at a time.
 
     What they have to hold is what transformers' model of the config has; what they hold besides is left out,
@@ -92,7 +98,7 @@ class _Reader:
     mapped for no longer, so that its pages do not add up. shapes: of all tensors that the model has.
     """
 
-    def __init__(self, files: Sequence[Path], config):
+    def __init__(self, files: Sequence[Path], config: Config):
         from transformers import AutoModelForCausalLM
 
         with torch.device("meta"):
@@ -112,7 +118,7 @@ class _Reader:
         if own not in self._files:
             raise MissingTensor(f"lack {name}")
         with safe_open(self._files[own], framework="pt") as file:
-            tensor = file.get_tensor(own)
+            tensor: Tensor = file.get_tensor(own)
         if tensor.shape != self.shapes[name]:
             raise MissingTensor(f"hold {name} as {[*tensor.shape]}, not {[*self.shapes[name]]}")
         self.taken.add(name)
@@ -124,12 +130,12 @@ class _Reader:
         return head not in self._files or torch.equal(self(head), self(embedding))
 
 
-def _rotary(config) -> dict[str, Tensor]:
+def _rotary(config: Config) -> dict[str, Tensor]:
     angles, scaling = frequencies(config)
     return {"rotary": angles, "rotary_scaling": torch.tensor([scaling])}
 
 
-def from_gguf(path: Path, config, progress: Callable[[float], None]) -> Weights:
+def from_gguf(path: Path, config: Config, progress: Callable[[float], None]) -> Weights:
     """Repacks a Llama GGUF file. Q4_0, Q4_1 and Q8_0 keep their codes, other types are rounded to 8 bits."""
     from gguf import GGUFReader
 
@@ -152,7 +158,7 @@ def from_gguf(path: Path, config, progress: Callable[[float], None]) -> Weights:
     return weights
 
 
-def _gguf_codes(tensors, heads: list[int | None]) -> Packed:
+def _gguf_codes(tensors: Sequence["ReaderTensor"], heads: list[int | None]) -> Packed:
     """Stacks GGUF matrices by rows; `heads` undoes the row order that llama.cpp's rotary embedding wants."""
     parts = [_permuted(_gguf_grid(tensor), count) for tensor, count in zip(tensors, heads, strict=True)]
     bits = max(part[3] for part in parts)
@@ -166,8 +172,7 @@ def _gguf_codes(tensors, heads: list[int | None]) -> Packed:
     return pack(codes, scale, least, bits)
 
 
-def _gguf_grid(tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """codes uint8 [n, k], scale and minimum float32 [n, k / 32], bits."""
+def _gguf_grid(tensor: "ReaderTensor") -> Grid:
     from gguf import GGMLQuantizationType, dequantize
 
     k, n = (int(size) for size in tensor.shape)
@@ -194,12 +199,13 @@ def _gguf_grid(tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     return codes, scale, half[..., 1] if kind == GGMLQuantizationType.Q4_1 else -8 * scale, 4
 
 
-def _permuted(grid, heads: int | None):
+def _permuted(grid: Grid, heads: int | None) -> Grid:
     if heads is None:
         return grid
-    n = grid[0].shape[0]
+    codes, scale, least, bits = grid
+    n = len(codes)
     order = np.arange(n).reshape(heads, n // heads // 2, 2).swapaxes(1, 2).reshape(n)
-    return *(part[order] for part in grid[:3]), grid[3]
+    return codes[order], scale[order], least[order], bits
 
 
 def save(weights: Weights, path: Path, metadata: dict[str, str]) -> None:
@@ -228,7 +234,7 @@ def open_saved(path: Path) -> tuple[Weights, dict[str, str]]:
     return Weights(matrices, vectors), metadata
 
 
-def to_state(weights: Weights, config) -> dict[str, Tensor]:
+def to_state(weights: Weights, config: Config) -> dict[str, Tensor]:
     """The float32 state dict of the transformers model with exactly these weights."""
     matrices, vectors = weights.matrices, weights.vectors
     state = {"model.embed_tokens.weight": unpack(matrices["embedding"]), "model.norm.weight": vectors["norm"]}

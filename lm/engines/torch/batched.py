@@ -22,7 +22,7 @@ from lm.engines.torch.graphs.adapter_table import bucket
 from lm.engines.torch.graphs.cuda_graphs import Replay
 from lm.engines.torch.graphs.static_step import MAX_ROWS as MAX_STEP_ROWS
 from lm.engines.torch.graphs.static_step import MIN_KEYS, Row, Step
-from lm.engines.torch.stack import Stack
+from lm.engines.torch.stack import Attend, LowRank, Stack
 from lm.rows import Sampling
 from lm.sampling import draw
 
@@ -107,7 +107,9 @@ class BatchedEngine:
         self._pool = _Pool(stack, _in_steps if replay is None else self._doubled)
         self._edits = EditTable(stack.width, stack.device)
         self._step = None if replay is None else Step(stack, self._pool, self._edits, replay)
-        self._adapters: WeakKeyDictionary[Adapter, dict] = WeakKeyDictionary()
+        self._adapters: WeakKeyDictionary[Adapter, dict[tuple[int, str], tuple[Tensor, Tensor]]] = (
+            WeakKeyDictionary()
+        )
 
     def _doubled(self, positions: int) -> int:
         """As many positions as a step may attend to; beyond the context, where nothing but padding lies, no
@@ -218,7 +220,7 @@ class BatchedEngine:
             for part, trace, count, feed in zip(parts, traces, counts, feeds, strict=True)
         ]
 
-    def _attend(self, feeds: list[Feed], positions: Tensor, keys: int):
+    def _attend(self, feeds: list[Feed], positions: Tensor, keys: int) -> Attend:
         rows = torch.tensor([feed.slot.state.index for feed in feeds], device=self.stack.device)
         first = int(rows[0])
         where = (
@@ -235,7 +237,7 @@ class BatchedEngine:
 
         return attend
 
-    def _low_rank(self, feeds: list[Feed]):
+    def _low_rank(self, feeds: list[Feed]) -> LowRank:
         groups: dict[Adapter, list[int]] = {}
         for i, feed in enumerate(feeds):
             if feed.slot.adapter is not None:
@@ -243,13 +245,14 @@ class BatchedEngine:
         parts = [(self._adapters[adapter], rows) for adapter, rows in groups.items()]
 
         def low_rank(block: int, module: str, x: Tensor) -> Tensor | None:
-            change = None
+            change: Tensor | None = None
             for table, rows in parts:
                 if (block, module) not in table:
                     continue
                 a, b = table[block, module]
                 if len(rows) == len(x):
-                    return x @ a @ b
+                    whole: Tensor = x @ a @ b
+                    return whole
                 change = x.new_zeros(*x.shape[:-1], b.shape[1]) if change is None else change
                 change[rows] = x[rows] @ a @ b
             return change

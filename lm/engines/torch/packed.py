@@ -1,12 +1,14 @@
 """Llama-style models in fewer bits than float32, in PyTorch's own kernels: for CPUs without a C compiler."""
 
 import time
+from collections.abc import Callable
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lm.engines.geometry import Config
 from lm.engines.native.pack import GROUP, Packed, grids, unpack
 from lm.engines.native.weights import NORMS, PARTS, Weights
 from lm.engines.torch.stack import Stack
@@ -24,7 +26,7 @@ class Codes:
     def __call__(self, x: Tensor) -> Tensor:
         """float32 [..., n] for x [..., k]."""
         flat = x.reshape(-1, x.shape[-1]).bfloat16()
-        product = torch.ops.aten._weight_int4pack_mm_for_cpu(flat, self._codes, GROUP, self._grid)
+        product: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(flat, self._codes, GROUP, self._grid)
         return product[:, : self._n].float().view(*x.shape[:-1], self._n)
 
 
@@ -36,7 +38,8 @@ class Halves:
 
     def __call__(self, x: Tensor) -> Tensor:
         """float32 [..., n] for x [..., k]."""
-        return torch.ops.quantized.linear_dynamic_fp16(x, self._weight)
+        product: Tensor = torch.ops.quantized.linear_dynamic_fp16(x, self._weight)
+        return product
 
 
 def matrix(packed: Packed) -> Tensor | Codes | Halves:
@@ -59,7 +62,7 @@ def quick_codes(n: int = 1536, k: int = 576) -> bool:
     return _seconds(lambda: codes(x)) < _seconds(lambda: F.linear(x, weight))
 
 
-def _seconds(run, turns: int = 10) -> float:
+def _seconds(run: Callable[[], Tensor], turns: int = 10) -> float:
     """The least time of a call."""
     times = []
     for _ in range(turns):
@@ -74,7 +77,7 @@ class PackedStack(Stack):
 
     differentiable = False
 
-    def __init__(self, weights: Weights, config):
+    def __init__(self, weights: Weights, config: Config):
         self._shape(config, torch.float32, torch.device("cpu"))
         matrices, vectors = weights.matrices, weights.vectors
         self._embedding = unpack(matrices["embedding"])

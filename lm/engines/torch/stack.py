@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lm.engines.geometry import head_width, module_sizes, tied, unlike_llama, window
+from lm.engines.geometry import Config, head_width, module_sizes, tied, unlike_llama, window
 from lm.engines.rotary import frequencies
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(block, q [n, heads, positions, w], k, v [n, kv_heads, positions, w]) -> what was attended to, shaped like
@@ -45,7 +48,7 @@ def matrix_units() -> bool:
     """Whether this CPU has them (AMX), so that a PyTorch batch of many rows beats rows that each stream
     through caches.
     """
-    return torch.cpu.get_capabilities().get("amx_tile", False)
+    return bool(torch.cpu.get_capabilities().get("amx_tile", False))
 
 
 class Stack:
@@ -60,7 +63,7 @@ class Stack:
     differentiable = True
     _head: Matrix
 
-    def __init__(self, model, dtype: torch.dtype):
+    def __init__(self, model: "PreTrainedModel", dtype: torch.dtype):
         config = model.config
         if reason := unlike_llama(config):
             raise ValueError(
@@ -77,7 +80,7 @@ class Stack:
         angles, self._scaling = frequencies(config)
         self._frequencies = angles.to(self.device)
 
-    def _shape(self, config, dtype: torch.dtype, device: torch.device) -> None:
+    def _shape(self, config: Config, dtype: torch.dtype, device: torch.device) -> None:
         self.dtype, self.device = dtype, device
         self.layers, self.width = config.num_hidden_layers, config.hidden_size
         self.heads, self.kv_heads, self.head_width = (
@@ -177,12 +180,9 @@ class Stack:
         keys are one batch.
         """
         share, length = self.heads // self.kv_heads, q.shape[2]
-        q = q.unflatten(1, (self.kv_heads, share)).flatten(2, 3)
-        return (
-            F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-            .unflatten(2, (share, length))
-            .flatten(1, 2)
-        )
+        q = torch.unflatten(q, 1, (self.kv_heads, share)).flatten(2, 3)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return torch.unflatten(attended, 2, (share, length)).flatten(1, 2)
 
     def mask(self, positions: Tensor, keys: int) -> Tensor:
         """Which of the first `keys` positions each of positions [n, l] may see, for `grouped`: bool [n, 1,

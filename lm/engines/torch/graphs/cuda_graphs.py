@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import partial
+from typing import ParamSpec, Protocol, TypeVar
 from weakref import WeakSet
 
 import torch
@@ -17,7 +18,16 @@ Capture = Callable[[Function, Tensor], Function]
 """(function, an input of it on the CPU) -> the function, with tensors of its own for inputs of that shape and
 what becomes of them.
 """
-Compiler = Callable[[Callable], Callable]
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class Compiler(Protocol):
+    """Makes a faster function of the same kind."""
+
+    def __call__(self, function: Callable[Arguments, Result], /) -> Callable[Arguments, Result]: ...
+
+
 SWITCH = "TRADEWIND_CUDA_GRAPHS"
 MAX_GRAPHS = 32
 """Graphs that are kept; the one that was not used for longest goes first."""
@@ -55,21 +65,21 @@ class Replay:
             partial(torch.compile, fullgraph=True, recompile_limit=64, isolate_recompiles=True),
         )
 
-    def compiled(self, function: Callable) -> Callable:
+    def compiled(self, function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         """The function, compiled at its first call, which must change none of its arguments."""
         if self._compiler is None:
             return function
-        fast: Callable | None = self._compiler(function)
+        fast: Callable[Arguments, Result] | None = self._compiler(function)
 
-        def run(*arguments):
+        def run(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
             nonlocal fast
             if fast is not None:
                 try:
-                    return fast(*arguments)
+                    return fast(*arguments, **named)
                 except Exception as error:  # of whatever kind: a compiler needs much that a machine may lack
                     fast = None
                     self._tell("compiled", error)
-            return function(*arguments)
+            return function(*arguments, **named)
 
         return run
 

@@ -77,7 +77,9 @@ class Step:
         self._edit = {k: replay.compiled(partial(_edit, k)) for k in range(1, MAX_TARGETS + 1)}
         self._memory = self._tensors()
 
-    def row(self, cache: int, edits: Placed, adapter: Adapter | None, halves: dict) -> Row:
+    def row(
+        self, cache: int, edits: Placed, adapter: Adapter | None, halves: dict[tuple[int, str], Halves]
+    ) -> Row:
         """Puts a slot's adapter into the table, and clears its cache: what is not finite there spoils what is
         masked. halves: see AdapterTable.place.
         """
@@ -112,7 +114,7 @@ class Step:
             for feed, row, row_logits, values in zip(feeds, rows, logits, others, strict=True)
         ]
 
-    def _tensors(self) -> tuple:
+    def _tensors(self) -> tuple[Tensor | dict[tuple[int, str], Halves], ...]:
         """What graphs know by its address."""
         return self._pool.data, self._edits.vectors, self._adapters.parts
 
@@ -174,7 +176,7 @@ class Step:
         rotary: tuple[Tensor, Tensor],
         low_rank: dict[str, Halves],
         adapters: Tensor,
-    ):
+    ) -> tuple[Tensor, Tensor, Tensor]:
         return self._stack.begin(weights, x, rotary, partial(change, low_rank, adapters))
 
     def _second_half(
@@ -186,7 +188,10 @@ class Step:
         """x [rows, 1, width] after each row's edit at its place, of up to k targets, and traces [rows,
         TRACE_SIZE].
         """
-        return self._edit[k](x, active, places, self._edits.vectors, self._edits.numbers)
+        edited: tuple[Tensor, Tensor] = self._edit[k](
+            x, active, places, self._edits.vectors, self._edits.numbers
+        )
+        return edited
 
     def _attend(
         self, cache: Tensor, rows: Tensor, positions: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor
