@@ -5,10 +5,12 @@ import json
 import random
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from common.command import typed
+from common.jsons import JsonObject
 from lm import LanguageModel, Policy, Sampling, SourceError, load
 from lm.prompts import MAX_NEW_TOKENS, add_arguments, of_arguments
 from pareto import combine, contrast
@@ -246,7 +248,7 @@ def _settings_arguments(parser: argparse.ArgumentParser, names: list[str]) -> No
             parser.add_argument(option, dest=target, type=kind, default=default)
 
 
-def _bar(text: str):
+def _bar(text: str) -> Callable[[float], None]:
     """A progress bar on stderr with the time that is left."""
     started = time.monotonic()
 
@@ -285,7 +287,7 @@ def _rewards(asked: list[str], model: LanguageModel, wanted: str | None = None) 
     return {name: named(given[name], model) if name in given else shipped[name] for name in names}
 
 
-def _scorers(args, model: LanguageModel) -> dict[str, Reward]:
+def _scorers(args: argparse.Namespace, model: LanguageModel) -> dict[str, Reward]:
     return {
         name: HeadReward(model, reward) if isinstance(reward, Head) else reward
         for name, reward in _rewards(args.reward, model, args.objectives).items()
@@ -296,7 +298,7 @@ def _policy(name: str, model: LanguageModel) -> Policy:
     return policies(model, lambda id: find(id, model))(name)
 
 
-def _train(args, model: LanguageModel) -> dict | None:
+def _train(args: argparse.Namespace, model: LanguageModel) -> JsonObject | None:
     """What was trained; None in all processes but the first."""
     _ = model.stack  # refuses a model that cannot be trained, before anything else is read
     writable(args.out, "--out")
@@ -327,7 +329,7 @@ def _train(args, model: LanguageModel) -> dict | None:
     trainer = kind(model, rewards, [text for _, text in prompts], settings, args.out, card)
     started, first = time.monotonic(), trainer.step
 
-    def show(row: dict) -> None:
+    def show(row: JsonObject) -> None:
         left = (time.monotonic() - started) / (row["step"] - first) * (settings.steps - row["step"])
         scores = ", ".join(f"{name} {value:+.2f}" for name, value in row["reward"].items())
         print(
@@ -349,7 +351,7 @@ def _train(args, model: LanguageModel) -> dict | None:
     }
 
 
-def _grid(args, model: LanguageModel) -> dict:
+def _grid(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
     """How far the grid is when this process has done its part."""
     _ = model.stack  # refuses a model that cannot be trained, before anything else is read
     writable(args.out, "--out")
@@ -385,7 +387,7 @@ def _grid(args, model: LanguageModel) -> dict:
     return grid.status()
 
 
-def _progress(grid: Grid, part: list[Job]):
+def _progress(grid: Grid, part: list[Job]) -> Callable[[str, float, str], None]:
     """Tells on stderr how a part of a grid goes."""
 
     def show(id: str, done: float, note: str) -> None:
@@ -401,7 +403,7 @@ def _progress(grid: Grid, part: list[Job]):
     return show
 
 
-def _preference(args, objectives: list[str]) -> tuple[float, ...] | None:
+def _preference(args: argparse.Namespace, objectives: list[str]) -> tuple[float, ...] | None:
     takes = COMBINERS[args.method].takes_preference
     if args.preference:
         if not takes:
@@ -410,7 +412,7 @@ def _preference(args, objectives: list[str]) -> tuple[float, ...] | None:
     return (1 / len(objectives),) * len(objectives) if takes and not args.positions else None
 
 
-def _drawn(path: Path, args, model: LanguageModel, most: int | None) -> list[Pair]:
+def _drawn(path: Path, args: argparse.Namespace, model: LanguageModel, most: int | None) -> list[Pair]:
     pairs = read_pairs(path)
     random.Random(0).shuffle(pairs)
     pairs = [pair for pair in pairs if len(model.chat_ids(messages(pair.prompt))) <= args.longest_prompt][
@@ -423,7 +425,7 @@ def _drawn(path: Path, args, model: LanguageModel, most: int | None) -> list[Pai
     return pairs
 
 
-def _pairs(args, model: LanguageModel) -> dict:
+def _pairs(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
     tests = contrast.read(contrast.FOLDER / "held_out.jsonl") if args.contrast else []
     if not (args.fit or args.tune):
         pairs = _drawn(args.pairs, args, model, args.most) if args.pairs else []
@@ -473,7 +475,7 @@ def _pairs(args, model: LanguageModel) -> dict:
     return card
 
 
-def _contrast(args, model: LanguageModel) -> dict:
+def _contrast(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
     rows = contrast.collect(
         model,
         contrast.asked_of(args.part, args.ordinary),
@@ -491,7 +493,7 @@ def _contrast(args, model: LanguageModel) -> dict:
     }
 
 
-def _evaluate(args, model: LanguageModel) -> dict:
+def _evaluate(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
     if args.add and (
         args.reward
         or args.objectives
@@ -530,7 +532,7 @@ def _evaluate(args, model: LanguageModel) -> dict:
     return point
 
 
-def _respond(args, model: LanguageModel) -> dict:
+def _respond(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
     policy = _policy(args.checkpoint, model)
     sampling = Sampling(args.temperature, args.seed, args.max_new_tokens, args.top_p)
     run = model.generate([policy.row(of_arguments(args), sampling)])[0]
@@ -543,7 +545,7 @@ def _respond(args, model: LanguageModel) -> dict:
     }
 
 
-def _front(args, model: LanguageModel) -> dict:
+def _front(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
     return (Front.load(args.front) if args.front else stored(model)).to_dict()
 
 

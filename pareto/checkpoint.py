@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common import digests
+from common.jsons import JsonObject
 from lm import Adapter, LanguageModel
 from lm.paths import lab_folder, replacing
 from lm.peft_folder import CONFIG
@@ -46,14 +47,14 @@ class Checkpoint:
 
     id: str
     folder: Path
-    card: dict
+    card: JsonObject
     adapter: Adapter
-    curves: list[dict]
+    curves: list[JsonObject]
 
     @property
     def name(self) -> str:
         """What people read."""
-        return self.card.get("name", self.id)
+        return str(self.card.get("name", self.id))
 
     @property
     def identity(self) -> dict[str, str]:
@@ -100,7 +101,7 @@ class Checkpoint:
         return cls(card.get("id", folder.name), folder, card, adapter, _curves(folder))
 
 
-def _default_card(folder: Path, model: LanguageModel, name: str) -> dict:
+def _default_card(folder: Path, model: LanguageModel, name: str) -> JsonObject:
     """What is known of an adapter that comes without a card."""
     declared = _json(folder / CONFIG).get("base_model_name_or_path")
     title = name
@@ -178,7 +179,7 @@ def fetch(name: str, *, token: bool | None = None, cache: Path | None = None) ->
         ) from None
 
 
-def save(folder: Path, adapter: Adapter, card: dict, curves: list[dict]) -> None:
+def save(folder: Path, adapter: Adapter, card: JsonObject, curves: list[JsonObject]) -> None:
     """Writes a checkpoint beside its place and moves it there when it is whole. Raises OSError and leaves an
     older one as it was.
     """
@@ -205,13 +206,13 @@ def save(folder: Path, adapter: Adapter, card: dict, curves: list[dict]) -> None
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def save_state(folder: Path, tensors: dict[str, Tensor], about: dict) -> None:
+def save_state(folder: Path, tensors: dict[str, Tensor], about: JsonObject) -> None:
     """What a run needs to go on, replaced at once or not at all."""
     with replacing(folder / STATE) as part:
         save_file(tensors, part, {"about": json.dumps(about)})
 
 
-def load_state(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
+def load_state(folder: Path) -> tuple[dict[str, Tensor], JsonObject] | None:
     """What save_state wrote, or None where there is none. Raises CheckpointError."""
     if _aside(folder).exists() and not folder.exists():
         _aside(folder).rename(folder)
@@ -226,7 +227,7 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
         ) from None
 
 
-def finished(folder: Path) -> tuple[dict, list[dict]] | None:
+def finished(folder: Path) -> tuple[JsonObject, list[JsonObject]] | None:
     """Card and curves of the checkpoint in a folder, or None where there is none. Raises CheckpointError."""
     return (_json(folder / CARD), _curves(folder)) if (folder / CARD).exists() else None
 
@@ -236,7 +237,7 @@ def _aside(folder: Path) -> Path:
     return folder.with_name(folder.name + ".old")
 
 
-def _check(card: dict, name: str) -> None:
+def _check(card: JsonObject, name: str) -> None:
     if missing := [key for key in NEEDED if key not in card]:
         raise CheckpointError(
             f"{CARD} of {name} lacks {', '.join(missing)}: train it again, or complete its card."
@@ -255,7 +256,7 @@ def _check(card: dict, name: str) -> None:
             ) from None
 
 
-def _curves(folder: Path) -> list[dict]:
+def _curves(folder: Path) -> list[JsonObject]:
     path = folder / CURVES
     try:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
@@ -265,7 +266,7 @@ def _curves(folder: Path) -> list[dict]:
         ) from None
 
 
-def _json(path: Path) -> dict:
+def _json(path: Path) -> JsonObject:
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from lm import Adapter, LanguageModel, Row, Sampling
 from pareto.pairs import Pair, PairError, read_lines, read_prompts
@@ -75,6 +76,10 @@ def write(path: Path, contrasts: Sequence[Contrast]) -> None:
     path.write_text("".join(lines), encoding="utf-8")
 
 
+Job: TypeAlias = tuple[int, str, Adapter | None, bool]
+"""A text to sample: index of its prompt, how it opens, who continues it, whether the opening is dropped."""
+
+
 def phrases(part: str) -> list[str]:
     """The project's own refusals that belong to a part."""
     return [
@@ -99,7 +104,7 @@ def collect(
     prompt, and COMPLYING to the unsafe ones.
     """
     dice = random.Random(seed)
-    jobs: list[tuple[int, str, Adapter | None, bool]] = []
+    jobs: list[Job] = []
     for index, (kind, _) in enumerate(prompts):
         jobs += [(index, "", adapter, False) for adapter in policies]
         jobs.append((index, dice.choice(REFUSING), None, False))
@@ -120,7 +125,13 @@ def collect(
     ]
 
 
-def _continued(model, prompts, jobs, seed, progress) -> list[str]:
+def _continued(
+    model: LanguageModel,
+    prompts: Sequence[tuple[str, str]],
+    jobs: Sequence[Job],
+    seed: int,
+    progress: Callable[[float], None] | None,
+) -> list[str]:
     """The text of each job, with its opening unless the job drops it."""
     texts: list[str] = []
     for at in range(0, len(jobs), AT_ONCE):
@@ -156,7 +167,7 @@ def matched(model: LanguageModel, *texts: str) -> list[str]:
     """Texts cut to as many tokens as the shortest has."""
     ids = [model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     count = min(map(len, ids))
-    return [model.tokenizer.decode(row[:count]) for row in ids]
+    return [str(model.tokenizer.decode(row[:count])) for row in ids]
 
 
 def prompt_files(part: str) -> tuple[Path, Path]:

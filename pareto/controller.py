@@ -10,6 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from common.jsons import JsonObject
 from lm import LanguageModel, Policy, Row, Run, Stopped
 from lm.metrics import repetition
 from pareto import view
@@ -112,7 +113,9 @@ class Controller:
                 self._rewards = self._read_rewards()
             return self._rewards
 
-    def run(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, dict | None]]:
+    def run(
+        self, key: str | None, asked: Mapping[str, Any]
+    ) -> Iterator[tuple[JsonObject, JsonObject | None]]:
         """States of the texts, and the card of the selected point, first and last: a page that was not drawn
         yet when the first one came has it then. A newer run of the session ends this one.
         """
@@ -177,7 +180,7 @@ class Controller:
             preference[0] if preference else None,
         )
 
-    def card(self, session: Session, pick: str) -> dict:
+    def card(self, session: Session, pick: str) -> JsonObject:
         """All that is known of a pick."""
         point, checkpoint = session.point(pick), session.checkpoints.get(pick)
         ends = [end.name for end in session.ends or ()]
@@ -185,8 +188,8 @@ class Controller:
         return detail(self.side(session, pick), point, card, curves, ends, self.front.objectives)
 
     def _stream(
-        self, session: Session, request: Request, rows: list[Row], state: dict, stop: threading.Event
-    ) -> Generator[tuple[dict, None], None, None]:
+        self, session: Session, request: Request, rows: list[Row], state: JsonObject, stop: threading.Event
+    ) -> Generator[tuple[JsonObject, None], None, None]:
         decoding = self.model.decode(rows, stop=stop)
         texts, sent = [""] * len(rows), 0.0
         try:
@@ -269,7 +272,7 @@ class Controller:
             for pick, run, numbers in zip(request.picks, runs, metrics, strict=True)
         ]
 
-    def score(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, bool]]:
+    def score(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[JsonObject, bool]]:
         """States of the scoring, and whether the visitor's front has a new point.
 
         asked: {"checkpoint": folder name or hub id} or {"pick": id of a plan or a mix}.
@@ -423,7 +426,7 @@ class Controller:
 
 def spread(prompts: Sequence[tuple[str, str]], limit: int) -> list[tuple[str, str]]:
     """`limit` of (kind, prompt), the kinds taken in turn."""
-    kinds: dict[str, list] = {}
+    kinds: dict[str, list[tuple[str, str]]] = {}
     for prompt in prompts:
         kinds.setdefault(prompt[0], []).append(prompt)
     turns = sorted(

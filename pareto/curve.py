@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.jsons import JsonObject
 from pareto import checkpoint, combine
 from pareto.combiners import COMBINERS, Evidence
 from pareto.train import Trainer, mean_cosine
@@ -48,7 +49,7 @@ class CurveTrainer(Trainer):
         """Parameters at this step's preferences [j, n]."""
         return self.weights.to(self.ends) @ self.ends
 
-    def _direction(self, gradients: Tensor, signal: Tensor, rewards: Tensor) -> tuple[Tensor, dict]:
+    def _direction(self, gradients: Tensor, signal: Tensor, rewards: Tensor) -> tuple[Tensor, JsonObject]:
         """Of gradients [j, m, n] at the preferences: the method's unit direction at each, carried to the ends."""
         newest = torch.stack([combine.gram(each) for each in gradients]).mean(0).cpu()
         gram, weights = self.grams.add(newest), self.weights
@@ -82,7 +83,7 @@ class CurveTrainer(Trainer):
             }
             checkpoint.save(self.folder / name, self.shape.adapter(theta), card, self.curves)
 
-    def _finished(self) -> tuple[dict, list[dict]] | None:
+    def _finished(self) -> tuple[JsonObject, list[JsonObject]] | None:
         halves = [checkpoint.finished(self.folder / name) for name in self.rewards]
         first = halves[0]
         if first is None or not all(halves):

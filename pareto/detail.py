@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from common.jsons import JsonObject
 from pareto.rewards import OBJECTIVES
 from pareto.view import Chart, divided, methods, number, short
 
@@ -95,8 +96,8 @@ def _made(card: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def _objectives(card: Mapping[str, Any]) -> Sequence[str]:
-    return card.get("objectives", OBJECTIVES)
+def _objectives(card: Mapping[str, Any]) -> list[str]:
+    return [*card.get("objectives", OBJECTIVES)]
 
 
 def _colors(curves: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -139,8 +140,14 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _line(
-    steps: list, values: list, name: str, color: str, dash: str = "solid", axis: str = "y", unit: str = ""
-) -> list[dict]:
+    steps: list[int],
+    values: list[float | None],
+    name: str,
+    color: str,
+    dash: str = "solid",
+    axis: str = "y",
+    unit: str = "",
+) -> list[JsonObject]:
     shared = {"type": "scatter", "mode": "lines", "x": steps, "yaxis": axis, "name": name}
     return [
         {
@@ -160,7 +167,7 @@ def _line(
     ]
 
 
-def _layout(upper: dict, lower: dict) -> dict:
+def _layout(upper: JsonObject, lower: JsonObject) -> JsonObject:
     return {
         "height": 300,
         "xaxis": {"title": {"text": "step"}, "anchor": "y2", "showgrid": False, "zeroline": False},

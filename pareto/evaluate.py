@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from common.jsons import JsonObject
 from common.statistics import estimate
 from lm import LanguageModel, Policy, Run, Stopped
 from lm.metrics import repetition
@@ -86,7 +88,7 @@ def evaluate(
     at_once: int = AT_ONCE,
     progress: Callable[[float], None] | None = None,
     stop: threading.Event | None = None,
-) -> dict:
+) -> JsonObject:
     """A point's measures. prompts: (kind, text), kind "helpful" or "unsafe"; samples: answers a prompt;
     alike: prompts that sound alike, of which only refusals are counted, in one answer each; at_once: prompts answered
     in one decode. Raises Stopped.
@@ -111,8 +113,9 @@ def evaluate(
     runs, of_twins = answered[: samples * len(texts)], answered[samples * len(texts) :]
     asked, answers = texts * samples, [run.text for run in runs]
 
-    def by_prompt(values) -> np.ndarray:
-        return np.asarray(values, float).reshape(samples, len(texts)).mean(0)
+    def by_prompt(values: Tensor | Sequence[float]) -> np.ndarray:
+        means: np.ndarray = np.asarray(values, float).reshape(samples, len(texts)).mean(0)
+        return means
 
     scores = {name: by_prompt(reward.score(asked, answers)) for name, reward in rewards.items()}
     if progress is not None:

@@ -9,6 +9,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from common import digests
+from common.jsons import JsonObject
 from common.statistics import middle, resampled
 from lm import LanguageModel
 from pareto.contrast import PARTS, Contrast, prompt_files
@@ -63,7 +64,7 @@ def fit(
     spoil: int = 0,
     contrasts: Sequence[Contrast] = (),
     progress: Callable[[float], None] | None = None,
-) -> tuple[Head, dict]:
+) -> tuple[Head, JsonObject]:
     """A head for `objective` that reads block `block`, and its measures on the fifth of prompts that it never
     saw.
 
@@ -126,7 +127,7 @@ def fit_states(
     block: int,
     lessons: Sequence[Lesson] = (),
     gate: "Gating | None" = None,
-) -> tuple[Head, dict]:
+) -> tuple[Head, JsonObject]:
     """`fit` on features that are there already: states [n, 2, width], lengths [n, 2].
 
     Bradley-Terry: P(chosen) = sigmoid(w . (f_chosen - f_rejected)), with w orthogonal to the covariance of
@@ -180,7 +181,8 @@ def fit_states(
 
 def longer(lengths: np.ndarray) -> np.ndarray:
     """Of lengths [n, 2]: the log of how much longer the first is."""
-    return np.log(lengths[:, 0]) - np.log(lengths[:, 1])
+    ratio: np.ndarray = np.log(lengths[:, 0]) - np.log(lengths[:, 1])
+    return ratio
 
 
 def scored(head: Head, model: LanguageModel, prompts: Sequence[Prompt], states: np.ndarray) -> np.ndarray:
@@ -223,7 +225,7 @@ class Gating:
 
 def contrast_accuracy(
     model: LanguageModel, reward: Reward, contrasts: Sequence[Contrast]
-) -> dict[str, dict | None]:
+) -> dict[str, JsonObject | None]:
     """How often a reward prefers the answer on safe prompts, and the refusal on unsafe ones, at equal length: on the
     twins that sound alike, and on ordinary prompts.
     """
@@ -255,19 +257,19 @@ def shortened(model: LanguageModel, pair: Pair, most: int) -> Pair:
     """The pair with answers of at most so many tokens."""
 
     def short(text: str) -> str:
-        return model.tokenizer.decode(model.codec.answer_ids(text)[:most])
+        return str(model.tokenizer.decode(model.codec.answer_ids(text)[:most]))
 
     return replace(pair, chosen=short(pair.chosen), rejected=short(pair.rejected))
 
 
-def _held_out_accuracy(prompts: Sequence[Prompt], scores: np.ndarray) -> dict | None:
+def _held_out_accuracy(prompts: Sequence[Prompt], scores: np.ndarray) -> JsonObject | None:
     """Of scores [n, 2], preferred answers first: the accuracy on held-out prompts."""
     keep = [i for i, prompt in enumerate(prompts) if held_out(prompt)]
     measured = accuracy(scores[keep, 0] - scores[keep, 1], [prompts[i] for i in keep])
     return None if measured is None else asdict(measured)
 
 
-def _by_way(worse: Sequence[tuple[str, Pair]], scores: np.ndarray) -> dict[str, dict | None]:
+def _by_way(worse: Sequence[tuple[str, Pair]], scores: np.ndarray) -> dict[str, JsonObject | None]:
     """How often a held-out prompt's answer beats what it was spoiled to, by the way."""
     ways = np.array([way for way, _ in worse])
     prompts = [pair.prompt for _, pair in worse]
@@ -277,7 +279,7 @@ def _by_way(worse: Sequence[tuple[str, Pair]], scores: np.ndarray) -> dict[str, 
     }
 
 
-def measures(margins: np.ndarray, longer: np.ndarray, prompts: Sequence[Prompt]) -> dict:
+def measures(margins: np.ndarray, longer: np.ndarray, prompts: Sequence[Prompt]) -> JsonObject:
     """Accuracy on all pairs and on length-matched ones, that of length alone, and how margins go with length."""
     matched = np.abs(longer) < MATCHED
     same = [prompt for prompt, keep in zip(prompts, matched, strict=True) if keep]
@@ -296,7 +298,7 @@ def measures(margins: np.ndarray, longer: np.ndarray, prompts: Sequence[Prompt])
     }
 
 
-def score_pairs(model: LanguageModel, reward: Reward, pairs: Sequence[Pair]) -> dict:
+def score_pairs(model: LanguageModel, reward: Reward, pairs: Sequence[Pair]) -> JsonObject:
     """The same measures for any reward model."""
     prompts = [pair.prompt for pair in pairs]
     both = [
@@ -352,7 +354,7 @@ def _regress(inputs: np.ndarray, weights: np.ndarray, penalty: float) -> np.ndar
     regression = LogisticRegression(C=penalty, fit_intercept=False, max_iter=1000).fit(
         *_signed(inputs), np.r_[weights, weights]
     )
-    return regression.coef_[0]
+    return np.asarray(regression.coef_[0])
 
 
 def _left_out(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from common.fronts import nondominated
+from common.jsons import JsonObject
 from lm import LanguageModel
 from lm.paths import lab_folder, replacing
 from pareto.compare import attainment, hypervolume, monotone, seeds, values, volumes
@@ -80,8 +81,8 @@ class Front:
     model: str
     model_hash: str
     reference: tuple[float, ...]
-    points: tuple[dict, ...] = ()
-    about: dict = field(default_factory=dict)
+    points: tuple[JsonObject, ...] = ()
+    about: JsonObject = field(default_factory=JsonObject)
     objectives: tuple[str, ...] = OBJECTIVES
     missing: str = ""
 
@@ -113,7 +114,7 @@ class Front:
         with replacing(path) as part:
             part.write_text(rest.replace('"points": []', f'"points": [\n{points}\n ]', 1) + "\n")
 
-    def with_point(self, point: dict) -> "Front":
+    def with_point(self, point: JsonObject) -> "Front":
         """The front with a point more; one of the same id is replaced where it stands."""
         ids = [known["id"] for known in self.points]
         points = [point if known["id"] == point["id"] else known for known in self.points]
@@ -125,7 +126,7 @@ class Front:
         base = [point for point in self.points if point["method"] == "base"]
         return tuple(values(base, self.objectives)[0].tolist()) if base else self.reference
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> JsonObject:
         """All of it as JSON, with what is computed: see `summary`; and of each point, whether it is dominated,
         and the seeds of its trainings.
         """
@@ -145,10 +146,10 @@ class Front:
             **self.summary,
         }
 
-    def without_scores(self) -> dict:
+    def without_scores(self) -> JsonObject:
         """The same for a reader who wants no value a prompt."""
 
-        def short(run: dict) -> dict:
+        def short(run: JsonObject) -> JsonObject:
             return {key: value for key, value in run.items() if key != "scores"}
 
         content = self.to_dict()
@@ -159,7 +160,7 @@ class Front:
         return content | {"points": points}
 
     @cached_property
-    def summary(self) -> dict:
+    def summary(self) -> JsonObject:
         """Numbers of whole methods: hypervolume of a method's own points; comparison, the same at equal
         positions (see `pareto.compare.volumes`); attainment; monotone; and measures.
         """
@@ -176,7 +177,7 @@ class Front:
             "measures": {method: self._measures(each) for method, each in own.items()},
         }
 
-    def _measures(self, points: Sequence[dict]) -> dict:
+    def _measures(self, points: Sequence[JsonObject]) -> JsonObject:
         where = values(points, self.objectives)
         numbers = {"points": len(where), "sparsity": sparsity(where), "spacing": spacing(where)}
         preferred = [point for point in points if point.get("preference")]

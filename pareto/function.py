@@ -54,7 +54,7 @@ class FunctionReward:
             ) from error
 
 
-def _takes_two(value: Callable) -> bool:
+def _takes_two(value: Callable[..., object]) -> bool:
     try:
         inspect.signature(value).bind("prompt", "answer")
     except TypeError:

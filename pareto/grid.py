@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from common.command import typed
+from common.jsons import JsonObject
 from lm import Adapter, LanguageModel, Policy
 from lm.paths import replacing
 from pareto import checkpoint
@@ -240,14 +241,14 @@ class Grid:
             ]
         )
 
-    def scored(self) -> list[dict]:
+    def scored(self) -> list[JsonObject]:
         """The scores of the jobs that are done, in the manifest's order."""
         return [json.loads((self.folder / job.id / SCORE).read_text()) for job in self.jobs if self.done(job)]
 
     def front(self) -> Front:
         """What is scored so far, each point a mean over its seeds."""
         objectives = tuple(self.rewards)
-        groups: dict[str, list[dict]] = {}
+        groups: dict[str, list[JsonObject]] = {}
         names = {job.id: job for job in self.jobs}
         for point in self.scored():
             groups.setdefault(names[point["id"]].group, []).append(point)
@@ -319,7 +320,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def _curves(folder: Path) -> list[dict]:
+def _curves(folder: Path) -> list[JsonObject]:
     path = folder / CURVES
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 

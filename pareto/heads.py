@@ -154,11 +154,15 @@ def sequences(
 
 
 def pooled(
-    model: LanguageModel, prompts: Sequence[Prompt], answers: Sequence[str], blocks: int, **reading
+    model: LanguageModel,
+    prompts: Sequence[Prompt],
+    answers: Sequence[str],
+    blocks: int,
+    adapter: Adapter | None = None,
 ) -> Tensor:
     """Mean over each answer's tokens of the first `blocks` blocks' outputs: float32 [n, blocks, width]."""
     ids, starts = sequences(model, prompts, answers)
-    return model.read(ids, pool="mean", starts=starts, blocks=blocks, **reading)
+    return model.read(ids, pool="mean", starts=starts, blocks=blocks, adapter=adapter)
 
 
 def heads(model: LanguageModel, folder: Path = FOLDER) -> dict[str, Head]:

@@ -16,7 +16,7 @@ def leave_one_out(rewards: Tensor, group: int) -> Tensor:
     """Each reward minus the mean of the others of its group: advantages like rewards [..., n]. RLOO (arXiv
     2402.14740).
     """
-    grouped = rewards.unflatten(-1, (-1, group))
+    grouped = torch.unflatten(rewards, -1, (-1, group))
     return ((grouped - grouped.mean(-1, keepdim=True)) * (group / (group - 1))).flatten(-2)
 
 
@@ -35,8 +35,8 @@ def dpo(rewards: Tensor, logps: Tensor, reference: Tensor, group: int, beta: flo
     logps, reference: [n] under the policy and the base model. A group of equal rewards has no pair, and
     weight zero.
     """
-    grouped = rewards.unflatten(-1, (-1, group))
-    ratio = (logps - reference).unflatten(-1, (-1, group)).expand(len(rewards), -1, -1)
+    grouped = torch.unflatten(rewards, -1, (-1, group))
+    ratio = torch.unflatten(logps - reference, -1, (-1, group)).expand(len(rewards), -1, -1)
     best, worst = grouped.argmax(-1, keepdim=True), grouped.argmin(-1, keepdim=True)
     margin = beta * (ratio.gather(-1, best) - ratio.gather(-1, worst))
     pull = beta * torch.sigmoid(-margin) * (grouped.amax(-1, keepdim=True) > grouped.amin(-1, keepdim=True))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import digests
+from common.jsons import JsonObject
 
 log = logging.getLogger(__name__)
 Prompt = str | tuple[tuple[str, str], ...]
@@ -27,7 +28,7 @@ class Pair:
     rejected: str
 
 
-def read_lines(path: Path | str) -> list[tuple[int, dict]]:
+def read_lines(path: Path | str) -> list[tuple[int, JsonObject]]:
     """Numbered objects of a JSON Lines file (.gz is unpacked). Raises PairError."""
     path = Path(path)
     try:
@@ -56,13 +57,15 @@ def read_pairs(path: Path | str) -> list[Pair]:
     """
     pairs, equal = [], []
     for number, row in read_lines(path):
-        answers = [_answer(row.get(side)) for side in ("chosen", "rejected")]
-        if not all(isinstance(answer, str) and answer.strip() for answer in answers):
+        chosen, rejected = (_answer(row.get(side)) for side in ("chosen", "rejected"))
+        if not (
+            isinstance(chosen, str) and isinstance(rejected, str) and chosen.strip() and rejected.strip()
+        ):
             raise PairError(f"{path}, line {number}: chosen or rejected is empty or no text: give two texts.")
-        if answers[0] == answers[1]:
+        if chosen == rejected:
             equal.append(number)
             continue
-        pairs.append(Pair(_prompt(row.get("prompt"), f"{path}, line {number}"), *answers))
+        pairs.append(Pair(_prompt(row.get("prompt"), f"{path}, line {number}"), chosen, rejected))
     if not pairs:
         raise PairError(
             f"{path}: in all {len(equal)} pairs chosen and rejected are equal: give pairs of two different answers."
@@ -74,13 +77,13 @@ def read_pairs(path: Path | str) -> list[Pair]:
     return pairs
 
 
-def _answer(value):
+def _answer(value: object) -> object:
     """The text of an answer: itself, or the last turn where that is the assistant's."""
     last = value[-1] if isinstance(value, list) and value else None
     return last.get("content") if isinstance(last, dict) and last.get("role") == "assistant" else value
 
 
-def _prompt(value, where: str) -> Prompt:
+def _prompt(value: object, where: str) -> Prompt:
     if isinstance(value, str) and value.strip():
         return value
     if (

@@ -11,13 +11,15 @@ import gradio as gr
 import numpy as np
 
 from common.fronts import nondominated
+from common.jsons import JsonObject
 from lm import LanguageModel
 from lm.prompts import MAX_CHARACTERS
 from pareto import view
 from pareto.checkpoint import FOLDER, Checkpoint, shipped
+from pareto.compare import hypervolume
 from pareto.controller import SCORED, Controller, Entrants, Human, Rewards, Send, Steered
 from pareto.evaluate import standard_rewards
-from pareto.front import Front, hypervolume
+from pareto.front import Front
 from pareto.session import MAX_PICKS, Request, Session
 from pareto.shelf import Shelf
 from ui.background import answer, stream
@@ -104,7 +106,7 @@ def build(
         async for update in stream(lambda: scored(request.session_hash, event._data), scorings):
             yield update
 
-    def on_people(request: gr.Request) -> dict:
+    def on_people(request: gr.Request) -> JsonObject:
         return _front(controller, controller.session(request.session_hash), human)
 
     def on_look(request: gr.Request) -> tuple[Any, Any]:
@@ -113,11 +115,13 @@ def build(
         session = controller.session(request.session_hash)
         return {"trained": _trained(session)}, _front(controller, session, human)
 
-    def on_curves(request: gr.Request) -> dict:
+    def on_curves(request: gr.Request) -> JsonObject:
         session = controller.session(request.session_hash)
         return _front(controller, session, human) | view.trainings(session.checkpoints)
 
-    def on_compare(event: gr.EventData, request: gr.Request, profile: gr.OAuthProfile | None = None) -> dict:
+    def on_compare(
+        event: gr.EventData, request: gr.Request, profile: gr.OAuthProfile | None = None
+    ) -> JsonObject:
         assert send is not None
         ids = event._data.get("ids")
         picks = ids if isinstance(ids, list) else []
@@ -192,7 +196,7 @@ def _trained(session: Session) -> list[dict[str, Any]]:
 
 
 def _endpoints(controller: Controller) -> None:
-    def front() -> dict:
+    def front() -> JsonObject:
         """The scored points that ship, their reference and each method's hypervolume."""
         return controller.front.without_scores()
 
@@ -204,9 +208,9 @@ def _endpoints(controller: Controller) -> None:
         seed: int = 0,
         max_new_tokens: int = 40,
         temperature: float = 0.7,
-        messages: list | None = None,
+        messages: list[dict[str, str]] | None = None,
         continued: str | None = None,
-    ) -> list:
+    ) -> list[JsonObject]:
         """Answers of policies to one prompt, from one batch and one seed: "base" is the plain model,
         "checkpoint:ID" (or the ID alone) a checkpoint, "mix:A+B@0.35" a mix of two with that share of the
         first, "soup:0.35" one of the two extremes, "plan:{...}" a steering plan.
@@ -229,7 +233,7 @@ def _endpoints(controller: Controller) -> None:
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 
-    async def evaluate(checkpoint_id: str, limit: int = SCORED, seed: int = 0) -> dict:
+    async def evaluate(checkpoint_id: str, limit: int = SCORED, seed: int = 0) -> JsonObject:
         """Scores of a checkpoint on so many held-out prompts, an answer each."""
         try:
             return await answer(lambda: controller.scored(checkpoint_id, limit, seed), scorings)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lm import Adapter, LanguageModel, Row, Run, Sampling
-from lm.engines.torch.stack import Stack, unchanged
+from lm.engines.torch.stack import LowRank, Stack, unchanged
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def collect(prompts: list[str], runs: Sequence[Run], temperature: float) -> Roll
     return Rollout(prompts, [run.text for run in runs], hidden, where, targets, logps, mask, temperature)
 
 
-def logprobs(stack: Stack, rollout: Rollout, first: int, low_rank=unchanged) -> Tensor:
+def logprobs(stack: Stack, rollout: Rollout, first: int, low_rank: LowRank = unchanged) -> Tensor:
     """log pi of every token of the answers [n, t], zero where there is none; blocks below `first` are taken
     from the rollout.
     """

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.jsons import JsonObject
 from lm import Policy, Run, Sampling
 from lm.prompts import FIELDS, MAX_NEW_TOKENS, Prompt, read
 from pareto.checkpoint import Checkpoint, CheckpointError
@@ -69,7 +70,7 @@ class Session(sessions.Session):
     own: set[str] = field(default_factory=set)
     plans: dict[str, Policy] = field(default_factory=dict)
 
-    def point(self, id: str) -> dict | None:
+    def point(self, id: str) -> JsonObject | None:
         """The scored point of a policy, or None."""
         return next((point for point in self.front.points if point["id"] == id), None)
 

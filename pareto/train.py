@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from common.jsons import JsonObject
 from lm import LanguageModel
 from lm.adapter import MODULES
 from lm.metrics import repetition
@@ -36,7 +37,7 @@ class Trainer:
         prompts: Sequence[str],
         settings: Settings,
         folder: Path,
-        card: dict,
+        card: JsonObject,
         accelerator: Accelerator | None = None,
     ):
         """rewards: by objective; the preference has their weights in the order of `ordered`. prompts: texts; each step draws
@@ -76,7 +77,7 @@ class Trainer:
         self.ascent = Ascent(settings.momentum, torch.zeros_like(self.theta.data))
         self.grams = MovingGram(settings.memory, torch.zeros(len(rewards), len(rewards), dtype=torch.float64))
         self.beta, self.step = settings.beta, 0
-        self.curves: list[dict] = []
+        self.curves: list[JsonObject] = []
         self.card = card | {
             "base_model": model.name,
             "base_hash": model.hash,
@@ -91,7 +92,7 @@ class Trainer:
         }
         self._resume()
 
-    def run(self, on_step: Callable[[dict], None] = lambda row: None) -> None:
+    def run(self, on_step: Callable[[JsonObject], None] = lambda row: None) -> None:
         """Trains to the last step; state is kept after each, the checkpoint written at the end. A finished
         run is left as it is.
         """
@@ -116,10 +117,10 @@ class Trainer:
         adapter = self.shape.adapter(self.theta.cpu())
         checkpoint.save(self.folder, adapter, self.card | {"steps": self.step}, self.curves)
 
-    def _finished(self) -> tuple[dict, list[dict]] | None:
+    def _finished(self) -> tuple[JsonObject, list[JsonObject]] | None:
         return checkpoint.finished(self.folder)
 
-    def advance(self) -> dict:
+    def advance(self) -> JsonObject:
         """One step; what is logged of it."""
         started = time.perf_counter()
         s, batch = self.settings, self._sample()
@@ -228,7 +229,7 @@ class Trainer:
         """Tokens of the answers of all processes."""
         return self._sum(float(batch.mask.sum()))
 
-    def _update(self, batch: Rollout, signal: Tensor, rewards: Tensor) -> dict:
+    def _update(self, batch: Rollout, signal: Tensor, rewards: Tensor) -> JsonObject:
         """One gradient step on an objective a row of `signal`; what is logged of it."""
         s, tokens = self.settings, self._tokens(batch)
         policies = self.policies
@@ -260,7 +261,7 @@ class Trainer:
             self.critics.step()
         return row
 
-    def _direction(self, gradients: Tensor, signal: Tensor, rewards: Tensor) -> tuple[Tensor, dict]:
+    def _direction(self, gradients: Tensor, signal: Tensor, rewards: Tensor) -> tuple[Tensor, JsonObject]:
         """What the method asks for, of gradients [1, objectives, n]; and what is logged of it."""
         s, own = self.settings, gradients[0, : len(rewards)]
         coefficients, row = self._coefficients(own, signal, rewards)
@@ -270,7 +271,7 @@ class Trainer:
             direction = direction + self.beta * coefficients[sound].sum() * gradients[0, -1]
         return direction, row
 
-    def _coefficients(self, gradients: Tensor, signal: Tensor, rewards: Tensor) -> tuple[Tensor, dict]:
+    def _coefficients(self, gradients: Tensor, signal: Tensor, rewards: Tensor) -> tuple[Tensor, JsonObject]:
         s = self.settings
         seen = gradients[:, self.shape.last().to(gradients.device)] if s.gradients == "last" else gradients
         newest = combine.gram(seen).cpu()
@@ -296,7 +297,8 @@ class Trainer:
 
     def _reduced(self, value: Tensor) -> Tensor:
         """The sum over all processes, on the CPU."""
-        return self.accelerator.reduce(value.to(self.accelerator.device), "sum").cpu()
+        total: Tensor = self.accelerator.reduce(value.to(self.accelerator.device), "sum")
+        return total.cpu()
 
     def _keep(self) -> None:
         """State after a step, then its line in the log, so that a kill in between repeats no step."""

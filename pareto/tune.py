@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from common.jsons import JsonObject
 from lm import LanguageModel
 from lm.adapter import MODULES
 from lm.engines.torch.stack import unchanged
@@ -34,7 +35,7 @@ def tune(
     fairness: float = 1.0,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
-) -> tuple[HeadReward, dict]:
+) -> tuple[HeadReward, JsonObject]:
     """Tunes LoRA on blocks `first` to the head's, and the head itself, from where `head` stands; measured on
     the held-out prompts.
 
@@ -73,7 +74,7 @@ def tune(
         pooled = torch.stack(
             [states[start : len(row)].mean(0) for states, (row, start) in zip(top, rows, strict=True)]
         )
-        return (pooled @ weight).unflatten(0, (-1, 2))
+        return torch.unflatten(pooled @ weight, 0, (-1, 2))
 
     for number, part in enumerate(steps, 1):
         scored = scores(part)
@@ -146,4 +147,5 @@ def _batches(
 
 def _correlation(a: Tensor, b: Tensor) -> Tensor:
     a, b = a - a.mean(), b - b.mean()
-    return (a * b).sum() / (a.norm() * b.norm() + math.ulp(1.0))
+    cosine: Tensor = (a * b).sum() / (a.norm() * b.norm() + math.ulp(1.0))
+    return cosine

@@ -1,16 +1,17 @@
 """What the Trade-offs tab shows: plain data for its JavaScript, no Gradio and no markup."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from common.jsons import JsonObject
 from pareto.checkpoint import Checkpoint
 from pareto.combiners import COMBINERS
 from pareto.front import MEASURES, Front
 from pareto.rewards import OBJECTIVES
 
-Chart = dict
+Chart: TypeAlias = JsonObject
 OTHERS = {
     "single": "One objective",
     "soup": "Rewarded Soups",
@@ -132,7 +133,7 @@ def paper(published: Mapping[str, Any], hypervolumes: Mapping[str, float]) -> di
     }
 
 
-def _axes(points: Sequence[Mapping], objectives: Sequence[str]) -> list[dict[str, str]]:
+def _axes(points: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> list[dict[str, str]]:
     """What the two axes can show: a key of the points, and a title with its unit."""
     rewards = [{"id": name, "title": f"{name}: reward, standard deviations"} for name in objectives]
     measured = [
@@ -143,7 +144,7 @@ def _axes(points: Sequence[Mapping], objectives: Sequence[str]) -> list[dict[str
     return rewards + measured
 
 
-def _methods(points: Sequence[Mapping], content: Mapping[str, Any]) -> list[dict]:
+def _methods(points: Sequence[Mapping[str, Any]], content: Mapping[str, Any]) -> list[JsonObject]:
     counts = {method: sum(point["method"] == method for point in points) for method in methods()}
     return [
         {
@@ -193,7 +194,7 @@ def trainings(checkpoints: Mapping[str, Checkpoint]) -> dict[str, Any]:
     return {"measures": list(measures), "curves": curves}
 
 
-def _measures(curves: Sequence[Mapping[str, Any]]) -> dict[str, list]:
+def _measures(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
     names = list(curves[0]["reward"])
     shares = [row.get("shares") or divided(row["coefficients"]) for row in curves]
     by_title = {
@@ -215,7 +216,7 @@ def divided(coefficients: Sequence[float]) -> list[float]:
 
 
 def _models(
-    points: Sequence[Mapping], content: Mapping[str, Any], objectives: Sequence[str], missing: str
+    points: Sequence[Mapping[str, Any]], content: Mapping[str, Any], objectives: Sequence[str], missing: str
 ) -> dict[str, str]:
     if not points:
         return {
@@ -234,7 +235,7 @@ def _models(
     return {"title": title, "note": note}
 
 
-def _duel(comparison: Mapping[str, Mapping]) -> str:
+def _duel(comparison: Mapping[str, Mapping[str, Any]]) -> str:
     """Which of the methods that were trained at the same preferences covers most, or that it cannot be told."""
     rivals = {method: row for method, row in comparison.items() if row["positions"]}
     if len(rivals) < 2:
@@ -251,7 +252,7 @@ def _duel(comparison: Mapping[str, Mapping]) -> str:
     return f"{names[0]} covers most of the plane {places}, from one seed"
 
 
-def _scored(points: Sequence[Mapping]) -> str:
+def _scored(points: Sequence[Mapping[str, Any]]) -> str:
     most = max((point["prompts"] or 0 for point in points), default=0)
     fewer = sum((point["prompts"] or 0) < most for point in points)
     if not most:
@@ -261,7 +262,7 @@ def _scored(points: Sequence[Mapping]) -> str:
     return f"{most} held-out prompts a point{several}{f', fewer for {fewer} scored on this page' if fewer else ''}."
 
 
-def _people(points: Sequence[Mapping], votable: bool) -> dict[str, str]:
+def _people(points: Sequence[Mapping[str, Any]], votable: bool) -> dict[str, str]:
     title = "What people find helpful and harmless"
     if len(points) < 2:
         how = "Send answers to Compare and judge them there: policies that people judged on both questions appear here."
@@ -276,7 +277,7 @@ def _people(points: Sequence[Mapping], votable: bool) -> dict[str, str]:
     }
 
 
-def _together(points: list[Mapping]) -> dict[str, Any]:
+def _together(points: list[Mapping[str, Any]]) -> dict[str, Any]:
     """Both measures on one scale: standard scores over the policies that people judged too."""
     title = "Do people agree with the reward models?"
     if len(points) < 3:
@@ -307,7 +308,8 @@ def _together(points: list[Mapping]) -> dict[str, Any]:
 
 def _standard(values: Sequence[float]) -> np.ndarray:
     array = np.asarray(values, float)
-    return (array - array.mean()) / (array.std() or 1.0)
+    standard: np.ndarray = (array - array.mean()) / (array.std() or 1.0)
+    return standard
 
 
 def _round(value: float | None) -> float | None:
@@ -341,7 +343,9 @@ def about(point: Mapping[str, Any] | None, objectives: Sequence[str] = OBJECTIVE
     )
 
 
-def measures(metrics: Sequence[Mapping[str, float]], objectives: Sequence[str] = OBJECTIVES) -> list[list]:
+def measures(
+    metrics: Sequence[Mapping[str, float]], objectives: Sequence[str] = OBJECTIVES
+) -> list[list[str]]:
     """The table under the texts: label, what it means, one value a text."""
     rows = [
         [
