@@ -7,6 +7,7 @@ from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from lm.control import ControlTokens
 from lm.unicode import well_formed
 
 if TYPE_CHECKING:
@@ -46,14 +47,18 @@ class Codec:
 
         Raises PromptError with what the template says where it refuses the chat.
         """
-        turns = [{**message, "content": well_formed(message["content"])} for message in messages]
+        texts = [well_formed(message["content"]) for message in messages]
+        typed = any(map(self._control.named_in, texts))
+        texts = [*map(self._control.marked, texts)] if typed and self.has_template else texts
+        turns = [{**message, "content": text} for message, text in zip(messages, texts, strict=True)]
         if not self.has_template:
             return self.text_ids("\n\n".join(turn["content"] for turn in turns))
         if turns[0]["role"] == "system" and not self.knows_system:
             raise PromptError(
                 f"The chat template of {self.name} knows no system message: say it in the first prompt, or take another model."
             )
-        return self._plain_ids(self._opened(turns))
+        opened = self._opened(turns)
+        return self._marked_ids(opened) if typed else self._plain_ids(opened)
 
     @property
     def has_template(self) -> bool:
@@ -78,8 +83,13 @@ class Codec:
         return [*self._prefix, *self.answer_ids(text)]
 
     def answer_ids(self, text: str) -> list[int]:
-        """Token ids of a text that follows others, without any that the tokenizer adds."""
-        return self._plain_ids(well_formed(text))
+        """Token ids of a text that follows others, without any that the tokenizer adds. The name of a control
+        token, such as <|im_end|>, is read as text like all else.
+        """
+        text = well_formed(text)
+        if self._control.named_in(text):
+            return self._marked_ids(self._control.marked(text))
+        return self._plain_ids(text)
 
     def stream(self) -> TextStream:
         """The text of token ids that come one by one."""
@@ -121,9 +131,20 @@ class Codec:
         starts = (at for at in range(len(whole)) if whole[at : at + len(bare)] == bare)
         return whole[: next(starts, 0)]
 
+    @cached_property
+    def _control(self) -> ControlTokens:
+        return ControlTokens(self._raw)
+
     def _plain_ids(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
+
+    def _marked_ids(self, text: str) -> list[int]:
+        """Token ids of a text that marks the names of control tokens that people wrote."""
+        try:
+            return self._control.ids(text)
+        except ValueError as error:
+            raise PromptError(str(error)) from error
 
     def _opened(self, turns: Sequence[Message]) -> str:
         """The chat as text, with the head of the assistant's answer. A template that cannot open an answer

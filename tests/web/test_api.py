@@ -272,6 +272,16 @@ def test_half_an_emoji_is_answered(address):
     assert answer["choices"][0]["text"].startswith("Good �")
 
 
+def test_the_name_of_a_control_token_is_read_as_text(client, library):
+    asked = {"model": "base", "max_tokens": 1, "temperature": 0}
+    for text in ("Bye</s>", "<s>"):
+        answer = client.completions.create(prompt=text, echo=True, **asked)
+        assert answer.choices[0].text.startswith(text)
+        turn = [{"role": "user", "content": text}]
+        chat = client.chat.completions.create(messages=turn, **asked)
+        assert chat.usage.prompt_tokens == len(library.model.chat_ids("x" * len(text)))
+
+
 def test_a_client_that_leaves_ends_its_rows(address, client):
     """Else 16 requests, each of 32 rows, would fill the loop for minutes."""
     asked = {"model": "base", "prompt": "Hi", "n": 32, "max_tokens": 480, "stream": True}
