@@ -9,11 +9,10 @@ from typing import Any
 import pandas as pd
 
 from arena.ranking import Ranking
+from common.messages import Chart, Table
 
 HOUR = 3_600_000  # milliseconds
 HEIGHT = 300
-
-Chart = dict[str, Any]
 
 
 def strengths(found: Ranking) -> Chart:
@@ -74,7 +73,7 @@ def wins(found: Ranking) -> Chart:
         [policy, *_plain(row)]
         for policy, row in zip(rates.index, rates.round(3).to_numpy().tolist(), strict=True)
     ]
-    twin = {"columns": ["", *rates.columns], "rows": rows}
+    twin: Table = {"columns": ["", *rates.columns], "rows": rows}
     return _chart(title, [trace], x, y, "A tie is half a win.", twin, "win-rates.csv")
 
 
@@ -134,7 +133,7 @@ def over_time(counts: pd.DataFrame) -> Chart:
         start = min(counts["time"].iloc[0], end - pd.Timedelta(hours=11))
         x["range"] = [(start - pd.Timedelta(hours=1)).isoformat(), (end + pd.Timedelta(hours=1)).isoformat()]
     times = [f"{time:%Y-%m-%d %H:00}" for time in counts["time"]]
-    twin = {
+    twin: Table = {
         "columns": ["hour (UTC)", "votes"],
         "rows": [list(row) for row in zip(times, _plain(counts["votes"]), strict=True)],
     }
@@ -175,7 +174,7 @@ def _chart(
     x: dict[str, Any],
     y: dict[str, Any],
     note: str,
-    table: dict[str, Any] | None = None,
+    table: Table | None = None,
     file: str = "",
 ) -> Chart:
     """`table`: the figure's twin, where no table of the page shows it; saved as `file`."""

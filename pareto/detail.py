@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from common.jsons import JsonObject
+from common.messages import Chart
 from pareto.rewards import OBJECTIVES
-from pareto.view import Chart, divided, methods, number, short
+from pareto.view import divided, methods, number, short
 
 WINDOW = 7
 """Steps of the running mean that is drawn over a curve."""

@@ -1,7 +1,7 @@
 """What the Trade-offs tab shows: plain data for its JavaScript, no Gradio and no markup."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from pareto.combiners import COMBINERS
 from pareto.front import MEASURES, Front
 from pareto.rewards import OBJECTIVES
 
-Chart: TypeAlias = JsonObject
 OTHERS = {
     "single": "One objective",
     "soup": "Rewarded Soups",

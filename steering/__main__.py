@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from common.jsons import JsonObject
 from lm import SourceError, load
 from lm.paths import cache_folder
 from lm.prompts import add_arguments, of_arguments
@@ -154,8 +155,8 @@ def _lines(path: Path) -> list[str]:
     return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
 
 
-def _train(args, library: Library) -> dict:
-    done: dict[str, dict] = {}
+def _train(args: argparse.Namespace, library: Library) -> JsonObject:
+    done: dict[str, JsonObject] = {}
     out = args.out or cache_folder("trained", library.model.hash)
     for name in args.concepts or list(shipped()):
         concept = shipped()[name] if name in shipped() else Concept.load(name)
@@ -224,8 +225,8 @@ def _import(library: Library, path: Path) -> None:
         library.add(concept, kept)
 
 
-def _calibrate(args, library: Library) -> dict:
-    done: dict[str, dict] = {}
+def _calibrate(args: argparse.Namespace, library: Library) -> JsonObject:
+    done: dict[str, JsonObject] = {}
     settings = Bounds(args.prompts, args.tokens)
     for name in args.names or list(library.concepts):
         cav = _ready(args.out, name, library)
@@ -259,7 +260,7 @@ def _tell(name: str) -> Callable[[float], None]:
     return lambda share: print(f"{name}: {100 * share:.0f} %", file=sys.stderr, flush=True)
 
 
-def _scorer(args) -> dict:
+def _scorer(args: argparse.Namespace) -> JsonObject:
     concept = shipped()[args.concept]
     positive, negative = list(concept.positive), list(concept.negative)
     if args.labelled:
@@ -276,7 +277,7 @@ def _band(text: str) -> tuple[int, ...]:
     return tuple(range(int(found[1]), int(found[2]) + 1))
 
 
-def _generate(args, library: Library) -> dict:
+def _generate(args: argparse.Namespace, library: Library) -> JsonObject:
     return steer(
         library,
         of_arguments(args),
@@ -288,7 +289,7 @@ def _generate(args, library: Library) -> dict:
     )
 
 
-def _sweep(args, library: Library):
+def _sweep(args: argparse.Namespace, library: Library) -> object:
     bands = [_band(band) for band in args.bands] if args.bands else None
     prompts = [args.prompt] if args.prompt else _lines(args.prompts)
     *_, (_, table) = sweep(
@@ -309,7 +310,7 @@ def _sweep(args, library: Library):
     )
 
 
-def _evaluate(args, library: Library) -> dict | str:
+def _evaluate(args: argparse.Namespace, library: Library) -> JsonObject | str:
     if args.labelled:
         if args.concept is None:
             raise ValueError("--labelled needs --concept: whose vectors shall be tried?")
@@ -321,7 +322,7 @@ def _evaluate(args, library: Library) -> dict | str:
     )
 
 
-def _frontier(args, library: Library) -> dict | str:
+def _frontier(args: argparse.Namespace, library: Library) -> JsonObject | str:
     names = args.names or [sign + name for name in library.concepts for sign in ("", "-")]
     tables = []
     for name in names:
@@ -343,7 +344,7 @@ def _frontier(args, library: Library) -> dict | str:
     return "\n\n".join([*whole, *(markdown(*table) for table in tables)])
 
 
-def _export(args, library: Library) -> dict:
+def _export(args: argparse.Namespace, library: Library) -> JsonObject:
     return {
         "written": str(
             export(library.cav(args.concept), args.out, method=args.method, family=library.model.family)

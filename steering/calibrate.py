@@ -6,6 +6,7 @@ The prompts are training prompts (assets/prompts/train.jsonl); evaluations use o
 import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -139,11 +140,11 @@ class Bench:
         score = None if texts.score is None else round(float(texts.score.mean()), 4)
         return Point(dose, kl, nll, repeated, share, score)
 
-    def at(self, method: str, direction: str, doses: Sequence[float], **plan) -> list[Texts]:
+    def at(self, method: str, direction: str, doses: Sequence[float], **plan: Any) -> list[Texts]:
         """Answers at several doses of a method; plan: its other fields."""
         return self.measure([self.edits(method, direction, dose, **plan) for dose in doses])
 
-    def edits(self, method: str, direction: str, dose: float, **plan) -> tuple[Edit, ...]:
+    def edits(self, method: str, direction: str, dose: float, **plan: Any) -> tuple[Edit, ...]:
         """The edits of a dose: a plan whose budget is bought at it."""
         through = Curve((Point(dose, 1.0, 0.0, 0.0, 0.0),))
         known = dataclasses.replace(self.cav.calibration or self._bare(self.cav))

@@ -87,7 +87,8 @@ class CAV:
     @property
     def direction(self) -> Tensor:
         """Unit vectors w / |w| [layers, width]."""
-        return self.w / self.w.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        length: Tensor = self.w.norm(dim=1, keepdim=True)
+        return self.w / length.clamp_min(1e-12)
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -213,7 +214,13 @@ def _without_copies(concept: Concept, side: str) -> tuple[str, ...]:
     return different
 
 
-def read(model: LanguageModel, texts: Sequence[str], settings: Settings, progress=None, stop=None) -> Tensor:
+def read(
+    model: LanguageModel,
+    texts: Sequence[str],
+    settings: Settings,
+    progress: Callable[[float], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Tensor:
     """Activations [n, layers, width] of texts, framed and pooled over their own tokens as the settings say."""
     ids, starts = zip(*(framed(model, text, settings.frame) for text in texts), strict=True)
     return model.read(ids, pool=settings.position, starts=starts, progress=progress, stop=stop)

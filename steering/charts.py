@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from common.jsons import JsonObject
+from common.messages import Chart, Table
 from lm import Edit
 from lm.edits.trace import UNREACHABLE
 from steering.concepts import Concept
@@ -14,7 +17,6 @@ from steering.plan import Plan
 from steering.steer import Steered
 from steering.view import share
 
-Chart = dict
 NO_HEAT: Chart = {"title": "Where the push lands", "empty": "Appears when the steered text is complete."}
 NO_DOSE: Chart = {
     "title": "Dose and response",
@@ -84,7 +86,7 @@ def heat(sides: Sequence[Steered], edits: tuple[Edit, ...], concepts: Sequence[C
     told = [(name, eps[..., index]) for index, name in enumerate(names)] + (
         [] if one else [("all, |Σ ε v|", size)]
     )
-    table = {
+    table: Table = {
         "columns": ["token", "push", *(f"layer {layer}" for layer in layers)],
         "rows": [
             [word, name, *np.round(found[:, at].astype(float), 3).tolist()]
@@ -163,7 +165,7 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
         "tickvals": places,
         "ticktext": names,
     }
-    layout = {
+    layout: dict[str, Any] = {
         "height": 320 if len(bands) == 1 else 400,
         "xaxis": {**axis, "anchor": "y2", "showgrid": False},
         "yaxis2": {
@@ -210,7 +212,7 @@ def _asked(plan: Plan, concept: Concept) -> str:
 
 def _line(
     index: int, name: str, color: str, places: list[float], values: list[float], heights: pd.Series
-) -> dict:
+) -> JsonObject:
     """One measure over the magnitude for band number `index`: the chosen band is drawn full, the others thin."""
     return {
         "type": "scatter",
@@ -225,7 +227,7 @@ def _line(
     }
 
 
-def _level(places: list[float], height: float) -> dict:
+def _level(places: list[float], height: float) -> JsonObject:
     return {
         "type": "scatter",
         "mode": "lines",

@@ -221,7 +221,7 @@ class _Reader:
         return self._take(self._length()).decode("utf-8")
 
     def _length(self) -> int:
-        length = self._unpack("Q")
+        length = int(self._unpack("Q"))
         if length > MAX_LENGTH:
             raise ValueError(f"a field has a length of {length:,}")
         return length

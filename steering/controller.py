@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
+from common.jsons import JsonObject
+from common.messages import Chart
 from lm import LanguageModel, Run, Stopped
 from lm.prompts import MAX_NEW_TOKENS, Prompt
 from lm.sources import DEFAULT_NAME
@@ -81,7 +83,10 @@ class Request:
         }
 
 
-def _listed(asked: Mapping[str, Any], name: str, kind: type, most: int) -> list:
+Item = TypeVar("Item", int, str)
+
+
+def _listed(asked: Mapping[str, Any], name: str, kind: type[Item], most: int) -> list[Item]:
     values = asked.get(name) or []
     if not isinstance(values, list) or len(values) > most or not all(type(value) is kind for value in values):
         what = "token ids" if kind is int else "names"
@@ -150,7 +155,7 @@ class Controller:
         """Stops a work of a session."""
         self._sessions.stop(key, work)
 
-    def run(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[dict, dict | None]]:
+    def run(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[JsonObject, Chart | None]]:
         """States of the stage, and the heat map at the end. A newer run of the session ends this one, or
         keeps it from starting.
         """
@@ -190,7 +195,7 @@ class Controller:
                     yield fraction, f"Learning {name} for {library.model.name}, once. {left(began, fraction)}"
         session.ready |= wanted.keys() & library.concepts.keys()
 
-    def sweep(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
+    def sweep(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[JsonObject]:
         """States of the dose-response chart."""
         session = self.session(key)
         stop = session.take_over("sweep")
@@ -214,7 +219,7 @@ class Controller:
         except Exception as error:
             yield {"fraction": None, "problem": _problem("sweep", error)}
 
-    def train(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
+    def train(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[JsonObject]:
         """States of the trainer; the last one names the concept that the session may use from then on."""
         session = self.session(key)
         stop = session.take_over("train")
@@ -239,7 +244,7 @@ class Controller:
         except Exception as error:
             yield {"fraction": None, "problem": _problem("train", error)}
 
-    def write(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[dict]:
+    def write(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[JsonObject]:
         """States of the trainer while the model writes examples of what a sentence describes; the last one has them."""
         session = self.session(key)
         stop = session.take_over("train")
@@ -255,7 +260,7 @@ class Controller:
         except Exception as error:
             yield {"fraction": None, "problem": _problem("train", error)}
 
-    def inspect(self, key: str | None, asked: Mapping[str, Any]) -> dict:
+    def inspect(self, key: str | None, asked: Mapping[str, Any]) -> JsonObject:
         """What the models would have said at a token of the last complete run, and what they read there. Raises
         ValueError.
         """
@@ -315,13 +320,13 @@ def _fetched(library: Library, name: str, stop: threading.Event, report: Report)
 
 
 def _stream(
-    library: Library, request: Request, state: dict, stop: threading.Event
-) -> Generator[tuple[dict, dict | None], None, Pair | None]:
+    library: Library, request: Request, state: JsonObject, stop: threading.Event
+) -> Generator[tuple[JsonObject, Chart | None], None, Pair | None]:
     started = pair(library, request.prompt, request.plan, **request.settings, stop=stop)
     shades = [view.Shades(side.edits, started.watchers) for side in started.sides]
     names = [side.name for side in started.sides]
     state |= _about(library, request, started)
-    tokens: list[list] = [[] for _ in started.sides]
+    tokens: list[list[view.Shade]] = [[] for _ in started.sides]
     drawn = 0.0
     try:
         for step in started.decoding:
@@ -376,7 +381,7 @@ def _about(library: Library, request: Request, started: Pair) -> dict[str, Any]:
     }
 
 
-def _summary(request: Request, tokens: Sequence[list]) -> str:
+def _summary(request: Request, tokens: Sequence[Sequence[view.Shade]]) -> str:
     how = (
         "the likeliest token each time"
         if request.temperature == 0
@@ -384,15 +389,15 @@ def _summary(request: Request, tokens: Sequence[list]) -> str:
     )
     *first, last = (str(len(side)) for side in tokens)
     counts = f"{', '.join(first)} and {last} tokens, {how}."
-    if [token[view.TEXT] for token in tokens[0]] != [token[view.TEXT] for token in tokens[1]]:
+    if [token.text for token in tokens[0]] != [token.text for token in tokens[1]]:
         return counts
-    if any(token[view.FLAG] for token in tokens[1]):
+    if any(token.flag for token in tokens[1]):
         return f"{counts} The texts are equal."
-    pushed = any(token[view.PUSH] for token in tokens[1])
+    pushed = any(token.push for token in tokens[1])
     return f"{counts} The texts are equal: {'the push was too weak to change a token' if pushed else 'no token of the answer was pushed'}."
 
 
-def _held_back(tokens: list[list], applied: Steering) -> str:
+def _held_back(tokens: Sequence[view.Shade], applied: Steering) -> str:
     if applied.plan.when is not None and applied.reading is not None:
         condition, read = (
             applied.plan.when,
@@ -400,7 +405,7 @@ def _held_back(tokens: list[list], applied: Steering) -> str:
         )
         if not condition.met(applied.reading):
             return f"{read}, not {condition.side} {condition.p:g}: nothing was pushed."
-    capped, stuck = (sum(token[view.FLAG] == flag for token in tokens) for flag in (1, 2))
+    capped, stuck = (sum(token.flag == flag for token in tokens) for flag in (1, 2))
     if stuck:
         return f"At {stuck} of {len(tokens)} tokens no push reaches all targets, so none was made: drop one or change its direction."
     if capped:
@@ -440,10 +445,11 @@ def _relay(
     note: Callable[[float], str] = lambda fraction: "",
     low: float = 0.0,
     high: float = 1.0,
-) -> Generator[dict, None, Result]:
+) -> Generator[JsonObject, None, Result]:
     while True:
         try:
             fraction = next(work)
         except StopIteration as end:
-            return end.value
+            result: Result = end.value
+            return result
         yield {"fraction": max(0.02, low + (high - low) * fraction), "note": note(fraction)}

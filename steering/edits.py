@@ -7,6 +7,7 @@ from functools import cached_property
 
 import torch
 
+from common.jsons import JsonObject
 from lm import Edit, LanguageModel
 from lm.prompts import Asked, Chat, Continuation, prompt_ids, read
 from steering.calibration import Curve
@@ -52,7 +53,7 @@ class Steering:
         mean = (pushes @ pushes.mT).mean(0).tolist()
         return {f"{a} / {b}": mean[i][j] for i, a in enumerate(names) for j, b in enumerate(names) if i < j}
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> JsonObject:
         """Layers, cosines and feasibility, as the endpoint /steer gives them."""
         about = {"layers": self.layers, "cosines": self.cosines, "feasible": self.feasible}
         return about if self.reading is None else about | {"reading": self.reading}

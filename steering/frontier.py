@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from common import digests
+from common.jsons import JsonObject
 from common.statistics import estimate
 from lm import Edit, Row, Run, Sampling, Stopped
 from lm.metrics import kl, repetition
@@ -243,7 +244,7 @@ def _resumed(path: Path, bench: Bench) -> list[Text]:
     return texts
 
 
-def _append(path: Path, lines: Iterable[dict]) -> None:
+def _append(path: Path, lines: Iterable[JsonObject]) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
 
@@ -310,7 +311,8 @@ def markdown(name: str, direction: str, results: Sequence[Texts]) -> str:
 def ahead(results: Sequence[Texts], direction: str, rival: str, cost: float = COMPARED) -> np.ndarray:
     """How much further the default moves the score of each prompt the wanted way than a rival at the same KL."""
     sense = 1 if direction == "amplify" else -1
-    return sense * (at_equal_kl(results, DEFAULT, cost) - at_equal_kl(results, rival, cost))
+    further: np.ndarray = at_equal_kl(results, DEFAULT, cost) - at_equal_kl(results, rival, cost)
+    return sense * further
 
 
 SUMMARISED = {BASE, DEFAULT, CONSTANT, REQUEST, BOTH}
@@ -364,7 +366,7 @@ def _short(value: float) -> str:
     return f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"
 
 
-def to_dict(results: Sequence[Texts]) -> list[dict]:
+def to_dict(results: Sequence[Texts]) -> list[JsonObject]:
     """Results as plain data."""
     return [
         {

@@ -2,6 +2,7 @@
 concept reads at every layer, and what was pushed.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.special import expit
 
 from lm import Edit, Row, Sampling, Token
 from lm.edits.trace import MAX_TARGETS
+from steering.cav import CAV
 from steering.edits import reader
 from steering.library import Library
 from steering.metrics import overlaps, pushes
@@ -86,7 +88,7 @@ def _readings(library: Library, ids: tuple[int, ...], steered: tuple[Edit, ...])
     }
 
 
-def _chances(token: Token, readers: tuple[Edit, ...], cavs: list) -> list[list[float | None]]:
+def _chances(token: Token, readers: tuple[Edit, ...], cavs: Sequence[CAV]) -> list[list[float | None]]:
     """P of each concept at each layer; None where an imported vector has no direction."""
     records = token.trace[len(token.trace) - len(readers) :]
     z = [

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -105,10 +106,12 @@ def pushes(trace: np.ndarray, overlap: np.ndarray) -> np.ndarray:
     edits' `overlaps`.
     """
     eps = trace["eps"][..., : overlap.shape[-1]].astype(float)
-    return np.sqrt(np.einsum("...lj,ljk,...lk->...l", eps, overlap, eps).clip(0))
+    squares: np.ndarray = np.einsum("...lj,ljk,...lk->...l", eps, overlap, eps)
+    lengths: np.ndarray = np.sqrt(squares.clip(0))
+    return lengths
 
 
-def history(run: Run, edits: tuple[Edit, ...]) -> dict[str, list]:
+def history(run: Run, edits: tuple[Edit, ...]) -> dict[str, list[Any]]:
     """A run's traces as JSON: the blocks, and for each token and block P(concept) `before` and `after` the
     write and eps, one number a target, and `share` = |sum_j eps_j v_j| / |e|.
     """
@@ -130,4 +133,5 @@ def grams(edits: Sequence[Edit]) -> np.ndarray:
 
 def moved(z: np.ndarray, eps: np.ndarray, gram: np.ndarray) -> np.ndarray:
     """Read-outs after the pushes, of read-outs z and strengths eps [..., edits, k] and the edits' `grams`."""
-    return z + np.einsum("lij,...lj->...li", gram, eps)
+    pushed: np.ndarray = z + np.einsum("lij,...lj->...li", gram, eps)
+    return pushed

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
+from common.jsons import JsonObject
 from lm.prompts import MAX_CHARACTERS, MAX_CHAT_CHARACTERS
 from steering import charts, view
 from steering.controller import Controller, Request, Send, swept
@@ -93,26 +94,26 @@ def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Calla
     def on_stop(event: gr.EventData, request: gr.Request) -> None:
         controller.stop(request.session_hash, str(event._data.get("work")))
 
-    async def on_sweep(event: gr.EventData, request: gr.Request) -> AsyncIterator[dict]:
+    async def on_sweep(event: gr.EventData, request: gr.Request) -> AsyncIterator[JsonObject]:
         async for state in stream(lambda: controller.sweep(request.session_hash, event._data), sweeps):
             yield state
 
-    async def on_train(event: gr.EventData, request: gr.Request) -> AsyncIterator[dict]:
+    async def on_train(event: gr.EventData, request: gr.Request) -> AsyncIterator[JsonObject]:
         async for state in stream(lambda: controller.train(request.session_hash, event._data), trainings):
             yield _opening(library) | {"training": state}
 
-    async def on_write(event: gr.EventData, request: gr.Request) -> AsyncIterator[dict]:
+    async def on_write(event: gr.EventData, request: gr.Request) -> AsyncIterator[JsonObject]:
         async for state in stream(lambda: controller.write(request.session_hash, event._data), trainings):
             yield _opening(library) | {"training": state}
 
-    async def on_inspect(event: gr.EventData, request: gr.Request) -> dict:
+    async def on_inspect(event: gr.EventData, request: gr.Request) -> JsonObject:
         try:
             state = await answer(lambda: controller.inspect(request.session_hash, event._data), inspections)
         except ValueError as error:
             return {"say": sentence(error)}
         return {"say": state, "as": "inspected"}
 
-    def on_vector(event: gr.EventData, request: gr.Request) -> dict:
+    def on_vector(event: gr.EventData, request: gr.Request) -> JsonObject:
         try:
             name, content = controller.vector(
                 request.session_hash, event._data.get("concept"), event._data.get("kind")
@@ -121,7 +122,7 @@ def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Calla
             raise gr.Error(sentence(error), print_exception=False) from error
         return {"name": name, "content": base64.b64encode(content).decode()}
 
-    def on_compare(request: gr.Request, profile: gr.OAuthProfile | None = None) -> dict:
+    def on_compare(request: gr.Request, profile: gr.OAuthProfile | None = None) -> JsonObject:
         assert send is not None
         return {"say": controller.compare(request.session_hash, send, profile.username if profile else None)}
 
@@ -197,15 +198,15 @@ def _endpoints(library: Library) -> None:
 
     async def steer_(
         prompt: str | None,
-        plan: dict,
+        plan: JsonObject,
         seed: int = 0,
         max_new_tokens: int = 40,
         temperature: float = 0.0,
-        messages: list | None = None,
+        messages: list[dict[str, str]] | None = None,
         continued: str | None = None,
         rival: str | None = None,
-        watch: list | None = None,
-    ) -> dict:
+        watch: list[str] | None = None,
+    ) -> JsonObject:
         """Answer a prompt, unsteered and steered, from one batch and one seed.
 
         In place of prompt, which is null then: messages, a chat of {"role", "content"} with roles system,
@@ -239,13 +240,13 @@ def _endpoints(library: Library) -> None:
 
     async def sweep_(
         prompt: str,
-        plan: dict,
+        plan: JsonObject,
         magnitudes: list[float],
-        bands: list | None = None,
+        bands: list[Any] | None = None,
         seed: int = 0,
         max_new_tokens: int = 40,
         temperature: float = 0.0,
-    ) -> dict:
+    ) -> JsonObject:
         """One prompt over magnitudes (budgets of a plan with a budget, strengths of the fixed method, or p0) and bands of layers (each "auto"
         or a list): columns and rows.
 
@@ -262,7 +263,7 @@ def _endpoints(library: Library) -> None:
             "rows": frame.astype(object).where(frame.notna(), None).values.tolist(),
         }
 
-    def concepts() -> list:
+    def concepts() -> list[dict[str, str]]:
         """The concepts that can be steered, with the words for their two ends."""
         return [view.poles(concept) for concept in library.concepts.values()]
 

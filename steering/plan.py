@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Layers = Literal["auto"] | tuple[int, ...]
 DIRECTIONS, SCOPES, SIDES = ("amplify", "remove"), ("all", "answer"), ("above", "below")
@@ -138,7 +138,7 @@ class Plan:
             raise PlanError("cap is 0, which would forbid all steering: give a positive number or null")
 
     @classmethod
-    def from_json(cls, text: str | Mapping) -> "Plan":
+    def from_json(cls, text: str | Mapping[str, Any]) -> "Plan":
         """Reads a plan from JSON text or the object it stands for. Raises PlanError."""
         if isinstance(text, str):
             if len(text) > 10_000:

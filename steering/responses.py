@@ -2,16 +2,20 @@
 
 import dataclasses
 import threading
+from typing import TYPE_CHECKING
 
 from lm import LanguageModel, Row, Sampling, Stopped
 from steering.concepts import MIN_TEXTS, Concept, ConceptError
 from steering.scorers import scorer
 
+if TYPE_CHECKING:
+    from steering.cav import Settings
+
 LENGTH = 32
 
 
 def filtered(
-    model: LanguageModel, concept: Concept, settings, *, stop: threading.Event | None = None
+    model: LanguageModel, concept: Concept, settings: "Settings", *, stop: threading.Event | None = None
 ) -> Concept:
     """The concept with texts whose response falls on their side of the responses' mean score.
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from steering import logistic
 from steering.concepts import Concept
 from steering.encoder import embed
 from steering.examples import folds, held_out
+
+if TYPE_CHECKING:
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 Score = Callable[[str], float]
 HEADS = Path(__file__).parents[1] / "assets" / "scorers"
@@ -77,7 +81,7 @@ def sentiment(text: str) -> float:
     """VADER's compound score mapped to 0..1. Sees words and negation; misses irony, and plots told in neutral
     words.
     """
-    return (_vader().polarity_scores(text)["compound"] + 1) / 2
+    return (float(_vader().polarity_scores(text)["compound"]) + 1) / 2
 
 
 def toxicity(text: str) -> float:
@@ -90,7 +94,7 @@ def toxicity(text: str) -> float:
 
 
 @cache
-def _vader():
+def _vader() -> "SentimentIntensityAnalyzer":
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
     return SentimentIntensityAnalyzer()

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
+from common.jsons import JsonObject
 from lm import Decoding, Edit, Policy, Row, Run, Sampling
 from lm.edits.trace import MAX_TARGETS
 from lm.prompts import MAX_NEW_TOKENS, Asked, prompt_ids
@@ -59,7 +61,7 @@ class Steered:
     metrics: Metrics
     edits: tuple[Edit, ...]
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> JsonObject:
         """The contract's object: text, tokens, metrics; and what each token's edits read and wrote."""
         return {
             "text": self.run.text,
@@ -151,7 +153,7 @@ def finish(library: Library, pair: Pair) -> tuple[Steered, ...]:
     return tuple(Steered(*each) for each in zip(runs, numbers, own, strict=True))
 
 
-def steer(library: Library, prompt: Asked, plan: Plan, **settings) -> dict[str, dict]:
+def steer(library: Library, prompt: Asked, plan: Plan, **settings: Any) -> dict[str, JsonObject]:
     """Every side's text with tokens, metrics and trace, as the endpoint /steer gives them; settings as for `pair`.
 
     The steered side has "plan" too: the layers, the cosines between the targets' directions, feasible.

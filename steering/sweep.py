@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -95,7 +96,7 @@ def sweep(
         raise PlanError("a sweep needs a prompt: give at least one")
     concepts = [library.concepts[target.concept] for target in plan.targets]
     sampling = Sampling(temperature, seed, max_new_tokens, top_p)
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
 
     def tell(prompts_done: float) -> None:
         if report is not None:

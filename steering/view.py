@@ -1,7 +1,7 @@
 """What the Steer tab shows: plain data for its JavaScript, no Gradio and no markup."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from scipy.special import expit
@@ -14,8 +14,31 @@ from steering.metrics import Metrics, grams, moved, overlaps, pushes
 from steering.plan import Plan
 from steering.steer import Steered
 
-TEXT, AFTER, BEFORE, PUSH, FLAG, LOGPROB = range(6)
-"""What stands where in a token as it is drawn."""
+
+class Shade(NamedTuple):
+    """A token as it is drawn.
+
+    after, before: mean P over the layers, of the plan's targets and then of the concepts that are watched;
+    push: the largest |push| / |e|; flag: 1 capped, 2 out of reach.
+    """
+
+    text: str
+    after: list[float]
+    before: list[float]
+    push: float
+    flag: int
+    logprob: float
+
+
+class Costs(TypedDict):
+    """What steering with a method costs: points (dose, KL, score) from off on; the KL as far as the text stays
+    fluent, up to which no text broke, and of the largest dose that was measured.
+    """
+
+    points: list[tuple[float, float, float | None]]
+    most: float
+    whole: float
+    end: float
 
 
 OPENING = 0.25
@@ -25,32 +48,24 @@ MIN_AHEAD = 0.15
 
 
 class Shades:
-    """Turns the tokens of one row into what is drawn: text, P(concept) after and before, push, flag,
-    log-probability.
-    """
+    """Turns the tokens of one row into what is drawn."""
 
     def __init__(self, edits: tuple[Edit, ...], watchers: tuple[Edit, ...] = ()):
         """watchers: edits of the row that read further concepts, after those of the plan."""
         self._edits, self._watchers = len(edits), watchers
         self._count, self._gram, self._overlap = len(edits[0].goal), grams(edits), overlaps(edits)
 
-    def __call__(self, token: Token) -> list:
-        """[text, [P after], [P before], largest |push| / |e|, outcome (1 capped, 2 out of reach),
-        log-probability]; P: mean over the layers, of the plan's targets and then of the concepts that are watched.
-        """
+    def __call__(self, token: Token) -> Shade:
+        """The token as it is drawn."""
         trace, watched = token.trace[: self._edits], self._watched(token.trace[self._edits :])
         z, eps = trace["z"][:, : self._count], trace["eps"][:, : self._count]
         share = pushes(trace, self._overlap) / trace["norm"]
         chances = [
             [round(float(p), 4) for p in expit(logits).mean(0)] for logits in (moved(z, eps, self._gram), z)
         ]
-        return [
-            token.text,
-            *(chance + watched for chance in chances),
-            round(float(share.max()), 4),
-            int(trace["outcome"].max()),
-            round(token.logprob, 3),
-        ]
+        after, before = (chance + watched for chance in chances)
+        push, flag = round(float(share.max()), 4), int(trace["outcome"].max())
+        return Shade(token.text, after, before, push, flag, round(token.logprob, 3))
 
     def _watched(self, trace: np.ndarray) -> list[float]:
         readings: dict[int, list[np.ndarray]] = {}
@@ -76,17 +91,15 @@ def concept(concept: Concept, cav: CAV | None) -> dict[str, Any]:
     return {**poles(concept), "costs": {} if cav is None else costs(cav)}
 
 
-def costs(cav: CAV) -> dict[str, dict]:
-    """What each calibrated method costs, by "method direction": points [dose, KL, score] from off on, `most`: the KL
-    as far as the text stays fluent, `whole`: up to which no text broke, `end`: the largest one that was measured.
-    """
+def costs(cav: CAV) -> dict[str, Costs]:
+    """What each calibrated method costs, by "method direction"."""
     if cav.calibration is None:
         return {}
     return {
         name: {
             "points": [
-                [curve.off, 0.0, cav.calibration.base],
-                *([point.dose, point.kl, point.score] for point in curve.points),
+                (curve.off, 0.0, cav.calibration.base),
+                *((point.dose, point.kl, point.score) for point in curve.points),
             ],
             "most": round(curve.fluent, 3),
             "whole": round(curve.whole, 3),
@@ -151,12 +164,14 @@ def curves(cav: CAV) -> dict[str, list[float]]:
     return {name: [round(float(value), 3) for value in getattr(cav, name)] for name in names}
 
 
-def mean_chances(tokens: Sequence[list]) -> list[float]:
+def mean_chances(tokens: Sequence[Shade]) -> list[float]:
     """Mean P of every concept over the tokens of a side."""
-    return list(np.mean([token[AFTER] for token in tokens], axis=0)) if tokens else []
+    return list(np.mean([token.after for token in tokens], axis=0)) if tokens else []
 
 
-def rows(sides: Sequence[Steered], concepts: Sequence[Concept], tokens: Sequence[list]) -> list[list[str]]:
+def rows(
+    sides: Sequence[Steered], concepts: Sequence[Concept], tokens: Sequence[Sequence[Shade]]
+) -> list[list[str]]:
     """The metrics table: label, what it means, and a cell a side."""
     metrics = [side.metrics for side in sides]
     chances = zip(*(mean_chances(side) for side in tokens), strict=True)

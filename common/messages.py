@@ -1,0 +1,28 @@
+"""Messages to the page that parts of several tabs draw; assets/web/shared has the JavaScript that reads them."""
+
+from typing import Any, NotRequired, TypedDict
+
+
+class Figure(TypedDict):
+    """What plotly draws."""
+
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+
+
+class Table(TypedDict):
+    """The table twin of a figure, numbers as they are."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+
+
+class Chart(TypedDict):
+    """A chart, or the sentence that stands in its place while it is empty."""
+
+    title: str
+    empty: NotRequired[str]
+    note: NotRequired[str]
+    figure: NotRequired[Figure]
+    table: NotRequired[Table | None]
+    file: NotRequired[str]
