@@ -31,11 +31,11 @@ class Shade(NamedTuple):
 
 
 class Costs(TypedDict):
-    """What steering with a method costs: points (dose, KL, score) from off on; the KL as far as the text stays
+    """What steering with a method costs: points [dose, KL, score] from off on; the KL as far as the text stays
     fluent, up to which no text broke, and of the largest dose that was measured.
     """
 
-    points: list[tuple[float, float, float | None]]
+    points: list[list[float | None]]
     most: float
     whole: float
     end: float
@@ -98,8 +98,8 @@ def costs(cav: CAV) -> dict[str, Costs]:
     return {
         name: {
             "points": [
-                (curve.off, 0.0, cav.calibration.base),
-                *((point.dose, point.kl, point.score) for point in curve.points),
+                [curve.off, 0.0, cav.calibration.base],
+                *([point.dose, point.kl, point.score] for point in curve.points),
             ],
             "most": round(curve.fluent, 3),
             "whole": round(curve.whole, 3),
