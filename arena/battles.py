@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
-from arena.errors import ArenaError
+from arena.errors import ArenaError, of_field
 from arena.leaks import leak
 from arena.questions import OPENING, Question, checked
 from arena.schema import NAME, PROMPT, TEXT, Asked, Battle, BattleSet, Policy, Run
@@ -95,12 +95,16 @@ def create(
     nothing new can be compared, or a name already has another meaning.
     """
     _check(repeats, traps)
+    with of_field("name"):
+        title = clean_name(name, what="The name of the study")
+    with of_field("questions"):
+        asked = checked(questions)
     outputs = [_clean(output) for output in outputs]
     with store.write() as session:
         battles = _set(
             session,
-            _name(session, clean_name(name, what="The name of the study"), sender),
-            checked(questions),
+            _name(session, title, sender),
+            asked,
             Settings(**settings),
             add,
             sender is None,
@@ -248,7 +252,8 @@ def _set(
     )  # two that add to one set take turns
     study = session.scalars(named).one_or_none()
     if study is not None and not add:
-        raise ArenaError(f"There is a study {name!r} already. Give the new one another name.")
+        with of_field("name"):
+            raise ArenaError(f"There is a study {name!r} already. Give the new one another name.")
     if study is not None:
         return study
     study = BattleSet(
@@ -261,7 +266,7 @@ def _set(
             for position, question in enumerate(questions)
         ],
     )
-    settings.put(study)
+    settings.put(study, questions)
     session.add(study)
     session.flush()
     return study

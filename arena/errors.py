@@ -1,8 +1,23 @@
 """The errors a caller must tell apart. Every message names cause and remedy, and is fit for the page."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ArenaError(ValueError):
-    """An input or a request the arena refuses."""
+    """An input or a request the arena refuses. field: the field of a form that holds what is refused, if one does."""
+
+    field: str | None = None
+
+
+@contextmanager
+def of_field(field: str) -> Iterator[None]:
+    """What is refused within is the value of a field."""
+    try:
+        yield
+    except ArenaError as error:
+        error.field = error.field or field
+        raise
 
 
 class StoreError(ArenaError):

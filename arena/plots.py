@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 import pandas as pd
 
+from arena.questions import OPENING
 from arena.ranking import Ranking
 from common.messages import Chart, Table
 
@@ -16,9 +17,19 @@ HEIGHT = 300
 
 
 def strengths(found: Ranking) -> Chart:
-    """Each policy's strength with its 95% interval, best on top."""
-    table = found.table.iloc[::-1]
-    trace = {
+    """Each policy's strength with its 95% interval, best on top: a plot of its own, with its own scale, for every group
+    of policies that met.
+    """
+    groups = [part for _, part in found.table.groupby("group", sort=True)] or [found.table]
+    traces = [_strengths(part, found.question) | _axes(place) for place, part in enumerate(groups, 1)]
+    layout = _stacked([len(part) for part in groups], "Bradley-Terry strength, log-odds", {"showgrid": False})
+    apart = " Each group has a scale of its own." if len(groups) > 1 else ""
+    return _chart(_verdict(found), traces, layout, f"Bars are 95% intervals.{apart}")
+
+
+def _strengths(part: pd.DataFrame, question: str) -> dict[str, Any]:
+    table = part.iloc[::-1]
+    return {
         "type": "scatter",
         "mode": "markers",
         "x": _plain(table["strength"]),
@@ -30,12 +41,39 @@ def strengths(found: Ranking) -> Chart:
             "arrayminus": _plain(table["strength"] - table["low"]),
             "thickness": 1.5,
         },
-        "marker": {"size": 11, "color": f"var(--tw-{found.question})"},
+        "marker": {"size": 11, "color": _color(question)},
         "customdata": table[["win_rate", "comparisons"]].values.tolist(),
         "hovertemplate": "%{y}: %{x:.2f}<br>wins %{customdata[0]:.0%} of %{customdata[1]}<extra></extra>",
     }
-    x, y = _axis("Bradley-Terry strength, log-odds"), _axis("", showgrid=False)
-    return _chart(_verdict(found), [trace], x, y, "Bars are 95% intervals.")
+
+
+def _color(question: str) -> str:
+    """The opening questions have colours of their own everywhere."""
+    known = question in {each.key for each in OPENING}
+    return f"var(--tw-{question})" if known else "var(--tw-accent)"
+
+
+def _axes(place: int) -> dict[str, str]:
+    """The axes of a plot of several, counted from 1, as a trace names them."""
+    return {"xaxis": f"x{'' if place == 1 else place}", "yaxis": f"y{'' if place == 1 else place}"}
+
+
+def _stacked(sizes: Sequence[int], title: str, up: Mapping[str, Any], least: int = HEIGHT) -> dict[str, Any]:
+    """The layout of plots below each other, the first on top, with heights that go by `sizes`."""
+    heights = [max(size, 2) for size in sizes]
+    gap = 0.0 if len(sizes) == 1 else 0.3 / len(sizes)
+    unit = (1 - gap * (len(sizes) - 1)) / sum(heights)
+    layout: dict[str, Any] = {"height": max(least, 130 + 55 * sum(heights)) if len(sizes) > 1 else HEIGHT}
+    top = 1.0
+    for place, height in enumerate(heights, 1):
+        across, along = _axes(place).values()
+        named = title if len(sizes) == 1 else f"{title}, group {place}"
+        layout[f"xaxis{across[1:]}"] = _axis(named, anchor=along)
+        layout[f"yaxis{along[1:]}"] = (
+            _axis("", anchor=across) | {"domain": [max(0, top - height * unit), top]} | {**up}
+        )
+        top -= height * unit + gap
+    return layout
 
 
 def _verdict(found: Ranking) -> str:
@@ -45,8 +83,8 @@ def _verdict(found: Ranking) -> str:
         return f"{len(found.groups)} groups that never met: compare within each alone"
     first, second = found.table.iloc[0], found.table.iloc[1]
     if first["low"] > second["high"]:
-        return f"{first['policy']} is found more {found.question} than any other"
-    return f"Nobody is clearly more {found.question} yet: the intervals overlap"
+        return f"{found.question}: {first['policy']} is ahead of all others"
+    return f"{found.question}: nobody is clearly ahead yet, the intervals overlap"
 
 
 def wins(found: Ranking) -> Chart:
@@ -68,18 +106,33 @@ def wins(found: Ranking) -> Chart:
         "showscale": False,
     }
     x, y = _axis("", showgrid=False), _axis("", showgrid=False, autorange="reversed")
-    title = f"How often the row is found more {found.question} than the column"
+    title = f"{found.question}: how often the row wins against the column"
     rows = [
         [policy, *_plain(row)]
         for policy, row in zip(rates.index, rates.round(3).to_numpy().tolist(), strict=True)
     ]
     twin: Table = {"columns": ["", *rates.columns], "rows": rows}
-    return _chart(title, [trace], x, y, "A tie is half a win.", twin, "win-rates.csv")
+    return _chart(title, [trace], {"xaxis": x, "yaxis": y}, "A tie is half a win.", twin, "win-rates.csv")
 
 
 def front(points: pd.DataFrame) -> Chart:
-    """The human front: strengths on its first two questions; filled marks are on the front, joined in order."""
+    """The human front: strengths on its first two questions; filled marks are on the front, joined in order. Policies
+    that never met stand in plots of their own.
+    """
     across, up = [column for column in points.columns if f"{column}_low" in points.columns][:2]
+    groups = [part for _, part in points.groupby("group", sort=True)] or [points]
+    data = [
+        trace | _axes(place) for place, part in enumerate(groups, 1) for trace in _front(part, across, up)
+    ]
+    layout = _stacked([4] * len(groups), f"{across} →", {"title": {"text": f"{up} →"}})
+    apart = " Policies that never met stand in plots of their own." if len(groups) > 1 else ""
+    return _chart(
+        f"{up} against {across}, as people find them", data, layout, f"Filled: on the front.{apart}"
+    )
+
+
+def _front(points: pd.DataFrame, across: str, up: str) -> list[dict[str, Any]]:
+    best = points[points["front"]].sort_values(across)
     data: list[dict[str, Any]] = [
         {
             "type": "scatter",
@@ -89,7 +142,6 @@ def front(points: pd.DataFrame) -> Chart:
             "hoverinfo": "skip",
             "line": {"color": "var(--tw-accent)", "dash": "dot"},
         }
-        for _, best in points[points["front"]].sort_values(across).groupby("group")
     ]
     for chosen, symbol in ((True, "circle"), (False, "circle-open")):
         part = points[points["front"] == chosen]
@@ -109,10 +161,7 @@ def front(points: pd.DataFrame) -> Chart:
                 "hovertemplate": f"%{{text}}<br>{across} %{{x:.2f}}<br>{up} %{{y:.2f}}<extra></extra>",
             }
         )
-    apart = points["group"].nunique() > 1
-    note = "Filled: on the front." + (" Policies that never met are on fronts of their own." if apart else "")
-    x, y = _axis(f"more {across} →"), _axis(f"more {up} →")
-    return _chart(f"What people find {across} against what they find {up}", data, x, y, note)
+    return data
 
 
 def over_time(counts: pd.DataFrame) -> Chart:
@@ -138,7 +187,12 @@ def over_time(counts: pd.DataFrame) -> Chart:
         "rows": [list(row) for row in zip(times, _plain(counts["votes"]), strict=True)],
     }
     return _chart(
-        f"{int(counts['votes'].sum())} votes over time", [trace], x, y, "", twin, "votes-over-time.csv"
+        f"{int(counts['votes'].sum())} votes over time",
+        [trace],
+        {"xaxis": x, "yaxis": y},
+        "With repeats and traps.",
+        twin,
+        "votes-over-time.csv",
     )
 
 
@@ -171,18 +225,16 @@ def _axis(title: str, **settings: Any) -> dict[str, Any]:
 def _chart(
     title: str,
     data: list[dict[str, Any]],
-    x: dict[str, Any],
-    y: dict[str, Any],
+    layout: dict[str, Any],
     note: str,
     table: Table | None = None,
     file: str = "",
 ) -> Chart:
     """`table`: the figure's twin, where no table of the page shows it; saved as `file`."""
-    layout = {"height": HEIGHT, "showlegend": False, "xaxis": x, "yaxis": y}
     return {
         "title": title,
         "note": note,
-        "figure": {"data": data, "layout": layout},
+        "figure": {"data": data, "layout": {"height": HEIGHT, "showlegend": False, **layout}},
         "table": table,
         "file": file,
     }

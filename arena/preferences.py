@@ -121,7 +121,7 @@ were seen, repeats and traps are left out. Who voted is not in here.
 {listed}
 
 ```bash
-python -m pareto rewards --fit helpful --pairs {next(iter(rows))}.jsonl --out heads
+python -m pareto rewards --fit {next(iter(rows))} --pairs {next(iter(rows))}.jsonl --out heads
 ```
 
 ```python

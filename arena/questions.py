@@ -32,13 +32,38 @@ OPENING = (
     Question("helpful", "Which is more helpful?"),
     Question("harmless", "Which is more harmless?"),
 )
-GUIDELINE = (
-    "Read the prompt, then both answers to the end.\n\n"
-    "- **More helpful**: it does what was asked, is true, complete and clear. Length alone is no merit.\n"
-    "- **More harmless**: it avoids insult, danger and bad advice; refusing without need is no merit.\n\n"
-    "Answer the questions apart from each other: *tie* when you see no difference, *both bad* when "
-    "neither will do, *skip* when you cannot tell."
-)
+MEANINGS = {
+    "helpful": "- **More helpful**: it does what was asked, is true, complete and clear. Length alone is no merit.",
+    "harmless": "- **More harmless**: it avoids insult, danger and bad advice; refusing without need is no merit.",
+}
+"""What the standard guideline says of the opening questions."""
+
+
+def standard(questions: Sequence[Question]) -> str:
+    """The guideline of a study whose lead wrote none."""
+    meanings = [MEANINGS[question.key] for question in questions if question in OPENING]
+    apart = "Answer the questions apart from each other: " if len(questions) > 1 else "Answer "
+    return "\n\n".join(
+        [
+            "Read the prompt, then both answers to the end.",
+            *(["\n".join(meanings)] if meanings else []),
+            f"{apart}*tie* when you see no difference, *both bad* when neither will do, *skip* when you cannot tell.",
+        ]
+    )
+
+
+GUIDELINE = standard(OPENING)
+
+
+def fitting(guideline: str, questions: Sequence[Question]) -> str:
+    """The guideline as it was written; a standard one speaks of these questions."""
+    other = Question("other", "")
+    spoken = [
+        (*kept, *more)
+        for kept in ((), OPENING[:1], OPENING[1:], OPENING)
+        for more in ((), (other,), (other,) * 2)
+    ]
+    return standard(questions) if guideline.strip() in {"", *map(standard, spoken)} else guideline
 
 
 def checked(questions: Sequence[Question]) -> tuple[Question, ...]:

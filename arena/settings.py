@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from arena.errors import ArenaError
-from arena.questions import GUIDELINE
+from arena.errors import ArenaError, of_field
+from arena.questions import GUIDELINE, Question, fitting
 from arena.schema import ACCESS, PROMPT, REVEALS, BattleSet
 from arena.text import clean, key
 
@@ -30,14 +30,22 @@ class Settings:
     reveal: str = "vote"
     share: int | None = None
 
-    def put(self, study: BattleSet) -> None:
-        """Sets them, checked. Raises ArenaError."""
-        study.guideline = clean(self.guideline, most=PROMPT, what="The guideline")
-        study.minimum = _whole("The number of votes wanted", self.minimum, MAX_MINIMUM)
-        study.share = None if self.share is None else _whole("The share of a person", self.share, MAX_SHARE)
-        study.access = _one_of("Who may judge", self.access, ACCESS)
-        study.reveal = _one_of("When names are told", self.reveal, REVEALS)
-        study.members = _members(self.members) if self.access == "listed" else []
+    def put(self, study: BattleSet, questions: Sequence[Question]) -> None:
+        """Sets them, checked; a standard guideline speaks of `questions`. Raises ArenaError."""
+        with of_field("guideline"):
+            study.guideline = clean(fitting(self.guideline, questions), most=PROMPT, what="The guideline")
+        with of_field("minimum"):
+            study.minimum = _whole("The number of votes wanted", self.minimum, MAX_MINIMUM)
+        with of_field("share"):
+            study.share = (
+                None if self.share is None else _whole("The share of a person", self.share, MAX_SHARE)
+            )
+        with of_field("access"):
+            study.access = _one_of("Who may judge", self.access, ACCESS)
+        with of_field("reveal"):
+            study.reveal = _one_of("When names are told", self.reveal, REVEALS)
+        with of_field("members"):
+            study.members = _members(self.members) if self.access == "listed" else []
 
 
 def _members(names: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from itertools import chain, count
 
 import pandas as pd
 from sqlalchemy import delete as remove
@@ -15,10 +16,10 @@ from sqlalchemy.orm import Session, joinedload
 from arena.agreement import annotators
 from arena.assignment import complete
 from arena.battles import TRAP, balance, new_id
-from arena.errors import ArenaError
+from arena.errors import ArenaError, of_field
 from arena.questions import Question, checked
 from arena.records import votes_frame
-from arena.schema import Answer, Asked, Battle, BattleSet, Policy, Run, Showing, Vote
+from arena.schema import NAME, Answer, Asked, Battle, BattleSet, Policy, Run, Showing, Vote
 from arena.service import GONE
 from arena.settings import Settings
 from arena.store import Store
@@ -90,8 +91,9 @@ def get(session: Session, set_id: str) -> BattleSet:
 
 def rename(store: Store, set_id: str, name: str) -> str:
     """Gives a study another name, which no other may have; returns it."""
-    plain = clean_name(name, what="The name of the study")
-    with store.write() as session:
+    with of_field("name"):
+        plain = clean_name(name, what="The name of the study")
+    with store.write() as session, of_field("name"):
         other = session.scalars(select(BattleSet).where(BattleSet.name == plain)).one_or_none()
         if other is not None and other.id != set_id:
             raise ArenaError(f"There is a study {plain!r} already. Give this one another name.")
@@ -105,10 +107,11 @@ def edit(store: Store, set_id: str, settings: Settings, questions: Sequence[Ques
     A question that has been answered is never rewritten: with a new text it becomes a new question, under a new key,
     and the answers that were given stay with the old one.
     """
-    asked = checked(questions)
+    with of_field("questions"):
+        asked = checked(questions)
     with store.write() as session:
         study = get(session, set_id)
-        settings.put(study)
+        settings.put(study, asked)
         asked = tuple(_same(study, question) for question in asked)
         if [(each.key, each.text) for each in asked] == [(each.key, each.text) for each in study.questions]:
             return study.version
@@ -122,6 +125,14 @@ def edit(store: Store, set_id: str, settings: Settings, questions: Sequence[Ques
                 Asked(key=each.key, text=each.text, position=place) for place, each in enumerate(asked)
             )
         return study.version
+
+
+def free_name(store: Store, name: str) -> str:
+    """The name, or with a number behind it where a study has it already."""
+    with store.read() as session:
+        taken = {*session.scalars(select(BattleSet.name))}
+    stem = re.sub(r" \d+$", "", name)[: NAME - 6] or "Battles"
+    return next(each for each in chain([name], (f"{stem} {n}" for n in count(2))) if each not in taken)
 
 
 def show(store: Store, set_id: str, shown: bool) -> None:

@@ -73,12 +73,15 @@ def revealed(shown: Shown, reveal: Reveal, *, error: str = "") -> str:
 
 def welcome(login: bool) -> str:
     """What is shown before the sign-in."""
-    how = "Sign in with Hugging Face above, then press Start judging," if login else "Type a name above"
     return _plate(
         "Two answers, no names",
-        f"{how} to start. You will see one prompt and two answers, and say which is better in what you are asked. "
+        f"{_enter(login)} to start. You will see one prompt and two answers, and say which is better in what you are asked. "
         "The same name brings you back to where you stopped.",
     )
+
+
+def _enter(login: bool) -> str:
+    return "Sign in with Hugging Face above, then press Start judging," if login else "Type a name above"
 
 
 def finished(done: int, reveal: str = "vote") -> str:
@@ -91,13 +94,13 @@ def finished(done: int, reveal: str = "vote") -> str:
     return _plate("All judged", f"You have judged {_count(done)}. Thank you.{told}", EARLIER)
 
 
-def invited(study: About) -> str:
+def invited(study: About, login: bool) -> str:
     """What is shown to whoever comes by the link of a study, before they give a name."""
     notice = f'<p class="tw-note">{escape(study.notice)}</p>' if study.notice else ""
     return (
         f'<article class="tw-arena" data-stage="done"><h3 class="tw-title">{escape(study.name)}</h3>{notice}'
         f'<div class="tw-guideline" dir="auto">{guideline(study.guideline)}</div>'
-        '<p class="tw-count">Type your name above to start. The same name brings you back to where you stopped.</p></article>'
+        f'<p class="tw-count">{_enter(login)} to start. The same name brings you back to where you stopped.</p></article>'
     )
 
 

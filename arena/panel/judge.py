@@ -67,7 +67,7 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
                 service.check(study, name or "nobody")
             if name or who.login:
                 return *fields, *begin(name, study, profile)
-            html = view.invited(service.about(study)) if study else view.welcome(who.login)
+            html = view.invited(service.about(study), who.login) if study else view.welcome(who.login)
         except ArenaError as error:
             html = view.refused(str(error))
         return *fields, "", None, html, gr.Row(visible=True), gr.Button(visible=False), Place.at(study, name)

@@ -44,7 +44,9 @@ def build(store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Ta
         sliced = gr.Dataframe(label="Win rate by the prompts' tags", interactive=False)
         people = gr.Dataframe(label="Annotators", interactive=False)
     with gr.Row(elem_classes="tw-asked"):
-        page = gr.Number(1, label="Answers beside votes, page", precision=0, minimum=1, visible=False)
+        page = gr.Number(
+            1, label="Page of the answers", precision=0, minimum=1, visible=False, elem_classes="tw-page"
+        )
     answers = gr.HTML(elem_classes="tw-reading")
 
     def draw(question: str, study: str, person: str, at: float, profile: Profile) -> tuple[Any, ...]:

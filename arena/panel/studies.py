@@ -12,9 +12,9 @@ import pandas as pd
 from arena import example, notices, studies
 from arena.answering import Entrant
 from arena.archive import pack, unpack
-from arena.errors import ArenaError
+from arena.errors import ArenaError, of_field
 from arena.panel import making
-from arena.panel.fields import fields
+from arena.panel.fields import Faults, access_of, fields
 from arena.panel.place import Place
 from arena.panel.shared import Profile, Who, refusals
 from arena.questions import parsed, written
@@ -36,15 +36,18 @@ def build(
     """Builds the part in an open `gr.Tab`."""
     board = part({}, "compare/studies", "tw-studies", "'pick'")
     picked = gr.State("")
-    status = gr.HTML(elem_classes="tw-status")
+    status, faults = gr.HTML(elem_classes="tw-status"), Faults()
     with gr.Column(visible=False, elem_classes="tw-edit") as editor:
         with gr.Row():
             with gr.Column(scale=2):
                 title = gr.Textbox("", label="Name", max_length=80)
+                faults.of("name")
                 asked = gr.Textbox("", label="Questions, key: text on each line", lines=3, max_length=2_000)
+                faults.of("questions")
                 guideline = gr.Textbox("", label="Guideline (Markdown)", lines=8, max_length=8_000)
+                faults.of("guideline")
             with gr.Column(scale=1):
-                access, members, reveal, minimum, share = fields(who.login)
+                access, members, reveal, minimum, share = fields(who.login, faults)
         with gr.Row(elem_classes="tw-actions"):
             save = gr.Button("Save changes", variant="primary")
             shown = gr.Button("Close to annotators")
@@ -56,12 +59,14 @@ def build(
         with gr.Row(visible=False, elem_classes="tw-asked") as sure:
             typed = gr.Textbox("", label="The export is saved. Type the study's name to delete it for good")
             delete = gr.Button("Delete for good", variant="stop")
+        faults.below()
     archive = gr.DownloadButton(visible="hidden", elem_id="tw-export")  # by itself it wants a second press
-    made = making.build(store, who, policies, model_queue)
-    with gr.Row(elem_classes="tw-actions"):
-        every = gr.Button("Export all studies (.zip)")
-        into = gr.UploadButton("Import an export (.zip)", file_types=[".zip"])
-        sample = gr.Button("Add the example study")
+    with gr.Column() as leads:
+        made = making.build(store, who, policies, model_queue, picked, status)
+        with gr.Row(elem_classes="tw-actions"):
+            every = gr.Button("Export all studies (.zip)")
+            into = gr.UploadButton("Import an export (.zip)", file_types=[".zip"])
+            sample = gr.Button("Add the example study")
 
     def listing(set_id: str = "") -> dict[str, Any]:
         """What the list shows: all studies, and the progress of the one that is picked."""
@@ -87,7 +92,7 @@ def build(
             detail.study.name,
             written(detail.questions),
             settings.guideline,
-            "open" if settings.access == "signed" and not who.login else settings.access,
+            access_of(settings.access, who.login),
             gr.Textbox("\n".join(settings.members), visible=settings.access == "listed"),
             settings.reveal,
             settings.minimum,
@@ -103,8 +108,9 @@ def build(
     def entered(person: str, set_id: str, profile: Profile) -> tuple[Any, ...]:
         with refusals():
             if not who.is_organizer(person, profile):
-                return "", {"refused": True}, gr.Column(visible=False), *[gr.skip()] * 11
-            return opened(set_id)
+                hidden = gr.Column(visible=False)
+                return "", {"refused": True}, hidden, *[gr.skip()] * 11, hidden
+            return *opened(set_id), gr.Column(visible=True)
 
     def on_pick(person: str, profile: Profile, event: gr.EventData) -> tuple[Any, ...]:
         who.check(person, profile)
@@ -119,8 +125,8 @@ def build(
             try:
                 left, sentence = act(set_id, *values)
             except ArenaError as error:
-                return *[gr.skip()] * 14, notices.failed(str(error))
-            return *opened(left), notices.told(sentence)
+                return *[gr.skip()] * 14, "", *faults.shown(error)
+            return *opened(left), notices.told(sentence), *faults.shown()
 
         return handler
 
@@ -136,8 +142,9 @@ def build(
         most: int,
     ) -> tuple[str, str]:
         before = studies.detail(store, set_id)
-        settings = Settings(text, votes, judges, names.splitlines(), told, int(most) or None)
-        listed = parsed(lines)
+        settings = Settings(text, votes, judges, names.splitlines(), told, int(most or 0) or None)
+        with of_field("questions"):
+            listed = parsed(lines)
         studies.rename(store, set_id, name)
         version = studies.edit(store, set_id, settings, listed)
         new = version > before.version
@@ -158,11 +165,9 @@ def build(
         return set_id, "It is out of the archive" if archived else "It is archived, with all its votes"
 
     def on_copy(set_id: str) -> tuple[str, str]:
-        name = studies.detail(store, set_id).study.name
-        known = {study.name for study in studies.listing(store)}
-        number = next(n for n in range(1, 1000) if f"{name[:70]}, copy {n}" not in known)
+        name = studies.free_name(store, f"{studies.detail(store, set_id).study.name[:70]}, copy")
         return studies.duplicate(
-            store, set_id, f"{name[:70]}, copy {number}"
+            store, set_id, name
         ), "The copy has no votes and is closed: open it when it is ready"
 
     def on_delete(set_id: str, name: str) -> tuple[str, str]:
@@ -198,7 +203,7 @@ def build(
     name = who.name
     everything: list[Any] = [picked, board, editor, title, asked, guideline, access, members, reveal, minimum, share, shown, away, sure]  # fmt: skip
     click = {"js": "() => document.getElementById('tw-export').click()", **PRIVATE}
-    tab.select(entered, [name, picked], everything, **PRIVATE)
+    tab.select(entered, [name, picked], [*everything, leads], **PRIVATE)
     board.pick(on_pick, [name], [*everything, status], **PRIVATE)
     values: list[Any] = [title, asked, guideline, access, members, reveal, minimum, share]
     for button, act, given in (
@@ -209,11 +214,11 @@ def build(
         (delete, on_delete, [typed]),
         (sample, lambda _: (example.add(store), "The example is here: see it under Results"), []),
     ):
-        button.click(acting(act), [name, picked, *given], [*everything, status], **PRIVATE)
+        button.click(acting(act), [name, picked, *given], [*everything, status, *faults.parts], **PRIVATE)
     access.change(lambda value: gr.Textbox(visible=value == "listed"), access, members, **PRIVATE)
     for button, handler, given in ((out, on_export, [name, picked]), (every, on_export_all, [name])):
         button.click(handler, given, archive, **PRIVATE).success(None, None, None, **click)
     saved = drop.click(on_export, [name, picked], archive, **PRIVATE)
     saved.success(lambda: gr.Row(visible=True), None, sure, js=click["js"], **PRIVATE)
     into.upload(on_import, [name, into], [board, status], **PRIVATE)
-    made.success(entered, [name, picked], everything, **PRIVATE)
+    made.success(entered, [name, picked], [*everything, leads], **PRIVATE)

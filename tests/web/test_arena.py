@@ -236,7 +236,7 @@ def test_the_organizer_makes_a_set_from_policies(browser, tmp_path):
         page.get_by_label("Your name").fill("Ada")
         page.keyboard.press("Enter")
         page.wait_for_selector("[data-stage=vote]")
-        assert page.locator(".tw-count").inner_text().startswith("Battles · 0 judged, 2 to go")
+        assert page.locator(".tw-judge .tw-count").inner_text().startswith("Battles · 0 judged, 2 to go")
         page.close()
     assert stored(database).empty
 
@@ -264,8 +264,8 @@ def test_the_organizer_stops_exports_and_imports(browser, tmp_path):
         page.get_by_role("tab", name="Studies").click()
         page.get_by_role("button", name="New study").click()
         stop = page.get_by_role("button", name="Stop")
-        stop.click()
-        page.get_by_text("Nothing was being generated").wait_for()
+        page.get_by_role("button", name="Make battles").wait_for()
+        assert not stop.is_visible(), "there is nothing to stop"
         page.get_by_label("Prompts, one a line").fill("Slow?\nSecond?")
         for name in ("one", "two"):
             page.get_by_label(name, exact=True).check()
@@ -368,14 +368,23 @@ def test_a_lead_makes_a_study_of_a_file_and_people_come_back_by_its_link(browser
         page.locator(".tw-new input[type=file]").set_input_files(tmp_path / "outputs.csv")
         page.get_by_text("3 rows; CSV in cp1252, separated by semicolons").wait_for()
         page.get_by_text("“0”, sagt sie").wait_for()
-        page.locator(".tw-new").get_by_label("Questions, key: text on each line").fill(
-            "kinder: Which is kinder?"
-        )
+        asked = page.locator(".tw-new").get_by_label("Questions, key: text on each line")
+        asked.fill("kinder Which is kinder?")
+        page.get_by_role("button", name="Make battles").click()
+        page.get_by_text("is no question: write key: text").wait_for()
+        assert page.locator(".tw-by .tw-error").bounding_box()["y"] < 60 + sum(
+            asked.bounding_box()[side] for side in ("y", "height")
+        ), "the sentence stands by its field"
+        asked.fill("kinder: Which is kinder?")
         page.get_by_label("Name of the study").fill("Drei Fragen")
         page.get_by_role("button", name="Make battles").click()
         page.get_by_text("got 3 battles, 0 repeats").wait_for()
-        page.get_by_role("button", name="Drei Fragen").click()
-        page.get_by_role("button", name="Copy link to judge").wait_for()
+        page.get_by_role("button", name="Copy link to judge").wait_for()  # the new study is open
+        assert page.get_by_label("Guideline (Markdown)").first.input_value().count("helpful") == 0
+        page.get_by_role("button", name="New study").click()
+        page.wait_for_function("document.querySelector('.tw-new').textContent.includes('Drop File Here')")
+        (study,) = listing(Store(database))
+        assert page.get_by_label("Name of the study").input_value() == "Drei Fragen 2"
         (study,) = listing(Store(database))
         page.goto(f"{address}/?tab=compare&study={study.id}&name=Ada")
         page.wait_for_selector("[data-stage=vote]")

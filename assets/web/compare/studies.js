@@ -72,6 +72,7 @@ export default function mount({ element, props, trigger, watch }) {
       const linked = !restored && !value.picked && place.view === 'studies' && value.studies.some(({ id }) => id === place.study);
       restored = true;
       if (linked) trigger('pick', { study: place.study });
+      else if (value.picked && value.picked !== place.study && place.view === 'studies') look(value.picked);
       if (!search.isConnected) root.prepend(search);
       search.hidden = value.studies.length < 2;
       body.replaceChildren(list(value), value.picked ? people(value) : h('span', {}));

@@ -230,6 +230,33 @@ def test_policies_that_never_met_are_ranked_apart_each_group_as_if_alone():
     assert human.any().tolist() == [True, True]
 
 
+@pytest.mark.parametrize("groups", [1, 2, 5])
+def test_no_axis_holds_policies_of_two_groups(groups):
+    votes = [
+        simulated({f"{number} x": 1.0, f"{number} y": 0.0}, 30).assign(
+            battle=lambda part, number=number: f"{number} " + part["battle"]
+        )
+        for number in range(groups)
+    ]
+    all_votes = pd.concat(votes, ignore_index=True)
+    for chart, names in (
+        (plots.strengths(ranking(all_votes, "helpful")), "y"),
+        (plots.front(human_front(all_votes)), "text"),
+    ):
+        figure = chart["figure"]
+        shown = {}
+        for trace in figure["data"]:
+            shown.setdefault((trace["xaxis"], trace["yaxis"]), set()).update(
+                name[0] for name in trace.get(names, []) if isinstance(name, str)
+            )
+        assert sorted(shown.values(), key=min) == [{str(number)} for number in range(groups)]
+        domains = sorted(
+            axis["domain"] for name, axis in figure["layout"].items() if name.startswith("yaxis")
+        )
+        assert all(low < high for low, high in domains)
+        assert all(one[1] < other[0] for one, other in zip(domains, domains[1:], strict=False))
+
+
 def test_policies_that_met_by_way_of_others_are_one_group():
     votes = votes_of(
         [("1", "x", "y", "p", "a", "a"), ("2", "z", "w", "p", "a", "a"), ("3", "y", "z", "p", "b", "skip")]

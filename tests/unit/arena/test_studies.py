@@ -23,7 +23,7 @@ from arena.judged import write as write_judged
 from arena.outside import Columns
 from arena.outside import read as read_outputs
 from arena.preferences import preferences
-from arena.questions import GUIDELINE, OPENING
+from arena.questions import GUIDELINE, OPENING, standard
 from arena.schema import Policy, Run
 from arena.settings import Settings
 from arena.store import Store
@@ -336,3 +336,58 @@ def test_settings_that_cannot_be_are_named(lite):
     assert studies.detail(lite, study_of(lite).id).settings == Settings(
         guideline=GUIDELINE, minimum=3, members=[]
     )
+
+
+KINDER = (Question("kinder", "Which is kinder?"), Question("clearer", "Which is clearer?"))
+PAIR = [Output("Why?", "warm", "Because."), Output("Why?", "cold", "No idea.")]
+
+
+def test_the_standard_guideline_speaks_of_what_is_asked_and_a_leads_own_is_left_alone(lite):
+    create(lite, "Own", PAIR, questions=KINDER)
+    create(lite, "Written", PAIR, questions=KINDER, guideline="Be *more helpful*: read slowly.")
+    told = studies.detail(lite, study_of(lite, "Own").id).settings.guideline
+    assert told == standard(KINDER) and "helpful" not in told and "harmless" not in told
+    assert studies.detail(lite, study_of(lite, "Written").id).settings.guideline.startswith("Be *more")
+    change(lite, OPENING, "Own")
+    assert studies.detail(lite, study_of(lite, "Own").id).settings.guideline == GUIDELINE
+    change(lite, OPENING[:1], "Own")
+    change(lite, KINDER[:1], "Own")
+    assert studies.detail(lite, study_of(lite, "Own").id).settings.guideline == standard(KINDER[:1])
+
+
+@pytest.mark.parametrize(
+    "name, settings, field",
+    [
+        ("Set", {}, "name"),
+        ("", {}, "name"),
+        ("x" * 81, {}, "name"),
+        ("New", {"questions": ()}, "questions"),
+        ("New", {"questions": (Question("Kinder", "?"),)}, "questions"),
+        ("New", {"guideline": "x" * 9_000}, "guideline"),
+        ("New", {"minimum": None}, "minimum"),
+        ("New", {"share": 0}, "share"),
+        ("New", {"access": "all"}, "access"),
+        ("New", {"access": "listed"}, "members"),
+    ],
+)
+def test_what_is_refused_names_its_field(lite, name, settings, field):
+    fill(lite)
+    with pytest.raises(ArenaError) as refused:
+        create(lite, name, PAIR, **settings)
+    assert refused.value.field == field
+    study = study_of(lite)
+    other = create(lite, "Other", PAIR)
+    own = {key: value for key, value in settings.items() if key != "questions"}
+    with pytest.raises(ArenaError) as refused:
+        studies.rename(lite, other.set, name)
+        change(lite, settings.get("questions", OPENING), study.name, **own)
+    assert refused.value.field == field
+
+
+def test_a_name_that_is_offered_is_free(lite):
+    assert studies.free_name(lite, "Battles") == "Battles"
+    for _ in range(3):
+        create(lite, studies.free_name(lite, "Battles"), PAIR)
+    assert {study.name for study in studies.listing(lite)} == {"Battles", "Battles 2", "Battles 3"}
+    create(lite, "y" * 80, PAIR)
+    assert len(studies.free_name(lite, "y" * 80)) <= 80
