@@ -15,7 +15,7 @@ class Faults:
     """What a form refuses: one sentence by the field that holds it, or below the form where none does."""
 
     def __init__(self) -> None:
-        self._below = gr.HTML(elem_classes="tw-status", render=False)
+        self._below: gr.HTML
         self._by: dict[str, gr.HTML] = {}
 
     def of(self, *fields: str) -> None:
@@ -24,7 +24,7 @@ class Faults:
 
     def below(self) -> None:
         """Leaves room here for what belongs to no field, and for what is told."""
-        self._below.render()
+        self._below = gr.HTML(elem_classes="tw-status")
 
     @property
     def parts(self) -> list[gr.HTML]:
