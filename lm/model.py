@@ -32,7 +32,8 @@ class LanguageModel:
     """A causal language model: text in and out, its residual stream read and edited.
 
     name: what it is called; hash: 16 hex digits of the sha256 of its weights; layers, width: of the residual
-    stream; context: most tokens of a row; family: as transformers calls it, such as llama.
+    stream; context: most tokens of a row; family: as transformers calls it, such as llama; busy: held while the engine
+    computes, by whoever computes.
     """
 
     def __init__(
@@ -54,9 +55,9 @@ class LanguageModel:
         )
         self.layers, self.width, self.context = engine.layers, engine.width, engine.context
         self._torch_model, self.family = torch_model, family
-        self._busy = threading.Lock()
+        self.busy = threading.Lock()
         self.codec = Codec(name, tokenizer)
-        self._loop = Loop(engine, self.codec, stop_ids, self._busy)
+        self._loop = Loop(engine, self.codec, stop_ids, self.busy)
 
     @cached_property
     def torch(self) -> "PreTrainedModel":
@@ -86,8 +87,8 @@ class LanguageModel:
         assistant answers.
         """
         first, other = self.chat_ids("Alpha one"), self.chat_ids("zebra 2")
-        before = _common([first, other])
-        after = _common([first[before:][::-1], other[before:][::-1]])
+        before = common_prefix([first, other])
+        after = common_prefix([first[before:][::-1], other[before:][::-1]])
         return before, after
 
     def decode(self, rows: Sequence[Row], *, stop: threading.Event | None = None) -> Decoding:
@@ -131,8 +132,8 @@ class LanguageModel:
         ]
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         first_needed = [len(row) - count for row, count in zip(ids, counts, strict=True)]
-        shared = min(_common(ids), *first_needed) if len(ids) > 1 else 0
-        with self._busy:
+        shared = min(common_prefix(ids), *first_needed) if len(ids) > 1 else 0
+        with self.busy:
             prefix = self.engine.open(max(shared, 1), (), adapter, 0)
             if shared:
                 self.engine.forward([Feed(prefix, ids[0][:shared], want=0, blocks=blocks)])
@@ -141,7 +142,7 @@ class LanguageModel:
             if stop is not None and stop.is_set():
                 raise Stopped
             batch = order[at : at + READ_BATCH]
-            with self._busy:
+            with self.busy:
                 slots = [self.engine.fork(prefix, len(ids[i]), shared) for i in batch]
                 self.engine.forward(
                     [
@@ -173,7 +174,7 @@ class LanguageModel:
         for at in range(0, len(ids), LOGITS_BATCH):
             CALLER.get().check()
             batch = range(at, min(at + LOGITS_BATCH, len(ids)))
-            with self._busy:
+            with self.busy:
                 feeds = [
                     self._teach(
                         ids[i], starts[i], edits[i] if edits else (), adapters[i] if adapters else None
@@ -204,13 +205,13 @@ class LanguageModel:
         much memory.
         """
         pieces = []
-        with self._busy:
+        with self.busy:
             both = [self._teach(ids, start, *parts) for parts in ((edits, adapter), ((), None))]
         for at in range(0, len(ids) - 1, DIVERGENCE_PIECE):
             CALLER.get().check()
             piece = ids[at : min(at + DIVERGENCE_PIECE, len(ids) - 1)]
             want = min(len(piece), max(0, at + len(piece) - (start - 1)))
-            with self._busy:
+            with self.busy:
                 logits, _ = self.engine.forward([Feed(feed.slot, piece, want=want) for feed in both])
             if want:
                 own, plain = (
@@ -238,7 +239,7 @@ class LanguageModel:
         )
 
 
-def _common(ids: Sequence[Sequence[int]]) -> int:
+def common_prefix(ids: Sequence[Sequence[int]]) -> int:
     """Length of the longest prefix that all sequences share."""
     low, high = min(ids, key=tuple), max(ids, key=tuple)
     return next(

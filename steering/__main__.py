@@ -18,7 +18,7 @@ from steering.cav import CAV, Settings, train
 from steering.concepts import Concept, shipped
 from steering.control_vectors import MAX_BYTES, export, imported
 from steering.evaluate import evaluate, labelled, sample
-from steering.frontier import METHODS, SUMMARISED, Bench, frontier, markdown, summary, to_dict
+from steering.frontier import METHODS, SUMMARISED, Bench, frontier, markdown, spread, summary, to_dict
 from steering.library import Library
 from steering.plan import Plan
 from steering.prompt_sets import held_out
@@ -138,7 +138,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("names", nargs="*", help="name to amplify a concept, -name to remove it (default: all)")
     one.add_argument("--prompts", type=Path, help="a file, one prompt a line (default: held-out ones)")
     one.add_argument("--count", type=int, default=20, help="how many prompts (default: 20)")
-    one.add_argument("--seeds", type=int, nargs="+", default=[0], help="an answer for each (default: 0)")
+    one.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[0],
+        help="each lot of twelve prompts is answered from the next of them (default: 0)",
+    )
     one.add_argument("--max-new-tokens", type=int, default=24)
     one.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     one.add_argument("--folder", type=Path, help="where texts are kept, a file a concept and direction")
@@ -332,8 +338,11 @@ def _frontier(args: argparse.Namespace, library: Library) -> JsonObject | str:
         prompts = _lines(args.prompts)[: args.count] if args.prompts else held_out(concept, args.count)
         bench = Bench(library, name, direction, methods=args.methods, tokens=args.max_new_tokens)
         path = args.folder and args.folder / f"{name}-{direction}.jsonl"
-        results = frontier(bench, prompts, args.seeds, path, report=_tell(f"{name} {direction}"))
-        tables.append((name, direction, results))
+        tell = _tell(f"{name} {direction}")
+        for share, results in frontier(bench, spread(prompts, args.seeds), path):
+            tell(share)
+            so_far = results
+        tables.append((name, direction, so_far))
     if args.json:
         return {f"{name} {direction}": to_dict(results) for name, direction, results in tables}
     whole = (

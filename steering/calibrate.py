@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from lm import Edit, LanguageModel, Row, Run, Sampling, Stopped
-from lm.metrics import kl, repetition
+from lm import Edit, LanguageModel, Row, Run, Sampling
+from lm.compared import Compared, compared
+from lm.metrics import repetition
 from lm.prompts import prompt_ids
 from steering.calibration import REPETITION, SURPRISE, Calibration, Curve, Point
 from steering.cav import CAV, logits
@@ -96,38 +97,18 @@ class Bench:
 
     def measure(self, steered: Sequence[tuple[Edit, ...]]) -> list[Texts]:
         """Answers with each of several steerings, all in one decode. Raises lm.Stopped."""
-        rows = [dataclasses.replace(row, edits=edits) for edits in steered for row in self._rows]
-        runs = self._model.generate(rows, stop=self._stop)
-        if self._stop is not None and self._stop.is_set():
-            raise Stopped
-        count = len(self._rows)
-        return [self._texts(runs[i * count : (i + 1) * count], edits) for i, edits in enumerate(steered)]
+        rows = [dataclasses.replace(row, edits=edits) for row in self._rows for edits in steered]
+        answers = compared(self._model, rows, [row.prompt for row in rows], stop=self._stop)
+        return [self._texts(answers[i :: len(steered)]) for i in range(len(steered))]
 
-    def _texts(self, runs: Sequence[Run], edits: tuple[Edit, ...]) -> Texts:
-        base, own = self._logprobs(runs, ()), None
-        if edits:
-            own = self._logprobs(runs, edits)
-        pairs = zip(base, base if own is None else own, strict=True)
-        distances = [float(kl(q, p).mean()) for p, q in pairs]
-        nll = [-float(p[range(len(run.ids)), run.ids].mean()) for p, run in zip(base, runs, strict=True)]
-        score = None if self._judge is None else np.array([self._judge(run.text) for run in runs])
+    def _texts(self, answers: Sequence[Compared]) -> Texts:
+        runs = tuple(answer.run for answer in answers)
         return Texts(
-            np.array(distances),
-            np.array(nll),
+            np.array([np.mean(answer.kl) for answer in answers]),
+            np.array([np.mean(answer.nll) for answer in answers]),
             np.array([repetition(run.ids) for run in runs]),
-            score,
-            tuple(runs),
-        )
-
-    def _logprobs(self, runs: Sequence[Run], edits: tuple[Edit, ...]) -> list[torch.Tensor]:
-        if self._stop is not None and self._stop.is_set():
-            raise Stopped
-        ids = [[*run.prompt, *run.ids] for run in runs]
-        return self._model.logprobs(
-            ids,
-            [len(run.prompt) for run in runs],
-            edits=[edits] * len(runs),
-            temperature=self.settings.temperature,
+            None if self._judge is None else np.array([self._judge(run.text) for run in runs]),
+            runs,
         )
 
     def point(self, dose: float, texts: Texts) -> Point:

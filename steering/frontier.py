@@ -5,9 +5,8 @@ vector and no calibration met.
 import dataclasses
 import json
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ import numpy as np
 from common import digests
 from common.jsons import JsonObject
 from common.statistics import estimate
-from lm import Edit, Row, Run, Sampling, Stopped
-from lm.metrics import kl, repetition
+from lm import Edit, Row, Sampling
+from lm.compared import Compared, compared
+from lm.metrics import repetition
 from lm.paths import replacing
 from lm.prompts import Asked, prompt_ids
 from steering.edits import curve_of, edits
@@ -31,8 +31,8 @@ P0 = (0.9, 0.999)
 """What the paper's method is asked for, which has no budget."""
 COMPARED = 0.1
 """KL, nats a token, at which methods are compared prompt by prompt."""
-MEASURED = 8
-"""Texts whose log-probabilities over the vocabulary are held at once."""
+TOGETHER = 12
+"""Prompts that are answered under every setting, from one seed, before the next ones are."""
 BASE, DEFAULT, CONSTANT, PAPER, BOTH = (
     "base",
     "default",
@@ -58,12 +58,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Text:
-    """One answer to a prompt, measured. kl: to the base model on the plain prompt, nats a token; nll: under
-    the base model; repetition: share of 3-grams that come back.
+    """One answer to a prompt, measured. edits: digest of what steered it. kl: to the base model on the plain prompt,
+    nats a token; nll: under the base model; repetition: share of 3-grams that come back.
     """
 
     method: str
     setting: str
+    edits: str
     seed: int
     prompt: str
     score: float
@@ -133,111 +134,103 @@ class Bench:
         self.settings = [each for each in settings_of(library, name, direction) if each.method in methods]
         assert self.concept.scorer is not None
         self._judge = scorer(self.concept.scorer)
+        self.digests = {setting: self.digest(setting) for setting in self.settings}
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """What must be equal for texts to be compared."""
-        cav = self.library.cav(self.concept.name)
-        calibration = json.dumps(cav.calibration.to_dict() if cav.calibration else None)
+        """What must be equal for texts to be compared, beside the edits of their settings."""
         return {
             "model": self.library.model.hash,
             "concept": self.concept.name,
             "direction": self.direction,
-            "vectors": digests.short(cav.w.numpy().tobytes() + calibration.encode()),
+            "scorer": self.concept.scorer,
             "tokens": self.tokens,
             "temperature": self.temperature,
         }
 
-    def texts(
-        self, setting: Setting, seed: int, prompts: Sequence[str], stop: threading.Event | None = None
-    ) -> list[Text]:
-        """An answer to every prompt. Raises lm.Stopped."""
-        model = self.library.model
-        plain = [prompt_ids(model, prompt) for prompt in prompts]
-        rows = [
-            Row(prompt_ids(model, asked), Sampling(self.temperature, seed, self.tokens), pushes)
-            for asked, pushes in map(self._asked, [setting] * len(plain), prompts)
+    def digest(self, setting: Setting) -> str:
+        """Of what a setting does to the model's states; texts of another one are not its own."""
+        pushes = () if setting.plan is None else edits(setting.plan, self.library)
+        parts = [
+            (e.read, e.bias, e.push, e.goal, e.sense) if e.fixed is None else (e.push, e.fixed)
+            for e in pushes
         ]
-        runs = model.generate(rows, stop=stop)
-        texts: list[Text] = []
-        for at in range(0, len(rows), MEASURED):
-            if stop is not None and stop.is_set():
-                raise Stopped
-            part = slice(at, at + MEASURED)
-            distances = self._distances(rows[part], runs[part], plain[part])
-            for prompt, run, (cost, nll) in zip(prompts[part], runs[part], distances, strict=True):
-                score = round(self._judge(run.text), 5)
-                texts.append(
-                    Text(
-                        setting.method,
-                        setting.name,
-                        seed,
-                        prompt,
-                        score,
-                        round(cost, 5),
-                        round(nll, 5),
-                        round(repetition(run.ids), 5),
-                        run.text,
-                    )
-                )
-        return texts
+        return digests.short(b"".join(part.float().numpy().tobytes() for edit in parts for part in edit))
+
+    def texts(
+        self, asked: Sequence[tuple[Setting, str, int]], stop: threading.Event | None = None
+    ) -> list[Text]:
+        """An answer to each prompt under a setting from a seed. Raises lm.Stopped."""
+        rows, plain = [], []
+        for setting, prompt, seed in asked:
+            request, pushes = self._asked(setting, prompt)
+            sampling = Sampling(self.temperature, seed, self.tokens)
+            rows.append(Row(prompt_ids(self.library.model, request), sampling, pushes))
+            plain.append(prompt_ids(self.library.model, prompt))
+        return [
+            self._text(*each, answer)
+            for each, answer in zip(asked, compared(self.library.model, rows, plain, stop=stop), strict=True)
+        ]
+
+    def _text(self, setting: Setting, prompt: str, seed: int, answer: Compared) -> Text:
+        run = answer.run
+        return Text(
+            setting.method,
+            setting.name,
+            self.digests[setting],
+            seed,
+            prompt,
+            score=round(self._judge(run.text), 5),
+            kl=round(float(np.mean(answer.kl)), 5),
+            nll=round(float(np.mean(answer.nll)), 5),
+            repetition=round(repetition(run.ids), 5),
+            text=run.text,
+        )
 
     def _asked(self, setting: Setting, prompt: Asked) -> tuple[Asked, tuple[Edit, ...]]:
         wishes = [wish(self.concept, self.direction)]
         asked = prompt if setting.place is None else requested(prompt, wishes, setting.place)
         return asked, () if setting.plan is None else edits(setting.plan, self.library, asked)
 
-    def _distances(
-        self, rows: Sequence[Row], runs: Sequence[Run], plain: Sequence[tuple[int, ...]]
-    ) -> list[tuple[float, float]]:
-        """Of each text, KL to the base model on the plain prompt and NLL under it."""
-        logprobs = partial(self.library.model.logprobs, temperature=self.temperature)
-        base = logprobs(
-            [[*ids, *run.ids] for ids, run in zip(plain, runs, strict=True)], [len(ids) for ids in plain]
-        )
-        own = base
-        if any(row.edits or row.prompt != ids for row, ids in zip(rows, plain, strict=True)):
-            asked = [[*row.prompt, *run.ids] for row, run in zip(rows, runs, strict=True)]
-            own = logprobs(asked, [len(row.prompt) for row in rows], edits=[row.edits for row in rows])
-        return [
-            (float(kl(q, p).mean()), -float(p[range(len(run.ids)), run.ids].mean()))
-            for p, q, run in zip(base, own, runs, strict=True)
-        ]
-
 
 def frontier(
     bench: Bench,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
+    asked: Sequence[tuple[str, int]],
     path: Path | None = None,
     *,
     stop: threading.Event | None = None,
-    report: Callable[[float], None] | None = None,
-) -> list[Texts]:
-    """All settings of a bench on prompts, seed by seed. Raises lm.Stopped.
+) -> Iterator[tuple[float, list[Texts]]]:
+    """All settings of a bench on prompts with seeds, TOGETHER prompts at a time: the share done, and the means so far.
 
     path: JSON Lines that the texts are added to as they come: a measurement that was stopped goes on from it, and one
-    that is to have more prompts or seeds measures those alone. Raises ValueError where it holds texts of other
-    conditions.
+    that gets more prompts, seeds or settings measures those alone. Raises lm.Stopped, and ValueError where the file
+    holds texts of other conditions.
     """
-    texts = [] if path is None else _resumed(path, bench)
-    done = {(text.method, text.setting, text.seed, text.prompt) for text in texts}
-    wanted = [(setting, seed) for seed in seeds for setting in bench.settings]
-    for number, (setting, seed) in enumerate(wanted, 1):
-        missing = [text for text in prompts if (setting.method, setting.name, seed, text) not in done]
-        fresh = bench.texts(setting, seed, missing, stop) if missing else []
-        texts += fresh
+    known = [] if path is None else _resumed(path, bench)
+    keys = {(text.method, text.setting, text.edits, text.prompt, text.seed): text for text in known}
+    texts: list[Text] = []
+    for at in range(0, len(asked), TOGETHER):
+        wanted = {
+            (setting.method, setting.name, bench.digests[setting], prompt, seed): (setting, prompt, seed)
+            for prompt, seed in asked[at : at + TOGETHER]
+            for setting in bench.settings
+        }
+        fresh = bench.texts([item for key, item in wanted.items() if key not in keys], stop)
         if path is not None:
             _append(path, [dataclasses.asdict(text) for text in fresh])
-        if report is not None:
-            report(number / len(wanted))
-    return grouped([text for text in texts if text.seed in set(seeds) and text.prompt in set(prompts)])
+        texts += [*(keys[key] for key in wanted if key in keys), *fresh]
+        yield min(1.0, (at + TOGETHER) / len(asked)), grouped(texts, bench.settings)
+
+
+def spread(prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
+    """Each prompt with one of the seeds: TOGETHER prompts with each in turn."""
+    return [(prompt, seeds[i // TOGETHER % len(seeds)]) for i, prompt in enumerate(prompts)]
 
 
 def _resumed(path: Path, bench: Bench) -> list[Text]:
     conditions, texts = load(path) if path.exists() else (bench.conditions, [])
     if conditions != bench.conditions:
-        raise ValueError(f"{path} was measured with other vectors or lengths: give another folder")
+        raise ValueError(f"{path} was measured with another model, scorer or length: give another folder.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         _append(part, [conditions, *map(dataclasses.asdict, texts)])
@@ -255,11 +248,11 @@ def load(path: Path) -> tuple[dict[str, Any], list[Text]]:
     return json.loads(lines[0]), [Text(**json.loads(line)) for line in lines[1:]]
 
 
-def grouped(texts: Sequence[Text]) -> list[Texts]:
-    """The texts of each method and setting as means over the seeds, for the prompts and seeds that all have."""
-    kinds: dict[tuple[str, str], dict[tuple[str, int], Text]] = {}
+def grouped(texts: Sequence[Text], settings: Sequence[Setting]) -> list[Texts]:
+    """The texts of each setting as means over the seeds, for the prompts and seeds that all have."""
+    kinds: dict[tuple[str, str], dict[tuple[str, int], Text]] = {(s.method, s.name): {} for s in settings}
     for text in texts:
-        kinds.setdefault((text.method, text.setting), {})[text.prompt, text.seed] = text
+        kinds[text.method, text.setting][text.prompt, text.seed] = text
     shared = [key for key in next(iter(kinds.values())) if all(key in own for own in kinds.values())]
     prompts = list(dict.fromkeys(prompt for prompt, _ in shared))
     results = []
@@ -269,7 +262,7 @@ def grouped(texts: Sequence[Text]) -> list[Texts]:
             np.mean([(text.score, text.kl, text.nll, text.repetition) for text in group], axis=0)
             for group in each
         ]
-        results.append(Texts(*kind, *np.array(numbers).T))
+        results.append(Texts(*kind, *np.array(numbers).reshape(-1, 4).T))
     return results
 
 

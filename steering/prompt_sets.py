@@ -38,5 +38,7 @@ def _kinds(name: str) -> dict[str, list[str]]:
 
 def _drawn(name: str, concept: Concept, count: int) -> list[str]:
     kinds = _kinds(name)
-    unsafe = count // 2 if concept.name in PROVOKED else 0
-    return kinds["helpful"][: count - unsafe] + kinds["unsafe"][:unsafe]
+    if concept.name not in PROVOKED:
+        return kinds["helpful"][:count]
+    both = [prompt for pair in zip(kinds["helpful"], kinds["unsafe"], strict=True) for prompt in pair]
+    return both[:count]

@@ -365,7 +365,7 @@ def test_nobody_waits_for_a_prompt_that_another_caller_reads(monkeypatch):
         [Row((*PROMPT, number, i), sample(40)) for i in range(model._loop.max_rows_of_one)]
         for number in (1, 2)
     ]
-    with model._busy:
+    with model.busy:
         first = model.decode([Row(PROMPT[:9], sample(2))])
         others = [model.decode(rows) for rows in crowd]
         second = model.decode([Row(PROMPT[:9], sample(2))])

@@ -229,8 +229,14 @@ def frontier_bench(library, **changes) -> frontiers.Bench:
     return frontiers.Bench(library, "loud", "amplify", **{"tokens": 6, "temperature": 1.0} | changes)
 
 
+def measured(bench, asked, *args, **settings) -> list[frontiers.Texts]:
+    *_, (share, results) = frontiers.frontier(bench, asked, *args, **settings)
+    assert share == 1
+    return results
+
+
 def test_a_frontier_compares_methods_and_requests_at_their_kl(library):
-    results = frontiers.frontier(frontier_bench(library), ASKED, [0])
+    results = measured(frontier_bench(library), frontiers.spread(ASKED, [0]))
     methods = list(dict.fromkeys(texts.method for texts in results))
     requests = [f"request, {place}" for place in ("user", "system", "both")]
     assert methods == [
@@ -251,26 +257,38 @@ def test_a_frontier_compares_methods_and_requests_at_their_kl(library):
     assert row.startswith("| loud, more |") and "nan" not in row
 
 
-def test_a_frontier_that_was_stopped_goes_on_and_ends_as_one_that_was_not(library, tmp_path):
+def test_a_frontier_that_was_stopped_goes_on_and_ends_as_one_that_was_not(library, tmp_path, monkeypatch):
+    monkeypatch.setattr(frontiers, "TOGETHER", 1)
     bench, path = frontier_bench(library), tmp_path / "texts.jsonl"
-    whole = frontiers.frontier(bench, ASKED, [0, 1], tmp_path / "whole.jsonl")
-    stop, heard = threading.Event(), []
-
-    def report(share: float) -> None:
-        heard.append(share)
-        if len(heard) == 4:
-            stop.set()
-
+    asked = frontiers.spread(ASKED, [0, 1])
+    assert asked == [(ASKED[0], 0), (ASKED[1], 1), (ASKED[2], 0)]
+    whole = measured(bench, asked, tmp_path / "whole.jsonl")
+    stop = threading.Event()
     with pytest.raises(Stopped):
-        frontiers.frontier(bench, ASKED, [0, 1], path, stop=stop, report=report)
+        for share, part in frontiers.frontier(bench, asked, path, stop=stop):
+            assert share == pytest.approx(1 / 3) and len(part[0].score) == 1
+            stop.set()
     path.write_text(path.read_text().rsplit("\n", 2)[0] + '\n{"method": "cut')
-    again = frontiers.frontier(frontier_bench(library), ASKED, [0, 1], path)
+    again = measured(frontier_bench(library), asked, path)
     assert frontiers.to_dict(again) == frontiers.to_dict(whole)
     assert sorted(path.read_text().splitlines()) == sorted(
         (tmp_path / "whole.jsonl").read_text().splitlines()
     )
-    with pytest.raises(ValueError, match="other vectors or lengths"):
-        frontiers.frontier(frontier_bench(library, tokens=7), ASKED, [0], path)
+    with pytest.raises(ValueError, match="another model, scorer or length"):
+        measured(frontier_bench(library, tokens=7), asked, path)
+
+
+def test_after_a_new_calibration_only_what_it_changed_is_measured_again(library, tmp_path):
+    path, asked = tmp_path / "texts.jsonl", frontiers.spread(ASKED, [0])
+    measured(frontier_bench(library, methods=["base", "default", "constant push"]), asked, path)
+    before = frontiers.load(path)[1]
+    known = library.cav("loud").calibration
+    moved = dataclasses.replace(known, mean=tuple(value + 1 for value in known.mean))
+    other = Library(library.model, {})
+    other.add(LOUD, dataclasses.replace(library.cav("loud"), calibration=moved))
+    measured(frontier_bench(other, methods=["base", "default", "constant push"]), asked, path)
+    fresh = frontiers.load(path)[1][len(before) :]
+    assert fresh and {text.method for text in fresh} == {"default"}
 
 
 def test_equal_kl_is_read_between_the_settings():
