@@ -26,3 +26,14 @@ class Chart(TypedDict):
     figure: NotRequired[Figure]
     table: NotRequired[Table | None]
     file: NotRequired[str]
+
+
+class File(TypedDict):
+    """A file that the page hands over. content: base64."""
+
+    name: str
+    content: str
+
+
+Said = TypedDict("Said", {"say": str, "as": NotRequired[str]})
+"""A sentence that the page tells its parts, `as` an event of assets/web/shared/events.js (where it is left out: said)."""

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from common.jsons import JsonObject
 from common.messages import Chart
 from lm import LanguageModel, Run, Stopped
 from lm.prompts import MAX_NEW_TOKENS, Prompt
@@ -25,6 +24,7 @@ from steering.conversation import STEERED, Prompts
 from steering.edits import Steering, layers_of
 from steering.inspector import inspect
 from steering.library import Library
+from steering.messages import Lens, Shade, SideName, Stage, Work
 from steering.plan import Layers, Plan
 from steering.snippet import snippet
 from steering.steer import MAX_WATCHED, Pair, finish, pair, wishes
@@ -155,7 +155,7 @@ class Controller:
         """Stops a work of a session."""
         self._sessions.stop(key, work)
 
-    def run(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[JsonObject, Chart | None]]:
+    def run(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[Stage, Chart | None]]:
         """States of the stage, and the heat map at the end. A newer run of the session ends this one, or
         keeps it from starting.
         """
@@ -166,7 +166,7 @@ class Controller:
         session.newest = number
         stop = session.take_over("run")
         session.last = None
-        state: dict[str, Any] = {"run": asked.get("run"), "phase": "running", "unsteered": [], "steered": []}
+        state: Stage = {"run": asked.get("run"), "phase": "running", "unsteered": [], "steered": []}
         try:
             request = Request.parse(asked, session.library.model)
             for fraction, note in self._learn(session, request.plan, request.watch, stop):
@@ -195,7 +195,7 @@ class Controller:
                     yield fraction, f"Learning {name} for {library.model.name}, once. {left(began, fraction)}"
         session.ready |= wanted.keys() & library.concepts.keys()
 
-    def sweep(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[JsonObject]:
+    def sweep(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[Work]:
         """States of the dose-response chart."""
         session = self.session(key)
         stop = session.take_over("sweep")
@@ -219,7 +219,7 @@ class Controller:
         except Exception as error:
             yield {"fraction": None, "problem": _problem("sweep", error)}
 
-    def train(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[JsonObject]:
+    def train(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[Work]:
         """States of the trainer; the last one names the concept that the session may use from then on."""
         session = self.session(key)
         stop = session.take_over("train")
@@ -231,20 +231,20 @@ class Controller:
                 )
             yield {"fraction": 0.0, "note": "Reading the examples."}
             began = time.monotonic()
-            done = yield from _relay(
+            done, note = yield from _relay(
                 following(
                     lambda report: learned(session.library, asked, self.library.concepts, report, stop)
                 ),
                 lambda fraction: f"Reading, then trying how far it can go. {left(began, fraction)}",
             )
             session.own += new
-            yield {"fraction": None, "note": done.pop("note"), "done": done}
+            yield {"fraction": None, "note": note, "done": done}
         except Stopped:
             yield {"fraction": None, "note": "Stopped."}
         except Exception as error:
             yield {"fraction": None, "problem": _problem("train", error)}
 
-    def write(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[JsonObject]:
+    def write(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[Work]:
         """States of the trainer while the model writes examples of what a sentence describes; the last one has them."""
         session = self.session(key)
         stop = session.take_over("train")
@@ -260,7 +260,7 @@ class Controller:
         except Exception as error:
             yield {"fraction": None, "problem": _problem("train", error)}
 
-    def inspect(self, key: str | None, asked: Mapping[str, Any]) -> JsonObject:
+    def inspect(self, key: str | None, asked: Mapping[str, Any]) -> Lens:
         """What the models would have said at a token of the last complete run, and what they read there. Raises
         ValueError.
         """
@@ -270,7 +270,7 @@ class Controller:
         whole = session.last.pair
         side = int(bounded(asked, "side", 0, len(whole.sides) - 1))
         index = int(bounded(asked, "index", 0, len(whole.decoding.runs[side].ids) - 1))
-        return inspect(session.library, whole, side, index) | {"run": asked.get("run")}
+        return {**inspect(session.library, whole, side, index), "run": asked.get("run")}
 
     def compare(self, key: str | None, send: Send, sender: str | None = None) -> str:
         """Hands the last complete run to the blind comparison, under the sender's login; the sentence to show."""
@@ -320,13 +320,13 @@ def _fetched(library: Library, name: str, stop: threading.Event, report: Report)
 
 
 def _stream(
-    library: Library, request: Request, state: JsonObject, stop: threading.Event
-) -> Generator[tuple[JsonObject, Chart | None], None, Pair | None]:
+    library: Library, request: Request, state: Stage, stop: threading.Event
+) -> Generator[tuple[Stage, Chart | None], None, Pair | None]:
     started = pair(library, request.prompt, request.plan, **request.settings, stop=stop)
     shades = [view.Shades(side.edits, started.watchers) for side in started.sides]
     names = [side.name for side in started.sides]
-    state |= _about(library, request, started)
-    tokens: list[list[view.Shade]] = [[] for _ in started.sides]
+    state.update(_about(library, request, started))
+    tokens: list[list[Shade]] = [[] for _ in started.sides]
     drawn = 0.0
     try:
         for step in started.decoding:
@@ -335,18 +335,15 @@ def _stream(
             now = time.monotonic()
             if now - drawn >= frame() and not stop.is_set():
                 drawn = now
-                yield {**state, **dict(zip(names, map(list, tokens), strict=True))}, None
+                yield _with(state, names, tokens), None
     finally:
         started.decoding.close()
-    whole = {**state, **dict(zip(names, tokens, strict=True))}
+    whole = _with(state, names, tokens)
     if stop.is_set():
         yield {**whole, "phase": "stopped", "note": f"Stopped after {len(tokens[1])} tokens."}, None
         return None
-    whole |= {
-        "phase": "done",
-        "note": _summary(request, tokens),
-        "held": _held_back(tokens[1], started.steering),
-    }
+    whole["phase"], whole["note"] = "done", _summary(request, tokens)
+    whole["held"] = _held_back(tokens[1], started.steering)
     yield whole, None
     sides = finish(library, started)
     if not stop.is_set():
@@ -356,7 +353,15 @@ def _stream(
     return started
 
 
-def _about(library: Library, request: Request, started: Pair) -> dict[str, Any]:
+def _with(state: Stage, names: Sequence[SideName], tokens: Sequence[Sequence[Shade]]) -> Stage:
+    """The state with the tokens that are there now."""
+    shown = state.copy()
+    for name, side in zip(names, tokens, strict=True):
+        shown[name] = [*side]
+    return shown
+
+
+def _about(library: Library, request: Request, started: Pair) -> Stage:
     """What the stage shows beside the texts."""
     names = [*(target.concept for target in request.plan.targets), *request.watch]
     cavs = [library.cav(name) for name in names]
@@ -364,7 +369,7 @@ def _about(library: Library, request: Request, started: Pair) -> dict[str, Any]:
         "sides": [side.name for side in started.sides],
         "wish": " ".join(wishes(library, request.plan)) if request.rival else "",
         "begin": library.model.codec.decode(request.begin),
-        "layers": started.steering.layers,
+        "layers": [*started.steering.layers],
         "cosines": started.steering.cosines,
         "choice": view.choice(request.plan, cavs[0]),
         "concepts": [view.poles(library.concepts[name]) for name in names],
@@ -381,7 +386,7 @@ def _about(library: Library, request: Request, started: Pair) -> dict[str, Any]:
     }
 
 
-def _summary(request: Request, tokens: Sequence[Sequence[view.Shade]]) -> str:
+def _summary(request: Request, tokens: Sequence[Sequence[Shade]]) -> str:
     how = (
         "the likeliest token each time"
         if request.temperature == 0
@@ -397,7 +402,7 @@ def _summary(request: Request, tokens: Sequence[Sequence[view.Shade]]) -> str:
     return f"{counts} The texts are equal: {'the push was too weak to change a token' if pushed else 'no token of the answer was pushed'}."
 
 
-def _held_back(tokens: Sequence[view.Shade], applied: Steering) -> str:
+def _held_back(tokens: Sequence[Shade], applied: Steering) -> str:
     if applied.plan.when is not None and applied.reading is not None:
         condition, read = (
             applied.plan.when,
@@ -445,7 +450,7 @@ def _relay(
     note: Callable[[float], str] = lambda fraction: "",
     low: float = 0.0,
     high: float = 1.0,
-) -> Generator[JsonObject, None, Result]:
+) -> Generator[Work, None, Result]:
     while True:
         try:
             fraction = next(work)

@@ -3,7 +3,6 @@ concept reads at every layer, and what was pushed.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -13,6 +12,7 @@ from lm.edits.trace import MAX_TARGETS
 from steering.cav import CAV
 from steering.edits import reader
 from steering.library import Library
+from steering.messages import Alternative, Lens, Push, Reading
 from steering.metrics import overlaps, pushes
 from steering.steer import Pair, started_at
 
@@ -20,7 +20,7 @@ SHOWN = 8
 """Alternatives a model."""
 
 
-def inspect(library: Library, pair: Pair, side: int, index: int) -> dict[str, Any]:
+def inspect(library: Library, pair: Pair, side: int, index: int) -> Lens:
     """Token `index` of a side, as plain data. Both models are given that side's prompt and the answer up to the token.
 
     alternatives: the likeliest tokens of either model and the one that was drawn, with both probabilities at the
@@ -30,6 +30,7 @@ def inspect(library: Library, pair: Pair, side: int, index: int) -> dict[str, An
     run, answer = pair.decoding.runs[side], len(pair.sides[side].row.prompt) - len(pair.begin)
     ids = (*run.prompt, *run.ids[:index])
     steered = tuple(started_at(edit, answer) for edit in pair.steering.edits)
+    readings, pushed = _readings(library, ids, steered)
     return {
         "side": side,
         "index": index,
@@ -37,13 +38,14 @@ def inspect(library: Library, pair: Pair, side: int, index: int) -> dict[str, An
         "alternatives": _alternatives(library, ids, run.ids[index], steered, pair.temperature or 1.0),
         "prefix": [*pair.begin, *run.ids[:index]],
         "temperature": pair.temperature or 1.0,
-        **_readings(library, ids, steered),
+        "readings": readings,
+        "pushes": pushed,
     }
 
 
 def _alternatives(
     library: Library, ids: tuple[int, ...], drawn: int, steered: tuple[Edit, ...], temperature: float
-) -> list[dict[str, Any]]:
+) -> list[Alternative]:
     rows = library.model.logprobs(
         [[*ids, drawn]] * 2, [len(ids)] * 2, edits=[(), steered], temperature=temperature
     )
@@ -63,7 +65,9 @@ def _alternatives(
     ]
 
 
-def _readings(library: Library, ids: tuple[int, ...], steered: tuple[Edit, ...]) -> dict[str, Any]:
+def _readings(
+    library: Library, ids: tuple[int, ...], steered: tuple[Edit, ...]
+) -> tuple[list[Reading], list[Push]]:
     names = [name for name in library.concepts if library.ready(name) is not None]
     cavs = [library.cav(name) for name in names]
     groups = [cavs[at : at + MAX_TARGETS] for at in range(0, len(cavs), MAX_TARGETS)]
@@ -71,21 +75,19 @@ def _readings(library: Library, ids: tuple[int, ...], steered: tuple[Edit, ...])
     sampling = Sampling(max_new_tokens=1)
     started = library.model.decode([Row(ids, sampling, (*own, *readers)) for own in ((), steered)])
     base, pushed = sorted((token for step in started for token in step), key=lambda token: token.row)
-    return {
-        "readings": [
-            {
-                "name": name,
-                "low": library.concepts[name].low,
-                "high": library.concepts[name].high,
-                "base": plain,
-                "steered": moved,
-            }
-            for name, plain, moved in zip(
-                names, _chances(base, readers, cavs), _chances(pushed, readers, cavs), strict=True
-            )
-        ],
-        "pushes": _pushes(pushed, steered),
-    }
+    readings: list[Reading] = [
+        {
+            "name": name,
+            "low": library.concepts[name].low,
+            "high": library.concepts[name].high,
+            "base": plain,
+            "steered": moved,
+        }
+        for name, plain, moved in zip(
+            names, _chances(base, readers, cavs), _chances(pushed, readers, cavs), strict=True
+        )
+    ]
+    return readings, _pushes(pushed, steered)
 
 
 def _chances(token: Token, readers: tuple[Edit, ...], cavs: Sequence[CAV]) -> list[list[float | None]]:
@@ -103,7 +105,7 @@ def _chances(token: Token, readers: tuple[Edit, ...], cavs: Sequence[CAV]) -> li
     ]
 
 
-def _pushes(token: Token, steered: tuple[Edit, ...]) -> list[dict[str, Any]]:
+def _pushes(token: Token, steered: tuple[Edit, ...]) -> list[Push]:
     trace = token.trace[: len(steered)]
     share = pushes(trace, overlaps(steered)) / trace["norm"]
     return [

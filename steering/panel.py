@@ -10,10 +10,12 @@ import gradio as gr
 import pandas as pd
 
 from common.jsons import JsonObject
+from common.messages import File, Said
 from lm.prompts import MAX_CHARACTERS, MAX_CHAT_CHARACTERS
 from steering import charts, view
 from steering.controller import Controller, Request, Send, swept
 from steering.library import Library
+from steering.messages import Inspected, Poles, Teaching, Work
 from steering.steer import steer
 from steering.sweep import sweep
 from ui.background import answer, stream
@@ -94,26 +96,26 @@ def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Calla
     def on_stop(event: gr.EventData, request: gr.Request) -> None:
         controller.stop(request.session_hash, str(event._data.get("work")))
 
-    async def on_sweep(event: gr.EventData, request: gr.Request) -> AsyncIterator[JsonObject]:
+    async def on_sweep(event: gr.EventData, request: gr.Request) -> AsyncIterator[Work]:
         async for state in stream(lambda: controller.sweep(request.session_hash, event._data), sweeps):
             yield state
 
-    async def on_train(event: gr.EventData, request: gr.Request) -> AsyncIterator[JsonObject]:
+    async def on_train(event: gr.EventData, request: gr.Request) -> AsyncIterator[Teaching]:
         async for state in stream(lambda: controller.train(request.session_hash, event._data), trainings):
-            yield _opening(library) | {"training": state}
+            yield {"training": state}
 
-    async def on_write(event: gr.EventData, request: gr.Request) -> AsyncIterator[JsonObject]:
+    async def on_write(event: gr.EventData, request: gr.Request) -> AsyncIterator[Teaching]:
         async for state in stream(lambda: controller.write(request.session_hash, event._data), trainings):
-            yield _opening(library) | {"training": state}
+            yield {"training": state}
 
-    async def on_inspect(event: gr.EventData, request: gr.Request) -> JsonObject:
+    async def on_inspect(event: gr.EventData, request: gr.Request) -> Inspected | Said:
         try:
             state = await answer(lambda: controller.inspect(request.session_hash, event._data), inspections)
         except ValueError as error:
             return {"say": sentence(error)}
         return {"say": state, "as": "inspected"}
 
-    def on_vector(event: gr.EventData, request: gr.Request) -> JsonObject:
+    def on_vector(event: gr.EventData, request: gr.Request) -> File:
         try:
             name, content = controller.vector(
                 request.session_hash, event._data.get("concept"), event._data.get("kind")
@@ -122,7 +124,7 @@ def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Calla
             raise gr.Error(sentence(error), print_exception=False) from error
         return {"name": name, "content": base64.b64encode(content).decode()}
 
-    def on_compare(request: gr.Request, profile: gr.OAuthProfile | None = None) -> JsonObject:
+    def on_compare(request: gr.Request, profile: gr.OAuthProfile | None = None) -> Said:
         assert send is not None
         return {"say": controller.compare(request.session_hash, send, profile.username if profile else None)}
 
@@ -263,7 +265,7 @@ def _endpoints(library: Library) -> None:
             "rows": frame.astype(object).where(frame.notna(), None).values.tolist(),
         }
 
-    def concepts() -> list[dict[str, str]]:
+    def concepts() -> list[Poles]:
         """The concepts that can be steered, with the words for their two ends."""
         return [view.poles(concept) for concept in library.concepts.values()]
 

@@ -15,6 +15,7 @@ from lm.edits.trace import MAX_TARGETS
 from lm.prompts import MAX_NEW_TOKENS, Asked, prompt_ids
 from steering.edits import Steering, edits, feasible, reader, steering
 from steering.library import Library
+from steering.messages import SideName
 from steering.metrics import Metrics, history, measure
 from steering.plan import Plan, PlanError
 from steering.requests import requested, strongest, wish
@@ -30,7 +31,7 @@ class Side:
     same prompt as the base model is given it.
     """
 
-    name: str
+    name: SideName
     row: Row
     edits: tuple[Edit, ...]
     plain: tuple[int, ...]
@@ -100,6 +101,7 @@ def pair(
     applied = feasible(steering(plan, library, prompt))
     base, steered = (prompt_ids(library.model, each) for each in (prompts.get("unsteered", prompt), prompt))
     watchers = watching(library, watch, applied.layers)
+    asked: list[tuple[SideName, tuple[int, ...], tuple[int, ...], tuple[Edit, ...]]]
     asked = [("unsteered", base, base, applied.readers), ("steered", steered, steered, applied.edits)]
     if rival is not None:
         before = prompts.get("requested", prompt)
@@ -161,7 +163,7 @@ def steer(library: Library, prompt: Asked, plan: Plan, **settings: Any) -> dict[
     started = pair(library, prompt, plan, **settings)
     for _ in started.decoding:
         pass
-    both = {
+    both: dict[str, JsonObject] = {
         side.name: shown.to_dict()
         for side, shown in zip(started.sides, finish(library, started), strict=True)
     }

@@ -15,6 +15,7 @@ from steering.concepts import MIN_TEXTS, Concept
 from steering.control_vectors import MAX_BYTES, imported
 from steering.examples import near_copies
 from steering.library import Library
+from steering.messages import Drafts, Learned
 from steering.prompt_sets import harmless
 from steering.requests import requested
 
@@ -31,7 +32,7 @@ Report = Callable[[float], None]
 
 def learned(
     library: Library, asked: Mapping[str, Any], taken: Container[str], report: Report, stop: threading.Event
-) -> dict[str, Any]:
+) -> tuple[Learned, str]:
     """Adds the concept that a page asks for to a visitor's library, trained and tried: what the controls know of it,
     and a note. Raises ValueError, lm.Stopped.
 
@@ -48,12 +49,13 @@ def learned(
     cav = trial(own, name, progress=lambda share: report(READING + (1 - READING) * share), stop=stop)
     library.add(concept, cav)
     opens = view.opening(cav)
-    return view.concept(concept, cav) | {
+    done: Learned = {
+        **view.concept(concept, cav),
         "curves": view.curves(cav),
         "opens": opens,
         "texts": {"positive": concept.positive, "negative": concept.negative},
-        "note": view.learned(concept, cav, opens),
     }
+    return done, view.learned(concept, cav, opens)
 
 
 def _vectors(
@@ -103,7 +105,7 @@ def _check_size(concept: Concept, model: LanguageModel) -> None:
 
 def drafted(
     model: LanguageModel, sentence: object, report: Report, stop: threading.Event
-) -> tuple[dict[str, list[str]], str]:
+) -> tuple[Drafts, str]:
     """Contrastive texts for a person to edit: the model's answers to the same prompts from the same seeds, with a
     request for what the sentence describes and without, and a note on them. Raises ValueError, lm.Stopped.
     """

@@ -1,45 +1,19 @@
 """What the Steer tab shows: plain data for its JavaScript, no Gradio and no markup."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from scipy.special import expit
+from torch import Tensor
 
 from lm import Edit, Token
 from steering.cav import CAV
 from steering.concepts import Concept
 from steering.examples import remarks
+from steering.messages import Choice, Costs, Curves, Known, Poles, Shade
 from steering.metrics import Metrics, grams, moved, overlaps, pushes
 from steering.plan import Plan
 from steering.steer import Steered
-
-
-class Shade(NamedTuple):
-    """A token as it is drawn.
-
-    after, before: mean P over the layers, of the plan's targets and then of the concepts that are watched;
-    push: the largest |push| / |e|; flag: 1 capped, 2 out of reach.
-    """
-
-    text: str
-    after: list[float]
-    before: list[float]
-    push: float
-    flag: int
-    logprob: float
-
-
-class Costs(TypedDict):
-    """What steering with a method costs: points [dose, KL, score] from off on; the KL as far as the text stays
-    fluent, up to which no text broke, and of the largest dose that was measured.
-    """
-
-    points: list[list[float | None]]
-    most: float
-    whole: float
-    end: float
-
 
 OPENING = 0.25
 """Nats a token, at most, at which a new concept opens."""
@@ -76,7 +50,7 @@ class Shades:
         return [round(float(p), 4) for each in readings.values() for p in np.mean(each, axis=0)]
 
 
-def poles(concept: Concept) -> dict[str, str]:
+def poles(concept: Concept) -> Poles:
     """A concept's name and the words for its two ends."""
     return {
         "name": concept.name,
@@ -86,7 +60,7 @@ def poles(concept: Concept) -> dict[str, str]:
     }
 
 
-def concept(concept: Concept, cav: CAV | None) -> dict[str, Any]:
+def concept(concept: Concept, cav: CAV | None) -> Known:
     """What the controls know of a concept: its poles and, where it was calibrated, what steering it costs."""
     return {**poles(concept), "costs": {} if cav is None else costs(cav)}
 
@@ -109,7 +83,7 @@ def costs(cav: CAV) -> dict[str, Costs]:
     }
 
 
-def choice(plan: Plan, cav: CAV) -> dict[str, str]:
+def choice(plan: Plan, cav: CAV) -> Choice:
     """How the layers that nobody named were chosen, in a few words and in a sentence."""
     if plan.method == "gcav":
         return {"by": "by accuracy", "chosen": "The layers of best held-out accuracy, as in the paper."}
@@ -156,12 +130,19 @@ def _opens(opens: float | None) -> list[str]:
     )
 
 
-def curves(cav: CAV) -> dict[str, list[float]]:
+def curves(cav: CAV) -> Curves:
     """Held-out accuracy at every layer, beside its two controls; nothing where no texts are known."""
-    names = ("accuracy", "shuffled", "random")
     if cav.accuracy.isnan().all():
-        return {name: [] for name in names}
-    return {name: [round(float(value), 3) for value in getattr(cav, name)] for name in names}
+        return {"accuracy": [], "shuffled": [], "random": []}
+    return {
+        "accuracy": _rounded(cav.accuracy),
+        "shuffled": _rounded(cav.shuffled),
+        "random": _rounded(cav.random),
+    }
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(value, 3) for value in values.tolist()]
 
 
 def mean_chances(tokens: Sequence[Shade]) -> list[float]:

@@ -1,7 +1,7 @@
 """Requests of the page and of scripts: numbers within bounds, errors as sentences."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 MAX_SEED, MAX_TEMPERATURE = 2**32 - 1, 2.0
 
@@ -29,6 +29,13 @@ def sentence(error: Exception) -> str:
     return start + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-def wrong(error: Exception) -> dict[str, str | None]:
-    """What the page is told of an error: the sentence, and the field that it stands by, where it is one's."""
+class Wrong(TypedDict):
+    """A sentence, and the field that it stands by, where it is one's."""
+
+    problem: str
+    field: str | None
+
+
+def wrong(error: Exception) -> Wrong:
+    """What the page is told of an error."""
     return {"problem": sentence(error), "field": getattr(error, "field", None)}
