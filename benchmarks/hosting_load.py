@@ -2,7 +2,7 @@
 
 python benchmarks/hosting_load.py               votes, stops and the page: idle, and beside 40 streams and 50 annotators
     --streams 40 --annotators 50 --seconds 20
-python benchmarks/hosting_load.py --leave       seconds until no worker is left of callers of each endpoint who have gone
+python benchmarks/hosting_load.py --leave       seconds until the app rests after the callers of each endpoint have gone
 python benchmarks/hosting_load.py --calls 10000 memory over hostile calls to all endpoints, a line every tenth
 """
 
@@ -72,6 +72,8 @@ POSTS: tuple[tuple[str, Any], ...] = (
     ("/v1/completions", "x" * 1_500_000),
 )  # fmt: skip
 """Requests of the routes below them."""
+RESTING = 0.15
+"""Processors that an app without work keeps busy at most; one that decodes keeps one to two."""
 WORKS = (
     ("steer", ASKED),
     (
@@ -239,22 +241,34 @@ def threads(pid: int) -> int:
 
 
 def leave(address: str, pid: int) -> None:
-    """Prints how long the threads of an endpoint's callers live after they have gone. Each endpoint is called before: what
-    begins with the first call, and stays, is not counted.
-    """
+    """Prints how long an endpoint's work lives after its callers have gone: until the app's processors rest again."""
     for endpoint, data in WORKS:
         left(listening(address, endpoint, data, 1))
-        time.sleep(10)
-        before = threads(pid)
+        time.sleep(5)
         connections = listening(address, endpoint, data, 8)
         time.sleep(2)
-        most = threads(pid)
+        working = load(pid)
         left(connections)
         began = time.monotonic()
-        while threads(pid) > before and time.monotonic() - began < 120:
-            time.sleep(0.02)
+        while (resting := load(pid)) > RESTING and time.monotonic() - began < 120:
+            pass
         took = time.monotonic() - began
-        print(f"/{endpoint}: 8 callers left {most - before} threads, and after {took:.2f} s none", flush=True)
+        print(
+            f"/{endpoint}: {working:.2f} processors for 8 callers, {resting:.2f} after {took:.1f} s",
+            flush=True,
+        )
+
+
+def load(pid: int) -> float:
+    """Processors that the app keeps busy, over a quarter of a second."""
+
+    def used() -> float:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    before, began = used(), time.monotonic()
+    time.sleep(0.25)
+    return (used() - before) / (time.monotonic() - began)
 
 
 def listening(address: str, endpoint: str, data: dict, callers: int) -> list[http.client.HTTPConnection]:

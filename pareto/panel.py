@@ -23,7 +23,7 @@ from pareto.front import Front
 from pareto.session import MAX_PICKS, Request, Session
 from pareto.shelf import Shelf
 from ui.background import answer, stream
-from ui.parts import part
+from ui.parts import part, sent
 from ui.validation import MAX_SEED, MAX_TEMPERATURE, sentence
 from ui.visitors import Turns
 
@@ -90,11 +90,12 @@ def build(
     runs, scorings = Turns(AT_ONCE), Turns(AT_ONCE)
 
     async def on_run(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
-        async for state, outgoing in stream(lambda: controller.run(request.session_hash, event._data), runs):
+        asked = sent(event)
+        async for state, outgoing in stream(lambda: controller.run(request.session_hash, asked), runs):
             yield state, outgoing or gr.skip()
 
     def on_stop(event: gr.EventData, request: gr.Request) -> None:
-        controller.stop(request.session_hash, str(event._data.get("work")))
+        controller.stop(request.session_hash, str(sent(event).get("work")))
 
     def scored(key: str | None, asked: Any) -> Iterator[tuple[Any, Any]]:
         for state, new in controller.score(key, asked):
@@ -103,7 +104,8 @@ def build(
             yield scoring, _front(controller, session, human) if new else gr.skip()
 
     async def on_score(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
-        async for update in stream(lambda: scored(request.session_hash, event._data), scorings):
+        asked = sent(event)
+        async for update in stream(lambda: scored(request.session_hash, asked), scorings):
             yield update
 
     def on_people(request: gr.Request) -> JsonObject:
@@ -123,7 +125,7 @@ def build(
         event: gr.EventData, request: gr.Request, profile: gr.OAuthProfile | None = None
     ) -> JsonObject:
         assert send is not None
-        ids = event._data.get("ids")
+        ids = sent(event).get("ids")
         picks = ids if isinstance(ids, list) else []
         said = controller.compare(request.session_hash, picks, send, profile.username if profile else None)
         return {"say": said, "as": "front-said"}

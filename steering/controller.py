@@ -161,12 +161,16 @@ class Controller:
         """
         session = self.session(key)
         number = asked.get("run", 0)
+        if type(number) is not int:
+            problem = f"Run is {str(number)[:40]!r}: give a whole number."
+            yield {"run": None, "phase": "error", "problem": problem, "field": None}, None
+            return
         if number < session.newest:
             return
         session.newest = number
         stop = session.take_over("run")
         session.last = None
-        state: Stage = {"run": asked.get("run"), "phase": "running", "unsteered": [], "steered": []}
+        state: Stage = {"run": number, "phase": "running", "unsteered": [], "steered": []}
         try:
             request = Request.parse(asked, session.library.model)
             for fraction, note in self._learn(session, request.plan, request.watch, stop):

@@ -19,7 +19,7 @@ from steering.messages import Inspected, Poles, Teaching, Work
 from steering.steer import steer
 from steering.sweep import sweep
 from ui.background import answer, stream
-from ui.parts import part
+from ui.parts import part, sent
 from ui.validation import MAX_SEED, MAX_TEMPERATURE, sentence
 from ui.visitors import Turns
 
@@ -90,27 +90,32 @@ def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Calla
     sweeps, trainings = Turns(SWEPT_AT_ONCE), Turns(SWEPT_AT_ONCE)
 
     async def on_run(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
-        async for state, chart in stream(lambda: controller.run(request.session_hash, event._data), runs):
+        asked = sent(event)
+        async for state, chart in stream(lambda: controller.run(request.session_hash, asked), runs):
             yield state, chart or gr.skip()
 
     def on_stop(event: gr.EventData, request: gr.Request) -> None:
-        controller.stop(request.session_hash, str(event._data.get("work")))
+        controller.stop(request.session_hash, str(sent(event).get("work")))
 
     async def on_sweep(event: gr.EventData, request: gr.Request) -> AsyncIterator[Work]:
-        async for state in stream(lambda: controller.sweep(request.session_hash, event._data), sweeps):
+        asked = sent(event)
+        async for state in stream(lambda: controller.sweep(request.session_hash, asked), sweeps):
             yield state
 
     async def on_train(event: gr.EventData, request: gr.Request) -> AsyncIterator[Teaching]:
-        async for state in stream(lambda: controller.train(request.session_hash, event._data), trainings):
+        asked = sent(event)
+        async for state in stream(lambda: controller.train(request.session_hash, asked), trainings):
             yield {"training": state}
 
     async def on_write(event: gr.EventData, request: gr.Request) -> AsyncIterator[Teaching]:
-        async for state in stream(lambda: controller.write(request.session_hash, event._data), trainings):
+        asked = sent(event)
+        async for state in stream(lambda: controller.write(request.session_hash, asked), trainings):
             yield {"training": state}
 
     async def on_inspect(event: gr.EventData, request: gr.Request) -> Inspected | Said:
+        asked = sent(event)
         try:
-            state = await answer(lambda: controller.inspect(request.session_hash, event._data), inspections)
+            state = await answer(lambda: controller.inspect(request.session_hash, asked), inspections)
         except ValueError as error:
             return {"say": sentence(error)}
         return {"say": state, "as": "inspected"}
@@ -118,7 +123,7 @@ def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Calla
     def on_vector(event: gr.EventData, request: gr.Request) -> File:
         try:
             name, content = controller.vector(
-                request.session_hash, event._data.get("concept"), event._data.get("kind")
+                request.session_hash, sent(event).get("concept"), sent(event).get("kind")
             )
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error

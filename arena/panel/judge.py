@@ -12,7 +12,7 @@ from arena.panel.endpoints import SERVED
 from arena.panel.place import Place
 from arena.panel.shared import Profile, Who, offered, refusals, signed
 from arena.service import Service, Shown
-from ui.parts import part
+from ui.parts import part, sent
 
 CORRECTED = "The correction is kept."
 
@@ -58,7 +58,7 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
 
     def on_open(event: gr.EventData, profile: Profile) -> tuple[Any, ...]:
         """Takes up what the address names: a study, and the name of whoever comes back."""
-        study, name = str(event._data.get("study") or "")[:32], str(event._data.get("name") or "")
+        study, name = str(sent(event).get("study") or "")[:32], str(sent(event).get("name") or "")
         choices = offered(service.store)
         known = study in [id for _, id in choices]
         fields = (gr.Textbox(value=name), gr.Dropdown(choices, value=study if known else ""))
@@ -76,7 +76,7 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
         event: gr.EventData, person: str, current: Shown | None, typed: str, study: str, profile: Profile
     ) -> tuple[str, str, Shown]:
         """The battle of an event, who is at the page, and what it shows."""
-        battle, person = str(event._data.get("battle")), named(person, typed, profile)
+        battle, person = str(sent(event).get("battle")), named(person, typed, profile)
         if current is not None and current.battle == battle:
             return battle, person, current
         return battle, person, service.again(battle, person, study or None)
@@ -95,7 +95,7 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
         person: str, typed: str, study: str, profile: Profile, event: gr.EventData
     ) -> tuple[Any, ...]:
         """An earlier answer, to be looked at and corrected."""
-        battle = str(event._data.get("battle"))
+        battle = str(sent(event).get("battle"))
         with refusals():
             person = named(person, typed, profile)
             votes = service.earlier(person, study or None)
@@ -108,9 +108,10 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
     def on_vote(
         person: str, current: Shown | None, typed: str, study: str, profile: Profile, event: gr.EventData
     ) -> tuple[Any, ...]:
-        sent, comment = event._data.get("answers"), str(event._data.get("comment", ""))
-        answers = {str(key): str(value) for key, value in sent.items()} if isinstance(sent, dict) else {}
-        correcting = event._data.get("correcting") is True
+        fields = sent(event)
+        given, comment = fields.get("answers"), str(fields.get("comment", ""))
+        answers = {str(key): str(value) for key, value in given.items()} if isinstance(given, dict) else {}
+        correcting = fields.get("correcting") is True
         try:
             battle, person, seen = recalled(event, person, current, typed, study, profile)
         except ArenaError:

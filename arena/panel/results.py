@@ -19,7 +19,7 @@ from arena.ranking import ranking
 from arena.records import asked, every_question, questions, votes_frame
 from arena.slices import slices
 from arena.store import Store
-from ui.parts import part
+from ui.parts import part, sent
 
 AT_ONCE = 4
 
@@ -86,7 +86,7 @@ def build(store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Ta
     ) -> Any:
         """Draws anew where votes have come in since the page was drawn."""
         with refusals(), store.read() as session:
-            same = len(votes_frame(session, study or None)) == event._data.get("votes")
+            same = len(votes_frame(session, study or None)) == sent(event).get("votes")
         return [gr.skip()] * len(outputs) if same else draw(question, study, person, at, profile)
 
     def enter(

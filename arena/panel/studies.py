@@ -20,7 +20,7 @@ from arena.panel.shared import Profile, Who, refusals
 from arena.questions import parsed, written
 from arena.settings import Settings
 from arena.store import Store
-from ui.parts import part
+from ui.parts import part, sent
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
@@ -115,7 +115,7 @@ def build(
     def on_pick(person: str, profile: Profile, event: gr.EventData) -> tuple[Any, ...]:
         who.check(person, profile)
         with refusals():
-            return *opened(str(event._data.get("study") or "")), ""
+            return *opened(str(sent(event).get("study") or "")), ""
 
     def acting(act: Callable[..., tuple[str, str]]) -> Callable[..., tuple[Any, ...]]:
         """A handler that does something to the picked study, then shows it anew with one sentence."""

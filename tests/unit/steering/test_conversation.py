@@ -138,3 +138,9 @@ def test_different_histories_are_not_sent_to_a_blind_comparison(desk):
     for _ in desk.run("visitor", ASKED | {"history": [EARLIER]}):
         pass
     assert "send the first turn" in desk.compare("visitor", lambda *_: pytest.fail("it was sent"))
+
+
+@pytest.mark.parametrize("number", ["1", None, 1.5, True, [1]])
+def test_a_run_whose_number_is_none_is_refused_in_one_sentence(desk, number):
+    ((state, _),) = desk.run("visitor", ASKED | {"run": number})
+    assert (state["phase"], state["problem"]) == ("error", f"Run is {str(number)!r}: give a whole number.")
