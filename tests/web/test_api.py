@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -293,10 +294,31 @@ def test_a_client_that_leaves_ends_its_rows(address, client):
     assert time.monotonic() - started < 5
 
 
-def test_the_docs_lines_run(address, capsys):
-    """docs/api.md, at this app's address in place of the one that it names."""
+def test_the_docs_lines_run(address, library, model_folder, capsys, monkeypatch, tmp_path):
+    """docs/api.md, at this app's address in place of the one that it names, and this model in place of the default."""
+    monkeypatch.setenv("TRADEWIND_MODEL", str(model_folder))
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.S)
     names: dict = {}
     for block in blocks:
+        if "lm_eval" in block and find_spec("lm_eval") is None:
+            continue
         exec(block.replace("http://127.0.0.1:7860", address), names)
-    assert len(blocks) >= 3 and len(capsys.readouterr().out.splitlines()) >= len(blocks)
+    assert len(blocks) >= 3 and len(capsys.readouterr().out.splitlines()) >= len(blocks) - 1
+    answers = [
+        _check_harness(library, name, evaluated["samples"]["questions"])
+        for name, evaluated in names.get("evaluated", {}).items()
+    ]
+    assert not answers or answers[0] != answers[1]
+
+
+def _check_harness(library: Library, name: str, samples: list) -> list[float]:
+    """lm-evaluation-harness has the log-probabilities that the model gives, steered and not: these."""
+    edits = policy(library, Plan.from_json(json.loads(name[5:]))).edits if name.startswith("plan:") else ()
+    assert len(samples) == 3
+    for sample in samples:
+        for asked, answered in zip(sample["arguments"], sample["filtered_resps"], strict=True):
+            prompt, whole = (library.model.text_ids(text) for text in (asked[0], "".join(asked)))
+            [logprobs] = library.model.logprobs([whole], [len(prompt)], edits=[edits], chosen=True)
+            assert float(answered[0]) == pytest.approx(float(logprobs.sum()), abs=1e-3)
+    return [float(answered[0]) for sample in samples for answered in sample["filtered_resps"]]
