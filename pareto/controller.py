@@ -10,7 +10,6 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from common.jsons import JsonObject
 from lm import LanguageModel, Policy, Row, Run, Stopped
 from lm.metrics import repetition
 from pareto import view
@@ -19,6 +18,7 @@ from pareto.detail import detail
 from pareto.evaluate import evaluate, standard_prompts
 from pareto.fetched import fetch_public
 from pareto.front import Front
+from pareto.messages import Card, Head, Texts, Work
 from pareto.policy import known, policies, tuned
 from pareto.rewards import Reward, RewardError
 from pareto.session import BASE, PLAN, SOUP, Request, Session, Side, weight
@@ -113,15 +113,13 @@ class Controller:
                 self._rewards = self._read_rewards()
             return self._rewards
 
-    def run(
-        self, key: str | None, asked: Mapping[str, Any]
-    ) -> Iterator[tuple[JsonObject, JsonObject | None]]:
+    def run(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[Texts, Card | None]]:
         """States of the texts, and the card of the selected point, first and last: a page that was not drawn
         yet when the first one came has it then. A newer run of the session ends this one.
         """
         session = self.session(key)
         stop = session.take_over("run")
-        state: dict[str, Any] = {"run": asked.get("run"), "phase": "running", "sides": [], "texts": []}
+        state: Texts = {"run": asked.get("run"), "phase": "running", "sides": [], "texts": []}
         try:
             request = Request.parse(asked)
             rows = [self.row(session, pick, request) for pick in (BASE, *request.picks)]
@@ -152,7 +150,7 @@ class Controller:
             return session.plans[pick]
         return policies(self.model, session.checkpoint, self.steered)(session.name(pick))
 
-    def side(self, session: Session, pick: str) -> dict[str, Any]:
+    def side(self, session: Session, pick: str) -> Head:
         """The head of a pick's text."""
         point, checkpoint = session.point(pick), session.checkpoints.get(pick)
         if pick == BASE:
@@ -180,7 +178,7 @@ class Controller:
             preference[0] if preference else None,
         )
 
-    def card(self, session: Session, pick: str) -> JsonObject:
+    def card(self, session: Session, pick: str) -> Card:
         """All that is known of a pick."""
         point, checkpoint = session.point(pick), session.checkpoints.get(pick)
         ends = [end.name for end in session.ends or ()]
@@ -188,8 +186,8 @@ class Controller:
         return detail(self.side(session, pick), point, card, curves, ends, self.front.objectives)
 
     def _stream(
-        self, session: Session, request: Request, rows: list[Row], state: JsonObject, stop: threading.Event
-    ) -> Generator[tuple[JsonObject, None], None, None]:
+        self, session: Session, request: Request, rows: list[Row], state: Texts, stop: threading.Event
+    ) -> Generator[tuple[Texts, None], None, None]:
         decoding = self.model.decode(rows, stop=stop)
         texts, sent = [""] * len(rows), 0.0
         try:
@@ -201,7 +199,7 @@ class Controller:
                     yield {**state, "texts": list(texts)}, None
         finally:
             decoding.close()
-        whole = {**state, "texts": texts}
+        whole: Texts = {**state, "texts": texts}
         if stop.is_set():
             yield {**whole, "phase": "stopped", "note": "Stopped."}, None
             return
@@ -272,7 +270,7 @@ class Controller:
             for pick, run, numbers in zip(request.picks, runs, metrics, strict=True)
         ]
 
-    def score(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[JsonObject, bool]]:
+    def score(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[Work, bool]]:
         """States of the scoring, and whether the visitor's front has a new point.
 
         asked: {"checkpoint": folder name or hub id} or {"pick": id of a plan or a mix}.

@@ -7,6 +7,7 @@ import numpy as np
 
 from common.jsons import JsonObject
 from common.messages import Chart
+from pareto.messages import Card, Head
 from pareto.rewards import OBJECTIVES
 from pareto.view import divided, methods, number, short
 
@@ -22,21 +23,21 @@ OTHERS = ("var(--tw-accent)", "var(--tw-muted)", "var(--tw-ink)")
 
 
 def detail(
-    head: Mapping[str, Any],
+    head: Head,
     point: Mapping[str, Any] | None,
     card: Mapping[str, Any] | None = None,
     curves: Sequence[Mapping[str, Any]] = (),
     ends: Sequence[str] = (),
     objectives: Sequence[str] = OBJECTIVES,
-) -> dict[str, Any]:
+) -> Card:
     """A policy's card: facts as [label, value], the command that made it, and its charts.
 
     head: its text's (view.side); ends: names of the two checkpoints of which a mix is made, the helpful one
     first.
     """
-    facts, share = card or {}, head["lambda"]
-    mixed = head["method"] == "soup" and len(ends) == 2 and share is not None
-    parts = f"{100 * share:.0f} % {ends[0]}, {100 * (1 - share):.0f} % {ends[1]}" if mixed else ""
+    facts, share, parts = card or {}, head["lambda"], ""
+    if head["method"] == "soup" and len(ends) == 2 and share is not None:
+        parts = f"{100 * share:.0f} % {ends[0]}, {100 * (1 - share):.0f} % {ends[1]}"
     return {
         "id": head["id"],
         "name": head["name"],

@@ -12,9 +12,10 @@ import numpy as np
 
 from common.fronts import nondominated
 from common.jsons import JsonObject
+from common.messages import Said
 from lm import LanguageModel
 from lm.prompts import MAX_CHARACTERS
-from pareto import view
+from pareto import messages, view
 from pareto.checkpoint import FOLDER, Checkpoint, shipped
 from pareto.compare import hypervolume
 from pareto.controller import SCORED, Controller, Entrants, Human, Rewards, Send, Steered
@@ -78,7 +79,7 @@ def build(
             )
         with gr.Column(elem_classes="tw-right"):
             plot = part(
-                _front(controller, controller.stranger(), human, ask=False) | {"paper": _paper()},
+                {**_front(controller, controller.stranger(), human, ask=False), "paper": _paper()},
                 "tradeoffs/front",
                 "tw-front",
                 "'look' 'curves'",
@@ -108,7 +109,7 @@ def build(
         async for update in stream(lambda: scored(request.session_hash, asked), scorings):
             yield update
 
-    def on_people(request: gr.Request) -> JsonObject:
+    def on_people(request: gr.Request) -> messages.Front:
         return _front(controller, controller.session(request.session_hash), human)
 
     def on_look(request: gr.Request) -> tuple[Any, Any]:
@@ -117,13 +118,11 @@ def build(
         session = controller.session(request.session_hash)
         return {"trained": _trained(session)}, _front(controller, session, human)
 
-    def on_curves(request: gr.Request) -> JsonObject:
+    def on_curves(request: gr.Request) -> messages.Trained:
         session = controller.session(request.session_hash)
-        return _front(controller, session, human) | view.trainings(session.checkpoints)
+        return {**_front(controller, session, human), **view.trainings(session.checkpoints)}
 
-    def on_compare(
-        event: gr.EventData, request: gr.Request, profile: gr.OAuthProfile | None = None
-    ) -> JsonObject:
+    def on_compare(event: gr.EventData, request: gr.Request, profile: gr.OAuthProfile | None = None) -> Said:
         assert send is not None
         ids = sent(event).get("ids")
         picks = ids if isinstance(ids, list) else []
@@ -147,12 +146,12 @@ def build(
     _endpoints(controller)
 
 
-def _front(controller: Controller, session: Session, human: Human | None, ask: bool = True) -> dict[str, Any]:
+def _front(controller: Controller, session: Session, human: Human | None, ask: bool = True) -> messages.Front:
     answering = [point["id"] for point in session.front.points if session.answers(point)]
     return view.front(session.front, answering, human() if human and ask else None, human is not None)
 
 
-def _paper() -> dict[str, Any]:
+def _paper() -> messages.Plane:
     published = json.loads(PAPER.read_text())
     places = np.array([(point["helpful"], point["harmless"]) for point in published["points"]])
     points = [

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from common.jsons import JsonObject
+from pareto import messages
 from pareto.checkpoint import Checkpoint
 from pareto.combiners import COMBINERS
 from pareto.front import MEASURES, Front
@@ -51,7 +51,7 @@ def methods() -> dict[str, str]:
     return {"base": "Base model", **{key: each.title for key, each in COMBINERS.items()}, **OTHERS}
 
 
-def _marks() -> dict[str, dict[str, str]]:
+def _marks() -> dict[str, messages.Mark]:
     """Symbol and colours of what is trained; assets/web/tradeoffs/marks.js has the others."""
     return {
         key: {"symbol": each.mark, "color": each.color, "dark": each.dark, "edge": each.edge}
@@ -61,7 +61,7 @@ def _marks() -> dict[str, dict[str, str]]:
 
 def front(
     front: Front, answering: Sequence[str] = (), votes: Votes | None = None, votable: bool = False
-) -> dict[str, Any]:
+) -> messages.Front:
     """The plot's points and the sentences over them.
 
     answering: ids of the points that can answer prompts; votes: what people think of the policies, by id or
@@ -97,7 +97,7 @@ def _judged(point: Mapping[str, Any], votes: Votes) -> Mapping[str, Any] | None:
     )
 
 
-def paper(published: Mapping[str, Any], hypervolumes: Mapping[str, float]) -> dict[str, Any]:
+def paper(published: Mapping[str, Any], hypervolumes: Mapping[str, float]) -> messages.Plane:
     """The paper's points (assets/fronts/paper.json), a set with axes of its own."""
     points = [
         {
@@ -132,10 +132,12 @@ def paper(published: Mapping[str, Any], hypervolumes: Mapping[str, float]) -> di
     }
 
 
-def _axes(points: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> list[dict[str, str]]:
+def _axes(points: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> list[messages.Axis]:
     """What the two axes can show: a key of the points, and a title with its unit."""
-    rewards = [{"id": name, "title": f"{name}: reward, standard deviations"} for name in objectives]
-    measured = [
+    rewards: list[messages.Axis] = [
+        {"id": name, "title": f"{name}: reward, standard deviations"} for name in objectives
+    ]
+    measured: list[messages.Axis] = [
         {"id": name, "title": title}
         for name, title in MEASURED.items()
         if any(point.get(name) is not None for point in points)
@@ -143,7 +145,7 @@ def _axes(points: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> lis
     return rewards + measured
 
 
-def _methods(points: Sequence[Mapping[str, Any]], content: Mapping[str, Any]) -> list[JsonObject]:
+def _methods(points: Sequence[Mapping[str, Any]], content: Mapping[str, Any]) -> list[messages.Method]:
     counts = {method: sum(point["method"] == method for point in points) for method in methods()}
     return [
         {
@@ -180,11 +182,11 @@ def _point(point: Mapping[str, Any], answers: bool, objectives: Sequence[str]) -
     }
 
 
-def trainings(checkpoints: Mapping[str, Checkpoint]) -> dict[str, Any]:
+def trainings(checkpoints: Mapping[str, Checkpoint]) -> messages.Trainings:
     """How the trainings of checkpoints went, by id, for one chart of several: measures, what can be drawn, and
     curves, of each its steps and its values by measure.
     """
-    curves = {
+    curves: dict[str, messages.Curve] = {
         id: {"steps": [row["step"] for row in checkpoint.curves], "measures": _measures(checkpoint.curves)}
         for id, checkpoint in checkpoints.items()
         if checkpoint.curves
@@ -216,7 +218,7 @@ def divided(coefficients: Sequence[float]) -> list[float]:
 
 def _models(
     points: Sequence[Mapping[str, Any]], content: Mapping[str, Any], objectives: Sequence[str], missing: str
-) -> dict[str, str]:
+) -> messages.Heading:
     if not points:
         return {
             "title": "No policy has been scored yet",
@@ -261,7 +263,7 @@ def _scored(points: Sequence[Mapping[str, Any]]) -> str:
     return f"{most} held-out prompts a point{several}{f', fewer for {fewer} scored on this page' if fewer else ''}."
 
 
-def _people(points: Sequence[Mapping[str, Any]], votable: bool) -> dict[str, str]:
+def _people(points: Sequence[Mapping[str, Any]], votable: bool) -> messages.Heading:
     title = "What people find helpful and harmless"
     if len(points) < 2:
         how = "Send answers to Compare and judge them there: policies that people judged on both questions appear here."
@@ -276,7 +278,7 @@ def _people(points: Sequence[Mapping[str, Any]], votable: bool) -> dict[str, str
     }
 
 
-def _together(points: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _together(points: Sequence[Mapping[str, Any]]) -> messages.Together:
     """Both measures on one scale: standard scores over the policies that people judged too."""
     title = "Do people agree with the reward models?"
     if len(points) < 3:
@@ -326,7 +328,7 @@ def number(value: float) -> str:
     return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
-def side(id: str, name: str, method: str, about: str = "", weight: float | None = None) -> dict[str, Any]:
+def side(id: str, name: str, method: str, about: str = "", weight: float | None = None) -> messages.Head:
     """The head of one text."""
     return {"id": id, "name": name, "method": method, "about": about, "lambda": weight}
 
