@@ -18,13 +18,16 @@ class Table(TypedDict):
 
 
 class Chart(TypedDict):
-    """A chart, or the sentence that stands in its place while it is empty."""
+    """A chart, or the sentence that stands in its place while it is empty. data: the table for the file, where that has
+    more than the one of the page.
+    """
 
     title: str
     empty: NotRequired[str]
     note: NotRequired[str]
     figure: NotRequired[Figure]
     table: NotRequired[Table | None]
+    data: NotRequired[Table]
     file: NotRequired[str]
 
 

@@ -18,7 +18,7 @@ def build(preparer: Preparer, tab: str) -> Callable[[Renew | None], None]:
     """
     if tab not in preparer.lacked:
         return lambda renew: None
-    banner = part(preparer.state(tab), "shared/prepare", "tw-lacking", "'look' 'start' 'stop'")
+    banner = part(preparer.state(tab), "shared/prepare", "tw-lacking")
 
     def connect(renew: Renew | None) -> None:
         shown = [banner] if renew is None else [banner, renew[0]]

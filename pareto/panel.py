@@ -74,15 +74,12 @@ def build(
     with gr.Row(elem_classes="tw-steer tw-tradeoffs"):
         with gr.Column(elem_classes="tw-left"):
             opening = _opening(controller, send is not None, preference)
-            controls = part(
-                opening, "tradeoffs/controls", "tw-console", "'run' 'stop' 'score' 'people' 'compare'"
-            )
+            controls = part(opening, "tradeoffs/controls", "tw-console")
         with gr.Column(elem_classes="tw-right"):
             plot = part(
                 {**_front(controller, controller.stranger(), human, ask=False), "paper": _paper()},
                 "tradeoffs/front",
                 "tw-front",
-                "'look' 'curves'",
             )
             texts = part(None, "tradeoffs/texts", "tw-stage tw-answers")
             card = part(None, "tradeoffs/card", "tw-card")
@@ -94,6 +91,7 @@ def build(
         asked = sent(event)
         async for state, outgoing in stream(lambda: controller.run(request.session_hash, asked), runs):
             yield state, outgoing or gr.skip()
+        yield gr.skip(), gr.skip()  # Gradio sends the last value whole once more
 
     def on_stop(event: gr.EventData, request: gr.Request) -> None:
         controller.stop(request.session_hash, str(sent(event).get("work")))

@@ -77,12 +77,11 @@ def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Calla
                 opening(),
                 "steer/controls",
                 "tw-console",
-                "'run' 'stop' 'sweep' 'train' 'write' 'inspect' 'vector' 'compare'",
             )
         with gr.Column(elem_classes="tw-right"):
             stage = part(None, "steer/stage", "tw-stage")
             with gr.Row(elem_classes="tw-charts"):
-                heat = part(charts.NO_HEAT, "shared/plot", "tw-chart", "'point'")
+                heat = part(charts.NO_HEAT, "shared/plot", "tw-chart")
                 dose = part({"chart": charts.NO_DOSE}, "steer/dose", "tw-dose")
     outbox = part(None, "shared/outbox", "tw-outbox")
 
@@ -93,6 +92,7 @@ def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Calla
         asked = sent(event)
         async for state, chart in stream(lambda: controller.run(request.session_hash, asked), runs):
             yield state, chart or gr.skip()
+        yield gr.skip(), gr.skip()  # Gradio sends the last value whole once more
 
     def on_stop(event: gr.EventData, request: gr.Request) -> None:
         controller.stop(request.session_hash, str(sent(event).get("work")))

@@ -30,9 +30,7 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
         if who.login:
             gr.LoginButton()
     change = gr.Button(visible=False, size="sm", elem_classes="tw-who")
-    page = part(
-        view.welcome(who.login), "compare/arena", "tw-judge", "'vote', 'undo', 'next', 'earlier', 'look'"
-    )
+    page = part(view.welcome(who.login), "compare/arena", "tw-judge")
 
     def named(person: str, typed: str, profile: Profile) -> str:
         """Who is at the page, also where the app was started anew since the sign-in."""

@@ -13,7 +13,7 @@ class Place:
     """
 
     def __init__(self) -> None:
-        self.part = part({}, "compare/place", "tw-place", "'open'")
+        self.part = part({}, "compare/place", "tw-place")
 
     @staticmethod
     def at(study: str, name: str) -> dict[str, Any]:

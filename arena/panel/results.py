@@ -31,7 +31,7 @@ def build(store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Ta
     with gr.Row(elem_classes="tw-asked"):
         chosen = gr.Dropdown(offered(store), value="", label="Study", interactive=True)
         question = gr.Radio(_choices(known), value=known[0].key, label="Question")
-    watch = part({}, "compare/fresh", "tw-fresh", "'fresh'")
+    watch = part({}, "compare/fresh", "tw-fresh")
     summary = gr.HTML(elem_classes="tw-summary")
     with gr.Column(visible=False) as tallied:
         with gr.Row(elem_classes="tw-charts"):

@@ -34,7 +34,7 @@ def build(
     tab: gr.Tab,
 ) -> None:
     """Builds the part in an open `gr.Tab`."""
-    board = part({}, "compare/studies", "tw-studies", "'pick'")
+    board = part({}, "compare/studies", "tw-studies")
     picked = gr.State("")
     status, faults = gr.HTML(elem_classes="tw-status"), Faults()
     with gr.Column(visible=False, elem_classes="tw-edit") as editor:

@@ -33,3 +33,52 @@ export function eventName(name) {
   if (!Object.hasOwn(EVENTS, name)) throw new Error(`${name} is no event of the page: add it to shared/events.js`);
   return `tw:${name}`;
 }
+
+/** What each part sends to Python, with what it carries; ui/parts.py reads this list too, as JSON. */
+export const TRIGGERS = {
+  "steer/controls": {
+    "run": "a request of Steer: the texts are decoded, { run, prompt, plan, ... }",
+    "stop": "end a work: { work }",
+    "sweep": "a request of Steer, and whether bands are swept: { bands, ... }",
+    "train": "teach a concept: { name, positive, negative } or { name, lines } or { name, gguf }",
+    "write": "let the model write examples: { sentence }",
+    "inspect": "a token under the lens: { run, side, index }",
+    "vector": "hand over the vectors of a concept: { concept, kind }",
+    "compare": "send the texts to Compare"
+  },
+  "tradeoffs/controls": {
+    "run": "a request of Trade-offs: the texts are decoded, { run, prompt, picks, selected, ... }",
+    "stop": "end a work: { work }",
+    "score": "score a policy: { checkpoint } or { pick } or { plan }",
+    "people": "the votes of people, once they are shown",
+    "compare": "send two answers to Compare: { ids }"
+  },
+  "tradeoffs/front": {
+    "look": "is there a front of a later time?",
+    "curves": "how the trainings went"
+  },
+  "shared/plot": {
+    "point": "a point was clicked: { trace, index, customdata, shift }"
+  },
+  "shared/prepare": {
+    "look": "how far the preparation is",
+    "start": "begin it",
+    "stop": "end it"
+  },
+  "compare/arena": {
+    "vote": "a battle's answers: { battle, answers, comment, correcting }",
+    "undo": "take a vote back: { battle }",
+    "next": "the next battle",
+    "earlier": "the list of one's own answers",
+    "look": "an answer of one's own, to correct it: { battle }"
+  },
+  "compare/studies": {
+    "pick": "a study is picked: { study }"
+  },
+  "compare/place": {
+    "open": "the address names a study and a person: { study, name }"
+  },
+  "compare/fresh": {
+    "fresh": "results of so many votes are shown: { votes }"
+  }
+};

@@ -1,0 +1,111 @@
+// The messages of tests/golden, which Python makes and types (tests/unit/test_messages.py), drawn by the parts that read them.
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
+import { test } from 'node:test';
+import { parseHTML } from 'linkedom';
+
+const { window, document } = parseHTML('<!doctype html><html><body></body></html>');
+class Observer { observe() {} disconnect() {} }
+Object.assign(globalThis, {
+  document, CustomEvent: window.CustomEvent, MutationObserver: Observer, IntersectionObserver: Observer,
+  matchMedia: () => ({ matches: false }), location: new URL('https://example.org/'), history: { replaceState() {} }, setInterval: () => 0,
+  addEventListener() {},
+});
+window.HTMLElement.prototype.scrollIntoView = () => {};
+Object.defineProperty(window.HTMLSelectElement.prototype, 'value', { writable: true });
+
+const golden = (name) => JSON.parse(readFileSync(new URL(`../golden/${name}.json`, import.meta.url), 'utf8'));
+const shared = '../../assets/web/shared';
+const { page } = await import(`${shared}/page.js`);
+const { now } = await import('../../assets/web/tradeoffs/now.js');
+const { tell } = await import(`${shared}/dom.js`);
+
+/** A part in a page of its own, with its first value; send(value) is what Gradio does when another comes. */
+async function part(name, value, css = '') {
+  const element = document.createElement('div');
+  element.innerHTML = `<div class="${css}"></div>`;
+  document.body.append(element);
+  const props = { value };
+  const watchers = [];
+  const sent = [];
+  const { default: mount } = await import(`../../assets/web/${name}.js`);
+  mount({ element, props, trigger: (event, data) => sent.push([event, data]), watch: (_, then) => watchers.push(then) });
+  const send = (next) => { props.value = next; for (const then of watchers) then(); };
+  return { element, send, sent, all: (selector) => [...element.querySelectorAll(selector)], text: (selector) => element.querySelector(selector)?.textContent };
+}
+
+const written = (tokens) => tokens.map(([text]) => text).join('');
+
+test('the stage draws its first state and its last, and asks for the lens of a token', async () => {
+  const [first, last] = golden('stage');
+  page.asked = { run: last.run, plan: { targets: [], budget: 0 }, rival: 'request', watch: ['long'], history: [], begin: [] };
+  const { element, send, all, text } = await part('steer/stage', null);
+  send(first);
+  assert.equal(element.firstElementChild.dataset.phase, first.phase);
+  send(last);
+  const texts = all('.tw-text').map((node) => node.textContent);
+  assert.deepEqual(texts, ['unsteered', 'steered', 'requested'].map((name) => written(last[name])));
+  assert.equal(all('.tw-token').length, last.unsteered.length + last.steered.length + last.requested.length);
+  assert.deepEqual(all('.tw-metrics tbody tr').map((row) => [...row.querySelectorAll('td')].map((cell) => cell.textContent)), last.rows.map((row) => row.slice(2)));
+  assert.equal(text('.tw-status'), last.note);
+  const asked = [];
+  document.addEventListener('tw:inspect', (event) => asked.push(event.detail));
+  all('.tw-steered .tw-token')[2].dispatchEvent(new window.Event('click', { bubbles: true }));
+  assert.deepEqual(asked, [{ run: last.run, side: 1, index: 2 }]);
+  const [lens] = golden('lens');
+  tell('inspected', { ...lens, run: last.run });
+  assert.equal(all('.tw-alternatives tbody tr').length, lens.alternatives.length);
+});
+
+test('a sweep shows how far it is, then its chart', async () => {
+  const [first, last] = golden('sweep');
+  const { send, text, all } = await part('steer/dose', first);
+  assert.equal(text('.tw-sweep'), 'Stop');
+  send(last);
+  assert.equal(text('h3'), last.chart.title);
+  assert.equal(all('tbody tr').length, last.chart.table.rows.length);
+});
+
+test('the texts of Trade-offs are drawn, with their numbers', async () => {
+  const [first, last] = golden('texts');
+  now.asked = { run: last.run, prompt: 'Say hello.', picks: ['helpful'], kept: [] };
+  const { send, all, text } = await part('tradeoffs/texts', null);
+  send(first);
+  send(last);
+  assert.deepEqual(all('.tw-text').map((node) => node.textContent), last.texts);
+  assert.deepEqual(all('.tw-side .tw-about').map((node) => node.textContent), last.sides.map(({ about }) => about));
+  assert.equal(all('.tw-metrics tbody tr').length, last.rows.length);
+  assert.equal(text('.tw-status'), last.note);
+});
+
+test('a card tells all its facts', async () => {
+  const [card] = golden('card');
+  const { all, text } = await part('tradeoffs/card', card);
+  assert.deepEqual(all('dl div').map((line) => [...line.children].map((node) => node.textContent)), card.facts);
+  assert.equal(text('h2 span:last-of-type'), card.name);
+});
+
+test('the front names its points in the table, and its title', async () => {
+  const [front] = golden('front');
+  const { all, text } = await part('tradeoffs/front', front);
+  assert.equal(text('h3'), front.models.title);
+  assert.equal(all('tbody tr').length, front.points.length);
+});
+
+test('what a training of a concept sends has all that the controls read', () => {
+  const { done } = golden('training').at(-1);
+  for (const key of ['name', 'low', 'high', 'costs', 'curves', 'opens', 'texts']) assert.ok(key in done, key);
+});
+
+test('every event that a part sends to Python is in the list, and every one in the list is sent', async () => {
+  const { TRIGGERS } = await import(`${shared}/events.js`);
+  const web = new URL('../../assets/web/', import.meta.url);
+  const files = readdirSync(web, { recursive: true }).map(String).filter((name) => name.endsWith('.js'));
+  for (const name of files) {
+    const source = readFileSync(new URL(name, web), 'utf8');
+    const listed = Object.keys(TRIGGERS[name.replace(/\.js$/, '')] ?? {});
+    const sent = [...source.matchAll(/trigger\('([\w-]+)'/g)].map(([, event]) => event);
+    for (const event of sent) assert.ok(listed.includes(event), `${name} sends ${event}`);
+    for (const event of listed) assert.ok(source.includes(`'${event}'`) || /trigger\((?!')/.test(source), `${name} never sends ${event}`);
+  }
+});
