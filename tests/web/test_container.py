@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
@@ -33,37 +33,33 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def image(tmp_path: Path) -> Path:
+def image() -> Iterator[Path]:
     """The files that the image has, and an empty /data beside them that its user may write."""
-    app = tmp_path / "app"
-    app.mkdir()
-    for names in re.findall(r"^COPY (.*)$", STEPS, re.M):
-        *sources, _ = names.split()
-        for name in sources:
-            if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, app / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(ROOT / name, app / name)
-    (tmp_path / "data").mkdir()
-    shutil.copytree(tiny("qwen2"), tmp_path / "model")
-    if os.getuid() == 0:
-        os.chown(tmp_path / "data", NOBODY, NOBODY)
-        for folder in (tmp_path, *tmp_path.parents):
-            if folder != Path("/tmp") and folder.is_relative_to("/tmp"):
-                folder.chmod(folder.stat().st_mode | 0o055)
-    return tmp_path
+    with TemporaryDirectory(prefix="image-") as folder:  # pytest's own folders are closed to other users
+        image = Path(folder)
+        app = image / "app"
+        app.mkdir()
+        for names in re.findall(r"^COPY (.*)$", STEPS, re.M):
+            *sources, _ = names.split()
+            for name in sources:
+                if (ROOT / name).is_dir():
+                    shutil.copytree(ROOT / name, app / name, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    shutil.copy(ROOT / name, app / name)
+        (image / "data").mkdir()
+        shutil.copytree(tiny("qwen2"), image / "model")
+        if os.getuid() == 0:
+            image.chmod(0o755)
+            os.chown(image / "data", NOBODY, NOBODY)
+        yield image
 
 
-def other_user() -> dict[str, Any]:
-    """Settings of a process of somebody else, where this one may start it and they may run this Python."""
-    other: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-    try:
-        subprocess.run(
-            [sys.executable, "-c", "import app"], cwd=ROOT, check=True, capture_output=True, **other
-        )
-    except (PermissionError, subprocess.CalledProcessError):
-        return {}
-    return other
+def as_nobody() -> list[str]:
+    """What starts a command as a user without a home and without rights, who may read this Python. For root alone."""
+    if os.getuid() != 0:
+        return []
+    reading = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+    return ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", *reading]
 
 
 @contextmanager
@@ -81,17 +77,18 @@ def running(image: Path, database: str) -> Iterator[str]:
     settings = {
         "PATH": os.environ["PATH"], "DATABASE_URL": database, "TRADEWIND_MODEL": str(image / "model"), "HF_HUB_OFFLINE": "1",
     }  # fmt: skip
-    user = other_user()
     log = image / f"log-{port}"
     with log.open("w") as out:
         process = subprocess.Popen(
-            command, cwd=image / "app", env=inside | settings, stdout=out, stderr=out, **user
+            [*as_nobody(), *command], cwd=image / "app", env=inside | settings, stdout=out, stderr=out
         )
     try:
         waited(process, f"http://127.0.0.1:{port}/health", log)
         (check,) = re.findall(r"^HEALTHCHECK .* CMD (.*)$", STEPS, re.M)
         healthy = [word.replace("7860", port) for word in json.loads(check)]
         subprocess.run([sys.executable, *healthy[1:]], check=True)
+        if os.getuid() == 0:
+            assert Path(f"/proc/{process.pid}").stat().st_uid == NOBODY
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
