@@ -25,6 +25,7 @@ from steering.edits import Steering, layers_of
 from steering.inspector import inspect
 from steering.library import Library
 from steering.messages import Lens, Shade, SideName, Stage, Work
+from steering.methods import Asked, compared
 from steering.plan import Layers, Plan
 from steering.snippet import snippet
 from steering.steer import MAX_WATCHED, Pair, finish, pair, wishes
@@ -206,6 +207,9 @@ class Controller:
         try:
             request = Request.parse(asked, session.library.model)
             yield {"fraction": 0.02}
+            if asked.get("methods") is not None:
+                yield from self._methods(session.library, request, asked["methods"], stop)
+                return
             bands = _bands(session.library, request.plan) if asked.get("bands") else None
             table = yield from _relay(
                 following(lambda report: _swept(session.library, request, bands, report, stop))
@@ -222,6 +226,21 @@ class Controller:
             yield {"fraction": None, "note": "Stopped."}
         except Exception as error:
             yield {"fraction": None, "problem": _problem("sweep", error)}
+
+    def _methods(
+        self, library: Library, request: Request, asked: object, stop: threading.Event
+    ) -> Iterator[Work]:
+        """States of the same chart while methods are compared over several prompts."""
+        parts = compared(
+            library,
+            request.plan,
+            Asked.parse(asked),
+            max_new_tokens=request.max_new_tokens,
+            temperature=request.temperature,
+            stop=stop,
+        )
+        for share, chart in parts:
+            yield {"fraction": share if share < 1 else None, "chart": chart}
 
     def train(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[Work]:
         """States of the trainer; the last one names the concept that the session may use from then on."""

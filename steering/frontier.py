@@ -198,9 +198,10 @@ def frontier(
     asked: Sequence[tuple[str, int]],
     path: Path | None = None,
     *,
+    together: int = TOGETHER,
     stop: threading.Event | None = None,
 ) -> Iterator[tuple[float, list[Texts]]]:
-    """All settings of a bench on prompts with seeds, TOGETHER prompts at a time: the share done, and the means so far.
+    """All settings of a bench on prompts with seeds, some together at a time: the share done, and the means so far.
 
     path: JSON Lines that the texts are added to as they come: a measurement that was stopped goes on from it, and one
     that gets more prompts, seeds or settings measures those alone. Raises lm.Stopped, and ValueError where the file
@@ -209,17 +210,17 @@ def frontier(
     known = [] if path is None else _resumed(path, bench)
     keys = {(text.method, text.setting, text.edits, text.prompt, text.seed): text for text in known}
     texts: list[Text] = []
-    for at in range(0, len(asked), TOGETHER):
+    for at in range(0, len(asked), together):
         wanted = {
             (setting.method, setting.name, bench.digests[setting], prompt, seed): (setting, prompt, seed)
-            for prompt, seed in asked[at : at + TOGETHER]
+            for prompt, seed in asked[at : at + together]
             for setting in bench.settings
         }
         fresh = bench.texts([item for key, item in wanted.items() if key not in keys], stop)
         if path is not None:
             _append(path, [dataclasses.asdict(text) for text in fresh])
         texts += [*(keys[key] for key in wanted if key in keys), *fresh]
-        yield min(1.0, (at + TOGETHER) / len(asked)), grouped(texts, bench.settings)
+        yield min(1.0, (at + together) / len(asked)), grouped(texts, bench.settings)
 
 
 def spread(prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:

@@ -82,7 +82,7 @@ def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Calla
             stage = part(None, "steer/stage", "tw-stage")
             with gr.Row(elem_classes="tw-charts"):
                 heat = part(charts.NO_HEAT, "shared/plot", "tw-chart")
-                dose = part({"chart": charts.NO_DOSE}, "steer/dose", "tw-dose")
+                dose = part({"chart": charts.NO_DOSE, "prompts": EXAMPLES}, "steer/dose", "tw-dose")
     outbox = part(None, "shared/outbox", "tw-outbox")
 
     runs, inspections = Turns(AT_ONCE), Turns(AT_ONCE)

@@ -480,6 +480,28 @@ def test_bands_of_layers_are_swept_beside_the_chosen_ones(app: str, page: Page) 
     assert page.locator(".tw-dose tbody tr").count() == 1 + 4 * 9
 
 
+def test_methods_are_compared_over_prompts_and_seeds_of_ones_own(app: str, page: Page) -> None:
+    page.goto(at(app, tokens=8, temperature=0.7))
+    settled(page)
+    card = page.locator(".tw-dose")
+    card.get_by_text("Methods against cost, over several prompts").click()
+    prompts, seeds = card.get_by_label("Prompts, one a line"), card.get_by_label("Seeds, with spaces between")
+    assert len(prompts.input_value().splitlines()) >= 4
+    prompts.fill("Tell me about the ocean.\nWhat is rain?\nWhy do we sleep?")
+    seeds.fill("0 x")
+    card.get_by_role("button", name="Compare the methods").click()
+    expect(card.get_by_role("alert")).to_have_text(
+        "Seeds must be whole numbers from 0 to 4294967295: give them with spaces between."
+    )
+    seeds.fill("5, 6")
+    card.get_by_role("button", name="Compare the methods").click()
+    expect(card.locator(".tw-note").first).to_contain_text("3 prompts, 2 seeds, 8 tokens", timeout=120_000)
+    expect(card.locator("h3")).to_contain_text("More sports: ")
+    expect(card.get_by_role("alert")).to_be_empty()
+    expect(card.locator(".legendtext", has_text="constant push")).to_be_visible()
+    expect(card.get_by_role("button", name="Sweep the magnitude")).to_be_visible()
+
+
 def test_two_concepts_show_the_cosine_of_their_directions_and_where_both_push(app: str, page: Page) -> None:
     second = {"concept": "film", "direction": "amplify", "p0": 0.98}
     page.goto(at(app, targets=[NEVER["targets"][0], second]))

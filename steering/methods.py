@@ -1,0 +1,194 @@
+"""Methods compared on a page: score against cost of one concept, over prompts and seeds that a person chooses. What is
+measured, and how, is steering.frontier's.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from common.jsons import JsonObject
+from common.messages import Chart
+from common.statistics import estimate
+from lm.prompts import MAX_CHARACTERS
+from steering.concepts import Concept
+from steering.frontier import BASE, BOTH, CONSTANT, DEFAULT, PAPER, REQUEST, Bench, Texts, frontier, of
+from steering.library import Library
+from steering.plan import Plan
+from ui.validation import MAX_SEED
+
+MAX_PROMPTS, MAX_SEEDS, MAX_TOKENS = 12, 3, 32
+TOGETHER = 2
+"""Prompts that are answered under every setting before the chart is drawn anew."""
+TEMPERATURE = 0.7
+"""In place of 0, at which every seed gives the same text."""
+COLORS = {
+    DEFAULT: "var(--tw-accent)",
+    CONSTANT: "var(--tw-warn)",
+    PAPER: "var(--tw-high)",
+    REQUEST: "var(--tw-harmless)",
+    BOTH: "var(--tw-ink)",
+    BASE: "var(--tw-unsteered)",
+}
+MARKS = {
+    DEFAULT: "circle",
+    CONSTANT: "square",
+    PAPER: "diamond",
+    REQUEST: "triangle-up",
+    BOTH: "star",
+    BASE: "circle-open",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Prompts and seeds: every prompt is answered from every seed."""
+
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, asked: object) -> "Asked":
+        """Raises ValueError with one sentence where something is missing or out of bounds."""
+        fields = asked if isinstance(asked, Mapping) else {}
+        prompts, seeds = fields.get("prompts"), fields.get("seeds")
+        if not isinstance(prompts, list) or not all(isinstance(prompt, str) for prompt in prompts):
+            raise ValueError("Prompts must be a list of texts: give one a line.")
+        different = tuple(dict.fromkeys(text for prompt in prompts if (text := prompt.strip())))
+        if not 2 <= len(different) <= MAX_PROMPTS:
+            raise ValueError(f"Prompts are {len(different)} different lines: give 2 to {MAX_PROMPTS}.")
+        if longest := next((text for text in different if len(text) > MAX_CHARACTERS), None):
+            raise ValueError(
+                f"A prompt has {len(longest):,} characters: give at most {MAX_CHARACTERS:,} each."
+            )
+        if not isinstance(seeds, list) or not all(
+            type(seed) is int and 0 <= seed <= MAX_SEED for seed in seeds
+        ):
+            raise ValueError(
+                f"Seeds must be whole numbers from 0 to {MAX_SEED}: give them with spaces between."
+            )
+        if not 1 <= len(set(seeds)) <= MAX_SEEDS:
+            raise ValueError(f"Seeds are {len(set(seeds))} different numbers: give 1 to {MAX_SEEDS}.")
+        return cls(different, tuple(dict.fromkeys(seeds)))
+
+
+def compared(
+    library: Library,
+    plan: Plan,
+    asked: Asked,
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    stop: threading.Event | None = None,
+) -> Iterator[tuple[float, Chart]]:
+    """The share done and the chart so far, of a plan's first concept in its direction. Raises PlanError, lm.Stopped."""
+    target = plan.targets[0]
+    bench = Bench(
+        library,
+        target.concept,
+        target.direction,
+        methods=tuple(COLORS),
+        tokens=min(max_new_tokens, MAX_TOKENS),
+        temperature=temperature or TEMPERATURE,
+    )
+    pairs = [(prompt, seed) for prompt in asked.prompts for seed in asked.seeds]
+    step = TOGETHER * len(asked.seeds)
+    for share, results in frontier(bench, pairs, stop=stop, together=step):
+        yield share, chart(bench, results, len(asked.seeds))
+
+
+def chart(bench: Bench, results: Sequence[Texts], seeds: int) -> Chart:
+    """Score over KL: a line a method from the base model on, in a band of 95 % over the prompts."""
+    concept, methods = bench.concept, [method for method in COLORS if of(results, method)]
+    plans = {(setting.method, setting.name): setting.plan for setting in bench.settings}
+    data = [_band(results, method) for method in methods if method != BASE]
+    for method in methods:
+        own = of(results, method)
+        asked = [plans[each.method, each.setting] for each in own]
+        budgets = [None if plan is None else plan.budget for plan in asked]
+        data.append(_line(method, own, budgets))
+    layout = {
+        "height": 380,
+        "xaxis": {"title": {"text": "KL to the base model, nats a token"}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": concept.high}, "range": [-0.04, 1.04], "nticks": 5},
+        "hovermode": "closest",
+    }
+    count = len(results[0].score)
+    return {
+        "title": _title(concept, bench.direction, results),
+        "note": f"{count} prompts, {seeds} {'seed' if seeds == 1 else 'seeds'}, {bench.tokens} tokens at temperature {bench.temperature:g}; "
+        "an independent scorer's mean, with 95 % intervals over the prompts. Click a point of the default to take its budget over.",
+        "figure": {"data": data, "layout": layout},
+        "table": {
+            "columns": ["method", "setting", concept.name, "low", "high", "kl", "surprise", "repetition"],
+            "rows": [_row(texts) for texts in results],
+        },
+        "file": "tradewind-methods.csv",
+    }
+
+
+def _title(concept: Concept, direction: str, results: Sequence[Texts]) -> str:
+    sense = 1 if direction == "amplify" else -1
+    ends = [
+        max(of(results, method), key=lambda t: sense * t.score.mean())
+        for method in COLORS
+        if of(results, method)
+    ]
+    best = max(ends, key=lambda texts: sense * texts.score.mean())
+    goal = f"{'More' if sense > 0 else 'Less'} {concept.name}"
+    before = results[0].score.mean()
+    if best.method == BASE:
+        return f"{goal}: no method moves the score of {before:.2f} on these prompts"
+    after, cost = best.score.mean(), best.kl.mean()
+    gain = sense * (best.score - results[0].score)
+    sure = "" if estimate(gain)[1] > 0 else ", which these prompts cannot tell from chance"
+    return f"{goal}: {best.method} goes furthest, from {before:.2f} to {after:.2f} at {cost:.2f} nats a token{sure}"
+
+
+def _line(method: str, own: Sequence[Texts], budgets: Sequence[float | None]) -> JsonObject:
+    spans = [estimate(texts.score) for texts in own]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": method,
+        "x": [round(float(texts.kl.mean()), 4) for texts in own],
+        "y": [round(mean, 4) for mean, _, _ in spans],
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [round(high - mean, 4) for mean, _, high in spans],
+            "arrayminus": [round(mean - low, 4) for mean, low, _ in spans],
+            "thickness": 1,
+            "width": 0,
+        },
+        "customdata": list(budgets) if method == DEFAULT else None,
+        "text": [texts.setting for texts in own],
+        "line": {"color": COLORS[method], "width": 2},
+        "marker": {"size": 8, "symbol": MARKS[method], "color": COLORS[method]},
+        "hovertemplate": "%{y:.2f} at %{x:.2f} nats, %{text}<extra>" + method + "</extra>",
+    }
+
+
+def _band(results: Sequence[Texts], method: str) -> JsonObject:
+    """The intervals along a method's line, from the base model on."""
+    own = [results[0], *of(results, method)]
+    spans = [estimate(texts.score) for texts in own]
+    costs = [round(float(texts.kl.mean()), 4) for texts in own]
+    return {
+        "type": "scatter",
+        "mode": "none",
+        "x": [*costs, *costs[::-1]],
+        "y": [round(float(edge), 4) for edge in [*(s[2] for s in spans), *(s[1] for s in spans[::-1])]],
+        "fill": "toself",
+        "fillcolor": COLORS[method],
+        "opacity": 0.1,
+        "showlegend": False,
+        "hoverinfo": "skip",
+    }
+
+
+def _row(texts: Texts) -> list[Any]:
+    numbers = *estimate(texts.score), *(np.mean(part) for part in (texts.kl, texts.nll, texts.repetition))
+    return [texts.method, texts.setting, *(round(float(number), 4) for number in numbers)]
