@@ -19,6 +19,7 @@ from arena import space
 from arena.panel import build as build_arena
 from lab.compare import send, send_tuned, votes
 from lab.lacking import STEER, TRADE_OFFS
+from lab.learner import Learner
 from lab.panel import build as build_banner
 from lab.policies import SHIPPED, api, applicable, plans, roster
 from lab.preparer import Preparer
@@ -39,8 +40,11 @@ def compose(
     store: arena.Store,
     library: Library | None = None,
     preparer: Preparer | None = None,
+    learner: Learner | None = None,
 ) -> gr.Blocks:
-    """The page with its tabs. preparer: of what the model lacks; by default visitors may not start it."""
+    """The page with its tabs. preparer: of what the model lacks; by default visitors may not start it. learner: what trains
+    on votes, where somebody may.
+    """
     library = library or Library(model)
     preparer = preparer or Preparer(library, None, allowed=False)
     about = (
@@ -87,6 +91,7 @@ def compose(
                     login=space.login(),
                     organizes=space.organizes,
                     warning=space.warning(store.file),
+                    learner=learner,
                 )
             with gr.Tab("About"):
                 gr.Markdown(about, elem_classes="tw-essay")
@@ -145,7 +150,10 @@ def start(asked: argparse.Namespace) -> None:
     model.give_way()
     library = Library(model)
     preparer = Preparer(library, asked.model, allowed=asked.prepare)
-    serve(compose(model, store, library, preparer), asked.host, asked.port, store.check, api(library))
+    learner = Learner(model, asked.model, store)
+    serve(
+        compose(model, store, library, preparer, learner), asked.host, asked.port, store.check, api(library)
+    )
 
 
 def main() -> int:

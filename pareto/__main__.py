@@ -31,7 +31,7 @@ from pareto.combiners import COMBINERS
 from pareto.curve import CurveTrainer
 from pareto.evaluate import ANSWER, HELD_OUT, alike_prompts, evaluate, standard_heads, standard_rewards
 from pareto.fit import contrast_accuracy, fit, score_pairs
-from pareto.front import Front, path_of, stored
+from pareto.front import Front, made, path_of, stored
 from pareto.grid import PREFERENCES, Grid, Job, plan, title
 from pareto.pairs import Pair, PairError, messages, read_pairs, read_prompts
 from pareto.policy import policies
@@ -503,7 +503,7 @@ def _evaluate(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
             "--add takes the shipped rewards, prompts, samples and length, so that points are of one kind: leave them out."
         )
     policy = _policy(args.checkpoint, model)
-    known = {point["id"]: point for point in stored(model).points}
+    known = {point["id"]: point for point in made(model).points}
     if args.add and len(known.get(policy.about["id"], {}).get("runs", [])) > 1:
         raise ValueError(
             f"--add: {policy.about['id']} is on the front as a mean over several trainings, which one would replace: "
@@ -528,7 +528,7 @@ def _evaluate(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
             for name, head in standard_heads(model).items()
         }
         about = {"rewards": constants, "command": "python -m pareto evaluate CHECKPOINT --add"}
-        replace(stored(model), about=about).with_point(point).save(path_of(model.name))
+        replace(made(model), about=about).with_point(point).save(path_of(model.name))
     return point
 
 

@@ -16,7 +16,7 @@ from pareto.contrast import PARTS, Contrast, prompt_files
 from pareto.contrast import pairs as answered
 from pareto.corruptions import spoiled
 from pareto.gate import Gate, asked, fit_gate
-from pareto.pairs import Pair, PairError, Prompt, held_out, read_prompts
+from pareto.pairs import Pair, Prompt, check_enough, held_out, read_prompts
 from pareto.rewards import Head, Reward, pooled, sequences
 
 PENALTIES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
@@ -77,6 +77,7 @@ def fit(
     if cut:
         pairs, also = ([shortened(model, pair, cut) for pair in given] for given in (pairs, also))
         pairs, also = ([pair for pair in given if pair.chosen != pair.rejected] for given in (pairs, also))
+    check_enough(pairs)
     worse, against = spoiled(pairs, spoil), answered(model, contrasts, objective)
     groups = [pairs, also, [pair for _, pair in worse], against]
     states, lengths = features(model, [pair for group in groups for pair in group], block, progress)
@@ -133,12 +134,9 @@ def fit_states(
     Bradley-Terry: P(chosen) = sigmoid(w . (f_chosen - f_rejected)), with w orthogonal to the covariance of
     feature and log-length differences, so that margins do not go with length.
     """
+    check_enough(pairs)
     longer_by = longer(lengths)
     test = np.array([held_out(pair.prompt) for pair in pairs])
-    if test.sum() < 10 or (~test).sum() < 50:
-        raise PairError(
-            f"{len(pairs)} pairs, {test.sum()} of them held out: give at least 50 to train on and 10 held-out ones."
-        )
     scale = states[~test].reshape(-1, states.shape[-1]).std(0)
     length_way = longer_by[~test] @ ((states[:, 0] - states[:, 1]) / scale)[~test]
     if size := np.linalg.norm(length_way):

@@ -197,8 +197,27 @@ def places(model: LanguageModel) -> tuple[Path, Path]:
     return path_of(model.name), lab_folder(model.hash) / "front.json"
 
 
+def own_points(model: LanguageModel) -> list[Path]:
+    """The files of points that were made here beside a front, oldest first."""
+    return sorted(lab_folder(model.hash, "points").glob("*.json"), key=lambda file: file.stat().st_mtime)
+
+
+def put_own(model: LanguageModel, point: JsonObject) -> None:
+    """Puts a point on the model's front as it is seen here; what ships stays as it is."""
+    with replacing(lab_folder(model.hash, "points") / f"{point['id']}.json") as part:
+        part.write_text(json.dumps(point))
+
+
 def stored(model: LanguageModel) -> Front:
-    """The front of a model; where there is none for these weights, an empty one that says why."""
+    """The front of a model, with the points that were put on it here; see `made`."""
+    front = made(model)
+    for file in own_points(model):
+        front = front.with_point(json.loads(file.read_text()))
+    return front
+
+
+def made(model: LanguageModel) -> Front:
+    """The front file of a model; where there is none for these weights, an empty one that says why."""
     why = f"No front of {model.name} is stored."
     for path in places(model):
         if path.exists():

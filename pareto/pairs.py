@@ -11,6 +11,8 @@ from common import digests
 from common.jsons import JsonObject
 
 log = logging.getLogger(__name__)
+MIN_FITTED, MIN_HELD_OUT = 50, 10
+"""Pairs that a head is fitted on, and that it is measured by, at least."""
 Prompt = str | tuple[tuple[str, str], ...]
 """A user's words, or (role, content) turns."""
 
@@ -113,6 +115,15 @@ def read_prompts(path: Path | str) -> list[tuple[str, str]]:
 def held_out(prompt: Prompt, share: float = 0.2) -> bool:
     """Whether a prompt belongs to the held-out part: decided by its hash, so that all its pairs go one way."""
     return digests.share(json.dumps(prompt).encode()) < share
+
+
+def check_enough(pairs: Sequence[Pair]) -> None:
+    """Raises PairError where they are too few for a head to be fitted and measured."""
+    out = sum(held_out(pair.prompt) for pair in pairs)
+    if out < MIN_HELD_OUT or len(pairs) - out < MIN_FITTED:
+        raise PairError(
+            f"{len(pairs)} pairs, {out} of them held out: give at least {MIN_FITTED} to train on and {MIN_HELD_OUT} held-out ones."
+        )
 
 
 def messages(prompt: Prompt) -> str | Sequence[dict[str, str]]:

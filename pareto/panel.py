@@ -21,6 +21,7 @@ from pareto.compare import hypervolume
 from pareto.controller import SCORED, Controller, Entrants, Human, Rewards, Send, Steered
 from pareto.evaluate import standard_rewards
 from pareto.front import Front
+from pareto.policy import known
 from pareto.session import MAX_PICKS, Request, Session
 from pareto.shelf import Shelf
 from ui.background import answer, stream
@@ -189,7 +190,7 @@ def _trained(session: Session) -> list[dict[str, Any]]:
     trained = [
         {"id": id, "lambda": checkpoint.card["preference"][0]}
         for id, checkpoint in session.checkpoints.items()
-        if checkpoint.card["method"] == "pgapo" and checkpoint.card["preference"]
+        if known(checkpoint)["method"] == "pgapo" and checkpoint.card["preference"]
     ]
     return sorted(trained, key=lambda each: each["lambda"])
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from lm import Adapter, LanguageModel, Policies, Policy
 from pareto.checkpoint import Checkpoint
+from pareto.heads import OBJECTIVES
 
 
 def policies(
@@ -48,6 +49,17 @@ def mixed(model: LanguageModel, first: Checkpoint, second: Checkpoint, share: fl
 def known(checkpoint: Checkpoint) -> dict[str, Any]:
     """What a checkpoint's point on the front is called."""
     card = checkpoint.card
+    if {*card.get("objectives", OBJECTIVES)} != {
+        *OBJECTIVES
+    }:  # no place among preferences of the front's objectives
+        return {
+            "id": checkpoint.id,
+            "name": checkpoint.name,
+            "method": "own",
+            "preference": None,
+            "steps": card.get("steps"),
+            "seed": card.get("seed"),
+        }
     about = {name: card.get(name) for name in ("preference", "steps", "seed")}
     single = bool(card.get("preference")) and max(card["preference"]) == 1
     method = "single" if single else card["method"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lm import LanguageModel
 from pareto.checkpoint import CARD, Checkpoint, folders, shipped
-from pareto.front import Front, places, stored
+from pareto.front import Front, own_points, places, stored
 
 Stamp = tuple[tuple[str, int, int], ...]
 
@@ -28,6 +28,6 @@ class Shelf:
 
     def _stamp(self) -> Stamp:
         cards = [card for folder in folders(self.model, self.folder) for card in folder.glob(f"*/{CARD}")]
-        files = [*places(self.model), *sorted(cards)]
+        files = [*places(self.model), *own_points(self.model), *sorted(cards)]
         stats = [(str(file), file.stat()) for file in files if file.exists()]
         return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)

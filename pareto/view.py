@@ -15,6 +15,7 @@ OTHERS = {
     "single": "One objective",
     "soup": "Rewarded Soups",
     "steered": "Steered",
+    "own": "Own objectives",
     "other": "Other",
 }
 MEASURED = {

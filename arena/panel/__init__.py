@@ -9,6 +9,7 @@ import gradio as gr
 from arena import notices
 from arena.answering import Entrant
 from arena.panel import endpoints, judge, results, studies
+from arena.panel.learning import Learner
 from arena.panel.place import Place
 from arena.panel.shared import Who
 from arena.panel.shared import signed as signed
@@ -25,6 +26,7 @@ def build(
     warning: str = "",
     votes_a_minute: int = 30,
     model_queue: str = "model",
+    learner: Learner | None = None,
 ) -> None:
     """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /battle, /vote, /answer, /undo, /ranking.
 
@@ -36,6 +38,7 @@ def build(
     warning: what annotators and organizers read first, if anything.
     votes_a_minute: most votes of one person in a minute.
     model_queue: the app's `concurrency_id` for whatever runs the model.
+    learner: what trains a model on a study's votes, from Results.
     """
     service = Service(store, votes_a_minute=votes_a_minute)
     endpoints.build(service, login)
@@ -48,6 +51,6 @@ def build(
         with gr.Tab("Judge"):
             chosen = judge.build(service, who, place)
         with gr.Tab("Results") as tab:
-            results.build(store, who, chosen, place, tab)
+            results.build(store, who, chosen, place, tab, learner)
         with gr.Tab("Studies") as tab:
             studies.build(store, who, policies, model_queue, place, tab)

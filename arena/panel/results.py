@@ -11,6 +11,7 @@ import pandas as pd
 from arena import notices, plots, reading
 from arena.agreement import agreement, annotators, by_question, over_time
 from arena.front import human_front
+from arena.panel.learning import Learner, Learning
 from arena.panel.place import Place
 from arena.panel.shared import Profile, Who, offered, refusals
 from arena.pseudonyms import pseudonyms
@@ -24,8 +25,12 @@ from ui.parts import part, sent
 AT_ONCE = 4
 
 
-def build(store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Tab) -> None:
-    """Builds the part in an open `gr.Tab`. judging: the study that is judged, with which the choice begins."""
+def build(
+    store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Tab, learner: Learner | None = None
+) -> None:
+    """Builds the part in an open `gr.Tab`. judging: the study that is judged, with which the choice begins; learner: what
+    trains on votes, if anything does.
+    """
     with store.read() as session:  # after a restart Gradio takes what is there now
         known = every_question(session)
     with gr.Row(elem_classes="tw-asked"):
@@ -48,6 +53,7 @@ def build(store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Ta
             1, label="Page of the answers", precision=0, minimum=1, visible=False, elem_classes="tw-page"
         )
     answers = gr.HTML(elem_classes="tw-reading")
+    learning = Learning(learner, who, chosen)
 
     def draw(question: str, study: str, person: str, at: float, profile: Profile) -> tuple[Any, ...]:
         organizer = who.is_organizer(person, profile)
@@ -79,6 +85,7 @@ def build(store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Ta
             _tidy(annotators(votes)),
             gr.Number(visible=pages > 1, maximum=max(pages, 1)),
             read,
+            learning.of(study, organizer, len(votes)),
         )
 
     def fresh(
@@ -94,7 +101,7 @@ def build(store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Ta
     ) -> tuple[Any, ...]:
         return draw(question, study or judged, person, at, profile)
 
-    outputs = [chosen, question, watch, summary, tallied, strength, wins, table, front, time_line, points, alike, sliced, people, page, answers]  # fmt: skip
+    outputs = [chosen, question, watch, summary, tallied, strength, wins, table, front, time_line, points, alike, sliced, people, page, answers, learning.part]  # fmt: skip
     asked_for = [question, chosen, who.name, page]
     settings: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": AT_ONCE}
     tab.select(enter, [question, judging, chosen, who.name, page], outputs, **settings)

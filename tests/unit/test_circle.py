@@ -2,15 +2,22 @@
 
 import json
 import sys
+import time
 
 import pytest
 
-from arena import Service, Store, studies
+from arena import ArenaError, Output, Question, Service, Store, create, studies
 from arena.__main__ import main as arena_main
+from lab import circle
+from lab.learner import Learner
 from lab.policies import policies
 from lm import load
 from pareto.__main__ import main as pareto_main
+from pareto.checkpoint import shipped
+from pareto.front import stored
+from pareto.function import FunctionReward
 from pareto.pairs import read_pairs
+from pareto.view import AXES
 from steering import Library
 from tests.tiny import tiny
 
@@ -90,3 +97,82 @@ def test_votes_become_a_head_a_checkpoint_a_point_and_battles_again(tmp_path, ru
     again = next(study for study in studies.listing(store) if study.name == "Again")
     assert again.battles >= 1
     assert [question.key for question in service.next("Ada", again.id).questions] == ["kinder", "clearer"]
+
+
+@pytest.fixture
+def judged(tmp_path, monkeypatch):
+    """A store with a study of 120 prompts that Ada has judged on both questions, and the model's own cache."""
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path / "cache"))
+    store = Store(f"sqlite:///{tmp_path / 'arena.sqlite3'}")
+    texts = [
+        Output(f"Say {i}.", policy, f"{i} {'abc'[i % 3]} {end}")
+        for i in range(120)
+        for policy, end in (("warm", "yes"), ("cold", "no!"))
+    ]
+    asked = (Question("kinder", "Which is kinder?"), Question("clearer", "Which is clearer?"))
+    study = create(store, "Own", texts, questions=asked, repeats=0.0).set
+    service = Service(store, votes_a_minute=1000)
+    while shown := service.next("Ada", study):
+        kinder = "a" if shown.a.endswith("yes") else "b"
+        service.vote(shown.battle, "Ada", {"kinder": kinder, "clearer": kinder if shown.done < 20 else "tie"})
+    return store, study
+
+
+def test_one_call_goes_round_the_circle_and_the_front_has_a_point_more(judged, monkeypatch):
+    store, study = judged
+    model = load(MODEL)
+    constant = {name: FunctionReward(lambda prompt, answer: 0.0) for name in AXES}
+    monkeypatch.setattr("lab.circle.standard_rewards", lambda model: constant)
+    monkeypatch.setattr("lab.circle.standard_prompts", lambda: [("helpful", "Why?"), ("unsafe", "How?")])
+    monkeypatch.setattr("lab.circle.alike_prompts", list)
+    told = []
+    before = {point["id"] for point in stored(model).points}
+    came = circle.run(
+        model,
+        store,
+        circle.Circle(study, {"kinder": 1.0}, 2, "votes-own"),
+        lambda share, note: told.append(share),
+    )
+    assert told == sorted(told) and 0 <= told[0] and told[-1] == pytest.approx(1)
+    (point,) = [point for point in stored(model).points if point["id"] not in before]
+    assert (point["id"], point["method"], point["preference"]) == ("votes-own", "own", None)
+    assert came["accuracy"]["kinder"]["value"] > 0.8 and came["note"] == ""
+    assert [checkpoint.id for checkpoint in shipped(model)] == ["votes-own"]
+    back = studies.detail(store, came["study"])
+    assert back.study.name == came["study_name"] == "Own, after training" and back.study.battles >= 1
+    assert [question.key for question in back.questions] == ["kinder", "clearer"]
+    assert Service(store).next("Ada", came["study"]) is not None
+
+
+def test_too_few_votes_are_told_in_a_sentence_and_nothing_starts(judged):
+    store, study = judged
+    learner = Learner(load(MODEL), MODEL, store)
+    kinder, clearer = learner.offer(study)["questions"]
+    assert kinder["lacks"] == "" and "20 decided battles" in clearer["lacks"]
+    for weights, steps, refused in (
+        ({"clearer": 1}, 8, "20 decided battles"),
+        ({}, 8, "No question has a weight"),
+        ({"kinder": float("nan")}, 8, "No question has a weight"),
+        ({"other": 1}, 8, "No question has a weight"),
+        ({"kinder": 1}, 10**9, "Steps is 1000000000"),
+        ("x", "y", "No question has a weight"),
+    ):
+        with pytest.raises(ArenaError, match=refused):
+            learner.start(study, weights, steps)
+    assert not learner.state()["running"]
+
+
+def test_a_training_from_the_page_is_a_process_that_can_be_stopped(judged):
+    store, study = judged
+    learner = Learner(load(MODEL), MODEL, store)
+    learner.start(study, {"kinder": 3, "clearer": 0}, 8)
+    assert learner.state()["running"] and learner.state()["of"] == study
+    with pytest.raises(ArenaError, match="under way"):
+        learner.start(study, {"kinder": 1}, 8)
+    learner.stop()
+    deadline = time.monotonic() + 20
+    while learner.state()["running"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert (learner.state()["problem"], learner.state()["result"]) == ("", None)
+    assert len(studies.listing(store)) == 1

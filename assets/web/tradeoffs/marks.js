@@ -33,6 +33,7 @@ const marks = {
   single: { symbol: 'triangle-down', color: 'var(--tw-ink)' },
   soup: { symbol: 'cross', color: 'var(--tw-soup)' },
   steered: { symbol: 'star', color: 'var(--tw-accent)' },
+  own: { symbol: 'hexagon', color: 'var(--tw-high)' },
   other: { symbol: 'hexagon', color: 'var(--tw-line)' },
 };
 

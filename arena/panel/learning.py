@@ -1,0 +1,69 @@
+"""Learn from a study's votes: what may be trained on them, begun, followed and stopped on the page."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import gradio as gr
+
+from arena.errors import ArenaError
+from arena.panel.shared import Profile, Who, refusals
+from ui.parts import part
+
+
+class Learner(Protocol):
+    """Trains on votes; the arena does not know how."""
+
+    def offer(self, study: str) -> dict[str, Any]:
+        """The questions of a study, each with what it lacks, and how far a training is."""
+
+    def state(self) -> dict[str, Any]:
+        """How far a training is."""
+
+    def start(self, study: str, weights: Any, steps: Any) -> None:
+        """Starts one. Raises ArenaError."""
+
+    def stop(self) -> None:
+        """Ends it."""
+
+
+class Learning:
+    """The part of the page, for organizers and one study; nothing where nothing can be trained."""
+
+    def __init__(self, learner: Learner | None, who: Who, study: gr.Dropdown) -> None:
+        self._learner = learner
+        self.part = part({}, "compare/learn", "tw-learn", "'look' 'start' 'stop'")
+        if learner is None:
+            return
+
+        def on_start(event: gr.EventData, study: str, person: str, profile: Profile) -> dict[str, Any]:
+            who.check(person, profile)
+            try:
+                learner.start(study, event._data.get("weights"), event._data.get("steps"))
+            except ArenaError as error:
+                return learner.state() | {"refused": str(error)}
+            return learner.state()
+
+        def on_stop(person: str, profile: Profile) -> dict[str, Any]:
+            who.check(person, profile)
+            learner.stop()
+            return learner.state() | {"stopped": True}
+
+        def on_look(person: str, profile: Profile) -> dict[str, Any]:
+            with refusals():
+                return learner.state() if who.is_organizer(person, profile) else {}
+
+        settings: dict[str, Any] = {
+            "api_visibility": "private",
+            "show_progress": "hidden",
+            "concurrency_limit": 8,
+        }
+        self.part.start(on_start, [study, who.name], self.part, **settings)
+        self.part.stop(on_stop, [who.name], self.part, **settings)
+        self.part.look(on_look, [who.name], self.part, **settings)
+
+    def of(self, study: str, organizer: bool, votes: int) -> dict[str, Any]:
+        """What the part shows of a study."""
+        if self._learner is None or not organizer or not study or not votes:
+            return {"study": ""}
+        return self._learner.offer(study)
