@@ -8,7 +8,7 @@ import gradio as gr
 
 from arena.errors import ArenaError
 from arena.panel.shared import Profile, Who, refusals
-from ui.parts import part
+from ui.parts import part, sent
 
 
 class Learner(Protocol):
@@ -32,14 +32,15 @@ class Learning:
 
     def __init__(self, learner: Learner | None, who: Who, study: gr.Dropdown) -> None:
         self._learner = learner
-        self.part = part({}, "compare/learn", "tw-learn", "'look' 'start' 'stop'")
+        self.part = part({}, "compare/learn", "tw-learn")
         if learner is None:
             return
 
         def on_start(event: gr.EventData, study: str, person: str, profile: Profile) -> dict[str, Any]:
             who.check(person, profile)
             try:
-                learner.start(study, event._data.get("weights"), event._data.get("steps"))
+                asked = sent(event)
+                learner.start(study, asked.get("weights"), asked.get("steps"))
             except ArenaError as error:
                 return learner.state() | {"refused": str(error)}
             return learner.state()

@@ -75,6 +75,11 @@ export const TRIGGERS = {
   "compare/studies": {
     "pick": "a study is picked: { study }"
   },
+  "compare/learn": {
+    "look": "how far a training on votes is",
+    "start": "begin one: { weights, steps }",
+    "stop": "end it"
+  },
   "compare/place": {
     "open": "the address names a study and a person: { study, name }"
   },
