@@ -4,6 +4,10 @@ import threading
 from collections.abc import Hashable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from weakref import WeakSet
+
+_waiting: WeakSet[threading.Event] = WeakSet()
+_guard = threading.Lock()
 
 
 class Stopped(Exception):
@@ -21,6 +25,10 @@ class Caller:
     visitor: Hashable = None
     left: threading.Event = field(default_factory=threading.Event, compare=False)
 
+    def __post_init__(self) -> None:
+        with _guard:
+            _waiting.add(self.left)
+
     def check(self) -> None:
         """Raises Stopped where the caller has left."""
         if self.left.is_set():
@@ -29,4 +37,11 @@ class Caller:
 
 _NOBODY = Caller()
 CALLER: ContextVar[Caller] = ContextVar("caller", default=_NOBODY)
-"""The caller of the work in this context. The default never leaves."""
+"""The caller of the work in this context. The default leaves with `dismiss` alone."""
+
+
+def dismiss() -> None:
+    """Everybody leaves, since the program ends: no work is worth waiting for any more."""
+    with _guard:
+        for left in _waiting:
+            left.set()

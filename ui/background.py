@@ -13,7 +13,7 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import gradio as gr
 
-from lm.caller import CALLER, Caller, Stopped
+from lm.caller import CALLER, Caller, Stopped, dismiss
 from ui.visitors import Audience, Turns
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,10 @@ FRAMES = 60
 GLANCE = 0.25
 """Seconds between two looks at whether somebody still waits."""
 
+WORK = "work"
+"""The name of the threads that work."""
+ENDING = 5.0
+"""Seconds that work has to end when the app ends."""
 BROKEN = "This failed by a fault of the app, which its log explains: try again, or change the request."
 
 Result = TypeVar("Result")
@@ -121,8 +125,17 @@ def _threaded(work: Callable[[], Result], caller: Caller) -> "asyncio.Future[Res
             _post(loop, settle, job.set_result, value)
 
     context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(body,), name="work", daemon=True).start()
+    threading.Thread(target=context.run, args=(body,), name=WORK, daemon=True).start()
     return job
+
+
+def end() -> None:
+    """Ends all work, as if everybody had left: what still computed would keep the program, or end in an abort."""
+    dismiss()
+    until = time.monotonic() + ENDING
+    for thread in threading.enumerate():
+        if thread.name == WORK:
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 def _post(loop: asyncio.AbstractEventLoop, function: Callable[[*Arguments], None], *args: *Arguments) -> None:
@@ -143,7 +156,7 @@ def following(work: Callable[[Report], Result]) -> Generator[float, None, Result
         reported.put(None)
 
     context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(body,), name="work", daemon=True).start()
+    threading.Thread(target=context.run, args=(body,), name=WORK, daemon=True).start()
     while (fraction := reported.get()) is not None:
         yield fraction
     return outcome.result()

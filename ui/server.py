@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ui import states
+from ui import background, states
 from ui.document import PREVIEW, WEB, Document
 from ui.middleware import MAX_FILE, Bounds, Rooted
 from ui.startup import without_proxies
@@ -75,7 +75,10 @@ def serve(
                 "middleware": [Middleware(part) for part in (Rooted, Bounds, Document)],
             },
         )
-    page.block_thread()
+    try:
+        page.block_thread()
+    finally:
+        background.end()
 
 
 def queued(page: gr.Blocks) -> gr.Blocks:

@@ -1,9 +1,11 @@
 """A page with handlers of every kind around our server, and endpoints that say what is left of them."""
 
 import os
+import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import gradio as gr
 from starlette.routing import Route  # noqa: F401
@@ -44,6 +46,11 @@ async def answered() -> str:
     return await answer(working, turns)
 
 
+async def kept() -> bool:
+    """Work in a thread that Python waits for at its end, as it does for the loop that decodes."""
+    return await answer(lambda: ThreadPoolExecutor(1).submit(CALLER.get().left.wait, 60).result(), turns)
+
+
 def echo(text: str) -> int:
     return len(text)
 
@@ -57,8 +64,9 @@ def left() -> dict:
 
 
 with gr.Blocks(analytics_enabled=False) as page:
-    for work in (streamed, silent, answered, echo, left):
+    for work in (streamed, silent, answered, kept, echo, left):
         gr.api(work, api_name=work.__name__, concurrency_limit=None)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     serve(queued(page), "127.0.0.1", int(sys.argv[1]), check=time.time)

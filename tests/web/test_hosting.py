@@ -2,6 +2,9 @@
 
 import http.client
 import json
+import socket
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -9,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.web.conftest import serving
+from tests.web.conftest import ROOT, serving
 
 WORKS = {"streamed": 1, "silent": 2, "answered": 1}
 """Handlers, and the threads of each."""
@@ -69,6 +72,32 @@ def settled(host: str, count: int, within: float) -> bool:
     while (now := workers(host)) != count and time.monotonic() < until:
         time.sleep(0.05)
     return now == count
+
+
+def test_an_app_that_is_stopped_ends_its_work_and_itself() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tests.web.hosting_app", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    host = f"http://127.0.0.1:{port}"
+    while True:
+        try:
+            urllib.request.urlopen(host, timeout=5).close()
+            break
+        except OSError:
+            assert process.poll() is None
+            time.sleep(0.2)
+    waiting = [
+        listen(host, name, begin(host, name)) for name in ("kept", "answered", "streamed") for _ in range(2)
+    ]
+    time.sleep(1)
+    process.terminate()
+    printed, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, printed
+    assert "terminate called" not in printed
+    for connection in waiting:
+        connection.close()
 
 
 @pytest.mark.parametrize("name", WORKS)
