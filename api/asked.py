@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lm import Policies, Policy, Sampling
+from lm.codec import THINKING
 from lm.policy import BASE, PolicyError, seeds
 from lm.policy import parse as parse_name
 from lm.prompts import MAX_NEW_TOKENS, Asked, Continuation, prompt_ids, read
@@ -27,7 +28,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 """Fields that change nothing at these values; others are not supported."""
 OVERLOOKED = {"user", "metadata", "store", "service_tier", "safety_identifier", "parallel_tool_calls"}
 ASKING = {"model", "plan", "n", "seed", "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "stream",
-          "stream_options", "logprobs", "echo", "top_logprobs", "prompt", "messages"}  # fmt: skip
+          "stream_options", "logprobs", "echo", "top_logprobs", "prompt", "messages", "chat_template_kwargs"}  # fmt: skip
 
 
 class Refused(ValueError):
@@ -105,7 +106,7 @@ def _check_fields(asked: Mapping[str, Any], chat: bool) -> None:
             raise Refused(f"{name} {value!r:.60} is not supported: leave it out.", name)
         if name not in ASKING | NEUTRAL.keys() | OVERLOOKED:
             raise Refused(f"There is no field {name!r:.60}: leave it out.", name)
-    for name in ("prompt", "echo") if chat else ("messages", "top_logprobs"):
+    for name in ("prompt", "echo") if chat else ("messages", "top_logprobs", "chat_template_kwargs"):
         if name in asked:
             raise Refused(f"{name} goes with the other endpoint: leave it out.", name)
 
@@ -147,7 +148,8 @@ def _prompts(asked: Mapping[str, Any], chat: bool) -> list[Asked]:
     if chat:
         if "messages" not in asked:
             raise Refused("Messages are missing: give a list of objects with role and content.", "messages")
-        return [read([_turn(each) for each in _list(asked["messages"], "messages")])]
+        turns = [_turn(each) for each in _list(asked["messages"], "messages")]
+        return [read({"messages": turns, "thinking": _thinking(asked)})]
     prompt = asked.get("prompt")
     if isinstance(prompt, str):
         return [Continuation(prompt)]
@@ -155,6 +157,17 @@ def _prompts(asked: Mapping[str, Any], chat: bool) -> list[Asked]:
     if several and all(type(item) is int for item in several):
         return [read(several)]
     return [Continuation(item) if isinstance(item, str) else read(_list(item, "prompt")) for item in several]
+
+
+def _thinking(asked: Mapping[str, Any]) -> bool:
+    """Whether the model thinks first, by the switches that vLLM and others hand to a chat template."""
+    given = asked.get("chat_template_kwargs", {})
+    if not isinstance(given, Mapping) or not {*given} <= {*THINKING}:
+        raise Refused(
+            f"chat_template_kwargs is {given!r:.60}: give an object with {' or '.join(THINKING)}, true or false.",
+            "chat_template_kwargs",
+        )
+    return any(_flag(given, name) for name in given)
 
 
 def _turn(message: Any) -> dict[str, Any]:

@@ -25,6 +25,8 @@ _STRFTIME_NOW = (
     + " }}{% endmacro %}\n"
 )
 """Replaces the template function that tells today's date, on a line of its own, which leaves no text."""
+THINKING = ("enable_thinking", "thinking")
+"""The switches that templates of reasoning models know; the others overlook them."""
 _ANSWER = "\x1aanswer\x1a"
 """A text that no template holds, to see where one writes what it is given."""
 
@@ -41,12 +43,14 @@ class Codec:
     def __init__(self, name: str, tokenizer: PreTrainedTokenizerFast):
         self.name, self.tokenizer = name, tokenizer
 
-    def chat_ids(self, messages: Sequence[Message]) -> list[int]:
+    def chat_ids(self, messages: Sequence[Message], *, thinking: bool = False) -> list[int]:
         """Token ids of a chat up to where the assistant answers. Without a chat template, its turns are plain
-        text with a blank line in between.
+        text with a blank line in between. thinking: whether the model is to think first, as some templates have it.
 
         Raises PromptError with what the template says where it refuses the chat.
         """
+        if thinking and not self.knows_thinking:
+            raise PromptError(f"The chat template of {self.name} has no switch for thinking: leave it off.")
         texts = [well_formed(message["content"]) for message in messages]
         typed = any(map(self._control.named_in, texts))
         texts = [*map(self._control.marked, texts)] if typed and self.has_template else texts
@@ -57,7 +61,7 @@ class Codec:
             raise PromptError(
                 f"The chat template of {self.name} knows no system message: say it in the first prompt, or take another model."
             )
-        opened = self._opened(turns)
+        opened = self._opened(turns, thinking)
         return self._marked_ids(opened) if typed else self._plain_ids(opened)
 
     @property
@@ -75,6 +79,18 @@ class Codec:
             return _ANSWER in self._rendered(turns, opens=True)
         except PromptError:
             return False
+
+    @cached_property
+    def knows_thinking(self) -> bool:
+        """Whether the chat template has a switch by which the model thinks before it answers."""
+        if not self.has_template:
+            return False
+        turns = [{"role": "user", "content": "Hi"}]
+        try:
+            off, on = (self._rendered(turns, opens=True, thinking=switch) for switch in (False, True))
+        except PromptError:
+            return False
+        return off != on
 
     def text_ids(self, text: str) -> list[int]:
         """Token ids of plain text that begins a sequence: with the tokens that the tokenizer puts before a
@@ -146,19 +162,20 @@ class Codec:
         except ValueError as error:
             raise PromptError(str(error)) from error
 
-    def _opened(self, turns: Sequence[Message]) -> str:
+    def _opened(self, turns: Sequence[Message], thinking: bool) -> str:
         """The chat as text, with the head of the assistant's answer. A template that cannot open an answer
         shows that head where it writes one.
         """
-        text = self._rendered(turns, opens=True)
-        if text != self._rendered(turns, opens=False):
+        text = self._rendered(turns, opens=True, thinking=thinking)
+        if text != self._rendered(turns, opens=False, thinking=thinking):
             return text
-        answered = self._rendered([*turns, {"role": "assistant", "content": _ANSWER}], opens=False)
+        turns = [*turns, {"role": "assistant", "content": _ANSWER}]
+        answered = self._rendered(turns, opens=False, thinking=thinking)
         head = answered.removeprefix(text).partition(_ANSWER)[0]
         return text + head if answered.startswith(text) and head.strip() else text
 
-    def _rendered(self, turns: Sequence[Message], *, opens: bool) -> str:
-        """The chat as text, with the switches off that templates of reasoning models know; others overlook them."""
+    def _rendered(self, turns: Sequence[Message], *, opens: bool, thinking: bool = False) -> str:
+        """The chat as text, with the switches that templates of reasoning models know; others overlook them."""
         try:
             return str(
                 self.tokenizer.apply_chat_template(
@@ -166,8 +183,8 @@ class Codec:
                     chat_template=self._template,
                     tokenize=False,
                     add_generation_prompt=opens,
-                    enable_thinking=False,
-                    thinking=False,
+                    enable_thinking=thinking,
+                    thinking=thinking,
                 )
             )
         except Exception as error:  # a template is a program that came with the model, and fails as it likes

@@ -71,10 +71,10 @@ class LanguageModel:
             return self.engine.stack
         return Stack(self.torch, fastest(self.torch.device))
 
-    def chat_ids(self, prompt: str | Sequence[Message]) -> list[int]:
+    def chat_ids(self, prompt: str | Sequence[Message], *, thinking: bool = False) -> list[int]:
         """Token ids of a chat up to where the assistant answers; see lm.codec.Codec."""
         return self.codec.chat_ids(
-            [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+            [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt, thinking=thinking
         )
 
     def text_ids(self, text: str) -> list[int]:

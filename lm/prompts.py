@@ -1,12 +1,13 @@
 """Three ways to ask: a chat of several turns, a single prompt (a chat of one), plain text to be continued.
 
-In JSON a prompt is a text, a list of {"role", "content"}, {"messages": that list}, or {"continue": text}.
+In JSON a prompt is a text, a list of {"role", "content"}, {"messages": that list}, or {"continue": text}. With {"thinking": true}
+beside "prompt" or "messages" the model thinks before it answers, where its chat template has that switch.
 """
 
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Chat:
     """Turns that the assistant answers. A single prompt is a chat of one turn."""
 
     turns: tuple[Turn, ...]
+    thinking: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.turns) <= MAX_TURNS:
@@ -65,13 +67,16 @@ class Chat:
             return self.turns[0].content
         return "\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in self.turns)
 
-    def to_json(self) -> str | list[dict[str, str]]:
-        """A single prompt as its text, else the turns; `read` gives it back."""
-        return self.text if self.single else [vars(turn) for turn in self.turns]
+    def to_json(self) -> str | list[dict[str, str]] | dict[str, Any]:
+        """A single prompt as its text, else the turns, and beside them thinking where it is on; `read` gives it back."""
+        turns = [dict(vars(turn)) for turn in self.turns]
+        if self.thinking:
+            return {"messages": turns, "thinking": True}
+        return self.text if self.single else turns
 
     def ids(self, model: LanguageModel) -> list[int]:
         """Token ids up to where the assistant answers."""
-        return model.chat_ids([vars(turn) for turn in self.turns])
+        return model.chat_ids([vars(turn) for turn in self.turns], thinking=self.thinking)
 
 
 @dataclass(frozen=True)
@@ -169,18 +174,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ways.add_argument("--chat", type=Path, metavar="FILE", help='JSON: a list of {"role", "content"}')
     ways.add_argument("--continue", dest="continued", metavar="TEXT", help="plain text to go on with")
     parser.add_argument("--system", metavar="TEXT", help="with --prompt or --chat: the system's message")
+    parser.add_argument(
+        "--thinking",
+        action="store_true",
+        help="with --prompt or --chat: the model thinks first, where its chat template has that switch",
+    )
 
 
 def of_arguments(args: argparse.Namespace) -> Prompt:
     """The prompt of a command line. Raises PromptError."""
     if args.continued is not None:
-        if args.system is not None:
-            raise PromptError("--system goes with --prompt or --chat: a text to be continued has no turns.")
+        if args.system is not None or args.thinking:
+            option = "--thinking" if args.system is None else "--system"
+            raise PromptError(f"{option} goes with --prompt or --chat: a text to be continued has no turns.")
         return Continuation(args.continued)
     prompt = read(args.prompt) if args.chat is None else read(_file(args.chat))
-    if args.system is None or not isinstance(prompt, Chat):
+    if not isinstance(prompt, Chat):
         return prompt
-    return Chat((Turn("system", args.system), *prompt.turns))
+    system = () if args.system is None else (Turn("system", args.system),)
+    return Chat((*system, *prompt.turns), args.thinking or prompt.thinking)
 
 
 def _of_fields(fields: Mapping[str, Any]) -> Prompt:
@@ -191,12 +203,23 @@ def _of_fields(fields: Mapping[str, Any]) -> Prompt:
             if given
             else f"Prompt is missing: give one of {', '.join(FIELDS)}."
         )
-    value = fields[given[0]]
+    value, thinking = fields[given[0]], switched(fields)
     if given[0] == "continue":
+        if thinking:
+            raise PromptError("Thinking is on: a text to be continued has no turns, so leave it off.")
         return Continuation(value)
     if isinstance(value, str) != (given[0] == "prompt"):
         raise PromptError(f"{given[0].capitalize()} is {type(value).__name__}: {_KINDS[given[0]]}.")
-    return read(value)
+    prompt = read(value)
+    return replace(prompt, thinking=True) if thinking and isinstance(prompt, Chat) else prompt
+
+
+def switched(fields: Mapping[str, Any]) -> bool:
+    """Whether a request has thinking on. Raises PromptError."""
+    value = fields.get("thinking") or False
+    if not isinstance(value, bool):
+        raise PromptError(f"Thinking is {value!r:.60}: give true or false.")
+    return value
 
 
 _KINDS = {"prompt": "give a text", "messages": "give a list of objects with role and content"}

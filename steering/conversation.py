@@ -6,7 +6,7 @@ from typing import Any
 
 from lm import LanguageModel
 from lm.codec import PromptError
-from lm.prompts import FIELDS, Chat, Prompt, Turn, fitting_ids, read
+from lm.prompts import FIELDS, Chat, Prompt, Turn, fitting_ids, read, switched
 
 UNSTEERED, STEERED, REQUESTED = SIDES = ("unsteered", "steered", "requested")
 MAX_EARLIER = 64
@@ -30,14 +30,15 @@ class Prompts:
     @classmethod
     def read(cls, asked: Mapping[str, Any], model: LanguageModel, max_new_tokens: int) -> "Prompts":
         """The prompts of a request: `prompt`, `messages` or `continue` for all columns, or `prompt` after a
-        `history` of {"prompt", "unsteered", "steered"} under a `system` message; a turn may have "requested", too.
+        `history` of {"prompt", "unsteered", "steered"} under a `system` message; a turn may have "requested", too. `thinking`: see lm.prompts.
 
         Of a history that is too long the first turns are dropped, from all columns alike. Raises PromptError.
         """
         system, history = asked.get("system") or "", asked.get("history") or []
         if not system and not history:
-            return cls(dict.fromkeys(SIDES, read({name: asked.get(name) for name in FIELDS})))
-        return _fitting(_Conversation.of(asked.get("prompt"), history, system), model, max_new_tokens)
+            return cls(dict.fromkeys(SIDES, read({name: asked.get(name) for name in (*FIELDS, "thinking")})))
+        conversation = _Conversation.of(asked.get("prompt"), history, system, switched(asked))
+        return _fitting(conversation, model, max_new_tokens)
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,10 @@ class _Conversation:
     prompt: str
     history: tuple[Mapping[str, str], ...]
     system: str
+    thinking: bool
 
     @classmethod
-    def of(cls, prompt: Any, history: Any, system: Any) -> "_Conversation":
+    def of(cls, prompt: Any, history: Any, system: Any, thinking: bool) -> "_Conversation":
         if not isinstance(history, list) or not all(map(_is_turn, history)):
             raise PromptError(
                 "History must be a list of turns, each with the texts prompt, unsteered and steered."
@@ -56,7 +58,7 @@ class _Conversation:
             raise PromptError(
                 f"The conversation has {len(history)} turns before this one: answer again from an earlier turn, at most {MAX_EARLIER} are kept."
             )
-        return cls(prompt, tuple(history), system)
+        return cls(prompt, tuple(history), system, thinking)
 
     def chat(self, side: str, first: int) -> Chat:
         """What a column answers, from turn `first` on."""
@@ -66,7 +68,7 @@ class _Conversation:
             for turn in self.history[first:]
             for role, key in (("user", "prompt"), ("assistant", side))
         ]
-        return Chat((*system, *earlier, Turn("user", self.prompt)))
+        return Chat((*system, *earlier, Turn("user", self.prompt)), self.thinking)
 
 
 def _is_turn(turn: Any) -> bool:

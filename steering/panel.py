@@ -49,6 +49,7 @@ OPENING_BUDGET = 0.25
 OPENING = {
     "system": "",
     "history": [],
+    "thinking": False,
     "seed": 7,
     "max_new_tokens": 64,
     "temperature": 0.0,
@@ -169,7 +170,12 @@ def _opening(library: Library) -> dict[str, Any]:
         "concepts": concepts,
         "layers": library.model.layers,
         "examples": ways,
-        "chats": {"template": codec.has_template, "system": codec.knows_system, "model": library.model.name},
+        "chats": {
+            "template": codec.has_template,
+            "system": codec.knows_system,
+            "thinking": codec.knows_thinking,
+            "model": library.model.name,
+        },
         "opening": OPENING | {"way": way, "prompt": ways[way][0], "plan": plan},
         "limits": {
             "chat": MAX_CHARACTERS,

@@ -36,4 +36,4 @@ def requested(asked: Asked, wishes: Sequence[str], place: str = "both") -> Chat:
         rest[-1] = Turn("user", f"{rest[-1].content}\n\n{told}")
     if place != "user":
         system = f"{system}\n\n{told}".strip()
-    return Chat((*([Turn("system", system)] if system else []), *rest))
+    return Chat((*([Turn("system", system)] if system else []), *rest), prompt.thinking)

@@ -17,6 +17,7 @@ __all__ = [
     "LAYERS",
     "NATIVE",
     "SHAPE",
+    "THINKING",
     "WIDTH",
     "random_model",
     "save",
@@ -30,6 +31,12 @@ CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+
+THINKING = CHATML.replace(
+    "assistant\n{% endif %}",
+    "assistant\n{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}",
+)
+"""As Qwen3's and SmolLM3's templates: thinking is on unless it is switched off, by an empty thought."""
 
 
 @cache

@@ -8,7 +8,7 @@ import { forget, keepOwn, kept, lines, packed, unpacked } from '../../assets/web
 import { asSent, fromAddress, placeOf } from '../../assets/web/steer/request.js';
 
 const plan = { targets: [{ concept: 'sports', direction: 'amplify', p0: 0.98 }], layers: 'auto', method: 'gcav', strength: null, scope: 'all', cap: null, budget: null, when: null };
-const own = { way: 'chat', prompt: 'Hello', system: '', history: [], plan, seed: 7, max_new_tokens: 64, temperature: 0 };
+const own = { way: 'chat', prompt: 'Hello', system: '', history: [], thinking: false, plan, seed: 7, max_new_tokens: 64, temperature: 0 };
 
 test('of requests that come too fast the newest is sent, and only when the one before is shown', () => {
   const sent = [];
@@ -41,7 +41,7 @@ test('an address brings its request back', () => {
 
 test('an address brings a conversation and a text to continue back, and tells no server what was said before', () => {
   const turn = { prompt: 'a#b & c', unsteered: '½ %', steered: '"quoted"\n' };
-  for (const asked of [{ ...own, system: 'Be kind.', history: [turn, turn] }, { ...own, way: 'continue', prompt: 'Once # upon' }]) {
+  for (const asked of [{ ...own, system: 'Be kind.', history: [turn, turn], thinking: true }, { ...own, way: 'continue', prompt: 'Once # upon' }]) {
     const { search, hash } = new URL(addressOf('steer', placeOf(asked), 'http://lab.example/?old=1#old'));
     assert.deepEqual(fromAddress(own, search, hash), asked);
     assert.ok(!search.includes('quoted'));
@@ -59,7 +59,7 @@ test('a broken conversation in a link is left out and named', () => {
 
 test('the server hears one way to ask', () => {
   assert.deepEqual(asSent({ ...own, way: 'continue' }), { continue: 'Hello', plan, seed: 7, max_new_tokens: 64, temperature: 0 });
-  assert.deepEqual(asSent({ ...own, undo: { history: [] } }), { prompt: 'Hello', system: '', history: [], plan, seed: 7, max_new_tokens: 64, temperature: 0 });
+  assert.deepEqual(asSent({ ...own, undo: { history: [] } }), { prompt: 'Hello', system: '', history: [], thinking: false, plan, seed: 7, max_new_tokens: 64, temperature: 0 });
 });
 
 test('a broken link keeps the own plan and says so', () => {

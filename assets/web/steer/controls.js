@@ -22,7 +22,7 @@ const METHOD_NOTES = {
 };
 const DOSINGS = [['cost', 'Cost'], ['p', 'Probability']];
 /** What an answer stands under: where it changes, a chosen beginning holds no longer. */
-const told = ({ way, prompt, system, history }) => JSON.stringify([way, prompt, system, history]);
+const told = ({ way, prompt, system, history, thinking }) => JSON.stringify([way, prompt, system, history, thinking]);
 const SCOPES = [['all', 'Prompt and answer'], ['answer', 'Answer only']];
 
 export default function mount({ element, props, trigger, watch }) {

@@ -61,6 +61,7 @@ export function fromAddress(own, search = location.search, fragment = location.h
   request.way = query.has('continue') ? 'continue' : query.has('prompt') ? 'chat' : own.way;
   request.prompt = query.get('continue') ?? query.get('prompt') ?? own.prompt;
   request.system = query.get('system') ?? '';
+  request.thinking = query.has('thinking');
   try {
     request.history = request.way === 'chat' ? historyIn(fragment) : [];
   } catch {
@@ -77,16 +78,16 @@ export function fromAddress(own, search = location.search, fragment = location.h
 }
 
 /** The fields of an address that restores a request. */
-export function placeOf({ way, prompt, system, history, plan, ...request }) {
-  const asked = way === 'continue' ? { continue: prompt } : { prompt, system };
+export function placeOf({ way, prompt, system, history, thinking, plan, ...request }) {
+  const asked = way === 'continue' ? { continue: prompt } : { prompt, system, thinking: thinking ? 1 : null };
   const fragment = way === 'chat' && history.length ? `chat=${encodeURIComponent(JSON.stringify(history))}` : '';
   const more = { rival: request.rival, watch: filled(request.watch), begin: filled(request.begin) };
   return { ...asked, fragment, plan: JSON.stringify(plan), ...Object.fromEntries(FIELDS.map((field) => [field, request[field]])), ...more };
 }
 
 /** A request as the server takes it. */
-export function asSent({ way, prompt, system, history, undo: _, ...request }) {
-  return way === 'continue' ? { ...request, continue: prompt } : { ...request, prompt, system, history };
+export function asSent({ way, prompt, system, history, thinking, undo: _, ...request }) {
+  return way === 'continue' ? { ...request, continue: prompt } : { ...request, prompt, system, history, thinking };
 }
 
 /** The concepts that a request names. */

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 from lm import LanguageModel, Row, Sampling, load
 from lm.codec import Codec, PromptError
 from lm.unicode import well_formed
-from tests.tiny import tiny
+from tests.tiny import CHATML, THINKING, tiny
 from tests.tokenizers import byte_fallback, byte_level, metaspace
 
 KINDS = {
@@ -19,10 +19,7 @@ KINDS = {
     "gpt2": byte_level,
     "metaspace": metaspace,
 }
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
+DEEPSEEK = "{{ 'think' if thinking else 'answer' }}{{ add_generation_prompt }}"
 USER = {"role": "user", "content": "Hi"}
 
 
@@ -209,12 +206,28 @@ def test_a_model_with_a_template_for_tools_alone_is_one_sentence():
 
 
 def test_thinking_is_off_where_the_template_knows_the_switch():
-    qwen = CHATML.replace(
-        "assistant\n{% endif %}",
-        "assistant\n{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}",
-    )
-    assert opened(qwen).endswith("assistant\n<think>\n\n</think>\n\n")
-    assert opened("{{ 'think' if thinking else 'answer' }}{{ add_generation_prompt }}") == "answerTrue"
+    assert opened(THINKING).endswith("assistant\n<think>\n\n</think>\n\n")
+    assert opened(DEEPSEEK) == "answerTrue"
+
+
+@pytest.mark.parametrize(
+    ("template", "end"), [(THINKING, "<|im_start|>assistant\n"), (DEEPSEEK, "thinkTrue")]
+)
+def test_thinking_is_switched_on_where_the_template_knows_the_switch(template, end):
+    tested = codec(template=template)
+    assert tested.knows_thinking
+    on = whole(tested, tested.chat_ids([USER], thinking=True))
+    assert on.endswith(end) and on != whole(tested, tested.chat_ids([USER]))
+
+
+@pytest.mark.parametrize("template", [None, CHATML, "{{ raise_exception('no') }}"])
+def test_a_template_without_the_switch_refuses_thinking(template):
+    tested = codec(template=template)
+    assert not tested.knows_thinking
+    with pytest.raises(
+        PromptError, match=r"^The chat template of tiny has no switch for thinking: leave it off\.$"
+    ):
+        tested.chat_ids([USER], thinking=True)
 
 
 @pytest.mark.parametrize("formats", ["%d %b %Y", "%Y-%m-%d", "%A, %B %-d", "%H:%M"])

@@ -8,7 +8,7 @@ import pytest
 from lm import load
 from lm.codec import PromptError
 from lm.prompts import MAX_CHARACTERS, MAX_TURNS, add_arguments, of_arguments, prompt_ids, read
-from tests.tiny import tiny
+from tests.tiny import THINKING, tiny
 
 TEMPLATE = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
 USER = {"role": "user", "content": "Hi"}
@@ -54,6 +54,9 @@ def test_three_ways_to_ask_become_tokens_and_come_back_from_json(model, asked, w
         ({"prompt": "a", "continue": "b"}, "Prompt and continue are given"),
         ({"prompt": 3}, "int: give a text"),
         ({"prompt": CHAT}, "list: give a text"),
+        ({"prompt": "a", "thinking": 1}, "Thinking is 1: give true or false"),
+        ({"continue": "a", "thinking": True}, "no turns, so leave it off"),
+        ({"prompt": "a", "thinking": True}, "no switch for thinking"),
         ({"messages": "Hi"}, "str: give a list"),
         ({"continue": ["x"]}, "continued"),
         ({"continue": ""}, "empty"),
@@ -93,6 +96,24 @@ def test_a_command_line_asks_in_three_ways(tmp_path):
     assert of_arguments(arguments("--chat", str(file), "--system", "Be kind.")) == read(CHAT)
     assert of_arguments(arguments("--prompt", "Hi", "--system", "Be kind.")) == read(CHAT[:2])
     assert of_arguments(arguments("--continue", "Once")) == read({"continue": "Once"})
+
+
+@pytest.mark.parametrize("asked", [{"prompt": "Hi"}, {"messages": CHAT}, {"messages": [USER]}])
+def test_thinking_stands_beside_a_chat_and_comes_back_from_json(asked):
+    model = load(str(tiny("qwen3")))
+    model.tokenizer.chat_template = THINKING
+    on = read(asked | {"thinking": True})
+    assert read(json.loads(json.dumps(on.to_json()))) == on != read(asked)
+    assert read(asked | {"thinking": False}) == read(asked) == read(asked | {"thinking": None})
+    assert text(model, on) + "<think>\n\n</think>\n\n" == text(model, asked)
+
+
+def test_a_command_line_asks_for_thinking():
+    assert of_arguments(arguments("--prompt", "Hi", "--thinking")) == read({"prompt": "Hi", "thinking": True})
+    system = of_arguments(arguments("--prompt", "Hi", "--thinking", "--system", "Be kind."))
+    assert system == read({"messages": CHAT[:2], "thinking": True})
+    with pytest.raises(PromptError, match="--thinking goes with"):
+        of_arguments(arguments("--continue", "Once", "--thinking"))
 
 
 def test_what_a_command_line_cannot_ask_is_one_sentence(tmp_path):

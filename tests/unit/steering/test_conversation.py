@@ -8,8 +8,9 @@ from lm.prompts import prompt_ids
 from steering import Library, Plan, train
 from steering.controller import Controller, Request
 from steering.conversation import MAX_EARLIER, Prompts
+from steering.requests import requested
 from steering.steer import steer
-from tests.tiny import CHATML, tiny
+from tests.tiny import CHATML, THINKING, tiny
 from tests.unit.steering.test_controller import ASKED, LOUD, PLAN
 
 EARLIER = {"prompt": "Hi", "unsteered": "Good day.", "steered": "HELLO"}
@@ -41,6 +42,18 @@ def written(model, prompt) -> str:
 def turns(*said: str) -> str:
     roles = ["user", "assistant"] * len(said)
     return "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in zip(roles, said, strict=False))
+
+
+@pytest.mark.parametrize("more", [{}, {"history": [EARLIER]}, {"system": "Be kind."}])
+def test_every_column_thinks_where_thinking_is_on(model, more):
+    model.tokenizer.chat_template = THINKING
+    asked = {"prompt": "And you?", **more}
+    on, off = (Prompts.read(asked | {"thinking": each}, model, 8) for each in (True, False))
+    for side in ("unsteered", "steered", "requested"):
+        short, long = written(model, on.sides[side]), written(model, off.sides[side])
+        assert short.endswith("assistant\n") and long == short + "<think>\n\n</think>\n\n"
+    told = requested(on.sides["steered"], ["Be loud."])
+    assert written(model, told).endswith("assistant\n") and "Be loud." in written(model, told)
 
 
 def test_each_column_goes_on_after_its_own_answers(model):
