@@ -17,7 +17,7 @@ from huggingface_hub import HfApi
 import arena
 from arena import space
 from arena.panel import build as build_arena
-from lab.compare import send, send_tuned, votes
+from lab.compare import example, send, send_tuned, votes
 from lab.lacking import STEER, TRADE_OFFS
 from lab.learner import Learner
 from lab.panel import build as build_banner
@@ -78,6 +78,7 @@ def compose(
                     folders=SHIPPED,
                     preference=0.1,
                     human=lambda: votes(store),
+                    example=example(model),
                     entrants={
                         name: partial(applicable, library, plan) for name, plan in plans(library).items()
                     },

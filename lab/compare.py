@@ -1,12 +1,18 @@
 """From the other tabs to Compare, and back: texts that are sent there, and what people think of a policy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import pandas as pd
 
 import arena
 from arena import space
+from arena.example import add as add_example
 from lab.policies import PLAIN
-from lm import Policy, Run
+from lm import LanguageModel, Policy, Run
+from pareto.front import path_of
 from pareto.session import BASE, Side
 from pareto.session import Request as Tuned
 from pareto.view import AXES, Votes
@@ -67,15 +73,32 @@ def votes(store: arena.Store) -> Votes:
     for one, the more judged.
     """
     with store.read() as session:
-        judged = arena.votes_frame(session)
-        if not {*AXES} <= {*judged.columns}:  # every set has questions of its own
-            return {}
-        front = arena.human_front(judged, AXES)
-        comparable = front[
-            front["group"] == 1
-        ]  # policies of another group never met these: no axis holds both
-        judged = comparable.sort_values("comparisons").to_dict("records")
-        specs = arena.specs(session)
+        return _opinions(arena.votes_frame(session), arena.specs(session))
+
+
+def example(model: LanguageModel) -> Callable[[], Votes] | None:
+    """The same of the study that ships, which a language model judged; None for a model whose front does not ship."""
+    return partial(_shipped, model.hash) if path_of(model.name).exists() else None
+
+
+@cache
+def _shipped(model_hash: str) -> Votes:
+    with TemporaryDirectory() as folder:
+        store = arena.Store(f"sqlite:///{folder}/example.sqlite3")
+        study = add_example(store)
+        with store.read() as session:
+            judged, specs = arena.votes_frame(session, study), arena.specs(session)
+        store.close()
+    return (
+        _opinions(judged, specs) if all(spec["model_hash"] == model_hash for spec in specs.values()) else {}
+    )
+
+
+def _opinions(judged: pd.DataFrame, specs: Mapping[str, Mapping[str, Any]]) -> Votes:
+    if not {*AXES} <= {*judged.columns}:  # every set has questions of its own
+        return {}
+    front = arena.human_front(judged, AXES)
+    comparable = front[front["group"] == 1]  # policies of another group never met these: no axis holds both
 
     def point(name: str) -> str:
         return BASE if specs[name].get("base") else specs[name].get("checkpoint", name)
@@ -86,5 +109,5 @@ def votes(store: arena.Store) -> Votes:
             **{axis: row[axis] for axis in AXES},
             **{f"{axis}_ci": [row[f"{axis}_low"], row[f"{axis}_high"]] for axis in AXES},
         }
-        for row in judged
+        for row in comparable.sort_values("comparisons").to_dict("records")
     }

@@ -103,6 +103,7 @@ class Front(TypedDict):
     models: Heading
     people: Heading
     both: Together
+    example: NotRequired[bool]
     paper: NotRequired[Plane]
 
 

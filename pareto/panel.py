@@ -48,6 +48,7 @@ def build(
     rewards: Rewards | None = None,
     folders: Path = FOLDER,
     human: Human | None = None,
+    example: Human | None = None,
     entrants: Entrants = MappingProxyType({}),
     steered: Steered | None = None,
     send: Send | None = None,
@@ -57,7 +58,7 @@ def build(
 
     front, checkpoints, rewards: what it opens with; by default all that ships for the model. folders:
     checkpoints that visitors name are looked for below it, and nowhere else but on the hub. human: what
-    people think of the policies, by name. entrants: makers of other policies that can be scored and plotted,
+    people think of the policies, by name; example: the same of judgements that ship, no person's. entrants: makers of other policies that can be scored and plotted,
     by name; steered: makes one of a plan's JSON. send: takes two answers to the blind comparison. preference:
     weight of helpfulness that the slider opens at.
     """
@@ -78,7 +79,7 @@ def build(
             controls = part(opening, "tradeoffs/controls", "tw-console")
         with gr.Column(elem_classes="tw-right"):
             plot = part(
-                {**_front(controller, controller.stranger(), human, ask=False), "paper": _paper()},
+                {**_front(controller, controller.stranger(), human, example, ask=False), "paper": _paper()},
                 "tradeoffs/front",
                 "tw-front",
             )
@@ -101,25 +102,27 @@ def build(
         for state, new in controller.score(key, asked):
             session = controller.session(key)
             scoring = {"scoring": state, "trained": _trained(session)}
-            yield scoring, _front(controller, session, human) if new else gr.skip()
+            yield scoring, _front(controller, session, human, example) if new else gr.skip()
 
     async def on_score(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
         asked = sent(event)
         async for update in stream(lambda: scored(request.session_hash, asked), scorings):
             yield update
 
-    def on_people(request: gr.Request) -> messages.Front:
-        return _front(controller, controller.session(request.session_hash), human)
+    def on_people(event: gr.EventData, request: gr.Request) -> messages.Front:
+        session = controller.session(request.session_hash)
+        session.example = example is not None and sent(event).get("example") is True
+        return _front(controller, session, human, example)
 
     def on_look(request: gr.Request) -> tuple[Any, Any]:
         if not controller.news(request.session_hash):
             return gr.skip(), gr.skip()
         session = controller.session(request.session_hash)
-        return {"trained": _trained(session)}, _front(controller, session, human)
+        return {"trained": _trained(session)}, _front(controller, session, human, example)
 
     def on_curves(request: gr.Request) -> messages.Trained:
         session = controller.session(request.session_hash)
-        return {**_front(controller, session, human), **view.trainings(session.checkpoints)}
+        return {**_front(controller, session, human, example), **view.trainings(session.checkpoints)}
 
     def on_compare(event: gr.EventData, request: gr.Request, profile: gr.OAuthProfile | None = None) -> Said:
         assert send is not None
@@ -145,9 +148,19 @@ def build(
     _endpoints(controller)
 
 
-def _front(controller: Controller, session: Session, human: Human | None, ask: bool = True) -> messages.Front:
+def _front(
+    controller: Controller,
+    session: Session,
+    human: Human | None,
+    example: Human | None = None,
+    ask: bool = True,
+) -> messages.Front:
     answering = [point["id"] for point in session.front.points if session.answers(point)]
-    return view.front(session.front, answering, human() if human and ask else None, human is not None)
+    asked = example if session.example else human
+    front = view.front(
+        session.front, answering, asked() if asked and ask else None, human is not None, session.example
+    )
+    return front if example is None else front | {"example": session.example}
 
 
 def _paper() -> messages.Plane:

@@ -59,7 +59,8 @@ class Session(sessions.Session):
     """One browser tab: the front and the checkpoints as it knows them, and what is under way.
 
     version: of the front that it has; last: request and sides of the last complete run, by pick; sent: which of them are in the comparison
-    already; own: ids of the points that it added; plans: steered policies by their picks.
+    already; own: ids of the points that it added; plans: steered policies by their picks; example: whether shipped
+    judgements stand in for people's votes.
     """
 
     front: Front
@@ -69,6 +70,7 @@ class Session(sessions.Session):
     sent: set[tuple[str, ...]] = field(default_factory=set)
     own: set[str] = field(default_factory=set)
     plans: dict[str, Policy] = field(default_factory=dict)
+    example: bool = False
 
     def point(self, id: str) -> JsonObject | None:
         """The scored point of a policy, or None."""

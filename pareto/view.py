@@ -61,12 +61,16 @@ def _marks() -> dict[str, messages.Mark]:
 
 
 def front(
-    front: Front, answering: Sequence[str] = (), votes: Votes | None = None, votable: bool = False
+    front: Front,
+    answering: Sequence[str] = (),
+    votes: Votes | None = None,
+    votable: bool = False,
+    example: bool = False,
 ) -> messages.Front:
     """The plot's points and the sentences over them.
 
     answering: ids of the points that can answer prompts; votes: what people think of the policies, by id or
-    name; votable: whether people can be asked at all.
+    name; votable: whether people can be asked at all; example: the votes are the judgements that ship.
     """
     content = front.to_dict()
     points = [_point(point, point["id"] in set(answering), front.objectives) for point in content["points"]]
@@ -74,7 +78,7 @@ def front(
         point | {"people": opinions} if (opinions := _judged(point, votes or {})) else point
         for point in points
     ]
-    both = _together([point for point in judged if "people" in point])
+    both = _together([point for point in judged if "people" in point], example)
     return {
         "points": judged,
         "reference": list(content["reference"]),
@@ -85,7 +89,7 @@ def front(
         "attainment": content["attainment"] if len(front.objectives) == 2 else {},
         "model": front.model,
         "models": _models(points, content, front.objectives, front.missing),
-        "people": _people([point for point in judged if "people" in point], votable),
+        "people": _people([point for point in judged if "people" in point], votable, example),
         "both": both,
     }
 
@@ -264,8 +268,14 @@ def _scored(points: Sequence[Mapping[str, Any]]) -> str:
     return f"{most} held-out prompts a point{several}{f', fewer for {fewer} scored on this page' if fewer else ''}."
 
 
-def _people(points: Sequence[Mapping[str, Any]], votable: bool) -> messages.Heading:
-    title = "What people find helpful and harmless"
+EXAMPLE = (
+    "Judged by a language model, not by people, in the study that ships: of earlier checkpoints, trained for the same preferences as "
+    "the points of their names."
+)
+
+
+def _people(points: Sequence[Mapping[str, Any]], votable: bool, example: bool) -> messages.Heading:
+    title = f"What {'a language model finds' if example else 'people find'} helpful and harmless"
     if len(points) < 2:
         how = "Send answers to Compare and judge them there: policies that people judged on both questions appear here."
         return {
@@ -275,12 +285,14 @@ def _people(points: Sequence[Mapping[str, Any]], votable: bool) -> messages.Head
     comparisons = min(point["people"]["comparisons"] for point in points)
     return {
         "title": f"{title}: {len(points)} policies",
-        "note": f"Bradley-Terry strengths from blind votes, {comparisons} or more comparisons a policy; bars are 95 % intervals.",
+        "note": f"{f'{EXAMPLE} ' if example else ''}Bradley-Terry strengths from blind votes, {comparisons} or more comparisons a policy; "
+        "bars are 95 % intervals.",
     }
 
 
-def _together(points: Sequence[Mapping[str, Any]]) -> messages.Together:
+def _together(points: Sequence[Mapping[str, Any]], example: bool) -> messages.Together:
     """Both measures on one scale: standard scores over the policies that people judged too."""
+    judge = "The language model that judged" if example else "People"
     title = "Do people agree with the reward models?"
     if len(points) < 3:
         return {
@@ -296,8 +308,8 @@ def _together(points: Sequence[Mapping[str, Any]]) -> messages.Together:
         )
     agreement = {name: float(np.corrcoef(*scores[name])[0, 1]) for name in AXES}
     return {
-        "title": f"People and reward models correlate at {agreement['helpful']:.2f} on helpful, {agreement['harmless']:.2f} on harmless",
-        "note": "Each measure in standard scores over the policies that both judged; a line joins a policy's two places, votes hollow.",
+        "title": f"{judge} and reward models correlate at {agreement['helpful']:.2f} on helpful, {agreement['harmless']:.2f} on harmless",
+        "note": f"{f'{EXAMPLE} ' if example else ''}Each measure in standard scores over the policies that both judged; a line joins a policy's two places, votes hollow.",
         "points": [
             {
                 "id": point["id"],

@@ -84,6 +84,10 @@ def test_trade_offs(app: str, scheme: Page, nothing: Callable[[str], None]) -> N
     for of in ("Human votes", "Both, joined", "The paper’s"):
         scheme.get_by_role("button", name=of).click()
         nothing(of)
+        if of == "Both, joined":
+            scheme.get_by_label("The judgements that ship").check()
+            scheme.get_by_text("Judged by a language model, not by people").wait_for()
+            nothing("the shipped judgements")
     scheme.goto(f"{app}?tab=tradeoffs&point=nowhere")
     scheme.wait_for_selector(".tw-answers[data-phase=error]")
     nothing("a point that is not there")

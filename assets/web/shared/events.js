@@ -21,7 +21,7 @@ export const EVENTS = {
   'front-keep': 'an answer stays, or no longer: its id',
   'front-held': 'which answers stay has changed',
   'front-drop': 'an answer is taken away: its id',
-  'front-people': 'ask for the votes of people',
+  'front-people': 'ask for the votes of people, or for the judgements that ship: { example }',
   'front-wrong': 'the same of Trade-offs',
   'front-said': 'a sentence for the status of Trade-offs',
   'front-stop': 'end a work of Trade-offs: its name',
@@ -50,7 +50,7 @@ export const TRIGGERS = {
     "run": "a request of Trade-offs: the texts are decoded, { run, prompt, picks, selected, ... }",
     "stop": "end a work: { work }",
     "score": "score a policy: { checkpoint } or { pick } or { plan }",
-    "people": "the votes of people, once they are shown",
+    "people": "the votes of people, once they are shown, or the judgements that ship: { example }",
     "compare": "send two answers to Compare: { ids }"
   },
   "tradeoffs/front": {

@@ -198,7 +198,7 @@ export default function mount({ element, props, trigger, watch }) {
   heard('front-shown', (shown) => { if (shown === run) sender.shown(); });
   heard('front-wrong', wrong);
   heard('front-stop', (work) => trigger('stop', { work }));
-  heard('front-people', () => trigger('people', {}));
+  heard('front-people', (asked) => trigger('people', asked));
   heard('front-compare', (ids) => trigger('compare', { ids }));
   returned('tradeoffs', (query) => {
     if (restore(query)) go();

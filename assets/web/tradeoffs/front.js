@@ -45,12 +45,13 @@ export default function mount({ element, props, trigger, watch }) {
   const sets = choice('What the axes show', SETS, (value) => go({ set: value }));
   const views = choice('How the points are drawn', VIEWS, (value) => go({ view: value }));
   const dragging = choice('What dragging does', DRAGS, (value) => { drag = value; draw(); });
-  const tick = (label) => {
-    const box = h('input', { type: 'checkbox', onchange: () => draw() });
+  const tick = (label, act = () => draw()) => {
+    const box = h('input', { type: 'checkbox', onchange: act });
     return { box, node: h('label', { class: 'tw-tick' }, box, label) };
   };
   const dim = tick('Dim what is dominated');
   const trainings = tick('Show every training');
+  const example = tick('The judgements that ship, by a language model', people);
   dim.box.checked = true;
   const picker = (label, change) => h('select', { 'aria-label': label, onchange: (event) => change(event.target.value) });
   const across = picker('Horizontal axis', (value) => go({ axes: [value, axes[1]] }));
@@ -61,7 +62,7 @@ export default function mount({ element, props, trigger, watch }) {
   const measureLabel = h('label', {}, 'over the steps', measured);
   const filterBox = h('div', { class: 'tw-filters' }, chips, h('div', { class: 'tw-axes' }, axisPair, measureLabel, line));
   const clear = h('button', { type: 'button', class: 'tw-quiet', hidden: true, onclick: () => brush(null) }, 'Clear selection');
-  element.firstElementChild.replaceChildren(h('div', { class: 'tw-sets' }, sets.node, views.node), filterBox, plot);
+  element.firstElementChild.replaceChildren(h('div', { class: 'tw-sets' }, sets.node, views.node), example.node, filterBox, plot);
   const update = chart(plot, ({ customdata, shift }) => pick(customdata, shift), (table) => {
     twin = sorted(table, (id, event) => pick(id, event.shiftKey), (orders[set] ??= {}), (ids) => brush(ids));
     highlight();
@@ -91,13 +92,17 @@ export default function mount({ element, props, trigger, watch }) {
 
   const place = () => ({ set: set === 'models' ? null : set, view: view === 'plane' ? null : view, axes: String(axes) === String(data.objectives.slice(0, 2)) ? null : axes.join(',') });
 
+  function people() {
+    tell('front-people', { example: example.box.checked });
+  }
+
   function turn(/** @type {any} */ change) {
     if (change.set && change.set !== set) brushed = null;
     set = change.set ?? set;
     view = change.view ?? view;
     axes = change.axes ?? axes;
     tables = {};
-    if (set === 'people' || set === 'both') tell('front-people');
+    if (set === 'people' || set === 'both') people();
   }
 
   function restore(query) {
@@ -135,6 +140,7 @@ export default function mount({ element, props, trigger, watch }) {
   function showTools(empty) {
     const models = set === 'models';
     views.node.hidden = !models;
+    example.node.hidden = data.example == null || !(set === 'people' || set === 'both');
     views.set(view);
     sets.set(set);
     axisPair.forEach((label) => { label.hidden = !models || view !== 'plane'; });

@@ -445,3 +445,24 @@ def test_trainings_of_several_checkpoints_come_in_one_chart() -> None:
     assert told["curves"]["new"]["measures"]["share of helpful"] == [0.5]
     assert {"beta", "cosine of the applied step"} <= set(told["measures"])
     assert "beta" not in told["curves"]["old"]["measures"]
+
+
+def test_shipped_judgements_are_marked_wherever_they_stand_in_for_votes() -> None:
+    points = (point("a", 1, 1), point("b", 0, 0), point("c", -1, 1))
+    judged = {
+        id: {
+            "helpful": value,
+            "harmless": -value,
+            "helpful_ci": [0, 1],
+            "harmless_ci": [0, 1],
+            "comparisons": 9,
+        }
+        for id, value in (("a", 0.5), ("b", 0.0), ("c", -0.5))
+    }
+    front = Front("m", "h", (-2.0, -2.0), points)
+    shipped = view.front(front, votes=judged, votable=True, example=True)
+    peoples = view.front(front, votes=judged, votable=True)
+    for name in ("people", "both"):
+        assert "language model" in shipped[name]["title"] and "eople" not in shipped[name]["title"]
+        assert "Judged by a language model, not by people" in shipped[name]["note"]
+        assert "language model" not in str(peoples[name])
