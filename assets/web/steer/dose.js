@@ -1,6 +1,6 @@
 // Dose and response: a button, another that sweeps bands of layers beside the chosen ones, a fold that compares methods over several
 // prompts, and the chart that answers. A click on a point takes its magnitude over.
-import { fold } from '../shared/controls.js';
+import { field, fold } from '../shared/controls.js';
 import { chart } from '../shared/plot.js';
 import { h, tell } from '../shared/dom.js';
 
@@ -12,18 +12,19 @@ export default function mount({ element, props, watch }) {
   const plot = h('div', { class: 'tw-chart' });
   const button = h('button', { type: 'button', class: 'tw-button tw-sweep', onclick: () => tell(...(working ? ['stop', 'sweep'] : ['sweep'])) }, IDLE);
   const bands = h('button', { type: 'button', class: 'tw-quiet', onclick: () => tell('sweep', { bands: true }) }, 'Sweep early, middle and late layers too');
-  const prompts = h('textarea', { rows: 5, 'aria-label': 'Prompts, one a line', value: props.value.prompts.join('\n') });
-  const seeds = h('input', { type: 'text', inputmode: 'numeric', 'aria-label': 'Seeds, with spaces between', value: '0 1', size: 8 });
-  const compare = h('button', { type: 'button', class: 'tw-quiet', onclick: () => tell('sweep', { methods: {
+  const prompts = h('textarea', { rows: 5, value: props.value.prompts.join('\n') });
+  const seeds = h('input', { type: 'text', inputmode: 'numeric', value: '0 1' });
+  const compare = h('button', { type: 'button', class: 'tw-button', onclick: () => tell('sweep', { methods: {
     prompts: prompts.value.split('\n'), seeds: seeds.value.trim().split(/[\s,;]+/).filter(Boolean).map(Number),
   } }) }, METHODS);
   const several = fold('Methods against cost, over several prompts', false,
-    h('p', { class: 'tw-note' }, 'Steering, a constant push, the paper’s GCAV, the request in words, and both: score against KL for the first concept. Takes about a minute.'),
-    h('label', {}, 'Prompts, one a line', prompts),
-    h('div', { class: 'tw-line' }, h('label', {}, 'Seeds ', seeds), compare));
+    h('p', { class: 'tw-hint' }, 'Steering, a constant push, the paper’s GCAV, the request in words, and both: score against KL for the first concept. Takes about a minute.'),
+    field('Prompts, one a line', prompts),
+    field('Seeds, with spaces between', seeds),
+    compare);
   const meter = h('div', { class: 'tw-meter', hidden: true }, h('div'));
   const problem = h('p', { class: 'tw-problem', role: 'alert' });
-  element.firstElementChild.replaceChildren(plot, meter, problem, h('div', { class: 'tw-line tw-sweeps' }, button, bands), h('div', { class: 'tw-methods' }, several));
+  element.firstElementChild.replaceChildren(plot, meter, problem, h('div', { class: 'tw-line tw-sweeps' }, button, bands), h('div', { class: 'tw-folds tw-versus' }, several));
   const update = chart(plot, ({ customdata }) => {
     if (customdata == null) return;
     tell('ask', (request) => {
