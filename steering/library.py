@@ -74,7 +74,7 @@ class Library:
         """Adds a concept trained for this model. Raises PlanError where it was trained for another."""
         if cav.model_hash != self.model.hash:
             raise PlanError(
-                f"the vector of {cav.concept!r} was made for {cav.model} ({cav.model_hash}), not for {self.model.name} ({self.model.hash})"
+                f"The vector of {cav.concept!r} was made for {cav.model} ({cav.model_hash}), not for {self.model.name} ({self.model.hash}): make it for this one."
             )
         self.concepts[concept.name], self._cavs[concept.name] = concept, cav
 
@@ -89,7 +89,7 @@ class Library:
         PlanError where the concept is unknown, lm.Stopped.
         """
         if name not in self.concepts:
-            raise PlanError(f"there is no concept {name!r}: give one of {', '.join(self.concepts)}")
+            raise PlanError(f"There is no concept {name!r}: give one of {', '.join(self.concepts)}.")
         if name in self._cavs:
             return self._cavs[name]
         report = progress or (lambda share: None)

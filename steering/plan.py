@@ -30,15 +30,15 @@ class Target:
 
     def __post_init__(self) -> None:
         if not isinstance(self.concept, str) or not self.concept:
-            raise PlanError(f"concept is {self.concept!r}: give its name")
+            raise PlanError(f"Concept is {self.concept!r}: give its name.")
         if self.direction not in DIRECTIONS:
-            raise PlanError(f"direction is {self.direction!r}: give amplify or remove")
+            raise PlanError(f"Direction is {self.direction!r}: give amplify or remove.")
         if (
             isinstance(self.p0, bool)
             or not isinstance(self.p0, (int, float))
             or not MIN_P <= self.p0 <= MAX_P
         ):
-            raise PlanError(f"p0 is {self.p0!r}: give a probability from {MIN_P} to {MAX_P}")
+            raise PlanError(f"p0 is {self.p0!r}: give a probability from {MIN_P} to {MAX_P}.")
 
     @property
     def goal(self) -> float:
@@ -108,64 +108,70 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.targets) <= MAX_TARGETS:
-            raise PlanError(f"a plan has {len(self.targets)} targets: give 1 to {MAX_TARGETS}")
+            raise PlanError(f"A plan has {len(self.targets)} targets: give 1 to {MAX_TARGETS}.")
         names = [target.concept for target in self.targets]
         if len(set(names)) < len(names):
-            raise PlanError(f"targets name a concept twice ({', '.join(names)}): give each once")
+            raise PlanError(f"Targets name a concept twice ({', '.join(names)}): give each once.")
         if self.layers != "auto" and not (
             isinstance(self.layers, tuple)
             and self.layers
             and all(type(layer) is int and layer >= 0 for layer in self.layers)
         ):
-            raise PlanError(f'layers is {self.layers!r}: give "auto" or a list of block numbers from 0')
+            raise PlanError(f'Layers is {self.layers!r}: give "auto" or a list of layer numbers from 0.')
         if self.layers != "auto" and len(set(self.layers)) < len(self.layers):
-            raise PlanError(f"layers is {list(self.layers)}: give each block once")
+            raise PlanError(f"Layers is {list(self.layers)}: give each layer once.")
         if self.method not in METHODS:
-            raise PlanError(f"method is {self.method!r}: give one of {', '.join(METHODS)}")
+            raise PlanError(f"Method is {self.method!r}: give one of {', '.join(METHODS)}.")
         if self.scope not in SCOPES:
-            raise PlanError(f"scope is {self.scope!r}: give all or answer")
+            raise PlanError(f"Scope is {self.scope!r}: give all or answer.")
         if self.strength is not None and (self.method != "fixed" or self.budget is not None):
-            raise PlanError("strength goes with the method fixed, without a budget, and only with it")
+            raise PlanError(
+                f"Strength is {self.strength!r}, and goes with the method fixed without a budget: leave it out, or give that method."
+            )
         if self.method == "fixed" and self.strength is None and self.budget is None:
-            raise PlanError("the method fixed needs a strength, or a budget")
+            raise PlanError("The method fixed needs a strength, or a budget: give one of them.")
         for name, most in (("strength", MAX_STRENGTH), ("cap", MAX_CAP), ("budget", MAX_BUDGET)):
             value = getattr(self, name)
             if value is not None and (
                 isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most
             ):
-                raise PlanError(f"{name} is {value!r}: give a number from 0 to {most:g}, or null")
+                raise PlanError(
+                    f"{name.capitalize()} is {value!r}: give a number from 0 to {most:g}, or null."
+                )
         if self.cap == 0:
-            raise PlanError("cap is 0, which would forbid all steering: give a positive number or null")
+            raise PlanError("Cap is 0, which would forbid all steering: give a positive number or null.")
 
     @classmethod
     def from_json(cls, text: str | Mapping[str, Any]) -> "Plan":
         """Reads a plan from JSON text or the object it stands for. Raises PlanError."""
         if isinstance(text, str):
             if len(text) > 10_000:
-                raise PlanError("a plan of more than 10,000 characters is refused")
+                raise PlanError(f"A plan has {len(text):,} characters: give at most 10,000.")
             try:
                 text = json.loads(text)
             except (json.JSONDecodeError, RecursionError) as error:
-                raise PlanError(f"the plan is not JSON ({error})") from None
+                raise PlanError(f"The plan is not JSON ({error}): give an object.") from None
         if not isinstance(text, Mapping):
             raise PlanError(
-                "a plan is a JSON object with targets, layers, method, strength, scope, cap, budget, when"
+                f"A plan is {str(text)[:40]!r}: give a JSON object with targets, layers, method, strength, scope, cap, budget, when."
             )
         fields = dict(text)
         if unknown := fields.keys() - cls.__dataclass_fields__.keys():
-            raise PlanError(f"a plan has no field {sorted(unknown)[0]!r}")
+            raise PlanError(f"A plan has no field {sorted(unknown)[0]!r}: leave it out.")
         targets = fields.get("targets")
         if not isinstance(targets, list) or not all(isinstance(target, Mapping) for target in targets):
-            raise PlanError("targets must be a list of objects with concept, direction, p0")
+            raise PlanError(
+                f"Targets is {str(targets)[:40]!r}: give a list of objects with concept, direction, p0."
+            )
         try:
             fields["targets"] = tuple(Target(**target) for target in targets)
         except TypeError:
-            raise PlanError("a target has concept, direction and p0, and no other field") from None
+            raise PlanError("A target has concept, direction and p0: leave any other field out.") from None
         if isinstance(condition := fields.get("when"), Mapping):
             try:
                 fields["when"] = Condition(**condition)
             except TypeError:
-                raise PlanError("When has concept, side and p, and no other field.") from None
+                raise PlanError("When has concept, side and p: leave any other field out.") from None
         elif condition is not None:
             raise PlanError(
                 f"When is {str(condition)[:40]!r}: give an object with concept, side and p, or null."

@@ -90,10 +90,10 @@ def sweep(
     ]
     if len(plans) * len(prompts) > MAX_ROWS:
         raise PlanError(
-            f"a sweep of {len(plans) * len(prompts)} texts is too long: at most {MAX_ROWS} are decoded"
+            f"A sweep has {len(plans) * len(prompts)} texts: give fewer magnitudes, bands or prompts, for at most {MAX_ROWS}."
         )
     if not prompts:
-        raise PlanError("a sweep needs a prompt: give at least one")
+        raise PlanError("A sweep needs a prompt: give at least one.")
     concepts = [library.concepts[target.concept] for target in plan.targets]
     sampling = Sampling(temperature, seed, max_new_tokens, top_p)
     rows: list[dict[str, Any]] = []

@@ -7,14 +7,14 @@ NAMES = ("http_proxy", "https_proxy", "all_proxy")
 SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
-def usable(value: str) -> str:
-    """A proxy's address that httpx takes. Raises ValueError where there is none."""
+def usable(name: str, value: str) -> str:
+    """The address that a setting names, as httpx takes it. Raises ValueError where there is none."""
     scheme, separator, rest = value.partition("://")
     if separator and scheme == "socks":  # as GNOME writes it
         return f"socks5://{rest}"
     if separator and scheme.lower() not in SCHEMES:
         raise ValueError(
-            f"its address begins with {scheme}://, not with {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}"
+            f"The proxy of {name} begins with {scheme}://: give {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}, or unset it."
         )
     return value
 
@@ -23,11 +23,9 @@ def mend() -> None:
     """Makes the settings usable, or ends the process with one sentence and exit code 2."""
     for name in [name for name in os.environ if name.lower() in NAMES and os.environ[name]]:
         try:
-            os.environ[name] = usable(os.environ[name])
+            os.environ[name] = usable(name, os.environ[name])
         except ValueError as error:
-            print(
-                f"error: The proxy of {name} cannot be used ({error}): mend it, or unset it.", file=sys.stderr
-            )
+            print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
 
 

@@ -18,15 +18,18 @@ def bounded(asked: Mapping[str, Any], name: str, least: float, most: float) -> f
     """The number asked[name]. Raises FieldError where it is none or out of bounds."""
     value = asked.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise FieldError(name, f"{name} is {value!r}: give a number from {least:,} to {most:,}")
+        raise FieldError(name, f"{_begun(name)} is {value!r}: give a number from {least:,} to {most:,}.")
     return value
 
 
 def sentence(error: Exception) -> str:
     """An error as the page says it: a capital at the start (but for names such as p0), a stop at the end."""
-    text = str(error)
-    start = text[:1].upper() if text.split(" ")[0].isalpha() else text[:1]
-    return start + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    text = _begun(str(error))
+    return text + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def _begun(text: str) -> str:
+    return text[:1].upper() + text[1:] if text.split(" ")[0].isalpha() else text
 
 
 class Wrong(TypedDict):

@@ -39,7 +39,7 @@ def test_a_prompt_that_is_too_long_is_named_before_anything_is_decoded(library, 
 def test_a_plan_that_cannot_be_applied_is_named_before_anything_is_decoded(library):
     plan = {"targets": [{"concept": "weather", "direction": "amplify", "p0": 0.9}]}
     entrants = lab_policies.policies([{"name": "one", "base": True}, {"name": "two", "plan": plan}], library)
-    with pytest.raises(ArenaError, match="by 'two': there is no concept 'weather'"):
+    with pytest.raises(ArenaError, match="by 'two': There is no concept 'weather'"):
         next(generate(entrants, ["short"]))
 
 

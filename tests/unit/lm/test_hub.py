@@ -125,7 +125,7 @@ def test_a_hub_id_is_the_model_that_the_hub_holds(hub, tmp_path):
 def test_a_model_that_the_hub_does_not_give_is_one_sentence(hub, tmp_path, name, message):
     done = fetch(name, hub, tmp_path)
     last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode == 1 and re.search(f"^lm.sources.SourceError: model '{name}' .*{message}", last), (
+    assert done.returncode == 1 and re.search(f"^lm.sources.SourceError: Model '{name}' .*{message}", last), (
         last
     )
 
@@ -134,5 +134,5 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path):
     done = fetch("owner/tiny", "http://127.0.0.1:9", tmp_path)
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith(
-        "lm.sources.SourceError: model 'owner/tiny' is neither here nor could the hub be reached"
+        "lm.sources.SourceError: Model 'owner/tiny' is neither here nor could the hub be reached"
     )

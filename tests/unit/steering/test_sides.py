@@ -178,9 +178,9 @@ def test_the_page_goes_on_from_another_alternative(library):
     "change, says",
     [
         ({"run": 7}, "not complete yet"),
-        ({"side": 2}, "side is 2"),
-        ({"index": 10}, "index is 10"),
-        ({"index": "a"}, "index is"),
+        ({"side": 2}, "Side is 2"),
+        ({"index": 10}, "Index is 10"),
+        ({"index": "a"}, "Index is"),
     ],
 )
 def test_a_token_that_is_not_there_is_refused(library, change, says):
