@@ -2,12 +2,15 @@
 
 import json
 import math
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
 
 from common import digests
 from common.jsons import JsonObject
+from lm.paths import cache_folder, replacing
 from lm.sources import SourceError
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -15,6 +18,10 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "F4": 0.5, "I16": 2, "F16": 2}
 """Bytes of a number in a safetensors file, where it is not 4 (F32, I32) or 8 (F64, I64)."""
 BYTES |= {"U16": 2, "BF16": 2, "F64": 8, "I64": 8, "U64": 8}
+MIN_KEPT, SETTLED = 2**26, 2.0
+"""Bytes of a file whose digest is kept, as it takes a tenth of a second or more; seconds after its last change from
+which on the system's times tell it from a later one.
+"""
 MAX_HEADER = 100_000_000
 """Longest header of a safetensors file, in bytes: the format's own bound."""
 
@@ -121,7 +128,28 @@ def stored_bytes(files: list[Path]) -> int:
 
 def checksum(files: list[Path]) -> str:
     """16 hex digits of the sha256 of a model's weights."""
-    return digests.short("".join(digests.of_file(path) for path in files).encode())
+    return digests.short("".join(_digest(path) for path in files).encode())
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file. Of a large one it is kept, under all by which the system tells that a file has changed: to
+    read gigabytes at each start takes seconds.
+    """
+    stat = path.stat()
+    changed = max(stat.st_mtime, stat.st_ctime)
+    if stat.st_size < MIN_KEPT or time.time() - changed < SETTLED:
+        return digests.of_file(path)
+    about = (path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    kept = cache_folder("digests") / digests.short(repr(about).encode())
+    try:
+        digest = kept.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        digest = ""
+    if len(digest) != 64:
+        digest = digests.of_file(path)
+        with suppress(OSError), replacing(kept) as part:  # no space: it is read again
+            part.write_text(digest, encoding="ascii")
+    return digest
 
 
 def read_json(path: Path) -> JsonObject:

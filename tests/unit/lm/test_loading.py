@@ -1,6 +1,8 @@
 """From a folder to a model: what is read, what is cached, what is refused before anything is loaded."""
 
+import hashlib
 import json
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -10,7 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
+from common import digests
 from lm import Row, Sampling, SourceError, load, loading, memory
+from lm import folder as folders
 from lm.loading import _keep
 from tests.tiny import CHATML, CONFIGS, SHAPE, save, save_tokenizer, tiny
 
@@ -528,3 +532,32 @@ def test_a_quantised_model_whose_package_is_missing_is_one_sentence(folder, cach
     with pytest.raises(SourceError, match=f"stored quantised \\({method}\\)") as error:
         load(str(folder))
     assert "\n" not in str(error.value) and not (cache / "models").exists()
+
+
+def test_weights_are_hashed_once_and_again_where_they_changed(cache, tmp_path, monkeypatch):
+    path, read = tmp_path / "model.safetensors", []
+    of_file = digests.of_file
+    monkeypatch.setattr(digests, "of_file", lambda path: read.append(path) or of_file(path))
+    monkeypatch.setattr(folders, "MIN_KEPT", 4)
+
+    def hashed(content: bytes, settled: float = -1.0) -> bool:
+        """Whether the file was read; its digest is that of its content."""
+        read.clear()
+        monkeypatch.setattr(folders, "SETTLED", settled)
+        assert folders.checksum([path]) == digests.short(hashlib.sha256(content).hexdigest().encode())
+        return bool(read)
+
+    path.write_bytes(b"first")
+    assert hashed(b"first", settled=1e6) and hashed(
+        b"first", settled=1e6
+    )  # just written: it may change unseen
+    assert hashed(b"first") and not hashed(b"first")
+    before = path.stat()
+    path.write_bytes(b"other")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert hashed(b"other") and not hashed(b"other")
+    for kept in (cache / "digests").iterdir():
+        kept.write_text("cut")
+    assert hashed(b"other") and not hashed(b"other")
+    path.write_bytes(b"abc")
+    assert hashed(b"abc") and hashed(b"abc")
