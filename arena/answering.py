@@ -1,4 +1,4 @@
-"""Answers of policies to prompts, for a battle set."""
+"""Answers of policies to prompts, for a study."""
 
 from __future__ import annotations
 

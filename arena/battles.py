@@ -170,7 +170,7 @@ def send(
 
 
 def listed(store: Store) -> dict[str, bool]:
-    """The names of the battle sets, newest first, and whether each is open."""
+    """The names of the studies, newest first, and whether each is open."""
     with store.read() as session:
         sets = session.scalars(select(BattleSet).order_by(BattleSet.created_at.desc()))
         return {battles.name: battles.open for battles in sets}
@@ -273,13 +273,13 @@ def _set(
 
 
 def _policy(session: Session, name: str, spec: Mapping[str, Any]) -> None:
-    found = session.get(Policy, name)
-    if found is None:
+    known = session.get(Policy, name)
+    if known is None:
         session.add(Policy(name=name, spec=dict(spec)))
         session.flush()
-    elif _canonical(found.spec) != _canonical(spec):
+    elif _canonical(known.spec) != _canonical(spec):
         raise ArenaError(
-            f"The policy {name!r} already stands for {_canonical(found.spec)}. Give this one another name."
+            f"The policy {name!r} already stands for {_canonical(known.spec)}. Give this one another name."
         )
 
 
@@ -320,8 +320,8 @@ def _texts(first: Run, second: Run) -> tuple[str, str, frozenset[str]]:
 
 def _held(session: Session, set_id: str) -> set[tuple[str, str, frozenset[str]]]:
     battles = select(Battle).where(Battle.set_id == set_id, Battle.kind == "plain")
-    found = session.scalars(battles.options(joinedload(Battle.a), joinedload(Battle.b)))
-    return {_texts(battle.a, battle.b) for battle in found}
+    loaded = session.scalars(battles.options(joinedload(Battle.a), joinedload(Battle.b)))
+    return {_texts(battle.a, battle.b) for battle in loaded}
 
 
 def _nothing(pairs: list[Any], distinct: list[Any], runs: Mapping[Asking, Mapping[str, Run]]) -> str:

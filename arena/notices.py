@@ -10,20 +10,23 @@ from arena.battles import Made
 from arena.ranking import Ranking
 
 
-def summary(found: Ranking, agreed: dict[str, Any]) -> str:
+def summary(ranked: Ranking, agreed: dict[str, Any]) -> str:
     """The figures beside a ranking: votes, agreement, position bias."""
-    if not found.votes:
+    if not ranked.votes:
         return "<p>No votes yet. Judge some battles, then come back.</p>"
-    position = found.position
+    position = ranked.position
     decided = position["left"] + position["right"]
     alpha = "not known yet: it needs battles that two people judged, and more than one answer"
     if agreed["alpha"] is not None:
         alpha = f"{agreed['alpha']:.2f} over {agreed['battles']} battles of {agreed['annotators']} annotators"
     facts = (
-        ("Votes", f"{found.votes} ({found.ties} ties, {found.both_bad} both bad, {found.skipped} skipped)"),
+        (
+            "Votes",
+            f"{ranked.votes} ({ranked.ties} ties, {ranked.both_bad} both bad, {ranked.skipped} skipped)",
+        ),
         (
             "Left out",
-            f"corrections made after the names were seen: {found.revised}; repeats and traps measure the annotators",
+            f"corrections made after the names were seen: {ranked.revised}; repeats and traps measure the annotators",
         ),
         ("Agreement (Krippendorff’s alpha)", alpha),
         (
@@ -33,7 +36,7 @@ def summary(found: Ranking, agreed: dict[str, Any]) -> str:
         ),
     )
     rows = (f"<dt>{escape(term)}</dt><dd>{escape(fact)}</dd>" for term, fact in facts)
-    apart = f'<p class="tw-note" role="status">{escape(found.warning)}</p>' if found.warning else ""
+    apart = f'<p class="tw-note" role="status">{escape(ranked.warning)}</p>' if ranked.warning else ""
     return f"{apart}<dl>{''.join(rows)}</dl>"
 
 

@@ -66,11 +66,11 @@ def guess(table: Sheet) -> Columns:
         and name.strip().casefold() not in APART
         and not name.startswith(("column ", "Unnamed"))
     ]
-    told = [name for name in left if any(word in name.casefold() for word in OUTPUTS)]
-    if model is not None and (output := first(OUTPUTS) or next(iter(told or left), None)):
+    named = [name for name in left if any(word in name.casefold() for word in OUTPUTS)]
+    if model is not None and (output := first(OUTPUTS) or next(iter(named or left), None)):
         return Columns(prompt, (output,), model, system, tag)
     texts = [name for name in left if _words(table, name)]
-    outputs = told if len(told) > 1 else texts
+    outputs = named if len(named) > 1 else texts
     return Columns(prompt, tuple(outputs[:MAX_MODELS]), None, system, tag)
 
 

@@ -16,15 +16,15 @@ HOUR = 3_600_000  # milliseconds
 HEIGHT = 300
 
 
-def strengths(found: Ranking) -> Chart:
+def strengths(ranked: Ranking) -> Chart:
     """Each policy's strength with its 95% interval, best on top: a plot of its own, with its own scale, for every group
     of policies that met.
     """
-    groups = [part for _, part in found.table.groupby("group", sort=True)] or [found.table]
-    traces = [_strengths(part, found.question) | _axes(place) for place, part in enumerate(groups, 1)]
+    groups = [part for _, part in ranked.table.groupby("group", sort=True)] or [ranked.table]
+    traces = [_strengths(part, ranked.question) | _axes(place) for place, part in enumerate(groups, 1)]
     layout = _stacked([len(part) for part in groups], "Bradley-Terry strength, log-odds", {"showgrid": False})
     apart = " Each group has a scale of its own." if len(groups) > 1 else ""
-    return _chart(_verdict(found), traces, layout, f"Bars are 95% intervals.{apart}")
+    return _chart(_verdict(ranked), traces, layout, f"Bars are 95% intervals.{apart}")
 
 
 def _strengths(part: pd.DataFrame, question: str) -> dict[str, Any]:
@@ -76,20 +76,20 @@ def _stacked(sizes: Sequence[int], title: str, up: Mapping[str, Any], least: int
     return layout
 
 
-def _verdict(found: Ranking) -> str:
-    if len(found.table) < 2:
+def _verdict(ranked: Ranking) -> str:
+    if len(ranked.table) < 2:
         return "No ranking yet"
-    if found.warning:
-        return f"{len(found.groups)} groups that never met: compare within each alone"
-    first, second = found.table.iloc[0], found.table.iloc[1]
+    if ranked.warning:
+        return f"{len(ranked.groups)} groups that never met: compare within each alone"
+    first, second = ranked.table.iloc[0], ranked.table.iloc[1]
     if first["low"] > second["high"]:
-        return f"{found.question}: {first['policy']} is ahead of all others"
-    return f"{found.question}: nobody is clearly ahead yet, the intervals overlap"
+        return f"{ranked.question}: {first['policy']} is ahead of all others"
+    return f"{ranked.question}: nobody is clearly ahead yet, the intervals overlap"
 
 
-def wins(found: Ranking) -> Chart:
+def wins(ranked: Ranking) -> Chart:
     """Win rate of the row against the column; ties are half a win."""
-    rates = found.wins
+    rates = ranked.wins
     trace = {
         "type": "heatmap",
         "z": [_plain(row) for row in rates.to_numpy(dtype=float)],
@@ -106,7 +106,7 @@ def wins(found: Ranking) -> Chart:
         "showscale": False,
     }
     x, y = _axis("", showgrid=False), _axis("", showgrid=False, autorange="reversed")
-    title = f"{found.question}: how often the row wins against the column"
+    title = f"{ranked.question}: how often the row wins against the column"
     rows = [
         [policy, *_plain(row)]
         for policy, row in zip(rates.index, rates.round(3).to_numpy().tolist(), strict=True)

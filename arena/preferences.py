@@ -97,10 +97,10 @@ def _turn(role: str, content: str) -> dict[str, str]:
 def _card(rows: dict[str, Rows]) -> str:
     configs = "\n".join(f"- config_name: {key}\n  data_files: {key}.parquet" for key in rows)
     listed = "\n".join(
-        f"| `{key}` | {_cell(found[0]['question'])} | {len(found)} | {sum(row['votes'] + row['against'] for row in found)} |"
-        for key, found in rows.items()
+        f"| `{key}` | {_cell(shown[0]['question'])} | {len(shown)} | {sum(row['votes'] + row['against'] for row in shown)} |"
+        for key, shown in rows.items()
     )
-    studies = ", ".join(sorted({_cell(row["study"]) for found in rows.values() for row in found}))
+    studies = ", ".join(sorted({_cell(row["study"]) for shown in rows.values() for row in shown}))
     return f"""---
 pretty_name: Preferences from blind comparisons
 tags:

@@ -1,4 +1,4 @@
-"""What annotators are asked about two texts: a list a battle set, the opening pair where it names none."""
+"""What annotators are asked about two texts: a list a study, the opening pair where it names none."""
 
 from __future__ import annotations
 

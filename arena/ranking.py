@@ -181,7 +181,7 @@ def _counts(
     a, b = votes["policy_a"].map(number), votes["policy_b"].map(number)
     first, second = np.minimum(a, b).astype(int), np.maximum(a, b).astype(int)
     pairs = sorted(set(zip(first, second, strict=True)))
-    pair = {found: index for index, found in enumerate(pairs)}
+    place = {pair: index for index, pair in enumerate(pairs)}
     battles = pd.factorize(votes["battle"])[0]
     counts = np.zeros((int(battles.max(initial=-1)) + 1, len(pairs), 3))
     outcome = np.where(
@@ -189,7 +189,7 @@ def _counts(
         np.where(a < b, 0, 1),
         np.where(votes[question] == "b", np.where(a < b, 1, 0), 2),
     )
-    places = np.array([pair[found] for found in zip(first, second, strict=True)], dtype=int)
+    places = np.array([place[pair] for pair in zip(first, second, strict=True)], dtype=int)
     np.add.at(counts, (battles, places, outcome), 1.0)
     ends = np.array(pairs, dtype=int).reshape(-1, 2)
     return counts, ends[:, 0], ends[:, 1]

@@ -1,4 +1,4 @@
-"""The files a battle set is made from: prompts, policies, answers made elsewhere."""
+"""The files a study is made from: prompts, policies, answers made elsewhere."""
 
 from __future__ import annotations
 

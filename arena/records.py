@@ -54,7 +54,7 @@ def votes_frame(session: Session, set_id: str | None = None) -> pd.DataFrame:
 
 
 def questions(session: Session, set_id: str | None = None) -> list[Question]:
-    """The questions of one battle set, or of all, oldest first; the opening pair where there is none."""
+    """The questions of one study, or of all, oldest first; the opening pair where there is none."""
     query = (
         select(Asked.key, Asked.text)
         .join(BattleSet)

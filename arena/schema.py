@@ -135,7 +135,7 @@ class BattleSet(Base):
 
 
 class Asked(Base):
-    """A question of a battle set, whose text never changes once it has been answered.
+    """A question of a study, whose text never changes once it has been answered.
 
     It is asked from version `since` of the set's questions on, and no longer from version `until`.
     """

@@ -184,7 +184,7 @@ class Service:
             return About(study.name, study.guideline, study.reveal, study.notice)
 
     def judged(self, annotator: str, set_id: str | None = None) -> int:
-        """How many battles this annotator has judged, of one battle set or of all."""
+        """How many battles this annotator has judged, of one study or of all."""
         with self.store.read() as session:
             return _judged(session, annotator, set_id)
 

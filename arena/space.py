@@ -56,7 +56,7 @@ def login() -> bool:
 
 
 def organizes(person: str) -> bool:
-    """Whether a person may make, export and import battle sets: everybody where names are typed (your own
+    """Whether a person may make, export and import studies: everybody where names are typed (your own
     machine).
 
     Of logins those that TRADEWIND_ORGANIZERS names, separated by commas; where it is unset, the owner of the

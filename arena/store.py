@@ -141,19 +141,19 @@ class Store:
         scripts = ScriptDirectory(str(_MIGRATIONS))
         head = scripts.get_current_head()
         with self.engine.connect() as connection:
-            found = _version(connection)
-            empty = found is None and not inspect(connection).get_table_names()
+            version = _version(connection)
+            empty = version is None and not inspect(connection).get_table_names()
         known = {script.revision for script in scripts.walk_revisions()}
-        if empty or (migrate and found in known):
-            found = self._upgrade()
-        if found is None or found != head:
+        if empty or (migrate and version in known):
+            version = self._upgrade()
+        if version is None or version != head:
             remedy = (
                 "Back it up, then run: python -m arena migrate"
-                if found in known
+                if version in known
                 else "Use the version of Tradewind that made it, or another database"
             )
-            raise SchemaError(f"The database {self.url} has schema version {found}, not {head}. {remedy}.")
-        return found
+            raise SchemaError(f"The database {self.url} has schema version {version}, not {head}. {remedy}.")
+        return version
 
     def _upgrade(self) -> str | None:
         """Run the missing migrations in one transaction; replicas that start together take turns."""

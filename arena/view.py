@@ -90,8 +90,8 @@ def finished(done: int, reveal: str = "vote") -> str:
         return _plate(
             "No battle yet", "Make a study under Studies, or send two texts from Steer or Trade-offs."
         )
-    told = " Your answers now tell who wrote what." if reveal == "end" else ""
-    return _plate("All judged", f"You have judged {_count(done)}. Thank you.{told}", EARLIER)
+    names = " Your answers now tell who wrote what." if reveal == "end" else ""
+    return _plate("All judged", f"You have judged {_count(done)}. Thank you.{names}", EARLIER)
 
 
 def invited(study: About, login: bool) -> str:

@@ -39,15 +39,15 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """How far a training is, and what came of it."""
-        told, running = self._process.progress(), self._process.running
+        progress, running = self._process.progress(), self._process.running
         return {
             "of": self._study,
             "running": running,
             "problem": self._process.problem,
-            "fraction": told.get("fraction"),
-            "note": told.get("note", "Loading the model"),
-            "seconds_left": told.get("seconds_left"),
-            "result": None if running else told.get("result"),
+            "fraction": progress.get("fraction"),
+            "note": progress.get("note", "Loading the model"),
+            "seconds_left": progress.get("seconds_left"),
+            "result": None if running else progress.get("result"),
         }
 
     def start(self, study: str, weights: Any, steps: Any) -> None:

@@ -62,98 +62,102 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument("--temperature", type=float, default=0.0)
     decode.add_argument("--top-p", type=float, default=1.0, help="below 1: draw from the nucleus")
     commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("train", parents=[shared], help="train concepts and save their vectors")
-    one.add_argument(
+    command = commands.add_parser("train", parents=[shared], help="train concepts and save their vectors")
+    command.add_argument(
         "concepts", nargs="*", help="names of shipped concepts, or concept files (default: all shipped)"
     )
-    one.add_argument(
+    command.add_argument(
         "--out",
         type=Path,
         help="folder for NAME.safetensors (default: trained/HASH OF THE MODEL in the user's cache)",
     )
-    one.add_argument(
+    command.add_argument(
         "--source",
         choices=["input", "output"],
         default="input",
         help="label texts by their side, or by the model's response",
     )
-    one.add_argument(
+    command.add_argument(
         "--position",
         choices=["mean", "last"],
         default="mean",
         help="read the mean over a text's tokens, or its last token",
     )
-    one = commands.add_parser(
+    command = commands.add_parser(
         "calibrate",
         parents=[shared, using],
         help="measure what steering costs and does, and choose what it steers with; goes on where it was stopped",
     )
-    one.add_argument("names", nargs="*", help="concepts (default: all)")
-    one.add_argument("--out", type=Path, help="folder for NAME.safetensors (default: the user's cache)")
-    one.add_argument("--methods", nargs="+", choices=["auto", "gcav", "fixed"], default=["auto", "fixed"])
-    one.add_argument("--prompts", type=int, default=12, help="how many training prompts (default: 12)")
-    one.add_argument("--tokens", type=int, default=32, help="length of the answers (default: 32)")
-    one.add_argument("--no-search", action="store_true", help="take the usual direction and layers")
-    one.add_argument("--again", action="store_true", help="also where there is a calibration")
-    one = commands.add_parser(
+    command.add_argument("names", nargs="*", help="concepts (default: all)")
+    command.add_argument("--out", type=Path, help="folder for NAME.safetensors (default: the user's cache)")
+    command.add_argument("--methods", nargs="+", choices=["auto", "gcav", "fixed"], default=["auto", "fixed"])
+    command.add_argument("--prompts", type=int, default=12, help="how many training prompts (default: 12)")
+    command.add_argument("--tokens", type=int, default=32, help="length of the answers (default: 32)")
+    command.add_argument("--no-search", action="store_true", help="take the usual direction and layers")
+    command.add_argument("--again", action="store_true", help="also where there is a calibration")
+    command = commands.add_parser(
         "scorer", parents=[], help="fit a concept's independent scorer on a sentence encoder"
     )
-    one.add_argument("concept", help="name of a shipped concept")
-    one.add_argument("--labelled", type=Path, help="texts labelled by people beside the concept's own")
-    one.add_argument("--most", type=int, default=1200, help="most labelled texts, half of each label")
-    one.add_argument("--data", default="the concept's texts", help="what the card says of the data")
-    one.add_argument("--json", action="store_true", help="print JSON")
-    one = commands.add_parser(
+    command.add_argument("concept", help="name of a shipped concept")
+    command.add_argument("--labelled", type=Path, help="texts labelled by people beside the concept's own")
+    command.add_argument("--most", type=int, default=1200, help="most labelled texts, half of each label")
+    command.add_argument("--data", default="the concept's texts", help="what the card says of the data")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command = commands.add_parser(
         "generate", parents=[shared, using, decode], help="answer a prompt, unsteered and steered"
     )
-    add_arguments(one)
-    one = commands.add_parser(
+    add_arguments(command)
+    command = commands.add_parser(
         "sweep", parents=[shared, using, decode], help="a table over magnitudes and layer bands"
     )
-    group = one.add_mutually_exclusive_group(required=True)
+    group = command.add_mutually_exclusive_group(required=True)
     group.add_argument("--prompt")
     group.add_argument("--prompts", type=Path, help="a file, one prompt a line")
-    one.add_argument(
+    command.add_argument(
         "--values", type=float, nargs="+", help="p0, or strengths for the method fixed (default: nine)"
     )
-    one.add_argument("--bands", nargs="+", help="bands of blocks such as 5-9 10-14")
-    one.add_argument("--csv", type=Path)
-    one = commands.add_parser(
+    command.add_argument("--bands", nargs="+", help="bands of blocks such as 5-9 10-14")
+    command.add_argument("--csv", type=Path)
+    command = commands.add_parser(
         "evaluate",
         parents=[shared, using],
         help="methods compared at one plan; or accuracy on labelled texts",
     )
-    one.add_argument("--plan", help="a plan as JSON, or a file that holds it")
-    one.add_argument("--prompts", type=Path, help="a file, one prompt a line")
-    one.add_argument("--concept", help="with --labelled: whose vectors are tried")
-    one.add_argument("--most", type=int, default=600, help="with --labelled: most texts, half of each label")
-    one.add_argument("--labelled", type=Path, help="JSON Lines of text and toxic, label or rating")
-    one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--max-new-tokens", type=int, default=48)
-    one = commands.add_parser(
+    command.add_argument("--plan", help="a plan as JSON, or a file that holds it")
+    command.add_argument("--prompts", type=Path, help="a file, one prompt a line")
+    command.add_argument("--concept", help="with --labelled: whose vectors are tried")
+    command.add_argument(
+        "--most", type=int, default=600, help="with --labelled: most texts, half of each label"
+    )
+    command.add_argument("--labelled", type=Path, help="JSON Lines of text and toxic, label or rating")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--max-new-tokens", type=int, default=48)
+    command = commands.add_parser(
         "frontier",
         parents=[shared, using],
         help="score against KL of every method, on held-out prompts; goes on where it was stopped",
     )
-    one.add_argument("names", nargs="*", help="name to amplify a concept, -name to remove it (default: all)")
-    one.add_argument("--prompts", type=Path, help="a file, one prompt a line (default: held-out ones)")
-    one.add_argument("--count", type=int, default=20, help="how many prompts (default: 20)")
-    one.add_argument(
+    command.add_argument(
+        "names", nargs="*", help="name to amplify a concept, -name to remove it (default: all)"
+    )
+    command.add_argument("--prompts", type=Path, help="a file, one prompt a line (default: held-out ones)")
+    command.add_argument("--count", type=int, default=20, help="how many prompts (default: 20)")
+    command.add_argument(
         "--seeds",
         type=int,
         nargs="+",
         default=[0],
         help="each lot of twelve prompts is answered from the next of them (default: 0)",
     )
-    one.add_argument("--max-new-tokens", type=int, default=24)
-    one.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    one.add_argument("--folder", type=Path, help="where texts are kept, a file a concept and direction")
-    one = commands.add_parser(
+    command.add_argument("--max-new-tokens", type=int, default=24)
+    command.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    command.add_argument("--folder", type=Path, help="where texts are kept, a file a concept and direction")
+    command = commands.add_parser(
         "export", parents=[shared, using], help="write a concept's directions as .gguf or .safetensors"
     )
-    one.add_argument("concept")
-    one.add_argument("out", type=Path)
-    one.add_argument("--method", choices=["auto", "gcav", "diffmean"], default="auto")
+    command.add_argument("concept")
+    command.add_argument("out", type=Path)
+    command.add_argument("--method", choices=["auto", "gcav", "diffmean"], default="auto")
     return parser
 
 
@@ -277,10 +281,10 @@ def _scorer(args: argparse.Namespace) -> JsonObject:
 
 
 def _band(text: str) -> tuple[int, ...]:
-    found = re.fullmatch(r"(\d{1,4})-(\d{1,4})", text)
-    if found is None or int(found[2]) < int(found[1]):
+    match = re.fullmatch(r"(\d{1,4})-(\d{1,4})", text)
+    if match is None or int(match[2]) < int(match[1]):
         raise ValueError(f"a band is {text!r}: give first and last block, such as 8-15")
-    return tuple(range(int(found[1]), int(found[2]) + 1))
+    return tuple(range(int(match[1]), int(match[2]) + 1))
 
 
 def _generate(args: argparse.Namespace, library: Library) -> JsonObject:

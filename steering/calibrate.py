@@ -189,13 +189,13 @@ def choose(bench: Bench, step: Callable[[], None]) -> tuple[str, tuple[int, ...]
     best = max(
         range(len(options)), key=lambda i: (certain[i], gains[i].mean() if certain[i] or i == 0 else -1.0)
     )
-    told = ", ".join(
+    compared = ", ".join(
         f"{write} {layers[0]}-{layers[-1]} {gain.mean():+.3f}"
         for (write, layers), gain in zip(options, gains, strict=True)
     )
     why = "clearly ahead" if best else "no other is clearly ahead"
     write, layers = options[best]
-    return write, layers, f"mean gain in score at {COMPARED} nats a token: {told}; {write}, {why}"
+    return write, layers, f"mean gain in score at {COMPARED} nats a token: {compared}; {write}, {why}"
 
 
 def calibrate(

@@ -234,14 +234,14 @@ def fit(
 
     Returns w [layers, width] and b [layers] in the space of the activations as they are. Raises lm.Stopped.
     """
-    found = []
+    fitted = []
     for layer in activations:
         _heed(stop)
         x, mean, scale = _scaled(layer)
         alpha, bias = logistic.fit(x @ x.mT, labels, penalty)
         w = (alpha @ x) / scale
-        found.append((w.float(), (bias - (w * mean).sum()).float()))
-    return torch.stack([w for w, _ in found]), torch.stack([b for _, b in found])
+        fitted.append((w.float(), (bias - (w * mean).sum()).float()))
+    return torch.stack([w for w, _ in fitted]), torch.stack([b for _, b in fitted])
 
 
 def _heed(stop: threading.Event | None) -> None:

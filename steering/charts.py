@@ -38,8 +38,8 @@ def heat(sides: Sequence[Steered], edits: tuple[Edit, ...], concepts: Sequence[C
     trace = traces(run, edits)
     eps = trace["eps"][..., : len(names)].transpose(1, 0, 2)
     size = pushes(trace, overlaps(edits)).T
-    one = len(names) == 1
-    shown = eps[..., 0] if one else size
+    single = len(names) == 1
+    shown = eps[..., 0] if single else size
     layers, words = [edit.layer for edit in edits], [_visible(piece) for piece in run.pieces]
     most = float(np.abs(shown).max()) or 1
     parts = [
@@ -54,19 +54,19 @@ def heat(sides: Sequence[Steered], edits: tuple[Edit, ...], concepts: Sequence[C
             "y": [str(layer) for layer in layers],
             "text": [words] * len(layers),
             "customdata": parts,
-            "zmin": -most if one else 0,
+            "zmin": -most if single else 0,
             "zmax": most,
             "xgap": 1,
             "ygap": 1,
-            "colorscale": SIGNED if one else LENGTHS,
+            "colorscale": SIGNED if single else LENGTHS,
             "colorbar": {
                 "thickness": 8,
                 "outlinewidth": 0,
-                "title": {"text": "ε" if one else "|Σ ε v|", "side": "top"},
+                "title": {"text": "ε" if single else "|Σ ε v|", "side": "top"},
                 "nticks": 5,
             },
             "hovertemplate": "“%{text}”, layer %{y}<br>ε: %{customdata}"
-            + ("" if one else "<br>|Σ ε v| = %{z}")
+            + ("" if single else "<br>|Σ ε v| = %{z}")
             + "<extra></extra>",
         }
     ]
@@ -83,18 +83,18 @@ def heat(sides: Sequence[Steered], edits: tuple[Edit, ...], concepts: Sequence[C
         },
         "yaxis": {"title": {"text": "layer"}, "type": "category", "showgrid": False},
     }
-    told = [(name, eps[..., index]) for index, name in enumerate(names)] + (
-        [] if one else [("all, |Σ ε v|", size)]
+    named = [(name, eps[..., index]) for index, name in enumerate(names)] + (
+        [] if single else [("all, |Σ ε v|", size)]
     )
     table: Table = {
         "columns": ["token", "push", *(f"layer {layer}" for layer in layers)],
         "rows": [
-            [word, name, *np.round(found[:, at].astype(float), 3).tolist()]
+            [word, name, *np.round(written[:, at].astype(float), 3).tolist()]
             for at, word in enumerate(words)
-            for name, found in told
+            for name, written in named
         ],
     }
-    note = "ε added along the concept's direction" if one else "Length of what all concepts add together"
+    note = "ε added along the concept's direction" if single else "Length of what all concepts add together"
     return {
         "title": _heat_title(
             eps,
@@ -137,9 +137,9 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
     rising = plan.targets[0].direction == "amplify" or scaled
     steered = frame[frame.magnitude.notna()].sort_values("magnitude", ascending=rising)
     plain = frame[frame.magnitude.isna()]
-    found = frame.layers[frame.magnitude.notna()].unique()
-    own = found[0]
-    bands = {CHOSEN if name == own else _band(name): steered[steered.layers == name] for name in found}
+    swept = frame.layers[frame.magnitude.notna()].unique()
+    own = swept[0]
+    bands = {CHOSEN if name == own else _band(name): steered[steered.layers == name] for name in swept}
     judged = concept.name in frame
     values = steered[steered.layers == own].magnitude.tolist()
     places = values if scaled else [math.log(p / (1 - p)) for p in values]
@@ -152,9 +152,9 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
     for index, (band, rows) in enumerate(bands.items()):
         name = "steered" if len(bands) == 1 else band
         data += [_line(index, name, "var(--tw-accent)", places, values, rows[concept.name])] if judged else []
-        told = "KL" if index == 0 else f"{band}, KL"
+        label = "KL" if index == 0 else f"{band}, KL"
         data.append(
-            _line(index, told, "var(--tw-warn)", places, values, rows.kl)
+            _line(index, label, "var(--tw-warn)", places, values, rows.kl)
             | {"yaxis": "y2", "showlegend": index == 0 or not judged}
         )
         data[-1]["marker"]["symbol"] = "diamond" if index == 0 else MARKS[index]
@@ -276,9 +276,9 @@ def _most(bands: dict[str, pd.DataFrame], far: str) -> str:
     return f", most by the {far}" if far == CHOSEN else f", most by {far}"
 
 
-def _band(told: str) -> str:
-    layers = told.split()
-    return f"layer {told}" if len(layers) == 1 else f"layers {layers[0]}–{layers[-1]}"
+def _band(text: str) -> str:
+    layers = text.split()
+    return f"layer {text}" if len(layers) == 1 else f"layers {layers[0]}–{layers[-1]}"
 
 
 def _chance(p: float) -> str:

@@ -52,7 +52,7 @@ def measure(
     """
     plain = prompts or [run.prompt for run in runs]
     return [
-        _measure(model, *one, concepts, temperature or 1.0) for one in zip(runs, edits, plain, strict=True)
+        _measure(model, *each, concepts, temperature or 1.0) for each in zip(runs, edits, plain, strict=True)
     ]
 
 

@@ -28,12 +28,12 @@ def requested(asked: Asked, wishes: Sequence[str], place: str = "both") -> Chat:
     prompt = read(asked)
     if not isinstance(prompt, Chat):
         raise PromptError("The prompt is plain text, which holds no request: give a prompt or a chat.")
-    told = " ".join(wishes)
+    request = " ".join(wishes)
     system, rest = "", list(prompt.turns)
     if rest[0].role == "system":
         system = rest.pop(0).content
     if place != "system":
-        rest[-1] = Turn("user", f"{rest[-1].content}\n\n{told}")
+        rest[-1] = Turn("user", f"{rest[-1].content}\n\n{request}")
     if place != "user":
-        system = f"{system}\n\n{told}".strip()
+        system = f"{system}\n\n{request}".strip()
     return Chat((*([Turn("system", system)] if system else []), *rest), prompt.thinking)

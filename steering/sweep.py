@@ -86,7 +86,7 @@ def sweep(
     bands, values = bands or [plan.layers], usual(plan, library) if values is None else values
     plans: list[Plan | None] = [
         None,
-        *(one for band in bands for one in magnitudes(dataclasses.replace(plan, layers=band), values)),
+        *(each for band in bands for each in magnitudes(dataclasses.replace(plan, layers=band), values)),
     ]
     if len(plans) * len(prompts) > MAX_ROWS:
         raise PlanError(
@@ -109,21 +109,21 @@ def sweep(
         decoding = library.model.decode([Row(ids, sampling, edit) for edit in pushes], stop=stop)
         for step, _ in enumerate(decoding, 1):
             tell(number - 1 + DECODING * min(1, step / max_new_tokens))
-        for at, (one, run, edit) in enumerate(zip(plans, decoding.runs, pushes, strict=True), 1):
+        for at, (swept, run, edit) in enumerate(zip(plans, decoding.runs, pushes, strict=True), 1):
             if stop is not None and stop.is_set():
                 return
             [metrics] = measure(library.model, [run], [edit], concepts, temperature=temperature)
             tell(number - 1 + DECODING + (1 - DECODING) * at / len(plans))
-            value = None if one is None else magnitude(one)
+            value = None if swept is None else magnitude(swept)
             layers = " ".join(str(written.layer) for written in edit)
             numbers = dataclasses.asdict(metrics)
-            found = numbers.pop("scores")
+            scores = numbers.pop("scores")
             rows.append(
                 {
                     "prompt": read(prompt).text,
                     "magnitude": value,
                     "layers": layers,
-                    **found,
+                    **scores,
                     **numbers,
                     "text": run.text,
                 }

@@ -137,12 +137,12 @@ def build(
         text: str,
         judges: str,
         names: str,
-        told: str,
+        reveal: str,
         votes: int,
         most: int,
     ) -> tuple[str, str]:
         before = studies.detail(store, set_id)
-        settings = Settings(text, votes, judges, names.splitlines(), told, int(most or 0) or None)
+        settings = Settings(text, votes, judges, names.splitlines(), reveal, int(most or 0) or None)
         with of_field("questions"):
             listed = parsed(lines)
         studies.rename(store, set_id, name)
