@@ -16,7 +16,6 @@ from lm import Adapter, LanguageModel, Policy, Row, Sampling, load
 from lm.adapter import MODULES
 from lm.engines.torch.stack import Stack
 from pareto import checkpoint, combine, objectives, rollout, view
-from pareto.__main__ import _parser
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.combiners import COMBINERS, Combiner
 from pareto.detail import detail
@@ -24,6 +23,7 @@ from pareto.evaluate import evaluate
 from pareto.front import Front
 from pareto.grid import plan
 from pareto.lowrank import Shape
+from pareto.parser import parser
 from pareto.rewards import FunctionReward, Head, RewardError
 from pareto.table import table
 from pareto.train import Settings, SettingsError, Trainer
@@ -68,7 +68,7 @@ def test_a_combiner_is_one_registration(model, tmp_path, monkeypatch):
     told = view.front(Front("m", "h", (-1, -1), (point,)))
     assert told["methods"][0]["name"] == "First alone" and told["marks"]["first"]["symbol"] == "star"
     assert any(job.method == "first" for job in plan(("helpful", "harmless"), [(0.5, 0.5)], [0]))
-    assert _parser().parse_args(["train", "--out", "x", "--method", "first"]).method == "first"
+    assert parser().parse_args(["train", "--out", "x", "--method", "first"]).method == "first"
 
 
 def brief(prompt: str, answer: str) -> float:
