@@ -268,10 +268,7 @@ def _scored(points: Sequence[Mapping[str, Any]]) -> str:
     return f"{most} held-out prompts a point{several}{f', fewer for {fewer} scored on this page' if fewer else ''}."
 
 
-EXAMPLE = (
-    "Judged by a language model, not by people, in the study that ships: of earlier checkpoints, trained for the same preferences as "
-    "the points of their names."
-)
+EXAMPLE = "Judged by a language model, not by people, in the study that ships."
 
 
 def _people(points: Sequence[Mapping[str, Any]], votable: bool, example: bool) -> messages.Heading:

@@ -17,8 +17,8 @@ def test_the_shipped_judgements_are_of_policies_that_the_shipped_front_has():
     front = Front.load(FOLDER / "smollm2-135m-instruct.json")
     shipped = example(Named(front.model, front.model_hash))
     judged = shipped()
-    assert {"base", "pgapo-0.1"} <= judged.keys() <= {point["id"] for point in front.points}
-    assert all(row["comparisons"] == 240 for row in judged.values())
+    assert {"base", "helpful", "harmless"} < judged.keys() <= {point["id"] for point in front.points}
+    assert all(row["comparisons"] > 200 for row in judged.values())
     assert all(
         row[f"{axis}_ci"][0] <= row[axis] <= row[f"{axis}_ci"][1]
         for row in judged.values()
