@@ -260,8 +260,8 @@ def test_a_card_tells_conflict_and_curves() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [({"prompt": 3}, "Prompt is int"), ({"picks": "gapo"}, "list"), ({"picks": list("abcd")}, "at most"), ({"seed": 1.5e10}, "seed"),
-     ({"max_new_tokens": 0}, "max_new_tokens"), ({"temperature": float("nan")}, "temperature"), ({"seed": True}, "seed")],
+    [({"prompt": 3}, "Prompt is int"), ({"picks": "gapo"}, "list"), ({"picks": list("abcd")}, "at most"), ({"seed": 1.5e10}, "Seed"),
+     ({"max_new_tokens": 0}, "max_new_tokens"), ({"temperature": float("nan")}, "Temperature"), ({"seed": True}, "Seed")],
 )  # fmt: skip
 def test_requests_are_bounded(changes: dict, says: str) -> None:
     with pytest.raises(ValueError, match=says):
