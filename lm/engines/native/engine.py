@@ -1,9 +1,8 @@
 """engine.c driven from Python."""
 
 import ctypes
-import math
 from collections.abc import Sequence
-from ctypes import POINTER, Structure, c_double, c_float, c_int32, c_uint64, c_void_p
+from ctypes import POINTER
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -12,12 +11,11 @@ from torch import Tensor
 
 from lm.adapter import MODULES, Adapter
 from lm.edits.edit import Edit
-from lm.edits.solver import Program
 from lm.edits.trace import TRACE
 from lm.engines.base import MAX_ROWS, Feed, Slot
 from lm.engines.geometry import Config, head_width, module_sizes, window
+from lm.engines.native import structs
 from lm.engines.native.build import library
-from lm.engines.native.pack import Packed
 from lm.engines.native.weights import Weights
 from lm.rows import Sampling
 
@@ -27,145 +25,6 @@ TOGETHER = 4
 """As in model.h."""
 
 
-class _Linear(Structure):
-    _fields_ = [
-        ("codes", c_void_p),
-        ("grid", c_void_p),
-        ("bias", c_void_p),
-        ("n", c_int32),
-        ("k", c_int32),
-        ("bits", c_int32),
-        ("pad", c_int32),
-    ]
-
-
-class _Layer(Structure):
-    _fields_ = [(name, _Linear) for name in ("qkv", "out", "gate_up", "down")] + [
-        (name, c_void_p) for name in ("norm_attention", "norm_mlp", "norm_q", "norm_k")
-    ]
-
-
-class _Model(Structure):
-    _fields_ = [
-        ("layer", c_void_p),
-        ("embedding", _Linear),
-        ("head", _Linear),
-        ("norm", c_void_p),
-        ("cos", c_void_p),
-        ("sin", c_void_p),
-        ("epsilon", c_float),
-        ("pad", c_float),
-    ] + [
-        (name, c_int32)
-        for name in ("layers", "width", "heads", "kv_heads", "head_width", "inner", "window", "pad2")
-    ]
-
-
-class _Edit(Structure):
-    _fields_ = [
-        *((name, c_void_p) for name in ("read", "push", "bias", "fixed")),
-        *((name, c_void_p) for name in Program._fields),
-        *((name, c_int32) for name in ("layer", "targets", "start", "vertex_count")),
-        ("cap", c_float),
-        ("max_push", c_float),
-    ]
-
-
-class _LowRank(Structure):
-    _fields_ = [
-        ("a", c_void_p),
-        ("bt", c_void_p),
-        ("rank", c_int32),
-        ("offset", c_int32),
-        ("n", c_int32),
-        ("pad", c_int32),
-    ]
-
-
-class _Row(Structure):
-    _fields_ = [(name, c_void_p) for name in ("cache", "scales", "edits", "adapter")] + [
-        ("capacity", c_int32),
-        ("edit_count", c_int32),
-    ]
-
-
-class _Draw(Structure):
-    _fields_ = [
-        ("seed", c_uint64),
-        ("logprob", c_double),
-        ("temperature", c_float),
-        ("top_p", c_float),
-        ("step", c_int32),
-        ("choice", c_int32),
-    ]
-
-
-class _Batch(Structure):
-    _fields_ = [
-        (name, c_void_p)
-        for name in (
-            "ids",
-            "positions",
-            "rows",
-            "row",
-            "x",
-            "h",
-            "qkv",
-            "attention",
-            "gate_up",
-            "pairs",
-            "grid",
-            "scores",
-            "trace",
-            "record",
-            "record_layer",
-            "pool",
-            "leader",
-            "wanted",
-            "logits",
-            "draws",
-            "candidates",
-        )
-    ] + [
-        (name, c_int32)
-        for name in (
-            "tokens",
-            "wanted_count",
-            "edits_max",
-            "longest",
-            "threads",
-            "layers",
-            "leaders",
-            "shared",
-        )
-    ]
-
-
-STRUCTS: dict[str, int] = {
-    "Linear": ctypes.sizeof(_Linear),
-    "Layer": ctypes.sizeof(_Layer),
-    "Model": ctypes.sizeof(_Model),
-    "Edit": ctypes.sizeof(_Edit),
-    "Trace": TRACE.itemsize,
-    "LowRank": ctypes.sizeof(_LowRank),
-    "Row": ctypes.sizeof(_Row),
-    "Draw": ctypes.sizeof(_Draw),
-    "Batch": ctypes.sizeof(_Batch),
-}
-"""Bytes of what goes between Python and C, in the order of tw_sizes."""
-
-
-def _check_sizes(library: ctypes.CDLL) -> None:
-    """Raises RuntimeError where C and Python disagree about a structure."""
-    sizes = (c_int32 * len(STRUCTS))()
-    library.tw_sizes(sizes)
-    for (name, expected), size in zip(STRUCTS.items(), sizes, strict=True):
-        if size != expected:
-            raise RuntimeError(
-                f"{name} has {size} bytes in the compiled engine and {expected} in engine.py: mend the one that is behind."
-            )
-
-
 class _State:
     """A slot's memory, and the C structures that point into it."""
 
@@ -173,12 +32,12 @@ class _State:
         self,
         cache: Tensor,
         scales: Tensor,
-        edits: ctypes.Array[_Edit],
-        adapter: ctypes.Array[_LowRank] | None,
+        edits: ctypes.Array[structs.Edit],
+        adapter: ctypes.Array[structs.LowRank] | None,
         keep: list[object],
     ):
         self.cache, self.scales, self.keep = cache, scales, keep
-        self.row = _Row(
+        self.row = structs.Row(
             cache.data_ptr(),
             scales.data_ptr(),
             ctypes.addressof(edits),
@@ -203,20 +62,20 @@ class NativeEngine:
         self.layers, self.width, self.context = config.num_hidden_layers, config.hidden_size, context
         self.vocabulary, self.threads = config.vocab_size, threads
         self._library = library()
-        _check_sizes(self._library)
-        self._library.tw_forward.argtypes = [POINTER(_Model), POINTER(_Batch)]
+        structs.check_sizes(self._library)
+        self._library.tw_forward.argtypes = [POINTER(structs.Model), POINTER(structs.Batch)]
         self._library.tw_forward.restype = None
         self._keep: list[object] = [weights]
         self._hw = head_width(config)
         cos, sin = _rotary(weights, context)
-        blocks = (_Layer * self.layers)(*(self._layer(weights, layer) for layer in range(self.layers)))
+        blocks = (structs.Layer * self.layers)(*(self._layer(weights, layer) for layer in range(self.layers)))
         self._keep += [cos, sin, blocks]
         matrices, vectors = weights.matrices, weights.vectors
-        embedding = _linear(matrices["embedding"])
-        self._model = _Model(
+        embedding = structs.linear(matrices["embedding"])
+        self._model = structs.Model(
             ctypes.addressof(blocks),
             embedding,
-            _linear(matrices["head"]) if "head" in matrices else embedding,
+            structs.linear(matrices["head"]) if "head" in matrices else embedding,
             vectors["norm"].data_ptr(),
             cos.data_ptr(),
             sin.data_ptr(),
@@ -236,20 +95,20 @@ class NativeEngine:
         self._padded = -(-self.vocabulary // 16) * 16
         self._qkv = (config.num_attention_heads + 2 * config.num_key_value_heads) * self._hw
         self._scratch: dict[str, Tensor] = {}
-        self._adapters: WeakKeyDictionary[Adapter, tuple[ctypes.Array[_LowRank], list[Tensor]]] = (
+        self._adapters: WeakKeyDictionary[Adapter, tuple[ctypes.Array[structs.LowRank], list[Tensor]]] = (
             WeakKeyDictionary()
         )
 
-    def _layer(self, weights: Weights, layer: int) -> _Layer:
+    def _layer(self, weights: Weights, layer: int) -> structs.Layer:
         matrices, vectors = weights.matrices, weights.vectors
         linears = [
-            _linear(matrices[f"{layer}.{part}"], vectors.get(f"{layer}.{part}.bias"))
+            structs.linear(matrices[f"{layer}.{part}"], vectors.get(f"{layer}.{part}.bias"))
             for part in ("qkv", "out", "gate_up", "down")
         ]
         norms = [
             vectors.get(f"{layer}.{name}") for name in ("norm_attention", "norm_mlp", "norm_q", "norm_k")
         ]
-        return _Layer(*linears, *(_pointer(norm) for norm in norms))
+        return structs.Layer(*linears, *(structs.pointer(norm) for norm in norms))
 
     def fits(self, adapter: Adapter | None) -> None:
         """Raises ValueError where the adapter is not of this model; see lm.engines.base.Engine."""
@@ -262,7 +121,7 @@ class NativeEngine:
         scales = torch.empty(self.layers, 2, self._model.kv_heads, _whole(capacity))
         cache = torch.empty(*scales.shape, self._hw, dtype=torch.int16)
         keep: list[object] = []
-        table = (_Edit * len(edits))(*(_edit(edit, answer_from, keep) for edit in edits))
+        table = (structs.Edit * len(edits))(*(structs.row_edit(edit, answer_from, keep) for edit in edits))
         if adapter is not None and adapter not in self._adapters:
             self._adapters[adapter] = self._adapter_table(adapter)
         low_rank = None if adapter is None else self._adapters[adapter][0]
@@ -277,7 +136,7 @@ class NativeEngine:
         other.state.take(slot.state, length)
         return other
 
-    def _adapter_table(self, adapter: Adapter) -> tuple[ctypes.Array[_LowRank], list[Tensor]]:
+    def _adapter_table(self, adapter: Adapter) -> tuple[ctypes.Array[structs.LowRank], list[Tensor]]:
         keep: list[Tensor] = []
         q, kv, inner = (self._sizes[name][1] for name in ("q_proj", "k_proj", "gate_proj"))
         offsets = {
@@ -289,11 +148,11 @@ class NativeEngine:
             "up_proj": inner,
             "down_proj": 0,
         }
-        table = (_LowRank * (self.layers * len(MODULES)))()
+        table = (structs.LowRank * (self.layers * len(MODULES)))()
         for (block, module), (a, b) in adapter.parts.items():
             a, bt = a.detach().float().contiguous(), b.detach().float().T.contiguous()
             keep += [a, bt]
-            table[block * len(MODULES) + MODULES.index(module)] = _LowRank(
+            table[block * len(MODULES) + MODULES.index(module)] = structs.LowRank(
                 a.data_ptr(), bt.data_ptr(), a.shape[0], offsets[module], b.shape[0], 0
             )
         return table, keep
@@ -311,8 +170,8 @@ class NativeEngine:
             raise ValueError(
                 f"{len(draws)} draws for {sum(feed.want for feed in feeds)} rows of logits: give one for each."
             )
-        table = (_Draw * len(draws))(
-            *(_Draw(each.seed, 0.0, each.temperature, each.top_p, step, 0) for each, step in draws)
+        table = (structs.Draw * len(draws))(
+            *(structs.Draw(each.seed, 0.0, each.temperature, each.top_p, step, 0) for each, step in draws)
         )
         if any(each.top_p < 1 for each, _ in draws):
             self._buffer("candidates", 2 * self.threads * self.vocabulary)
@@ -320,7 +179,7 @@ class NativeEngine:
         return [(draw.choice, draw.logprob) for draw in table], traces
 
     def _advance(
-        self, feeds: Sequence[Feed], logits: int, draws: ctypes.Array[_Draw] | None
+        self, feeds: Sequence[Feed], logits: int, draws: ctypes.Array[structs.Draw] | None
     ) -> list[np.ndarray]:
         """Passes of at most CHUNK tokens. logits: address of [sum of want, padded vocabulary]; returns each
         feed's traces.
@@ -354,7 +213,7 @@ class NativeEngine:
             recorded, wanted = self._pass(
                 batch,
                 logits + done * self._padded * 4,
-                None if draws is None else ctypes.addressof(draws) + done * ctypes.sizeof(_Draw),
+                None if draws is None else ctypes.addressof(draws) + done * ctypes.sizeof(structs.Draw),
             )
             done += wanted
             for (feed, _, _), trace in zip(batch, recorded, strict=True):
@@ -371,7 +230,7 @@ class NativeEngine:
         n = sum(end - begin for _, begin, end in batch)
         edits_max = max(len(feed.slot.edits) for feed, _, _ in batch)
         longest = _whole(max(feed.slot.length + end - begin for feed, begin, end in batch))
-        table = (_Row * len(batch))(*(feed.slot.state.row for feed, _, _ in batch))
+        table = (structs.Row * len(batch))(*(feed.slot.state.row for feed, _, _ in batch))
         ids: list[int] = []
         positions: list[int] = []
         rows: list[int] = []
@@ -423,7 +282,7 @@ class NativeEngine:
                 ("scores", self.threads * TOGETHER * longest),
             )
         ]
-        call = _Batch(
+        call = structs.Batch(
             numbers[0].ctypes.data,
             numbers[1].ctypes.data,
             numbers[2].ctypes.data,
@@ -437,7 +296,7 @@ class NativeEngine:
             wanted.ctypes.data,
             logits,
             draws,
-            _pointer(self._scratch.get("candidates")),
+            structs.pointer(self._scratch.get("candidates")),
             n,
             len(wanted),
             edits_max,
@@ -492,34 +351,6 @@ def _followers(batch: Sequence[tuple[Feed, int, int]], layers: int) -> tuple[dic
 def _whole(positions: int) -> int:
     """Positions in whole tiles of 16, as the keys are stored."""
     return -(-positions // 16) * 16
-
-
-def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
-
-
-def _linear(packed: Packed, bias: Tensor | None = None) -> _Linear:
-    return _Linear(
-        packed.codes.data_ptr(), packed.grid.data_ptr(), _pointer(bias), packed.n, packed.k, packed.bits, 0
-    )
-
-
-def _edit(edit: Edit, answer_from: int, keep: list[object]) -> _Edit:
-    vectors = [
-        None if part is None else part.detach().float().contiguous()
-        for part in (edit.read, edit.push, edit.bias, edit.fixed)
-    ]
-    program = [part.contiguous() for part in edit.program]
-    keep += [*vectors, *program]
-    return _Edit(
-        *(_pointer(tensor) for tensor in [*vectors, *program]),
-        edit.layer,
-        len(edit.read),
-        edit.first(answer_from),
-        len(edit.program.vertices),
-        edit.cap or math.inf,
-        edit.max_push,
-    )
 
 
 def _rotary(weights: Weights, context: int) -> tuple[Tensor, Tensor]:

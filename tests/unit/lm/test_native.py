@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lm import paths
 from lm.edits.trace import TRACE
-from lm.engines.native import build, engine
+from lm.engines.native import build, structs
 from lm.engines.native.pack import grid8, pack
 from tests.unit.lm.test_edits import random_edit
 
@@ -128,7 +128,7 @@ def test_products_are_those_of_plain_loops(kernels, n, groups, bits, rows, threa
         scale, least = np.float16(random.random((2, n, groups)))
         weights = pack(random.integers(0, 16, (n, k), dtype=np.uint8), scale, least, 4)
     bias = torch.randn(n) if biased else None
-    linear, x = engine._linear(weights, bias), vectors(random, rows, k)
+    linear, x = structs.linear(weights, bias), vectors(random, rows, k)
     y, other = np.zeros((2, rows, padded), np.float32)
     pairs, grid = np.zeros((rows, k // 2), np.uint32), np.zeros((rows, k // 16), np.float32)
     kernels.t_matmul(ctypes.byref(linear), at(x), rows, at(pairs), at(grid), at(y), padded, threads)
@@ -164,7 +164,7 @@ def test_edits_in_c_are_those_in_pytorch(kernels, seed, fixed, cap, start):
     x = np.float32(random.normal(size=edit.read.shape[1]) * 3)
     expected, numbers = edit.apply(torch.from_numpy(x.copy())[None], torch.tensor([start <= 1]))
     trace, keep = np.zeros(1, TRACE), []
-    table = engine._edit(edit, 0, keep)
+    table = structs.row_edit(edit, 0, keep)
     table.start = start
     kernels.t_edit(ctypes.byref(table), at(x), len(x), 1, at(trace))
     theirs = numbers.numpy().view(TRACE)[0]
@@ -207,12 +207,12 @@ def test_a_forked_child_has_threads_of_its_own(kernels):
     assert child.exitcode == 0
 
 
-@pytest.mark.parametrize("name", engine.STRUCTS)
+@pytest.mark.parametrize("name", structs.STRUCTS)
 def test_structures_are_as_large_in_c_as_in_python(name, monkeypatch):
-    engine._check_sizes(build.library())
-    monkeypatch.setitem(engine.STRUCTS, name, engine.STRUCTS[name] + 8)
+    structs.check_sizes(build.library())
+    monkeypatch.setitem(structs.STRUCTS, name, structs.STRUCTS[name] + 8)
     with pytest.raises(RuntimeError, match=f"{name} has .* bytes in the compiled engine"):
-        engine._check_sizes(build.library())
+        structs.check_sizes(build.library())
 
 
 # ---- building
