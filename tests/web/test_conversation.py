@@ -38,6 +38,20 @@ def test_a_reply_goes_on_from_each_columns_own_answer_and_the_link_restores_it(a
     assert texts(other) == texts(page) and earlier(other) == earlier(page)
 
 
+def test_a_reply_that_is_sent_while_text_streams_waits_for_it(app: str, page: Page) -> None:
+    page.goto(at(app, tokens=200))
+    page.wait_for_selector(".tw-stage[data-phase=running]")
+    reply = page.get_by_label("Reply to both")
+    reply.fill("And then?")
+    reply.press("Enter")
+    expect(page.locator(".tw-reply .tw-hint")).to_have_text("Your reply goes out when both answers are complete.")
+    expect(page.locator(".tw-turn")).to_have_count(1, timeout=60_000)
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("And then?")
+    expect(reply).to_have_value("")
+    settled(page)
+    assert all(earlier(page))
+
+
 def test_a_turn_is_edited_answered_again_and_what_was_given_up_comes_back(app: str, page: Page) -> None:
     page.goto(at(app))
     settled(page)

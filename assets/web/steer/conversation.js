@@ -30,13 +30,17 @@ function turn({ prompt, ...answers }, index, dropped) {
     h('div', { class: 'tw-replies' }, Object.keys(TITLES).filter((side) => side in answers).map((side) => h('blockquote', { class: `tw-answer tw-${side}`, 'aria-label': TITLES[side] }, answers[side]))));
 }
 
-/** The parts { earlier, reply, show(request), dropped(count), open(answers) }. open: the answers of both columns by name when they are
- * complete, null before, as { unsteered, steered }. */
+const WAITS = 'Your reply goes out when both answers are complete.';
+const INCOMPLETE = 'The answers are not complete, so nobody can reply to them: run them again, and your reply goes out.';
+
+/** The parts { earlier, reply, show(request), dropped(count), open(answers, phase) }. open: the answers of both columns by name when they
+ * are complete, null before, as { unsteered, steered }. A reply that is sent before waits for them. */
 export function conversation() {
   let answers = null;
   let asked = null;
   let left = 0;
   let unfolded = false;
+  let waits = false;
   const fold = h('details', { class: 'tw-fold', ontoggle: () => (unfolded = fold.open) });
   const list = h('ol', { class: 'tw-turns' });
   const note = h('p', { class: 'tw-hint tw-left-out', role: 'status' });
@@ -46,14 +50,23 @@ export function conversation() {
 
   const words = h('input', { type: 'text', 'aria-label': 'Reply to both', placeholder: 'Reply to both…', autocomplete: 'off', oninput: ready, onkeydown: (event) => { if (event.key === 'Enter') send(); } });
   const button = h('button', { type: 'button', class: 'tw-button', disabled: true, onclick: send }, 'Reply');
-  const reply = h('div', { class: 'tw-reply' }, words, button);
+  const says = h('p', { class: 'tw-hint', role: 'status' });
+  const reply = h('div', { class: 'tw-reply' }, words, button, says);
 
   function ready() {
-    button.disabled = !answers || !words.value.trim();
+    button.disabled = !words.value.trim();
+    if (button.disabled) wait(false);
+  }
+
+  function wait(on, sentence = '') {
+    waits = on;
+    says.textContent = sentence;
   }
 
   function send() {
     if (button.disabled) return;
+    if (!answers) return wait(true, WAITS);
+    wait(false);
     const prompt = words.value.trim();
     const given = answers;
     words.value = '';
@@ -93,9 +106,11 @@ export function conversation() {
     draw();
   }
 
-  function open(next) {
+  function open(next, phase = 'running') {
     answers = next;
     ready();
+    if (waits && answers) send();
+    else if (waits) says.textContent = phase === 'stopped' || phase === 'error' ? INCOMPLETE : WAITS;
   }
 
   return { earlier, reply, show, dropped, open };

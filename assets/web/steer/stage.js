@@ -179,7 +179,7 @@ export default function mount({ element, props, watch }) {
     status.textContent = next.note ?? '';
     held.textContent = next.held ?? '';
     talk.dropped(next.dropped ?? 0);
-    talk.open(next.phase === 'done' ? Object.fromEntries(sides.filter(({ node }) => !node.hidden).map(({ name, tokens, begin }) => [name, begin.textContent + tokens.map((entry) => entry[TEXT]).join('')])) : null);
+    talk.open(next.phase === 'done' ? Object.fromEntries(sides.filter(({ node }) => !node.hidden).map(({ name, tokens, begin }) => [name, begin.textContent + tokens.map((entry) => entry[TEXT]).join('')])) : null, next.phase);
     if (next.rows) drawMetrics(next.rows);
     if (next.cosines) tell('cosines', next.cosines);
     if (next.curves) tell('plan', { layers: next.layers, curves: next.curves, choice: next.choice });
