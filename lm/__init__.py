@@ -2,9 +2,10 @@
 
 from lm.adapter import Adapter
 from lm.caller import Stopped
+from lm.devices import device_here
 from lm.edits.edit import Edit
 from lm.edits.trace import TRACE
-from lm.loading import device_here, load
+from lm.loading import load
 from lm.model import LanguageModel
 from lm.policy import Policies, Policy
 from lm.rows import Row, Run, Sampling, Token

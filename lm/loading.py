@@ -7,12 +7,11 @@ import logging
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import joblib
 import torch
@@ -21,7 +20,8 @@ from safetensors import SafetensorError
 from common import digests
 from common.jsons import JsonObject
 from lm import folder as files
-from lm import memory, sources, zero_gpu
+from lm import memory, sources
+from lm.devices import gpu_here, placement
 from lm.engines.base import Engine
 from lm.engines.geometry import unsupported
 from lm.engines.native.build import NoCompiler
@@ -43,18 +43,16 @@ from lm.engines.transformers import ReferenceEngine
 from lm.model import LanguageModel
 from lm.paths import cache_folder
 from lm.sources import SourceError, reason
+from lm.transformers_folder import BUILDING, frozen, read_config, read_model, read_tokenizer, stop_ids_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
-    from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
 log = logging.getLogger(__name__)
 FORMAT = "3"
 """Changes when what the cache holds changes."""
 PACKED = "packed.safetensors"
 LONGEST_CONTEXT = 4096
-_building = threading.Lock()
-"""Held while transformers builds a model: it swaps functions of torch and of its own for that time."""
 ENGINES = ("auto", "rows", "native", "packed", "batched", "reference")
 
 
@@ -163,7 +161,7 @@ def _default_model(label: str, folder: Path, engine: str) -> LanguageModel:
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    return _packed(label, folder / PACKED, tokenizer, _stop_ids(folder, tokenizer), engine)
+    return _packed(label, folder / PACKED, tokenizer, stop_ids_of(folder, tokenizer), engine)
 
 
 def _packed(
@@ -210,23 +208,6 @@ def _on_cpu(weights: Weights, config: SimpleNamespace, engine: str) -> NativeEng
     return BatchedEngine(PackedStack(weights, config), context)
 
 
-def gpu_here() -> torch.device | None:
-    """The GPU of this process, if there is one: its own where `accelerate launch` started several."""
-    if zero_gpu.here() or not torch.cuda.is_available():
-        return None
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-
-
-def device_here() -> torch.device:
-    """Where another model of this process stands: on its GPU, or the CPU."""
-    return gpu_here() or torch.device("cpu")
-
-
-def _placement(gpu: torch.device | None) -> str | dict[str, torch.device] | None:
-    """Over all GPUs, as accelerate spreads it; on one where each process holds a copy."""
-    return None if gpu is None else {"": gpu} if "LOCAL_RANK" in os.environ else "auto"
-
-
 def _rebuild(weights: Weights, values: JsonObject) -> PreTrainedModel:
     """The transformers model with exactly these weights. values: its config."""
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -234,24 +215,19 @@ def _rebuild(weights: Weights, values: JsonObject) -> PreTrainedModel:
 
     config = AutoConfig.for_model(**values)
     config.tie_word_embeddings = "head" not in weights.matrices
-    with _building, no_init_weights():
+    with BUILDING, no_init_weights():
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
         model.load_state_dict(to_state(weights, config), assign=True)
         model.tie_weights()
-    return _frozen(model)
-
-
-def _frozen(model: PreTrainedModel) -> PreTrainedModel:
-    model.eval().requires_grad_(False)
-    return model
+    return frozen(model)
 
 
 def _transformers(label: str, folder: Path, engine: str, report: sources.Progress) -> LanguageModel:
     files.config_of(folder)
-    config = _config(label, folder)
+    config = read_config(label, folder)
     weights = files.weight_files(folder)
-    tokenizer = _tokenizer(label, folder)
-    stop_ids = _stop_ids(folder, tokenizer)
+    tokenizer = read_tokenizer(label, folder)
+    stop_ids = stop_ids_of(folder, tokenizer)
     gpu = gpu_here()
     why_not = unsupported(config) if gpu is None else "a GPU is used"
     if engine in ("native", "packed") and why_not:
@@ -262,12 +238,12 @@ def _transformers(label: str, folder: Path, engine: str, report: sources.Progres
         return _packed(label, packed, tokenizer, stop_ids, engine)
     if gpu is None:
         memory.require(label, _float32_bytes(config, weights))
-    model = _loaded(
+    model = read_model(
         label,
         folder,
         config,
         dtype=torch.float32 if gpu is None else torch.bfloat16,
-        device_map=_placement(gpu),
+        device_map=placement(gpu),
     )
     engine_here = _in_torch(model, engine)
     return _model(
@@ -280,104 +256,6 @@ def _float32_bytes(config: PreTrainedConfig, weights: list[Path]) -> int:
     if getattr(config, "quantization_config", None) is not None:
         return files.stored_bytes(weights)
     return 4 * sum(count for _, _, count in files.tensors(weights))
-
-
-def _config(label: str, folder: Path) -> PreTrainedConfig:
-    """The config as transformers reads it. Raises SourceError where it, or the model that it is of, is
-    unknown here, or needs a package that is missing.
-    """
-    from transformers import AutoConfig
-
-    try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # of whatever kind: a config may hold anything
-        raise SourceError(
-            f"config.json of {label} is none that transformers knows ({reason(error)}), and code of a model's own is never run: give another model."
-        ) from error
-    _model_class(label, config)
-    _check_quantised(label, config)
-    return config
-
-
-def _model_class(label: str, config: PreTrainedConfig) -> type[_BaseAutoModelClass]:
-    """The class of transformers that loads a config's model: with its image tower where it has one."""
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
-
-    for kind in (AutoModelForCausalLM, AutoModelForImageTextToText):
-        if type(config) in kind._model_mapping:
-            return kind
-    raise SourceError(
-        f"{label} is a {config.model_type} model, which writes no text: give a causal language model."
-    )
-
-
-def _check_quantised(label: str, config: PreTrainedConfig) -> None:
-    stored = getattr(config, "quantization_config", None)
-    if stored is None:
-        return
-    from transformers.quantizers.auto import AutoHfQuantizer
-
-    method = stored.get("quant_method") if isinstance(stored, dict) else stored.quant_method
-    try:
-        if not AutoHfQuantizer.supports_quant_method(stored):
-            raise ValueError(f"transformers knows no {method}")
-        AutoHfQuantizer.from_config(stored, pre_quantized=True).validate_environment(
-            device_map=_placement(gpu_here())
-        )
-    except Exception as error:  # of whatever kind: each method asks for packages and devices in its own way
-        raise SourceError(
-            f"{label} is stored quantised ({method}), which cannot be read here ({reason(error)}): "
-            "install what is missing, or give the model in 16 bits."
-        ) from error
-
-
-def _tokenizer(label: str, folder: Path) -> PreTrainedTokenizerFast:
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # of whatever kind: files of many formats
-        raise SourceError(
-            f"{label} has no tokenizer that can be read ({reason(error)}): fetch the model again."
-        ) from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise SourceError(
-            f"{label} has a tokenizer of type {type(tokenizer).__name__}, which has no tokenizer.json: save it again "
-            "with a current transformers."
-        )
-    return tokenizer
-
-
-def _loaded(
-    label: str,
-    folder: Path,
-    config: PreTrainedConfig,
-    dtype: torch.dtype,
-    device_map: str | dict[str, torch.device] | None,
-) -> PreTrainedModel:
-    """The transformers model. Raises SourceError where its weights are not all in the files."""
-    both: Any
-    try:
-        with _building:
-            both = _model_class(label, config).from_pretrained(
-                folder,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                dtype=dtype,
-                device_map=device_map,
-            )
-    except Exception as error:  # of whatever kind: files that do not fit their config
-        raise SourceError(
-            f"{label} could not be loaded ({reason(error)}): fetch the model again, or give another one."
-        ) from error
-    model, info = both
-    if missing := sorted(info["missing_keys"]):
-        raise SourceError(
-            f"The weight files of {label} lack {missing[0]}{f' and {len(missing) - 1} more' * (len(missing) > 1)}, which "
-            "its config asks for: fetch the model again, or mend config.json."
-        )
-    return _frozen(model)
 
 
 def _in_torch(model: PreTrainedModel, engine: str) -> BatchedEngine | ReferenceEngine:
@@ -442,17 +320,6 @@ def _writing(cache: Path) -> Iterator[Path]:
         raise SourceError(
             f"The cache {cache} cannot be written ({reason(error)}): free space there, or set TRADEWIND_CACHE to another folder."
         ) from error
-
-
-def _stop_ids(folder: Path, tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
-    """Tokens that end an answer, of everything in the folder that names some."""
-    ids: set[int | None] = set()
-    for path in (folder / "generation_config.json", folder / "config.json"):
-        value = files.read_json(path).get("eos_token_id") if path.exists() else None
-        ids |= set(value if isinstance(value, list) else [value])
-    named = ("<|im_end|>", "<end_of_turn>", "<|eot_id|>")
-    ids |= {tokenizer.eos_token_id, *map(tokenizer.backend_tokenizer.token_to_id, named)}
-    return frozenset(id for id in ids if id is not None and id != tokenizer.unk_token_id)
 
 
 def _model(

@@ -10,6 +10,7 @@ import torch
 from scipy.stats import chisquare, kstest
 
 from lm import TRACE, Adapter, Edit, LanguageModel, Row, Sampling, load
+from lm.devices import placement
 from lm.edits.trace import CAPPED
 from lm.engines.base import Feed
 from lm.engines.native import build
@@ -17,7 +18,7 @@ from lm.engines.native.pack import quantize8, unpack
 from lm.engines.torch.batched import BatchedEngine, _Pool
 from lm.engines.torch.stack import Stack, unchanged
 from lm.engines.transformers import ReferenceEngine, decoder_layers
-from lm.loading import PACKED, _packed, _placement
+from lm.loading import PACKED, _packed
 from lm.paths import cache_folder
 from lm.sampling import MAX_NOISE, draw, gumbel
 from tests.tiny import CONFIGS, LAYERS, NATIVE, WIDTH, tiny
@@ -580,7 +581,7 @@ def test_a_gpu_is_used_where_there_is_one(monkeypatch):
     found = _packed("tiny", cached, packed.tokenizer, packed.stop_ids, "auto")
     assert isinstance(found.engine, BatchedEngine) and found.engine.stack.device.type == "meta"
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert _placement(torch.device("cuda", 1)) == {"": torch.device("cuda", 1)}
+    assert placement(torch.device("cuda", 1)) == {"": torch.device("cuda", 1)}
 
 
 @pytest.mark.parametrize("family", NATIVE)

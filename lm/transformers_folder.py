@@ -1,0 +1,134 @@
+"""What transformers reads of a model's folder, each with one sentence where it cannot: config, tokenizer, weights."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lm import folder as files
+from lm.devices import gpu_here, placement
+from lm.sources import SourceError, reason
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers.models.auto.auto_factory import _BaseAutoModelClass
+
+BUILDING = threading.Lock()
+"""Held while transformers builds a model: it swaps functions of torch and of its own for that time."""
+
+
+def read_config(label: str, folder: Path) -> PreTrainedConfig:
+    """The config as transformers reads it. Raises SourceError where it, or the model that it is of, is
+    unknown here, or needs a package that is missing.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # of whatever kind: a config may hold anything
+        raise SourceError(
+            f"config.json of {label} is none that transformers knows ({reason(error)}), and code of a model's own is never run: give another model."
+        ) from error
+    _model_class(label, config)
+    _check_quantised(label, config)
+    return config
+
+
+def _model_class(label: str, config: PreTrainedConfig) -> type[_BaseAutoModelClass]:
+    """The class of transformers that loads a config's model: with its image tower where it has one."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    for kind in (AutoModelForCausalLM, AutoModelForImageTextToText):
+        if type(config) in kind._model_mapping:
+            return kind
+    raise SourceError(
+        f"{label} is a {config.model_type} model, which writes no text: give a causal language model."
+    )
+
+
+def _check_quantised(label: str, config: PreTrainedConfig) -> None:
+    stored = getattr(config, "quantization_config", None)
+    if stored is None:
+        return
+    from transformers.quantizers.auto import AutoHfQuantizer
+
+    method = stored.get("quant_method") if isinstance(stored, dict) else stored.quant_method
+    try:
+        if not AutoHfQuantizer.supports_quant_method(stored):
+            raise ValueError(f"transformers knows no {method}")
+        AutoHfQuantizer.from_config(stored, pre_quantized=True).validate_environment(
+            device_map=placement(gpu_here())
+        )
+    except Exception as error:  # of whatever kind: each method asks for packages and devices in its own way
+        raise SourceError(
+            f"{label} is stored quantised ({method}), which cannot be read here ({reason(error)}): "
+            "install what is missing, or give the model in 16 bits."
+        ) from error
+
+
+def read_tokenizer(label: str, folder: Path) -> PreTrainedTokenizerFast:
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # of whatever kind: files of many formats
+        raise SourceError(
+            f"{label} has no tokenizer that can be read ({reason(error)}): fetch the model again."
+        ) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise SourceError(
+            f"{label} has a tokenizer of type {type(tokenizer).__name__}, which has no tokenizer.json: save it again "
+            "with a current transformers."
+        )
+    return tokenizer
+
+
+def read_model(
+    label: str,
+    folder: Path,
+    config: PreTrainedConfig,
+    dtype: torch.dtype,
+    device_map: str | dict[str, torch.device] | None,
+) -> PreTrainedModel:
+    """The transformers model. Raises SourceError where its weights are not all in the files."""
+    both: Any
+    try:
+        with BUILDING:
+            both = _model_class(label, config).from_pretrained(
+                folder,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                dtype=dtype,
+                device_map=device_map,
+            )
+    except Exception as error:  # of whatever kind: files that do not fit their config
+        raise SourceError(
+            f"{label} could not be loaded ({reason(error)}): fetch the model again, or give another one."
+        ) from error
+    model, info = both
+    if missing := sorted(info["missing_keys"]):
+        raise SourceError(
+            f"The weight files of {label} lack {missing[0]}{f' and {len(missing) - 1} more' * (len(missing) > 1)}, which "
+            "its config asks for: fetch the model again, or mend config.json."
+        )
+    return frozen(model)
+
+
+def frozen(model: PreTrainedModel) -> PreTrainedModel:
+    model.eval().requires_grad_(False)
+    return model
+
+
+def stop_ids_of(folder: Path, tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
+    """Tokens that end an answer, of everything in the folder that names some."""
+    ids: set[int | None] = set()
+    for path in (folder / "generation_config.json", folder / "config.json"):
+        value = files.read_json(path).get("eos_token_id") if path.exists() else None
+        ids |= set(value if isinstance(value, list) else [value])
+    named = ("<|im_end|>", "<end_of_turn>", "<|eot_id|>")
+    ids |= {tokenizer.eos_token_id, *map(tokenizer.backend_tokenizer.token_to_id, named)}
+    return frozenset(id for id in ids if id is not None and id != tokenizer.unk_token_id)
