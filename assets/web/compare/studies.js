@@ -4,7 +4,7 @@ import { linkTo, look, place } from './place.js';
 
 const STATES = { open: 'Open', closed: 'Closed', archived: 'Archived' };
 const percent = (value) => (value == null ? '' : `${Math.round(100 * value)}%`);
-const number = (value) => (value == null ? '' : String(Math.round(10 * value) / 10));
+const number = (value, digits = 1) => (value == null ? '' : value.toLocaleString('en', { maximumFractionDigits: digits }));
 const day = (value) => (value ? new Date(value).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' }) : 'not yet');
 
 function meter(done, wanted, label) {
@@ -52,7 +52,7 @@ export default function mount({ element, props, trigger, watch }) {
     const fixed = new Set(['annotator', 'votes', 'median_seconds', 'repeats', 'traps', 'traps_passed', 'pace', 'last', 'corrected']);
     const questions = [...new Set(listed.flatMap((person) => Object.keys(person)))].filter((name) => !fixed.has(name));
     const head = ['Person', 'Votes', 'Seconds a vote', 'Votes an hour', ...questions.map((name) => `Same again: ${name}`), 'Traps passed', 'Corrected', 'Last vote', ''];
-    const cells = (person) => [person.votes, number(person.median_seconds), number(person.pace), ...questions.map((name) => percent(person[name])),
+    const cells = (person) => [person.votes, number(person.median_seconds), number(person.pace, 0), ...questions.map((name) => percent(person[name])),
       person.traps ? `${percent(person.traps_passed)} of ${person.traps}` : '', person.corrected, day(person.last)];
     return h('section', { class: 'tw-people' },
       h('div', { class: 'tw-heading' }, h('h3', {}, 'People'), linked('Copy link to judge', linkTo(picked))),
