@@ -184,12 +184,13 @@ def trained_gap(model: LanguageModel) -> float:
 
 
 def page() -> str:
-    """docs/models.md."""
+    """docs/models.md: the table, and the sections that it has after it."""
+    _, heading, sections = PAGE.read_text(encoding="utf-8").partition("\n## ")
     lines = ["| family | " + " | ".join(ENGINES.values()) + " | train |", "|---" * (len(ENGINES) + 2) + "|"]
     for family in FAMILIES:
         cells = ["steer, adapt" if takes(family, engine) else "–" for engine in ENGINES]
         lines.append(f"| {family} | {' | '.join(cells)} | {'yes' if trains(family) else '–'} |")
-    return HEAD + "\n".join(lines) + "\n"
+    return HEAD + "\n".join(lines) + "\n" + heading + sections
 
 
 if __name__ == "__main__":
