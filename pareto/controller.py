@@ -10,6 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from common.bounds import MAX_SEED
 from lm import LanguageModel, Policy, Row, Run, Stopped
 from lm.metrics import repetition
 from pareto import view
@@ -24,7 +25,7 @@ from pareto.rewards import Reward, RewardError
 from pareto.session import BASE, PLAN, SOUP, Request, Session, Side, weight
 from ui import sessions
 from ui.background import following, frame, left
-from ui.validation import MAX_SEED, bounded, sentence, wrong
+from ui.validation import bounded, sentence, wrong
 
 log = logging.getLogger(__name__)
 MAX_OWN_POINTS = 12

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from common.bounds import MAX_SEED
 from common.fronts import nondominated
 from common.jsons import JsonObject
 from common.messages import Said
@@ -26,7 +27,7 @@ from pareto.session import MAX_PICKS, Request, Session
 from pareto.shelf import Shelf
 from ui.background import answer, stream
 from ui.parts import part, sent
-from ui.validation import MAX_SEED, MAX_TEMPERATURE, sentence
+from ui.validation import MAX_TEMPERATURE, sentence
 from ui.visitors import Turns
 
 EXAMPLES = (

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from common.bounds import MAX_SEED
 from pareto import combine
 from pareto.combiners import COMBINERS
 from pareto.rewards import OBJECTIVES
@@ -36,7 +37,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "epochs": (1, 16),
     "rows_at_once": (1, 4096),
     "positions": (0, 64),
-    "seed": (0, 2**32 - 1),
+    "seed": (0, MAX_SEED),
 }
 """Least and most of every number; the command line reads them too."""
 

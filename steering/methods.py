@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from common.bounds import MAX_SEED
 from common.jsons import JsonObject
 from common.messages import Chart
 from common.statistics import estimate
@@ -17,7 +18,6 @@ from steering.concepts import Concept
 from steering.frontier import BASE, BOTH, CONSTANT, DEFAULT, PAPER, REQUEST, Bench, Texts, frontier, of
 from steering.library import Library
 from steering.plan import Plan
-from ui.validation import MAX_SEED
 
 MAX_PROMPTS, MAX_SEEDS, MAX_TOKENS = 12, 3, 32
 TOGETHER = 2

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-MAX_SEED, MAX_TEMPERATURE = 2**32 - 1, 2.0
+MAX_TEMPERATURE = 2.0
 
 
 class FieldError(ValueError):
