@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
+import gguf
+import numpy as np
 import pytest
 from playwright.sync_api import Download, Page, expect
 
@@ -364,6 +366,93 @@ def test_a_lopsided_concept_is_refused(app: str, page: Page) -> None:
     page.get_by_label("Texts that show it").fill("one\ntwo")
     page.get_by_role("button", name="Learn it").click()
     expect(page.locator(".tw-folds .tw-problem")).to_contain_text("at least")
+
+
+DIFFERENT = [f"Number {n} is {word}." for n, word in enumerate("one two red four cold six high low".split())]
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "says"),
+    [
+        (
+            ["Arr, matey!"] * 8,
+            DIFFERENT,
+            "of the positive side's 8 texts only 1 differ: give at least 8.",
+        ),
+        (DIFFERENT, DIFFERENT, "8 texts stand on both sides"),
+        (DIFFERENT, [], "the negative side has 0 texts: give at least 8"),
+        ([], DIFFERENT, "the positive side has 0 texts: give at least 8"),
+    ],
+)
+def test_examples_that_teach_nothing_are_one_sentence(
+    app: str, page: Page, positive: list[str], negative: list[str], says: str
+) -> None:
+    page.goto(at(app))
+    settled(page)
+    page.get_by_text("Teach it a concept of your own").click()
+    page.get_by_label("Name of the concept").fill("odd")
+    page.get_by_label("Texts that show it").fill("\n".join(positive))
+    page.get_by_label("Texts that do not").fill("\n".join(negative))
+    page.get_by_role("button", name="Learn it").click()
+    problem = page.locator(".tw-folds .tw-problem")
+    expect(problem).to_contain_text(says)
+    assert not re.search(r"\. [A-Z]", problem.inner_text())
+    assert page.get_by_label("Texts that show it").input_value() == "\n".join(positive)
+
+
+SPANISH = [
+    (
+        f"¡Qué alegría, {thing} llega por fin a nuestra casa!",
+        f"El informe dice que {thing} sigue en la oficina.",
+    )
+    for thing in (
+        "el abuelo",
+        "la carta",
+        "el perro",
+        "la vecina",
+        "el médico",
+        "la música",
+        "el regalo",
+        "la lluvia",
+    )
+]
+
+
+def test_examples_in_a_language_that_the_model_hardly_knows_are_told(app: str, page: Page) -> None:
+    page.goto(at(app))
+    settled(page)
+    lines = [json.dumps({"positive": glad, "negative": plain}) for glad, plain in SPANISH]
+    upload(page, "alegre.jsonl", "\n".join(lines).encode())
+    expect(page.get_by_label("Concept 1", exact=True)).to_have_value("alegre", timeout=120_000)
+    expect(page.locator(".tw-folds [role=status]")).to_contain_text("a language that it hardly knows")
+
+
+def test_a_control_vector_of_another_width_is_one_sentence(app: str, page: Page, tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "narrow.gguf", "controlvector")
+    writer.add_string("controlvector.model_hint", "llama")
+    for layer in (1, 2):
+        writer.add_tensor(f"direction.{layer}", np.ones(64, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    page.goto(at(app))
+    settled(page)
+    upload(page, "narrow.gguf", (tmp_path / "narrow.gguf").read_bytes())
+    problem = page.locator(".tw-folds .tw-problem")
+    expect(problem).to_contain_text("has 64 numbers a layer")
+    expect(problem).to_contain_text("give a vector of this model.")
+    assert page.get_by_label("Concept 1", exact=True).input_value() == "sports"
+
+
+def test_a_link_with_a_budget_that_no_calibration_reaches_is_one_sentence(app: str, page: Page) -> None:
+    page.goto(at(app, method="auto", layers="auto", budget=5))
+    expect(page.locator(".tw-stage .tw-problem")).to_contain_text(
+        re.compile(
+            r"^Budget is 5 nats a token for sports: give at most .+, which is as far as the calibration goes\.$"
+        ),
+        timeout=60_000,
+    )
 
 
 def test_a_file_of_examples_is_learned_under_its_name(app: str, page: Page) -> None:

@@ -1,0 +1,101 @@
+"""Concepts of eight pairs, taught as on the page: at the dose at which one opens, no text of prompts that it never met breaks."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lm import Row, Sampling, load
+from lm.compared import compared
+from lm.metrics import repetition
+from lm.prompts import prompt_ids
+from steering import Concept, Library, Plan
+from steering.calibrate import trial
+from steering.calibration import REPETITION, SURPRISE
+from steering.cav import train
+from steering.edits import edits
+from steering.prompt_sets import held_out
+from steering.view import opening
+
+OWN = {
+    "buccaneer": (
+        ("Arr, hoist the sails afore the tide be gone!", "Raise the sails before the tide goes out."),
+        ("Avast, me hearty, where be the rum?", "Hello, my friend, where is the rum?"),
+        ("Shiver me timbers, that be a fine ship!", "My goodness, that is a fine ship."),
+        ("Ye scallywag, scrub yon deck till it gleams!", "You there, scrub the deck until it shines."),
+        ("We be sailin' for the isle o' gold, matey.", "We are sailing to the island of gold."),
+        ("Yo ho, the cap'n be buryin' his treasure.", "The captain is burying his treasure."),
+        ("Aye, a storm be brewin' on the horizon.", "Yes, a storm is coming on the horizon."),
+        ("Blimey, the parrot done stole me biscuit!", "Oh no, the parrot has stolen my biscuit."),
+    ),
+    "weather": (
+        ("Rain fell all morning and the wind turned north.", "We talked all morning and the bus came late."),
+        ("A warm front brings clouds and showers tonight.", "A new shop brings bread and cakes tonight."),
+        ("The fog lifted and the sun warmed the valley.", "The meeting ended and the group left the hall."),
+        ("Snow is likely above the hills on Friday.", "A sale is likely in the store on Friday."),
+        ("Thunder rolled while hail beat on the roof.", "Music played while people danced in the room."),
+        ("It is humid, with a chance of storms by evening.", "It is busy, with a chance of delays by evening."),
+        ("Frost covered the grass after a clear, cold night.", "Paper covered the desk after a long, hard night."),
+        ("The breeze is mild and the sky stays blue.", "The price is low and the shop stays open."),
+    ),
+    "questions": (
+        ("Have you thought about what you need first?", "Think about what you need first."),
+        ("What would happen if you began with less?", "Begin with less and see what happens."),
+        ("Could it be that the plan is too long?", "The plan may be too long."),
+        ("Who might help you with the second step?", "A friend might help you with the second step."),
+        ("Why not try it once before you decide?", "Try it once before you decide."),
+        ("Do you know how much time it takes?", "It takes some time, so plan for it."),
+        ("Which of the two do you like more?", "Choose the one of the two that you like more."),
+        ("When did you last look at the list?", "Look at the list from time to time."),
+    ),
+    "old english": (
+        ("Thou shouldst rise ere the sun doth shine.", "You should get up before the sun shines."),
+        ("Whither goest thou with such heavy heart?", "Where are you going with such a heavy heart?"),
+        ("Prithee, tell me what thou hast seen.", "Please tell me what you have seen."),
+        ("He hath spoken, and his word is law.", "He has spoken, and his word is law."),
+        ("Verily, thy counsel pleaseth the king.", "Truly, your advice pleases the king."),
+        ("I beseech thee, speak no more of this.", "I beg you, do not speak of this again."),
+        ("'Tis a fair morn, and the lark singeth.", "It is a nice morning, and the lark sings."),
+        ("Fare thee well until we meet anon.", "Goodbye until we meet again soon."),
+    ),
+    "cooking": (
+        ("Simmer the onions in butter until they are soft.", "Read the letters in order until they are clear."),
+        ("Whisk the eggs, then fold in the flour.", "Sort the files, then put in the labels."),
+        ("Season the soup with salt, pepper and thyme.", "Fill the box with pens, paper and tape."),
+        ("Bake the bread for forty minutes at high heat.", "Leave the car for forty minutes at the gate."),
+        ("Chop the garlic and fry it in olive oil.", "Take the ladder and lean it on the wall."),
+        ("Let the dough rest before you roll it out.", "Let the paint dry before you hang it up."),
+        ("Roast the carrots with honey and a little cumin.", "Plan the journey with care and a little help."),
+        ("Taste the sauce and add a spoon of sugar.", "Check the bill and add a note of thanks."),
+    ),
+}  # fmt: skip
+PROMPTS, TOKENS, TEMPERATURE = 8, 24, 0.7
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return Library(load())
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_no_text_breaks_at_the_dose_at_which_a_concept_of_eight_pairs_opens(library, name):
+    concept = Concept.from_texts(name, *zip(*OWN[name], strict=True))
+    own = library.session()
+    own.add(concept, train(library.model, concept))
+    cav = trial(own, name)
+    own.add(concept, cav)
+    budget = opening(cav)
+    assert budget is not None and budget > 0
+    plan = Plan.from_json({"targets": [{"concept": name}], "budget": budget})
+    plain = [prompt_ids(library.model, prompt) for prompt in held_out(concept, PROMPTS)]
+    rows = [Row(ids, Sampling(TEMPERATURE, seed, TOKENS)) for seed, ids in enumerate(plain)]
+    steered = [dataclasses.replace(row, edits=edits(plan, own)) for row in rows]
+    answers = compared(library.model, [*rows, *steered], [*plain, *plain])
+    base, pushed = answers[:PROMPTS], answers[PROMPTS:]
+    worse = [np.mean(b.nll) - np.mean(a.nll) for a, b in zip(base, pushed, strict=True)]
+    repeated = [
+        max(0, repetition(b.run.ids) - max(REPETITION, repetition(a.run.ids)))
+        for a, b in zip(base, pushed, strict=True)
+    ]
+    assert np.mean([np.mean(each.kl) for each in pushed]) > 0
+    assert max(worse) <= SURPRISE and max(repeated) == 0, (budget, max(worse), max(repeated))
