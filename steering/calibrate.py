@@ -242,13 +242,13 @@ def trial(
     progress: Callable[[float], None] | None = None,
     stop: threading.Event | None = None,
 ) -> CAV:
-    """A quick calibration of a concept that a person just taught: what amplifying it costs, on six prompts."""
+    """A quick calibration of a concept that a person just taught: what amplifying it costs, on twelve prompts."""
     return calibrate(
         library,
         name,
         methods=["auto"],
         directions=["amplify"],
-        settings=Settings(prompts=6, tokens=24),
+        settings=Settings(prompts=12, tokens=24),
         search=False,
         progress=progress,
         stop=stop,

@@ -31,6 +31,7 @@ class Details(TypedDict, total=False):
     scorer: str | None
     more: str
     less: str
+    caveat: str
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Concept:
     of one length.
 
     low, high: what the negative and the positive side are called; scorer: an independent scorer
-    (steering.scorers), if any; more, less: sentences that ask a model for it, and for its contrary.
-    source: where its vectors come from in place of texts, which it then lacks.
+    (steering.scorers), if any; more, less: sentences that ask a model for it, and for its contrary;
+    caveat: what its scorer cannot tell. source: where its vectors come from in place of texts, which it then lacks.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Concept:
     scorer: str | None = None
     more: str = ""
     less: str = ""
+    caveat: str = ""
     source: str = ""
 
     def __post_init__(self) -> None:

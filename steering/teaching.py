@@ -59,7 +59,19 @@ def learned(
         "opens": opens,
         "texts": {"positive": concept.positive, "negative": concept.negative},
     }
-    return done, view.learned(concept, cav, opens)
+    return done, " ".join([view.learned(concept, cav, opens), *unfamiliar(library.model, concept)])
+
+
+def unfamiliar(model: LanguageModel, concept: Concept) -> list[str]:
+    """What a person is told whose examples, on both sides, are in a language that the model hardly knows."""
+    sides = [" ".join(texts) for texts in (concept.positive, concept.negative) if texts]
+    shares = [len(model.text_ids(text)) / len(text) for text in sides]
+    if not shares or min(shares) < FAMILIAR:
+        return []
+    return [
+        f"The model spells these examples with {min(shares):.2g} tokens a character, as it does a language that it hardly "
+        "knows: give examples in a language that it answers in."
+    ]
 
 
 def _vectors(

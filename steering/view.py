@@ -156,13 +156,18 @@ def rows(
     """The metrics table: label, what it means, and a cell a side."""
     metrics = [side.metrics for side in sides]
     chances = zip(*(mean_chances(side) for side in tokens), strict=True)
+    caveats = {concept.name: concept.caveat for concept in concepts}
     judge = "an independent scorer that knows nothing of the vectors"
     table = [
         [f"P({concept.high})", "the model's own reading, mean over the answer", *map(share, each)]
         for concept, each in zip(concepts, chances, strict=False)
     ]
     table += [
-        [f"{name}, judged from outside", judge, *(share(each.scores[name]) for each in metrics)]
+        [
+            f"{name}, judged from outside",
+            f"{judge}. {caveats[name]}" if caveats[name] else judge,
+            *(share(each.scores[name]) for each in metrics),
+        ]
         for name in metrics[0].scores
     ]
     lines: list[tuple[str, str, Callable[[Metrics], str]]] = [

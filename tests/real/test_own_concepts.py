@@ -1,4 +1,4 @@
-"""Concepts of eight pairs, taught as on the page: at the dose at which one opens, no text of prompts that it never met breaks."""
+"""Concepts of eight pairs, taught as on the page, at the dose at which they open and on prompts that they never met."""
 
 import dataclasses
 
@@ -9,12 +9,13 @@ from lm import Row, Sampling, load
 from lm.compared import compared
 from lm.metrics import repetition
 from lm.prompts import prompt_ids
-from steering import Concept, Library, Plan
+from steering import Concept, Library, Plan, shipped
 from steering.calibrate import trial
 from steering.calibration import REPETITION, SURPRISE
 from steering.cav import train
 from steering.edits import edits
 from steering.prompt_sets import held_out
+from steering.teaching import unfamiliar
 from steering.view import opening
 
 OWN = {
@@ -78,7 +79,7 @@ def library() -> Library:
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_no_text_breaks_at_the_dose_at_which_a_concept_of_eight_pairs_opens(library, name):
+def test_few_texts_break_at_the_dose_at_which_a_concept_of_eight_pairs_opens(library, name):
     concept = Concept.from_texts(name, *zip(*OWN[name], strict=True))
     own = library.session()
     own.add(concept, train(library.model, concept))
@@ -92,10 +93,32 @@ def test_no_text_breaks_at_the_dose_at_which_a_concept_of_eight_pairs_opens(libr
     steered = [dataclasses.replace(row, edits=edits(plan, own)) for row in rows]
     answers = compared(library.model, [*rows, *steered], [*plain, *plain])
     base, pushed = answers[:PROMPTS], answers[PROMPTS:]
-    worse = [np.mean(b.nll) - np.mean(a.nll) for a, b in zip(base, pushed, strict=True)]
-    repeated = [
-        max(0, repetition(b.run.ids) - max(REPETITION, repetition(a.run.ids)))
-        for a, b in zip(base, pushed, strict=True)
-    ]
+    worse = np.array([np.mean(b.nll) - np.mean(a.nll) for a, b in zip(base, pushed, strict=True)])
+    repeated = np.array([repetition(each.run.ids) for each in pushed])
+    usual = np.array([repetition(each.run.ids) for each in base])
+    broken = (worse > SURPRISE) | (repeated > np.maximum(REPETITION, usual))
     assert np.mean([np.mean(each.kl) for each in pushed]) > 0
-    assert max(worse) <= SURPRISE and max(repeated) == 0, (budget, max(worse), max(repeated))
+    assert broken.mean() <= 0.25 and worse.mean() < SURPRISE / 2 and repeated.mean() < REPETITION, (
+        budget,
+        worse,
+    )
+
+
+FOREIGN = {
+    "Spanish": "El tren llega tarde otra vez y nadie en la estación sabe por qué.",
+    "French": "Le train est encore en retard et personne à la gare ne sait pourquoi.",
+    "Korean": "기차가 또 늦게 오는데 역에 있는 아무도 이유를 모른다.",
+}
+
+
+@pytest.mark.parametrize("language", FOREIGN)
+def test_examples_in_a_language_that_the_model_hardly_knows_are_told(library, language):
+    sides = [[f"{FOREIGN[language]} {word} {n}" for n in range(8)] for word in ("A", "B")]
+    [says] = unfamiliar(library.model, Concept.from_texts("abroad", *sides))
+    assert "a language that it hardly knows" in says and says.count(". ") == 0
+
+
+@pytest.mark.parametrize("name", [*OWN, *shipped()])
+def test_english_examples_are_no_foreign_ones(library, name):
+    concept = Concept.from_texts(name, *zip(*OWN[name], strict=True)) if name in OWN else shipped()[name]
+    assert unfamiliar(library.model, concept) == []

@@ -5,12 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from scipy.special import expit
 
-from lm import load
+from lm import Row, Sampling, load
+from lm.engines.base import Feed
+from lm.prompts import prompt_ids
 from steering import CAV, Library, Plan, shipped, steer
 from steering.__main__ import main
 from steering.cav import Settings, best_layers
+from steering.edits import steering
 from steering.library import SHIPPED
+from steering.metrics import grams, moved
 from steering.scorers import scorer
 from tests.tiny import tiny
 
@@ -158,3 +163,34 @@ def test_the_gate_keeps_to_a_budget_within_half_on_average(library):
         for i, prompt in enumerate(prompts)
     ]
     assert 0.05 < sum(told) / len(told) < 0.15
+
+
+def held_reading(
+    library: Library, rows: list[list[int]], answers: list[int], sports: float, held: str
+) -> float:
+    """The reading of a concept that has at least its usual level as its goal, after the pushes, in deviations."""
+    known = library.cav(held).calibration
+    layers = known.layers
+    usual = sum(known.mean[layer] for layer in layers) / len(layers)
+    plan = Plan.from_json(
+        {"targets": [{"concept": "sports", "p0": sports}, {"concept": held, "p0": float(expit(usual))}]}
+    )
+    edits = steering(plan, library).edits
+    readings = []
+    for row, answer in zip(rows, answers, strict=True):
+        feed = Feed(library.model.engine.open(len(row), edits, None, answer - 1), row, want=len(row) - answer)
+        [trace] = library.model.engine.forward([feed])[1]
+        after = moved(trace["z"][..., :2].astype(float), trace["eps"][..., :2].astype(float), grams(edits))
+        spread = [known.spread[edit.layer] for edit in edits]
+        readings.append((after[..., 1] / spread).mean())
+    return sum(readings) / len(readings)
+
+
+@pytest.mark.parametrize("held, most", [("sentiment", 0.1), ("formality", 0.35)])
+def test_what_is_held_moves_little_while_another_concept_is_swept(library, held, most):
+    plain = [prompt_ids(library.model, prompt) for prompt in PROMPTS]
+    runs = library.model.generate([Row(ids, Sampling(0.7, i, 16)) for i, ids in enumerate(plain)])
+    rows = [[*ids, *run.ids] for ids, run in zip(plain, runs, strict=True)]
+    answers = [len(ids) for ids in plain]
+    levels = [held_reading(library, rows, answers, p0, held) for p0 in (1e-6, 0.9, 0.999)]
+    assert max(abs(level - levels[0]) for level in levels) < most

@@ -1,5 +1,6 @@
 """What one browser tab may ask of the Steer tab's controller, and what it is told."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -153,6 +154,16 @@ def test_a_concept_without_a_judge_has_its_cost_drawn_alone(controller):
         "strength",
         "text",
     ]
+
+
+def test_what_a_scorer_cannot_tell_stands_beside_its_score(library):
+    warned = dataclasses.replace(LOUD, caveat="It cannot hear.")
+    own = library.session()
+    own.add(warned, library.cav("loud"))
+    for whose, says in ((Controller(own), True), (Controller(library), False)):
+        *_, (state, _) = whose.run("visitor", ASKED)
+        [hint] = [row[1] for row in state["rows"] if row[0] == "loud, judged from outside"]
+        assert hint.endswith("It cannot hear.") == says
 
 
 def test_a_sweep_of_the_page_takes_the_thirds_of_the_model_beside_the_chosen_layers(controller):
