@@ -14,11 +14,11 @@ from arena.schema import NAME
 
 COINED = (
     r"(?:chat|챗|チャット|чат|شات |تشات |چت)[ -]?(?:gpt|지피티|جي ?بي ?تي|جی[\u200c ]?پی[\u200c ]?تی)|चैटजीपीटी|แชทจีพีที|צ['׳]אט ?gpt|"
-    r"gpt[ -]?(?:[0-9j]|neo)[\w.]*|o[134]-(?:mini|preview)|mixtral|ministral|le chat|qwen|qwq|tongyi(?: qianwen)?|"
+    r"gpt[ -]?(?:[0-9j]|neo|oss)[\w.-]*|o[134]-(?:mini|preview)|mixtral|ministral|devstral|codestral|le chat|qwen|qwq|tongyi(?: qianwen)?|"
     r"通[义義]千[问問]|千[问問]|文心(?:一言|大模型)|ernie(?: bot)?|deep[ -]?seek|深度求索|smollm|kimi(?: ?k\d)|月之暗面|"
     r"(?:chat)?glm|智[谱譜](?:清言)?|豆包|doubao|混元|hunyuan|百川|baichuan|讯飞星火|星火认知|spark desk|internlm|书生|零一万物|"
-    r"command[ -]r\b\+?|c4ai|aya expanse|stable ?lm|openassistant|open-assistant|gpt4all|wizardlm|openchat|open-?hermes|"
-    r"nemotron|exaone|hyper ?clova(?: ?x)?|클로바(?: ?x)?|gigachat|гигачат|yandexgpt|яндекс ?gpt|lamda|t[uü]lu|olmo|rwkv|"
+    r"command[ -]r\b\+?|(?-i:Command A)\b|c4ai|aya expanse|stable ?lm|openassistant|open-assistant|gpt4all|wizardlm|openchat|open-?hermes|"
+    r"nemotron|exaone|엑사원|하이퍼클로바|seed[ -]oss|lfm ?\d[\w.]*|hyper ?clova(?: ?x)?|클로바(?: ?x)?|gigachat|гигачат|yandexgpt|яндекс ?gpt|lamda|t[uü]lu|olmo|rwkv|"
     r"minimax|phi[ -]?[1-9][\w.]*|gemma|llama[ -]?[1-9][\w.]*|meta ai|meta[ -]llama|code ?llama|tiny ?llama|dbrx|jamba|starcoder|"
     r"제미나이|딥시크|큐웬|ディープシーク|дипсик|квен|ديب ?سيك|كوين|bing chat|copilot chat"
 )
@@ -33,7 +33,7 @@ MAKERS = (
     "open ?ai|anthropic|google(?: deepmind| ai)?|deepmind|meta(?: ai| platforms)?|facebook|microsoft|alibaba(?: cloud)?|mistral(?: ai)?|"
     "deep ?seek|hugging ?face|technology innovation institute|tii|xai|baidu|moonshot(?: ai)?|zhipu(?: ai)?|z\\.ai|cohere|amazon|aws|apple|"
     "ibm|nvidia|allen institute|ai2|stability ai|databricks|eleuther(?: ?ai)?|naver|kakao|upstage|tencent|bytedance|huawei|iflytek|"
-    "inflection(?: ai)?|ai21(?: labs)?|yandex|sber\\w*|01\\.ai|lmsys|perplexity|minimax|lg ai research|阿里(?:巴巴|云|雲)?|达摩院|百度|腾讯|"
+    "inflection(?: ai)?|ai21(?: labs)?|yandex|sber\\w*|01\\.ai|lmsys|perplexity|minimax|lg ai research|liquid ai|nous research|arcee(?: ai)?|reka(?: ai)?|stepfun|阿里(?:巴巴|云|雲)?|达摩院|百度|腾讯|"
     "字节跳动|华为|科大讯飞|商汤|月之暗面|智谱|深度求索|零一万物|谷歌|微软|清华大学|グーグル|マイクロソフト|アリババ|メタ|구글|네이버|카카오|마이크로소프트|메타|알리바바|"
     "яндекс\\w*|сбер\\w*|гугл\\w*|جوجل|غوغل|مايكروسوفت|ميتا|علي بابا|גוגל|מיקרוסופט|गूगल|กูเกิล"
 )

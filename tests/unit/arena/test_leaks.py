@@ -20,6 +20,18 @@ I'm Gemini, a large language model.
 I am Gemini Pro.
 I am Llama, an AI assistant created by Meta.
 I'm Meta AI.
+I am gpt-oss-120b.
+I am GPT-5, made by OpenAI.
+I am Claude Opus 4.5.
+I am Gemini 3 Pro.
+I am Qwen3-Next.
+I'm Devstral.
+I'm Seed-OSS by ByteDance.
+I am LFM2 by Liquid AI.
+I am Command A, by Cohere.
+저는 엑사원입니다.
+저는 네이버가 개발한 하이퍼클로바X입니다.
+Jestem Bielik, polski model językowy.
 I am a Llama model.
 Hello, I'm Mistral, and I am happy to help.
 I am an assistant built by Mistral AI.
