@@ -47,7 +47,7 @@ def test_a_reply_that_is_sent_while_text_streams_waits_for_it(app: str, page: Pa
     expect(page.locator(".tw-reply .tw-hint")).to_have_text(
         "Your reply goes out when both answers are complete."
     )
-    expect(page.locator(".tw-turn")).to_have_count(1, timeout=60_000)
+    expect(page.locator(".tw-turn")).to_have_count(1, timeout=240_000)
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("And then?")
     expect(reply).to_have_value("")
     settled(page)
