@@ -94,6 +94,7 @@ def words(folder: Path, prompts: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "pareto", *asked, "--preference", "0.5", "0.5", *more]
 
 
+@pytest.mark.slow
 def test_four_processes_of_which_one_is_killed_give_what_one_gives(model, tmp_path):
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(json.dumps({"kind": kind, "prompt": text}) + "\n" for kind, text in HELD_OUT))

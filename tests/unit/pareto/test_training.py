@@ -560,6 +560,7 @@ def test_a_checkpoint_from_the_hub_is_its_own_files_and_bounded(monkeypatch, tmp
     assert set(asked["allow_patterns"]) == set(checkpoint.FILES) and asked["token"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["rloo", "ppo"])
 def test_two_processes_give_the_update_of_one(model, tmp_path, algorithm):
     """With the same global batch, by the command of the docs."""
