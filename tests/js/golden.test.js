@@ -59,7 +59,8 @@ test('the stage draws its first state and its last, and asks for the lens of a t
 
 test('a sweep shows how far it is, then its chart', async () => {
   const [first, last] = golden('sweep');
-  const { send, text, all } = await part('steer/dose', first);
+  const { send, text, all } = await part('steer/dose', { prompts: ['Say hello.'] });
+  send(first);
   assert.equal(text('.tw-sweep'), 'Stop');
   send(last);
   assert.equal(text('h3'), last.chart.title);
