@@ -51,7 +51,7 @@ export default function mount({ element, props, trigger, watch }) {
     const listed = JSON.parse(json || '[]');
     const fixed = new Set(['annotator', 'votes', 'median_seconds', 'repeats', 'traps', 'traps_passed', 'pace', 'last', 'corrected']);
     const questions = [...new Set(listed.flatMap((person) => Object.keys(person)))].filter((name) => !fixed.has(name));
-    const head = ['Person', 'Votes', 'Seconds a vote', 'Votes an hour', ...questions.map((name) => `Same again: ${name}`), 'Traps passed', 'Corrected', 'Last vote', ''];
+    const head = ['Person', 'Votes', 'Seconds a vote', 'Votes an hour', ...questions.map((name) => `Same again: ${name}`), 'Traps passed', 'Corrected', 'Last vote', 'Own link'];
     const cells = (person) => [person.votes, number(person.median_seconds), number(person.pace, 0), ...questions.map((name) => percent(person[name])),
       person.traps ? `${percent(person.traps_passed)} of ${person.traps}` : '', person.corrected, day(person.last)];
     return h('section', { class: 'tw-people' },
