@@ -80,6 +80,7 @@ def policies() -> dict[str, Entrant]:
 
 def app(store: Store) -> gr.Blocks:
     with gr.Blocks(title="Compare", analytics_enabled=False, fill_width=True) as blocks:
+        gr.HTML('<h1 class="tw-heard">Compare</h1>', apply_default_css=False)
         build(store, policies=policies, votes_a_minute=10_000)
     return blocks
 

@@ -113,3 +113,28 @@ def test_a_front_with_nothing_on_it(
         scheme.get_by_role("tab", name="Trade-offs").click()
         scheme.wait_for_selector(".tw-front .tw-empty-chart:visible")
         nothing("no front")
+
+
+def test_a_study_with_votes(
+    scheme: Page, nothing: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder: Path = tmp_path_factory.mktemp("votes")
+    database = f"sqlite:///{folder / 'arena.sqlite3'}"
+    with serving(folder, "tests/web/arena_app.py", database, "PORT") as address:
+        scheme.goto(address)
+        scheme.get_by_label("Your name").fill("A" * 60)
+        scheme.keyboard.press("Enter")
+        scheme.wait_for_selector("[data-stage=vote]")
+        for key in ("1", "2", "Enter"):
+            scheme.keyboard.press(key)
+        scheme.wait_for_selector("[data-stage=reveal]")
+        scheme.get_by_role("tab", name="Results").click()
+        scheme.wait_for_selector(".tw-summary dl")
+        nothing("results with votes")
+        scheme.get_by_role("tab", name="Studies").click()
+        scheme.locator(".tw-study").click()
+        scheme.wait_for_selector(".tw-people table")
+        for width in (390, 768, 1440):
+            scheme.set_viewport_size({"width": width, "height": 900})
+            nothing(f"a study at {width} px")
+            assert scheme.evaluate("document.documentElement.scrollWidth") <= width
