@@ -265,7 +265,7 @@ def test_a_frontier_that_was_stopped_goes_on_and_ends_as_one_that_was_not(librar
     whole = measured(bench, asked, tmp_path / "whole.jsonl")
     stop = threading.Event()
     with pytest.raises(Stopped):
-        for share, part in frontiers.frontier(bench, asked, path, stop=stop):
+        for share, part in frontiers.frontier(bench, asked, path, together=1, stop=stop):
             assert share == pytest.approx(1 / 3) and len(part[0].score) == 1
             stop.set()
     path.write_text(path.read_text().rsplit("\n", 2)[0] + '\n{"method": "cut')

@@ -80,7 +80,7 @@ def test_a_condition_needs_a_prompt_and_a_concept_that_is_there(library):
     "when, says",
     [
         ("long", "give an object with concept, side and p"),
-        ({"concept": "long", "over": 1}, "no other field"),
+        ({"concept": "long", "over": 1}, "leave any other field out"),
         ({"concept": "", "p": 0.5}, "give its name"),
         ({"concept": "long", "side": "over"}, "give above or below"),
         ({"concept": "long", "p": 2}, "from 0 to 1"),
