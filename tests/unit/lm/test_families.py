@@ -79,7 +79,7 @@ def test_an_engine_is_picked_only_for_families_that_it_runs(family):
     assert (type(load(str(tiny(family))).engine).__name__ == "NativeEngine") == ours
     for engine in ("native", "packed", "batched"):
         if not ours:
-            with pytest.raises(ValueError, match=f"the {engine} engine cannot run"):
+            with pytest.raises(ValueError, match=f"The {engine} engine cannot run"):
                 load(str(tiny(family)), engine=engine)
 
 
