@@ -94,7 +94,6 @@ def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Calla
         asked = sent(event)
         async for state, chart in stream(lambda: controller.run(request.session_hash, asked), runs):
             yield state, chart or gr.skip()
-        yield gr.skip(), gr.skip()  # Gradio sends the last value whole once more
 
     def on_stop(event: gr.EventData, request: gr.Request) -> None:
         controller.stop(request.session_hash, str(sent(event).get("work")))
