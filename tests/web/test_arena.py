@@ -148,7 +148,7 @@ def test_a_set_is_judged_with_the_keyboard_alone_then_ranked_exported_and_import
     page.get_by_role("tab", name="Results").click()
     page.get_by_text("Votes", exact=True).wait_for()
     page.get_by_text("8 (0 ties, 0 both bad, 0 skipped)").wait_for()
-    page.locator(".tw-chart", has_text="more helpful").first.locator(".main-svg").first.wait_for()
+    page.locator(".tw-chart", has_text="helpful:").first.locator(".main-svg").first.wait_for()
     page.close()
     export(Store(database), tmp_path / "out")
     other = Store(f"sqlite:///{tmp_path / 'other.sqlite3'}")
