@@ -14,6 +14,10 @@ AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 FINDINGS = """async () => (await axe.run(document, { resultTypes: ['violations'] })).violations
   .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html.slice(0, 160)} ${failureSummary}`))"""
 
+RESTS = """() => !document.querySelector('.pending:not(:empty)') && document.getAnimations()
+  .every((each) => each.playState !== 'running' || each.effect.getComputedTiming().iterations === Infinity)"""
+"""Colours that fade have come to rest, and no answer is awaited: Gradio dims what one will replace."""
+
 
 @pytest.fixture(scope="module")
 def axe() -> str:
@@ -41,7 +45,8 @@ def nothing(scheme: Page, axe: str) -> Callable[[str], None]:
     def check(of: str) -> None:
         if not scheme.evaluate("'axe' in window"):
             scheme.evaluate(axe)
-        scheme.wait_for_timeout(300)  # colours that fade have come to rest
+        scheme.wait_for_timeout(300)
+        scheme.wait_for_function(RESTS)
         assert scheme.evaluate(FINDINGS) == [], of
 
     return check
