@@ -63,7 +63,8 @@ export function chart(node, onPoint = (/** @type {any} */ _point) => {}, twinOf 
   const asTable = quiet('Table', toggle, { 'aria-pressed': 'false' });
   const unzoom = quiet('Reset zoom', () => { zooms += 1; draw(); }, { hidden: true, class: 'tw-quiet tw-unzoom' });
   const pictures = ['PNG', 'SVG'].map((format) => quiet(format, () => picture(format.toLowerCase())));
-  const tools = h('div', { class: 'tw-twin' }, asTable, quiet('CSV', save), pictures, unzoom);
+  const asFile = quiet('CSV', save);
+  const tools = h('div', { class: 'tw-twin' }, asTable, asFile, pictures, unzoom);
   const says = h('p', { class: 'tw-heard', role: 'status' });
   node.replaceChildren(heading, note, plot, empty, tools, says, twin);
   const walk = walker(plot, (text) => (says.textContent = text), onPoint);
@@ -137,7 +138,8 @@ export function chart(node, onPoint = (/** @type {any} */ _point) => {}, twinOf 
     plot.hidden = !next?.figure;
     empty.hidden = Boolean(next?.figure);
     empty.textContent = next?.empty ?? '';
-    tools.hidden = !next?.table;
+    tools.hidden = !next?.table && !next?.figure;
+    for (const button of [asTable, asFile]) button.hidden = !next?.table;
     pictures.forEach((button) => { button.hidden = !next?.figure; });
     if (!next?.figure) unzoom.hidden = true;
     plot.setAttribute('aria-label', [next?.title, next?.note].filter(Boolean).join('. '));
