@@ -9,8 +9,8 @@ from typing import Any
 from lab.lacking import PARTS, STEER, TRADE_OFFS
 from lab.pace import Pace
 from lab.prepare import Preparation, Task, left
-from lm import LanguageModel, SourceError, load
-from pareto.arguments import Parser, described, integer, replacements, share
+from lm import LanguageModel, load
+from pareto.arguments import Parser, exit_code, integer, replacements, share
 from pareto.prepare import Wanted
 from pareto.rewards import KINDS, OBJECTIVES, named
 from pareto.settings import BOUNDS
@@ -123,15 +123,8 @@ def _preparation(args: argparse.Namespace, model: LanguageModel, wanted: Wanted)
 
 def main() -> int:
     """Exit code 2 where it cannot be done, with one sentence."""
-    try:
-        _prepare(_parser().parse_args())
-    except (ValueError, SourceError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {described(error)}", file=sys.stderr)
-        return 2
-    return 0
+    asked = _parser().parse_args()
+    return exit_code(lambda: _prepare(asked))
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from common.command import typed
 from common.jsons import JsonObject
-from lm import LanguageModel, Policy, Sampling, SourceError, load
+from lm import LanguageModel, Policy, Sampling, load
 from lm.prompts import of_arguments
 from pareto import combine, contrast
 from pareto.arguments import (
-    described,
+    exit_code,
     replacements,
     weights,
     writable,
@@ -360,22 +360,17 @@ def main() -> int:
         "front": _front,
         "respond": _respond,
     }[args.command]
-    try:
+
+    def run() -> None:
         model = load(args.model, engine="auto" if args.command == "respond" else "rows")
-        result = command(args, model)
-    except (ValueError, SourceError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {described(error)}", file=sys.stderr)
-        return 2
-    if result:
-        print(
-            table(result)
-            if args.command == "front" and not args.json
-            else json.dumps(result, indent=None if args.json else 1)
-        )
-    return 0
+        if result := command(args, model):
+            print(
+                table(result)
+                if args.command == "front" and not args.json
+                else json.dumps(result, indent=None if args.json else 1)
+            )
+
+    return exit_code(run)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,14 @@
 import argparse
 import errno
 import math
+import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
+
+from lm import SourceError
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 """What an objective may be called."""
@@ -139,7 +143,25 @@ def writable(folder: Path, argument: str) -> None:
         ) from None
 
 
-def described(error: OSError) -> str:
+def exit_code(command: Callable[[], None]) -> int:
+    """Runs a command: 0, or 2 after one sentence on stderr about what the caller can mend."""
+    try:
+        command()
+        sys.stdout.flush()
+    except (ValueError, SourceError) as error:
+        sentence = str(error)
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        sentence = _described(error)
+    else:
+        return 0
+    print(f"error: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _described(error: OSError) -> str:
     """An operating system's error in one sentence, with its remedy."""
     where = f"{error.filename}: " if error.filename else ""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)

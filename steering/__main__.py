@@ -221,7 +221,7 @@ def _own(library: Library, concepts: list[Path], vectors: list[Path]) -> None:
         cav = CAV.load(path)
         if cav.concept not in library.concepts:
             raise ValueError(
-                f"{path} holds vectors of {cav.concept!r}, which does not ship: give its texts with --concepts"
+                f"{path} holds vectors of {cav.concept!r}, which does not ship: give its texts with --concepts."
             )
         library.add(library.concepts[cav.concept], cav)
 
@@ -283,7 +283,7 @@ def _scorer(args: argparse.Namespace) -> JsonObject:
 def _band(text: str) -> tuple[int, ...]:
     match = re.fullmatch(r"(\d{1,4})-(\d{1,4})", text)
     if match is None or int(match[2]) < int(match[1]):
-        raise ValueError(f"a band is {text!r}: give first and last block, such as 8-15")
+        raise ValueError(f"A band is {text!r}: give first and last block, such as 8-15.")
     return tuple(range(int(match[1]), int(match[2]) + 1))
 
 
@@ -323,10 +323,12 @@ def _sweep(args: argparse.Namespace, library: Library) -> object:
 def _evaluate(args: argparse.Namespace, library: Library) -> JsonObject | str:
     if args.labelled:
         if args.concept is None:
-            raise ValueError("--labelled needs --concept: whose vectors shall be tried?")
+            raise ValueError("--labelled needs a concept to try: name it with --concept.")
         return labelled(library, library.cav(args.concept), args.labelled, most=args.most, seed=args.seed)
     if not (args.plan and args.prompts):
-        raise ValueError("evaluate needs --plan and --prompts, or --concept and --labelled")
+        raise ValueError(
+            "There is nothing to evaluate: give --plan and --prompts, or --concept and --labelled."
+        )
     return evaluate(
         library, _plan(args.plan), _lines(args.prompts), seed=args.seed, max_new_tokens=args.max_new_tokens
     )

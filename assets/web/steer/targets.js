@@ -1,4 +1,4 @@
-// The rows of concepts: which, more or less, and how sure the text shall be of it.
+// The rows of concepts: which, more or less, and how sure the text has to be of it.
 import { h } from '../shared/dom.js';
 import { MAX_LOGIT, asks, logit, probability, sigmoid } from '../shared/words.js';
 

@@ -12,7 +12,7 @@ from scipy.stats import chisquare, kstest
 from lm import TRACE, Adapter, Edit, LanguageModel, Row, Sampling, load
 from lm.devices import placement
 from lm.edits.trace import CAPPED
-from lm.engines.base import Feed
+from lm.engines.base import Engine, Feed
 from lm.engines.native import build
 from lm.engines.native.pack import quantize8, unpack
 from lm.engines.torch.batched import BatchedEngine, _Pool
@@ -657,6 +657,12 @@ def test_the_native_engine_draws_what_numpy_draws(family, temperature):
     engine = load(str(tiny(family)), engine="native").engine
     prompts = [PROMPT[i:] for i in range(40)]
     samplings = [Sampling(temperature=temperature, seed=31 * i) for i in range(40)]
+
+    held_to_numpy(engine, prompts, samplings)
+
+
+def held_to_numpy(engine: Engine, prompts: list[tuple[int, ...]], samplings: list[Sampling]) -> None:
+    """Asserts that an engine draws, of each prompt, what numpy draws of its logits."""
 
     def feeds() -> list[Feed]:
         return [Feed(engine.open(len(PROMPT), (), None, 0), ids) for ids in prompts]

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from transformers import TopPLogitsWarper
 
 from lm import LanguageModel, Row, Sampling, load
-from lm.engines.base import Feed
 from lm.engines.torch.drawing import draw_rows
 from lm.sampling import draw, gumbel, nucleus
 from tests.tiny import NATIVE, tiny
-from tests.unit.lm.test_model import ENGINES, PROMPT, batched, edit
+from tests.unit.lm.test_model import ENGINES, PROMPT, batched, edit, held_to_numpy
 
 TOP_P = (0.0, 0.05, 0.5, 0.9, 0.999)
 
@@ -84,16 +83,7 @@ def test_the_native_engine_draws_from_numpys_nucleus(family, temperature):
     engine = load(str(tiny(family)), engine="native").engine
     prompts = [PROMPT[i % 40 :] for i in range(60)]
     samplings = [Sampling(temperature, 31 * i, 9, TOP_P[i % len(TOP_P)]) for i in range(60)]
-
-    def feeds() -> list[Feed]:
-        return [Feed(engine.open(len(PROMPT), (), None, 0), ids) for ids in prompts]
-
-    logits, _ = engine.forward(feeds())
-    drawn, _ = engine.sample(feeds(), [(sampling, i) for i, sampling in enumerate(samplings)])
-    for i, (token, logprob) in enumerate(drawn):
-        expected, its = draw(logits[i], samplings[i], i)
-        assert token == expected
-        assert logprob == pytest.approx(its, abs=2e-6, rel=1e-6)
+    held_to_numpy(engine, prompts, samplings)
 
 
 @given(seed=st.integers(0, 2**32), top_p=st.sampled_from(TOP_P), spread=st.sampled_from([0.01, 1.0, 5.0]))
