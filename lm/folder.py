@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +19,10 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "F4": 0.5, "I16": 2, "F16": 2}
 """Bytes of a number in a safetensors file, where it is not 4 (F32, I32) or 8 (F64, I64)."""
 BYTES |= {"U16": 2, "BF16": 2, "F64": 8, "I64": 8, "U64": 8}
+QUANTISED = re.compile(
+    r"\.(qweight|weight_packed|weight_scale\w*|scales|SCB|weight\.(absmax|SCB|quant_map|quant_state\S*))$"
+)
+"""Names of tensors that go with codes: GPTQ's, AWQ's, MLX's, compressed-tensors', ModelOpt's, FP8's, bitsandbytes'."""
 MIN_KEPT, SETTLED = 2**26, 2.0
 """Bytes of a file whose digest is kept, as it takes a tenth of a second or more; seconds after its last change from
 which on the system's times tell it from a later one.
@@ -76,6 +81,19 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
+def require_declared(label: str, config: JsonObject, files: list[Path]) -> None:
+    """Raises SourceError where weights are stored quantised and config.json does not say how: they would be taken
+    for numbers of their own, without their scales.
+    """
+    told = {*config} | {*(config.get("text_config") or {})}
+    name = next((name for name, _, _ in tensors(files) if QUANTISED.search(name)), None)
+    if name is not None and "quantization_config" not in told:
+        raise SourceError(
+            f"{label} is stored quantised (its files hold {name}), and its config.json has no quantization_config that "
+            "says how: fetch the whole model again, or give it in 16 bits."
+        )
+
+
 def _without_weights(folder: Path) -> str:
     if other := sorted(path.name for path in folder.glob("*.safetensors")):
         return f"{folder} holds {other[0]} but neither {WEIGHTS} nor {INDEX}: fetch the model again"
@@ -84,6 +102,8 @@ def _without_weights(folder: Path) -> str:
             f"{folder} holds no .safetensors weights but {pickles[0]}: files that can run code are refused, "
             "save the model again with safe_serialization"
         )
+    if gguf := sorted(path.name for path in folder.glob("*.gguf")):
+        return f"{folder} holds no .safetensors weights but {gguf[0]}: GGUF files are not read, give the model that it was made from"
     return f"{folder} holds no .safetensors weights: other formats are refused, convert the model first"
 
 

@@ -27,8 +27,8 @@ from lm.engines.geometry import unsupported
 from lm.engines.native.build import NoCompiler
 from lm.engines.native.engine import NativeEngine
 from lm.engines.native.weights import (
-    MissingTensor,
     Weights,
+    WrongTensor,
     from_files,
     from_gguf,
     open_saved,
@@ -223,9 +223,10 @@ def _rebuild(weights: Weights, values: JsonObject) -> PreTrainedModel:
 
 
 def _transformers(label: str, folder: Path, engine: str, report: sources.Progress) -> LanguageModel:
-    files.config_of(folder)
+    values = files.config_of(folder)
     config = read_config(label, folder)
     weights = files.weight_files(folder)
+    files.require_declared(label, values, weights)
     tokenizer = read_tokenizer(label, folder)
     stop_ids = stop_ids_of(folder, tokenizer)
     gpu = gpu_here()
@@ -304,7 +305,7 @@ def _packing_bytes(weights: list[Path]) -> float:
 def _packed_weights(label: str, weights: list[Path], config: PreTrainedConfig) -> Weights:
     try:
         return from_files(weights, config)
-    except MissingTensor as error:
+    except WrongTensor as error:
         raise SourceError(
             f"The weight files of {label} {error}: fetch the model again, or mend config.json."
         ) from error

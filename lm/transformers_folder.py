@@ -34,6 +34,9 @@ def read_config(label: str, folder: Path) -> PreTrainedConfig:
         ) from error
     _model_class(label, config)
     _check_quantised(label, config)
+    config._attn_implementation = None  # whichever is here: the one that it was saved with may not be
+    for part in (config, config.get_text_config(decoder=True)):
+        part.return_dict = True
     return config
 
 
@@ -99,7 +102,9 @@ def read_model(
         with BUILDING:
             both = _model_class(label, config).from_pretrained(
                 folder,
+                config=config,
                 use_safetensors=True,
+                ignore_mismatched_sizes=True,  # they are told below
                 trust_remote_code=False,
                 output_loading_info=True,
                 dtype=dtype,
@@ -110,6 +115,11 @@ def read_model(
             f"{label} could not be loaded ({reason(error)}): fetch the model again, or give another one."
         ) from error
     model, info = both
+    if unlike := sorted(info["mismatched_keys"]):
+        name, stored, wanted = unlike[0]
+        raise SourceError(
+            f"The weight files of {label} hold {name} as {[*stored]}, not {[*wanted]}: fetch the model again, or mend config.json."
+        )
     if missing := sorted(info["missing_keys"]):
         raise SourceError(
             f"The weight files of {label} lack {missing[0]}{f' and {len(missing) - 1} more' * (len(missing) > 1)}, which "

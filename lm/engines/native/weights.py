@@ -59,27 +59,27 @@ class Weights:
     vectors: dict[str, Tensor] = field(default_factory=dict)
 
 
-class MissingTensor(ValueError):
-    """The files lack a tensor that the model has, or hold one of another shape."""
+class WrongTensor(ValueError):
+    """The files lack a tensor that the model has, or hold one of another shape, or numbers that no grid holds."""
 
 
 def from_files(files: Sequence[Path], config: Config) -> Weights:
     """Packs a model's safetensors files at 8 bits, one matrix in memory at a time.
 
     What they have to hold is what transformers' model of the config has; what they hold besides is left out,
-    as transformers does. Raises MissingTensor.
+    as transformers does. Raises WrongTensor.
     """
     weights, read = Weights(), _Reader(files, config)
-    weights.matrices["embedding"] = quantize8(read("model.embed_tokens.weight"))
+    weights.matrices["embedding"] = _rounded(read, "model.embed_tokens.weight")
     if not (config.tie_word_embeddings and read.same(HEAD, "model.embed_tokens.weight")):
-        weights.matrices["head"] = quantize8(read(HEAD))
+        weights.matrices["head"] = _rounded(read, HEAD)
     weights.vectors["norm"] = read("model.norm.weight").float()
     weights.vectors.update(_rotary(config))
     for layer in range(config.num_hidden_layers):
         prefix = f"model.layers.{layer}."
         for part, names in PARTS.items():
-            weights.matrices[f"{layer}.{part}"] = quantize8(
-                torch.cat([read(f"{prefix}{name}.weight") for name in names])
+            weights.matrices[f"{layer}.{part}"] = _rounded(
+                read, *(f"{prefix}{name}.weight" for name in names)
             )
             if f"{prefix}{names[0]}.bias" in read.shapes:
                 weights.vectors[f"{layer}.{part}.bias"] = torch.cat(
@@ -88,6 +88,8 @@ def from_files(files: Sequence[Path], config: Config) -> Weights:
         for norm, name in NORMS.items():
             if f"{prefix}{name}.weight" in read.shapes:
                 weights.vectors[f"{layer}.{norm}"] = read(f"{prefix}{name}.weight").float()
+    for name, vector in weights.vectors.items():
+        _require_finite(name, vector)
     if read.shapes.keys() != read.taken:
         raise ValueError(f"The native engine has no place for {sorted(read.shapes.keys() - read.taken)[:3]}.")
     return weights
@@ -116,11 +118,11 @@ class _Reader:
     def __call__(self, name: str) -> Tensor:
         own = name.removeprefix(self._prefix)
         if own not in self._files:
-            raise MissingTensor(f"lack {name}")
+            raise WrongTensor(f"lack {name}")
         with safe_open(self._files[own], framework="pt") as file:
             tensor: Tensor = file.get_tensor(own)
         if tensor.shape != self.shapes[name]:
-            raise MissingTensor(f"hold {name} as {[*tensor.shape]}, not {[*self.shapes[name]]}")
+            raise WrongTensor(f"hold {name} as {[*tensor.shape]}, not {[*self.shapes[name]]}")
         self.taken.add(name)
         return tensor
 
@@ -128,6 +130,19 @@ class _Reader:
         """Whether the head is the embedding: not in the files, or equal to it."""
         self.taken.add(head)
         return head not in self._files or torch.equal(self(head), self(embedding))
+
+
+def _rounded(read: _Reader, *names: str) -> Packed:
+    """Matrices at 8 bits, one below the other."""
+    tensors = [read(name) for name in names]
+    matrix = quantize8(tensors[0] if len(tensors) == 1 else torch.cat(tensors))
+    _require_finite(names[0], matrix.grid)
+    return matrix
+
+
+def _require_finite(name: str, values: Tensor) -> None:
+    if not values.isfinite().all():
+        raise WrongTensor(f"hold numbers in {name} that are not finite, or beyond 65,000")
 
 
 def _rotary(config: Config) -> dict[str, Tensor]:

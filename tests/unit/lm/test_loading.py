@@ -362,6 +362,10 @@ def without_tokenizer(folder: Path) -> None:
 BROKEN = {
     "pickles": (to_pickles, "no .safetensors weights but pytorch_model.bin"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "no .safetensors weights"),
+    "a GGUF file": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "model.Q8_0.gguf"),
+        "no .safetensors weights but model.Q8_0.gguf",
+    ),
     "weights cut short": (lambda folder: cut(folder / "model.safetensors"), "bytes where its header says"),
     "weights of zeros": (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 99), "cut short or no"),
     "empty weights": (lambda folder: (folder / "model.safetensors").write_bytes(b""), "cut short or no"),
@@ -378,7 +382,7 @@ BROKEN = {
         "neither model.safetensors nor",
     ),
     "a missing tensor": (without_a_tensor, "lack model.layers.1.mlp.up_proj.weight"),
-    "other sizes": (lambda folder: change(folder, "config.json", intermediate_size=128), "could not be loaded|hold model.layers.0"),
+    "other sizes": (lambda folder: change(folder, "config.json", intermediate_size=128), "hold model.layers.0"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
     "config cut short": (lambda folder: cut(folder / "config.json"), "config.json cannot be read"),
     "config of another kind": (lambda folder: (folder / "config.json").write_text("[]"), "holds no JSON object"),
@@ -532,6 +536,82 @@ def test_a_quantised_model_whose_package_is_missing_is_one_sentence(folder, cach
     with pytest.raises(SourceError, match=f"stored quantised \\({method}\\)") as error:
         load(str(folder))
     assert "\n" not in str(error.value) and not (cache / "models").exists()
+
+
+def with_scales(suffix: str):
+    """Stores the first matrix as codes, with scales under a name that a way of quantising has for them."""
+
+    def quantised(folder: Path) -> None:
+        state = load_file(folder / "model.safetensors")
+        name = "model.layers.0.self_attn.q_proj.weight"
+        state[name] = state[name].mul(99).to(torch.int8)
+        state[name.removesuffix("weight") + suffix] = torch.full((1,), 1 / 99)
+        save_file(state, folder / "model.safetensors", {"format": "pt"})
+
+    return quantised
+
+
+SCALES = (
+    "weight_scale",
+    "weight_scale_inv",
+    "weight_scale_2",
+    "weight_packed",
+    "qweight",
+    "scales",
+    "SCB",
+    "weight.absmax",
+    "weight.quant_state.bitsandbytes__nf4",
+)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+@pytest.mark.parametrize("suffix", SCALES)
+def test_codes_without_a_word_in_the_config_are_not_taken_for_weights(tmp_path, cache, family, suffix):
+    folder = Path(shutil.copytree(tiny(family), tmp_path / "model"))
+    with_scales(suffix)(folder)
+    with pytest.raises(SourceError, match=f"stored quantised .*q_proj.{suffix}.*no quantization_config"):
+        load(str(folder))
+    assert not (cache / "models").exists()
+
+
+def test_tensors_of_other_uses_beside_the_weights_are_no_harm(folder):
+    state = load_file(folder / "model.safetensors")
+    state |= {
+        f"model.layers.0.self_attn.{name}": torch.ones(8) for name in ("rotary_emb.inv_freq", "k_scale")
+    }
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    assert gap(folder, "native") < NATIVE_GAP
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e7])
+@pytest.mark.parametrize("tensor", ["mlp.up_proj.weight", "input_layernorm.weight"])
+def test_numbers_that_no_grid_holds_are_refused(folder, cache, tensor, number):
+    state = load_file(folder / "model.safetensors")
+    state[f"model.layers.1.{tensor}"].view(-1)[3] = number
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    if "norm" in tensor and number == 1e7:
+        assert load(str(folder), engine="native").logprobs([PROMPT], [1])[0].isfinite().all()
+        return
+    with pytest.raises(SourceError, match=r"hold numbers in .*1\..* not finite"):
+        load(str(folder), engine="native")
+    assert not [*(cache / "models").iterdir()]
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_how_a_model_was_called_when_it_was_saved_changes_nothing(tmp_path, family):
+    folder = Path(shutil.copytree(tiny(family), tmp_path / "model"))
+    want = load(str(folder)).logprobs([PROMPT], [1])[0]
+    change(
+        folder,
+        "config.json",
+        return_dict=False,
+        use_cache=False,
+        output_hidden_states=True,
+        _attn_implementation="flash_attention_2",
+    )
+    model = load(str(folder))
+    assert torch.equal(model.logprobs([PROMPT], [1])[0], want)
+    assert model.torch(torch.tensor([PROMPT])).logits.shape[1] == len(PROMPT)
 
 
 def test_weights_are_hashed_once_and_again_where_they_changed(cache, tmp_path, monkeypatch):
