@@ -122,6 +122,7 @@ def test_a_file_beside_you_and_one_in_your_home_are_found(tmp_path, monkeypatch)
     }
 
 
+@pytest.mark.slow
 def test_the_app_says_one_sentence_too():
     done = subprocess.run(
         [sys.executable, "app.py", "--port", str(free_port())], cwd=Path(__file__).parents[3], capture_output=True, text=True,

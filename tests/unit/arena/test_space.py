@@ -93,6 +93,7 @@ app.main()
 """
 
 
+@pytest.mark.slow
 def test_a_space_that_is_stopped_pushes_once_more(tmp_path):
     environment = os.environ | {"DATABASE_URL": f"sqlite:///{tmp_path / 'votes.sqlite3'}"}
     command = [sys.executable, "-c", ENDING, "--model", str(tiny("qwen2"))]

@@ -52,9 +52,10 @@ def test_words_stay_as_they_are(text):
     assert protect(text) == text
 
 
-@pytest.fixture
-def judged(lite):
-    """Every awkward text as an answer and as a comment; one vote is taken back and given anew."""
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """Every awkward text as an answer and as a comment; one vote is taken back and given anew. Nobody changes it."""
+    lite = Store(f"sqlite:///{tmp_path_factory.mktemp('judged') / 'arena.sqlite3'}")
     texts = RUNS + CONVERTED + KEPT
     outputs = [
         Output(f"{number} {text}", name, text if name == "left" else f"{text} other")
@@ -69,7 +70,8 @@ def judged(lite):
     service.vote(shown.battle, "=Ada", both("a", "a"))
     service.undo(shown.battle, "=Ada")
     service.vote(shown.battle, "=Ada", both("b", "skip"))
-    return lite
+    yield lite
+    lite.close()
 
 
 def records(content: bytes) -> list[list[str]]:

@@ -26,6 +26,7 @@ print(own, os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), *decoding
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process has one priority")
+@pytest.mark.slow
 def test_decoding_gives_way_and_nothing_else_does():
     told = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     own, asking, *decoding = map(int, told.stdout.split())

@@ -14,6 +14,7 @@ from transformers.models.llama import LlamaConfig
 
 from lm import Adapter, LanguageModel, Policy, Stopped, load
 from pareto import fit, pairs
+from pareto.__main__ import main
 from pareto.corruptions import WAYS, spoiled
 from pareto.evaluate import evaluate, refuses, standard_prompts
 from pareto.front import Front
@@ -286,14 +287,14 @@ def test_a_front_keeps_its_reference_and_tells_what_is_dominated(tmp_path):
     assert found["hypervolume"] == {"pgapo": pytest.approx(4.0)} and found["reference"] == [-1.0, -1.0]
 
 
-def run(*command) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "pareto", *map(str, command)], capture_output=True, text=True
-    )
-
-
-def test_the_commands_keep_their_contract(model, tmp_path):
+def test_the_commands_keep_their_contract(tmp_path, capsys, monkeypatch):
     """Train, evaluate, respond and score pairs on a tiny model, as a script would."""
+
+    def run(*command) -> subprocess.CompletedProcess:
+        monkeypatch.setattr(sys, "argv", ["pareto", *map(str, command)])
+        code = main()
+        return subprocess.CompletedProcess(command, code, *capsys.readouterr())
+
     rng = np.random.default_rng(0)
     rows = [
         {"prompt": f"p{i}", "chosen": "good " * rng.integers(1, 4), "rejected": "bad " * rng.integers(1, 4)}
@@ -358,7 +359,9 @@ def test_the_commands_keep_their_contract(model, tmp_path):
     )
     assert answer["id"] == "made" and answer["tokens"] <= 4
     assert json.loads(run("front", *shared).stdout)["points"] == []
-    refused = run("train", "--preference", 0.5, 0.6, "--out", tmp_path / "no", *rewards, *shared)
+    wrong = ["train", "--preference", 0.5, 0.6, "--out", tmp_path / "no", *rewards, *shared]
+    command = [sys.executable, "-m", "pareto", *map(str, wrong)]
+    refused = subprocess.run(command, capture_output=True, text=True)
     assert refused.returncode == 2 and "sum to 1" in refused.stderr and "Traceback" not in refused.stderr
 
 
