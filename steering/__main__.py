@@ -141,6 +141,12 @@ def _parser() -> argparse.ArgumentParser:
         "names", nargs="*", help="name to amplify a concept, -name to remove it (default: all)"
     )
     command.add_argument("--prompts", type=Path, help="a file, one prompt a line (default: held-out ones)")
+    command.add_argument(
+        "--continue",
+        dest="continued",
+        action="store_true",
+        help="the lines of --prompts are plain text to be continued",
+    )
     command.add_argument("--count", type=int, default=20, help="how many prompts (default: 20)")
     command.add_argument(
         "--seeds",
@@ -335,6 +341,10 @@ def _evaluate(args: argparse.Namespace, library: Library) -> JsonObject | str:
 
 
 def _frontier(args: argparse.Namespace, library: Library) -> JsonObject | str:
+    if args.continued and args.prompts is None:
+        raise ValueError(
+            "--continue is given without texts: give the file of their beginnings with --prompts."
+        )
     names = args.names or [sign + name for name in library.concepts for sign in ("", "-")]
     tables = []
     for name in names:
@@ -342,7 +352,14 @@ def _frontier(args: argparse.Namespace, library: Library) -> JsonObject | str:
         library.cav(name)
         concept = library.concepts[name]
         prompts = _lines(args.prompts)[: args.count] if args.prompts else held_out(concept, args.count)
-        bench = Bench(library, name, direction, methods=args.methods, tokens=args.max_new_tokens)
+        bench = Bench(
+            library,
+            name,
+            direction,
+            methods=args.methods,
+            tokens=args.max_new_tokens,
+            continued=args.continued,
+        )
         path = args.folder and args.folder / f"{name}-{direction}.jsonl"
         tell = _tell(f"{name} {direction}")
         for share, results in frontier(bench, spread(prompts, args.seeds), path):

@@ -19,11 +19,11 @@ from lm import Edit, Row, Sampling
 from lm.compared import Compared, compared
 from lm.metrics import repetition
 from lm.paths import replacing
-from lm.prompts import Asked, prompt_ids
+from lm.prompts import Asked, Continuation, prompt_ids
 from steering.edits import curve_of, edits
 from steering.library import Library
 from steering.plan import Plan, PlanError, Target
-from steering.requests import PLACES, requested, strongest, wish
+from steering.requests import PLACES, before, requested, strongest, wish
 from steering.scorers import scorer
 
 BUDGETS = (0.05, 0.12, 0.25)
@@ -42,13 +42,27 @@ BASE, DEFAULT, CONSTANT, PAPER, BOTH = (
 )
 REQUEST = "request, both"
 """The strongest request: in the user's message and in the system's."""
-METHODS = (BASE, "request, user", "request, system", REQUEST, DEFAULT, CONSTANT, PAPER, BOTH)
+BEFORE = "before"
+"""Where plain text to be continued has a request."""
+METHODS = (
+    BASE,
+    "request, user",
+    "request, system",
+    REQUEST,
+    f"request, {BEFORE}",
+    DEFAULT,
+    CONSTANT,
+    PAPER,
+    BOTH,
+)
 GATED = {"auto": DEFAULT, "gcav": PAPER, "fixed": CONSTANT}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A method at one setting: a plan, a place where the prompt asks for the concept (see PLACES), both or neither."""
+    """A method at one setting: a plan, a place where the prompt asks for the concept (see PLACES, BEFORE), both or
+    neither.
+    """
 
     method: str
     name: str = ""
@@ -86,9 +100,9 @@ class Texts:
     repetition: np.ndarray
 
 
-def settings_of(library: Library, name: str, direction: str) -> list[Setting]:
-    """All methods at all settings, the base model first. Raises PlanError where the concept has no independent
-    scorer, or no calibration.
+def settings_of(library: Library, name: str, direction: str, *, continued: bool = False) -> list[Setting]:
+    """All methods at all settings, the base model first. continued: of texts that the model goes on with. Raises
+    PlanError where the concept has no independent scorer, or no calibration.
     """
     if library.concepts[name].scorer is None:
         raise PlanError(f"{name} has no independent scorer: nothing could be judged but by the vector itself")
@@ -100,14 +114,16 @@ def settings_of(library: Library, name: str, direction: str) -> list[Setting]:
     ]
     gated = [plan for plan in plans if plan.method == "auto"]
     middle = gated[len(gated) // 2]
-    places = PLACES if library.model.codec.knows_system else ("user",)
+    places = (BEFORE,) if continued else PLACES if library.model.codec.knows_system else ("user",)
     paper = [Target(name, direction, p if direction == "amplify" else 1 - p) for p in P0]
     return [
         Setting(BASE),
         *(Setting(f"request, {place}", place=place) for place in places),
         *(Setting(GATED[plan.method], f"budget {plan.budget:.2g}", plan) for plan in plans),
         *(Setting(PAPER, f"p0 {each.p0:g}", Plan((each,), method="gcav")) for each in paper),
-        Setting(BOTH, f"budget {middle.budget:.2g}", middle, strongest(library.model)),
+        Setting(
+            BOTH, f"budget {middle.budget:.2g}", middle, BEFORE if continued else strongest(library.model)
+        ),
     ]
 
 
@@ -117,7 +133,9 @@ def _budgets(most: float) -> list[float]:
 
 
 class Bench:
-    """One concept in one direction, whose settings are all answered to the same prompts from the same seeds."""
+    """One concept in one direction, whose settings are all answered to the same prompts from the same seeds. continued:
+    the prompts are plain texts that the model goes on with.
+    """
 
     def __init__(
         self,
@@ -128,10 +146,15 @@ class Bench:
         methods: Sequence[str] = METHODS,
         tokens: int = 24,
         temperature: float = 0.7,
+        continued: bool = False,
     ):
         self.library, self.concept, self.direction = library, library.concepts[name], direction
-        self.tokens, self.temperature = tokens, temperature
-        self.settings = [each for each in settings_of(library, name, direction) if each.method in methods]
+        self.tokens, self.temperature, self.continued = tokens, temperature, continued
+        self.settings = [
+            each
+            for each in settings_of(library, name, direction, continued=continued)
+            if each.method in methods
+        ]
         assert self.concept.scorer is not None
         self._judge = scorer(self.concept.scorer)
         self.digests = {setting: self.digest(setting) for setting in self.settings}
@@ -146,6 +169,7 @@ class Bench:
             "scorer": self.concept.scorer,
             "tokens": self.tokens,
             "temperature": self.temperature,
+            **({"continued": True} if self.continued else {}),
         }
 
     def digest(self, setting: Setting) -> str:
@@ -163,10 +187,11 @@ class Bench:
         """An answer to each prompt under a setting from a seed. Raises lm.Stopped."""
         rows, plain = [], []
         for setting, prompt, seed in asked:
-            request, pushes = self._asked(setting, prompt)
+            given = Continuation(prompt) if self.continued else prompt
+            request, pushes = self._asked(setting, given)
             sampling = Sampling(self.temperature, seed, self.tokens)
             rows.append(Row(prompt_ids(self.library.model, request), sampling, pushes))
-            plain.append(prompt_ids(self.library.model, prompt))
+            plain.append(prompt_ids(self.library.model, given))
         return [
             self._text(*each, answer)
             for each, answer in zip(asked, compared(self.library.model, rows, plain, stop=stop), strict=True)
@@ -189,7 +214,10 @@ class Bench:
 
     def _asked(self, setting: Setting, prompt: Asked) -> tuple[Asked, tuple[Edit, ...]]:
         wishes = [wish(self.concept, self.direction)]
-        asked = prompt if setting.place is None else requested(prompt, wishes, setting.place)
+        if setting.place == BEFORE:
+            asked: Asked = before(prompt, wishes)
+        else:
+            asked = prompt if setting.place is None else requested(prompt, wishes, setting.place)
         return asked, () if setting.plan is None else edits(setting.plan, self.library, asked)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lm import LanguageModel
 from lm.codec import PromptError
-from lm.prompts import Asked, Chat, Turn, read
+from lm.prompts import Asked, Chat, Continuation, Turn, read
 from steering.concepts import Concept
 
 PLACES = ("user", "system", "both")
@@ -21,6 +21,11 @@ def wish(concept: Concept, direction: str) -> str:
 def strongest(model: LanguageModel) -> str:
     """The place of PLACES where a request asks most strongly of a model: some templates know no system message."""
     return "both" if model.codec.knows_system else "user"
+
+
+def before(asked: Asked, wishes: Sequence[str]) -> Continuation:
+    """Plain text to be continued, with wishes in a paragraph before it: the only place that it has for a request."""
+    return Continuation("\n\n".join([" ".join(wishes), read(asked).text]))
 
 
 def requested(asked: Asked, wishes: Sequence[str], place: str = "both") -> Chat:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm import Stopped, load
+from lm import Row, Sampling, Stopped, load
 from steering import CAV, Concept, Library, Plan, PlanError, Target, steer, train
 from steering import frontier as frontiers
 from steering.calibrate import Bench, Settings, calibrate, candidates, choose, trial
@@ -18,6 +18,7 @@ from steering.calibration import Calibration, Curve, Point
 from steering.controller import Controller
 from steering.edits import calibrated_layers, edits
 from steering.prompt_sets import held_out, training
+from steering.requests import wish
 from steering.snippet import snippet
 from steering.sweep import usual
 from steering.view import costs, opening
@@ -255,6 +256,20 @@ def test_a_frontier_compares_methods_and_requests_at_their_kl(library):
     assert table.count("\n| ") == 1 + len(results) and "At 0.1 nats a token" in table
     [row] = frontiers.summary([("loud", "amplify", results)]).splitlines()[2:]
     assert row.startswith("| loud, more |") and "nan" not in row
+
+
+def test_a_frontier_of_plain_text_continues_it_and_has_the_request_before_it(library, tmp_path):
+    path, asked = tmp_path / "texts.jsonl", frontiers.spread(ASKED, [3])
+    results = measured(frontier_bench(library, continued=True), asked, path)
+    assert [texts.method for texts in results][:2] == ["base", "request, before"]
+    model, sampling = library.model, Sampling(1.0, 3, 6)
+    texts = {(text.method, text.prompt): text for text in frontiers.load(path)[1]}
+    for method, request in (("base", ""), ("request, before", wish(LOUD, "amplify") + "\n\n")):
+        for prompt in ASKED:
+            [run] = model.generate([Row(tuple(model.text_ids(request + prompt)), sampling)])
+            assert texts[method, prompt].text == run.text
+    with pytest.raises(ValueError, match="another model, scorer or length"):
+        measured(frontier_bench(library), asked, path)
 
 
 def test_a_frontier_that_was_stopped_goes_on_and_ends_as_one_that_was_not(library, tmp_path, monkeypatch):
