@@ -1,8 +1,13 @@
-"""Which tests are of which tier: `pytest -m unit` is the one for every day."""
+"""Which tests are of which tier: `pytest -m unit` is the one for every day; and what processes that share them share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if WORKERS > 1:  # threads of decoding wait for each other: more of them than cores stand still
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
 
 FOLDERS = {"unit": "unit", "real": "real", "web": "web"}
 SLOW = {"test_style", "test_step", "test_install", "test_front"}

@@ -80,11 +80,14 @@ def named(parse, room: str, command: str, capsys) -> None:
 
 
 def tools(command: tuple[str, ...]) -> None:
-    """Paths of the test runner are there, and its tiers."""
-    words = command[3:]
-    settings = (ROOT / "pyproject.toml").read_text()
-    for option, word in zip((None, *words), words, strict=False):
-        assert f'"{word}:' in settings if option == "-m" else word == "-m" or (ROOT / word).exists(), command
+    """Paths of the test runner are there, its tiers, and its ways to spread tests over processes."""
+    words = argparse.ArgumentParser()
+    words.add_argument("paths", nargs="*")
+    words.add_argument("-m", choices=re.findall(r'^  "(\w+):', (ROOT / "pyproject.toml").read_text(), re.M))
+    words.add_argument("-n", choices=["logical"])
+    words.add_argument("--dist", choices=["loadfile"])
+    given = words.parse_args(command[3:])
+    assert all((ROOT / path).exists() for path in given.paths), command
 
 
 def install(words: tuple[str, ...]) -> None:
