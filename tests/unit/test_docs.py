@@ -86,8 +86,8 @@ def tools(command: tuple[str, ...]) -> None:
     words.add_argument("-m", choices=re.findall(r'^  "(\w+):', (ROOT / "pyproject.toml").read_text(), re.M))
     words.add_argument("-n", choices=["logical"])
     words.add_argument("--dist", choices=["loadfile"])
-    given = words.parse_args(command[3:])
-    assert all((ROOT / path).exists() for path in given.paths), command
+    given, rest = words.parse_known_args(command[3:])
+    assert not rest and all((ROOT / path).exists() for path in given.paths), command
 
 
 def install(words: tuple[str, ...]) -> None:
