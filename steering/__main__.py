@@ -1,4 +1,4 @@
-"""python -m steering train|calibrate|scorer|generate|sweep|evaluate|frontier|export"""
+"""python -m steering train|calibrate|scorer|generate|sweep|evaluate|frontier|blind|judged|export"""
 
 import argparse
 import dataclasses
@@ -12,6 +12,7 @@ from common.jsons import JsonObject
 from lm import SourceError, load
 from lm.paths import cache_folder
 from lm.prompts import add_arguments, of_arguments
+from steering import judged
 from steering.calibrate import Settings as Bounds
 from steering.calibrate import calibrate
 from steering.cav import CAV, Settings, train
@@ -159,6 +160,23 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     command.add_argument("--folder", type=Path, help="where texts are kept, a file a concept and direction")
     command = commands.add_parser(
+        "blind", help="draw answers of a frontier for an outside reader, who sees no method"
+    )
+    command.add_argument("folder", type=Path, help="of frontier --folder")
+    command.add_argument("key", type=Path, help="the file that will tell who wrote what")
+    command.add_argument("blind", type=Path, help="the file for the reader")
+    command.add_argument(
+        "--each", type=int, default=3, help="prompts of each concept and direction (default: 3)"
+    )
+    command.add_argument("--seed", type=int, default=0)
+    command = commands.add_parser("judged", help="the table of what a reader judged")
+    command.add_argument("key", type=Path, help="of blind")
+    command.add_argument(
+        "ratings",
+        type=Path,
+        help='JSON Lines of {"id", "concept", "instruction", "fluent"}, each from 0 to 2',
+    )
+    command = commands.add_parser(
         "export", parents=[shared, using], help="write a concept's directions as .gguf or .safetensors"
     )
     command.add_argument("concept")
@@ -201,8 +219,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs a command; errors of the user's input become one line."""
     args = _parser().parse_args(argv)
     try:
-        if args.command == "scorer":
-            print(json.dumps(_scorer(args)))
+        if args.command in _WITHOUT_MODEL:
+            print(_WITHOUT_MODEL[args.command](args))
             return 0
         library = Library(load(args.model))
         if args.command != "train":
@@ -276,14 +294,24 @@ def _tell(name: str) -> Callable[[float], None]:
     return lambda share: print(f"{name}: {100 * share:.0f} %", file=sys.stderr, flush=True)
 
 
-def _scorer(args: argparse.Namespace) -> JsonObject:
+def _blind(args: argparse.Namespace) -> str:
+    answers = judged.draw(args.folder, args.each, args.seed)
+    judged.save(answers, args.key, args.blind)
+    return f"{len(answers)} answers: {args.blind} for the reader, {args.key} for you."
+
+
+def _judged(args: argparse.Namespace) -> str:
+    return judged.table(*judged.read(args.key, args.ratings))
+
+
+def _scorer(args: argparse.Namespace) -> str:
     concept = shipped()[args.concept]
     positive, negative = list(concept.positive), list(concept.negative)
     if args.labelled:
         sides = sample(args.labelled, args.most // 2, 0)
         positive, negative = positive + sides[1], negative + sides[0]
     head = fit_head(concept.name, positive, negative, args.data)
-    return {"written": str(head.save()), "n": head.n, "accuracy": head.accuracy}
+    return json.dumps({"written": str(head.save()), "n": head.n, "accuracy": head.accuracy})
 
 
 def _band(text: str) -> tuple[int, ...]:
@@ -384,6 +412,7 @@ def _export(args: argparse.Namespace, library: Library) -> JsonObject:
     }
 
 
+_WITHOUT_MODEL = {"scorer": _scorer, "blind": _blind, "judged": _judged}
 _COMMANDS = {
     "train": _train,
     "calibrate": _calibrate,
