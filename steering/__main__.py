@@ -174,7 +174,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "ratings",
         type=Path,
-        help='JSON Lines of {"id", "concept", "instruction", "fluent"}, each from 0 to 2',
+        nargs="+",
+        help='a file a sitting: JSON Lines of {"id", "concept", "instruction", "fluent"}, each from 0 to 2',
     )
     command = commands.add_parser(
         "export", parents=[shared, using], help="write a concept's directions as .gguf or .safetensors"

@@ -367,7 +367,34 @@ def summary(tables: Sequence[tuple[str, str, Sequence[Texts]]]) -> str:
             _signed(sense * (both.score - request.score)),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    steps = [step for _, direction, results in tables for step in rising(results, direction)]
+    counts = ", ".join(
+        f"{rival} {_clear([ahead(results, direction, rival) for _, direction, results in tables])}"
+        for rival in (CONSTANT, PAPER)
+        if all(of(results, rival) for *_, results in tables)
+    )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"The default at {COMPARED} nats a token, rows whose interval lies above and below zero: {counts}.",
+            f"From off over the default's budgets the score moves the wanted way in {sum(steps)} of {len(steps)} steps.",
+        ]
+    )
+
+
+def rising(results: Sequence[Texts], direction: str, method: str = DEFAULT) -> list[bool]:
+    """Whether the mean score moves the wanted way at each step from the base model over a method's settings."""
+    sense = 1 if direction == "amplify" else -1
+    scores = [sense * texts.score.mean() for texts in (results[0], *of(results, method))]
+    return [bool(later > earlier) for earlier, later in zip(scores, scores[1:], strict=False)]
+
+
+def _clear(differences: Sequence[np.ndarray]) -> str:
+    """In how many rows the interval of a difference lies above zero, and below; the mean over all rows."""
+    intervals = [estimate(values) for values in differences]
+    above, below = sum(each.low > 0 for each in intervals), sum(each.high < 0 for each in intervals)
+    return f"ahead in {above}, behind in {below} of {len(intervals)}, mean {np.mean([each.mean for each in intervals]):+.3f}"
 
 
 def _way(direction: str) -> str:

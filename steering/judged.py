@@ -102,17 +102,21 @@ def save(answers: Sequence[Answer], key: Path, blind: Path) -> None:
     )
 
 
-def read(key: Path, ratings: Path) -> tuple[list[Answer], np.ndarray]:
-    """The answers, and their ratings [answers, 3] by QUESTIONS. Raises ValueError where one is missing or out of bounds."""
+def read(key: Path, ratings: Sequence[Path]) -> tuple[list[Answer], np.ndarray]:
+    """The answers, and their ratings [sittings, answers, 3] by QUESTIONS. Raises ValueError where one is missing or out of
+    bounds.
+    """
     answers = [Answer(**json.loads(line)) for line in key.read_text("utf-8").splitlines()]
-    given = {
-        row.get("id"): row for row in (json.loads(line) for line in ratings.read_text("utf-8").splitlines())
-    }
-    if missing := [answer.id for answer in answers if answer.id not in given]:
+    return answers, np.array([_sitting(path, [answer.id for answer in answers]) for path in ratings], float)
+
+
+def _sitting(path: Path, ids: Sequence[int]) -> list[list[int]]:
+    given = {row.get("id"): row for row in map(json.loads, path.read_text("utf-8").splitlines())}
+    if missing := [id for id in ids if id not in given]:
         raise ValueError(
-            f"{ratings} has no rating of answer {missing[0]} and {len(missing) - 1} more: rate every answer."
+            f"{path} has no rating of answer {missing[0]} and {len(missing) - 1} more: rate every answer."
         )
-    return answers, np.array([_rating(given[answer.id], ratings) for answer in answers], float)
+    return [_rating(given[id], path) for id in ids]
 
 
 def _rating(row: Mapping[str, object], file: Path) -> list[int]:
@@ -126,28 +130,35 @@ def _rating(row: Mapping[str, object], file: Path) -> list[int]:
 
 
 def worth(ratings: np.ndarray) -> np.ndarray:
-    """The harmonic mean of ratings [answers, 3], 0 where one of them is 0."""
-    safe = np.where(ratings > 0, ratings, np.inf)
-    harmonic: np.ndarray = len(QUESTIONS) / (1 / safe).sum(1)
-    return np.where((ratings > 0).all(1), harmonic, 0.0)
+    """The harmonic mean of ratings [..., 3], 0 where one of them is 0."""
+    seen = (ratings > 0).all(-1)
+    values = np.zeros(seen.shape)
+    values[seen] = len(QUESTIONS) / (1 / ratings[seen]).sum(-1)
+    return values
 
 
 def table(answers: Sequence[Answer], ratings: np.ndarray) -> str:
-    """Means of every method with 95 % bootstrap intervals over prompts, and what the default is ahead of the others."""
+    """Means of every method over sittings, with 95 % bootstrap intervals over prompts, what the default is ahead of the
+    others, and how far sittings agree.
+    """
     cases = sorted({answer.case for answer in answers})
     place = {(answer.method, answer.case): number for number, answer in enumerate(answers)}
-    value = worth(ratings)
+    value, parts = worth(ratings).mean(0), ratings.mean(0)
     lines = [
         "| method | KL, nats a token | concept | instruction | fluent | harmonic mean | default ahead by |",
         "|---|---|---|---|---|---|---|",
     ]
-    default = np.array([value[place[DEFAULT, case]] for case in cases])
+    default = value[[place[DEFAULT, case] for case in cases]]
     for method in METHODS:
         own = [place[method, case] for case in cases]
         cells = [method, f"{np.mean([answers[number].kl for number in own]):.2f}"]
-        cells += [f"{mean:.2f}" for mean in ratings[own].mean(0)]
+        cells += [f"{mean:.2f}" for mean in parts[own].mean(0)]
         cells += ["{:.2f} [{:.2f}, {:.2f}]".format(*estimate(value[own]))]
         ahead = default - value[own]
         cells += ["" if method == DEFAULT else "{:+.2f} [{:+.2f}, {:+.2f}]".format(*estimate(ahead))]
         lines.append(f"| {' | '.join(cells)} |")
+    if len(ratings) > 1:
+        same = (ratings == ratings[0]).all(0).mean(0)
+        told = ", ".join(f"{name} {share:.2f}" for name, share in zip(QUESTIONS, same, strict=True))
+        lines += ["", f"Share of answers that all {len(ratings)} sittings rate alike: {told}."]
     return "\n".join(lines)

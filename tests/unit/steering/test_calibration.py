@@ -236,6 +236,10 @@ def measured(bench, asked, *args, **settings) -> list[frontiers.Texts]:
     return results
 
 
+def costs_of(results, method: str) -> list[float]:
+    return [texts.kl.mean() for texts in results if texts.method == method]
+
+
 def test_a_frontier_compares_methods_and_requests_at_their_kl(library):
     results = measured(frontier_bench(library), frontiers.spread(ASKED, [0]))
     methods = list(dict.fromkeys(texts.method for texts in results))
@@ -250,12 +254,19 @@ def test_a_frontier_compares_methods_and_requests_at_their_kl(library):
     ]
     assert not results[0].kl.any() and all(texts.kl.mean() > 0 for texts in results[1:4])
     for method in ("default", "constant push"):
-        costs_ = [texts.kl.mean() for texts in results if texts.method == method]
+        costs_ = costs_of(results, method)
         assert len(costs_) >= 2 and costs_[0] < costs_[-1]
     table = frontiers.markdown("loud", "amplify", results)
     assert table.count("\n| ") == 1 + len(results) and "At 0.1 nats a token" in table
-    [row] = frontiers.summary([("loud", "amplify", results)]).splitlines()[2:]
+    row, _, counts, steps = frontiers.summary([("loud", "amplify", results)]).splitlines()[2:]
     assert row.startswith("| loud, more |") and "nan" not in row
+    assert counts.count("of 1, mean") == 2
+    rising = frontiers.rising(results, "amplify")
+    falling = frontiers.rising(results, "remove")
+    assert len(rising) == len(costs_of(results, "default")) and not any(
+        map(min, zip(rising, falling, strict=True))
+    )
+    assert steps.endswith(f"in {sum(rising)} of {len(rising)} steps.")
 
 
 def test_a_frontier_of_plain_text_continues_it_and_has_the_request_before_it(library, tmp_path):

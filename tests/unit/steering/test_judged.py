@@ -63,6 +63,7 @@ def test_prompts_that_a_method_did_not_answer_are_not_drawn(folder):
 def test_no_worth_where_one_rating_is_zero_and_else_the_harmonic_mean():
     ratings = np.array([[0, 2, 2], [2, 2, 2], [1, 1, 1], [1, 2, 2]], float)
     assert worth(ratings).tolist() == pytest.approx([0, 2, 1, 1.5])
+    assert worth(ratings[None]).tolist() == [worth(ratings).tolist()]
 
 
 def test_the_table_has_what_was_rated(folder, tmp_path):
@@ -73,9 +74,19 @@ def test_the_table_has_what_was_rated(folder, tmp_path):
         tmp_path / "ratings",
         lambda a: (2, 2, 2) if a.method == "default" else (1, 1, 1) if a.method == "base" else (0, 2, 2),
     )
-    rows = table(*read(tmp_path / "key", tmp_path / "ratings")).splitlines()
+    rows = table(*read(tmp_path / "key", [tmp_path / "ratings"])).splitlines()
     assert "| base | 0.20 | 1.00 | 1.00 | 1.00 | 1.00 [1.00, 1.00] | +1.00 [+1.00, +1.00] |" in rows
     assert "| constant push | 0.30 | 0.00 | 2.00 | 2.00 | 0.00 [0.00, 0.00] | +2.00 [+2.00, +2.00] |" in rows
+
+
+def test_sittings_are_averaged_and_their_agreement_told(folder, tmp_path):
+    answers = draw(folder, 2)
+    save(answers, tmp_path / "key", tmp_path / "blind")
+    for name, rating in (("one", (2, 2, 2)), ("two", (2, 0, 2))):
+        rated(answers, tmp_path / name, lambda a, rating=rating: rating)
+    told = table(*read(tmp_path / "key", [tmp_path / "one", tmp_path / "two"]))
+    assert told.count("2.00 | 1.00 | 2.00 | 1.00 [1.00, 1.00]") == len(METHODS)
+    assert told.endswith("all 2 sittings rate alike: concept 1.00, instruction 0.00, fluent 1.00.")
 
 
 @pytest.mark.parametrize("bad", [3, -1, 1.5, True, None, "2"])
@@ -84,7 +95,7 @@ def test_a_rating_out_of_bounds_is_one_sentence(folder, tmp_path, bad):
     save(answers, tmp_path / "key", tmp_path / "blind")
     rated(answers, tmp_path / "ratings", lambda a: (1, bad, 1))
     with pytest.raises(ValueError, match="instruction is .*: give 0, 1 or 2"):
-        read(tmp_path / "key", tmp_path / "ratings")
+        read(tmp_path / "key", [tmp_path / "ratings"])
 
 
 def test_a_rating_that_is_missing_is_one_sentence(folder, tmp_path):
@@ -92,4 +103,4 @@ def test_a_rating_that_is_missing_is_one_sentence(folder, tmp_path):
     save(answers, tmp_path / "key", tmp_path / "blind")
     rated(answers[1:], tmp_path / "ratings", lambda a: (1, 1, 1))
     with pytest.raises(ValueError, match="has no rating of answer 0"):
-        read(tmp_path / "key", tmp_path / "ratings")
+        read(tmp_path / "key", [tmp_path / "ratings"])
