@@ -188,8 +188,7 @@ class Controller:
     def _learn(
         self, session: Session, plan: Plan, watch: Sequence[str], stop: threading.Event
     ) -> Iterator[tuple[float, str]]:
-        gates = [plan.when.concept] if plan.when else []
-        wanted = dict.fromkeys([*(target.concept for target in plan.targets), *gates, *watch])
+        wanted = dict.fromkeys([*plan.concepts, *watch])
         library = session.library
         if wanted.keys() <= session.ready:
             return
@@ -404,7 +403,9 @@ def _about(library: Library, request: Request, started: Pair) -> Stage:
             request.prompt,
             request.plan,
             model=None if library.model.name == DEFAULT_NAME else library.model.name,
-            imported=[name for name in names if library.concepts[name].source],
+            imported=[
+                name for name in request.plan.concepts + request.watch if library.concepts[name].source
+            ],
             **request.settings,
         ),
     }

@@ -17,6 +17,8 @@ from steering.plan import Plan, PlanError, Target
 
 DIRECTION = "diffmean"
 """What "auto" steers along in a model where nothing was calibrated."""
+MIN_FREE = 0.05
+"""Share of a direction that must be left beside what is held: its sine to the held read-outs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +67,11 @@ def steering(plan: Plan, library: Library, asked: Asked | None = None) -> Steeri
     asked: what is answered, if it is no single prompt: where its own words begin.
     """
     cavs = [library.cav(target.concept) for target in plan.targets]
+    held = [library.cav(name) for name in plan.hold]
     doses = [_dose(plan, target, cav) for target, cav in zip(plan.targets, cavs, strict=True)]
     start = first_word(library.model, asked)
-    whole = tuple(_edit(plan, cavs, doses, layer, start) for layer in layers_of(plan, cavs))
+    layers = _known(layers_of(plan, cavs), held)
+    whole = tuple(_holding(_edit(plan, cavs, doses, layer, start), held) for layer in layers)
     applied = Steering(plan, whole, plan.method == "fixed" or all(map(_feasible, whole)))
     if plan.when is None:
         return applied
@@ -207,6 +211,24 @@ def _edit(plan: Plan, cavs: Sequence[CAV], doses: Sequence[float | None], layer:
         plan.scope == "answer",
         start,
     )
+
+
+def _holding(edit: Edit, held: Sequence[CAV]) -> Edit:
+    """The edit along the nearest directions that change no reading of the held concepts at its layer; what it adds there,
+    the layers above carry on. Raises PlanError where nothing of a direction is left.
+    """
+    if not held:
+        return edit
+    read = torch.stack([cav.w[edit.layer] for cav in held]).double()
+    push = edit.push.double()
+    free = push - torch.linalg.lstsq(read.T, push.T).solution.T @ read
+    length = free.norm(dim=1, keepdim=True)
+    if (length < MIN_FREE).any():
+        raise PlanError(
+            f"Hold leaves nothing to steer along at layer {edit.layer}: {' and '.join(cav.concept for cav in held)} "
+            "is read along the same direction; hold another concept."
+        )
+    return dataclasses.replace(edit, push=(free / length).to(edit.push.dtype))
 
 
 def _off(plan: Plan, target: Target) -> bool:

@@ -37,12 +37,13 @@ BEGINNINGS = (
     "My weekend was",
 )
 OPENING_TARGET = {"concept": "sports", "direction": "amplify", "p0": 0.98}
-OPENING_PLAN = {
+OPENING_PLAN: JsonObject = {
     "layers": "auto",
     "method": "auto",
     "strength": None,
     "scope": "all",
     "cap": None,
+    "hold": [],
     "when": None,
 }
 OPENING_BUDGET = 0.25
@@ -233,6 +234,7 @@ def _endpoints(library: Library) -> None:
         without a budget and else null, "scope": "all" or "answer", "cap": the largest push as a share of the
         state, up to 10, or null}. All but targets and concept may be left out.
 
+        hold in a plan: up to 3 other concepts that stay as they are, since no push has a part along which they are read.
         when in a plan, {"concept", "side": "above" or "below", "p"}: steer only where the prompt reads so, or null.
 
         rival: "request" for a third text "requested", whose prompt asks for the concepts in words, "both" for one

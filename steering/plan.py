@@ -9,7 +9,7 @@ from typing import Any, Literal
 Layers = Literal["auto"] | tuple[int, ...]
 DIRECTIONS, SCOPES, SIDES = ("amplify", "remove"), ("all", "answer"), ("above", "below")
 METHODS = ("auto", "gcav", "diffmean", "fixed")
-MAX_TARGETS, MAX_STRENGTH, MAX_CAP, MAX_BUDGET = 3, 100.0, 10.0, 10.0
+MAX_TARGETS, MAX_HELD, MAX_STRENGTH, MAX_CAP, MAX_BUDGET = 3, 3, 100.0, 10.0, 10.0
 MIN_P, MAX_P = 1e-6, 1 - 1e-6
 
 
@@ -94,6 +94,7 @@ class Plan:
     cap : longest push as a share of the state's length, or None
     budget : mean KL to the base model that the answer may cost, nats a token, shared equally by the targets; 0 is
         off. In its place stand p0, or the strength of "fixed", where it is None
+    hold : concepts that stay as they are, up to 3: no push has a part along which they are read
     when : what the prompt must read as for anything to be steered (CAST, arXiv 2409.05907), or None
     """
 
@@ -104,6 +105,7 @@ class Plan:
     scope: str = "all"
     cap: float | None = None
     budget: float | None = None
+    hold: tuple[str, ...] = ()
     when: Condition | None = None
 
     def __post_init__(self) -> None:
@@ -112,6 +114,12 @@ class Plan:
         names = [target.concept for target in self.targets]
         if len(set(names)) < len(names):
             raise PlanError(f"Targets name a concept twice ({', '.join(names)}): give each once.")
+        if not isinstance(self.hold, tuple) or not all(isinstance(name, str) and name for name in self.hold):
+            raise PlanError(f"Hold is {self.hold!r}: give a list of concepts' names.")
+        if len(self.hold) > MAX_HELD or len(set(self.hold)) < len(self.hold):
+            raise PlanError(f"Hold names {len(self.hold)} concepts: give at most {MAX_HELD}, each once.")
+        if both := next((name for name in self.hold if name in names), None):
+            raise PlanError(f"Hold names {both}, which is steered: leave it out of one of them.")
         if self.layers != "auto" and not (
             isinstance(self.layers, tuple)
             and self.layers
@@ -153,7 +161,7 @@ class Plan:
                 raise PlanError(f"The plan is not JSON ({error}): give an object.") from None
         if not isinstance(text, Mapping):
             raise PlanError(
-                f"A plan is {str(text)[:40]!r}: give a JSON object with targets, layers, method, strength, scope, cap, budget, when."
+                f"A plan is {str(text)[:40]!r}: give a JSON object with targets, layers, method, strength, scope, cap, budget, hold, when."
             )
         fields = dict(text)
         if unknown := fields.keys() - cls.__dataclass_fields__.keys():
@@ -176,16 +184,24 @@ class Plan:
             raise PlanError(
                 f"When is {str(condition)[:40]!r}: give an object with concept, side and p, or null."
             )
-        if isinstance(fields.get("layers"), list):
-            fields["layers"] = tuple(fields["layers"])
+        for name in ("layers", "hold"):
+            if isinstance(fields.get(name), list):
+                fields[name] = tuple(fields[name])
         return cls(**fields)
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """All that the plan names, each once: what it steers, holds and asks of the prompt."""
+        gate = () if self.when is None else (self.when.concept,)
+        return tuple(dict.fromkeys([*(target.concept for target in self.targets), *self.hold, *gate]))
 
     @property
     def title(self) -> str:
         """What the plan asks for, in a few words."""
+        held = f", {' and '.join(self.hold)} held" if self.hold else ""
         if self.when is None:
-            return self._goals
-        return f"{self._goals}, if {self.when.concept} is {self.when.side} {self.when.p:g}"
+            return f"{self._goals}{held}"
+        return f"{self._goals}{held}, if {self.when.concept} is {self.when.side} {self.when.p:g}"
 
     @property
     def _goals(self) -> str:

@@ -19,9 +19,7 @@ def snippet(
     imported: those that are control vectors. settings: of `steering.pair`; those that are empty are left out.
     """
     own = [
-        name
-        for name in dict.fromkeys([*(target.concept for target in plan.targets), *settings.get("watch", ())])
-        if name not in shipped()
+        name for name in dict.fromkeys([*plan.concepts, *settings.get("watch", ())]) if name not in shipped()
     ]
     taught = [name for name in own if name not in imported]
     names = ["Library", "Plan", "steer", *(["Concept", "train"] if taught else [])]

@@ -5,9 +5,9 @@ import { EVENTS, eventName } from '../../assets/web/shared/events.js';
 import { lastWins } from '../../assets/web/shared/sender.js';
 import { keep, recall } from '../../assets/web/shared/storage.js';
 import { forget, keepOwn, kept, lines, packed, unpacked } from '../../assets/web/steer/own.js';
-import { asSent, fromAddress, placeOf } from '../../assets/web/steer/request.js';
+import { asSent, fromAddress, namesOf, placeOf } from '../../assets/web/steer/request.js';
 
-const plan = { targets: [{ concept: 'sports', direction: 'amplify', p0: 0.98 }], layers: 'auto', method: 'gcav', strength: null, scope: 'all', cap: null, budget: null, when: null };
+const plan = { targets: [{ concept: 'sports', direction: 'amplify', p0: 0.98 }], layers: 'auto', method: 'gcav', strength: null, scope: 'all', cap: null, budget: null, hold: [], when: null };
 const own = { way: 'chat', prompt: 'Hello', system: '', history: [], thinking: false, plan, seed: 7, max_new_tokens: 64, temperature: 0 };
 
 test('of requests that come too fast the newest is sent, and only when the one before is shown', () => {
@@ -92,6 +92,16 @@ test('an address brings the third text, what is watched and a chosen beginning b
   assert.deepEqual(fromAddress(own, search, ''), asked);
   const broken = fromAddress(own, search.replace(/&begin=[^&]*/, '&begin=%7B'), '');
   assert.deepEqual(broken.begin, []);
+});
+
+test('an address brings what is held back, and one from before there was holding holds nothing', () => {
+  const asked = { ...own, plan: { ...plan, hold: ['formality'] } };
+  const { search } = new URL(addressOf('steer', placeOf(asked), 'http://lab.example/'));
+  assert.deepEqual(fromAddress(own, search, ''), asked);
+  assert.deepEqual(namesOf(asked), ['sports', 'formality']);
+  const { hold: _, ...earlier } = plan;
+  assert.deepEqual(fromAddress({ ...own, plan: asked.plan }, `?plan=${encodeURIComponent(JSON.stringify(earlier))}`, '').plan.hold, []);
+  assert.match(fromAddress(own, `?plan=${encodeURIComponent(JSON.stringify({ ...plan, hold: 'formality' }))}`, '').problem, /no readable plan/);
 });
 
 test('small concepts travel in a link and come back, large and damaged ones do not', async () => {

@@ -9,6 +9,7 @@ import { keepOwn, kept, unpacked } from './own.js';
 import { promptBox } from './prompt.js';
 import { layerControl } from './layers.js';
 import { targetRows } from './targets.js';
+import { holding } from './hold.js';
 import { budgetControl, costsOf, mostOf } from './budget.js';
 import { trainer } from './train.js';
 
@@ -54,10 +55,11 @@ export default function mount({ element, props, trigger, watch }) {
 
   const prompt = promptBox(request, props.value, () => { delete request.undo; go(); });
   const rows = h('section');
-  const targets = targetRows(rows, () => known, change((value) => { request.plan.targets = structuredClone(value); afford(); }));
+  const targets = targetRows(rows, () => known, change((value) => { request.plan.targets = structuredClone(value); release(); afford(); }));
   const cost = budgetControl(rows, change((value) => (request.plan.budget = value)));
   const alike = h('p', { class: 'tw-hint tw-alike', title: 'Cosine between the directions, mean over the layers: near 1, more of one is more of the other' });
   rows.append(alike);
+  const hold = holding(rows, (names) => { request.plan.hold = names; showHeld(); go(); });
   const layerBox = h('div');
   const layer = layerControl(layerBox, layers, change((value) => (request.plan.layers = value)));
 
@@ -132,6 +134,17 @@ export default function mount({ element, props, trigger, watch }) {
     h('section', {}, h('div', { class: 'tw-split' }, h('h2', {}, 'Concepts'), settings), rows),
     more);
 
+  const steered = () => request.plan.targets.map(({ concept }) => concept);
+  /** What is steered is held no longer. */
+  function release() {
+    request.plan.hold = request.plan.hold.filter((name) => !steered().includes(name));
+    showHeld();
+  }
+  function showHeld() {
+    const taken = [...request.plan.hold, ...steered()];
+    hold(request.plan.hold, Object.keys(known).filter((name) => !taken.includes(name)));
+  }
+
   /** A plan that is given by its cost stays so only while its cost is known and fluent. */
   function afford() {
     if (request.plan.budget === null) return;
@@ -152,6 +165,7 @@ export default function mount({ element, props, trigger, watch }) {
     dosing.node.querySelector('[data-value="p"]').textContent = fixed ? 'Strength' : 'Probability';
     dosingNote.textContent = byCost ? 'Mean KL to the base model over the answer, found from a calibration on other prompts.'
       : fixed ? 'In distances between the sides’ means.' : costs ? 'The paper’s p0: how likely the text reads as the concept at every token.' : 'The paper’s p0. What it costs was not measured for this concept, model or method.';
+    showHeld();
     const { when } = request.plan;
     gate.replaceChildren(h('option', { value: '' }, 'anything'), ...Object.keys(known).map((name) => h('option', { value: name, selected: name === when?.concept }, name)));
     gateSide.node.hidden = gateAt.node.hidden = !when;
@@ -204,6 +218,7 @@ export default function mount({ element, props, trigger, watch }) {
       return;
     }
     request.plan.targets = [{ concept: state.done.name, direction: 'amplify', p0: 0.98 }];
+    request.plan.hold = [];
     request.plan.method = 'auto';
     request.plan.strength = null;
     request.plan.budget = state.done.opens ?? null;

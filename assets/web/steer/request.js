@@ -25,6 +25,7 @@ const SHAPES = {
   strength: (value) => value === null || number(value),
   cap: (value) => value === null || number(value),
   budget: (value) => value === null || number(value),
+  hold: (value) => Array.isArray(value) && value.every((name) => typeof name === 'string'),
   when: (value) => value == null || (typeof value.concept === 'string' && ['above', 'below'].includes(value.side) && number(value.p)),
 };
 
@@ -35,7 +36,7 @@ function target(value) {
 /** The plan that a text holds, over `own`. Throws where a field is not of the shape that the controls show. */
 function planIn(text, own) {
   const { targets, ...more } = JSON.parse(text);
-  const plan = { ...own, budget: null, when: null, ...more, targets: targets.map((each) => ({ direction: 'amplify', p0: 0.99, ...each })) };
+  const plan = { ...own, budget: null, hold: [], when: null, ...more, targets: targets.map((each) => ({ direction: 'amplify', p0: 0.99, ...each })) };
   const wrong = Object.keys(SHAPES).find((field) => !SHAPES[field](plan[field]));
   if (wrong) throw new Error(`${wrong} cannot be shown`);
   return plan;
@@ -91,7 +92,7 @@ export function asSent({ way, prompt, system, history, thinking, undo: _, ...req
 }
 
 /** The concepts that a request names. */
-export const namesOf = ({ plan, watch = [] }) => [...new Set([...plan.targets.map(({ concept }) => concept), ...(plan.when ? [plan.when.concept] : []), ...watch])];
+export const namesOf = ({ plan, watch = [] }) => [...new Set([...plan.targets.map(({ concept }) => concept), ...plan.hold, ...(plan.when ? [plan.when.concept] : []), ...watch])];
 
 /** The address that restores a request, and what to say of it: concepts of one's own go along where they are small. */
 export async function toAddress(request, shipped) {
