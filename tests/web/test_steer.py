@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import gguf
 import numpy as np
@@ -604,6 +604,28 @@ def test_two_concepts_show_the_cosine_of_their_directions_and_where_both_push(ap
     page.get_by_role("button", name="Remove film").click()
     settled(page)
     expect(page.locator(".tw-alike")).to_be_empty()
+
+
+def test_a_concept_is_held_by_one_choice_stays_in_the_link_and_is_let_go_when_it_is_steered(
+    app: str, page: Page
+) -> None:
+    page.goto(at(app, **p0(0.9999)))
+    settled(page)
+    free, run = texts(page), shown(page)
+    page.get_by_label("Hold a concept as it is").select_option("formality")
+    newer(page, run)
+    settled(page)
+    assert texts(page)[0] == free[0] and "formality" in unquote(page.url)
+    page.reload()
+    settled(page)
+    expect(page.get_by_label("Hold formality no longer")).to_be_visible()
+    expect(
+        page.get_by_label("Hold a concept as it is").locator("option", has_text="formality")
+    ).to_have_count(0)
+    page.get_by_label("Concept 1").select_option("formality")
+    settled(page)
+    expect(page.get_by_label("Hold formality no longer")).to_have_count(0)
+    assert '"hold":[]' in unquote(page.url)
 
 
 THINGS = (

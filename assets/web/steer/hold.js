@@ -8,7 +8,7 @@ export function holding(node, changed) {
   const line = h('div', { class: 'tw-which tw-hold', role: 'group', 'aria-label': 'Concepts that stay as they are' });
   node.append(line);
   return (held, free) => {
-    const chips = held.map((name) => h('span', { class: 'tw-held' }, name,
+    const chips = held.map((name) => h('span', { class: 'tw-stays' }, name,
       h('button', { type: 'button', class: 'tw-quiet tw-unwatch', 'aria-label': `Hold ${name} no longer`, onclick: () => changed(held.filter((other) => other !== name)) }, '×')));
     const more = h('select', { class: 'tw-watch', 'aria-label': 'Hold a concept as it is', title: 'The push gets no part along which this concept is read', onchange: () => changed([...held, more.value]) },
       h('option', { value: '', selected: true }, 'Hold …'), free.map((name) => h('option', { value: name }, name)));
