@@ -622,7 +622,7 @@ def test_a_concept_is_held_by_one_choice_stays_in_the_link_and_is_let_go_when_it
     expect(
         page.get_by_label("Hold a concept as it is").locator("option", has_text="formality")
     ).to_have_count(0)
-    page.get_by_label("Concept 1").select_option("formality")
+    page.get_by_label("Concept 1", exact=True).select_option("formality")
     settled(page)
     expect(page.get_by_label("Hold formality no longer")).to_have_count(0)
     assert '"hold":[]' in unquote(page.url)
