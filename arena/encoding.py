@@ -18,6 +18,10 @@ MARKS = (
 """Byte order marks; those of UTF-32 begin as those of UTF-16 do."""
 SPREADSHEETS = "cp1252 cp1250 cp1251 cp1253 cp1254 cp1255 cp1256 cp932 cp949 gb18030 big5 mac_roman".split()
 """In what spreadsheets save a plain CSV, by the language of the computer."""
+PYTHONS = {"undefined", "idna", "punycode", "unicode-escape", "raw-unicode-escape"}
+"""Codecs for names and for programs, which no file of texts is written in."""
+ZEROS = 0.1
+"""Least share of zero bytes in UTF-16, whose separators and line ends have one each; another text may hold a stray one."""
 SAMPLE = 200_000
 """Bytes from which an encoding is guessed."""
 
@@ -31,16 +35,21 @@ def decode(content: bytes, name: str, encoding: str | None = None) -> tuple[str,
     used = _known(encoding) if encoding else _guessed(content)
     try:
         return content.decode(used).removeprefix("\ufeff"), used.removesuffix("-sig")
-    except (UnicodeDecodeError, LookupError):
+    except UnicodeError:
         raise ArenaError(
             f"{name} is no text in {used}: save it as “CSV UTF-8”, or name its encoding."
         ) from None
 
 
 def _known(encoding: str) -> str:
+    """Its standard name, if texts are written in it."""
     try:
-        return codecs.lookup(encoding.strip()).name
-    except LookupError:
+        name = codecs.lookup(encoding.strip()).name
+        b"a".decode(name, "replace")  # not every codec is one of texts
+        if name not in PYTHONS:
+            return name
+        raise LookupError(name)
+    except (LookupError, ValueError):
         raise ArenaError(
             f"The encoding is {encoding[:40]!r}: give a name such as utf-8, cp1252 or shift_jis."
         ) from None
@@ -51,12 +60,18 @@ def _guessed(content: bytes) -> str:
         if content.startswith(mark):
             return encoding
     sample = content[:SAMPLE]
-    if b"\x00" in sample:  # no text in another encoding holds it
+    if sample.count(0) > ZEROS * len(sample) or (0 in sample and not _utf8(content)):
         return "utf-16-le" if sample[1::2].count(0) >= sample[::2].count(0) else "utf-16-be"
+    if _utf8(content):
+        return "utf-8"
+    best = from_bytes(sample, cp_isolation=[*SPREADSHEETS]).best()
+    alike = best.could_be_from_charset if best is not None else []  # these give the same text
+    return next((encoding for encoding in SPREADSHEETS if encoding in alike), "cp1252")
+
+
+def _utf8(content: bytes) -> bool:
     try:
         content.decode("utf-8")
-        return "utf-8"
     except UnicodeDecodeError:
-        best = from_bytes(sample, cp_isolation=[*SPREADSHEETS]).best()
-        alike = best.could_be_from_charset if best is not None else []  # these give the same text
-        return next((encoding for encoding in SPREADSHEETS if encoding in alike), "cp1252")
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,10 @@ def read(path: Path, wanted: Sequence[str] = (), *, nested: bool = False) -> lis
                     f"{path.name}: column {name} holds {schema.field(name).type}. Give texts, numbers or truth values."
                 )
         return [row for batch in _batches(path, schema, columns) for row in batch.to_pylist()]
-    except (ValueError, OSError, pa.ArrowException) as error:
+    except (ValueError, OverflowError, OSError, pa.ArrowException) as error:
         if isinstance(error, ArenaError):
             raise
-        raise ArenaError(f"{path.name} cannot be read as Parquet: {error}. Write it anew.") from error
+        raise _unreadable(path, "Parquet", error) from error
 
 
 def names(path: Path) -> list[str]:
@@ -49,11 +50,19 @@ def arrow(path: Path, wanted: Sequence[str] = ()) -> tuple[list[dict[str, Any]],
         with pa.memory_map(str(path)) as file:
             stream = file.read_at(6, 0) != b"ARROW1"
             table = (pa.ipc.open_stream(file) if stream else pa.ipc.open_file(file)).read_all()
+            _distinct(path, table.column_names)
             columns = [name for name in table.column_names if not wanted or name in wanted]
             _within(path, table.num_rows, len(table.column_names), table.select(columns).nbytes)
             return table.select(columns).to_pylist(), "Arrow", table.column_names
-    except (OSError, pa.ArrowException) as error:
-        raise ArenaError(f"{path.name} cannot be read as Arrow: {error}. Write it anew.") from error
+    except (ValueError, OverflowError, OSError, pa.ArrowException) as error:
+        if isinstance(error, ArenaError):
+            raise
+        raise _unreadable(path, "Arrow", error) from error
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> ArenaError:
+    cause = " ".join(str(error).split()).rstrip(".")[:160]
+    return ArenaError(f"{path.name} cannot be read as {kind}: {cause}. Write it anew.")
 
 
 def _bounded(path: Path) -> pa.Schema:
@@ -61,7 +70,13 @@ def _bounded(path: Path) -> pa.Schema:
         metadata, schema = file.metadata, file.schema_arrow
     size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
     _within(path, metadata.num_rows, len(schema), size)
+    _distinct(path, schema.names)
     return schema
+
+
+def _distinct(path: Path, names: Sequence[str]) -> None:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ArenaError(f"{path.name} has two columns {twice[0][:60]!r}. Give each a name of its own.")
 
 
 def _within(path: Path, count: int, columns: int, size: int) -> None:
@@ -85,7 +100,9 @@ def _batches(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Iterator[
     """Texts stay dictionaries, so that one that is repeated a million times takes its own room only until it is
     counted.
     """
-    texts = [name for name in columns if pa.types.is_string(schema.field(name).type)]
+    with pq.ParquetFile(path) as file:
+        leaves = map(file.schema.column, range(len(file.schema)))
+        texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
     total = 0
     with pq.ParquetFile(path, read_dictionary=texts) as file:
         for batch in file.iter_batches(BATCH, columns=list(columns)):
@@ -98,6 +115,11 @@ def _batches(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Iterator[
 
 
 def _bytes(column: pa.Array) -> int:
+    """What the values of a column take when none shares its room with another."""
+    if pa.types.is_nested(column.type):
+        inside = column.flatten()
+        parts = inside if isinstance(inside, list) else [inside]
+        return int(column.nbytes if pa.types.is_map(column.type) else 0) + sum(map(_bytes, parts))
     if not pa.types.is_dictionary(column.type):
         return int(column.nbytes)
     lengths = pc.binary_length(column.dictionary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import zlib
 from collections.abc import Iterator, Sequence
@@ -94,6 +95,10 @@ def _file(path: Path, wanted: Sequence[str], encoding: str | None) -> Sheet:
         return _numbered(path, parquet.read(path, wanted, nested=True), "Parquet", parquet.names(path))
     if head in (b"ARROW1", b"\xff\xff\xff\xff" + head[4:]):
         return _numbered(path, *parquet.arrow(path, wanted))
+    if head.startswith(b"PK\x03\x04"):
+        raise ArenaError(
+            f"{path.name} is a spreadsheet's own file or a zip: save it as “CSV UTF-8”, or unpack it first."
+        )
     text, used = decode(_content(path), path.name, encoding)
     if text.lstrip()[:1] == "[":
         return _json(path, text, used)
@@ -122,6 +127,9 @@ def _csv(path: Path, text: str, encoding: str, wanted: Sequence[str]) -> Sheet:
     if not filled:
         raise ArenaError(f"{path.name} is empty: give a file with a row of column names.")
     (_, names), *body = filled
+    while len(names) > MAX_COLUMNS and not names[-1].strip():
+        names.pop()
+    _within(path, len(names), len(body))
     columns = _named(names)
     for number, cells in body:
         if any(map(str.strip, cells[len(columns) :])):
@@ -144,15 +152,21 @@ def _csv(path: Path, text: str, encoding: str, wanted: Sequence[str]) -> Sheet:
 
 def _named(header: Sequence[str]) -> list[str]:
     """Names for all columns: `column 1` where there is none, `score (2)` for the second of a name."""
+    stripped = [cell.strip() for cell in header]
     names: list[str] = []
-    for place, cell in enumerate(header, start=1):
-        name = cell.strip() or f"column {place}"
-        again = sum(name == other or other.startswith(f"{name} (") for other in names)
-        names.append(f"{name} ({again + 1})" if again else name)
+    for place, cell in enumerate(stripped, start=1):
+        first = cell or f"column {place}"
+        taken = {*names, *stripped[place:]} if first in names or not cell else set()
+        later = (f"{first} ({number})" for number in itertools.count(2))
+        names.append(next(name for name in itertools.chain([first], later) if name not in taken))
     return names
 
 
 def _lines(path: Path, text: str, encoding: str) -> Sheet:
+    if text.split("\n", 1)[0].strip() == "{" and _whole(text):
+        raise ArenaError(
+            f"{path.name} is one object over several lines: write a list of objects, or an object a line."
+        )
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
@@ -168,7 +182,7 @@ def _json(path: Path, text: str, encoding: str) -> Sheet:
     try:
         listed = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ArenaError(f"{path.name} is no JSON: {error}. Save it anew.") from None
+        raise ArenaError(f"{path.name} is no JSON: {_why(error)}. Save it anew.") from None
     rows = []
     for number, cells in enumerate(listed, start=1):
         if not isinstance(cells, dict):
@@ -181,10 +195,24 @@ def _object(line: str, path: Path, place: str) -> dict[str, Any]:
     try:
         cells = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ArenaError(f"{place} is no JSON object: {error}.") from None
+        raise ArenaError(f"{place} is no JSON object: {_why(error)}.") from None
     if not isinstance(cells, dict):
         raise ArenaError(f"{place} is no JSON object but a {type(cells).__name__}: write columns and values.")
     return cells
+
+
+def _whole(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _why(error: ValueError | RecursionError) -> str:
+    """Why a text is no JSON, in words of the text."""
+    if isinstance(error, RecursionError):
+        return "its lists and objects lie too deep in each other"
+    return str(error) if isinstance(error, json.JSONDecodeError) else "a number has too many digits"
 
 
 def _columns(rows: Iterator[dict[str, Any]]) -> list[str]:
@@ -196,10 +224,14 @@ def _numbered(path: Path, rows: list[dict[str, Any]], about: str, columns: Seque
     return _sheet(path, columns, numbered, about)
 
 
-def _sheet(path: Path, columns: Sequence[str], rows: list[Row], about: str) -> Sheet:
-    for count, bound, what in ((len(columns), MAX_COLUMNS, "columns"), (len(rows), MAX_ROWS, "rows")):
+def _within(path: Path, columns: int, rows: int) -> None:
+    for count, bound, what in ((columns, MAX_COLUMNS, "columns"), (rows, MAX_ROWS, "rows")):
         if count > bound:
             raise ArenaError(f"{path.name} has {count:,} {what}; the most is {bound:,}. Give it in parts.")
+
+
+def _sheet(path: Path, columns: Sequence[str], rows: list[Row], about: str) -> Sheet:
+    _within(path, len(columns), len(rows))
     if not rows:
         raise ArenaError(f"{path.name} has no row below its column names: give at least one.")
     return Sheet(tuple(columns), rows, about)

@@ -132,6 +132,7 @@ def rows(path: Path, text: str, wanted: Sequence[str] = ()) -> tuple[str, list[l
     declared = re.match(r"\"?sep=(.)\"?\r?\n", text)  # a first line by which Excel knows the separator
     if declared:
         text = text[declared.end() :]
+    csv.field_size_limit(MAX_BYTES)  # cells are bounded by what they hold, in words that say so
     separator = declared[1] if declared else _separator(text, wanted)
     lines: list[list[str]] = []
     try:

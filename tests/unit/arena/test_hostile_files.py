@@ -1,0 +1,191 @@
+"""Files from strangers and from strange programs: rows, or one sentence that names file, cause and remedy."""
+
+import datetime
+import io
+import json
+import re
+import time
+import zipfile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from arena import ArenaError, sheet
+from arena.outside import Columns, guess, read
+
+ROW = {"prompt": "hi there", "a": "x y", "b": "z w"}
+BOTH = Columns("prompt", ("a", "b"))
+SENTENCE = re.compile(r"[^\n]{1,260}[.?]")
+
+
+def refused(path, **options) -> str:
+    """The one sentence with which a file is refused."""
+    with pytest.raises(ArenaError) as told:
+        sheet.read(path, **options)
+    assert SENTENCE.fullmatch(str(told.value)) and str(told.value).startswith(path.name)
+    return str(told.value)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["a (2)", "a", "a"], ["a", "a", "a (2)"], ["a", "a", "a", "a (2)", "a (2)"], ["", "column 1", ""], ["a (", "a", "a"]],
+)  # fmt: skip
+def test_no_column_is_lost_to_another_of_its_name(tmp_path, names):
+    path = tmp_path / "a.csv"
+    cells = [f"cell {number}" for number in range(len(names))]
+    path.write_text(",".join(names) + "\n" + ",".join(cells) + "\n")
+    table = sheet.read(path)
+    assert len(set(table.columns)) == len(names)
+    assert [table.rows[0].cells[name] for name in table.columns] == cells
+    assert all(name in table.columns for name in names if name)
+
+
+@pytest.mark.parametrize("header", [",".join(f"c{n}" for n in range(300_000)), ",".join(["a"] * 300_000)])
+def test_a_header_without_end_costs_no_time(tmp_path, header):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{header}\n" + "x\n" * 1000)
+    began = time.process_time()
+    assert "300,000 columns; the most is 200" in refused(path)
+    assert time.process_time() - began < 5
+
+
+def test_a_nul_in_a_text_makes_no_utf_16_of_it(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("prompt,a,b\nhi there,Grün\x00 y,z w\n".encode())
+    assert [output.text for output in read(path, BOTH)] == ["Grün\N{REPLACEMENT CHARACTER} y", "z w"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("word", ["plain", "為什麼天空是藍色的", "لماذا السماء زرقاء"])
+def test_utf_16_is_known_without_its_mark(tmp_path, encoding, word):
+    path = tmp_path / "a.csv"
+    path.write_bytes(f"prompt,a,b\n{word},{word} 1,{word} 2\n".encode(encoding))
+    assert [output.text for output in read(path, BOTH)] == [f"{word} 1", f"{word} 2"]
+
+
+def test_a_long_cell_is_refused_by_its_length_like_any_other(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("prompt,a,b\nhi there," + "x " * 100_000 + ",z w\n")
+    with pytest.raises(
+        ArenaError, match=r"a.csv, row 2: The output of 'a' has 200,000 characters; the most is 20,000"
+    ):
+        read(path, BOTH)
+
+
+@pytest.mark.parametrize("name", ["rows.xlsx", "rows.ods", "rows.zip", "renamed.csv"])
+def test_a_zip_is_told_as_what_it_is(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>" * 100)
+    assert "save it as “CSV UTF-8”" in refused(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (json.dumps({"data": [ROW]}, indent=2), "one object over several lines"),
+        (json.dumps(ROW, indent=2), "one object over several lines"),
+        (json.dumps(ROW, indent=2) + "\n" + json.dumps(ROW, indent=2), "no JSON object"),
+        ('{"prompt":' + "[" * 100_000 + "]" * 100_000 + "}", "too deep"),
+        ("[" * 100_000, "too deep"),
+        ('{"prompt": ' + "9" * 5_000 + "}", "digits"),
+        ("[" + "9" * 5_000 + "]", "digits"),
+        ('{"prompt": "a"}\nnot json', "line 2 is no JSON object"),
+    ],
+)
+def test_json_is_refused_in_words_of_its_own(tmp_path, content, told):
+    (tmp_path / "a.jsonl").write_text(content)
+    sentence = refused(tmp_path / "a.jsonl")
+    assert told in sentence and "sys." not in sentence and "recursion" not in sentence
+
+
+@pytest.mark.parametrize(
+    "encoding", ["undefined", "punycode", "idna", "\0", "zip", "rot13", "unicode_escape", "hex"]
+)
+def test_what_is_no_encoding_of_texts_is_refused(tmp_path, encoding):
+    path = tmp_path / "a.csv"
+    path.write_text("prompt,a,b\nhi there,x,--y\n")
+    with pytest.raises(
+        ArenaError, match=r"^The encoding is .*: give a name such as utf-8, cp1252 or shift_jis\.$"
+    ):
+        sheet.read(path, encoding=encoding)
+
+
+def saved(path, table):
+    pq.write_table(table, path, compression="zstd")
+    return path
+
+
+def test_parquet_with_a_name_twice_is_refused_by_it(tmp_path):
+    table = pa.table([["hi"], ["x"], ["y"]], names=["prompt", "a", "a"])
+    assert "two columns 'a'" in refused(saved(tmp_path / "a.parquet", table))
+
+
+def test_arrow_with_a_name_twice_is_refused_by_it(tmp_path):
+    table = pa.table([["hi"], ["x"], ["y"]], names=["prompt", "a", "a"])
+    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as out:
+        out.write_table(table)
+    assert "two columns 'a'" in refused(tmp_path / "a.arrow")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_a_time_beyond_all_times_is_one_sentence(tmp_path, kind):
+    table = pa.table({"prompt": ["hi there"], "t": pa.array([2**62], pa.timestamp("us"))})
+    path = tmp_path / f"a.{kind}"
+    if kind == "parquet":
+        saved(path, table)
+    else:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as out:
+            out.write_table(table)
+    refused(path)
+
+
+LONG = "y" * 1_000_000
+
+
+def again(value, count):
+    """A value so many times."""
+    return pa.array([value]).take(pa.array([0] * count))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        again(LONG.encode(), 300),
+        again(LONG, 300).cast(pa.large_string()),
+        pa.ListArray.from_arrays([0, 300], again(LONG, 300)),
+        pa.ListArray.from_arrays([0, 300], again({"role": "user", "content": LONG}, 300)),
+        pa.StructArray.from_arrays([pa.ListArray.from_arrays([0, 300], again(LONG, 300))], ["deep"]),
+    ],
+    ids=["binary", "large", "list", "chat", "nested"],
+)
+def test_a_text_repeated_in_any_form_is_refused_before_it_takes_its_room(tmp_path, column):
+    path = saved(tmp_path / "a.parquet", pa.table({"prompt": ["hi"] * len(column), "x": column}))
+    assert path.stat().st_size < 1_000_000
+    pool = pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        assert "unfolds to more than 200,000,000 bytes" in refused(path)
+    finally:
+        pa.set_memory_pool(pa.system_memory_pool())
+    assert pool.max_memory() < 100_000_000
+
+
+@pytest.mark.parametrize("name", ["parquet", "arrow"])
+@pytest.mark.parametrize(
+    "content", [b"PAR1" + b"\0" * 100 + b"PAR1", b"ARROW1" + b"\xff" * 100, b"\xff" * 50, b"ARROW1"]
+)
+def test_what_a_library_says_becomes_one_sentence(tmp_path, name, content):
+    (tmp_path / f"a.{name}").write_bytes(content)
+    refused(tmp_path / f"a.{name}")
+
+
+def test_dates_and_decimals_of_parquet_are_shown_as_written(tmp_path):
+    table = pa.table(
+        {"prompt": ["hi there"], "when": [datetime.date(2026, 1, 31)], "a": ["x y"], "b": ["z w"]}
+    )
+    found = sheet.read(saved(tmp_path / "a.parquet", table))
+    assert guess(found).outputs == ("a", "b")
+    with io.StringIO() as out:
+        json.dump([str(row.cells["when"]) for row in found.rows], out)
+        assert out.getvalue() == '["2026-01-31"]'
