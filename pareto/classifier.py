@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from lm import device_here
+from lm.folder import QUANTISED
 from pareto.pairs import Prompt
 from pareto.reward import RewardError, checked
 
@@ -51,8 +52,12 @@ class ClassifierReward:
         name = parts["name"]
         self._tokenizer, model = _loaded(name)
         self._model = model.to(device_here()).eval()
-        self._label, label = _label(name, model.config, parts["label"] or "")
-        self._sign = -1.0 if parts["sign"] else 1.0
+        sign, asked = parts["sign"] or "", parts["label"] or ""
+        labels = [str(model.config.id2label[index]) for index in range(model.config.num_labels)]
+        if sign + asked in labels:  # a label may begin with a minus
+            sign, asked = "", sign + asked
+        self._label, label = _label(name, labels, asked)
+        self._sign = -1.0 if sign else 1.0
         self._form = parts["form"] or ("chat" if self._tokenizer.chat_template else "joined")
         if self._form not in FORMS or (self._form == "chat" and not self._tokenizer.chat_template):
             raise RewardError(
@@ -64,7 +69,7 @@ class ClassifierReward:
             model.config.pad_token_id = (
                 -1
             )  # no token: nothing is padded, and the last token of every text is read
-        self.identity = f"{name}?form={self._form}#{parts['sign'] or ''}{label}"
+        self.identity = f"{name}?form={self._form}#{sign}{label}"
 
     @torch.inference_mode()
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> Tensor:
@@ -120,14 +125,29 @@ def _loaded(name: str) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **how)
         model, report = AutoModelForSequenceClassification.from_pretrained(
-            name, use_safetensors=True, dtype=dtype, output_loading_info=True, **how
+            name,
+            use_safetensors=True,
+            dtype=dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            return_dict=True,
+            **how,
         )
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RewardError(
             f"Reward {name} cannot be loaded ({reason}): give the folder or hub id of a sequence classifier with "
             "safetensors weights, or a function as module:name."
         ) from None
+    if unlike := sorted(report["mismatched_keys"]):
+        tensor, stored, wanted = unlike[0]
+        raise RewardError(
+            f"Reward {name} holds {tensor} as {[*stored]}, and its config.json asks for {[*wanted]}: mend config.json, or fetch it again."
+        )
+    if codes := next(filter(QUANTISED.search, sorted(report["unexpected_keys"])), None):
+        raise RewardError(
+            f"Reward {name} is stored quantised (it holds {codes}), and its config.json does not say how: give it in 16 bits."
+        )
     if missing := sorted(report["missing_keys"]):
         raise RewardError(
             f"Reward {name} has no weights for {', '.join(missing[:3])}: give a model that was trained as a sequence classifier."
@@ -135,18 +155,20 @@ def _loaded(name: str) -> tuple[Any, Any]:
     return tokenizer, model
 
 
-def _label(name: str, config: Any, asked: str) -> tuple[int, str]:
+def _label(name: str, labels: Sequence[str], asked: str) -> tuple[int, str]:
     """Index and name of the label that counts. Raises RewardError."""
-    labels = [config.id2label[index] for index in range(config.num_labels)]
     if not asked:
         if len(labels) == 1:
             return 0, ""
         raise RewardError(
             f"Reward {name} has the labels {', '.join(labels)}: name the one that counts, as in {name}#{labels[-1]}."
         )
-    for index, label in enumerate(labels):
-        if asked.casefold() == label.casefold():
-            return index, label
+    fitting = [index for index, label in enumerate(labels) if label == asked]
+    fitting = fitting or [i for i, label in enumerate(labels) if label.casefold() == asked.casefold()]
+    if len(fitting) == 1:
+        return fitting[0], labels[fitting[0]]
+    if fitting:
+        raise RewardError(f"Reward {name} has {len(fitting)} labels {asked!r}: give them names of their own.")
     raise RewardError(f"Reward {name} has no label {asked!r}: give {', '.join(labels)}.")
 
 

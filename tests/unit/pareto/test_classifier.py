@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -98,6 +99,64 @@ def test_labels_without_names_have_those_of_the_config(tmp_path):
     name = classifier(tmp_path, "bert", num_labels=3)
     got = ClassifierReward(f"{name}#LABEL_2").score(["Q"], ["good"])
     torch.testing.assert_close(got[0], logits(name, "Q\n\ngood")[2], atol=1e-5, rtol=1e-4)
+
+
+def changed(name: str, **values) -> None:
+    """A classifier's folder with other values in its config."""
+    path = Path(name) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize(
+    ("labels", "asked", "index", "sign"),
+    [
+        (("-1", "1"), "-1", 0, 1),
+        (("-1", "1"), "--1", 0, -1),
+        (("-1", "1"), "1", 1, 1),
+        (("c", "C"), "C", 1, 1),
+        (("a#", "b"), "a#", 0, 1),
+        ((0, 1), "1", 1, 1),
+    ],
+)
+def test_labels_are_taken_as_they_are_written(tmp_path, labels, asked, index, sign):
+    name = classifier(tmp_path, "bert", num_labels=2)
+    changed(name, id2label=dict(enumerate(labels)), label2id={})
+    got = ClassifierReward(f"{name}#{asked}").score(["Q"], ["good"])
+    torch.testing.assert_close(got[0], sign * logits(name, "Q\n\ngood")[index], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("labels", [("x", "x"), ("X", "x")])
+def test_a_label_that_several_logits_have_is_refused(tmp_path, labels):
+    name = classifier(tmp_path, "bert", num_labels=2)
+    changed(name, id2label=dict(enumerate(labels)), label2id={})
+    if labels == ("x", "x"):
+        with pytest.raises(RewardError, match="has 2 labels 'x'"):
+            ClassifierReward(f"{name}#x")
+    else:
+        assert ClassifierReward(f"{name}#x").identity.endswith("#x")
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_how_a_classifier_was_called_when_it_was_saved_changes_nothing(tmp_path, family):
+    name = classifier(tmp_path, family, num_labels=1, pad_token_id=257)
+    want = ClassifierReward(name).score(["Q"], ["good"])
+    changed(name, return_dict=False, output_hidden_states=True)
+    assert torch.equal(ClassifierReward(name).score(["Q"], ["good"]), want)
+
+
+def test_weights_that_do_not_fit_or_are_codes_are_refused_in_one_sentence(tmp_path):
+    name = classifier(tmp_path / "labels", "bert", num_labels=2)
+    changed(name, id2label={"0": "a", "1": "b", "2": "c"}, label2id={})
+    with pytest.raises(RewardError, match=r"holds classifier.\w+ as \[2.*asks for \[3.*mend") as error:
+        ClassifierReward(f"{name}#a")
+    assert "\n" not in str(error.value)
+    name = classifier(tmp_path / "codes", "llama", num_labels=1)
+    state = load_file(f"{name}/model.safetensors")
+    matrix = "model.layers.0.mlp.up_proj.weight"
+    state |= {matrix: state[matrix].mul(50).to(torch.int8), matrix + "_scale": torch.ones(1)}
+    save_file(state, f"{name}/model.safetensors", {"format": "pt"})
+    with pytest.raises(RewardError, match="stored quantised .*up_proj.weight_scale"):
+        ClassifierReward(name)
 
 
 def test_a_single_logit_needs_no_label_and_its_sign_can_be_turned(tmp_path):
