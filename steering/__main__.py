@@ -8,10 +8,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from common.jsons import JsonObject
+from common.statistics import estimate
 from lm import SourceError, load
 from lm.paths import cache_folder
-from lm.prompts import add_arguments, of_arguments
+from lm.prompts import of_arguments
 from steering import judged
 from steering.calibrate import Settings as Bounds
 from steering.calibrate import calibrate
@@ -19,171 +22,18 @@ from steering.cav import CAV, Settings, train
 from steering.concepts import Concept, shipped
 from steering.control_vectors import MAX_BYTES, export, imported
 from steering.evaluate import evaluate, labelled, sample
-from steering.frontier import METHODS, SUMMARISED, Bench, frontier, markdown, spread, summary, to_dict
+from steering.frontier import SUMMARISED, Bench, frontier, markdown, spread, summary, to_dict
 from steering.library import Library
+from steering.parser import parser
 from steering.plan import Plan
 from steering.prompt_sets import held_out
-from steering.scorers import fit_head
+from steering.scorers import fit_head, scorer
 from steering.steer import steer
 from steering.sweep import sweep
 
 
 def _plan(text: str) -> Plan:
     return Plan.from_json(text if text.lstrip().startswith("{") else Path(text).read_text())
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m steering", description="Concept activation vectors: train, steer, measure, export."
-    )
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--model", help="folder or hub id (default: $TRADEWIND_MODEL or the embedded model)")
-    shared.add_argument("--json", action="store_true", help="print JSON")
-    using = argparse.ArgumentParser(add_help=False)
-    using.add_argument(
-        "--concepts",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="concept files beside the shipped ones",
-    )
-    using.add_argument(
-        "--vectors",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="what train wrote, in place of what ships, or llama.cpp control vectors (.gguf), each a concept of its file's name",
-    )
-    decode = argparse.ArgumentParser(add_help=False)
-    decode.add_argument("--plan", required=True, help="a plan as JSON, or a file that holds it")
-    decode.add_argument("--seed", type=int, default=0)
-    decode.add_argument("--max-new-tokens", type=int, default=48)
-    decode.add_argument("--temperature", type=float, default=0.0)
-    decode.add_argument("--top-p", type=float, default=1.0, help="below 1: draw from the nucleus")
-    commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("train", parents=[shared], help="train concepts and save their vectors")
-    command.add_argument(
-        "concepts", nargs="*", help="names of shipped concepts, or concept files (default: all shipped)"
-    )
-    command.add_argument(
-        "--out",
-        type=Path,
-        help="folder for NAME.safetensors (default: trained/HASH OF THE MODEL in the user's cache)",
-    )
-    command.add_argument(
-        "--source",
-        choices=["input", "output"],
-        default="input",
-        help="label texts by their side, or by the model's response",
-    )
-    command.add_argument(
-        "--position",
-        choices=["mean", "last"],
-        default="mean",
-        help="read the mean over a text's tokens, or its last token",
-    )
-    command = commands.add_parser(
-        "calibrate",
-        parents=[shared, using],
-        help="measure what steering costs and does, and choose what it steers with; goes on where it was stopped",
-    )
-    command.add_argument("names", nargs="*", help="concepts (default: all)")
-    command.add_argument("--out", type=Path, help="folder for NAME.safetensors (default: the user's cache)")
-    command.add_argument("--methods", nargs="+", choices=["auto", "gcav", "fixed"], default=["auto", "fixed"])
-    command.add_argument("--prompts", type=int, default=12, help="how many training prompts (default: 12)")
-    command.add_argument("--tokens", type=int, default=32, help="length of the answers (default: 32)")
-    command.add_argument("--no-search", action="store_true", help="take the usual direction and layers")
-    command.add_argument("--again", action="store_true", help="also where there is a calibration")
-    command = commands.add_parser(
-        "scorer", parents=[], help="fit a concept's independent scorer on a sentence encoder"
-    )
-    command.add_argument("concept", help="name of a shipped concept")
-    command.add_argument("--labelled", type=Path, help="texts labelled by people beside the concept's own")
-    command.add_argument("--most", type=int, default=1200, help="most labelled texts, half of each label")
-    command.add_argument("--data", default="the concept's texts", help="what the card says of the data")
-    command.add_argument("--json", action="store_true", help="print JSON")
-    command = commands.add_parser(
-        "generate", parents=[shared, using, decode], help="answer a prompt, unsteered and steered"
-    )
-    add_arguments(command)
-    command = commands.add_parser(
-        "sweep", parents=[shared, using, decode], help="a table over magnitudes and layer bands"
-    )
-    group = command.add_mutually_exclusive_group(required=True)
-    group.add_argument("--prompt")
-    group.add_argument("--prompts", type=Path, help="a file, one prompt a line")
-    command.add_argument(
-        "--values", type=float, nargs="+", help="p0, or strengths for the method fixed (default: nine)"
-    )
-    command.add_argument("--bands", nargs="+", help="bands of blocks such as 5-9 10-14")
-    command.add_argument("--csv", type=Path)
-    command = commands.add_parser(
-        "evaluate",
-        parents=[shared, using],
-        help="methods compared at one plan; or accuracy on labelled texts",
-    )
-    command.add_argument("--plan", help="a plan as JSON, or a file that holds it")
-    command.add_argument("--prompts", type=Path, help="a file, one prompt a line")
-    command.add_argument("--concept", help="with --labelled: whose vectors are tried")
-    command.add_argument(
-        "--most", type=int, default=600, help="with --labelled: most texts, half of each label"
-    )
-    command.add_argument("--labelled", type=Path, help="JSON Lines of text and toxic, label or rating")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--max-new-tokens", type=int, default=48)
-    command = commands.add_parser(
-        "frontier",
-        parents=[shared, using],
-        help="score against KL of every method, on held-out prompts; goes on where it was stopped",
-    )
-    command.add_argument(
-        "names", nargs="*", help="name to amplify a concept, -name to remove it (default: all)"
-    )
-    command.add_argument("--prompts", type=Path, help="a file, one prompt a line (default: held-out ones)")
-    command.add_argument(
-        "--continue",
-        dest="continued",
-        action="store_true",
-        help="the lines of --prompts are plain text to be continued",
-    )
-    command.add_argument("--count", type=int, default=20, help="how many prompts (default: 20)")
-    command.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        default=[0],
-        help="each lot of twelve prompts is answered from the next of them (default: 0)",
-    )
-    command.add_argument("--max-new-tokens", type=int, default=24)
-    command.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    command.add_argument("--folder", type=Path, help="where texts are kept, a file a concept and direction")
-    command = commands.add_parser(
-        "blind", help="draw answers of a frontier for an outside reader, who sees no method"
-    )
-    command.add_argument("folder", type=Path, help="of frontier --folder")
-    command.add_argument("key", type=Path, help="the file that will tell who wrote what")
-    command.add_argument("blind", type=Path, help="the file for the reader")
-    command.add_argument(
-        "--each", type=int, default=3, help="prompts of each concept and direction (default: 3)"
-    )
-    command.add_argument("--seed", type=int, default=0)
-    command = commands.add_parser("judged", help="the table of what a reader judged")
-    command.add_argument("key", type=Path, help="of blind")
-    command.add_argument(
-        "ratings",
-        type=Path,
-        nargs="+",
-        help='a file a sitting: JSON Lines of {"id", "concept", "instruction", "fluent"}, each from 0 to 2',
-    )
-    command = commands.add_parser(
-        "export", parents=[shared, using], help="write a concept's directions as .gguf or .safetensors"
-    )
-    command.add_argument("concept")
-    command.add_argument("out", type=Path)
-    command.add_argument("--method", choices=["auto", "gcav", "diffmean"], default="auto")
-    return parser
 
 
 def _lines(path: Path) -> list[str]:
@@ -218,7 +68,7 @@ def _train(args: argparse.Namespace, library: Library) -> JsonObject:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command; errors of the user's input become one line."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     try:
         if args.command in _WITHOUT_MODEL:
             print(_WITHOUT_MODEL[args.command](args))
@@ -226,6 +76,7 @@ def main(argv: list[str] | None = None) -> int:
         library = Library(load(args.model))
         if args.command != "train":
             _own(library, args.concepts, args.vectors)
+            library.concepts |= dict(_judged_by(library, each) for each in args.scorer)
         result = _COMMANDS[args.command](args, library)
     except (ValueError, OSError, SourceError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -249,6 +100,17 @@ def _own(library: Library, concepts: list[Path], vectors: list[Path]) -> None:
                 f"{path} holds vectors of {cav.concept!r}, which does not ship: give its texts with --concepts."
             )
         library.add(library.concepts[cav.concept], cav)
+
+
+def _judged_by(library: Library, given: str) -> tuple[str, Concept]:
+    """A concept with another scorer."""
+    name, _, judge = given.partition("=")
+    if name not in library.concepts or not judge:
+        raise ValueError(
+            f"Scorer is {given!r}: give CONCEPT=NAME with a concept of {', '.join(library.concepts)}."
+        )
+    scorer(judge)
+    return name, dataclasses.replace(library.concepts[name], scorer=judge)
 
 
 def _import(library: Library, path: Path) -> None:
@@ -306,6 +168,8 @@ def _judged(args: argparse.Namespace) -> str:
 
 
 def _scorer(args: argparse.Namespace) -> str:
+    if args.concept not in shipped():
+        return json.dumps(_tried(args))
     concept = shipped()[args.concept]
     positive, negative = list(concept.positive), list(concept.negative)
     if args.labelled:
@@ -313,6 +177,23 @@ def _scorer(args: argparse.Namespace) -> str:
         positive, negative = positive + sides[1], negative + sides[0]
     head = fit_head(concept.name, positive, negative, args.data)
     return json.dumps({"written": str(head.save()), "n": head.n, "accuracy": head.accuracy})
+
+
+def _tried(args: argparse.Namespace) -> JsonObject:
+    """A scorer's accuracy on people's labels, at .5 and at the sample's median."""
+    if not args.labelled:
+        raise ValueError(
+            f"Concept is {args.concept!r}: give one of {', '.join(shipped())}, or a classifier to be tried with --labelled FILE."
+        )
+    judge, sides = scorer(args.concept), sample(args.labelled, args.most // 2, 0)
+    scores = np.array([judge(text) for side in sides for text in side])
+    truth = np.repeat([False, True], len(sides[0]))
+    return {
+        "scorer": args.concept,
+        "n": len(scores),
+        "accuracy": estimate((scores > 0.5) == truth),
+        "accuracy_at_median": estimate((scores > np.median(scores)) == truth),
+    }
 
 
 def _band(text: str) -> tuple[int, ...]:

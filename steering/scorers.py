@@ -1,7 +1,8 @@
 """Independent scores of a text, so that a steered text is never judged by the vector that steered it.
 
-All return a number from 0 to 1, higher for more of the concept. A scorer is a function of this file, in SCORERS, or a
-head on a sentence encoder: a file of assets/scorers, which `python -m steering scorer` writes. concepts.json names it.
+All return a number from 0 to 1, higher for more of the concept. A scorer is a function of this file, in SCORERS; a head
+on a sentence encoder: a file of assets/scorers, which `python -m steering scorer` writes; or a sequence classifier of
+transformers, NAME#LABEL with its folder or hub id. concepts.json names it, or `--scorer` on the command line.
 """
 
 import json
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from scipy.special import expit
 
+from lm.classifier import Classifier
 from steering import logistic
 from steering.concepts import Concept
 from steering.encoder import embed
@@ -57,12 +59,29 @@ class Head:
 
     @classmethod
     def load(cls, name: str) -> "Head":
-        """Reads a head of assets/scorers. Raises KeyError where there is none."""
-        path = HEADS / f"{name}.json"
-        if not path.is_file():
-            raise KeyError(name)
-        fields = json.loads(path.read_text())
+        """Reads a head of assets/scorers."""
+        fields = json.loads((HEADS / f"{name}.json").read_text())
         return cls(**fields | {"weights": tuple(fields["weights"])})
+
+
+class Judge:
+    """A sequence classifier's probability of a label: of one among several, or, where each label is a question of its own,
+    of that one alone. Raises lm.classifier.ClassifierError.
+    """
+
+    def __init__(self, what: str):
+        """what: NAME#LABEL, or NAME where the classifier has one label."""
+        name, _, label = what.partition("#")
+        self._classifier = Classifier(name)
+        self._label = self._classifier.label(label)
+
+    def __call__(self, text: str) -> float:
+        """P(label) of a text; .5 for an empty one."""
+        if not text.strip():
+            return 0.5
+        [logits] = self._classifier.logits([self._classifier.encode(text)])
+        chances = logits.sigmoid() if self._classifier.independent else logits.softmax(0)
+        return float(chances[self._label])
 
 
 def fit_head(name: str, positive: Sequence[str], negative: Sequence[str], data: str) -> Head:
@@ -105,8 +124,15 @@ SCORERS: dict[str, Score] = {"vader": sentiment, "profanity": toxicity}
 
 @cache
 def scorer(name: str) -> Score:
-    """The scorer that concepts.json names: one of SCORERS, or a head. Raises KeyError."""
-    return SCORERS[name] if name in SCORERS else Head.load(name)
+    """The scorer of a name: one of SCORERS, a head, or else a classifier. Raises lm.classifier.ClassifierError."""
+    if name in SCORERS:
+        return SCORERS[name]
+    return Head.load(name) if name in heads() else Judge(name)
+
+
+def heads() -> list[str]:
+    """The names of the heads that ship."""
+    return sorted(path.stem for path in HEADS.glob("*.json"))
 
 
 def scores(text: str, concepts: Sequence[Concept]) -> dict[str, float]:

@@ -1,0 +1,149 @@
+"""Sequence classifiers of transformers: a folder or hub id that gives every text a logit a label."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from lm.devices import device_here
+from lm.folder import QUANTISED
+
+MAX_BATCH = 8
+UNBOUNDED = 1_000_000
+"""Tokenizers that know no length say 10^30."""
+
+
+class ClassifierError(ValueError):
+    """A classifier that cannot be had, or is none."""
+
+
+class Classifier:
+    """A sequence classifier in float32 on a CPU, in its own numbers elsewhere.
+
+    Texts of equal length share a batch and nothing is padded, so a text scores the same alone and in company, whatever
+    the padding side or token. A text that is longer than the model's positions loses its start.
+
+    Raises
+    ------
+    ClassifierError
+        Where the model cannot be had, or was not trained as a sequence classifier.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.tokenizer, model = _loaded(name)
+        self._model = model.to(device_here()).eval()
+        self.tokenizer.truncation_side = "left"
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = (
+                -1
+            )  # no token: nothing is padded, and the last token of every text is read
+        self.labels = [str(model.config.id2label[index]) for index in range(model.config.num_labels)]
+        self._longest = _longest(self.tokenizer, model)
+
+    def label(self, asked: str) -> int:
+        """The index of the label that is asked for, by its name; of the only one without a word. Raises ClassifierError."""
+        if not asked:
+            if len(self.labels) == 1:
+                return 0
+            raise ClassifierError(
+                f"Classifier {self.name} has the labels {', '.join(self.labels)}: name the one that counts, as in "
+                f"{self.name}#{self.labels[-1]}."
+            )
+        fitting = [index for index, label in enumerate(self.labels) if label == asked]
+        fitting = fitting or [
+            i for i, label in enumerate(self.labels) if label.casefold() == asked.casefold()
+        ]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise ClassifierError(
+                f"Classifier {self.name} has {len(fitting)} labels {asked!r}: give them names of their own."
+            )
+        raise ClassifierError(
+            f"Classifier {self.name} has no label {asked!r}: give {', '.join(self.labels)}."
+        )
+
+    @cached_property
+    def independent(self) -> bool:
+        """Whether each label is a question of its own (a sigmoid), and not one of several answers (a softmax)."""
+        return len(self.labels) == 1 or self._model.config.problem_type == "multi_label_classification"
+
+    def encode(self, *texts: str, special_tokens: bool = True) -> dict[str, list[int]]:
+        """One text, or two as one input, as the model reads it, cut to its length."""
+        return dict(
+            self.tokenizer(
+                *texts,
+                add_special_tokens=special_tokens,
+                truncation="longest_first" if self._longest else False,
+                max_length=self._longest,
+            )
+        )
+
+    @torch.inference_mode()
+    def logits(self, inputs: Sequence[dict[str, list[int]]]) -> Tensor:
+        """Logits of encoded texts, float32 [n, labels]."""
+        by_length: dict[int, list[int]] = {}
+        for index, row in enumerate(inputs):
+            by_length.setdefault(len(row["input_ids"]), []).append(index)
+        scores = torch.empty(len(inputs), len(self.labels))
+        for rows in by_length.values():
+            for at in range(0, len(rows), MAX_BATCH):
+                part = rows[at : at + MAX_BATCH]
+                batch = {key: torch.tensor([inputs[i][key] for i in part]) for key in inputs[part[0]]}
+                on_device = {key: value.to(self._model.device) for key, value in batch.items()}
+                scores[part] = self._model(**on_device).logits.float().cpu()
+        return scores
+
+
+def _loaded(name: str) -> tuple[Any, Any]:
+    """Tokenizer and model. Raises ClassifierError."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    how = {"trust_remote_code": False}
+    dtype = "auto" if device_here().type != "cpu" else torch.float32
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, **how)
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            name,
+            use_safetensors=True,
+            dtype=dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            return_dict=True,
+            **how,
+        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ClassifierError(
+            f"Classifier {name} cannot be loaded ({reason}): give the folder or hub id of a sequence classifier with "
+            "safetensors weights."
+        ) from None
+    if unlike := sorted(report["mismatched_keys"]):
+        tensor, stored, wanted = unlike[0]
+        raise ClassifierError(
+            f"Classifier {name} holds {tensor} as {[*stored]}, and its config.json asks for {[*wanted]}: mend config.json, or fetch it again."
+        )
+    if codes := next(filter(QUANTISED.search, sorted(report["unexpected_keys"])), None):
+        raise ClassifierError(
+            f"Classifier {name} is stored quantised (it holds {codes}), and its config.json does not say how: give it in 16 bits."
+        )
+    if missing := sorted(report["missing_keys"]):
+        raise ClassifierError(
+            f"Classifier {name} has no weights for {', '.join(missing[:3])}: give a model that was trained as a sequence classifier."
+        )
+    return tokenizer, model
+
+
+def _longest(tokenizer: Any, model: Any) -> int | None:
+    """Tokens that the model reads at most, None where neither tokenizer nor model has a bound."""
+    bounds = [tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None)]
+    for path, table in model.named_modules():
+        if path.endswith("position_embeddings") and isinstance(table, nn.Embedding):
+            unused = 0 if table.padding_idx is None else table.padding_idx + 1  # RoBERTa counts from there on
+            bounds.append(table.num_embeddings - unused)
+    known = [bound for bound in bounds if bound and 0 < bound < UNBOUNDED]
+    return min(known, default=None)

@@ -1,0 +1,173 @@
+"""The command line of `python -m steering`."""
+
+import argparse
+from pathlib import Path
+
+from lm.prompts import add_arguments
+from steering.frontier import METHODS
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its options."""
+    whole = argparse.ArgumentParser(
+        prog="python -m steering", description="Concept activation vectors: train, steer, measure, export."
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--model", help="folder or hub id (default: $TRADEWIND_MODEL or the embedded model)")
+    shared.add_argument("--json", action="store_true", help="print JSON")
+    using = argparse.ArgumentParser(add_help=False)
+    using.add_argument(
+        "--concepts",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="concept files beside the shipped ones",
+    )
+    using.add_argument(
+        "--vectors",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="what train wrote, in place of what ships, or llama.cpp control vectors (.gguf), each a concept of its file's name",
+    )
+    using.add_argument(
+        "--scorer",
+        nargs="+",
+        default=[],
+        metavar="CONCEPT=NAME",
+        help="another independent scorer: vader, profanity, a head's name, or a sequence classifier as FOLDER#LABEL or ID#LABEL",
+    )
+    decode = argparse.ArgumentParser(add_help=False)
+    decode.add_argument("--plan", required=True, help="a plan as JSON, or a file that holds it")
+    decode.add_argument("--seed", type=int, default=0)
+    decode.add_argument("--max-new-tokens", type=int, default=48)
+    decode.add_argument("--temperature", type=float, default=0.0)
+    decode.add_argument("--top-p", type=float, default=1.0, help="below 1: draw from the nucleus")
+    commands = whole.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("train", parents=[shared], help="train concepts and save their vectors")
+    command.add_argument(
+        "concepts", nargs="*", help="names of shipped concepts, or concept files (default: all shipped)"
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        help="folder for NAME.safetensors (default: trained/HASH OF THE MODEL in the user's cache)",
+    )
+    command.add_argument(
+        "--source",
+        choices=["input", "output"],
+        default="input",
+        help="label texts by their side, or by the model's response",
+    )
+    command.add_argument(
+        "--position",
+        choices=["mean", "last"],
+        default="mean",
+        help="read the mean over a text's tokens, or its last token",
+    )
+    command = commands.add_parser(
+        "calibrate",
+        parents=[shared, using],
+        help="measure what steering costs and does, and choose what it steers with; goes on where it was stopped",
+    )
+    command.add_argument("names", nargs="*", help="concepts (default: all)")
+    command.add_argument("--out", type=Path, help="folder for NAME.safetensors (default: the user's cache)")
+    command.add_argument("--methods", nargs="+", choices=["auto", "gcav", "fixed"], default=["auto", "fixed"])
+    command.add_argument("--prompts", type=int, default=12, help="how many training prompts (default: 12)")
+    command.add_argument("--tokens", type=int, default=32, help="length of the answers (default: 32)")
+    command.add_argument("--no-search", action="store_true", help="take the usual direction and layers")
+    command.add_argument("--again", action="store_true", help="also where there is a calibration")
+    command = commands.add_parser(
+        "scorer",
+        parents=[],
+        help="fit a concept's independent scorer on a sentence encoder, or try any scorer on people's labels",
+    )
+    command.add_argument(
+        "concept", help="name of a shipped concept; or FOLDER#LABEL or ID#LABEL, a classifier to be tried"
+    )
+    command.add_argument("--labelled", type=Path, help="texts labelled by people beside the concept's own")
+    command.add_argument("--most", type=int, default=1200, help="most labelled texts, half of each label")
+    command.add_argument("--data", default="the concept's texts", help="what the card says of the data")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command = commands.add_parser(
+        "generate", parents=[shared, using, decode], help="answer a prompt, unsteered and steered"
+    )
+    add_arguments(command)
+    command = commands.add_parser(
+        "sweep", parents=[shared, using, decode], help="a table over magnitudes and layer bands"
+    )
+    group = command.add_mutually_exclusive_group(required=True)
+    group.add_argument("--prompt")
+    group.add_argument("--prompts", type=Path, help="a file, one prompt a line")
+    command.add_argument(
+        "--values", type=float, nargs="+", help="p0, or strengths for the method fixed (default: nine)"
+    )
+    command.add_argument("--bands", nargs="+", help="bands of blocks such as 5-9 10-14")
+    command.add_argument("--csv", type=Path)
+    command = commands.add_parser(
+        "evaluate",
+        parents=[shared, using],
+        help="methods compared at one plan; or accuracy on labelled texts",
+    )
+    command.add_argument("--plan", help="a plan as JSON, or a file that holds it")
+    command.add_argument("--prompts", type=Path, help="a file, one prompt a line")
+    command.add_argument("--concept", help="with --labelled: whose vectors are tried")
+    command.add_argument(
+        "--most", type=int, default=600, help="with --labelled: most texts, half of each label"
+    )
+    command.add_argument("--labelled", type=Path, help="JSON Lines of text and toxic, label or rating")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--max-new-tokens", type=int, default=48)
+    command = commands.add_parser(
+        "frontier",
+        parents=[shared, using],
+        help="score against KL of every method, on held-out prompts; goes on where it was stopped",
+    )
+    command.add_argument(
+        "names", nargs="*", help="name to amplify a concept, -name to remove it (default: all)"
+    )
+    command.add_argument("--prompts", type=Path, help="a file, one prompt a line (default: held-out ones)")
+    command.add_argument(
+        "--continue",
+        dest="continued",
+        action="store_true",
+        help="the lines of --prompts are plain text to be continued",
+    )
+    command.add_argument("--count", type=int, default=20, help="how many prompts (default: 20)")
+    command.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[0],
+        help="each lot of twelve prompts is answered from the next of them (default: 0)",
+    )
+    command.add_argument("--max-new-tokens", type=int, default=24)
+    command.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    command.add_argument("--folder", type=Path, help="where texts are kept, a file a concept and direction")
+    command = commands.add_parser(
+        "blind", help="draw answers of a frontier for an outside reader, who sees no method"
+    )
+    command.add_argument("folder", type=Path, help="of frontier --folder")
+    command.add_argument("key", type=Path, help="the file that will tell who wrote what")
+    command.add_argument("blind", type=Path, help="the file for the reader")
+    command.add_argument(
+        "--each", type=int, default=3, help="prompts of each concept and direction (default: 3)"
+    )
+    command.add_argument("--seed", type=int, default=0)
+    command = commands.add_parser("judged", help="the table of what a reader judged")
+    command.add_argument("key", type=Path, help="of blind")
+    command.add_argument(
+        "ratings",
+        type=Path,
+        nargs="+",
+        help='a file a sitting: JSON Lines of {"id", "concept", "instruction", "fluent"}, each from 0 to 2',
+    )
+    command = commands.add_parser(
+        "export", parents=[shared, using], help="write a concept's directions as .gguf or .safetensors"
+    )
+    command.add_argument("concept")
+    command.add_argument("out", type=Path)
+    command.add_argument("--method", choices=["auto", "gcav", "diffmean"], default="auto")
+    return whole
