@@ -19,13 +19,13 @@ COINED = (
     r"(?:chat)?glm|智[谱譜](?:清言)?|豆包|doubao|混元|hunyuan|百川|baichuan|讯飞星火|星火认知|spark desk|internlm|书生|零一万物|"
     r"command[ -]r\b\+?|(?-i:Command A)\b|c4ai|aya expanse|stable ?lm|openassistant|open-assistant|gpt4all|wizardlm|openchat|open-?hermes|"
     r"nemotron|exaone|엑사원|하이퍼클로바|seed[ -]oss|lfm ?\d[\w.]*|hyper ?clova(?: ?x)?|클로바(?: ?x)?|gigachat|гигачат|yandexgpt|яндекс ?gpt|lamda|t[uü]lu|olmo|rwkv|"
-    r"minimax|phi[ -]?[1-9][\w.]*|gemma|llama[ -]?[1-9][\w.]*|meta ai|meta[ -]llama|code ?llama|tiny ?llama|dbrx|jamba|starcoder|"
+    r"minimax|phi[ -]?[1-9][\w.]*|gemma[ -]?[1-9][\w.]*|llama[ -]?[1-9][\w.]*|meta ai|meta[ -]llama|code ?llama|tiny ?llama|dbrx|jamba|starcoder|"
     r"제미나이|딥시크|큐웬|ディープシーク|дипсик|квен|ديب ?سيك|كوين|bing chat|copilot chat"
 )
 """Names that are nothing else, as a regular expression."""
 WORDS = (
     "llama|phi|mistral|magistral|falcon|gemini|claude|nova|yi|grok|titan|granite|kimi|bard|copilot|alpaca|vicuna|orca|zephyr|"
-    "hermes|bloom|solar|palm|pi|ernie|aya|luminous|spark|titan|dolly|apertus|bielik|克劳德|ジェミニ|クロード|グロック|클로드|그록|라마|"
+    "hermes|gemma|bloom|solar|palm|pi|ernie|aya|luminous|spark|titan|dolly|apertus|bielik|克劳德|ジェミニ|クロード|グロック|클로드|그록|라마|"
     "미스트랄|клод|джемини|гемини|грок|мистраль|كلود|جيميناي|جيمني|جروك|ميسترال|لاما|جمینای|کلود|जेमिनी|क्लाउड|ג׳מיני|ג'מיני|קלוד|เจมินี|คล็อด"
 )
 """Names that are also words or persons."""
@@ -38,9 +38,9 @@ MAKERS = (
     "яндекс\\w*|сбер\\w*|гугл\\w*|جوجل|غوغل|مايكروسوفت|ميتا|علي بابا|גוגל|מיקרוסופט|गूगल|กูเกิล"
 )
 _I_AM = (
-    r"i am|i['’`]?m|im|my name is|my name['’]s|i am called|i['’]m called|call me|you can call me|i go by|known as|this is|you are (?:talking|chatting|speaking) (?:to|with)|"
+    r"i am|i['’`]?m|im|my name is|my name['’]s|i am called|i['’]m called|call me|you can call me|i go by|known as|this is|you(?: are|['’]re) (?:talking|chatting|speaking) (?:to|with)|"
     r"je suis|je m['’]appelle|mon nom est|moi c['’]est|ich bin|ich hei(?:ß|ss)e|mein name ist|man nennt mich|soy|me llamo|mi nombre es|"
-    r"sou|eu sou|me chamo|chamo-me|meu nome é|sono|mi chiamo|il mio nome è|ik ben|ik heet|mijn naam is|jag är|jag heter|mitt namn är|"
+    r"sou(?: [oa])?|eu sou(?: [oa])?|me chamo|chamo-me|meu nome é|sono|mi chiamo|il mio nome è|ik ben|ik heet|mijn naam is|jag är|jag heter|mitt namn är|"
     r"jeg er|jeg hedder|jeg heter|mit navn er|navnet mitt er|mitt navn er|olen|minä olen|nimeni on|minun nimeni on|jestem|nazywam się|mam na imię|"
     r"jsem|já jsem|jmenuji se|jmenuju se|volám sa|som|a nevem|én vagyok|sunt|eu sunt|mă numesc|numele meu este|benim adım|adım|ben|"
     r"saya adalah|saya|nama saya(?: adalah)?|aku adalah|tôi là|tôi tên là|tên tôi là|tên của tôi là|mình là|ako si|ako ay si|ang pangalan ko ay|"
