@@ -103,6 +103,13 @@ def read(folder: Path) -> tuple[str, Parts]:
         raise ValueError(
             f"The adapter in {folder.name} holds values that are no finite numbers: train it again."
         )
+    for (stack, block, path), half in halves.items():
+        rank = _of_pattern(config, "rank_pattern", f"{stack}.{block}.{path}", "r")
+        if half["A"].shape[0] != rank:
+            raise ValueError(
+                f"The adapter in {folder.name} has rank {half['A'].shape[0]} in {path} of block {block}, and its {CONFIG} says "
+                f"{rank}: copy it again."
+            )
     parts = {
         (block, path): (half["A"], half["B"] * _scale(config, f"{stack}.{block}.{path}", half["A"].shape[0]))
         for (stack, block, path), half in halves.items()
@@ -171,12 +178,16 @@ def _scale(config: Mapping[str, Any], path: str, rank: int) -> float:
     """alpha / rank, or alpha / sqrt(rank) of rank-stabilised LoRA (arXiv:2312.03732); PEFT's patterns name
     modules with alphas of their own.
     """
-    patterns = config.get("alpha_pattern") or {}
-    alpha: float = next(
-        (value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", path)),
-        config["lora_alpha"],
-    )
+    alpha = _of_pattern(config, "alpha_pattern", path, "lora_alpha")
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def _of_pattern(config: Mapping[str, Any], pattern: str, path: str, default: str) -> float:
+    """What a pattern of PEFT's gives the module at a path; the first that fits counts."""
+    given = config.get(pattern) or {}
+    fitting = (value for key, value in given.items() if re.match(rf"(.*\.)?({key})$", path))
+    value: float = next(fitting, config[default])
+    return value
 
 
 def write(folder: Path, stack: str, parts: Parts, base_model: str) -> None:

@@ -193,6 +193,8 @@ def with_config(folder: Path, **changes) -> Path:
         ({"r": "four"}, "r 'four'"),
         ({"lora_alpha": None}, "lora_alpha None"),
         ({"r": 0}, "r 0"),
+        ({"r": 8}, "has rank 4 in .* of block 0, .*says 8"),
+        ({"rank_pattern": {"v_proj": 2}}, r"has rank 4 in self_attn\.v_proj of block 0, .*says 2"),
     ],
 )
 def test_what_a_config_asks_for_is_refused_by_name(changes, says, tmp_path):
