@@ -7,6 +7,7 @@ the process's peak beyond what it holds when lm is imported, as a share of the f
 import argparse
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -52,17 +53,20 @@ def make(folder: Path, shape: str) -> int:
     return (folder / "model.safetensors").stat().st_size
 
 
-def once(folder: str) -> None:
+def once(folder: str, bits: int) -> None:
     """Loads the model in this process, and prints seconds and bytes of peak memory beyond the start's."""
     from lm import load
 
     before, started = peak(), time.perf_counter()
-    load(folder)
+    load(folder, bits=bits)
     print(json.dumps({"seconds": time.perf_counter() - started, "bytes": peak() - before, "start": before}))
 
 
 def peak() -> int:
-    """The most memory that this process has held, in bytes."""
+    """The most memory that this process has held, in bytes. Linux's getrusage counts what its parent held at the start."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.findall(r"VmHWM:\s*(\d+) kB", status.read_text())[0]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
@@ -70,15 +74,24 @@ def main() -> None:
     """Measures, and prints one line a load."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="qwen2.5-0.5b")
+    parser.add_argument("--bits", type=int, choices=(4, 8), default=8)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--load", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.load:
-        return once(asked.load)
+        return once(asked.load, asked.bits)
     with tempfile.TemporaryDirectory() as work:
         size = make(Path(work) / "model", asked.shape)
         env = {**os.environ, "TRADEWIND_CACHE": f"{work}/cache", "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, "-m", "benchmarks.packing", "--load", f"{work}/model"]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.packing",
+            "--load",
+            f"{work}/model",
+            "--bits",
+            str(asked.bits),
+        ]
         results: dict[str, dict] = {}
         for kind in ("cold", "cached"):
             done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)

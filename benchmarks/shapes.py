@@ -1,10 +1,12 @@
 """Speed at the shapes of models that people run: python -m benchmarks.shapes [--shape llama-3.2-1b] [--turns 5]
-[--json FILE]
+[--llama] [--busy] [--bits 4] [--json FILE]
 
-Random weights of the shape at 8 bits, in turns, medians. Every prompt is new. Steered: an edit that pushes at every token
-on eight layers. Nine rows: one prompt, the unsteered row and eight magnitudes. Of the bandwidth: the bytes of all weights
-times the tokens a second of one row, over what reading one large array brings a second. Loading and packing are measured
-by benchmarks.packing. Give it an idle machine.
+Random weights of the shape at 8 bits, and with --llama the same in llama.cpp (Q8_0, or Q4_1 with a Q8_0 embedding; wants
+llama-cpp-python), in turns, medians. Every prompt is new. Steered: an edit that pushes at every token on eight layers, against llama.cpp unsteered.
+Nine rows: one prompt, the unsteered row and eight magnitudes. Of the bandwidth: the bytes of all weights times the tokens
+a second of one row, over what reading one large array brings a second. Memory: the peak beyond what the process holds
+before it loads. Give it an idle machine; on one that others use, --busy compares the two on one thread each, by seconds of
+processor time, which do not count while others have the core.
 """
 
 import argparse
@@ -19,36 +21,45 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.llama import Llama, write_gguf
 from benchmarks.packing import SHAPES, make, peak
 from benchmarks.steering_speed import machine
-from lm import Edit, Row, Sampling, load
+from lm import Edit, LanguageModel, Row, Sampling, load
+from lm.engines.native.weights import Weights
 
-NEW, STEERED_LAYERS = 64, 8
+NEW, STEERED_LAYERS, ROWS = 64, 8, 9
 PROMPTS = (40, 512)
-BITS = 9
-"""Of a weight at 8 bits, with its share of the scales."""
-COLUMNS = {
+CLOCKS = {False: "perf_counter", True: "process_time"}
+KINDS = {8: "Q8_0", 4: "Q4_1"}
+clock = time.perf_counter
+LINES = {
     "one": "one row, tokens/s",
-    "steered": "steered, tokens/s",
+    "steered": "one row, steered, tokens/s",
     "nine": "nine rows, tokens/s",
     "bandwidth": "one row, of the bandwidth",
     "first_40": "first token of 40, s",
     "first_512": "first token of 512, s",
     "memory": "peak memory, GB",
+    "cached": "loading from the cache, s",
+    "cold": "loading the first time (packing), s",
+    "packing": "packing's peak memory over the float16 file",
 }
 
 
-class Bench:
+class Ours:
     """Each method returns tokens a second, or seconds."""
 
-    def __init__(self, folder: str):
-        self.model = load(folder)
+    def __init__(self, folder: str, bits: int):
+        before, started = peak(), clock()
+        self.model = load(folder, bits=bits)
+        self.cached = clock() - started
+        self._before = before
         self.random = torch.Generator().manual_seed(0)
         middle = self.model.layers // 2
         layers = range(
             max(0, middle - STEERED_LAYERS // 2), min(self.model.layers, middle + STEERED_LAYERS // 2)
         )
-        self.edits = [tuple(self._edit(layer, goal) for layer in layers) for goal in range(1, 9)]
+        self.edits = [tuple(self._edit(layer, goal) for layer in layers) for goal in range(1, ROWS)]
 
     def _edit(self, layer: int, goal: float) -> Edit:
         read = torch.randn(1, self.model.width, generator=self.random)
@@ -68,9 +79,9 @@ class Bench:
 
     def _rate(self, edits: list[tuple[Edit, ...]]) -> float:
         ids = self.prompt(PROMPTS[0])
-        started = time.perf_counter()
+        started = clock()
         runs = self.model.generate([Row(ids, Sampling(0.7, 0, NEW), each) for each in edits])
-        return sum(len(run.ids) for run in runs) / (time.perf_counter() - started)
+        return sum(len(run.ids) for run in runs) / (clock() - started)
 
     def one(self) -> float:
         return self._rate([()])
@@ -83,9 +94,9 @@ class Bench:
 
     def _first(self, length: int) -> float:
         row = Row(self.prompt(length), Sampling(max_new_tokens=1))
-        started = time.perf_counter()
+        started = clock()
         self.model.generate([row])
-        return time.perf_counter() - started
+        return clock() - started
 
     def first_40(self) -> float:
         return self._first(PROMPTS[0])
@@ -93,71 +104,145 @@ class Bench:
     def first_512(self) -> float:
         return self._first(PROMPTS[1])
 
+    @property
+    def memory(self) -> float:
+        return (peak() - self._before) / 1e9
+
+    def close(self) -> None:
+        """Nothing runs on."""
+
+
+class Theirs:
+    """The same of llama.cpp, which does not steer here."""
+
+    def __init__(self, gguf: Path, ours: Ours):
+        self._ours = ours
+        self._llama = Llama(gguf, torch.get_num_threads(), ROWS, clock.__name__)
+        self.cached = self._llama.seconds
+
+    def one(self) -> float:
+        return self._llama.answer(self._ours.prompt(PROMPTS[0]), NEW)[0]
+
+    steered = one
+
+    def nine(self) -> float:
+        return self._llama.answer(self._ours.prompt(PROMPTS[0]), NEW, ROWS)[0]
+
+    def first_40(self) -> float:
+        return self._llama.answer(self._ours.prompt(PROMPTS[0]), 1)[1]
+
+    def first_512(self) -> float:
+        return self._llama.answer(self._ours.prompt(PROMPTS[1]), 1)[1]
+
+    @property
+    def memory(self) -> float:
+        return self._llama.bytes / 1e9
+
+    def close(self) -> None:
+        self._llama.close()
+
 
 def read_speed() -> float:
     """Bytes a second that all cores read of an array larger than any cache."""
     array = torch.ones(2**28)
     seconds = []
     for _ in range(5):
-        started = time.perf_counter()
+        started = clock()
         array.sum()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(clock() - started)
     return array.nbytes / min(seconds)
 
 
-def measure(folder: str, turns: int) -> dict[str, float]:
-    """Medians of one process."""
-    bench = Bench(folder)
-    memory = peak()
-    names = [name for name in COLUMNS if hasattr(bench, name)]
-    values: dict[str, list[float]] = {name: [] for name in names}
+def weight_bytes(model: LanguageModel) -> int:
+    """Of all matrices as they are packed: each is read once a token, as embedding and head are one."""
+    [weights] = [kept for kept in model.engine._keep if isinstance(kept, Weights)]
+    assert "head" not in weights.matrices
+    return sum(matrix.codes.nbytes + matrix.grid.nbytes for matrix in weights.matrices.values())
+
+
+def measure(folder: str, gguf: str | None, bits: int, turns: int) -> dict[str, dict[str, float]]:
+    """Medians, by side and by name of LINES."""
+    ours = Ours(folder, bits)
+    sides: dict[str, Ours | Theirs] = {"ours": ours}
+    if gguf:
+        sides["llama.cpp"] = Theirs(Path(gguf), ours)
+    names = ("one", "steered", "nine", "first_40", "first_512")
+    values: dict[str, dict[str, list[float]]] = {side: {name: [] for name in names} for side in sides}
     for _ in range(turns):
         for name in names:
-            values[name].append(getattr(bench, name)())
-    medians = {name: statistics.median(each) for name, each in values.items()}
-    config = json.loads((Path(folder) / "config.json").read_text())
-    weights = (Path(folder) / "model.safetensors").stat().st_size / 2
-    assert config["tie_word_embeddings"], "the head is read once a token, and so is counted once"
-    return medians | {"memory": memory / 1e9, "bandwidth": medians["one"] * weights * BITS / 8 / read_speed()}
+            for side, bench in sides.items():
+                values[side][name].append(getattr(bench, name)())
+    memory = {side: bench.memory for side, bench in sides.items()}
+    speed, size = read_speed(), weight_bytes(ours.model)
+    medians = {}
+    for side, bench in sides.items():
+        medians[side] = {name: statistics.median(each) for name, each in values[side].items()}
+        medians[side] |= {"memory": memory[side], "cached": bench.cached}
+        medians[side]["bandwidth"] = medians[side]["one"] * size / speed
+        bench.close()
+    return medians
+
+
+def run(shape: str, asked: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Everything of one shape: packed in a process of its own, then measured in another."""
+    with tempfile.TemporaryDirectory() as work:
+        folder, gguf = Path(work) / "model", Path(work) / "model.gguf"
+        size = make(folder, shape)
+        if asked.llama:
+            write_gguf(folder, gguf, KINDS[asked.bits])
+        env = {**os.environ, "TRADEWIND_CACHE": f"{work}/cache", "HF_HUB_OFFLINE": "1"}
+        if asked.busy:
+            env["OMP_NUM_THREADS"] = "1"
+        pack = [sys.executable, "-m", "benchmarks.packing", "--load", str(folder), "--bits", str(asked.bits)]
+        packed = json.loads(
+            subprocess.run(pack, env=env, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1]
+        )
+        command = [sys.executable, "-m", "benchmarks.shapes", "--turns", str(asked.turns)]
+        command += ["--bits", str(asked.bits), *["--busy"] * asked.busy, "--measure", str(folder)]
+        command += [str(gguf)] * asked.llama
+        done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE)
+        found: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
+        found["ours"] |= {"cold": packed["seconds"], "packing": packed["bytes"] / size}
+        return found
+
+
+def table(shape: str, bits: int, found: dict[str, dict[str, float]]) -> str:
+    """A side a column, and ours over the other's."""
+    lines = [f"| {shape}, {bits} bits | {' | '.join(found)} | ratio |", "|---" * (len(found) + 2) + "|"]
+    for name, text in LINES.items():
+        cells = [f"{side[name]:.3g}" if name in side else "" for side in found.values()]
+        both = len(found) == 2 and all(name in side for side in found.values())
+        ratio = f"{found['ours'][name] / found['llama.cpp'][name]:.2f}" if both else ""
+        lines.append(f"| {text} | {' | '.join(cells)} | {ratio} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Prints a table, one line a shape."""
+    """Prints a table a shape."""
+    global clock
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--shape", choices=SHAPES, nargs="+", default=list(SHAPES))
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--bits", type=int, choices=KINDS, default=8)
+    parser.add_argument("--llama", action="store_true", help="compare with llama.cpp on the same weights")
+    parser.add_argument("--busy", action="store_true", help="one thread, seconds of processor time")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    clock = getattr(time, CLOCKS[asked.busy])
     if asked.measure:
-        print(json.dumps(measure(asked.measure, asked.turns)))
+        folder, *gguf = asked.measure
+        print(json.dumps(measure(folder, next(iter(gguf), None), asked.bits, asked.turns)))
         return
-    results: dict[str, dict[str, float]] = {}
+    print(f"{machine()}; {asked.turns} turns{', one thread, processor time' * asked.busy}")
+    results = {}
     for shape in asked.shape:
-        with tempfile.TemporaryDirectory() as work:
-            make(Path(work) / "model", shape)
-            env = {**os.environ, "TRADEWIND_CACHE": f"{work}/cache", "HF_HUB_OFFLINE": "1"}
-            command = [
-                sys.executable,
-                "-m",
-                "benchmarks.shapes",
-                "--measure",
-                f"{work}/model",
-                "--turns",
-                str(asked.turns),
-            ]
-            load_once = [sys.executable, "-m", "benchmarks.packing", "--load", f"{work}/model"]
-            subprocess.run(load_once, env=env, check=True, stdout=subprocess.DEVNULL)
-            done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
-            results[shape] = json.loads(done.stdout.splitlines()[-1])
-    print(f"{machine()}; {asked.turns} turns\n\n| shape | {' | '.join(COLUMNS.values())} |")
-    print("|---" * (len(COLUMNS) + 1) + "|")
-    for shape, found in results.items():
-        print(f"| {shape} | {' | '.join(f'{found[name]:.3g}' for name in COLUMNS)} |")
-    if asked.json:
-        asked.json.write_text(json.dumps(results, indent=1) + "\n")
+        results[shape] = run(shape, asked)
+        print("\n" + table(shape, asked.bits, results[shape]), flush=True)
+        if asked.json:
+            asked.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,19 +14,18 @@ adapter, against transformers' `generate` with PEFT in bfloat16.
 import argparse
 import itertools
 import json
-import multiprocessing
 import os
 import platform
 import re
 import statistics
 import threading
 import time
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 from peft import PeftModel
 
+from benchmarks.llama import Llama
 from lm import Adapter, Row, Sampling, load
 from steering import Library, Plan
 from steering.cav import train
@@ -37,22 +36,6 @@ PROMPT = "What makes a town a good place to live?"
 PLAN = {"targets": [{"concept": "sentiment", "p0": 0.999}]}
 NEW = 96
 CHECKPOINT = "assets/checkpoints/pgapo-0.5"
-
-
-def _llama(gguf: str, threads: int, ids: list[int], pipe: Connection) -> None:
-    """Answers every message with (tokens a second, the prompt's time counted; seconds to the first token)."""
-    from llama_cpp import Llama
-
-    other = Llama(gguf, n_ctx=512, n_threads=threads, n_threads_batch=threads, verbose=False)
-    while pipe.recv():
-        other.reset()
-        started = time.perf_counter()
-        tokens = other.generate(ids, temp=0.0, repeat_penalty=1.0)
-        next(tokens)
-        first = time.perf_counter() - started
-        for _ in range(NEW - 1):
-            next(tokens)
-        pipe.send((NEW / (time.perf_counter() - started), first))
 
 
 class Bench:
@@ -71,11 +54,7 @@ class Bench:
         half = load(engine="reference").torch.to(torch.bfloat16)
         self.peft = PeftModel.from_pretrained(half, CHECKPOINT).eval()
         if gguf:
-            self.pipe, end = multiprocessing.Pipe()
-            context = multiprocessing.get_context("spawn")
-            context.Process(
-                target=_llama, args=(gguf, torch.get_num_threads(), list(self.ids), end), daemon=True
-            ).start()
+            self.other = Llama(gguf, torch.get_num_threads())
 
     def prompt(self) -> tuple[int, ...]:
         """PROMPT with another word in it each time."""
@@ -136,8 +115,7 @@ class Bench:
         return self._first([Row(self.prompt(), self.sampling)])
 
     def llama(self) -> float:
-        self.pipe.send(True)
-        rate, self.llama_first = self.pipe.recv()
+        rate, self.llama_first = self.other.answer(self.ids, NEW)
         return rate
 
     def llama_first_token(self) -> float:
@@ -234,7 +212,7 @@ def main() -> None:
         for name in names:
             found[name].append(getattr(bench, name)())
     if args.llama:
-        bench.pipe.send(False)
+        bench.other.close()
     middle = {name: statistics.median(values) for name, values in found.items()}
     result = {
         "machine": machine(),

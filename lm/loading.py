@@ -26,6 +26,7 @@ from lm.engines.base import Engine
 from lm.engines.geometry import unsupported
 from lm.engines.native.build import NoCompiler
 from lm.engines.native.engine import NativeEngine
+from lm.engines.native.pack import GRIDS
 from lm.engines.native.weights import (
     Weights,
     WrongTensor,
@@ -54,10 +55,16 @@ FORMAT = "3"
 PACKED = "packed.safetensors"
 LONGEST_CONTEXT = 4096
 ENGINES = ("auto", "rows", "native", "packed", "batched", "reference")
+PACKING = ("auto", "native", "packed")
+"""Engines that take weights in few bits where a model is Llama-style and there is no GPU."""
 
 
 def load(
-    name: str | None = None, *, engine: str = "auto", progress: sources.Progress | None = None
+    name: str | None = None,
+    *,
+    engine: str = "auto",
+    bits: int | None = None,
+    progress: sources.Progress | None = None,
 ) -> LanguageModel:
     """Loads a causal language model.
 
@@ -65,11 +72,15 @@ def load(
     (Llama-style models on CPU), "packed" (the same weights in PyTorch, where no C compiler is), "batched" (in
     one float32 or bfloat16 batch in PyTorch: GPUs, and many rows on CPUs with matrix units), "reference"
     (transformers, any family and device), "auto" (the quickest for a few rows) or "rows" (the quickest for
-    many). PyTorch's threads are cut to the processors that a container may use. Raises
+    many). bits: of a weight where our CPU engines pack it: 8, or 4, of all but embedding and head, which takes
+    about half the memory and lies further from the model; None for $TRADEWIND_BITS or else 8. PyTorch's threads
+    are cut to the processors that a container may use. Raises
     lm.sources.SourceError where the files cannot be had, ValueError where they are no such model.
     """
     if engine not in ENGINES:
         raise ValueError(f"Engine is {engine!r}: give one of {', '.join(ENGINES)}.")
+    if bits not in (None, *GRIDS):
+        raise ValueError(f"Bits is {bits!r}: give 4 or 8.")
     torch.set_num_threads(
         min(torch.get_num_threads(), joblib.cpu_count())
     )  # PyTorch overlooks a container's share of the processors
@@ -86,8 +97,10 @@ def load(
         else name
     )
     if (folder / PACKED).exists():
+        if bits is not None:
+            raise ValueError(f"Bits is {bits}: {label} comes in bits of its own, so leave it out.")
         return _default_model(label, folder, engine)
-    return _transformers(label, folder, engine, report)
+    return _transformers(label, folder, engine, bits, report)
 
 
 def _default(report: sources.Progress) -> Path:
@@ -222,7 +235,9 @@ def _rebuild(weights: Weights, values: JsonObject) -> PreTrainedModel:
     return frozen(model)
 
 
-def _transformers(label: str, folder: Path, engine: str, report: sources.Progress) -> LanguageModel:
+def _transformers(
+    label: str, folder: Path, engine: str, bits: int | None, report: sources.Progress
+) -> LanguageModel:
     values = files.config_of(folder)
     config = read_config(label, folder)
     weights = files.weight_files(folder)
@@ -233,9 +248,12 @@ def _transformers(label: str, folder: Path, engine: str, report: sources.Progres
     why_not = unsupported(config) if gpu is None else "a GPU is used"
     if engine in ("native", "packed") and why_not:
         raise ValueError(f"The {engine} engine cannot run {label}: {why_not}. Give another engine, or auto.")
+    if bits is not None and (why_not or engine not in PACKING):
+        why_not = why_not or f"the {engine} engine packs no weights"
+        raise ValueError(f"Bits is {bits}, and {label} is not packed: {why_not}. Leave it out.")
     report(0.0, f"loading {label}")
-    if engine in ("auto", "native", "packed") and why_not is None:
-        packed = _pack(label, folder, config, weights, report)
+    if engine in PACKING and why_not is None:
+        packed = _pack(label, config, weights, bits or _usual_bits(), report)
         return _packed(label, packed, tokenizer, stop_ids, engine)
     if gpu is None:
         memory.require(label, _float32_bytes(config, weights))
@@ -277,23 +295,33 @@ def _in_torch(model: PreTrainedModel, engine: str) -> BatchedEngine | ReferenceE
 
 
 def _pack(
-    label: str, folder: Path, config: PreTrainedConfig, weights: list[Path], report: sources.Progress
+    label: str, config: PreTrainedConfig, weights: list[Path], bits: int, report: sources.Progress
 ) -> Path:
-    """The model's weights at 8 bits, from the cache or made for it. Packed weights go with one config: its
-    tokenizer, chat template and stop tokens are read from the model's own folder at each start.
+    """The model's weights in few bits, from the cache or made for it. Packed weights go with one config: its
+    tokenizer, chat template and stop tokens are read from the model's own folder at each start. At 4 bits it counts
+    as another model, with concept vectors and calibrations of its own.
     """
-    about = _about(files.checksum(weights), config)
+    checksum = files.checksum(weights)
+    about = _about(checksum if bits == 8 else digests.short(f"{checksum} at {bits} bits".encode()), config)
     key = digests.short(about["config"].encode())[:8]
     target = cache_folder("models") / f"{about['hash']}-{key}-{FORMAT}"
     if not _whole(target):
         memory.require(label, _packing_bytes(weights))
-        report(0.1, "packing the weights at 8 bits (once)")
+        report(0.1, f"packing the weights at {bits} bits (once)")
         with _writing(target.parent) as staging:
             fresh = staging / "model"
             fresh.mkdir()
-            save(_packed_weights(label, weights, config), fresh / PACKED, about)
+            save(_packed_weights(label, weights, config, bits), fresh / PACKED, about)
             _keep(fresh, target)
     return target / PACKED
+
+
+def _usual_bits() -> int:
+    """Of a model that says none."""
+    value = os.environ.get("TRADEWIND_BITS") or "8"
+    if value not in map(str, GRIDS):
+        raise ValueError(f"TRADEWIND_BITS is {value!r}: give 4 or 8.")
+    return int(value)
 
 
 def _packing_bytes(weights: list[Path]) -> float:
@@ -302,9 +330,9 @@ def _packing_bytes(weights: list[Path]) -> float:
     return 1.2 * sum(count for count, _ in counts) + 2 * max(count * size for count, size in counts)
 
 
-def _packed_weights(label: str, weights: list[Path], config: PreTrainedConfig) -> Weights:
+def _packed_weights(label: str, weights: list[Path], config: PreTrainedConfig, bits: int) -> Weights:
     try:
-        return from_files(weights, config)
+        return from_files(weights, config, bits)
     except WrongTensor as error:
         raise SourceError(
             f"The weight files of {label} {error}: fetch the model again, or mend config.json."

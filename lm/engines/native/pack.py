@@ -63,17 +63,32 @@ def grid8(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         return codes.astype(np.uint8).reshape(weight.shape), scale, -128 * scale, 8
 
 
-def quantize8(weight: Tensor) -> Packed:
-    """A matrix [n, k] at 8 bits, some rows at a time: what is in between takes many times their memory."""
+def grid4(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """4-bit codes from the least to the largest number of each group, as GGUF's Q4_1 has them: what `pack` takes.
+    weight: float32 [n, k].
+    """
+    groups = weight.reshape(weight.shape[0], -1, GROUP)
+    with np.errstate(all="ignore"):  # as in grid8
+        least = groups.min(-1).astype(np.float16).astype(np.float32)
+        scale = ((groups.max(-1) - least) / 15).astype(np.float16).astype(np.float32)
+        codes = np.rint((groups - least[..., None]) / np.where(scale == 0, 1, scale)[..., None]).clip(0, 15)
+        return codes.astype(np.uint8).reshape(weight.shape), scale, least, 4
+
+
+GRIDS = {4: grid4, 8: grid8}
+
+
+def quantize(weight: Tensor, bits: int = 8) -> Packed:
+    """A matrix [n, k] in few bits, some rows at a time: what is in between takes many times their memory."""
     n, k = weight.shape
     blocks = -(-n // BLOCK)
-    codes = torch.empty(blocks, k // 4, BLOCK, dtype=torch.int32)
+    codes = torch.empty(blocks, k * bits // 32, BLOCK, dtype=torch.int32)
     grid = torch.empty(blocks, k // GROUP, 2, BLOCK, dtype=torch.float16)
     for first in range(0, blocks, PIECE):
         rows = weight[first * BLOCK : (first + PIECE) * BLOCK].detach().float()
-        piece = pack(*grid8(rows.numpy()))
+        piece = pack(*GRIDS[bits](rows.numpy()))
         codes[first : first + PIECE], grid[first : first + PIECE] = piece.codes, piece.grid
-    return Packed(codes, grid, n, 8)
+    return Packed(codes, grid, n, bits)
 
 
 def grids(packed: Packed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lm.engines.geometry import Config, head_width, module_sizes
-from lm.engines.native.pack import Packed, grid8, pack, quantize8, unpack
+from lm.engines.native.pack import Packed, grid8, pack, quantize, unpack
 from lm.engines.rotary import frequencies
 
 if TYPE_CHECKING:
@@ -63,23 +63,23 @@ class WrongTensor(ValueError):
     """The files lack a tensor that the model has, or hold one of another shape, or numbers that no grid holds."""
 
 
-def from_files(files: Sequence[Path], config: Config) -> Weights:
-    """Packs a model's safetensors files at 8 bits, one matrix in memory at a time.
+def from_files(files: Sequence[Path], config: Config, bits: int = 8) -> Weights:
+    """Packs a model's safetensors files, one matrix in memory at a time: its blocks at `bits`, embedding and head at 8.
 
     What they have to hold is what transformers' model of the config has; what they hold besides is left out,
     as transformers does. Raises WrongTensor.
     """
     weights, read = Weights(), _Reader(files, config)
-    weights.matrices["embedding"] = _rounded(read, "model.embed_tokens.weight")
+    weights.matrices["embedding"] = _rounded(read, 8, "model.embed_tokens.weight")
     if not (config.tie_word_embeddings and read.same(HEAD, "model.embed_tokens.weight")):
-        weights.matrices["head"] = _rounded(read, HEAD)
+        weights.matrices["head"] = _rounded(read, 8, HEAD)
     weights.vectors["norm"] = read("model.norm.weight").float()
     weights.vectors.update(_rotary(config))
     for layer in range(config.num_hidden_layers):
         prefix = f"model.layers.{layer}."
         for part, names in PARTS.items():
             weights.matrices[f"{layer}.{part}"] = _rounded(
-                read, *(f"{prefix}{name}.weight" for name in names)
+                read, bits, *(f"{prefix}{name}.weight" for name in names)
             )
             if f"{prefix}{names[0]}.bias" in read.shapes:
                 weights.vectors[f"{layer}.{part}.bias"] = torch.cat(
@@ -132,10 +132,10 @@ class _Reader:
         return head not in self._files or torch.equal(self(head), self(embedding))
 
 
-def _rounded(read: _Reader, *names: str) -> Packed:
-    """Matrices at 8 bits, one below the other."""
+def _rounded(read: _Reader, bits: int, *names: str) -> Packed:
+    """Matrices at so many bits, one below the other."""
     tensors = [read(name) for name in names]
-    matrix = quantize8(tensors[0] if len(tensors) == 1 else torch.cat(tensors))
+    matrix = quantize(tensors[0] if len(tensors) == 1 else torch.cat(tensors), bits)
     _require_finite(names[0], matrix.grid)
     return matrix
 
@@ -178,7 +178,7 @@ def _gguf_codes(tensors: Sequence["ReaderTensor"], heads: list[int | None]) -> P
     parts = [_permuted(_gguf_grid(tensor), count) for tensor, count in zip(tensors, heads, strict=True)]
     bits = max(part[3] for part in parts)
     if any(part[3] != bits for part in parts):
-        return quantize8(
+        return quantize(
             torch.cat(
                 [torch.from_numpy(c * np.repeat(s, 32, 1) + np.repeat(m, 32, 1)) for c, s, m, _ in parts]
             )

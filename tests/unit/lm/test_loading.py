@@ -538,6 +538,70 @@ def test_a_quantised_model_whose_package_is_missing_is_one_sentence(folder, cach
     assert "\n" not in str(error.value) and not (cache / "models").exists()
 
 
+@pytest.mark.parametrize("engine", ["native", "packed"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+def test_at_4_bits_every_engine_answers_as_transformers_on_the_same_weights(family, engine):
+    model = load(str(tiny(family)), engine=engine, bits=4)
+    with torch.no_grad():
+        want = model.torch(torch.tensor([LONG])).logits[0, :-1].log_softmax(-1)
+    have = model.logprobs([LONG], [1])[0]
+    assert float((want.exp() * (want - have)).sum(-1).mean()) < (1e-6 if engine == "native" else 1e-3)
+
+
+def test_at_4_bits_rows_are_the_same_alone_and_in_any_company(folder):
+    model = load(str(folder), engine="native", bits=4)
+    rows = [Row(PROMPT[:n], Sampling(1.0, n, 12)) for n in (5, 9, 30, 31, 40, 12, 7)]
+    together = model.generate(rows)
+    for row, run in zip(rows, together, strict=True):
+        [alone] = model.generate([row])
+        assert (alone.ids, alone.logprobs) == (run.ids, run.logprobs)
+
+
+def test_a_model_at_4_bits_is_another_one_and_half_as_large(folder, cache):
+    eight, four = load(str(folder)), load(str(folder), bits=4)
+    assert eight.hash == load(str(folder), bits=8).hash != four.hash
+    small, large = sorted(
+        sum(
+            tensor.numel() * tensor.element_size()
+            for name, tensor in load_file(path).items()
+            if ".codes" in name and name[0].isdigit()
+        )
+        for path in (cache / "models").glob("*/packed.safetensors")
+    )
+    assert large == 2 * small
+    want, states = AutoModelForCausalLM.from_pretrained(folder).state_dict(), four.torch.state_dict()
+    for name in ("model.embed_tokens.weight", "model.layers.2.mlp.down_proj.weight"):
+        moved = float((states[name] - want[name]).abs().max() / want[name].abs().max())
+        assert (moved < 0.01) == ("embed" in name) and moved < 0.1
+
+
+def test_the_environment_has_bits_for_all_that_is_packed(folder, monkeypatch):
+    monkeypatch.setenv("TRADEWIND_BITS", "4")
+    assert load(str(folder)).hash == load(str(folder), bits=4).hash != load(str(folder), bits=8).hash
+    assert load(str(tiny("gemma2"))).generate([Row(PROMPT, Sampling(max_new_tokens=2))])[0].ids
+    monkeypatch.setenv("TRADEWIND_BITS", "5")
+    with pytest.raises(ValueError, match="TRADEWIND_BITS is '5': give 4 or 8"):
+        load(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("family", "engine", "bits", "says"),
+    [
+        ("llama", "auto", 5, "Bits is 5: give 4 or 8"),
+        ("llama", "reference", 4, "the reference engine packs no weights"),
+        ("gemma2", "auto", 4, "family gemma2 is not one of"),
+        (None, "auto", 4, "comes in bits of its own"),
+    ],
+)
+def test_bits_that_nothing_is_packed_at_are_refused(monkeypatch, tmp_path, family, engine, bits, says):
+    if family is None:
+        (tmp_path / "packed.safetensors").write_bytes(b"")
+        monkeypatch.setattr(loading, "_default", lambda report: tmp_path)
+    with pytest.raises(ValueError, match=says) as error:
+        load(None if family is None else str(tiny(family)), engine=engine, bits=bits)
+    assert "\n" not in str(error.value)
+
+
 def with_scales(suffix: str):
     """Stores the first matrix as codes, with scales under a name that a way of quantising has for them."""
 

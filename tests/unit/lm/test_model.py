@@ -14,7 +14,6 @@ from lm.devices import placement
 from lm.edits.trace import CAPPED
 from lm.engines.base import Engine, Feed
 from lm.engines.native import build
-from lm.engines.native.pack import quantize8, unpack
 from lm.engines.torch.batched import BatchedEngine, _Pool
 from lm.engines.torch.stack import Stack, unchanged
 from lm.engines.transformers import ReferenceEngine, decoder_layers
@@ -540,12 +539,6 @@ def test_threads_are_those_of_the_container_and_change_no_number(monkeypatch):
         assert single.generate([row])[0].logprobs == usual.generate([row])[0].logprobs
     finally:
         torch.set_num_threads(threads)
-
-
-def test_packing_is_exact_to_a_half_step():
-    weight = torch.randn(40, 64)
-    step = weight.reshape(40, 2, 32).abs().amax(-1, keepdim=True) / 127
-    assert ((unpack(quantize8(weight)) - weight).reshape(40, 2, 32).abs() <= step * 0.5001).all()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lm import load
 from lm.engines.native import build
-from lm.engines.native.pack import GROUP, Packed, grids, pack, quantize8, unpack
+from lm.engines.native.pack import GROUP, Packed, grids, pack, quantize, unpack
 from lm.engines.torch import packed
 from lm.engines.torch.batched import BatchedEngine
 from lm.engines.torch.packed import Codes, Halves, PackedStack, matrix
@@ -40,6 +40,25 @@ def test_grids_are_what_was_packed(seed, n, groups, bits):
     found = grids(pack(codes, scale, least, bits))
     for part, want in zip(found, (codes, scale, least), strict=True):
         assert np.array_equal(part[:n], want)
+
+
+@pytest.mark.parametrize(("bits", "steps"), [(4, 15), (8, 254)])
+def test_packing_moves_no_number_by_more_than_half_a_step(bits, steps):
+    weight = torch.randn(40, 64) * 10.0 ** torch.arange(-3, 2).repeat(8)[:, None]
+    groups = weight.unflatten(1, (-1, GROUP))
+    spread = groups.amax(-1) - groups.amin(-1) if bits == 4 else 2 * groups.abs().amax(-1)
+    moved = (unpack(quantize(weight, bits)) - weight).unflatten(1, (-1, GROUP)).abs().amax(-1)
+    ends = groups.abs().amax(-1) / 1024  # what float16 leaves of a scale and a least value
+    assert (moved <= 0.5 * spread / steps + ends).all()
+
+
+def test_a_matrix_of_4_bits_is_packed_as_it_is():
+    codes = np.random.default_rng(0).integers(0, 16, (50, 3, GROUP)).astype(np.uint8)
+    codes[..., 0], codes[..., 1] = 0, 15  # so that each group uses its whole range
+    scale, least = 2.0 ** np.random.default_rng(1).integers(-6, 2, (2, 50, 3))
+    given = pack(codes.reshape(50, -1), scale, -least, 4)
+    again = quantize(unpack(given), 4)
+    assert torch.equal(again.codes, given.codes) and torch.equal(again.grid, given.grid)
 
 
 @given(
@@ -71,7 +90,7 @@ def test_products_of_16_bit_numbers_are_exact(seed, n, k, rows):
 
 
 def test_4_bit_kernels_are_taken_where_they_are_quick_alone(monkeypatch):
-    four, eight = of_codes(0, 64, 2), quantize8(torch.randn(64, 64))
+    four, eight = of_codes(0, 64, 2), quantize(torch.randn(64, 64))
     x = whole_numbers(1, 3, 64)
     for quick in (True, False):
         monkeypatch.setattr(packed, "quick_codes", lambda quick=quick: quick)
