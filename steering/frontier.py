@@ -55,7 +55,8 @@ METHODS = (
     PAPER,
     BOTH,
 )
-GATED = {"auto": DEFAULT, "gcav": PAPER, "fixed": CONSTANT}
+PLAN_METHODS = {DEFAULT: "auto", CONSTANT: "fixed"}
+"""Of those methods that are given a budget."""
 
 
 @dataclass(frozen=True)
@@ -100,36 +101,39 @@ class Texts:
     repetition: np.ndarray
 
 
-def settings_of(library: Library, name: str, direction: str, *, continued: bool = False) -> list[Setting]:
-    """All methods at all settings, the base model first. continued: of texts that the model goes on with. Raises
-    PlanError where the concept has no independent scorer, or no calibration.
+def settings_of(
+    library: Library, name: str, direction: str, methods: Sequence[str] = METHODS, *, continued: bool = False
+) -> list[Setting]:
+    """All settings of some methods, the base model first. continued: of texts that the model goes on with. Raises
+    PlanError where the concept has no independent scorer, or where a budget has no calibration to go by.
     """
     if library.concepts[name].scorer is None:
         raise PlanError(f"{name} has no independent scorer: nothing could be judged but by the vector itself")
-    target = Target(name, direction)
-    plans = [
-        Plan((target,), method=method, budget=budget)
-        for method in ("auto", "fixed")
-        for budget in _budgets(curve_of(method, target, library.cav(name)).max_budget)
-    ]
-    gated = [plan for plan in plans if plan.method == "auto"]
-    middle = gated[len(gated) // 2]
     places = (BEFORE,) if continued else PLACES if library.model.codec.knows_system else ("user",)
-    paper = [Target(name, direction, p if direction == "amplify" else 1 - p) for p in P0]
-    return [
-        Setting(BASE),
-        *(Setting(f"request, {place}", place=place) for place in places),
-        *(Setting(GATED[plan.method], f"budget {plan.budget:.2g}", plan) for plan in plans),
-        *(Setting(PAPER, f"p0 {each.p0:g}", Plan((each,), method="gcav")) for each in paper),
-        Setting(
-            BOTH, f"budget {middle.budget:.2g}", middle, BEFORE if continued else strongest(library.model)
-        ),
-    ]
+    strongly = BEFORE if continued else strongest(library.model)
+    settings = [Setting(BASE), *(Setting(f"request, {place}", place=place) for place in places)]
+    for method in (each for each in METHODS if each in methods):
+        if method in (DEFAULT, CONSTANT):
+            settings += [
+                Setting(method, f"budget {plan.budget:.2g}", plan)
+                for plan in _by_budget(library, name, direction, PLAN_METHODS[method])
+            ]
+        elif method == PAPER:
+            paper = [Target(name, direction, p if direction == "amplify" else 1 - p) for p in P0]
+            settings += [Setting(PAPER, f"p0 {each.p0:g}", Plan((each,), method="gcav")) for each in paper]
+        elif method == BOTH:
+            plans = _by_budget(library, name, direction, PLAN_METHODS[DEFAULT])
+            middle = plans[len(plans) // 2]
+            settings.append(Setting(BOTH, f"budget {middle.budget:.2g}", middle, strongly))
+    return [setting for setting in settings if setting.method in methods]
 
 
-def _budgets(most: float) -> list[float]:
-    """BUDGETS as far as a calibration goes, and its end where that comes first."""
-    return sorted({min(budget, most) for budget in BUDGETS})
+def _by_budget(library: Library, name: str, direction: str, method: str) -> list[Plan]:
+    """Plans at BUDGETS as far as a calibration goes, and at its end where that comes first."""
+    target = Target(name, direction)
+    most = curve_of(method, target, library.cav(name)).max_budget
+    budgets = sorted({min(budget, most) for budget in BUDGETS})
+    return [Plan((target,), method=method, budget=budget) for budget in budgets]
 
 
 class Bench:
@@ -150,11 +154,7 @@ class Bench:
     ):
         self.library, self.concept, self.direction = library, library.concepts[name], direction
         self.tokens, self.temperature, self.continued = tokens, temperature, continued
-        self.settings = [
-            each
-            for each in settings_of(library, name, direction, continued=continued)
-            if each.method in methods
-        ]
+        self.settings = settings_of(library, name, direction, methods, continued=continued)
         assert self.concept.scorer is not None
         self._judge = scorer(self.concept.scorer)
         self.digests = {setting: self.digest(setting) for setting in self.settings}
@@ -324,6 +324,8 @@ def markdown(name: str, direction: str, results: Sequence[Texts]) -> str:
         lines.append(
             f"| {texts.method} | {texts.setting} | {score} | {cost} | {texts.nll.mean():.2f} | {texts.repetition.mean():.3f} |"
         )
+    if not of(results, DEFAULT):
+        return "\n".join(lines)
     rivals = [rival for rival in (CONSTANT, PAPER) if of(results, rival)]
     differences = ", ".join(f"{rival} {_signed(ahead(results, direction, rival))}" for rival in rivals)
     close = f"At {COMPARED} nats a token the default is ahead of: {differences} (in score, more is better)."

@@ -350,3 +350,15 @@ def test_the_snippet_of_a_taught_concept_finds_its_budget_again(library, tmp_pat
     names: dict = {}
     exec(code, names)
     assert names["both"]["steered"]["text"] == steer(own, "Why?", chosen, **settings_)["steered"]["text"]
+
+
+def test_a_frontier_of_what_needs_no_budget_needs_no_calibration(library):
+    bare = Library(library.model, {})
+    bare.add(LOUD, dataclasses.replace(library.cav("loud"), calibration=None))
+    results = measured(
+        frontier_bench(bare, methods=["base", "GCAV of the paper"]), frontiers.spread(ASKED, [0])
+    )
+    assert [texts.method for texts in results] == ["base", *["GCAV of the paper"] * 2]
+    assert "ahead" not in frontiers.markdown("loud", "amplify", results)
+    with pytest.raises(PlanError, match="calibration"):
+        frontier_bench(bare)
