@@ -6,8 +6,8 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from functools import partial
-from html import escape
 
 import ui.proxies  # isort: skip  # noqa: F401  # before Gradio
 
@@ -18,12 +18,15 @@ import arena
 from arena import space
 from arena.panel import build as build_arena
 from lab.compare import example, send, send_tuned, votes
+from lab.head import Way, head
 from lab.lacking import STEER, TRADE_OFFS
 from lab.learner import Learner
+from lab.models import Choice, Models, offered
 from lab.panel import build as build_banner
-from lab.policies import SHIPPED, api, applicable, plans, roster
+from lab.policies import SHIPPED, applicable, plans, roster
 from lab.preparer import Preparer
-from lm import LanguageModel, load, zero_gpu
+from lm import LanguageModel, zero_gpu
+from lm.sources import allowed
 from pareto.combiners import COMBINERS
 from pareto.panel import build as build_pareto
 from steering import Library
@@ -41,9 +44,10 @@ def compose(
     library: Library | None = None,
     preparer: Preparer | None = None,
     learner: Learner | None = None,
+    ways: Sequence[Way] = (),
 ) -> gr.Blocks:
     """The page with its tabs. preparer: of what the model lacks; by default visitors may not start it. learner: what trains
-    on votes, where somebody may.
+    on votes, where somebody may. ways: to the pages of all models, where there are several.
     """
     library = library or Library(model)
     preparer = preparer or Preparer(library, None, allowed=False)
@@ -63,7 +67,7 @@ def compose(
         title="Tradewind", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
     ) as page:
         gr.HTML(
-            (WEB / "shared" / "head.html").read_text(encoding="utf-8").replace("{model}", escape(model.name)),
+            head(model.name, ways),
             apply_default_css=False,
             js_on_load=module("shared/head"),
         )
@@ -112,8 +116,17 @@ def settings() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Tradewind: steer a language model, and see what it costs.")
     parser.add_argument(
         "--model",
-        default=os.environ.get("TRADEWIND_MODEL"),
-        help="hub id or folder (default: the embedded model)",
+        nargs="+",
+        default=allowed(os.environ.get("TRADEWIND_MODEL")),
+        metavar="MODEL",
+        help="hub ids or folders of the models that visitors may choose, the first at the start; the embedded model is always among them",
+    )
+    parser.add_argument(
+        "--models-in-memory",
+        type=int,
+        default=os.environ.get("TRADEWIND_MODELS_IN_MEMORY", "1"),
+        metavar="N",
+        help="how many of them are in memory at once (default: 1)",
     )
     parser.add_argument(
         "--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to listen on"
@@ -142,19 +155,20 @@ def start(asked: argparse.Namespace) -> None:
         print(f"warning: {warning}", file=sys.stderr)
     mirrored(store)
     space.login()
-    model = load(
-        asked.model,
-        progress=lambda fraction, text: print(
+    models = Models(offered(asked.model), asked.models_in_memory, partial(furnish, store, asked.prepare))
+    page = models.first.furnish(
+        lambda fraction, text: print(
             f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True
-        ),
+        )
     )
-    model.give_way()
-    library = Library(model)
-    preparer = Preparer(library, asked.model, allowed=asked.prepare)
-    learner = Learner(model, asked.model, store)
-    serve(
-        compose(model, store, library, preparer, learner), asked.host, asked.port, store.check, api(library)
-    )
+    serve(page, asked.host, asked.port, store.check, models.api(), models.doors)
+
+
+def furnish(store: arena.Store, prepares: bool, choice: Choice, ways: Sequence[Way]) -> gr.Blocks:
+    """The page of a model that is in memory."""
+    model, library = choice.model, choice.library
+    preparer = Preparer(library, choice.name, allowed=prepares)
+    return compose(model, store, library, preparer, Learner(model, choice.name, store), ways)
 
 
 def main() -> int:

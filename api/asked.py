@@ -1,7 +1,7 @@
 """What a client asks for, within bounds."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,10 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 OVERLOOKED = {"user", "metadata", "store", "service_tier", "safety_identifier", "parallel_tool_calls"}
 ASKING = {"model", "plan", "n", "seed", "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "stream",
           "stream_options", "logprobs", "echo", "top_logprobs", "prompt", "messages", "chat_template_kwargs"}  # fmt: skip
+
+
+Choose = Callable[[str], tuple[Policies, str]]
+"""The policies of the model that a name speaks of, and what the name says beside that."""
 
 
 class Refused(ValueError):
@@ -64,13 +68,13 @@ class Request:
         return list(zip(prompts, self.samplings, strict=True))
 
 
-def parse(body: Any, policies: Policies, *, chat: bool) -> Request:
+def parse(body: Any, choose: Choose, *, chat: bool) -> Request:
     """Reads the body of a request. Raises Refused, or ValueError with one sentence."""
     if not isinstance(body, Mapping):
         raise Refused("The body is no JSON object: send one.")
     asked = {name: value for name, value in body.items() if value is not None}
     _check_fields(asked, chat)
-    policy = _policy(asked, policies)
+    policy = _policy(asked, choose)
     prompts = tuple(prompt_ids(policy.model, prompt) for prompt in _prompts(asked, chat))
     n = _whole(asked, "n", 1, MAX_CHOICES, 1)
     if len(prompts) * n > MAX_CHOICES:
@@ -111,18 +115,19 @@ def _check_fields(asked: Mapping[str, Any], chat: bool) -> None:
             raise Refused(f"{name} goes with the other endpoint: leave it out.", name)
 
 
-def _policy(asked: Mapping[str, Any], policies: Policies) -> Policy:
+def _policy(asked: Mapping[str, Any], choose: Choose) -> Policy:
     name = asked.get("model")
     if not isinstance(name, str):
         raise Refused("Model is missing: give a name of /v1/models.", "model")
+    policies, own = choose(name)
     if "plan" in asked:
-        if name != BASE:
+        if own != BASE:
             raise Refused(f"A plan steers the model base, not {name!r:.60}: give model base.", "model")
         if not isinstance(asked["plan"], str | Mapping):
             raise Refused("Plan is no JSON object: give a plan.", "plan")
         policy = policies({"plan": asked["plan"]})
     else:
-        policy = _named(name, policies)
+        policy = _named(own, policies)
     _ = policy.edits
     return policy
 

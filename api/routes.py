@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -15,11 +15,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from api.answering import alternatives, answering
-from api.asked import Refused, Request, parse
+from api.asked import Choose, Refused, Request, parse
 from api.choice import Choice
 from api.shapes import ScoredTokens, Shape
-from lm import Policies
 from lm.caller import CALLER, Caller
+from lm.places import NotInMemory
 from ui.validation import sentence
 
 log = logging.getLogger(__name__)
@@ -29,21 +29,21 @@ GLANCE = 0.25
 """Seconds between two looks at whether the client still waits."""
 
 
-def routes(policies: Policies, names: Callable[[], Sequence[str]]) -> list[Route]:
-    """The API's routes. names: of the policies that are listed; a plan goes in an extra field."""
+def routes(choose: Choose, listed: Callable[[], Mapping[str, str]]) -> list[Route]:
+    """The API's routes. listed: the policies that are told of, and whose models they are; a plan goes in an extra field."""
     began = int(time.time())
     busy: Counter[Hashable] = Counter()
 
-    def model(name: str) -> dict[str, Any]:
-        return {"id": name, "object": "model", "created": began, "owned_by": policies.model.name}
+    def model(name: str, owner: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": began, "owned_by": owner}
 
     async def models(http: Http) -> Response:
-        return JSONResponse({"object": "list", "data": [model(name) for name in names()]})
+        return JSONResponse({"object": "list", "data": [model(*each) for each in listed().items()]})
 
     async def one_model(http: Http) -> Response:
-        name = http.path_params["name"]
-        if name in names():
-            return JSONResponse(model(name))
+        name, known = http.path_params["name"], listed()
+        if name in known:
+            return JSONResponse(model(name, known[name]))
         return _refusal(Refused(f"There is no model {name!r:.60}.", "model", 404, "model_not_found"))
 
     def endpoint(chat: bool) -> Callable[[Http], Any]:
@@ -53,15 +53,21 @@ def routes(policies: Policies, names: Callable[[], Sequence[str]]) -> list[Route
                 problem = "Too many requests are being answered: ask again when one of them is."
                 return _refusal(Refused(problem, None, 429, "rate_limit_exceeded"))
             busy[visitor] += 1
-            try:
-                response = await _answer(http, policies, chat, Caller(visitor))
-            except BaseException:
+            caller = Caller(visitor)
+
+            def end() -> None:
                 busy[visitor] -= 1
+                caller.left.set()
+
+            try:
+                response = await _answer(http, choose, chat, caller)
+            except BaseException:
+                end()
                 raise
             if isinstance(response, _Stream):
-                response.then = lambda: busy.subtract([visitor])
+                response.then = end
             else:
-                busy[visitor] -= 1
+                end()
             return response
 
         return answer
@@ -86,14 +92,14 @@ class _Stream(StreamingResponse):
             self.then()
 
 
-async def _answer(http: Http, policies: Policies, chat: bool, caller: Caller) -> Response:
+async def _answer(http: Http, choose: Choose, chat: bool, caller: Caller) -> Response:
     try:
         body = json.loads(await http.body())
     except (ValueError, RecursionError):
         return _refusal(Refused("The body is no JSON: send a JSON object."))
     try:
         async with _watched(http, caller):
-            request = await _threaded(lambda: parse(body, policies, chat=chat), caller)
+            request = await _threaded(lambda: parse(body, choose, chat=chat), caller)
         shape = Shape(f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}", request, chat)
         if request.streams:
             return _Stream(_stream(http, request, shape, caller), media_type="text/event-stream")
@@ -199,6 +205,9 @@ def _problem(error: Exception) -> tuple[int, dict[str, Any]]:
         }
         return 500, {"error": about | {"type": "server_error", "param": None, "code": None}}
     message = sentence(error)
+    if isinstance(error, NotInMemory):
+        busy = {"message": message, "type": "server_error", "param": "model", "code": "model_not_ready"}
+        return 503, {"error": busy}
     status, param, code = (
         (error.status, error.param, error.code) if isinstance(error, Refused) else (400, None, None)
     )

@@ -6,10 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from starlette.routing import Route
-
 import arena
-from api.routes import routes
 from lm import Policies, Policy, SourceError, load
 from lm.policy import GRAMMAR, PolicyError
 from pareto.checkpoint import FOLDER as CHECKPOINTS
@@ -83,8 +80,8 @@ def applicable(library: Library, plan: str | Mapping[str, Any]) -> Policy:
     return policy
 
 
-def api(library: Library) -> list[Route]:
-    """The HTTP API's routes: the model, what ships for it, mixes of that, and plans."""
+def served(library: Library) -> tuple[Policies, list[str]]:
+    """What the HTTP API answers as: the model, what ships for it, mixes of that, and plans; and the names that it lists."""
     model = library.model
     known = {checkpoint.id: checkpoint for checkpoint in shipped(model, SHIPPED)}
 
@@ -94,4 +91,4 @@ def api(library: Library) -> list[Route]:
         return known[id]
 
     names = [BASE, *(f"checkpoint:{id}" for id in known)]
-    return routes(tuned_policies(model, of_id, partial(planned, library)), lambda: names)
+    return tuned_policies(model, of_id, partial(planned, library)), names

@@ -35,9 +35,10 @@ class Caller:
             raise Stopped
 
 
-_NOBODY = Caller()
-CALLER: ContextVar[Caller] = ContextVar("caller", default=_NOBODY)
-"""The caller of the work in this context. The default leaves with `dismiss` alone."""
+NOBODY = Caller()
+"""Calls where nobody said who calls. It leaves with `dismiss` alone."""
+CALLER: ContextVar[Caller] = ContextVar("caller", default=NOBODY)
+"""The caller of the work in this context."""
 
 
 def dismiss() -> None:

@@ -68,7 +68,8 @@ def load(
 ) -> LanguageModel:
     """Loads a causal language model.
 
-    name: a folder, a hub id, or None for $TRADEWIND_MODEL or else the embedded default. engine: "native"
+    name: a folder, a hub id, SmolLM2-135M-Instruct for the embedded default, or None for the first of $TRADEWIND_MODEL
+    or else that default. engine: "native"
     (Llama-style models on CPU), "packed" (the same weights in PyTorch, where no C compiler is), "batched" (in
     one float32 or bfloat16 batch in PyTorch: GPUs, and many rows on CPUs with matrix units), "reference"
     (transformers, any family and device), "auto" (the quickest for a few rows) or "rows" (the quickest for
@@ -87,15 +88,10 @@ def load(
     if engine == "rows":
         engine = "batched" if matrix_units() else "auto"
     report = progress or (lambda fraction, text: log.info("%3.0f%% %s", 100 * fraction, text))
-    name = name or os.environ.get("TRADEWIND_MODEL") or None
-    folder = _default(report) if name is None else sources.folder_of(name)
-    label = (
-        sources.DEFAULT_NAME
-        if name is None
-        else name.rstrip("/").rsplit("/", 1)[-1]
-        if Path(name).is_dir()
-        else name
-    )
+    name = name or [*sources.allowed(os.environ.get("TRADEWIND_MODEL")), sources.DEFAULT_NAME][0]
+    embedded = name == sources.DEFAULT_NAME and not Path(name).is_dir()
+    folder = _default(report) if embedded else sources.folder_of(name)
+    label = sources.label_of(name)
     if (folder / PACKED).exists():
         if bits is not None:
             raise ValueError(f"Bits is {bits}: {label} comes in bits of its own, so leave it out.")

@@ -95,6 +95,11 @@ class LanguageModel:
         """Starts decoding rows, in one batch with all else that is under way; see Decoding."""
         return self._loop.submit(rows, stop)
 
+    @property
+    def decoding(self) -> bool:
+        """Whether rows are under way."""
+        return self._loop.running
+
     def give_way(self) -> None:
         """Decoding yields the processor to whatever else this machine does, from now on."""
         self._loop.give_way()

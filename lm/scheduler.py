@@ -140,6 +140,11 @@ class Loop:
                 self._thread.submit(self._work)
         return decoding
 
+    @property
+    def running(self) -> bool:
+        """Whether rows are under way."""
+        return self._running
+
     def give_way(self) -> None:
         """Lets other threads of the machine go first, where the system gives each thread a priority of its own: decoding
         takes every core, and whoever asks for a page or votes needs one for a moment only.

@@ -51,6 +51,18 @@ def reason(error: BaseException) -> str:
     return (lines[0] if lines else type(error).__name__)[:300].rstrip(".: ")
 
 
+def label_of(name: str) -> str:
+    """What a model is called that is given by folder or hub id: a folder by its own name."""
+    return name if _is_id(name) else name.rstrip("/").rsplit("/", 1)[-1]
+
+
+def allowed(given: str | None) -> list[str]:
+    """The names in a setting, separated by commas: hub ids, folders, or DEFAULT_NAME."""
+    if given and Path(given).is_dir():
+        return [given]
+    return [name.strip() for name in (given or "").split(",") if name.strip()]
+
+
 def folder_of(name: str) -> Path:
     """The folder of a model given by folder or hub id. Raises SourceError where there is none."""
     path = Path(name).expanduser()
@@ -58,7 +70,7 @@ def folder_of(name: str) -> Path:
         return path
     if path.exists():
         raise SourceError(f"Model {name!r} is a file: give the folder that holds it, or a hub id.")
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+    if not _is_id(name):
         raise SourceError(f"Model {name!r} is no folder here: check the path, or give a hub id.")
     from huggingface_hub import snapshot_download
 
@@ -69,6 +81,12 @@ def folder_of(name: str) -> Path:
     if not any(folder.iterdir()):
         raise SourceError(f"Model {name!r} holds no files of a model on the hub: check the id.")
     return folder
+
+
+def _is_id(name: str) -> bool:
+    """Whether a name can only be an id on the hub."""
+    path = Path(name).expanduser()
+    return not (path.is_dir() or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1)
 
 
 def _unfetched(name: str, error: Exception) -> str:

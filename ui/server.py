@@ -1,12 +1,14 @@
 """The server around the page: what it serves beside Gradio's own routes, and the bounds of what it takes."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio
 import gradio as gr
 import plotly
+from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -15,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from ui import background, states
 from ui.document import PREVIEW, WEB, Document
+from ui.doors import Door, Doors
 from ui.middleware import MAX_FILE, Bounds, Rooted
 from ui.startup import without_proxies
 from ui.theme import theme
@@ -22,17 +25,85 @@ from ui.theme import theme
 MAX_JOBS = 512
 """Events under way at once: more than all limits of the tabs together, so that none waits for another's place."""
 MAX_QUEUE = 256
+LOOK: dict[str, Any] = {
+    "theme": theme(),
+    "footer_links": ["api"],
+    "run_history": False,
+    "show_error": False,
+    "ssr_mode": False,
+    "max_file_size": MAX_FILE,
+    "enable_monitoring": False,
+}
+"""What Gradio is told of every page."""
 MAX_STATES = 2_000
 """Pages whose state Gradio keeps, 12 kB each; an older one is told by the page itself."""
 
 
 def serve(
-    page: gr.Blocks, host: str, port: int, check: Callable[[], object], more: Sequence[BaseRoute] = ()
+    page: gr.Blocks,
+    host: str,
+    port: int,
+    check: Callable[[], object],
+    more: Sequence[BaseRoute] = (),
+    doors: Mapping[str, Door] | None = None,
 ) -> None:
     """Serves a page until the process ends. check: raises where the app cannot do its work; /health calls it.
-    more: routes beside the page's.
+    more: routes beside the page's; doors: to the other pages, see ui.doors.Doors.
     """
+    if (
+        gr.utils.get_space() is not None
+    ):  # nothing but the Space's own proxy reaches the app, and it tells who asks
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
+    between = [Middleware(Doors, doors=doors)] if doors else []
+    with without_proxies():
+        page.launch(
+            prevent_thread_lock=True,
+            server_name=host,
+            server_port=port,
+            share=False,
+            favicon_path=WEB / "shared" / "favicon.svg",
+            max_threads=MAX_JOBS,
+            state_session_capacity=MAX_STATES,
+            app_kwargs=_around([_health(check), *more], between),
+            **LOOK,
+        )
+    try:
+        page.block_thread()
+    finally:
+        background.end()
 
+
+def mounted(page: gr.Blocks, path: str, more: Sequence[BaseRoute] = ()) -> FastAPI:
+    """The app of another page, which the same process serves below `path`. more: routes beside the page's."""
+    page.max_threads = page._queue.max_thread_count = MAX_JOBS
+    page.state_session_capacity = MAX_STATES
+    app = FastAPI(openapi_url=None)
+    gr.mount_gradio_app(
+        app,
+        page,
+        "",
+        root_path=os.environ.get("GRADIO_ROOT_PATH", "").rstrip("/") + path,
+        app_kwargs=_around(more),
+        **LOOK,
+    )
+    return app
+
+
+def _around(more: Sequence[BaseRoute], between: Sequence[Middleware] = ()) -> dict[str, Any]:
+    """What stands around every page: routes before its own, and middleware; `between`: before what changes documents."""
+    routes = [
+        *more,
+        Route("/preview.png", _preview),
+        Mount("/tw/plotly", StaticFiles(directory=Path(plotly.__file__).parent / "package_data")),
+        Mount("/tw", StaticFiles(directory=WEB)),
+    ]
+    return {
+        "routes": routes,
+        "middleware": [Middleware(Rooted), *between, Middleware(Bounds), Middleware(Document)],
+    }
+
+
+def _health(check: Callable[[], object]) -> Route:
     async def health(request: Request) -> Response:
         try:
             await anyio.to_thread.run_sync(check)
@@ -40,45 +111,11 @@ def serve(
             return JSONResponse({"status": type(error).__name__}, 503)
         return JSONResponse({"status": "ok"})
 
-    async def preview(request: Request) -> Response:
-        return FileResponse(PREVIEW)
+    return Route("/health", health)
 
-    routes = [
-        *more,
-        Route("/health", health),
-        Route("/preview.png", preview),
-        Mount("/tw/plotly", StaticFiles(directory=Path(plotly.__file__).parent / "package_data")),
-        Mount("/tw", StaticFiles(directory=WEB)),
-    ]
-    if (
-        gr.utils.get_space() is not None
-    ):  # nothing but the Space's own proxy reaches the app, and it tells who asks
-        os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
-    with without_proxies():
-        page.launch(
-            prevent_thread_lock=True,
-            server_name=host,
-            server_port=port,
-            share=False,
-            theme=theme(),
-            favicon_path=WEB / "shared" / "favicon.svg",
-            footer_links=["api"],
-            run_history=False,
-            show_error=False,
-            ssr_mode=False,
-            max_file_size=MAX_FILE,
-            max_threads=MAX_JOBS,
-            state_session_capacity=MAX_STATES,
-            enable_monitoring=False,
-            app_kwargs={
-                "routes": routes,
-                "middleware": [Middleware(part) for part in (Rooted, Bounds, Document)],
-            },
-        )
-    try:
-        page.block_thread()
-    finally:
-        background.end()
+
+async def _preview(request: Request) -> Response:
+    return FileResponse(PREVIEW)
 
 
 def queued(page: gr.Blocks) -> gr.Blocks:

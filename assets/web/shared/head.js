@@ -1,6 +1,7 @@
 // The head of the page: the switch between light and dark, a link to what is seen, and a way out of another site's frame.
 import { followTabs, open, tabOf } from './address.js';
 import { copy, h } from './dom.js';
+import { followModels } from './models.js';
 import { keep, recall } from './storage.js';
 
 export default function mount({ element }) {
@@ -21,6 +22,8 @@ export default function mount({ element }) {
   set(kept && !new URLSearchParams(location.search).has('__theme') ? kept === 'dark' : isDark());
   out.hidden = window.top === window;
   out.addEventListener('click', () => { out.href = location.href; });
+  const menu = element.querySelector('.tw-models');
+  if (menu) followModels(menu);
   const link = element.querySelector('.tw-link');
   link?.addEventListener('click', () => copy(link, location.href));
 

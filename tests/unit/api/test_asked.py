@@ -19,7 +19,7 @@ def policies() -> Policies:
 @pytest.mark.parametrize("switch", ["enable_thinking", "thinking"])
 def test_a_client_switches_thinking_on(policies, switch):
     def prompt(**more) -> str:
-        [ids] = parse(ASKED | more, policies, chat=True).prompts
+        [ids] = parse(ASKED | more, lambda name: (policies, name), chat=True).prompts
         return policies.model.codec.decode(ids)
 
     on, off = (prompt(chat_template_kwargs={switch: each}) for each in (True, False))

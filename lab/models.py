@@ -1,0 +1,232 @@
+"""The models that visitors may choose among: what each costs, which are in memory, and the pages that show them."""
+
+import contextvars
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from api.routes import routes
+from lab.head import Way
+from lab.policies import served
+from lm import LanguageModel, Policies, Stopped, load
+from lm.caller import CALLER, Caller
+from lm.paths import cache_folder, replacing
+from lm.places import Cost, NotInMemory, Occupied, Places, Sleeper
+from lm.policy import BASE
+from lm.sources import DEFAULT_NAME, Progress, label_of
+from steering import Library
+from ui.doors import BELOW, Door
+from ui.server import mounted
+
+log = logging.getLogger(__name__)
+COSTS = "costs.json"
+_furnishing = threading.Lock()
+"""Gradio builds one page at a time."""
+BROKEN = "Its page failed by a fault of the app, which its log explains."
+Furnish = Callable[["Choice", Sequence[Way]], gr.Blocks]
+"""Makes the page of a model that is in memory, with the ways to the others."""
+
+
+def offered(names: Sequence[str]) -> list[str]:
+    """The models that the operator names, and the embedded default, each once."""
+    return [*dict.fromkeys([*names, DEFAULT_NAME])]
+
+
+class Choice:
+    """A model that visitors may choose. name: as the operator gave it; slug: what its address ends in."""
+
+    def __init__(
+        self,
+        name: str,
+        slug: str,
+        places: Places,
+        furnish: Callable[["Choice"], gr.Blocks],
+        cost: Cost | None,
+    ):
+        self.name, self.slug, self.label = name, slug, label_of(name)
+        self.model: Sleeper = places.model(self.label, self._load)
+        self.model.cost = cost
+        self._places, self._furnish = places, furnish
+        self._report: Progress | None = None
+        self._progress: tuple[float, str] = 0.0, ""
+        self._guard = threading.Lock()
+        self._opening: threading.Thread | None = None
+        self.page: FastAPI | None = None
+        self.problem = self.waits = ""
+
+    @cached_property
+    def library(self) -> Library:
+        """Its concepts; the model is woken for it where it never was awake."""
+        if not self.model.hash:
+            _ = self.model.engine
+        return Library(self.model)
+
+    @cached_property
+    def served(self) -> tuple[Policies, list[str]]:
+        """What the HTTP API answers as, and the names of that."""
+        return served(self.library)
+
+    @property
+    def listed(self) -> list[str]:
+        """The names of its policies, as far as they are known before it was loaded."""
+        return self.served[1] if self.model.hash else [BASE]
+
+    def open(self) -> None:
+        """Begins to make its page where there is none, and nobody does."""
+        with self._guard:
+            if self.page is None and (self._opening is None or not self._opening.is_alive()):
+                self.problem = self.waits = ""
+                self._opening = threading.Thread(
+                    target=contextvars.Context().run, args=(self._open,), daemon=True
+                )
+                self._opening.start()
+
+    def state(self) -> dict[str, Any]:
+        """What the pages tell of it."""
+        cost, loading = self.model.cost, self._places.is_waking(self.model)
+        fraction, note = self._progress
+        return {
+            "name": self.label,
+            "slug": self.slug,
+            "state": "loading" if loading else "ready" if self.model.awake else "asleep",
+            "open": self.page is not None,
+            "seconds": cost and cost.seconds,
+            "bytes": cost and cost.bytes,
+            "elapsed": time.monotonic() - self.model.began if loading else None,
+            "fraction": fraction if loading else None,
+            "note": note if loading else "",
+            "problem": self.problem,
+            "waits": self.waits,
+        }
+
+    def furnish(self, report: Progress | None = None) -> gr.Blocks:
+        """Loads it, and makes its page, now. Raises NotInMemory."""
+        self._report = report
+        _ = self.model.engine
+        assert self.model.cost is not None  # it is awake
+        _keep(self.name, self.model.cost)
+        with _furnishing:
+            return self._furnish(self)
+
+    def _api(self) -> list[Route]:
+        policies, names = self.served
+        return routes(lambda name: (policies, name), lambda: dict.fromkeys(names, self.label))
+
+    def _open(self) -> None:
+        CALLER.set(caller := Caller(self))
+        try:
+            page = self.furnish()
+            self.page = mounted(page, f"{BELOW}{self.slug}", self._api())
+        except Occupied as error:
+            self.waits = str(error)
+        except NotInMemory as error:
+            self.problem = str(error)
+        except Stopped:
+            pass
+        except Exception as error:
+            log.error("a model's page could not be made", exc_info=error)
+            self.problem = BROKEN
+        finally:
+            caller.left.set()
+
+    def _load(self) -> LanguageModel:
+        self._progress = 0.0, ""
+
+        def note(fraction: float, text: str) -> None:
+            self._progress = fraction, text
+            if self._report is not None:
+                self._report(fraction, text)
+
+        model = load(self.name, progress=note)
+        model.give_way()
+        return model
+
+
+class Models:
+    """The models that the operator allows, the first of them at the app's own address."""
+
+    def __init__(self, names: Sequence[str], most: int, furnish: Furnish):
+        """most: in memory at once; furnish: makes a model's page."""
+        if most < 1:
+            raise ValueError(f"Models in memory is {most}: give a number from 1 on.")
+        self.places = Places(most)
+        costs = _costs()
+        self.choices = [
+            Choice(
+                name, slug, self.places, lambda choice: furnish(choice, self._ways(choice)), costs.get(name)
+            )
+            for name, slug in zip(names, _slugs(names), strict=True)
+        ]
+
+    @property
+    def first(self) -> Choice:
+        """The one at the app's own address."""
+        return self.choices[0]
+
+    @property
+    def doors(self) -> dict[str, Door]:
+        """The pages by the last part of their addresses; none where there is one model."""
+        return {choice.slug: choice for choice in self.choices} if len(self.choices) > 1 else {}
+
+    def api(self) -> list[Route]:
+        """The HTTP API's routes at the app's own address: the first model's policies by their names, those of all models
+        behind the model's name, as in NAME/base.
+        """
+        return routes(self._chosen, self._listed)
+
+    def _chosen(self, name: str) -> tuple[Policies, str]:
+        slug, _, rest = name.partition("/")
+        choice = self.doors.get(slug)
+        if not isinstance(choice, Choice):
+            return self.first.served[0], name
+        return choice.served[0], rest or BASE
+
+    def _listed(self) -> dict[str, str]:
+        first = {name: self.first.label for name in self.first.served[1]}
+        if len(self.choices) == 1:
+            return first
+        return first | {
+            f"{choice.slug}/{name}": choice.label for choice in self.choices for name in choice.listed
+        }
+
+    def _ways(self, here: Choice) -> list[Way]:
+        """From the page of one model to all pages."""
+        up = "./" if here is self.first else "../../"
+        return [
+            Way(each.label, up + ("" if each is self.first else f"models/{each.slug}/"), each is here)
+            for each in self.choices
+        ]
+
+
+def _costs() -> dict[str, Cost]:
+    """What models cost when they were loaded last on this machine."""
+    try:
+        kept = json.loads((cache_folder("models") / COSTS).read_text())
+        return {name: Cost(float(seconds), int(taken)) for name, (seconds, taken) in kept.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _keep(name: str, cost: Cost) -> None:
+    kept = {known: (each.seconds, each.bytes) for known, each in {**_costs(), name: cost}.items()}
+    with replacing(cache_folder("models") / COSTS) as part:
+        part.write_text(json.dumps(kept))
+
+
+def _slugs(names: Sequence[str]) -> list[str]:
+    """The last parts of the models' addresses: what they are called, and a number where two are called the same."""
+    slugs: list[str] = []
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", label_of(name).rsplit("/", 1)[-1]).strip(".-") or "model"
+        same = sum(re.fullmatch(rf"{re.escape(plain)}(-\d+)?", slug) is not None for slug in slugs)
+        slugs.append(f"{plain}-{same + 1}" if same else plain)
+    return slugs
