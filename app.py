@@ -6,7 +6,6 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from functools import partial
 
 import ui.proxies  # isort: skip  # noqa: F401  # before Gradio
@@ -18,7 +17,7 @@ import arena
 from arena import space
 from arena.panel import build as build_arena
 from lab.compare import example, send, send_tuned, votes
-from lab.head import Way, head
+from lab.head import Ways, head
 from lab.lacking import STEER, TRADE_OFFS
 from lab.learner import Learner
 from lab.models import Choice, Models, offered
@@ -26,6 +25,7 @@ from lab.panel import build as build_banner
 from lab.policies import SHIPPED, applicable, plans, roster
 from lab.preparer import Preparer
 from lm import LanguageModel, zero_gpu
+from lm.places import NotInMemory
 from lm.sources import allowed
 from pareto.combiners import COMBINERS
 from pareto.panel import build as build_pareto
@@ -44,10 +44,10 @@ def compose(
     library: Library | None = None,
     preparer: Preparer | None = None,
     learner: Learner | None = None,
-    ways: Sequence[Way] = (),
+    ways: Ways | None = None,
 ) -> gr.Blocks:
     """The page with its tabs. preparer: of what the model lacks; by default visitors may not start it. learner: what trains
-    on votes, where somebody may. ways: to the pages of all models, where there are several.
+    on votes, where somebody may. ways: to the pages of all models.
     """
     library = library or Library(model)
     preparer = preparer or Preparer(library, None, allowed=False)
@@ -67,7 +67,7 @@ def compose(
         title="Tradewind", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
     ) as page:
         gr.HTML(
-            head(model.name, ways),
+            head(model.name, ways or Ways()),
             apply_default_css=False,
             js_on_load=module("shared/head"),
         )
@@ -156,15 +156,18 @@ def start(asked: argparse.Namespace) -> None:
     mirrored(store)
     space.login()
     models = Models(offered(asked.model), asked.models_in_memory, partial(furnish, store, asked.prepare))
-    page = models.first.furnish(
-        lambda fraction, text: print(
-            f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True
+    try:
+        page = models.first.furnish(
+            lambda fraction, text: print(
+                f"\r{text}: {fraction:4.0%}", end="" if fraction < 1 else "\n", flush=True
+            )
         )
-    )
+    except NotInMemory as error:
+        raise error.__cause__ or error from None
     serve(page, asked.host, asked.port, store.check, models.api(), models.doors)
 
 
-def furnish(store: arena.Store, prepares: bool, choice: Choice, ways: Sequence[Way]) -> gr.Blocks:
+def furnish(store: arena.Store, prepares: bool, choice: Choice, ways: Ways) -> gr.Blocks:
     """The page of a model that is in memory."""
     model, library = choice.model, choice.library
     preparer = Preparer(library, choice.name, allowed=prepares)

@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
-import gradio as gr
 from fastapi import FastAPI
 from starlette.routing import Route
 
 from api.routes import routes
-from lab.head import Way
+from lab.head import Way, Ways
 from lab.policies import served
-from lm import LanguageModel, Policies, Stopped, load
+from lm import LanguageModel, Policies, SourceError, Stopped, load
 from lm.caller import CALLER, Caller
 from lm.paths import cache_folder, replacing
 from lm.places import Cost, NotInMemory, Occupied, Places, Sleeper
@@ -25,14 +24,14 @@ from lm.policy import BASE
 from lm.sources import DEFAULT_NAME, Progress, label_of
 from steering import Library
 from ui.doors import BELOW, Door
-from ui.server import mounted
+from ui.server import Page, mounted
 
 log = logging.getLogger(__name__)
 COSTS = "costs.json"
 _furnishing = threading.Lock()
 """Gradio builds one page at a time."""
 BROKEN = "Its page failed by a fault of the app, which its log explains."
-Furnish = Callable[["Choice", Sequence[Way]], gr.Blocks]
+Furnish = Callable[["Choice", Ways], Page]
 """Makes the page of a model that is in memory, with the ways to the others."""
 
 
@@ -49,7 +48,7 @@ class Choice:
         name: str,
         slug: str,
         places: Places,
-        furnish: Callable[["Choice"], gr.Blocks],
+        furnish: Callable[["Choice"], Page],
         cost: Cost | None,
     ):
         self.name, self.slug, self.label = name, slug, label_of(name)
@@ -108,7 +107,7 @@ class Choice:
             "waits": self.waits,
         }
 
-    def furnish(self, report: Progress | None = None) -> gr.Blocks:
+    def furnish(self, report: Progress | None = None) -> Page:
         """Loads it, and makes its page, now. Raises NotInMemory."""
         self._report = report
         _ = self.model.engine
@@ -146,7 +145,10 @@ class Choice:
             if self._report is not None:
                 self._report(fraction, text)
 
-        model = load(self.name, progress=note)
+        try:
+            model = load(self.name, progress=note)
+        except (SourceError, ValueError) as error:
+            raise NotInMemory(str(error).replace(self.name, self.label)) from error
         model.give_way()
         return model
 
@@ -198,13 +200,14 @@ class Models:
             f"{choice.slug}/{name}": choice.label for choice in self.choices for name in choice.listed
         }
 
-    def _ways(self, here: Choice) -> list[Way]:
+    def _ways(self, here: Choice) -> Ways:
         """From the page of one model to all pages."""
         up = "./" if here is self.first else "../../"
-        return [
+        ways = (
             Way(each.label, up + ("" if each is self.first else f"models/{each.slug}/"), each is here)
             for each in self.choices
-        ]
+        )
+        return Ways(tuple(ways), self.places.most)
 
 
 def _costs() -> dict[str, Cost]:

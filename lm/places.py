@@ -81,6 +81,8 @@ class Sleeper(LanguageModel):
         """Reads it from disk. Raises NotInMemory where that fails, or gives another model than before."""
         try:
             fresh = self._load()
+        except NotInMemory:
+            raise
         except (SourceError, ValueError) as error:
             raise NotInMemory(str(error)) from error
         except Exception as error:
@@ -155,7 +157,8 @@ class Places:
         before, began = psutil.Process().memory_info().rss, time.monotonic()
         fresh = model._wake()
         taken = psutil.Process().memory_info().rss - before
-        model.cost = Cost(time.monotonic() - began, max(0, taken))
+        known = model.cost.bytes if model.cost else 0  # a later load takes up what the process had before
+        model.cost = Cost(time.monotonic() - began, max(known, taken))
         model.woken, model._awake = time.monotonic(), fresh
         return fresh
 

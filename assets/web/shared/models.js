@@ -11,11 +11,11 @@ const CARRIED = { steer: ['prompt', 'continue', 'system', 'seed', 'max_new_token
 export const size = (bytes) => (bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${Math.round(bytes / 1e6)} MB`);
 
 /** What a model takes to be loaded, as measured when it was loaded last. */
-export const cost = ({ seconds, bytes }) => [`${duration(Math.max(1, seconds))} to load`, bytes ? size(bytes) : ''].filter(Boolean).join(', ');
+export const cost = ({ seconds, bytes }) => [`${duration(Math.max(1, seconds))} to load`, bytes >= 1e6 ? size(bytes) : ''].filter(Boolean).join(', ');
 
 function told({ state, seconds, bytes, elapsed }) {
   if (state === 'loading') return `is being loaded, ${duration(elapsed)} so far`;
-  if (state === 'ready') return bytes ? `in memory, ${size(bytes)}` : 'in memory';
+  if (state === 'ready') return bytes >= 1e6 ? `in memory, ${size(bytes)}` : 'in memory';
   return seconds == null ? 'not loaded here yet' : cost({ seconds, bytes });
 }
 

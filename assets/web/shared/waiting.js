@@ -15,7 +15,7 @@ again.addEventListener('click', () => location.reload());
 
 /** What is being done, and how long it takes: by what it took last, where that is known. */
 function progress({ state, note, fraction, elapsed, seconds, bytes }) {
-  const last = seconds == null ? '' : ` It took ${duration(Math.max(1, seconds))} last time${bytes ? `, and ${size(bytes)} of memory` : ''}.`;
+  const last = seconds == null ? '' : ` It took ${duration(Math.max(1, seconds))} last time${bytes >= 1e6 ? `, and ${size(bytes)} of memory` : ''}.`;
   if (state === 'ready') return [1, 'In memory. Its page is being made.'];
   if (state !== 'loading') return [0, `Waiting for its turn.${last}`];
   const share = seconds ? Math.min(0.95, elapsed / seconds) : fraction;
