@@ -193,11 +193,10 @@ class Models:
         return choice.served[0], rest or BASE
 
     def _listed(self) -> dict[str, str]:
-        first = {name: self.first.label for name in self.first.served[1]}
-        if len(self.choices) == 1:
-            return first
-        return first | {
-            f"{choice.slug}/{name}": choice.label for choice in self.choices for name in choice.listed
+        return {
+            name if choice is self.first else f"{choice.slug}/{name}": choice.label
+            for choice in self.choices
+            for name in choice.listed
         }
 
     def _ways(self, here: Choice) -> Ways:

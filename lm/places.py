@@ -117,6 +117,7 @@ class Places:
         self._models: list[Sleeper] = []
         self._line: list[_Request] = []
         self._waking: Sleeper | None = None
+        self._loaded = 0.0
         self._changed = threading.Condition()
 
     def model(self, name: str, load: Callable[[], LanguageModel]) -> Sleeper:
@@ -149,7 +150,7 @@ class Places:
             raise
         finally:
             with self._changed:
-                self._waking = None
+                self._waking, self._loaded = None, time.monotonic()
                 self._changed.notify_all()
 
     def _woken(self, model: Sleeper) -> LanguageModel:
@@ -164,13 +165,12 @@ class Places:
 
     def _wait(self, model: Sleeper) -> None:
         """Waits for the turn of a request: until its model is awake, or may be read."""
-        caller, until = CALLER.get(), time.monotonic() + PATIENCE
-        request = _Request(model)
+        caller, request = CALLER.get(), _Request(model)
         self._line.append(request)
         try:
             while not self._has_turn(request):
                 caller.check()
-                if time.monotonic() > until and caller is not NOBODY and self._waking is not model:
+                if caller is not NOBODY and self._held_since(request) > PATIENCE:
                     raise Occupied(self._why(model))
                 self._changed.wait(GLANCE)
         finally:
@@ -195,10 +195,12 @@ class Places:
         for model in idle[: max(0, len(awake) + 1 - self.most)]:
             model._sleep()
 
+    def _held_since(self, request: "_Request") -> float:
+        """Seconds that the work of others holds a request up; what is being loaded holds up nobody for good."""
+        return 0.0 if self._waking else time.monotonic() - max(request.since, self._loaded)
+
     def _why(self, model: Sleeper) -> str:
         """Why a request has waited in vain."""
-        if self._waking is not None:
-            return f"{model.name} waits until {self._waking.name} is loaded: try again in a moment."
         others = " and ".join(other.name for other in self._models if other.awake)
         return f"{model.name} waits for memory, where {others} still answers others: try again in a moment."
 

@@ -63,6 +63,7 @@ def test_models_are_policies(client):
         "base",
         "checkpoint:harmless",
         "checkpoint:helpful",
+        "SmolLM2-135M-Instruct/base",
     ]
     assert client.models.retrieve("checkpoint:helpful").owned_by.startswith("tiny-llama")
     with pytest.raises(openai.NotFoundError, match="no model 'gpt-4'"):
