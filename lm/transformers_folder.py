@@ -47,9 +47,8 @@ def _model_class(label: str, config: PreTrainedConfig) -> type[_BaseAutoModelCla
     for kind in (AutoModelForCausalLM, AutoModelForImageTextToText):
         if type(config) in kind._model_mapping:
             return kind
-    raise SourceError(
-        f"{label} is a {config.model_type} model, which writes no text: give a causal language model."
-    )
+    what = "takes its prompt in an encoder" if config.is_encoder_decoder else "writes no text"
+    raise SourceError(f"{label} is a {config.model_type} model, which {what}: give a causal language model.")
 
 
 def _check_quantised(label: str, config: PreTrainedConfig) -> None:

@@ -390,6 +390,10 @@ BROKEN = {
     "unknown model_type": (lambda folder: change(folder, "config.json", model_type="nothing"), "none that transformers"),
     "nonsense": (lambda folder: change(folder, "config.json", hidden_size="wide"), "none that transformers knows"),
     "not causal": (lambda folder: change(folder, "config.json", model_type="vit"), "writes no text"),
+    "an encoder and a decoder": (
+        lambda folder: change(folder, "config.json", model_type="t5", architectures=["T5ForConditionalGeneration"]),
+        "takes its prompt in an encoder: give a causal",
+    ),
     "a classifier": (
         lambda folder: change(folder, "config.json", architectures=["LlamaForSequenceClassification"]),
         "LlamaForSequenceClassification, which writes no text",
