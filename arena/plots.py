@@ -14,6 +14,8 @@ from common.messages import Chart, Table
 
 HOUR = 3_600_000  # milliseconds
 HEIGHT = 300
+MAX_LABEL = 24
+"""Characters of a name beside an axis or a mark."""
 
 
 def strengths(ranked: Ranking) -> Chart:
@@ -22,7 +24,8 @@ def strengths(ranked: Ranking) -> Chart:
     """
     groups = [part for _, part in ranked.table.groupby("group", sort=True)] or [ranked.table]
     traces = [_strengths(part, ranked.question) | _axes(place) for place, part in enumerate(groups, 1)]
-    layout = _stacked([len(part) for part in groups], "Bradley-Terry strength, log-odds", {"showgrid": False})
+    up = {"showgrid": False, **_ticks(ranked.table["policy"])}
+    layout = _stacked([len(part) for part in groups], "Bradley-Terry strength, log-odds", up)
     apart = " Each group has a scale of its own." if len(groups) > 1 else ""
     return _chart(_verdict(ranked), traces, layout, f"Bars are 95% intervals.{apart}")
 
@@ -105,7 +108,8 @@ def wins(ranked: Ranking) -> Chart:
         "hovertemplate": "%{y} beats %{x}: %{z:.0%}<extra></extra>",
         "showscale": False,
     }
-    x, y = _axis("", showgrid=False), _axis("", showgrid=False, autorange="reversed")
+    x = _axis("", showgrid=False, **_ticks(rates.columns))
+    y = _axis("", showgrid=False, autorange="reversed", **_ticks(rates.index))
     title = f"{ranked.question}: how often the row wins against the column"
     rows = [
         [policy, *_plain(row)]
@@ -151,14 +155,15 @@ def _front(points: pd.DataFrame, across: str, up: str) -> list[dict[str, Any]]:
                 "mode": "markers+text",
                 "x": _plain(part[across]),
                 "y": _plain(part[up]),
-                "text": _labels(part["policy"]),
+                "text": _labels(map(_short, part["policy"])),
+                "hovertext": _labels(part["policy"]),
                 "textposition": "top center",
                 "textfont": {"color": "var(--tw-ink)"},
                 "cliponaxis": False,
                 "marker": {"size": 11, "color": "var(--tw-accent)", "symbol": symbol, "line": {"width": 1.5}},
                 "error_x": _bars(part, across),
                 "error_y": _bars(part, up),
-                "hovertemplate": f"%{{text}}<br>{across} %{{x:.2f}}<br>{up} %{{y:.2f}}<extra></extra>",
+                "hovertemplate": f"%{{hovertext}}<br>{across} %{{x:.2f}}<br>{up} %{{y:.2f}}<extra></extra>",
             }
         )
     return data
@@ -210,6 +215,16 @@ def _bars(part: pd.DataFrame, question: str) -> dict[str, Any]:
 def _labels(names: Iterable[str]) -> list[str]:
     """Names as plotly shows them: a tag in one is text, no link and no bold."""
     return [escape(name) for name in names]
+
+
+def _ticks(names: Iterable[str]) -> dict[str, Any]:
+    """An axis of names that leaves the plot its room: a long one is told by its ends there, and whole under the mouse."""
+    listed = list(dict.fromkeys(names))
+    return {"tickvals": _labels(listed), "ticktext": _labels(map(_short, listed))}
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= MAX_LABEL else f"{name[: MAX_LABEL // 2]}…{name[-MAX_LABEL // 2 + 1 :]}"
 
 
 def _plain(values: Iterable[Any]) -> list[Any]:

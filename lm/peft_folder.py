@@ -156,7 +156,7 @@ def _files(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{folder.name} is no adapter folder: {Path(error.filename).name} is missing "
             "(PEFT adapters with safetensors are read, pickles are not)."
         ) from None
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(
             f"The adapter in {folder.name} is truncated or damaged ({error}): copy it again."
         ) from None

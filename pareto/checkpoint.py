@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,12 @@ class Checkpoint:
             model.engine.fits(adapter)
         except ValueError as error:
             raise CheckpointError(str(error)) from None
-        return cls(card.get("id", folder.name), folder, card, adapter, _curves(folder))
+        curves = _curves(folder)
+        if not all(map(_is_step, curves)) or len({tuple(step["reward"]) for step in curves}) > 1:
+            raise CheckpointError(
+                f"{CURVES} of {folder.name} holds a line that is no step of training: copy the folder again, or leave the file out."
+            )
+        return cls(card.get("id", folder.name), folder, card, adapter, curves)
 
 
 def _default_card(folder: Path, model: LanguageModel, name: str) -> JsonObject:
@@ -260,10 +266,29 @@ def _curves(folder: Path) -> list[JsonObject]:
     path = folder / CURVES
     try:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{CURVES} of {folder.name} is damaged ({error}): copy the folder again."
         ) from None
+
+
+def _is_step(row: object) -> bool:
+    """Whether a line of the curves has what charts draw: numbers a step, an objective's reward and share each."""
+    if not isinstance(row, dict) or not isinstance(row.get("reward"), dict) or not row["reward"]:
+        return False
+    shares = row.get("shares") or row.get("coefficients")
+    single = [row.get("step"), row.get("kl"), *row["reward"].values()]
+    maybe = [row.get(name) for name in ("beta", "cosine", "applied", "length")]
+    return (
+        isinstance(shares, list)
+        and len(shares) == len(row["reward"])
+        and all(map(_is_number, [*single, *shares]))
+        and all(value is None or _is_number(value) for value in maybe)
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _json(path: Path) -> JsonObject:
@@ -273,7 +298,7 @@ def _json(path: Path) -> JsonObject:
         raise CheckpointError(
             f"{path.parent.name} has no {path.name}: give a folder that holds a PEFT adapter."
         ) from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path.name} of {path.parent.name} is damaged ({error}): copy the folder again."
         ) from None

@@ -23,6 +23,7 @@ from pareto.messages import Card, Head, Texts, Work
 from pareto.policy import known, policies, tuned
 from pareto.rewards import Reward, RewardError
 from pareto.session import BASE, PLAN, SOUP, Request, Session, Side, weight
+from pareto.uploaded import unpacked
 from ui import sessions
 from ui.background import following, frame, left
 from ui.validation import bounded, sentence, wrong
@@ -271,10 +272,13 @@ class Controller:
             for pick, run, numbers in zip(request.picks, runs, metrics, strict=True)
         ]
 
-    def score(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[Work, bool]]:
+    def score(
+        self, key: str | None, asked: Mapping[str, Any], files: Sequence[Path] = ()
+    ) -> Iterator[tuple[Work, bool]]:
         """States of the scoring, and whether the visitor's front has a new point.
 
-        asked: {"checkpoint": folder name or hub id} or {"pick": id of a plan or a mix}.
+        asked: {"checkpoint": folder name or hub id} or {"pick": id of a plan or a mix}. files: of a checkpoint that
+        the visitor uploads, which are gone when it is read.
         """
         session = self.session(key)
         stop, scoring = session.take_over("score"), False
@@ -289,11 +293,11 @@ class Controller:
             yield (
                 {
                     "fraction": 0.0,
-                    "note": "Reading the checkpoint." if asked.get("checkpoint") else "Starting.",
+                    "note": "Reading the checkpoint." if files or asked.get("checkpoint") else "Starting.",
                 },
                 False,
             )
-            policy = self._candidate(session, asked)
+            policy = self._candidate(session, asked, files)
             began = time.monotonic()
             work = following(lambda report: self.measured(policy, SCORED, 0, report, stop))
             while True:
@@ -324,20 +328,18 @@ class Controller:
             yield {"fraction": None, "problem": BROKEN}, False
         finally:
             stop.set()
+            for file in files:
+                file.unlink(missing_ok=True)
             if scoring:
                 self._scoring.release()
 
-    def _candidate(self, session: Session, asked: Mapping[str, Any]) -> Policy:
+    def _candidate(self, session: Session, asked: Mapping[str, Any], files: Sequence[Path]) -> Policy:
         name, pick = str(asked.get("checkpoint") or "").strip(), str(asked.get("pick") or "")
+        if files:
+            with unpacked(files) as folder:
+                return self._added(session, Checkpoint.load(folder, self.model))
         if name:
-            checkpoint = Checkpoint.load(self.folder(name), self.model, name)
-            shipped = self.checkpoints.get(checkpoint.id)
-            if shipped and shipped.card != checkpoint.card:
-                raise CheckpointError(
-                    f"{checkpoint.id!r} is the id of another checkpoint that ships: rename the folder and its card's id."
-                )
-            session.checkpoints[checkpoint.id] = checkpoint
-            return tuned(self.model, checkpoint)
+            return self._added(session, Checkpoint.load(self.folder(name), self.model, name))
         if self.steered and isinstance(asked.get("plan"), Mapping):
             policy = self.steered(asked["plan"])
             session.plans[policy.about["id"]] = policy
@@ -357,6 +359,15 @@ class Controller:
             }
             return replace(self.policy(session, pick), about=about)
         raise ValueError("There is nothing to score: give a checkpoint's folder or its hub id.")
+
+    def _added(self, session: Session, checkpoint: Checkpoint) -> Policy:
+        shipped = self.checkpoints.get(checkpoint.id)
+        if shipped and shipped.card != checkpoint.card:
+            raise CheckpointError(
+                f"{checkpoint.id!r} is the id of another checkpoint that ships: rename the folder and its card's id."
+            )
+        session.checkpoints[checkpoint.id] = checkpoint
+        return tuned(self.model, checkpoint)
 
     def folder(self, name: str) -> Path:
         """A checkpoint's folder: below `folders`, or fetched from the hub. Raises CheckpointError."""

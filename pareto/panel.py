@@ -26,6 +26,7 @@ from pareto.policy import known
 from pareto.session import MAX_PICKS, Request, Session
 from pareto.shelf import Shelf
 from ui.background import answer, stream
+from ui.middleware import MAX_FILE
 from ui.parts import part, sent
 from ui.validation import MAX_TEMPERATURE, sentence
 from ui.visitors import Turns
@@ -37,6 +38,7 @@ EXAMPLES = (
     "Explain to a child why the sky is blue.",
 )
 OPENING = {"prompt": EXAMPLES[0], "seed": 5, "max_new_tokens": 64, "temperature": 0.7}
+UPLOADED = [".zip", ".safetensors", ".json", ".jsonl"]
 MAX_TOKENS_SHOWN, AT_ONCE, ANSWERED_AT_ONCE, SCORED_AT_ONCE = 256, 32, 8, 1
 PAPER = Path(__file__).parents[1] / "assets" / "fronts" / "paper.json"
 
@@ -87,6 +89,10 @@ def build(
             texts = part(None, "tradeoffs/texts", "tw-stage tw-answers")
             card = part(None, "tradeoffs/card", "tw-card")
     outbox = part(None, "shared/outbox", "tw-outbox")
+    # the controls press it, since a part of the page cannot take a file
+    upload = gr.UploadButton(
+        file_count="multiple", file_types=UPLOADED, visible="hidden", elem_id="tw-checkpoint"
+    )
 
     runs, scorings = Turns(AT_ONCE), Turns(AT_ONCE)
 
@@ -98,8 +104,8 @@ def build(
     def on_stop(event: gr.EventData, request: gr.Request) -> None:
         controller.stop(request.session_hash, str(sent(event).get("work")))
 
-    def scored(key: str | None, asked: Any) -> Iterator[tuple[Any, Any]]:
-        for state, new in controller.score(key, asked):
+    def scored(key: str | None, asked: Any, files: Sequence[Path] = ()) -> Iterator[tuple[Any, Any]]:
+        for state, new in controller.score(key, asked, files):
             session = controller.session(key)
             scoring = {"scoring": state, "trained": _trained(session)}
             yield scoring, _front(controller, session, human, example) if new else gr.skip()
@@ -107,6 +113,11 @@ def build(
     async def on_score(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
         asked = sent(event)
         async for update in stream(lambda: scored(request.session_hash, asked), scorings):
+            yield update
+
+    async def on_upload(files: list[str] | None, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
+        paths = [Path(file) for file in files or []]
+        async for update in stream(lambda: scored(request.session_hash, {}, paths), scorings):
             yield update
 
     def on_people(event: gr.EventData, request: gr.Request) -> messages.Front:
@@ -140,6 +151,7 @@ def build(
     controls.run(on_run, None, [texts, card], **live)
     controls.stop(on_stop, None, None, queue=False, **live)
     controls.score(on_score, None, [controls, plot], **live)
+    upload.upload(on_upload, upload, [controls, plot], **live)
     controls.people(on_people, None, plot, **live)
     plot.look(on_look, None, [controls, plot], **live)
     plot.curves(on_curves, None, plot, **live)
@@ -190,6 +202,7 @@ def _opening(controller: Controller, compare: bool, preference: float) -> dict[s
         "scored": SCORED,
         "picks": MAX_PICKS,
         "limits": {
+            "upload": MAX_FILE,
             "prompt": MAX_CHARACTERS,
             "tokens": MAX_TOKENS_SHOWN,
             "seed": MAX_SEED,

@@ -86,7 +86,7 @@ def build(
                         seed = gr.Number(0, precision=0, label="Seed")
                         tokens = gr.Slider(8, MAX_TOKENS, value=128, step=8, label="Most tokens an answer")
             with gr.Column(scale=1):
-                title = gr.Textbox(label="Name of the study", value=NAME, max_length=80)
+                title = gr.Textbox(label="Name of the study", value=NAME, max_length=80, max_lines=1)
                 faults.of("name")
                 asked = gr.Textbox(
                     written(OPENING), label="Questions, key: text on each line", lines=3, max_length=2_000

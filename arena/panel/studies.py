@@ -40,7 +40,7 @@ def build(
     with gr.Column(visible=False, elem_classes="tw-edit") as editor:
         with gr.Row():
             with gr.Column(scale=2):
-                title = gr.Textbox("", label="Name", max_length=80)
+                title = gr.Textbox("", label="Name", max_length=80, max_lines=1)
                 faults.of("name")
                 asked = gr.Textbox("", label="Questions, key: text on each line", lines=3, max_length=2_000)
                 faults.of("questions")

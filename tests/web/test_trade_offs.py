@@ -1,6 +1,7 @@
 """The Trade-offs tab in a real browser, on the real model with adapters at random."""
 
 import csv
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -311,6 +312,24 @@ def test_votes_and_both(address: str, page: Page) -> None:
         "document.querySelector('.tw-front .tw-plot').data.filter((each) => each.mode === 'lines+markers').length"
     )
     assert lines == 6
+
+
+def test_a_checkpoint_is_uploaded_as_a_zip(address: str, folder: Path, page: Page, tmp_path: Path) -> None:
+    visit(page, address)
+    page.get_by_text("Add a checkpoint").click()
+    archive = shutil.make_archive(str(tmp_path / "mine"), "zip", folder / "added" / "mine")
+    (tmp_path / "no.zip").write_bytes(b"no archive")
+    (tmp_path / "big.zip").write_bytes(b"0" * 5_000_001)
+    for file, says in (("no.zip", "holds no adapter_model.safetensors"), ("big.zip", "5,000,001 bytes")):
+        with page.expect_file_chooser() as chosen:
+            page.get_by_role("button", name="Upload a zip, or its files").click()
+        chosen.value.set_files(tmp_path / file)
+        expect(page.locator(".tw-score .tw-problem")).to_contain_text(says)
+    with page.expect_file_chooser() as chosen:
+        page.get_by_role("button", name="Upload a zip, or its files").click()
+    chosen.value.set_files(archive)
+    expect(page.locator(".tw-score .tw-hint")).to_contain_text("from 24 prompts", timeout=240_000)
+    expect(table(page)).to_have_count(POINTS + 1)
 
 
 def test_a_checkpoint_of_ones_own(address: str, page: Page, chrome: Browser) -> None:

@@ -6,7 +6,7 @@ import { page } from '../shared/page.js';
 const OPEN = 'The plan that is open in the Steer tab';
 
 /** The forms `checkpoint` and `plan`, their `progress`, start(asked) and show(state). answer(id) hears of a point that is ready. */
-export function scorer({ plans, steered, scored, start, stop, answer }) {
+export function scorer({ plans, steered, scored, most, start, stop, answer }) {
   let working = false;
   const many = `Scored on ${scored} held-out prompts: enough to see where it lies, with wide intervals.`;
   const name = h('input', {
@@ -18,6 +18,17 @@ export function scorer({ plans, steered, scored, start, stop, answer }) {
     h('button', { type: 'button', class: 'tw-button', onclick: () => begin({ checkpoint: name.value.trim() }) }, 'Add and score'),
     h('button', { type: 'button', class: 'tw-button', onclick: scorePlan }, 'Score and plot'),
   ];
+  const files = h('button', { type: 'button', class: 'tw-quiet', onclick: () => taker()?.click() }, 'Upload a zip, or its files');
+  const taker = () => document.getElementById('tw-checkpoint'); // Gradio's own button, which is not seen
+  document.addEventListener('change', (event) => {
+    const taken = /** @type {HTMLInputElement} */ (event.target);
+    if (taken.type !== 'file' || !taker()?.parentElement.contains(taken)) return;
+    const size = [...taken.files].reduce((sum, file) => sum + file.size, 0);
+    if (size > most) {
+      event.stopImmediatePropagation();
+      show({ problem: `The upload has ${size.toLocaleString('en')} bytes: it may have ${most.toLocaleString('en')}. Put the checkpoint on the hub, and give its id.` });
+    } else show({ note: 'Uploading.' });
+  }, true);
   const end = h('button', { type: 'button', class: 'tw-quiet tw-stop', onclick: stop }, 'Stop');
   const meter = h('div', { class: 'tw-meter' }, h('div'));
   const bar = h('div', { class: 'tw-line tw-scoring', hidden: true }, meter, end);
@@ -38,7 +49,7 @@ export function scorer({ plans, steered, scored, start, stop, answer }) {
 
   function show({ fraction = null, note: says = '', problem: wrong = '', done = null }) {
     working = fraction != null;
-    buttons.forEach((button) => { button.disabled = working; });
+    [...buttons, files].forEach((button) => { button.disabled = working; });
     bar.hidden = !working;
     meter.firstChild.style.width = `${100 * (fraction ?? 0)}%`;
     note.textContent = says;
@@ -47,7 +58,7 @@ export function scorer({ plans, steered, scored, start, stop, answer }) {
   }
 
   return {
-    checkpoint: h('div', {}, field('Folder or hub id', name), buttons[0], h('p', { class: 'tw-hint' }, `${many} Only safetensors are read. It lives in this tab only.`)),
+    checkpoint: h('div', {}, field('Folder or hub id', name), h('div', { class: 'tw-line' }, buttons[0], files), h('p', { class: 'tw-hint' }, `${many} Only safetensors are read. It lives in this tab only.`)),
     plan: h('div', {}, field('Plan of the Steer tab', which), buttons[1], h('p', { class: 'tw-hint' }, many)),
     progress: h('div', { class: 'tw-score' }, bar, note, problem), start: begin, show,
   };

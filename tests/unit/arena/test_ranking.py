@@ -367,3 +367,17 @@ def test_a_name_of_a_policy_is_text_in_every_chart():
     ]
     assert not any("<a" in str(chart["figure"]) for chart in charts)
     assert all("&lt;a href" in str(chart["figure"]) for chart in charts)
+
+
+def test_a_long_name_leaves_a_chart_its_room_and_is_whole_under_the_mouse():
+    one, other = f"Interpretability-{'guided' * 7}-XL", f"Interpretability-{'tuned' * 8}-XL"
+    votes = votes_of([("1", one, other, "p", "a", "a"), ("2", one, other, "p", "b", "b")])
+    strengths, wins = plots.strengths(ranking(votes, "helpful")), plots.wins(ranking(votes, "helpful"))
+    for chart, axes in ((strengths, ["yaxis"]), (wins, ["xaxis", "yaxis"])):
+        for axis in axes:
+            told = chart["figure"]["layout"][axis]
+            assert {*told["tickvals"]} == {one, other}, "the two stay apart"
+            assert all(len(text) <= plots.MAX_LABEL and text.endswith("XL") for text in told["ticktext"])
+    marks = [trace for trace in plots.front(human_front(votes))["figure"]["data"] if "text" in trace]
+    assert {*marks[0]["hovertext"], *marks[1]["hovertext"]} == {one, other}
+    assert all(len(text) <= plots.MAX_LABEL for trace in marks for text in trace["text"])

@@ -142,7 +142,7 @@ def test_no_cell_of_an_export_runs(judged, tmp_path):
         ("votes", r"20\d\d-\d\d-\d\dT\S+\+00:00", "31.01.2026 12:00", "Row 2 of votes: voted_at is '31.01.2026 12:00'"),
         ("votes", r"20\d\d-\d\d-\d\dT\S+\+00:00", "46053.5", "Row 2 of votes: voted_at is '46053.5'"),
         ("votes", r"20\d\d-\d\d-\d\dT\S+\+00:00", "########", "Row 2 of votes: voted_at is '########'"),
-        ("votes", r"0\.\d+", "12. Mai", "Row 2 of votes: seconds is '12. Mai'"),
+        ("votes", r"\d+\.\d+(?:e-\d+)?", "12. Mai", "Row 2 of votes: seconds is '12. Mai'"),
         ("votes", r"\w{32}", "1.23457E+31", r"Row 2 of votes: battle is '1.23457E\+31'"),
         ("battles", "repeat", "Wiederholung", r"Row \d+ of battles: kind is 'Wiederholung'"),
     ],
@@ -171,7 +171,6 @@ def test_a_cell_that_was_changed_is_refused_by_row_and_column(judged, tmp_path, 
         (b'a,b\n"1"x,2\n', "row 2 is no CSV"),
         ("a,b\né,ü".encode("cp1252"), "is not UTF-8 text. Save it as “CSV UTF-8”"),
         (b"a,b\n" + b"1,2\n" * (MAX_ROWS + 1), "more than 200,000 rows"),
-        (b"a,b\n" + b"x" * 200_000, "row 2 is no CSV: field larger"),
     ],
 )
 def test_a_table_that_is_none_is_one_sentence(tmp_path, content, message):
