@@ -18,6 +18,7 @@ from lab.head import Way, Ways
 from lab.policies import served
 from lm import LanguageModel, Policies, SourceError, Stopped, load
 from lm.caller import CALLER, Caller
+from lm.loading import fetch
 from lm.paths import cache_folder, replacing
 from lm.places import Cost, NotInMemory, Occupied, Places, Sleeper
 from lm.policy import BASE
@@ -57,6 +58,7 @@ class Choice:
         self._places, self._furnish = places, furnish
         self._report: Progress | None = None
         self._progress: tuple[float, str] = 0.0, ""
+        self._fetching = 0.0
         self._guard = threading.Lock()
         self._opening: threading.Thread | None = None
         self.page: FastAPI | None = None
@@ -65,8 +67,7 @@ class Choice:
     @cached_property
     def library(self) -> Library:
         """Its concepts; the model is woken for it where it never was awake."""
-        if not self.model.hash:
-            _ = self.model.engine
+        self._ready()
         return Library(self.model)
 
     @cached_property
@@ -79,11 +80,16 @@ class Choice:
         """The names of its policies, as far as they are known before it was loaded."""
         return self.served[1] if self.model.hash else [BASE]
 
+    @property
+    def opening(self) -> bool:
+        """Whether its page is being made."""
+        return self._opening is not None and self._opening.is_alive()
+
     def open(self) -> None:
         """Begins to make its page where there is none, and nobody does."""
         with self._guard:
-            if self.page is None and (self._opening is None or not self._opening.is_alive()):
-                self.problem = self.waits = ""
+            if self.page is None and not self.opening:
+                self.problem = ""
                 self._opening = threading.Thread(
                     target=contextvars.Context().run, args=(self._open,), daemon=True
                 )
@@ -91,7 +97,9 @@ class Choice:
 
     def state(self) -> dict[str, Any]:
         """What the pages tell of it."""
-        cost, loading = self.model.cost, self._places.is_waking(self.model)
+        cost = self.model.cost
+        began = self._fetching or (self.model.began if self._places.is_waking(self.model) else 0.0)
+        loading = began > 0
         fraction, note = self._progress
         return {
             "name": self.label,
@@ -100,7 +108,7 @@ class Choice:
             "open": self.page is not None,
             "seconds": cost and cost.seconds,
             "bytes": cost and cost.bytes,
-            "elapsed": time.monotonic() - self.model.began if loading else None,
+            "elapsed": time.monotonic() - began if loading else None,
             "fraction": fraction if loading else None,
             "note": note if loading else "",
             "problem": self.problem,
@@ -110,6 +118,7 @@ class Choice:
     def furnish(self, report: Progress | None = None) -> Page:
         """Loads it, and makes its page, now. Raises NotInMemory."""
         self._report = report
+        self._ready()
         _ = self.model.engine
         assert self.model.cost is not None  # it is awake
         _keep(self.name, self.model.cost)
@@ -120,13 +129,36 @@ class Choice:
         policies, names = self.served
         return routes(lambda name: (policies, name), lambda: dict.fromkeys(names, self.label))
 
+    def _ready(self) -> None:
+        """Fetches it where it never was awake, before it takes a place in memory, and wakes it."""
+        if self.model.hash:
+            return
+        self._fetching = time.monotonic()
+        try:
+            fetch(self.name, self._note)
+        except (SourceError, ValueError) as error:
+            raise self._unavailable(error) from error
+        finally:
+            self._fetching = 0.0
+        _ = self.model.engine
+
+    def _note(self, fraction: float, text: str) -> None:
+        self._progress = fraction, text
+        if self._report is not None:
+            self._report(fraction, text)
+
+    def _unavailable(self, error: Exception) -> NotInMemory:
+        """What visitors read of it: nothing of where the operator keeps it."""
+        return NotInMemory(str(error).replace(self.name, self.label))
+
     def _open(self) -> None:
         CALLER.set(caller := Caller(self))
+        waits = ""
         try:
             page = self.furnish()
             self.page = mounted(page, f"{BELOW}{self.slug}", self._api())
         except Occupied as error:
-            self.waits = str(error)
+            waits = str(error)
         except NotInMemory as error:
             self.problem = str(error)
         except Stopped:
@@ -135,20 +167,15 @@ class Choice:
             log.error("a model's page could not be made", exc_info=error)
             self.problem = BROKEN
         finally:
+            self.waits = waits
             caller.left.set()
 
     def _load(self) -> LanguageModel:
         self._progress = 0.0, ""
-
-        def note(fraction: float, text: str) -> None:
-            self._progress = fraction, text
-            if self._report is not None:
-                self._report(fraction, text)
-
         try:
-            model = load(self.name, progress=note)
+            model = load(self.name, progress=self._note)
         except (SourceError, ValueError) as error:
-            raise NotInMemory(str(error).replace(self.name, self.label)) from error
+            raise self._unavailable(error) from error
         model.give_way()
         return model
 

@@ -89,14 +89,23 @@ def load(
         engine = "batched" if matrix_units() else "auto"
     report = progress or (lambda fraction, text: log.info("%3.0f%% %s", 100 * fraction, text))
     name = name or [*sources.allowed(os.environ.get("TRADEWIND_MODEL")), sources.DEFAULT_NAME][0]
-    embedded = name == sources.DEFAULT_NAME and not Path(name).is_dir()
-    folder = _default(report) if embedded else sources.folder_of(name)
-    label = sources.label_of(name)
+    folder, label = fetch(name, report), sources.label_of(name)
     if (folder / PACKED).exists():
         if bits is not None:
             raise ValueError(f"Bits is {bits}: {label} comes in bits of its own, so leave it out.")
         return _default_model(label, folder, engine)
     return _transformers(label, folder, engine, bits, report)
+
+
+def fetch(name: str, report: sources.Progress) -> Path:
+    """The folder of a model, fetched or converted first where it is not here, and looked through. Raises SourceError."""
+    if name == sources.DEFAULT_NAME and not Path(name).is_dir():
+        return _default(report)
+    folder = sources.folder_of(name)
+    if not (folder / PACKED).exists():
+        files.config_of(folder)
+        files.weight_files(folder)
+    return folder
 
 
 def _default(report: sources.Progress) -> Path:

@@ -22,13 +22,18 @@ UNKNOWN = "There is no model {name} here: choose one of these."
 class Door(Protocol):
     """A page that may not be made yet.
 
-    page: serves it, once it is made; problem, waits: what keeps it from being made, for good or for now.
+    page: serves it, once it is made; problem, waits: what kept it from being made, for good or for now.
     """
 
     label: str
     page: FastAPI | None
     problem: str
     waits: str
+
+    @property
+    def opening(self) -> bool:
+        """Whether the page is being made."""
+        ...
 
     def open(self) -> None:
         """Begins to make the page, where nobody does."""
@@ -109,7 +114,7 @@ class Doors:
         """Waits until a page is made; what keeps it from being made."""
         if door.page is None:
             door.open()
-        while door.page is None and not (door.problem or door.waits):
+        while door.opening:
             await asyncio.sleep(GLANCE)
         return "" if door.page else door.problem or door.waits
 

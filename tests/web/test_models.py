@@ -72,7 +72,7 @@ def test_a_model_is_chosen_in_the_head_and_all_its_tabs_are_alive(page: Page, la
     page.get_by_role("tab", name="Compare").click()
     expect(page.get_by_role("tab", name="Studies")).to_be_visible()
     page.get_by_role("tab", name="About").click()
-    expect(page.locator(".tw-essay")).to_contain_text("tiny-qwen")
+    expect(page.locator(".tw-essay").first).to_contain_text("tiny-qwen")
     page.reload()
     expect(page.locator(".tw-models summary")).to_contain_text("tiny-qwen", timeout=PATIENCE)
     choose(page, DEFAULT)
