@@ -35,10 +35,10 @@ class Settings:
         with of_field("guideline"):
             study.guideline = clean(fitting(self.guideline, questions), most=PROMPT, what="The guideline")
         with of_field("minimum"):
-            study.minimum = _whole("The number of votes wanted", self.minimum, MAX_MINIMUM)
+            study.minimum = whole("The number of votes wanted", self.minimum, MAX_MINIMUM)
         with of_field("share"):
             study.share = (
-                None if self.share is None else _whole("The share of a person", self.share, MAX_SHARE)
+                None if self.share is None else whole("The share of a person", self.share, MAX_SHARE)
             )
         with of_field("access"):
             study.access = _one_of("Who may judge", self.access, ACCESS)
@@ -57,14 +57,15 @@ def _members(names: Sequence[str]) -> list[str]:
     return listed
 
 
-def _whole(what: str, value: float, most: int) -> int:
+def whole(what: str, value: float, most: int, *, least: int = 1) -> int:
+    """A whole number within bounds. Raises ArenaError."""
     if (
         isinstance(value, bool)
         or not isinstance(value, (int, float))
+        or not least <= value <= most
         or value != int(value)
-        or not 1 <= value <= most
     ):
-        raise ArenaError(f"{what} is {value}: give a whole number from 1 to {most:,}.")
+        raise ArenaError(f"{what} is {value}: give a whole number from {least} to {most:,}.")
     return int(value)
 
 

@@ -8,6 +8,9 @@ import unicodedata
 from arena.errors import ArenaError
 from arena.schema import NAME
 
+JOINERS = str.maketrans("", "", "\u200c\u200d")
+"""Invisible, but letters of Persian, Hindi and of emoji join by them."""
+
 
 def clean(text: str, *, most: int, what: str) -> str:
     """`text` with lone surrogates and NULs replaced; ArenaError if it has more than `most` characters."""
@@ -23,11 +26,12 @@ def clean_name(name: str, *, what: str = "The name") -> str:
     plain = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", clean(name, most=4 * NAME, what=what))).strip()
     if not 1 <= len(plain) <= NAME:
         raise ArenaError(f"{what} must have 1 to {NAME} characters, found {len(plain)}.")
-    if any(unicodedata.category(character) in ("Cc", "Cf") for character in plain):
+    visible = plain.translate(JOINERS)
+    if not visible or any(unicodedata.category(character) in ("Cc", "Cf") for character in visible):
         raise ArenaError(f"{what} holds an invisible character; type it with letters, digits and spaces.")
     return plain
 
 
 def key(name: str) -> str:
-    """What two spellings of one person's name share."""
-    return clean_name(name).casefold()
+    """What two spellings of one person's name share, and what looks like it."""
+    return clean_name(name).translate(JOINERS).casefold()

@@ -173,6 +173,7 @@ def test_only_a_battle_that_was_shown_can_be_voted_on(service, store, battle):
         ({"comment": "x" * 1001}, "The comment has 1,001 characters; the most is 1,000"),
         ({"annotator": "   "}, "must have 1 to 80 characters, found 0"),
         ({"annotator": "a\u202eb"}, "invisible character"),
+        ({"annotator": "\u200d\u200c"}, "invisible character"),
         ({"annotator": "x" * 81}, "found 81"),
     ],
 )
@@ -182,6 +183,12 @@ def test_bad_input_is_refused_in_one_sentence_and_nothing_is_stored(service, sto
     with pytest.raises(ArenaError, match=message):
         service.vote(shown.battle, **vote)
     assert votes(store).empty
+
+
+@pytest.mark.parametrize("name", ["نرگس می\u200cخواهد", "क्\u200dष", "\U0001f468\u200d\U0001f4bb"])
+def test_names_are_joined_as_their_language_does_and_nobody_is_another_by_what_is_not_seen(service, name):
+    service.vote(service.next(name).battle, name, both("a", "a"))
+    assert service.judged(name) == 1 == service.judged(name.replace("\u200c", "").replace("\u200d", ""))
 
 
 def test_a_comment_may_hold_what_a_database_cannot(service, store):

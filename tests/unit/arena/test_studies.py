@@ -326,6 +326,9 @@ def test_settings_that_cannot_be_are_named(lite):
     fill(lite)
     for setting, message in (
         ({"minimum": 0}, "The number of votes wanted is 0"),
+        ({"minimum": float("nan")}, "The number of votes wanted is nan: give a whole number from 1"),
+        ({"minimum": float("inf")}, "The number of votes wanted is inf"),
+        ({"share": float("nan")}, "The share of a person is nan"),
         ({"share": 0}, "The share of a person is 0"),
         ({"access": "all"}, "Who may judge is 'all': give one of open, signed, listed"),
         ({"reveal": ""}, "When names are told is '': give one of vote, end, never"),
