@@ -262,6 +262,10 @@ def _frontier(args: argparse.Namespace, library: Library) -> JsonObject | str:
         library.cav(name)
         concept = library.concepts[name]
         prompts = _lines(args.prompts)[: args.count] if args.prompts else held_out(concept, args.count)
+        if args.count < 1 or not prompts:
+            raise ValueError(
+                f"There are no prompts (--count {args.count}, {args.prompts or 'held-out ones'}): give at least one."
+            )
         bench = Bench(
             library,
             name,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,8 @@ def draw(folder: Path, each: int, seed: int = 0) -> list[Answer]:
     """Answers of every method to some prompts of each concept and direction, in an order that tells nothing. A method with
     several settings is taken at its strongest. Raises ValueError where the folder holds too few.
     """
+    if each < 1:
+        raise ValueError(f"Each is {each}: give at least 1 prompt of each concept and direction.")
     dice = np.random.default_rng(seed)
     drawn = [
         (case, conditions, texts)
@@ -95,7 +98,10 @@ def _strongest(texts: Iterable[Text]) -> dict[str, str]:
 
 
 def save(answers: Sequence[Answer], key: Path, blind: Path) -> None:
-    """Writes what wrote the answers, and what a reader gets."""
+    """Writes what wrote the answers, and what a reader gets. Raises ValueError where a file is there already."""
+    for path in (key, blind):
+        if path.exists() or key.resolve() == blind.resolve():
+            raise ValueError(f"{path} would be written over: give two new files.")
     key.write_text("".join(json.dumps(asdict(answer)) + "\n" for answer in answers), "utf-8")
     blind.write_text(
         "".join(json.dumps(answer.blind(), ensure_ascii=False) + "\n" for answer in answers), "utf-8"
@@ -106,12 +112,34 @@ def read(key: Path, ratings: Sequence[Path]) -> tuple[list[Answer], np.ndarray]:
     """The answers, and their ratings [sittings, answers, 3] by QUESTIONS. Raises ValueError where one is missing or out of
     bounds.
     """
-    answers = [Answer(**json.loads(line)) for line in key.read_text("utf-8").splitlines()]
+    try:
+        answers = [Answer(**row) for row in _rows(key)]
+    except TypeError:
+        raise ValueError(f"{key} is no key of `blind`: give the file that told who wrote what.") from None
+    if not answers or any(
+        {answer.method for answer in answers if answer.case == case} != set(METHODS)
+        for case in {answer.case for answer in answers}
+    ):
+        raise ValueError(f"{key} lacks answers of a method: give the whole file that `blind` wrote.")
     return answers, np.array([_sitting(path, [answer.id for answer in answers]) for path in ratings], float)
 
 
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON Lines. Raises ValueError."""
+    rows = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, line {number}, is no JSON object: give JSON Lines.")
+        rows.append(row)
+    return rows
+
+
 def _sitting(path: Path, ids: Sequence[int]) -> list[list[int]]:
-    given = {row.get("id"): row for row in map(json.loads, path.read_text("utf-8").splitlines())}
+    given = {row.get("id"): row for row in _rows(path)}
     if missing := [id for id in ids if id not in given]:
         raise ValueError(
             f"{path} has no rating of answer {missing[0]} and {len(missing) - 1} more: rate every answer."

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from lm import SourceError
 from ui.proxies import NAMES as PROXIES
 from ui.validation import sentence
 
@@ -43,7 +44,7 @@ def explained(error: Exception) -> str:
         return sentence(ValueError(DISK[error.errno].format(file=file, setting=SETTING)))
     if proxy := _proxy(error):
         return f"The proxy of {proxy} cannot be used ({_line(error)}): mend it, or unset it."
-    if isinstance(error, (ValueError, OSError)) and str(error):
+    if isinstance(error, (ValueError, OSError, SourceError)) and str(error):
         return sentence(ValueError(_line(error)))
     return f"The start failed by a fault of the app ({type(error).__name__}: {_line(error)}): update it, or report this."
 

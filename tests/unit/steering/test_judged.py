@@ -104,3 +104,35 @@ def test_a_rating_that_is_missing_is_one_sentence(folder, tmp_path):
     rated(answers[1:], tmp_path / "ratings", lambda a: (1, 1, 1))
     with pytest.raises(ValueError, match="has no rating of answer 0"):
         read(tmp_path / "key", [tmp_path / "ratings"])
+
+
+@pytest.mark.parametrize("content", ["[]\n", "{}\n", "3\n", "nothing\n", "", "\xff", "[" * 100_000])
+def test_a_file_that_is_no_key_or_no_ratings_is_one_sentence(folder, tmp_path, content):
+    answers = draw(folder, 1)
+    save(answers, tmp_path / "key", tmp_path / "blind")
+    (tmp_path / "bad").write_text(content, "latin-1")
+    for key, ratings in (("bad", "bad"), ("key", "bad")):
+        with pytest.raises(ValueError, match=str(tmp_path / "bad")):
+            read(tmp_path / key, [tmp_path / ratings])
+
+
+def test_a_key_that_lacks_a_method_is_one_sentence(folder, tmp_path):
+    answers = [answer for answer in draw(folder, 1) if answer.method != "default"]
+    save(answers, tmp_path / "key", tmp_path / "blind")
+    with pytest.raises(ValueError, match="lacks answers of a method"):
+        read(tmp_path / "key", [])
+
+
+def test_nothing_is_written_over(folder, tmp_path):
+    answers = draw(folder, 1)
+    for names in (("same", "same"), ("there", "new"), ("new", "there")):
+        (tmp_path / "there").write_text("kept")
+        with pytest.raises(ValueError, match="give two new files"):
+            save(answers, *(tmp_path / name for name in names))
+    assert (tmp_path / "there").read_text() == "kept" and not (tmp_path / "same").exists()
+
+
+@pytest.mark.parametrize("each", [0, -1])
+def test_at_least_one_prompt_is_drawn(folder, each):
+    with pytest.raises(ValueError, match="at least 1 prompt"):
+        draw(folder, each)

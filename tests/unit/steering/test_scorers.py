@@ -84,3 +84,11 @@ def test_a_scorer_that_cannot_be_had_is_one_sentence(given, says, capsys):
 def test_a_name_that_is_no_concept_needs_labels_to_be_tried_on(capsys):
     assert command.main(["scorer", "nobody"]) == 2
     assert "classifier to be tried with --labelled" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [["--count", "0"], ["--count", "-1"], ["--prompts", "EMPTY"]])
+def test_a_frontier_without_prompts_is_one_sentence(more, tmp_path, capsys):
+    (tmp_path / "empty").write_text("\n")
+    given = [str(tmp_path / "empty") if word == "EMPTY" else word for word in more]
+    assert command.main(["frontier", "sports", "--model", str(tiny("llama")), *given]) == 2
+    assert "give at least one" in capsys.readouterr().err

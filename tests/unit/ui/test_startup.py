@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from lm import SourceError
 from ui import proxies
 from ui.proxies import NAMES as PROXIES
 from ui.startup import attempt, check_address, explained, without_proxies
@@ -115,3 +116,9 @@ def test_a_proxy_of_no_kind_ends_the_start(monkeypatch, capsys, given):
         proxies.mend()
     told = capsys.readouterr().err
     assert ended.value.code == 2 and told.count("\n") == 1 and "https_proxy" in told
+
+
+def test_a_model_that_cannot_be_had_is_no_fault_of_the_app():
+    assert explained(SourceError("Model 'x' is no folder here: check the path.")) == (
+        "Model 'x' is no folder here: check the path."
+    )
