@@ -59,7 +59,8 @@ export default function mount({ element, props, trigger, watch }) {
   const cost = budgetControl(rows, change((value) => (request.plan.budget = value)));
   const alike = h('p', { class: 'tw-hint tw-alike', title: 'Cosine between the directions, mean over the layers: near 1, more of one is more of the other' });
   rows.append(alike);
-  const hold = holding(rows, (names) => { request.plan.hold = names; showHeld(); go(); });
+  const holdBox = h('div');
+  const hold = holding(holdBox, (names) => { request.plan.hold = names; showHeld(); go(); });
   const layerBox = h('div');
   const layer = layerControl(layerBox, layers, change((value) => (request.plan.layers = value)));
 
@@ -121,6 +122,7 @@ export default function mount({ element, props, trigger, watch }) {
   prompt.box.append(problem);
 
   const [settings, more] = sheet('Settings',
+    holdBox,
     h('section', {}, h('h2', {}, 'Layers'), layerBox),
     h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice, rolled),
     h('div', { class: 'tw-folds' }, prompt.system,
