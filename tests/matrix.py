@@ -37,7 +37,7 @@ Any causal language model of transformers, by hub id or folder, with safetensors
 random models of each family, which engine takes it, and what it does as transformers and PEFT do it (tests/unit/lm/test_families.py: logits, the residual
 stream after every layer, greedy and steered text, LoRA, the trainer's log-probabilities). **steer**: answers, reading and edits of the residual stream; **adapt**: PEFT LoRA
 adapters of its linear layers; **train**: P-GAPO and GAPO. A family that is not listed is tried when it is loaded: it has to answer on its cache what it
-answers at once, and is refused in one sentence where it does not. Quantised folders are read where transformers finds their packages; others are refused.
+answers at once, and is refused in one sentence where it does not. Several may be served, of which visitors choose: docs/hosting.md. Quantised folders are read where transformers finds their packages; others are refused.
 
 """
 
