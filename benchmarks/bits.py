@@ -54,15 +54,15 @@ def measure(folder: Path) -> dict[str, float]:
     whole = load(str(folder), engine="reference")
     prompts = PROMPTS.read_text(encoding="utf-8").splitlines()
     texts = [reference(whole.torch, whole.chat_ids(prompt)) for prompt in prompts]
-    found: dict[str, float] = {"tokens": sum(len(expected) for _, _, expected in texts)}
+    distances: dict[str, float] = {"tokens": sum(len(expected) for _, _, expected in texts)}
     for bits in (8, 4):
         model = load(str(folder), bits=bits)
         pairs = [(want, model.logprobs([ids], [start])[0]) for ids, start, want in texts]
-        found[f"{bits} bits: other first token"] = sum(
+        distances[f"{bits} bits: other first token"] = sum(
             int((a.argmax(-1) != b.argmax(-1)).sum()) for a, b in pairs
         )
-        found[f"{bits} bits: mean KL, nats"] = float(torch.cat([kl(a, b) for a, b in pairs]).mean())
-    return found
+        distances[f"{bits} bits: mean KL, nats"] = float(torch.cat([kl(a, b) for a, b in pairs]).mean())
+    return distances
 
 
 def main() -> None:
@@ -74,8 +74,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        found = measure(asked.model or shuffled(Path(work) / "model"))
-    print(json.dumps(found) if asked.json else json.dumps(found, indent=1))
+        distances = measure(asked.model or shuffled(Path(work) / "model"))
+    print(json.dumps(distances) if asked.json else json.dumps(distances, indent=1))
 
 
 if __name__ == "__main__":

@@ -85,9 +85,9 @@ def require_declared(label: str, config: JsonObject, files: list[Path]) -> None:
     """Raises SourceError where weights are stored quantised and config.json does not say how: they would be taken
     for numbers of their own, without their scales.
     """
-    told = {*config} | {*(config.get("text_config") or {})}
+    fields = {*config} | {*(config.get("text_config") or {})}
     name = next((name for name, _, _ in tensors(files) if QUANTISED.search(name)), None)
-    if name is not None and "quantization_config" not in told:
+    if name is not None and "quantization_config" not in fields:
         raise SourceError(
             f"{label} is stored quantised (its files hold {name}), and its config.json has no quantization_config that "
             "says how: fetch the whole model again, or give it in 16 bits."

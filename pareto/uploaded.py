@@ -94,12 +94,12 @@ def _members(name: str, members: Sequence[zipfile.ZipInfo]) -> list[zipfile.ZipI
             raise CheckpointError(
                 f"{name} has a link, {member.filename[:60]!r}: zip the file that it points to."
             )
-    found = [member for member in members if PurePosixPath(member.filename).name == ADAPTER]
-    if len(found) != 1:
+    adapters = [member for member in members if PurePosixPath(member.filename).name == ADAPTER]
+    if len(adapters) != 1:
         raise CheckpointError(
-            f"{name} holds {len(found) or 'no'} {ADAPTER}: give a zip of one checkpoint's folder (pickles are not read)."
+            f"{name} holds {len(adapters) or 'no'} {ADAPTER}: give a zip of one checkpoint's folder (pickles are not read)."
         )
-    beside = PurePosixPath(found[0].filename).parent
+    beside = PurePosixPath(adapters[0].filename).parent
     wanted = [member for member in members if _is_read(PurePosixPath(member.filename), beside)]
     if len({member.filename for member in wanted}) < len(wanted):
         raise CheckpointError(f"{name} holds a file twice: zip the folder anew.")

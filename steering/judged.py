@@ -187,6 +187,6 @@ def table(answers: Sequence[Answer], ratings: np.ndarray) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     if len(ratings) > 1:
         same = (ratings == ratings[0]).all(0).mean(0)
-        told = ", ".join(f"{name} {share:.2f}" for name, share in zip(QUESTIONS, same, strict=True))
-        lines += ["", f"Share of answers that all {len(ratings)} sittings rate alike: {told}."]
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in zip(QUESTIONS, same, strict=True))
+        lines += ["", f"Share of answers that all {len(ratings)} sittings rate alike: {shares}."]
     return "\n".join(lines)

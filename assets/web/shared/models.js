@@ -30,7 +30,8 @@ function carried(address) {
   }
   if (tab === 'steer' && here.has('plan')) {
     try {
-      url.searchParams.set('plan', JSON.stringify({ targets: JSON.parse(here.get('plan')).targets }));
+      const { targets, hold = [], when = null } = JSON.parse(here.get('plan'));
+      url.searchParams.set('plan', JSON.stringify({ targets, hold, when }));
     } catch { /* a plan that this page cannot read either */ }
   }
   return url.href;
