@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -78,9 +79,12 @@ def test_a_model_is_chosen_in_the_head_and_all_its_tabs_are_alive(page: Page, la
     expect(page.locator(".tw-choices")).to_contain_text("One model is in memory at a time")
     page.keyboard.press("Escape")
     expect(own).to_be_hidden()
+    page.get_by_label("Hold a concept as it is").select_option("formality")
+    page.wait_for_url(lambda url: "formality" in unquote(url))
     choose(page, "tiny-qwen")
     page.wait_for_url("**/models/tiny-qwen/**", timeout=PATIENCE)
     settled(page)
+    expect(page.get_by_label("Hold formality no longer")).to_be_visible()
     expect(page.locator(".tw-console").first).to_contain_text(f"of {LAYERS}")
     assert states(lab) == {DEFAULT: "asleep", "tiny-qwen": "ready", "empty": "asleep"}
     page.get_by_role("tab", name="Trade-offs").click()
