@@ -1,7 +1,7 @@
 """The page that app.py composes: one frame around all tabs."""
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route, expect
 
 TABS = ("Steer", "Compare", "About")
 
@@ -19,3 +19,15 @@ def test_every_tab_has_the_same_frame(app: str, page: Page, width: int) -> None:
     assert len(set(frames)) == 1
     x, wide = frames[0]
     assert x == pytest.approx(width - x - wide, abs=1) and wide >= 0.9 * width
+
+
+def test_the_switch_waits_for_its_script(app: str, page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/tw/shared/head.js", lambda route: held.append(route))
+    with page.expect_request("**/tw/shared/head.js"):
+        page.goto(app, wait_until="commit")
+    switch = page.locator(".tw-theme")
+    expect(switch).to_be_disabled()
+    held[0].continue_()
+    switch.click()
+    expect(switch).to_have_attribute("aria-pressed", "true")

@@ -18,6 +18,7 @@ export default function mount({ element }) {
     set(!isDark());
     keep('theme', isDark() ? 'dark' : 'light');
   });
+  button.disabled = false; // what is pressed before somebody listens would do nothing
   const kept = recall('theme');
   set(kept && !new URLSearchParams(location.search).has('__theme') ? kept === 'dark' : isDark());
   out.hidden = window.top === window;
