@@ -9,9 +9,9 @@ import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pareto import checkpoint
 from pareto.checkpoint import CURVES, Checkpoint
 from pareto.combiners import COMBINERS
 from pareto.evaluate import ANSWER, evaluate, merged
+from pareto.fleet import Fleet
 from pareto.front import LOWEST, Front
 from pareto.rewards import Head, HeadReward, Reward
 from pareto.settings import Settings, SettingsError
@@ -33,6 +34,8 @@ PREFERENCES = (0.1, 0.3, 0.5, 0.7, 0.9)
 MAX_SHIPPED = 16
 EXPONENTS = (1.0, 2.0)
 """GAPO's p."""
+UNTRAINED = ("base", "soup")
+"""Methods of jobs that are made without a training."""
 SHORT = {"linear": "linear", "normalized": "normalised"}
 """Names of methods in the names of checkpoints, where the title is long."""
 Event = Callable[[str, float, str], None]
@@ -151,19 +154,26 @@ class Grid:
         return [job for job in self.jobs if job.unit in mine]
 
     def run(self, jobs: Sequence[Job], tell: Event = lambda id, share, note: None, at_once: int = 1) -> None:
-        """Does what is left of `jobs`; what another process holds is left to it. at_once: units that go on side by
-        side; their answers are decoded in one batch, which a GPU does in little more than the time of one.
+        """Does what is left of `jobs`; what another process holds is left to it. at_once: trainings that make their
+        steps together, see pareto.fleet.
         """
-        units = dict.fromkeys(job.unit for job in jobs)
-        with ThreadPoolExecutor(at_once) as pool:
-            doing = [
-                pool.submit(self._do_unit, unit, [job for job in jobs if job.unit == unit], tell)
-                for unit in units
+        if at_once > 1:
+            self._train_together(jobs, tell, at_once)
+        for unit in dict.fromkeys(job.unit for job in jobs):
+            self._do_unit(unit, [job for job in jobs if job.unit == unit], tell)
+
+    def _train_together(self, jobs: Sequence[Job], tell: Event, at_once: int) -> None:
+        with ExitStack() as held:
+            free = {
+                unit: held.enter_context(locked(self.folder / f"{unit}.lock", wait=False))
+                for unit in dict.fromkeys(job.unit for job in jobs)
+            }
+            mine = [
+                job for job in jobs if job.method not in UNTRAINED and free[job.unit] and not self.done(job)
             ]
-            for each in as_completed(doing):
-                if error := each.exception():
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise error
+            for at in range(0, len(mine), at_once):
+                runs = {self._trainer(job): job.id for job in mine[at : at + at_once]}
+                Fleet(list(runs)).run(partial(self._tell_run, tell, runs))
 
     def _do_unit(self, unit: str, jobs: Sequence[Job], tell: Event) -> None:
         left = [job for job in jobs if not self.done(job)]
@@ -177,8 +187,8 @@ class Grid:
 
     def _do(self, job: Job, tell: Event) -> None:
         folder = self.folder / job.id
-        if job.method not in ("base", "soup"):
-            self._train(job, tell)
+        if job.method not in UNTRAINED:
+            self._trainer(job).run(lambda row: self._tell_step(tell, job.id, row))
         scorers = {
             name: HeadReward(self.model, reward) if isinstance(reward, Head) else reward
             for name, reward in self.rewards.items()
@@ -206,7 +216,7 @@ class Grid:
         folder.mkdir(exist_ok=True)
         _write(folder / SCORE, about | numbers | {"scoring_seconds": time.monotonic() - began})
 
-    def _train(self, job: Job, tell: Event) -> None:
+    def _trainer(self, job: Job) -> Trainer:
         method = "linear" if job.method == "single" else job.method
         p = self.settings.p if job.p is None else job.p
         settings = replace(self.settings, method=method, preference=job.preference, p=p, seed=job.seed)
@@ -216,12 +226,13 @@ class Grid:
             "licence": "that of the base model, the prompts and the reward models",
             "command": typed(),
         }
-        trainer = Trainer(self.model, self.rewards, self.prompts, settings, self.folder / job.id, card)
-        trainer.run(
-            lambda row: tell(
-                job.id, 0.9 * row["step"] / settings.steps, f"step {row['step']}, KL {row['kl']:.2f}"
-            )
-        )
+        return Trainer(self.model, self.rewards, self.prompts, settings, self.folder / job.id, card)
+
+    def _tell_run(self, tell: Event, ids: Mapping[Trainer, str], run: Trainer, row: JsonObject) -> None:
+        self._tell_step(tell, ids[run], row)
+
+    def _tell_step(self, tell: Event, id: str, row: JsonObject) -> None:
+        tell(id, 0.9 * row["step"] / self.settings.steps, f"step {row['step']}, KL {row['kl']:.2f}")
 
     def _adapter(self, job: Job) -> Adapter | None:
         if job.method == "base":
@@ -279,7 +290,7 @@ class Grid:
         """
         chosen: dict[str, Job] = {}
         for job in self.jobs:
-            if job.method not in ("base", "soup") and self.done(job):
+            if job.method not in UNTRAINED and self.done(job):
                 chosen.setdefault(job.group, job)
         ids = list(chosen)[:MAX_SHIPPED]
         for id in ids:
@@ -295,7 +306,7 @@ class Grid:
         the steps and of the scorings so far.
         """
         left = [job for job in self.jobs if not self.done(job)]
-        trained = [job for job in self.jobs if job.method not in ("base", "soup")]
+        trained = [job for job in self.jobs if job.method not in UNTRAINED]
         curves = {job.id: _curves(self.folder / job.id) for job in trained}
         steps = [row["seconds"] for rows in curves.values() for row in rows]
         scorings = [point["scoring_seconds"] for point in self.scored()]

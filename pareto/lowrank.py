@@ -63,6 +63,20 @@ class Shape:
 
         return low_rank
 
+    def groups(self, theta: Tensor) -> LowRank:
+        """Changes of theta [p, count]: of a batch [p * n, ...] the first n rows take the first set, and so on."""
+        parts = self.split(theta)
+        table = {key: (parts[2 * i].mT, parts[2 * i + 1].mT) for i, key in enumerate(self.keys)}
+
+        def low_rank(block: int, module: str, x: Tensor) -> Tensor | None:
+            if (block, module) not in table:
+                return None
+            a, b = table[block, module]
+            change = x.reshape(len(theta), -1, x.shape[-1]) @ a @ b
+            return change.view(*x.shape[:-1], -1)
+
+        return low_rank
+
     def inner(self) -> Tensor:
         """Which parameters are of the halves that read the input (a): bool [count]."""
         halves = [index % 2 == 0 for index in range(len(self.sizes))]

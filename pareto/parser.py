@@ -82,9 +82,9 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument(
         "--at-once",
-        type=integer(1, 64),
+        type=integer(1, 256),
         default=1,
-        help="trainings that go on side by side in this process and are decoded in one batch: for a GPU",
+        help="trainings of this process that make their steps together, in one batch: for a GPU",
     )
     sub.add_argument("--status", action="store_true", help="tell how far it is, and do nothing")
     sub.add_argument(

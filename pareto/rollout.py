@@ -9,6 +9,18 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lm import Adapter, LanguageModel, Row, Run, Sampling
 from lm.engines.torch.stack import LowRank, Stack, unchanged
+from pareto.lowrank import Shape
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Of n answers that are wanted: prompts, seeds, and which policy gives each [n], in rising order. Answers to one
+    prompt are neighbours.
+    """
+
+    prompts: list[str]
+    seeds: list[int]
+    places: Tensor
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,7 @@ class Rollout:
         taken = torch.where(
             self.lengths[:, None] == 1, self.where, (self.where + 1).clamp_max(self.hidden.shape[1] - 1)
         )
+        inner, taken = inner.to(self.hidden.device), taken.to(self.hidden.device)
         states = self.hidden.gather(1, taken[..., None].expand(-1, -1, self.hidden.shape[2]))
         return (states * inner[..., None]).sum(1) / inner.sum(1, keepdim=True)
 
@@ -105,3 +118,33 @@ def logprobs(stack: Stack, rollout: Rollout, first: int, low_rank: LowRank = unc
     logits, targets = stack.logits(states) / rollout.temperature, rollout.targets.to(device)[mask]
     chosen = -torch.nn.functional.cross_entropy(logits, targets, reduction="none")
     return torch.zeros(mask.shape, device=device).masked_scatter(mask, chosen)
+
+
+def gradients(
+    stack: Stack,
+    shape: Shape,
+    policies: Tensor,
+    places: Tensor,
+    rollout: Rollout,
+    signal: Tensor,
+    rows_at_once: int,
+) -> Tensor:
+    """Gradient of each weighted sum of the answers' log-probabilities, in one backward pass for all of them.
+
+    Parameters
+    ----------
+    policies : [j, parameters]; places : which of them gave each answer [n]; signal : weights of the answers [m, n].
+
+    Returns
+    -------
+    [j, m, parameters].
+    """
+    total = policies.new_zeros(len(policies), len(signal), shape.count)
+    for at in range(0, len(rollout.texts), rows_at_once):
+        rows = slice(at, at + rows_at_once)
+        part, own = rollout.part(rows), places[rows].to(policies.device)
+        leaf = policies[own].clone().requires_grad_()
+        logps = logprobs(stack, part, shape.first, shape.rows(leaf))
+        here = torch.nn.functional.one_hot(own, len(policies)).T.to(logps)
+        total += (here[:, None] * signal[:, rows].to(logps)) @ torch.autograd.grad(logps.sum(), leaf)[0]
+    return total

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,26 @@ from pareto.combiners import COMBINERS, Evidence
 from pareto.lowrank import Shape
 from pareto.optimizer import Ascent, MovingGram, slow
 from pareto.rewards import Head, HeadReward, Reward, checked
-from pareto.rollout import Rollout
+from pareto.rollout import Asked, Rollout
 from pareto.settings import Settings, SettingsError, ordered
 
 CRITIC_LR = 1e-2
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Answers of a step, and what they are worth.
+
+    places: which policy gave each [n]; rewards: [objectives, n], less the guard; kl: log pi / pi_ref [n]; signal: row
+    weights [m, n] of RLOO and DPO, or PPO's advantages [m, n, t].
+    """
+
+    batch: Rollout
+    places: Tensor
+    rewards: Tensor
+    kl: Tensor
+    signal: Tensor
 
 
 class Trainer:
@@ -96,13 +111,22 @@ class Trainer:
         """Trains to the last step; state is kept after each, the checkpoint written at the end. A finished
         run is left as it is.
         """
-        if self.step == self.settings.steps and not (self.folder / checkpoint.STATE).exists():
+        if self.finished:
             return
         while self.step < self.settings.steps:
             on_step(self.advance())
+        self.finish()
+
+    def finish(self) -> None:
+        """Writes the checkpoint in the place of the state."""
         if self.accelerator.is_main_process:
             self._save()
             (self.folder / checkpoint.STATE).unlink(missing_ok=True)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the checkpoint is written."""
+        return self.step == self.settings.steps and not (self.folder / checkpoint.STATE).exists()
 
     def _start(self) -> Tensor:
         """Parameters before the first step."""
@@ -123,51 +147,69 @@ class Trainer:
     def advance(self) -> JsonObject:
         """One step; what is logged of it."""
         started = time.perf_counter()
-        s, batch = self.settings, self._sample()
+        asked = self.asked()
+        batch = self._sample(asked)
         sampled = time.perf_counter() - started
         with torch.no_grad():
             parts = [rollout.logprobs(self.model.stack, part, self.first) for part in self._parts(batch)]
-            reference, rewards = torch.cat(parts).cpu(), self._rewards(batch)
-        kl = (batch.logps - reference).sum(1)
-        signal = self._signal(batch, rewards, reference, kl)
-        for _ in range(s.epochs):
-            row = self._update(batch, signal, rewards)
-        answers, tokens = s.prompts * s.group, self._tokens(batch)
-        row |= {
-            "step": self.step + 1,
-            "kl": self._sum(float(kl.sum())) / answers,
-            "beta": self.beta,
-            "length": tokens / answers,
-            "reward": {
-                name: self._sum(float(values.sum())) / answers
-                for name, values in zip(self.rewards, rewards, strict=True)
-            },
-        }
-        self.beta = slow(self.beta, row["kl"], s.kl_target, s.beta)
-        seconds = time.perf_counter() - started
-        row |= {"sampling_seconds": sampled, "seconds": seconds, "tokens_per_second": tokens / seconds}
-        self.step += 1
-        self.curves.append(row)
-        self._keep()
+        judged = self.judged(asked, batch, torch.cat(parts).cpu())
+        for _ in range(self.settings.epochs):
+            row = self.moved(judged, self._gradients(judged))
+        row = self.logged(judged, row, sampled, time.perf_counter() - started)
+        self.keep()
         return row
 
-    def _sample(self) -> Rollout:
+    def asked(self) -> Asked:
+        """What this process asks in this step."""
         s, rank, processes = self.settings, self.accelerator.process_index, self.accelerator.num_processes
         rng = np.random.default_rng([s.seed, self.step])
         drawn = rng.choice(len(self.prompts), s.prompts, replace=len(self.prompts) < s.prompts)
         seeds = rng.integers(2**62, size=s.prompts * s.group)
         mine = np.arange(s.prompts * s.group).reshape(processes, -1)[rank]
+        return Asked(
+            [self.prompts[drawn[i // s.group]] for i in mine],
+            [int(seeds[i]) for i in mine],
+            torch.as_tensor(mine * len(self.policies) // (s.prompts * s.group)),
+        )
+
+    def _sample(self, asked: Asked) -> Rollout:
         adapters = [self.shape.adapter(each.cpu()) for each in self.policies]
-        self.places = torch.as_tensor(mine // s.group % len(adapters))
         return rollout.sample(
             self.model,
-            [self.prompts[drawn[i // s.group]] for i in mine],
-            [adapters[place] for place in self.places],
+            asked.prompts,
+            [adapters[place] for place in asked.places],
             block=self.first - 1,
-            seeds=[int(seeds[i]) for i in mine],
-            temperature=s.temperature,
-            max_new_tokens=s.max_new_tokens,
+            seeds=asked.seeds,
+            temperature=self.settings.temperature,
+            max_new_tokens=self.settings.max_new_tokens,
         )
+
+    def judged(self, asked: Asked, batch: Rollout, reference: Tensor) -> Judged:
+        """What the answers are worth. reference: the base model's log-probability of every token [n, t]."""
+        rewards, kl = self._rewards(batch), (batch.logps - reference).sum(1)
+        return Judged(batch, asked.places, rewards, kl, self._signal(batch, rewards, reference, kl))
+
+    def logged(self, judged: Judged, row: JsonObject, sampled: float, seconds: float) -> JsonObject:
+        """Ends the step: what is logged of it, all processes together. sampled: seconds of the `seconds` that answers
+        took.
+        """
+        s, tokens = self.settings, self._tokens(judged.batch)
+        answers = s.prompts * s.group
+        row |= {
+            "step": self.step + 1,
+            "kl": self._sum(float(judged.kl.sum())) / answers,
+            "beta": self.beta,
+            "length": tokens / answers,
+            "reward": {
+                name: self._sum(float(values.sum())) / answers
+                for name, values in zip(self.rewards, judged.rewards, strict=True)
+            },
+        }
+        self.beta = slow(self.beta, row["kl"], s.kl_target, s.beta)
+        row |= {"sampling_seconds": sampled, "seconds": seconds, "tokens_per_second": tokens / seconds}
+        self.step += 1
+        self.curves.append(row)
+        return row
 
     def _rewards(self, batch: Rollout) -> Tensor:
         """[objectives, n], less the guard. Heads read the block that the rollout kept; others score the
@@ -175,7 +217,7 @@ class Trainer:
         """
         pooled, asked = batch.pooled(), batch.asked()
         rewards = [
-            reward.of_pooled(pooled, asked)
+            reward.of_pooled(pooled, asked).cpu()
             if isinstance(reward, Head) and reward.block == self.first - 1
             else checked(self._scorer(reward).score(batch.prompts, batch.texts), name)
             for name, reward in self.rewards.items()
@@ -229,34 +271,42 @@ class Trainer:
         """Tokens of the answers of all processes."""
         return self._sum(float(batch.mask.sum()))
 
-    def _update(self, batch: Rollout, signal: Tensor, rewards: Tensor) -> JsonObject:
-        """One gradient step on an objective a row of `signal`; what is logged of it."""
-        s, tokens = self.settings, self._tokens(batch)
-        policies = self.policies
-        shape = (len(policies), len(signal), self.shape.count)
-        gradients = torch.zeros(shape, device=self.theta.device)
+    def _gradients(self, judged: Judged) -> Tensor:
+        """Of each objective at each policy [j, m, n], all processes together."""
+        s, batch, policies = self.settings, judged.batch, self.policies
+        if s.algorithm != "ppo":
+            own = rollout.gradients(
+                self.model.stack,
+                self.shape,
+                policies,
+                judged.places,
+                batch,
+                judged.signal,
+                s.rows_at_once,
+            )
+            return self._averaged(own)
+        gradients = torch.zeros(1, len(judged.signal), self.shape.count, device=self.theta.device)
         for at, part in zip(range(0, len(batch.texts), s.rows_at_once), self._parts(batch), strict=True):
-            places = self.places[at : at + len(part.texts)]
-            leaf = policies[places].clone().requires_grad_()
+            leaf = policies.expand(len(part.texts), -1).clone().requires_grad_()
             logps = rollout.logprobs(self.model.stack, part, self.first, self.shape.rows(leaf))
-            mine = signal[:, at : at + len(part.texts)].to(logps)
-            if s.algorithm != "ppo":
-                here = torch.nn.functional.one_hot(places, len(policies)).T.to(logps)
-                gradients += (here[:, None] * mine) @ torch.autograd.grad(logps.sum(), leaf)[0]
-                continue
+            mine = judged.signal[:, at : at + len(part.texts)].to(logps)
             weights = objectives.ppo(logps.detach(), part.logps.to(logps), mine, part.mask.to(logps), s.clip)
-            weights = weights * part.mask.sum() / (tokens / self.accelerator.num_processes)
+            weights = weights * part.mask.sum() / (self._tokens(batch) / self.accelerator.num_processes)
             for k, weight in enumerate(weights):
                 gradients[0, k] += torch.autograd.grad(
                     logps, leaf, weight, retain_graph=k + 1 < len(weights)
                 )[0].sum(0)
-        gradients = self.accelerator.reduce(gradients, "mean")
+        return self._averaged(gradients)
+
+    def moved(self, judged: Judged, gradients: Tensor) -> JsonObject:
+        """Takes the method's step; what is logged of it. gradients: as `_gradients` gives them."""
+        s, batch, signal, rewards = self.settings, judged.batch, judged.signal, judged.rewards
         direction, row = self._direction(gradients, signal, rewards)
         pace = min(1.0, (self.step + 1) / s.warmup) * (1 - self.step / s.steps)
         change, row["applied"] = self.ascent.step(direction, s.lr * pace * self.theta.numel() ** 0.5)
         self.theta.data += change
         if self.critic is not None and self.critics is not None:
-            error = ((self._values(batch) - self.returns) * batch.mask).pow(2).sum() / tokens
+            error = ((self._values(batch) - self.returns) * batch.mask).pow(2).sum() / self._tokens(batch)
             self.critic.grad = self._reduced(torch.autograd.grad(error, self.critic)[0]).to(self.critic)
             self.critics.step()
         return row
@@ -295,12 +345,17 @@ class Trainer:
     def _sum(self, value: float) -> float:
         return float(self._reduced(torch.tensor(value, dtype=torch.float64)))
 
+    def _averaged(self, gradients: Tensor) -> Tensor:
+        """The mean over all processes."""
+        mean: Tensor = self.accelerator.reduce(gradients, "mean")
+        return mean
+
     def _reduced(self, value: Tensor) -> Tensor:
         """The sum over all processes, on the CPU."""
         total: Tensor = self.accelerator.reduce(value.to(self.accelerator.device), "sum")
         return total.cpu()
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
         """State after a step, then its line in the log, so that a kill in between repeats no step."""
         if not self.accelerator.is_main_process:
             return

@@ -53,6 +53,14 @@ def gumbel(seeds: Tensor, vocabulary: int) -> Tensor:
     return -(-((bits.double() + 0.5) / 2**32).log()).log()
 
 
+def uniform(seeds: Tensor, step: Tensor) -> Tensor:
+    """A number between 0 and 1 of each seed int64 [n, 1] at a step int64 [1]: float32 [n, 1], never either end, nor so
+    near to 1 that its product with a total is that total.
+    """
+    bits = _shifted(_mix(_mix(seeds) + step), 41)
+    return (bits.float() + 0.5) / 2**23
+
+
 def _mix(x: Tensor) -> Tensor:
     x = (x ^ _shifted(x, 30)) * _MIX
     x = (x ^ _shifted(x, 27)) * _REMIX

@@ -73,13 +73,14 @@ def test_the_step_follows_the_chain_rule_to_the_ends(model, tmp_path):
     run.theta.data += 0.02 * torch.randn(run.theta.shape, generator=torch.Generator().manual_seed(0))
     inner = run.shape.inner()
     run.ends[:, inner] = run.ends[0, inner]
-    batch = run._sample()
+    asked = run.asked()
+    batch = run._sample(asked)
     signal = torch.randn(2, 18, generator=torch.Generator().manual_seed(1))
     gradients = []
     for j, policy in enumerate(run.policies):
         leaf = policy.clone().requires_grad_()
         logps = rollout.logprobs(model.stack, batch, run.first, run.shape.rows(leaf.expand(18, -1))).sum(1)
-        here = (run.places == j).float()
+        here = (asked.places == j).float()
         gradients.append([torch.autograd.grad(s * here @ logps, leaf, retain_graph=True)[0] for s in signal])
     gradients = torch.stack([torch.stack(each) for each in gradients])
     direction, row = run._direction(gradients, signal, torch.zeros(2, 18))

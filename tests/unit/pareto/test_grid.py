@@ -13,10 +13,13 @@ import pytest
 import torch
 
 from lm import load
+from lm.engines.torch.stack import Stack
 from pareto import checkpoint
+from pareto.checkpoint import Checkpoint
 from pareto.compare import END
+from pareto.fleet import Fleet
 from pareto.front import Front
-from pareto.grid import Grid, plan
+from pareto.grid import UNTRAINED, Grid, plan
 from pareto.rewards import FunctionReward
 from pareto.settings import BOUNDS, Settings, SettingsError
 from tests.tiny import tiny
@@ -137,26 +140,26 @@ def test_four_processes_of_which_one_is_killed_give_what_one_gives(model, tmp_pa
     ]
 
 
-def test_trainings_side_by_side_make_what_they_make_one_by_one(tmp_path, monkeypatch):
+def test_trainings_together_make_one_grid_however_many_they_are(tmp_path, monkeypatch):
     model, sizes = load(str(tiny("llama")), engine="native"), []
-    sample = model.engine.sample
-    monkeypatch.setattr(
-        model.engine, "sample", lambda feeds, draws: sizes.append(len(feeds)) or sample(feeds, draws)
-    )
-    rows = SMALL["prompts"] * SMALL["group"]
-    for at_once in (1, 4):
+    model.stack = Stack(model.torch, torch.float32)
+    advance = Fleet.advance
+    monkeypatch.setattr(Fleet, "advance", lambda self, runs: sizes.append(len(runs)) or advance(self, runs))
+    thetas = {}
+    for at_once in (2, 5):
         sizes.clear()
-        made = grid(model, tmp_path / str(at_once))
+        made = grid(model, tmp_path / str(at_once), group=6, max_new_tokens=8)
+        trained = [job for job in made.jobs if job.method not in UNTRAINED]
         made.run(made.jobs, at_once=at_once)
-        assert (max(sizes) > rows) == (at_once > 1)
-    digests = [
-        {
-            path.parent.name: json.loads(path.read_text())["adapter_sha256"]
-            for path in (tmp_path / side).glob("*/card.json")
+        assert all(made.done(job) for job in made.jobs)
+        assert max(sizes) == at_once and sum(sizes) == SMALL["steps"] * len(trained)
+        thetas[at_once] = {
+            job.id: Checkpoint.load(made.folder / job.id, model).adapter.parts for job in trained
         }
-        for side in ("1", "4")
-    ]
-    assert len(digests[0]) > 4 and digests[0] == digests[1]
+    for id, parts in thetas[2].items():
+        for key, halves in parts.items():
+            for one, other in zip(halves, thetas[5][id][key], strict=True):
+                torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
 
 
 def test_points_are_means_over_seeds_and_runs_are_kept(model, tmp_path):

@@ -65,6 +65,11 @@ class Replay:
             partial(torch.compile, fullgraph=True, recompile_limit=64, isolate_recompiles=True),
         )
 
+    @classmethod
+    def captured(cls, device: torch.device) -> "Replay":
+        """Graphs of functions as they are, on a GPU that PyTorch calls cuda; plain calls elsewhere."""
+        return cls(device, _CudaGraphs(device) if device.type == "cuda" else None)
+
     def compiled(self, function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         """The function, compiled at its first call, which must change none of its arguments."""
         if self._compiler is None:
