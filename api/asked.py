@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from common.bounds import MAX_TEMPERATURE
 from lm import Policies, Policy, Sampling
 from lm.codec import THINKING
 from lm.policy import BASE, PolicyError, seeds
 from lm.policy import parse as parse_name
 from lm.prompts import MAX_NEW_TOKENS, Asked, Continuation, prompt_ids, read
 
-MAX_CHOICES, MAX_STOPS, MAX_STOP, MAX_TOP, MAX_TEMPERATURE = 32, 8, 200, 20, 2.0
+MAX_CHOICES, MAX_STOPS, MAX_STOP, MAX_TOP = 32, 8, 200, 20
 """Choices of a request, prompts times n; stop strings, and characters of each; alternatives of a token."""
 SHORT = 16
 """Tokens of a completion where nobody says how many, as OpenAI has it."""

@@ -15,7 +15,7 @@ from arena.schema import NAME
 COINED = (
     r"(?:chat|챗|チャット|чат|شات |تشات |چت)[ -]?(?:gpt|지피티|جي ?بي ?تي|جی[\u200c ]?پی[\u200c ]?تی)|चैटजीपीटी|แชทจีพีที|צ['׳]אט ?gpt|"
     r"gpt[ -]?(?:[0-9j]|neo|oss)[\w.-]*|o[134]-(?:mini|preview)|mixtral|ministral|devstral|codestral|le chat|qwen|qwq|tongyi(?: qianwen)?|"
-    r"通[义義]千[问問]|千[问問]|文心(?:一言|大模型)|ernie(?: bot)?|deep[ -]?seek|深度求索|smollm|kimi(?: ?k\d)|月之暗面|"
+    r"通[义義]千[问問]|千[问問]|文心(?:一言|大模型)|ernie bot|deep[ -]?seek|深度求索|smollm|kimi(?: ?k\d)|月之暗面|"
     r"(?:chat)?glm|智[谱譜](?:清言)?|豆包|doubao|混元|hunyuan|百川|baichuan|讯飞星火|星火认知|spark desk|internlm|书生|零一万物|"
     r"command[ -]r\b\+?|(?-i:Command A)\b|c4ai|aya expanse|stable ?lm|openassistant|open-assistant|gpt4all|wizardlm|openchat|open-?hermes|"
     r"nemotron|exaone|엑사원|하이퍼클로바|seed[ -]oss|lfm ?\d[\w.]*|hyper ?clova(?: ?x)?|클로바(?: ?x)?|gigachat|гигачат|yandexgpt|яндекс ?gpt|lamda|t[uü]lu|olmo|rwkv|"
@@ -77,7 +77,7 @@ _FIRST_PERSON = (
 )
 _CJK = r"[^\s\x00-\u2fff]"  # scripts that write no space before the word that follows a name
 _VERSION = r"(?:[ -]?v?\d[\w.]*|[ -](?:opus|sonnet|haiku|instant|pro|ultra|flash|nano|large|medium|small|instruct|chat|micro|lite|premier|guard))*"
-_END = rf"(?=\s*(?:$|[^\w\s'’&-]|[-–—]\s|{_CJK}|(?:and|or|but|by|from|und|et|y|e|en|och|og|i|a|и|از|و|di|de|von|par|por)\b|हूँ|हूं|है))"
+_END = rf"(?=\s*(?:$|[^\w\s'’&-]|[-–—]\s|{_CJK}|(?:and|or|but|by|from|und|et|y|e|en|och|og|i|a|и|از|و|di|de|d['’]|von|par|por)\b|हूँ|हूं|है))"
 _ANY = rf"(?:{COINED}|{WORDS})"
 _BRAND = rf"(?:{COINED}|{MAKERS}|{WORDS})"
 _START = r"(?<![^\W_\u2e80-\uffdc])"  # those scripts write no space before a name either
@@ -88,7 +88,16 @@ _CAPITAL = r"(?-i:(?=[^\Wa-z\d_]))"
 _COINED = rf"(?:{COINED})"
 _WORD = rf"{_CAPITAL}(?:{WORDS}){_VERSION}"
 _JOINT = rf"[\s,:–—-]*(?:{_ARTICLE}\s*){{0,2}}(?:(?:{_MODEL})[\s,:]+)?[\"“'«「*_]*"
-_ANOTHER = rf"(?!,?\s+(?:an?|the|un|une|ein|eine)\s+(?!(?:\S+\s+){{0,4}}(?:{_MODEL})))"
+_OF = r"(?:\b(?:from|by|at|of|de|du|des|da|do|del|della|di|von|vom|aus|van|par|por|fra|från|od|ze?|из|от|من)\b|\bd['’]|来自|來自)"
+_POSSESSIVE = r"(?:your|my|our|his|her|their|mon|ma|votre|mein|meine|dein|deine|tu|mi|su|\w+['’]s)"
+_LIVES = r"(?:live|work|teach|study|paint|drive|own|sell|grew|come|came|moved|was born|have (?:two|three|a|an|been)|am \d|['’]m \d|(?:am|['’]m) (?:from|in|at))\b"
+_ANOTHER = (  # what follows makes it the name of a person, an animal or a thing
+    rf"(?!,?\s+(?:an?|the|une?|une|eine?|{_POSSESSIVE})\s+(?!(?:\S+\s+){{0,4}}(?:{_MODEL})))"
+    rf"(?!\s*[,，]?\s*{_OF}(?!\s*(?:\S+\s+){{0,3}}(?:{_BRAND}|{_MODEL})))"
+    rf"(?!,?\s+(?:and\s+)?i\s*{_LIVES}(?![^.!?\n]{{0,30}}(?:{_BRAND}|{_MODEL})))"
+    rf"(?!,?\s+(?:and\s+)?i(?:['’]m| am)\s+an?\s+(?!(?:\S+\s+){{0,4}}(?:{_MODEL})))"
+    r"(?!,\s+(?:aged\s+)?\d{1,2}\b)"
+)
 _NAMED = re.compile(rf"{_START}{_BRAND}", re.IGNORECASE)
 _CLAIMS = tuple(
     re.compile(pattern, re.IGNORECASE)
@@ -110,14 +119,15 @@ _CLAIMS = tuple(
         rf"\bmy (?:creators?|developers?|makers?|parent company)\b\W+(?:\w+\W+){{0,3}}?{_BRAND}\b",
         rf"(?:我|私|僕|저는|나는)[^。！？\n]{{0,30}}?(?:由|は|で|이|가|에서|의|が|是|の)?[^。！？\n]{{0,12}}?{_BRAND}[^。！？\n]{{0,14}}?(?:开发|開發|開発|研发|训练|訓練|创建|打造|推出|发布|設計|作られ|개발|만든|만들|훈련|학습|模型|モデル|AI|人工智能|助手|アシスタント|모델|인공지능)",
         rf"\b(?:ben|bana)\b[^.!?\n]{{0,20}}{_BRAND}[^.!?\n]{{0,30}}(?:geliştir|eğit|model|asistan)",
-        rf"\b(?:i am|i['’]m)\b[^.!?\n]{{0,60}}\b(?:called|named)\s+(?:{_COINED}|{_WORD}{_END})",
+        rf"\b(?:i am|i['’]m)\b[^.!?\n]{{0,60}}\b(?:called|named)\s+{_COINED}",
+        rf"\b(?:i am|i['’]m)\b[^.!?\n]{{0,40}}\b(?:{_MODEL})[^.!?\n]{{0,40}}\b(?:called|named)\s+{_WORD}{_END}",
         rf"\bi(?:['’]m| am)?\s+(?:\w+\s+)?(?:run(?:ning)? on|based on|powered by|built (?:on|upon)|an? (?:instance|version) of)\s+(?:the\s+)?(?:{_COINED}|{_WORD}{_END})",
         rf"\b(?:generated|written|produced|answered) by\s+(?:an? ai\W+)?{_COINED}\W*$",
         rf"(?:sincerely|regards|wishes|yours|cheers|best|love)\W+{_COINED}\W*$",
         rf"\bменя\s+(?:создал|разработал|обучил)\w*\s+(?:\w+\s+)?{_BRAND}",
         rf"{_START}{_COINED}(?:['’]\w+|\s+vagyok|\s+here\b|です|と申します)",
         rf"^\W{{0,3}}{_COINED}\W{{0,2}}[:：]",
-        rf"{_START}(?:{_I_AM}|hi|hello|hey)[\s,:]*{_WORD}\s+here\b",
+        rf"{_START}(?:{_I_AM}|hi|hello|hey)[\s,:]*{_WORD}\s+here\b{_ANOTHER}",
     )
 )
 

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from common.arguments import Parser, integer
 from lab.lacking import PARTS, STEER, TRADE_OFFS
 from lab.pace import Pace
 from lab.prepare import Preparation, Task, left
 from lm import LanguageModel, load
-from pareto.arguments import Parser, exit_code, integer, replacements, share
+from pareto.arguments import exit_code, replacements, share
 from pareto.prepare import Wanted
 from pareto.rewards import KINDS, OBJECTIVES, named
 from pareto.settings import BOUNDS

@@ -8,20 +8,11 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from lm import SourceError
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 """What an objective may be called."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence on stderr, with exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends the process."""
-        self.exit(2, f"error: {message}\n")
 
 
 def objective(text: str) -> str:
@@ -31,42 +22,6 @@ def objective(text: str) -> str:
             f"{text!r} is no name of an objective: give small letters, digits, _ and -"
         )
     return text
-
-
-def integer(low: float, high: float) -> Callable[[str], int]:
-    """An argparse type: a whole number from low to high."""
-
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is no whole number: give one from {low:g} to {high:g}."
-            ) from None
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(
-                f"{text} is out of range: give a number from {low:g} to {high:g}."
-            )
-        return value
-
-    return read
-
-
-def number(low: float, high: float) -> Callable[[str], float]:
-    """An argparse type: a number from low to high; infinities and nan are none."""
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(
-                f"{text} is no number in range: give one from {low:g} to {high:g}."
-            )
-        return value
-
-    return read
 
 
 def share(text: str) -> tuple[int, int]:

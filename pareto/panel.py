@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from common.bounds import MAX_SEED
+from common.bounds import MAX_SEED, MAX_TEMPERATURE
 from common.fronts import nondominated
 from common.jsons import JsonObject
 from common.messages import Said
@@ -28,7 +28,7 @@ from pareto.shelf import Shelf
 from ui.background import answer, stream
 from ui.middleware import MAX_FILE
 from ui.parts import part, sent
-from ui.validation import MAX_TEMPERATURE, sentence
+from ui.validation import sentence
 from ui.visitors import Turns
 
 EXAMPLES = (
@@ -203,6 +203,7 @@ def _opening(controller: Controller, compare: bool, preference: float) -> dict[s
         "picks": MAX_PICKS,
         "limits": {
             "upload": MAX_FILE,
+            "types": UPLOADED,
             "prompt": MAX_CHARACTERS,
             "tokens": MAX_TOKENS_SHOWN,
             "seed": MAX_SEED,

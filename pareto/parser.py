@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
+from common.arguments import Parser, integer, number
 from lm.prompts import MAX_NEW_TOKENS, add_arguments
 from pareto import contrast
-from pareto.arguments import Parser, integer, number, objective, share
+from pareto.arguments import objective, share
 from pareto.evaluate import ANSWER, HELD_OUT
 from pareto.rewards import FOLDER as REWARDS
 from pareto.rewards import KINDS, OBJECTIVES

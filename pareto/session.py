@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.bounds import MAX_SEED
+from common.bounds import MAX_SEED, MAX_TEMPERATURE
 from common.jsons import JsonObject
 from lm import Policy, Run, Sampling
 from lm.prompts import FIELDS, MAX_NEW_TOKENS, Prompt, read
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.front import Front
 from ui import sessions
-from ui.validation import MAX_TEMPERATURE, bounded
+from ui.validation import bounded
 
 MAX_PICKS = 3
 BASE, SOUP, PLAN = "base", "soup:", "plan:"

@@ -30,8 +30,8 @@ def unpacked(files: Sequence[Path]) -> Iterator[Path]:
     with TemporaryDirectory() as place:
         folder = Path(place) / _named(first)
         folder.mkdir()
-        if len(files) == 1 and zipfile.is_zipfile(first):
-            _unzip(first, folder)
+        if zips := [file for file in files if file.name not in FILES and _is_zip(file)]:
+            _unzip(_alone(zips[0], files), folder)
         else:
             _copy(files, folder)
         yield folder
@@ -41,6 +41,21 @@ def _named(file: Path) -> str:
     """What an adapter without a card is called."""
     name = "upload" if file.name in FILES else file.stem
     return re.sub(r"[^\w.-]+", "-", name).strip(".-")[:60] or "upload"
+
+
+def _is_zip(file: Path) -> bool:
+    """By its name, or by what it is."""
+    return file.suffix.lower() == ".zip" or zipfile.is_zipfile(file)
+
+
+def _alone(file: Path, files: Sequence[Path]) -> Path:
+    if len(files) > 1:
+        raise CheckpointError(
+            f"{file.name} is one of {len(files)} files: give a zip alone, or the files of a folder."
+        )
+    if not zipfile.is_zipfile(file):
+        raise CheckpointError(f"{file.name} is no zip, or not all of one: zip the folder anew.")
+    return file
 
 
 def _copy(files: Sequence[Path], folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from common.bounds import MAX_SEED
+from common.bounds import MAX_SEED, MAX_TEMPERATURE
 from common.messages import Chart
 from lm import LanguageModel, Run, Stopped
 from lm.prompts import MAX_NEW_TOKENS, Prompt
@@ -34,7 +34,7 @@ from steering.sweep import sweep, thirds
 from steering.teaching import drafted, learned
 from ui import sessions
 from ui.background import Report, Result, following, frame, left
-from ui.validation import MAX_TEMPERATURE, bounded, sentence, wrong
+from ui.validation import bounded, sentence, wrong
 
 log = logging.getLogger(__name__)
 MAX_OWN_CONCEPTS = 8

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from common.bounds import MAX_SEED
+from common.bounds import MAX_SEED, MAX_TEMPERATURE
 from common.jsons import JsonObject
 from common.messages import File, Said
 from lm.prompts import MAX_CHARACTERS, MAX_CHAT_CHARACTERS
@@ -21,7 +21,7 @@ from steering.steer import steer
 from steering.sweep import sweep
 from ui.background import answer, stream
 from ui.parts import part, sent
-from ui.validation import MAX_TEMPERATURE, sentence
+from ui.validation import sentence
 from ui.visitors import Turns
 
 EXAMPLES = (

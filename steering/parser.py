@@ -3,13 +3,18 @@
 import argparse
 from pathlib import Path
 
-from lm.prompts import add_arguments
+from common.arguments import Parser, integer, number
+from common.bounds import MAX_SEED
+from lm.prompts import MAX_NEW_TOKENS, add_arguments
 from steering.frontier import METHODS
+
+MAX_TEXTS = 10**9
+"""As many as a file may hold: what is asked for beyond them is all of them."""
 
 
 def parser() -> argparse.ArgumentParser:
     """Every command with its options."""
-    whole = argparse.ArgumentParser(
+    whole = Parser(
         prog="python -m steering", description="Concept activation vectors: train, steer, measure, export."
     )
     shared = argparse.ArgumentParser(add_help=False)
@@ -41,10 +46,10 @@ def parser() -> argparse.ArgumentParser:
     )
     decode = argparse.ArgumentParser(add_help=False)
     decode.add_argument("--plan", required=True, help="a plan as JSON, or a file that holds it")
-    decode.add_argument("--seed", type=int, default=0)
-    decode.add_argument("--max-new-tokens", type=int, default=48)
-    decode.add_argument("--temperature", type=float, default=0.0)
-    decode.add_argument("--top-p", type=float, default=1.0, help="below 1: draw from the nucleus")
+    decode.add_argument("--seed", type=integer(0, MAX_SEED), default=0)
+    decode.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=48)
+    decode.add_argument("--temperature", type=number(0, 10), default=0.0)
+    decode.add_argument("--top-p", type=number(0, 1), default=1.0, help="below 1: draw from the nucleus")
     commands = whole.add_subparsers(dest="command", required=True)
     command = commands.add_parser("train", parents=[shared], help="train concepts and save their vectors")
     command.add_argument(
@@ -75,8 +80,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("names", nargs="*", help="concepts (default: all)")
     command.add_argument("--out", type=Path, help="folder for NAME.safetensors (default: the user's cache)")
     command.add_argument("--methods", nargs="+", choices=["auto", "gcav", "fixed"], default=["auto", "fixed"])
-    command.add_argument("--prompts", type=int, default=12, help="how many training prompts (default: 12)")
-    command.add_argument("--tokens", type=int, default=32, help="length of the answers (default: 32)")
+    command.add_argument(
+        "--prompts", type=integer(1, MAX_TEXTS), default=12, help="how many training prompts (default: 12)"
+    )
+    command.add_argument(
+        "--tokens", type=integer(1, MAX_NEW_TOKENS), default=32, help="length of the answers (default: 32)"
+    )
     command.add_argument("--no-search", action="store_true", help="take the usual direction and layers")
     command.add_argument("--again", action="store_true", help="also where there is a calibration")
     command = commands.add_parser(
@@ -88,7 +97,9 @@ def parser() -> argparse.ArgumentParser:
         "concept", help="name of a shipped concept; or FOLDER#LABEL or ID#LABEL, a classifier to be tried"
     )
     command.add_argument("--labelled", type=Path, help="texts labelled by people beside the concept's own")
-    command.add_argument("--most", type=int, default=1200, help="most labelled texts, half of each label")
+    command.add_argument(
+        "--most", type=integer(2, MAX_TEXTS), default=1200, help="most labelled texts, half of each label"
+    )
     command.add_argument("--data", default="the concept's texts", help="what the card says of the data")
     command.add_argument("--json", action="store_true", help="print JSON")
     command = commands.add_parser(
@@ -115,11 +126,14 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--prompts", type=Path, help="a file, one prompt a line")
     command.add_argument("--concept", help="with --labelled: whose vectors are tried")
     command.add_argument(
-        "--most", type=int, default=600, help="with --labelled: most texts, half of each label"
+        "--most",
+        type=integer(2, MAX_TEXTS),
+        default=600,
+        help="with --labelled: most texts, half of each label",
     )
     command.add_argument("--labelled", type=Path, help="JSON Lines of text and toxic, label or rating")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--max-new-tokens", type=int, default=48)
+    command.add_argument("--seed", type=integer(0, MAX_SEED), default=0)
+    command.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=48)
     command = commands.add_parser(
         "frontier",
         parents=[shared, using],
@@ -135,15 +149,17 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the lines of --prompts are plain text to be continued",
     )
-    command.add_argument("--count", type=int, default=20, help="how many prompts (default: 20)")
+    command.add_argument(
+        "--count", type=integer(1, MAX_TEXTS), default=20, help="how many prompts (default: 20)"
+    )
     command.add_argument(
         "--seeds",
-        type=int,
+        type=integer(0, MAX_SEED),
         nargs="+",
         default=[0],
         help="each lot of twelve prompts is answered from the next of them (default: 0)",
     )
-    command.add_argument("--max-new-tokens", type=int, default=24)
+    command.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=24)
     command.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     command.add_argument("--folder", type=Path, help="where texts are kept, a file a concept and direction")
     command = commands.add_parser(
@@ -153,9 +169,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("key", type=Path, help="the file that will tell who wrote what")
     command.add_argument("blind", type=Path, help="the file for the reader")
     command.add_argument(
-        "--each", type=int, default=3, help="prompts of each concept and direction (default: 3)"
+        "--each",
+        type=integer(1, MAX_TEXTS),
+        default=3,
+        help="prompts of each concept and direction (default: 3)",
     )
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=integer(0, MAX_SEED), default=0)
     command = commands.add_parser("judged", help="the table of what a reader judged")
     command.add_argument("key", type=Path, help="of blind")
     command.add_argument(

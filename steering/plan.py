@@ -2,11 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 Layers = Literal["auto"] | tuple[int, ...]
+Item = TypeVar("Item")
 DIRECTIONS, SCOPES, SIDES = ("amplify", "remove"), ("all", "answer"), ("above", "below")
 METHODS = ("auto", "gcav", "diffmean", "fixed")
 MAX_TARGETS, MAX_HELD, MAX_STRENGTH, MAX_CAP, MAX_BUDGET = 3, 3, 100.0, 10.0, 10.0
@@ -15,6 +17,16 @@ MIN_P, MAX_P = 1e-6, 1 - 1e-6
 
 class PlanError(ValueError):
     """A plan that is malformed or cannot be applied; the message says why."""
+
+
+def repeated(items: Sequence[Item]) -> Item:
+    """The first item of those that stand there twice."""
+    return next(item for at, item in enumerate(items) if item in items[:at])
+
+
+def _shown(value: object) -> str:
+    """A value of a plan as JSON writes it, its beginning where it is long."""
+    return reprlib.repr(list(value) if isinstance(value, tuple) else value)
 
 
 @dataclass(frozen=True)
@@ -30,15 +42,15 @@ class Target:
 
     def __post_init__(self) -> None:
         if not isinstance(self.concept, str) or not self.concept:
-            raise PlanError(f"Concept is {self.concept!r}: give its name.")
+            raise PlanError(f"Concept is {_shown(self.concept)}: give its name.")
         if self.direction not in DIRECTIONS:
-            raise PlanError(f"Direction is {self.direction!r}: give amplify or remove.")
+            raise PlanError(f"Direction is {_shown(self.direction)}: give amplify or remove.")
         if (
             isinstance(self.p0, bool)
             or not isinstance(self.p0, (int, float))
             or not MIN_P <= self.p0 <= MAX_P
         ):
-            raise PlanError(f"p0 is {self.p0!r}: give a probability from {MIN_P} to {MAX_P}.")
+            raise PlanError(f"p0 is {_shown(self.p0)}: give a probability from {MIN_P} to {MAX_P}.")
 
     @property
     def goal(self) -> float:
@@ -66,11 +78,11 @@ class Condition:
 
     def __post_init__(self) -> None:
         if not isinstance(self.concept, str) or not self.concept:
-            raise PlanError(f"The concept of when is {self.concept!r}: give its name.")
+            raise PlanError(f"The concept of when is {_shown(self.concept)}: give its name.")
         if self.side not in SIDES:
-            raise PlanError(f"The side of when is {self.side!r}: give above or below.")
+            raise PlanError(f"The side of when is {_shown(self.side)}: give above or below.")
         if isinstance(self.p, bool) or not isinstance(self.p, (int, float)) or not 0 <= self.p <= 1:
-            raise PlanError(f"The p of when is {self.p!r}: give a probability from 0 to 1.")
+            raise PlanError(f"The p of when is {_shown(self.p)}: give a probability from 0 to 1.")
 
     def met(self, reading: float) -> bool:
         """Whether a prompt with this reading is steered."""
@@ -113,11 +125,13 @@ class Plan:
             raise PlanError(f"A plan has {len(self.targets)} targets: give 1 to {MAX_TARGETS}.")
         names = [target.concept for target in self.targets]
         if len(set(names)) < len(names):
-            raise PlanError(f"Targets name a concept twice ({', '.join(names)}): give each once.")
+            raise PlanError(f"Targets name {repeated(names)} twice: give it once.")
         if not isinstance(self.hold, tuple) or not all(isinstance(name, str) and name for name in self.hold):
-            raise PlanError(f"Hold is {self.hold!r}: give a list of concepts' names.")
-        if len(self.hold) > MAX_HELD or len(set(self.hold)) < len(self.hold):
-            raise PlanError(f"Hold names {len(self.hold)} concepts: give at most {MAX_HELD}, each once.")
+            raise PlanError(f"Hold is {_shown(self.hold)}: give a list of concepts' names.")
+        if len(set(self.hold)) < len(self.hold):
+            raise PlanError(f"Hold names {repeated(self.hold)} twice: give it once.")
+        if len(self.hold) > MAX_HELD:
+            raise PlanError(f"Hold names {len(self.hold)} concepts: give at most {MAX_HELD}.")
         if both := next((name for name in self.hold if name in names), None):
             raise PlanError(f"Hold names {both}, which is steered: leave it out of one of them.")
         if self.layers != "auto" and not (
@@ -125,16 +139,18 @@ class Plan:
             and self.layers
             and all(type(layer) is int and layer >= 0 for layer in self.layers)
         ):
-            raise PlanError(f'Layers is {self.layers!r}: give "auto" or a list of layer numbers from 0.')
+            raise PlanError(
+                f'Layers is {_shown(self.layers)}: give "auto" or a list of layer numbers from 0.'
+            )
         if self.layers != "auto" and len(set(self.layers)) < len(self.layers):
-            raise PlanError(f"Layers is {list(self.layers)}: give each layer once.")
+            raise PlanError(f"Layers names {repeated(self.layers)} twice: give it once.")
         if self.method not in METHODS:
-            raise PlanError(f"Method is {self.method!r}: give one of {', '.join(METHODS)}.")
+            raise PlanError(f"Method is {_shown(self.method)}: give one of {', '.join(METHODS)}.")
         if self.scope not in SCOPES:
-            raise PlanError(f"Scope is {self.scope!r}: give all or answer.")
+            raise PlanError(f"Scope is {_shown(self.scope)}: give all or answer.")
         if self.strength is not None and (self.method != "fixed" or self.budget is not None):
             raise PlanError(
-                f"Strength is {self.strength!r}, and goes with the method fixed without a budget: leave it out, or give that method."
+                f"Strength is {_shown(self.strength)}, and goes with the method fixed without a budget: leave it out, or give that method."
             )
         if self.method == "fixed" and self.strength is None and self.budget is None:
             raise PlanError("The method fixed needs a strength, or a budget: give one of them.")
@@ -144,7 +160,7 @@ class Plan:
                 isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most
             ):
                 raise PlanError(
-                    f"{name.capitalize()} is {value!r}: give a number from 0 to {most:g}, or null."
+                    f"{name.capitalize()} is {_shown(value)}: give a number from 0 to {most:g}, or null."
                 )
         if self.cap == 0:
             raise PlanError("Cap is 0, which would forbid all steering: give a positive number or null.")

@@ -17,7 +17,7 @@ from steering.edits import Steering, edits, feasible, reader, steering
 from steering.library import Library
 from steering.messages import SideName
 from steering.metrics import Metrics, history, measure
-from steering.plan import Plan, PlanError
+from steering.plan import Plan, PlanError, repeated
 from steering.requests import requested, strongest, wish
 
 RIVALS = ("request", "both")
@@ -138,8 +138,10 @@ def started_at(edit: Edit, answer: int) -> Edit:
 
 def watching(library: Library, names: Sequence[str], layers: Sequence[int]) -> tuple[Edit, ...]:
     """Edits that read concepts and push none, as many at a layer as one edit's targets need. Raises PlanError."""
-    if len(set(names)) < len(names) or len(names) > MAX_WATCHED:
-        raise PlanError(f"watch names {len(names)} concepts: give at most {MAX_WATCHED}, each once")
+    if len(set(names)) < len(names):
+        raise PlanError(f"Watch names {repeated(names)} twice: give it once.")
+    if len(names) > MAX_WATCHED:
+        raise PlanError(f"Watch names {len(names)} concepts: give at most {MAX_WATCHED}.")
     cavs = [library.cav(name) for name in names]
     groups = [cavs[at : at + MAX_TARGETS] for at in range(0, len(cavs), MAX_TARGETS)]
     return tuple(reader(group, layer) for group in groups for layer in layers)

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-MAX_TEMPERATURE = 2.0
-
 
 class FieldError(ValueError):
     """A value that cannot be taken; field: the name of the control that holds it."""

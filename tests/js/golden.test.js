@@ -38,7 +38,7 @@ const written = (tokens) => tokens.map(([text]) => text).join('');
 
 test('the stage draws its first state and its last, and asks for the lens of a token', async () => {
   const [first, last] = golden('stage');
-  page.asked = { run: last.run, plan: { targets: [], budget: 0 }, rival: 'request', watch: ['long'], history: [], begin: [] };
+  page.asked = { run: last.run, plan: { targets: [{ concept: 'long', direction: 'amplify', p0: 0.9 }], budget: 0.2, hold: ['film', 'formality'], when: { concept: 'sports', side: 'below', p: 0.3 } }, rival: 'request', watch: ['long'], history: [], begin: [] };
   const { element, send, all, text } = await part('steer/stage', null);
   send(first);
   assert.equal(element.firstElementChild.dataset.phase, first.phase);
@@ -48,6 +48,16 @@ test('the stage draws its first state and its last, and asks for the lens of a t
   assert.equal(all('.tw-token').length, last.unsteered.length + last.steered.length + last.requested.length);
   assert.deepEqual(all('.tw-metrics tbody tr').map((row) => [...row.querySelectorAll('td')].map((cell) => cell.textContent)), last.rows.map((row) => row.slice(2)));
   assert.equal(text('.tw-status'), last.note);
+  assert.match(text('.tw-steered .tw-about'), /^\+ [^·]+ · film and formality held · if sports < \.30 · layers/);
+  const python = all('.tw-tools button').find((button) => button.textContent === 'Copy Python');
+  assert.equal(python.disabled, false);
+  tell('asked', { ...page.asked, run: last.run + 1 });
+  assert.equal(python.disabled, true, 'the program is of the texts before');
+  send({ ...last, run: last.run + 1 });
+  assert.equal(python.disabled, false);
+  send(last);
+  tell('asked', page.asked);
+  send(last);
   const asked = [];
   document.addEventListener('tw:inspect', (event) => asked.push(event.detail));
   all('.tw-steered .tw-token')[2].dispatchEvent(new window.Event('click', { bubbles: true }));

@@ -53,7 +53,8 @@ test('a broken conversation in a link is left out and named', () => {
   for (const broken of ['{', '7', '[{"prompt": "a"}]', '[null]']) {
     const request = fromAddress(own, search, `#chat=${encodeURIComponent(broken)}`);
     assert.deepEqual(request.history, [], broken);
-    assert.match(request.problem, /no readable conversation/);
+    assert.match(request.problem, /^Left out of the link[^.]*: the earlier turns\.$/);
+    assert.equal(request.prompt, own.prompt);
   }
 });
 
@@ -62,12 +63,37 @@ test('the server hears one way to ask', () => {
   assert.deepEqual(asSent({ ...own, undo: { history: [] } }), { prompt: 'Hello', system: '', history: [], thinking: false, plan, seed: 7, max_new_tokens: 64, temperature: 0 });
 });
 
-test('a broken link keeps the own plan and says so', () => {
-  for (const broken of ['{', '[]', '{"targets": []}', '{"targets": [{"concept": 3}]}', '{"targets": 7}', 'null']) {
-    const request = fromAddress(own, `?tab=steer&plan=${encodeURIComponent(broken)}`, '');
-    assert.deepEqual(request.plan, plan, broken);
-    assert.ok(request.problem, broken);
+test('a link whose plan cannot be read keeps the own plan, and all else that it says', () => {
+  for (const broken of ['{', '[]', '7', 'null', '"plan"', '']) {
+    const request = fromAddress(own, `?tab=steer&prompt=Why%3F&seed=3&plan=${encodeURIComponent(broken)}`, '');
+    assert.deepEqual(request, { ...own, prompt: 'Why?', seed: 3, problem: 'Left out of the link, since it cannot be read here: the plan.' }, broken);
   }
+});
+
+test('what cannot be read is left out alone, and named in one sentence', () => {
+  const link = (more, fields = '') => fromAddress(own, `?prompt=Why%3F&plan=${encodeURIComponent(JSON.stringify({ ...plan, ...more }))}${fields}`, '');
+  const says = (names) => `Left out of the link, since it cannot be read here: ${names}.`;
+  const cases = [
+    [{ hold: 7 }, '', {}, 'hold'], [{ hold: ['film', 3] }, '', { hold: ['film'] }, 'hold'], [{ hold: null }, '', {}, 'hold'], [{ hold: { a: 1 } }, '', {}, 'hold'],
+    [{ when: 'film' }, '', {}, 'the condition'], [{ layers: 'all' }, '', {}, 'layers'], [{ cap: 'none' }, '', {}, 'cap'], [{ scope: 'some' }, '', {}, 'scope'],
+    [{ method: 'fixed', strength: 'much' }, '', { method: 'fixed', strength: 1 }, 'strength'], [{ constructor: 1 }, '', {}, 'constructor'],
+    [{ targets: [{ concept: 'film' }, { concept: 3 }] }, '', { targets: [{ concept: 'film', direction: 'amplify', p0: 0.99 }] }, 'targets'],
+    [{ targets: [], hold: ['sports', 'film'] }, '', { hold: ['film'] }, 'targets'], [{ targets: 'film' }, '', {}, 'targets'], [{ targets: [null] }, '', {}, 'targets'],
+    [{ colour: 1, hold: 1 }, '&seed=many&temperature=', {}, 'hold, colour, seed, temperature'],
+    [{}, '&watch=%7B&begin=[1,"a"]&rival=me', { }, 'the request in words, what is watched, the beginning'],
+  ];
+  for (const [broken, fields, kept, names] of cases) {
+    const { begin: _, ...request } = link(broken, fields);
+    assert.deepEqual(request, { ...own, prompt: 'Why?', plan: { ...plan, ...kept }, problem: says(names) }, names);
+  }
+  assert.deepEqual(link({}, '&begin=[1,"a"]').begin, [1]);
+});
+
+test('a link may say as little as a prompt, and only of its own tab', () => {
+  assert.deepEqual(fromAddress(own, '?tab=steer&prompt=Why%3F', ''), { ...own, prompt: 'Why?' });
+  assert.deepEqual(fromAddress(own, '?tab=steer&seed=3', ''), { ...own, seed: 3 });
+  assert.equal(fromAddress(own, '?tab=steer', ''), null);
+  assert.equal(fromAddress(own, '?tab=tradeoffs&prompt=Why%3F&seed=3', ''), null);
 });
 
 test('a name that is in no list is no event', () => {
@@ -90,7 +116,7 @@ test('an address brings the third text, what is watched and a chosen beginning b
   const asked = { ...own, rival: 'both', watch: ['formality', 'a, b'], begin: [3, 0, 12] };
   const { search } = new URL(addressOf('steer', placeOf(asked), 'http://lab.example/'));
   assert.deepEqual(fromAddress(own, search, ''), asked);
-  const broken = fromAddress(own, search.replace(/&begin=[^&]*/, '&begin=%7B'), '');
+  const broken = fromAddress({ ...own, begin: [] }, search.replace(/&begin=[^&]*/, '&begin=%7B'), '');
   assert.deepEqual(broken.begin, []);
 });
 
@@ -101,7 +127,6 @@ test('an address brings what is held back, and one from before there was holding
   assert.deepEqual(namesOf(asked), ['sports', 'formality']);
   const { hold: _, ...earlier } = plan;
   assert.deepEqual(fromAddress({ ...own, plan: asked.plan }, `?plan=${encodeURIComponent(JSON.stringify(earlier))}`, '').plan.hold, []);
-  assert.match(fromAddress(own, `?plan=${encodeURIComponent(JSON.stringify({ ...plan, hold: 'formality' }))}`, '').problem, /no readable plan/);
 });
 
 test('small concepts travel in a link and come back, large and damaged ones do not', async () => {

@@ -240,13 +240,13 @@ def test_a_bad_link_is_one_sentence(app: str, page: Page) -> None:
      {"layers": [{}]}, {"method": []}, {"strength": "1"}, {"scope": None}, {"cap": {}}],
     ids=json.dumps,
 )  # fmt: skip
-def test_a_link_that_holds_no_plan_is_one_sentence_beside_the_pages_own_run(
+def test_what_a_link_holds_that_is_unreadable_is_one_sentence_beside_all_else(
     app: str, page: Page, plan: dict
 ) -> None:
     page.goto(at(app, **plan))
     settled(page)
     expect(page.locator(".tw-console .tw-problem").first).to_have_text(
-        re.compile("^The link holds no readable plan[^.]*\\.$")
+        re.compile(f"^Left out of the link[^.]*: {next(iter(plan))}\\.$")
     )
     assert page.get_by_label("Concept 1", exact=True).input_value() == "sports"
 
@@ -693,3 +693,25 @@ def test_a_link_to_a_concept_that_nobody_here_knows_says_so(app: str, page: Page
     expect(page.locator(".tw-prompt-box .tw-problem")).to_contain_text(
         "“mine”, a concept that lives in the browser"
     )
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("Tell me about the ocean.")
+
+
+def test_a_link_that_holds_a_concept_that_nobody_here_knows_keeps_all_else(app: str, page: Page) -> None:
+    film = [{"concept": "film", "direction": "remove", "p0": 0.2}]
+    page.goto(
+        at(
+            app,
+            targets=film,
+            hold=["weather", "formality"],
+            when={"concept": "wet", "side": "above", "p": 0.5},
+        )
+    )
+    settled(page)
+    problem = page.locator(".tw-prompt-box .tw-problem")
+    expect(problem).to_have_text(re.compile("^Left out of the link: “weather”, “wet”, concepts [^.]*\\.$"))
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("Tell me about the ocean.")
+    expect(page.get_by_label("Concept 1", exact=True)).to_have_value("film")
+    expect(page.get_by_label("Hold formality no longer")).to_be_visible()
+    expect(page.locator(".tw-steered .tw-about")).to_contain_text("formality held")
+    page.get_by_label("Prompt", exact=True).press("Enter")
+    expect(problem).to_be_empty()

@@ -320,11 +320,26 @@ def test_a_checkpoint_is_uploaded_as_a_zip(address: str, folder: Path, page: Pag
     archive = shutil.make_archive(str(tmp_path / "mine"), "zip", folder / "added" / "mine")
     (tmp_path / "no.zip").write_bytes(b"no archive")
     (tmp_path / "big.zip").write_bytes(b"0" * 5_000_001)
-    for file, says in (("no.zip", "holds no adapter_model.safetensors"), ("big.zip", "5,000,001 bytes")):
+    (tmp_path / "photo.jpg").write_bytes(b"no archive")
+    refused = (
+        ("no.zip", "no.zip is no zip"),
+        ("big.zip", "5,000,001 bytes"),
+        ("photo.jpg", "photo.jpg is no file of a checkpoint"),
+    )
+    for file, says in refused:
         with page.expect_file_chooser() as chosen:
             page.get_by_role("button", name="Upload a zip, or its files").click()
         chosen.value.set_files(tmp_path / file)
         expect(page.locator(".tw-score .tw-problem")).to_contain_text(says)
+        expect(page.locator(".tw-score .tw-hint")).to_be_empty()
+    page.route("**/upload**", lambda route: route.abort())
+    with page.expect_file_chooser() as chosen:
+        page.get_by_role("button", name="Upload a zip, or its files").click()
+    chosen.value.set_files(archive)
+    expect(page.locator(".tw-score .tw-problem")).to_contain_text("The upload failed")
+    expect(page.locator(".tw-score .tw-hint")).to_be_empty()
+    expect(page.locator(".toast-body")).to_have_count(0)
+    page.unroute("**/upload**")
     with page.expect_file_chooser() as chosen:
         page.get_by_role("button", name="Upload a zip, or its files").click()
     chosen.value.set_files(archive)

@@ -4,7 +4,7 @@ import { h, heard, tell } from '../shared/dom.js';
 import { note } from '../shared/address.js';
 import { page } from '../shared/page.js';
 import { lastWins } from '../shared/sender.js';
-import { asSent, fromAddress, namesOf, placeOf } from './request.js';
+import { asSent, fromAddress, namesOf, placeOf, without } from './request.js';
 import { keepOwn, kept, unpacked } from './own.js';
 import { promptBox } from './prompt.js';
 import { layerControl } from './layers.js';
@@ -49,7 +49,9 @@ export default function mount({ element, props, trigger, watch }) {
     page.asked = sent;
     tell('asked', sent);
     sender.push(asSent(sent));
-    if (run > 1) note('steer', placeOf(request));
+    if (run === 1) return;
+    note('steer', placeOf(request));
+    problem.textContent = ''; // of the link, which was answered
   }
   const change = (edit) => (value) => { edit(value); go(); };
 
@@ -211,7 +213,7 @@ export default function mount({ element, props, trigger, watch }) {
     }
     if (!state) return;
     learn(state);
-    if (state.problem && waiting.length) lost(`${state.problem} The link or the last visit named this concept.`);
+    if (state.problem && waiting.length) lost(waiting.splice(0, 1), `${state.problem} The link or the last visit named this concept, which is left out.`);
     if (!state.done) return;
     known[state.done.name] = state.done;
     remember(state);
@@ -246,25 +248,23 @@ export default function mount({ element, props, trigger, watch }) {
     go();
   }
 
-  function lost(says) {
-    waiting = [];
-    Object.assign(request, structuredClone(opening));
-    problem.textContent = says;
-    show();
-    go();
+  /** Goes on without concepts that are not to be had, and says so. */
+  function lost(concepts, says) {
+    without(request, concepts.map(({ name }) => name), opening);
+    problem.textContent = [problem.textContent, says].filter(Boolean).join(' ');
+    next();
   }
 
   async function start() {
     const missing = namesOf(request).filter((name) => !known[name]);
     const carried = await unpacked(new URLSearchParams(location.search).get('own'));
     waiting = missing.map((name) => [...carried, ...kept()].find((own) => own.name === name)).filter(Boolean);
-    if (waiting.length < missing.length) {
-      const name = missing.find((each) => !waiting.some((own) => own.name === each));
-      lost(`The link names “${name}”, a concept that lives in the browser where it was taught: ask for its file, and open it below.`);
-      return;
-    }
-    teaching.open = true;
-    next();
+    teaching.open = waiting.length > 0;
+    const gone = missing.filter((name) => !waiting.some((own) => own.name === name));
+    if (gone.length) {
+      const [what, where] = gone.length > 1 ? ['concepts that live in the browser where they were taught', 'their files, and open them'] : ['a concept that lives in the browser where it was taught', 'its file, and open it'];
+      lost(gone.map((name) => ({ name })), `Left out of the link: ${gone.map((name) => `“${name}”`).join(', ')}, ${what}; ask for ${where} below.`);
+    } else next();
   }
 
   show();

@@ -1,44 +1,56 @@
 // What the page asks for: prompt, plan, seed, length, temperature. The address bar holds it, so that a link restores it.
 // way: 'chat', where `prompt` follows the turns of `history` under a `system` message, or 'continue', where it is plain text.
 
-import { addressOf } from '../shared/address.js';
+import { addressOf, fieldsOf } from '../shared/address.js';
 import { kept, packed } from './own.js';
 
 /** The columns that every turn has an answer of; a third, the request in words, may be there. */
 export const SIDES = ['unsteered', 'steered'];
 const FIELDS = ['seed', 'max_new_tokens', 'temperature'];
 const RIVALS = ['request', 'both'];
-const listed = (query, name, kind) => {
-  try {
-    return JSON.parse(query.get(name)).filter((value) => typeof value === kind);
-  } catch {
-    return [];
-  }
-};
+const KNOWN = ['plan', 'prompt', 'continue', 'system', 'thinking', 'rival', 'watch', 'begin', ...FIELDS];
+/** What a person calls the fields of a link. */
+const CALLED = { plan: 'the plan', history: 'the earlier turns', max_new_tokens: 'length', when: 'the condition', rival: 'the request in words', watch: 'what is watched', begin: 'the beginning' };
 const filled = (list) => (list?.length ? JSON.stringify(list) : null);
 const number = (value) => typeof value === 'number';
+const text = (value) => typeof value === 'string';
+const target = (value) => text(value?.concept) && ['amplify', 'remove'].includes(value.direction) && number(value.p0);
+/** What the items of a list must be: those that are not are left out alone. */
+const ITEMS = { targets: target, hold: text, watch: text, begin: number };
 const SHAPES = {
-  targets: (value) => Array.isArray(value) && value.length > 0 && value.every(target),
+  targets: (value) => value.length > 0,
   layers: (value) => value === 'auto' || (Array.isArray(value) && value.every(number)),
   method: (value) => ['auto', 'gcav', 'diffmean', 'fixed'].includes(value),
   scope: (value) => ['all', 'answer'].includes(value),
   strength: (value) => value === null || number(value),
   cap: (value) => value === null || number(value),
   budget: (value) => value === null || number(value),
-  hold: (value) => Array.isArray(value) && value.every((name) => typeof name === 'string'),
-  when: (value) => value == null || (typeof value.concept === 'string' && ['above', 'below'].includes(value.side) && number(value.p)),
+  hold: () => true,
+  when: (value) => value === null || (text(value?.concept) && ['above', 'below'].includes(value.side) && number(value.p)),
 };
 
-function target(value) {
-  return typeof value?.concept === 'string' && ['amplify', 'remove'].includes(value.direction) && number(value.p0);
+/** The items of a field's list that are of its kind; leave() hears where one is not, or where there is no list. */
+function itemsIn(field, value, leave) {
+  const items = Array.isArray(value) ? value.filter(ITEMS[field]) : [];
+  if (!Array.isArray(value) || items.length < value.length) leave(field);
+  return items;
 }
 
-/** The plan that a text holds, over `own`. Throws where a field is not of the shape that the controls show. */
-function planIn(text, own) {
-  const { targets, ...more } = JSON.parse(text);
-  const plan = { ...own, budget: null, hold: [], when: null, ...more, targets: targets.map((each) => ({ direction: 'amplify', p0: 0.99, ...each })) };
-  const wrong = Object.keys(SHAPES).find((field) => !SHAPES[field](plan[field]));
-  if (wrong) throw new Error(`${wrong} cannot be shown`);
+/** The plan that a text holds, over `own`; leave(field) hears of what the controls cannot show. Throws where it is no plan at all. */
+function planIn(json, own, leave) {
+  const given = JSON.parse(json);
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) throw new Error('no plan');
+  const asked = { targets: null, ...given };
+  if (Array.isArray(asked.targets)) asked.targets = asked.targets.map((each) => ({ direction: 'amplify', p0: 0.99, ...each }));
+  const plan = { ...own, hold: [], when: null };
+  for (const [field, value] of Object.entries(asked)) {
+    const shown = Object.hasOwn(ITEMS, field) ? itemsIn(field, value, leave) : value;
+    if (Object.hasOwn(SHAPES, field) && SHAPES[field](shown)) plan[field] = shown;
+    else leave(field);
+  }
+  if (plan.targets !== own.targets && !Object.hasOwn(given, 'budget')) plan.budget = null;
+  if (plan.targets === own.targets) plan.hold = plan.hold.filter((name) => own.targets.every(({ concept }) => concept !== name));
+  if (plan.method === 'fixed' && plan.budget === null) plan.strength ??= 1;
   return plan;
 }
 
@@ -49,34 +61,38 @@ function historyIn(fragment) {
   return history;
 }
 
-/** The request in the page's address, over the page's own; null where the address says nothing. */
+/** The request in the page's address, over the page's own; null where the address says nothing. problem: a sentence that names what
+ * cannot be read, where there is something: all else is as it was sent. */
 export function fromAddress(own, search = location.search, fragment = location.hash) {
-  const query = new URLSearchParams(search);
-  if (!query.has('plan')) return null;
+  const query = fieldsOf('steer', search);
+  if (!KNOWN.some((field) => query.has(field))) return null;
   const request = structuredClone(own);
-  try {
-    request.plan = planIn(query.get('plan'), own.plan);
-  } catch {
-    return { ...request, problem: 'The link holds no readable plan; ask for it again, or start from this one.' };
-  }
+  const left = new Set();
+  const leave = (field) => left.add(field);
+  /** read(value) of a field that the address has; it is left where it throws. */
+  const take = (field, value, read) => {
+    if (value === null) return;
+    try { read(value); } catch { leave(field); }
+  };
+  take('plan', query.get('plan'), (json) => { request.plan = planIn(json, request.plan, leave); });
   request.way = query.has('continue') ? 'continue' : query.has('prompt') ? 'chat' : own.way;
   request.prompt = query.get('continue') ?? query.get('prompt') ?? own.prompt;
   request.system = query.get('system') ?? '';
   request.thinking = query.has('thinking');
-  try {
-    request.history = request.way === 'chat' ? historyIn(fragment) : [];
-  } catch {
-    return { ...request, history: [], problem: 'The link holds no readable conversation; ask for it again, or go on with its last prompt.' };
-  }
+  if (request.way === 'chat') take('history', fragment, (turns) => { request.history = historyIn(turns); });
   for (const field of FIELDS) {
-    const value = Number(query.get(field) ?? own[field]);
-    if (Number.isFinite(value)) request[field] = value;
+    const value = query.get(field);
+    if (value?.trim() && Number.isFinite(Number(value))) request[field] = Number(value);
+    else if (value !== null) leave(field);
   }
   if (RIVALS.includes(query.get('rival'))) request.rival = query.get('rival');
-  if (query.has('watch')) request.watch = listed(query, 'watch', 'string');
-  if (query.has('begin')) request.begin = listed(query, 'begin', 'number');
+  else if (query.has('rival')) leave('rival');
+  for (const field of ['watch', 'begin']) take(field, query.get(field), (json) => { request[field] = itemsIn(field, JSON.parse(json), leave); });
+  if (left.size) request.problem = leftOut([...left].map((field) => (Object.hasOwn(CALLED, field) ? CALLED[field] : field.slice(0, 40))));
   return request;
 }
+
+const leftOut = (names) => `Left out of the link, since it cannot be read here: ${names.slice(0, 6).join(', ')}${names.length > 6 ? ', …' : ''}.`;
 
 /** The fields of an address that restores a request. */
 export function placeOf({ way, prompt, system, history, thinking, plan, ...request }) {
@@ -93,6 +109,18 @@ export function asSent({ way, prompt, system, history, thinking, undo: _, ...req
 
 /** The concepts that a request names. */
 export const namesOf = ({ plan, watch = [] }) => [...new Set([...plan.targets.map(({ concept }) => concept), ...plan.hold, ...(plan.when ? [plan.when.concept] : []), ...watch])];
+
+/** Takes concepts that are not to be had out of a request; `opening` lends its targets where none stay. */
+export function without(request, names, opening) {
+  const stays = (name) => !names.includes(name);
+  const { plan } = request;
+  const targets = plan.targets.filter(({ concept }) => stays(concept));
+  if (!targets.length) Object.assign(plan, { targets: structuredClone(opening.plan.targets), budget: opening.plan.budget });
+  else plan.targets = targets;
+  plan.hold = plan.hold.filter((name) => stays(name) && plan.targets.every(({ concept }) => concept !== name));
+  if (plan.when && !stays(plan.when.concept)) plan.when = null;
+  request.watch = (request.watch ?? []).filter(stays);
+}
 
 /** The address that restores a request, and what to say of it: concepts of one's own go along where they are small. */
 export async function toAddress(request, shipped) {

@@ -48,10 +48,13 @@ export default function mount({ element, props, watch }) {
   const stop = h('button', { type: 'button', class: 'tw-quiet tw-stop', hidden: true, onclick: () => tell('stop', 'run') }, 'Stop');
   const quiet = (label, act) => h('button', { type: 'button', class: 'tw-quiet', onclick: (event) => act(event.currentTarget) }, label);
   const toCompare = quiet('Send to Compare', () => tell('compare'));
+  /** The program is that of the texts that were asked for last, so there is none until they begin. */
+  const python = quiet('Copy Python', (button) => copy(button, state.snippet));
+  const program = () => (python.disabled = !state?.snippet || state.run !== asked?.run);
   const offer = () => (toCompare.hidden = !page.compare);
   const tools = h('div', { class: 'tw-tools' }, stop,
     quiet('Copy link', async (button) => { const { href, says } = await toAddress(asked, page.shipped); copy(button, href); if (says) status.textContent = says; }),
-    quiet('Copy Python', (button) => copy(button, state?.snippet ?? '')),
+    python,
     quiet('Vector', () => tell('vector', { concept: concept().name })),
     quiet('GGUF', () => tell('vector', { concept: concept().name, kind: 'gguf' })),
     toCompare,
@@ -117,7 +120,10 @@ export default function mount({ element, props, watch }) {
       const poles = state?.concepts?.find((each) => each.name === name) ?? { high: name };
       return asked.plan.method === 'fixed' || asked.plan.budget !== null ? `${direction === 'amplify' ? '+' : '−'} ${poles.high}` : `P(${poles.high}) ${direction === 'amplify' ? '≥' : '≤'} ${probability(p0)}`;
     });
-    sides[1].about.textContent = [...goals, state?.layers?.length ? `layers ${ranges(state.layers)}` : ''].filter(Boolean).join(' · ');
+    const { hold, when } = asked.plan;
+    const held = hold.length ? [`${hold.join(' and ')} held`] : [];
+    const gate = when ? [`if ${when.concept} ${when.side === 'above' ? '≥' : '<'} ${when.p.toFixed(2).replace(/^0/, '')}`] : [];
+    sides[1].about.textContent = [...goals, ...held, ...gate, state?.layers?.length ? `layers ${ranges(state.layers)}` : ''].filter(Boolean).join(' · ');
   }
 
   const titleOf = (name) => (name === 'unsteered' ? 'base model' : name !== 'requested' ? name : asked.rival === 'both' ? 'asked and steered' : 'asked in words');
@@ -178,6 +184,7 @@ export default function mount({ element, props, watch }) {
     meter.firstChild.style.width = `${100 * (next.fraction ?? 0)}%`;
     status.textContent = next.note ?? '';
     held.textContent = next.held ?? '';
+    program();
     talk.dropped(next.dropped ?? 0);
     talk.open(next.phase === 'done' ? Object.fromEntries(sides.filter(({ node }) => !node.hidden).map(({ name, tokens, begin }) => [name, begin.textContent + tokens.map((entry) => entry[TEXT]).join('')])) : null, next.phase);
     if (next.rows) drawMetrics(next.rows);
@@ -249,6 +256,7 @@ export default function mount({ element, props, watch }) {
 
   heard('asked', (request) => {
     asked = request;
+    program();
     talk.show(request);
     talk.open(null);
     root.classList.add('tw-old');
@@ -266,5 +274,6 @@ export default function mount({ element, props, watch }) {
   drawRival();
   if (asked) talk.show(asked);
   update();
+  program();
   about();
 }

@@ -149,7 +149,7 @@ export default function mount({ element, props, trigger, watch }) {
   const length = slider('Length', { min: 8, max: limits.tokens, step: 8 }, (tokens) => `${tokens} tokens`, (tokens) => { request.max_new_tokens = tokens; go(); });
   const temperature = slider('Temperature', { min: 0, max: limits.temperature, step: 0.05 }, (heat) => (heat ? heat.toFixed(2) : '0, the likeliest token'),
     (heat) => { request.temperature = heat; go(); });
-  const score = scorer({ plans, steered, scored, most: limits.upload, start: (asked) => trigger('score', asked), stop: () => trigger('stop', { work: 'score' }), answer: (id) => pick(id) });
+  const score = scorer({ plans, steered, scored, most: limits.upload, types: limits.types, start: (asked) => trigger('score', asked), stop: () => trigger('stop', { work: 'score' }), answer: (id) => pick(id) });
 
   /** What the tab opens with. */
   function begin() {

@@ -6,7 +6,7 @@ import { page } from '../shared/page.js';
 const OPEN = 'The plan that is open in the Steer tab';
 
 /** The forms `checkpoint` and `plan`, their `progress`, start(asked) and show(state). answer(id) hears of a point that is ready. */
-export function scorer({ plans, steered, scored, most, start, stop, answer }) {
+export function scorer({ plans, steered, scored, most, start, stop, answer, types }) {
   let working = false;
   const many = `Scored on ${scored} held-out prompts: enough to see where it lies, with wide intervals.`;
   const name = h('input', {
@@ -23,12 +23,29 @@ export function scorer({ plans, steered, scored, most, start, stop, answer }) {
   document.addEventListener('change', (event) => {
     const taken = /** @type {HTMLInputElement} */ (event.target);
     if (taken.type !== 'file' || !taker()?.parentElement.contains(taken)) return;
-    const size = [...taken.files].reduce((sum, file) => sum + file.size, 0);
-    if (size > most) {
-      event.stopImmediatePropagation();
-      show({ problem: `The upload has ${size.toLocaleString('en')} bytes: it may have ${most.toLocaleString('en')}. Put the checkpoint on the hub, and give its id.` });
-    } else show({ note: 'Uploading.' });
+    const wrong = unfit([...taken.files]);
+    show(wrong ? { problem: wrong } : { note: 'Uploading.' });
+    if (wrong) event.stopImmediatePropagation();
+    else uploads.observe(document.body, { childList: true, subtree: true });
   }, true);
+
+  /** Why files are not sent at all; nothing where they are. */
+  function unfit(given) {
+    const size = given.reduce((sum, file) => sum + file.size, 0);
+    const odd = given.find(({ name }) => !types.some((type) => name.toLowerCase().endsWith(type)));
+    if (odd) return `${odd.name.slice(0, 80)} is no file of a checkpoint: give a zip of its folder, or its files (${types.slice(1).join(', ')}).`;
+    if (size > most) return `The upload has ${size.toLocaleString('en')} bytes: it may have ${most.toLocaleString('en')}. Put the checkpoint on the hub, and give its id.`;
+    return '';
+  }
+
+  /** Gradio tells that an upload failed in a toast of its own, and nobody else: it is said here in its place. */
+  const uploads = new MutationObserver(() => {
+    const toast = document.querySelector('.toast-body.error');
+    if (!toast) return;
+    /** @type {HTMLElement} */ (toast.querySelector('.toast-close'))?.click();
+    show({ problem: 'The upload failed: look whether the server can be reached, and choose the file again.' });
+  });
+
   const end = h('button', { type: 'button', class: 'tw-quiet tw-stop', onclick: stop }, 'Stop');
   const meter = h('div', { class: 'tw-meter' }, h('div'));
   const bar = h('div', { class: 'tw-line tw-scoring', hidden: true }, meter, end);
@@ -49,6 +66,7 @@ export function scorer({ plans, steered, scored, most, start, stop, answer }) {
 
   function show({ fraction = null, note: says = '', problem: wrong = '', done = null }) {
     working = fraction != null;
+    uploads.disconnect();
     [...buttons, files].forEach((button) => { button.disabled = working; });
     bar.hidden = !working;
     meter.firstChild.style.width = `${100 * (fraction ?? 0)}%`;

@@ -137,6 +137,16 @@ def test_pickles_are_not_read(tmp_path, name):
     assert "no adapter_model.safetensors" in refusal([tmp_path / name])
 
 
+def test_what_is_no_zip_is_called_so(folder, tmp_path):
+    file = tmp_path / "nozip.zip"
+    for content in (b"", b"hello", b"PK\x03\x04"):
+        file.write_bytes(content)
+        assert refusal([file]).startswith("nozip.zip is no zip")
+    whole = zipped(tmp_path / "a.zip", contents(folder))
+    for files in ([whole, folder / CARD], [folder / CARD, whole], [whole, file]):
+        assert "a.zip is one of 2 files: give a zip alone" in refusal(files)
+
+
 @pytest.mark.parametrize("damage", [slice(0, -40), slice(0, 30)])
 def test_a_damaged_zip_is_one_sentence(folder, tmp_path, damage):
     file = zipped(tmp_path / "a.zip", contents(folder))

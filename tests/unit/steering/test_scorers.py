@@ -86,9 +86,24 @@ def test_a_name_that_is_no_concept_needs_labels_to_be_tried_on(capsys):
     assert "classifier to be tried with --labelled" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("more", [["--count", "0"], ["--count", "-1"], ["--prompts", "EMPTY"]])
-def test_a_frontier_without_prompts_is_one_sentence(more, tmp_path, capsys):
+def test_a_frontier_without_prompts_is_one_sentence(tmp_path, capsys):
     (tmp_path / "empty").write_text("\n")
-    given = [str(tmp_path / "empty") if word == "EMPTY" else word for word in more]
-    assert command.main(["frontier", "sports", "--model", str(tiny("llama")), *given]) == 2
+    asked = ["frontier", "sports", "--model", str(tiny("llama")), "--prompts", str(tmp_path / "empty")]
+    assert command.main(asked) == 2
     assert "give at least one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "scorer sports --most -5", "scorer sports --most 1", "evaluate --most 0", "frontier --count 0", "frontier --count -1", "frontier --seeds 0 -1",
+        "calibrate --tokens 0", "calibrate --prompts -3", "blind a b c --each 0", "generate --plan {} --top-p 1.5", "generate --plan {} --temperature nan",
+        "generate --plan {} --seed -1", "generate --plan {} --max-new-tokens 1e9",
+    ],
+)  # fmt: skip
+def test_a_number_out_of_its_bounds_is_one_sentence_that_names_it(given, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.main(given.split())
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and error.count("\n") == 1
+    assert re.match(r"error: argument --[a-z-]+: .* give (one|a number) from \d", error)

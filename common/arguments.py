@@ -1,0 +1,50 @@
+"""Values of a command line: bounded, and refused in one sentence that names the argument."""
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence on stderr, with exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process."""
+        self.exit(2, f"error: {message}\n")
+
+
+def integer(low: float, high: float) -> Callable[[str], int]:
+    """An argparse type: a whole number from low to high."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no whole number: give one from {low:,} to {high:,}."
+            ) from None
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"{text} is out of range: give a number from {low:,} to {high:,}."
+            )
+        return value
+
+    return read
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """An argparse type: a number from low to high; infinities and nan are none."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"{text} is no number in range: give one from {low:,} to {high:,}."
+            )
+        return value
+
+    return read
