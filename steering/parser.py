@@ -17,10 +17,10 @@ def parser() -> argparse.ArgumentParser:
     whole = Parser(
         prog="python -m steering", description="Concept activation vectors: train, steer, measure, export."
     )
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = Parser(add_help=False)
     shared.add_argument("--model", help="folder or hub id (default: $TRADEWIND_MODEL or the embedded model)")
     shared.add_argument("--json", action="store_true", help="print JSON")
-    using = argparse.ArgumentParser(add_help=False)
+    using = Parser(add_help=False)
     using.add_argument(
         "--concepts",
         type=Path,
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="CONCEPT=NAME",
         help="another independent scorer: vader, profanity, a head's name, or a sequence classifier as FOLDER#LABEL or ID#LABEL",
     )
-    decode = argparse.ArgumentParser(add_help=False)
+    decode = Parser(add_help=False)
     decode.add_argument("--plan", required=True, help="a plan as JSON, or a file that holds it")
     decode.add_argument("--seed", type=integer(0, MAX_SEED), default=0)
     decode.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=48)

@@ -251,6 +251,7 @@ export default function mount({ element, props, trigger, watch }) {
   /** Goes on without concepts that are not to be had, and says so. */
   function lost(concepts, says) {
     without(request, concepts.map(({ name }) => name), opening);
+    afford();
     problem.textContent = [problem.textContent, says].filter(Boolean).join(' ');
     next();
   }

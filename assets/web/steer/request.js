@@ -42,13 +42,12 @@ function planIn(json, own, leave) {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) throw new Error('no plan');
   const asked = { targets: null, ...given };
   if (Array.isArray(asked.targets)) asked.targets = asked.targets.map((each) => ({ direction: 'amplify', p0: 0.99, ...each }));
-  const plan = { ...own, hold: [], when: null };
+  const plan = { ...own, budget: null, hold: [], when: null };
   for (const [field, value] of Object.entries(asked)) {
     const shown = Object.hasOwn(ITEMS, field) ? itemsIn(field, value, leave) : value;
     if (Object.hasOwn(SHAPES, field) && SHAPES[field](shown)) plan[field] = shown;
     else leave(field);
   }
-  if (plan.targets !== own.targets && !Object.hasOwn(given, 'budget')) plan.budget = null;
   if (plan.targets === own.targets) plan.hold = plan.hold.filter((name) => own.targets.every(({ concept }) => concept !== name));
   if (plan.method === 'fixed' && plan.budget === null) plan.strength ??= 1;
   return plan;
