@@ -146,5 +146,6 @@ def gradients(
         leaf = policies[own].clone().requires_grad_()
         logps = logprobs(stack, part, shape.first, shape.rows(leaf))
         here = torch.nn.functional.one_hot(own, len(policies)).T.to(logps)
-        total += (here[:, None] * signal[:, rows].to(logps)) @ torch.autograd.grad(logps.sum(), leaf)[0]
+        weights = (here[:, None] * signal[:, rows].to(logps)).flatten(0, 1)
+        total += (weights @ torch.autograd.grad(logps.sum(), leaf)[0]).view_as(total)
     return total
