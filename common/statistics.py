@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -41,13 +42,22 @@ class Draws:
     @classmethod
     def of(cls, seeds: int, prompts: int, seed: int = 0, draws: int = DRAWS) -> "Draws":
         """So many draws with replacement, at both levels."""
-        dice = np.random.default_rng(seed)
-        return cls(resampled(prompts, dice, draws), resampled(seeds, dice, draws))
+        return _drawn(seeds, prompts, seed, draws)
 
     def means(self, scores: np.ndarray) -> np.ndarray:
         """Means [draws, ...] of scores [seeds, prompts, ...]."""
         sums: np.ndarray = np.einsum("bs,bp,sp...->b...", self.seeds, self.prompts, scores, optimize=True)
         return sums / np.prod(scores.shape[:2])
+
+
+@lru_cache(maxsize=32)
+def _drawn(seeds: int, prompts: int, seed: int, draws: int) -> Draws:
+    """Draws.of, once for all scores of one shape: it takes longer than what is computed with it."""
+    dice = np.random.default_rng(seed)
+    drawn = Draws(resampled(prompts, dice, draws), resampled(seeds, dice, draws))
+    for counts in (drawn.prompts, drawn.seeds):
+        counts.flags.writeable = False
+    return drawn
 
 
 def estimate(values: Sequence[float] | np.ndarray, seed: int = 0) -> Estimate:
