@@ -668,8 +668,10 @@ def test_the_request_in_words_is_one_click_and_goes_along_in_the_link(app: str, 
 def test_a_token_under_the_lens_and_another_beginning(app: str, page: Page) -> None:
     page.goto(at(app, method="auto", layers="auto"))
     settled(page)
+    run = shown(page)
     page.get_by_label("Watch a concept that is not steered").select_option("formality")
     expect(page.locator(".tw-which")).to_contain_text("formality")
+    newer(page, run)
     settled(page)
     page.locator(".tw-steered .tw-token").nth(3).click()
     lens = page.locator(".tw-lens")
