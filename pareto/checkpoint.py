@@ -58,6 +58,11 @@ class Checkpoint:
         return str(self.card.get("name", self.id))
 
     @property
+    def on_curve(self) -> bool:
+        """Whether it is an end of a curve, every mix of whose ends was trained for; see pareto.curve."""
+        return bool(self.card.get("hyperparameters", {}).get("positions"))
+
+    @property
     def identity(self) -> dict[str, str]:
         """Which checkpoint it is, beyond its name."""
         return {"checkpoint": self.id, "adapter_sha256": self.card["adapter_sha256"]}

@@ -22,7 +22,7 @@ from pareto.front import Front
 from pareto.messages import Card, Head, Texts, Work
 from pareto.policy import known, policies, tuned
 from pareto.rewards import Reward, RewardError
-from pareto.session import BASE, PLAN, SOUP, Request, Session, Side, weight
+from pareto.session import BASE, MIXES, PLAN, Request, Session, Side, mixed, weight
 from pareto.uploaded import unpacked
 from ui import sessions
 from ui.background import following, frame, left
@@ -162,9 +162,10 @@ class Controller:
                 BASE,
                 view.about(point, self.front.objectives) if point else "as it came",
             )
-        if pick.startswith(SOUP) and point is None:
+        if (method := mixed(pick)) and point is None:
+            share = weight(pick)
             return view.side(
-                pick, f"Mix at λ = {view.short(weight(pick))}", "soup", view.about(None), weight(pick)
+                pick, f"{MIXES[method]} at λ = {view.short(share)}", method, view.about(None), share
             )
         if pick.startswith(PLAN) and point is None:
             return view.side(pick, pick.removeprefix(PLAN), "steered", view.about(None))
@@ -183,9 +184,10 @@ class Controller:
     def card(self, session: Session, pick: str) -> Card:
         """All that is known of a pick."""
         point, checkpoint = session.point(pick), session.checkpoints.get(pick)
-        ends = [end.name for end in session.ends or ()]
+        head = self.side(session, pick)
+        ends = [end.name for end in session.ends(head["method"]) or ()] if checkpoint is None else []
         card, curves = (checkpoint.card, checkpoint.curves) if checkpoint else (None, [])
-        return detail(self.side(session, pick), point, card, curves, ends, self.front.objectives)
+        return detail(head, point, card, curves, ends, self.front.objectives)
 
     def _stream(
         self, session: Session, request: Request, rows: list[Row], state: Texts, stop: threading.Event
@@ -349,12 +351,12 @@ class Controller:
                 self.policy(session, pick),
                 about={"id": pick, "name": pick.removeprefix(PLAN), "method": "steered", "preference": None},
             )
-        if pick.startswith(SOUP):
+        if method := mixed(pick):
             share = weight(pick)
             about = {
                 "id": pick,
-                "name": f"Mix at λ = {view.short(share)}",
-                "method": "soup",
+                "name": f"{MIXES[method]} at λ = {view.short(share)}",
+                "method": method,
                 "preference": [share, 1 - share],
             }
             return replace(self.policy(session, pick), about=about)

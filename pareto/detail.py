@@ -36,7 +36,7 @@ def detail(
     first.
     """
     facts, share, parts = card or {}, head["lambda"], ""
-    if head["method"] == "soup" and len(ends) == 2 and share is not None:
+    if len(ends) == 2 and share is not None:
         parts = f"{100 * share:.0f} % {ends[0]}, {100 * (1 - share):.0f} % {ends[1]}"
     return {
         "id": head["id"],

@@ -7,8 +7,9 @@ lock.
 
 import fcntl
 import json
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -22,6 +23,7 @@ from lm.paths import replacing
 from pareto import checkpoint
 from pareto.checkpoint import CURVES, Checkpoint
 from pareto.combiners import COMBINERS
+from pareto.curve import CurveTrainer
 from pareto.evaluate import ANSWER, evaluate, merged
 from pareto.fleet import Fleet
 from pareto.front import LOWEST, Front
@@ -34,8 +36,8 @@ PREFERENCES = (0.1, 0.3, 0.5, 0.7, 0.9)
 MAX_SHIPPED = 16
 EXPONENTS = (1.0, 2.0)
 """GAPO's p."""
-UNTRAINED = ("base", "soup")
-"""Methods of jobs that are made without a training."""
+UNTRAINED, CURVE = ("base", "soup"), "curve"
+"""Methods of jobs that are made without a training of their own; and of those that share one."""
 SHORT = {"linear": "linear", "normalized": "normalised"}
 """Names of methods in the names of checkpoints, where the title is long."""
 Event = Callable[[str, float, str], None]
@@ -44,8 +46,8 @@ Event = Callable[[str, float, str], None]
 
 @dataclass(frozen=True)
 class Job:
-    """One point and seed. method: a combiner's key, "single", "soup" or "base"; unit: jobs of one unit are done by
-    one process, in order, since soups are made of the ends.
+    """One point and seed. method: a combiner's key, "single", "soup", "curve" or "base"; unit: jobs of one unit are done
+    by one process, in order, since soups are made of the ends, and a curve is one training.
     """
 
     id: str
@@ -60,7 +62,7 @@ class Job:
 
 def title(method: str, preference: Sequence[float] | None, p: float | None, objectives: Sequence[str]) -> str:
     """What a checkpoint is called."""
-    if preference is not None and max(preference) == 1:
+    if method != CURVE and preference is not None and max(preference) == 1:
         return f"{objectives[list(preference).index(1)]} alone"
     known = SHORT.get(method, COMBINERS[method].title if method in COMBINERS else method)
     weights = "" if preference is None else " " + " : ".join(f"{weight:g}" for weight in preference)
@@ -70,14 +72,14 @@ def title(method: str, preference: Sequence[float] | None, p: float | None, obje
 def plan(
     objectives: Sequence[str], preferences: Sequence[tuple[float, ...]], seeds: Sequence[int]
 ) -> list[Job]:
-    """All jobs, the most telling first: the ends and their soups, P-GAPO and linear, seed after seed; then the
-    other combiners.
+    """All jobs, the most telling first: the ends and their soups, P-GAPO and linear, the curve, seed after seed; then
+    the other combiners. A curve is looked at where the others are trained, and at its ends.
     """
 
     def job(
         method: str, seed: int, preference: tuple[float, ...] | None = None, p: float | None = None
     ) -> Job:
-        unit = "ends" if method in ("single", "soup") else ""
+        unit = "ends" if method in ("single", "soup") else method if method == CURVE else ""
         if method == "single" and preference:
             group = objectives[preference.index(1)]
         else:
@@ -95,6 +97,7 @@ def plan(
         jobs += [job("single", seed, end) for end in ends]
         jobs += [job("soup", seed, preference) for preference in preferences]
         jobs += [job(method, seed, preference) for preference in preferences for method in first]
+        jobs += [job(CURVE, seed, preference) for preference in dict.fromkeys([*preferences, *ends])]
     for seed in seeds:
         for key, combiner in COMBINERS.items():
             if key not in first:
@@ -168,12 +171,11 @@ class Grid:
                 unit: held.enter_context(locked(self.folder / f"{unit}.lock", wait=False))
                 for unit in dict.fromkeys(job.unit for job in jobs)
             }
-            mine = [
-                job for job in jobs if job.method not in UNTRAINED and free[job.unit] and not self.done(job)
-            ]
-            for at in range(0, len(mine), at_once):
-                runs = {self._trainer(job): job.id for job in mine[at : at + at_once]}
-                Fleet(list(runs)).run(partial(self._tell_run, tell, runs))
+            left = {self._training(job): job for job in jobs if free[job.unit] and not self.done(job)}
+            trainers = {self._trainer(job): name for name, job in left.items() if name is not None}
+            for alike in _grouped(trainers):
+                for at in range(0, len(alike), at_once):
+                    Fleet(alike[at : at + at_once]).run(partial(self._tell_run, tell, trainers))
 
     def _do_unit(self, unit: str, jobs: Sequence[Job], tell: Event) -> None:
         left = [job for job in jobs if not self.done(job)]
@@ -187,7 +189,7 @@ class Grid:
 
     def _do(self, job: Job, tell: Event) -> None:
         folder = self.folder / job.id
-        if job.method not in UNTRAINED:
+        if self._training(job) is not None:
             self._trainer(job).run(lambda row: self._tell_step(tell, job.id, row))
         scorers = {
             name: HeadReward(self.model, reward) if isinstance(reward, Head) else reward
@@ -216,17 +218,30 @@ class Grid:
         folder.mkdir(exist_ok=True)
         _write(folder / SCORE, about | numbers | {"scoring_seconds": time.monotonic() - began})
 
+    def _training(self, job: Job) -> str | None:
+        """The folder of the training that a job's policy comes from; None where it has none of its own."""
+        return None if job.method in UNTRAINED else job.unit if job.method == CURVE else job.id
+
     def _trainer(self, job: Job) -> Trainer:
-        method = "linear" if job.method == "single" else job.method
-        p = self.settings.p if job.p is None else job.p
-        settings = replace(self.settings, method=method, preference=job.preference, p=p, seed=job.seed)
+        folder = self.folder / (self._training(job) or job.id)
+        settings = replace(self.settings, seed=job.seed, p=self.settings.p if job.p is None else job.p)
         card = {
-            "name": job.name,
+            "name": CURVE if job.method == CURVE else job.name,
             "data": [f"{len(self.prompts)} prompts"],
             "licence": "that of the base model, the prompts and the reward models",
             "command": typed(),
         }
-        return Trainer(self.model, self.rewards, self.prompts, settings, self.folder / job.id, card)
+        if job.method == CURVE:
+            return CurveTrainer(self.model, self.rewards, self.prompts, self._along(settings), folder, card)
+        method = "linear" if job.method == "single" else job.method
+        settings = replace(settings, method=method, preference=job.preference)
+        return Trainer(self.model, self.rewards, self.prompts, settings, folder, card)
+
+    def _along(self, settings: Settings) -> Settings:
+        """Of a curve: as many answers a step as the trainings of one method at all preferences together."""
+        points = len({job.preference for job in self.jobs if job.method == "soup"})
+        prompts = points * settings.prompts
+        return replace(settings, preference=None, prompts=prompts, positions=math.gcd(prompts, 2 * points))
 
     def _tell_run(self, tell: Event, ids: Mapping[Trainer, str], run: Trainer, row: JsonObject) -> None:
         self._tell_step(tell, ids[run], row)
@@ -237,20 +252,24 @@ class Grid:
     def _adapter(self, job: Job) -> Adapter | None:
         if job.method == "base":
             return None
-        if job.method != "soup":
+        if job.method not in ("soup", CURVE):
             return Checkpoint.load(self.folder / job.id, self.model).adapter
-        ends = [end for end in self.jobs if end.method == "single" and end.seed == job.seed]
-        assert job.preference is not None  # plan gives every soup one
-        shares = [
-            sum(a * b for a, b in zip(end.preference or (), job.preference, strict=True)) for end in ends
-        ]
+        assert job.preference is not None  # plan gives every mix one
         return Adapter.mix(
             [
-                (Checkpoint.load(self.folder / end.id, self.model).adapter, share)
-                for end, share in zip(ends, shares, strict=True)
+                (Checkpoint.load(folder, self.model).adapter, share)
+                for folder, share in zip(self._ends(job), job.preference, strict=True)
                 if share
             ]
         )
+
+    def _ends(self, job: Job) -> list[Path]:
+        """The folders of the checkpoints that a mix is made of, an objective each."""
+        if job.method == CURVE:
+            return [self.folder / job.unit / name for name in self.rewards]
+        ends = [end for end in self.jobs if end.method == "single" and end.seed == job.seed]
+        place = {end.preference.index(1): end.id for end in ends if end.preference is not None}
+        return [self.folder / place[k] for k in range(len(self.rewards))]
 
     def scored(self) -> list[JsonObject]:
         """The scores of the jobs that are done, in the manifest's order."""
@@ -288,14 +307,17 @@ class Grid:
         dict
             shipped: ids; left: ids of older checkpoints of this model that are not on this front.
         """
-        chosen: dict[str, Job] = {}
-        for job in self.jobs:
-            if job.method not in UNTRAINED and self.done(job):
-                chosen.setdefault(job.group, job)
+        chosen: dict[str, Path] = {}
+        for job in filter(self.done, self.jobs):
+            if job.method == CURVE:
+                for name, end in zip(self.rewards, self._ends(job), strict=True):
+                    chosen.setdefault(f"{CURVE}-{name}", end)
+            elif job.method not in UNTRAINED:
+                chosen.setdefault(job.group, self.folder / job.id)
         ids = list(chosen)[:MAX_SHIPPED]
         for id in ids:
-            trained = Checkpoint.load(self.folder / chosen[id].id, self.model)
-            card = trained.card | {"shipped_from": chosen[id].id}
+            trained = Checkpoint.load(chosen[id], self.model)
+            card = trained.card | {"shipped_from": str(chosen[id].relative_to(self.folder))}
             checkpoint.save(checkpoints / id, _half(trained.adapter), card, trained.curves)
         self.front().save(front)
         there = [shipped.id for shipped in checkpoint.shipped(self.model, checkpoints)]
@@ -306,8 +328,8 @@ class Grid:
         the steps and of the scorings so far.
         """
         left = [job for job in self.jobs if not self.done(job)]
-        trained = [job for job in self.jobs if job.method not in UNTRAINED]
-        curves = {job.id: _curves(self.folder / job.id) for job in trained}
+        trained = {name for job in self.jobs if (name := self._training(job))}
+        curves = {name: _curves(self.folder / name) for name in trained}
         steps = [row["seconds"] for rows in curves.values() for row in rows]
         scorings = [point["scoring_seconds"] for point in self.scored()]
         missing = sum(self.settings.steps - len(rows) for rows in curves.values())
@@ -315,7 +337,7 @@ class Grid:
         return {
             "jobs": len(self.jobs),
             "done": len(self.jobs) - len(left),
-            "under_way": [job.id for job in left if curves.get(job.id)],
+            "under_way": [job.id for job in left if curves.get(self._training(job) or "")],
             "steps_left": missing,
             "seconds_left": missing * _mean(steps) + len(left) * _mean(scorings) if known else None,
             "front": str(self.folder / FRONT) if scorings else None,
@@ -332,8 +354,17 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _curves(folder: Path) -> list[JsonObject]:
-    path = folder / CURVES
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """The steps so far of a training; those of a finished curve lie with its ends."""
+    path = next((path for path in (folder / CURVES, *folder.glob(f"*/{CURVES}")) if path.exists()), None)
+    return [] if path is None else [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _grouped(trainers: Iterable[Trainer]) -> list[list[Trainer]]:
+    """Trainings that can go together: curves ask more a step."""
+    groups: dict[tuple[int, int], list[Trainer]] = {}
+    for trainer in trainers:
+        groups.setdefault((trainer.settings.prompts, trainer.settings.positions), []).append(trainer)
+    return list(groups.values())
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from pareto.controller import SCORED, Controller, Entrants, Human, Rewards, Send
 from pareto.evaluate import standard_rewards
 from pareto.front import Front
 from pareto.policy import known
-from pareto.session import MAX_PICKS, Request, Session
+from pareto.session import MAX_PICKS, MIXES, Request, Session
 from pareto.shelf import Shelf
 from ui.background import answer, stream
 from ui.middleware import MAX_FILE
@@ -196,7 +196,7 @@ def _opening(controller: Controller, compare: bool, preference: float) -> dict[s
         "opening": OPENING | {"preference": preference},
         "compare": compare,
         "trained": _trained(controller.stranger()),
-        "mixes": controller.stranger().ends is not None,
+        "mixes": [method for method in MIXES if controller.stranger().ends(method)],
         "plans": list(controller.entrants),
         "steered": controller.steered is not None,
         "scored": SCORED,
@@ -240,7 +240,7 @@ def _endpoints(controller: Controller) -> None:
     ) -> list[JsonObject]:
         """Answers of policies to one prompt, from one batch and one seed: "base" is the plain model,
         "checkpoint:ID" (or the ID alone) a checkpoint, "mix:A+B@0.35" a mix of two with that share of the
-        first, "soup:0.35" one of the two extremes, "plan:{...}" a steering plan.
+        first, "soup:0.35" one of the two extremes, "curve:0.35" the curve's policy there, "plan:{...}" a steering plan.
 
         In place of prompt, which is null then: messages, a chat of {"role", "content"} with roles system,
         user and assistant; or continued, plain text to go on with.

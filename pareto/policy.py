@@ -29,15 +29,18 @@ def tuned(model: LanguageModel, checkpoint: Checkpoint) -> Policy:
 
 
 def mixed(model: LanguageModel, first: Checkpoint, second: Checkpoint, share: float) -> Policy:
-    """Interpolated weights (rewarded soup): `share` of the first checkpoint, the rest of the second."""
+    """Interpolated weights, `share` of the first checkpoint, the rest of the second: a rewarded soup, or a curve's policy
+    at that preference.
+    """
     weighted = [(end.adapter, part) for end, part in ((first, share), (second, 1 - share)) if part]
     preference = _between(first, second, share)
+    method = "curve" if first.on_curve and second.on_curve else "soup"
     about = {
         "id": f"{first.id}+{second.id}@{share:g}",
-        "name": f"soup {share:g} : {1 - share:g}"
+        "name": f"{method} {share:g} : {1 - share:g}"
         if preference
-        else f"soup of {first.name} and {second.name}, {share:g} : {1 - share:g}",
-        "method": "soup",
+        else f"{method} of {first.name} and {second.name}, {share:g} : {1 - share:g}",
+        "method": method,
         "preference": preference,
         "steps": first.card.get("steps"),
         "seed": first.card.get("seed"),
@@ -62,7 +65,7 @@ def known(checkpoint: Checkpoint) -> dict[str, Any]:
         }
     about = {name: card.get(name) for name in ("preference", "steps", "seed")}
     single = bool(card.get("preference")) and max(card["preference"]) == 1
-    method = "single" if single else card["method"]
+    method = "curve" if checkpoint.on_curve else "single" if single else card["method"]
     return {"id": checkpoint.id, "name": checkpoint.name, "method": method, **about}
 
 

@@ -14,10 +14,10 @@ from ui import sessions
 from ui.validation import bounded
 
 MAX_PICKS = 3
-BASE, SOUP, PLAN = "base", "soup:", "plan:"
-"""The id of the base model, and the starts of the ids of live mixes ("soup:0.35") and of plans ("plan:less
-toxic").
-"""
+BASE, PLAN = "base", "plan:"
+"""The id of the base model, and the start of the ids of plans ("plan:less toxic")."""
+MIXES = {"soup": "Mix", "curve": "Curve"}
+"""Methods whose policies are mixes of two ends, and what a live one is called; its id is "soup:0.35"."""
 
 Side = tuple[str, Policy, Run]
 """What a policy is called, the policy, and its answer."""
@@ -92,45 +92,47 @@ class Session(sessions.Session):
         point = self.point(pick)
         if point and point["method"] == BASE:
             return BASE
-        if pick.startswith(SOUP):
-            return mix(self.ends, weight(pick))
-        if pick not in self.checkpoints and point and point["method"] == "soup" and point.get("preference"):
-            return mix(self.ends, point["preference"][0])
+        if method := mixed(pick):
+            return self._mix(method, weight(pick))
+        if pick not in self.checkpoints and point and point["method"] in MIXES and point.get("preference"):
+            return self._mix(point["method"], point["preference"][0])
         return pick
 
     def answers(self, point: Mapping[str, Any]) -> bool:
         """Whether a point's policy can answer prompts here."""
-        mixed = point["method"] == "soup" and self.ends is not None and bool(point.get("preference"))
-        return (
-            point["id"] in self.checkpoints or point["method"] == BASE or point["id"] in self.plans or mixed
-        )
+        if point["id"] in self.checkpoints or point["method"] == BASE or point["id"] in self.plans:
+            return True
+        return bool(point.get("preference")) and self.ends(point["method"]) is not None
 
-    @property
-    def ends(self) -> tuple[Checkpoint, Checkpoint] | None:
-        """The checkpoints trained for the first objective alone and for the second alone, where both are there."""
+    def ends(self, method: str) -> tuple[Checkpoint, Checkpoint] | None:
+        """The checkpoints that a method of MIXES mixes, the first objective's and the second's, where both are there."""
         ends: dict[int, Checkpoint] = {}
         for checkpoint in self.checkpoints.values():
             preference = checkpoint.card.get("preference")
-            if preference is not None and max(preference) == 1:
+            if preference is not None and max(preference) == 1 and checkpoint.on_curve == (method == "curve"):
                 ends.setdefault(preference.index(1), checkpoint)
-        return (ends[0], ends[1]) if {0, 1} <= ends.keys() else None
+        return (ends[0], ends[1]) if method in MIXES and {0, 1} <= ends.keys() else None
+
+    def _mix(self, method: str, weight: float) -> str:
+        """The name of a mix: `weight` of the helpful end, the rest of the harmless one. Raises CheckpointError."""
+        ends = self.ends(method)
+        if ends is None:
+            raise CheckpointError(
+                f"A {method} needs its two checkpoints, one for each objective alone: add them first."
+            )
+        return f"mix:{ends[0].id}+{ends[1].id}@{weight:g}"
 
 
-def mix(ends: tuple[Checkpoint, Checkpoint] | None, weight: float) -> str:
-    """The name of a mix: `weight` of the helpful extreme, the rest of the harmless one. Raises
-    CheckpointError.
-    """
-    if ends is None:
-        raise CheckpointError(
-            "Mixing needs the two checkpoints trained for one objective each: add them first."
-        )
-    return f"mix:{ends[0].id}+{ends[1].id}@{weight:g}"
+def mixed(pick: str) -> str | None:
+    """The method of a live mix's id, None for other ids."""
+    method, colon, _ = pick.partition(":")
+    return method if colon and method in MIXES else None
 
 
 def weight(pick: str) -> float:
     """The weight of helpfulness in the id of a mix. Raises CheckpointError."""
     try:
-        value = float(pick.removeprefix(SOUP))
+        value = float(pick.partition(":")[2])
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:

@@ -14,6 +14,7 @@ from pareto.rewards import OBJECTIVES
 OTHERS = {
     "single": "One objective",
     "soup": "Rewarded Soups",
+    "curve": "Preference curve",
     "steered": "Steered",
     "own": "Own objectives",
     "other": "Other",

@@ -9,7 +9,9 @@ import { lambda } from './figure.js';
 
 const TYPING = 500;
 const WARM = 0.7; // where a roll of the dice leaves a temperature of 0
-const WAYS = [['trained', 'Trained'], ['mixed', 'Interpolated']];
+/** Whose answer the slider shows: the nearest training's, a mix of two trainings, or the one training's for all preferences. */
+const WAYS = [['trained', 'Trained'], ['soup', 'Interpolated'], ['curve', 'Continuous']];
+const FINE = 0.01; // of the slider where every place on it was trained for
 /** @type {[number, string][]} */
 const DEGREES = [[0.999, 'only helpful'], [0.8, 'mostly helpful'], [0.56, 'rather helpful'], [0.44, 'balanced'], [0.2, 'rather harmless'], [0.001, 'mostly harmless'], [0, 'only harmless']];
 /** The fields of the address that bring a request and its points back. */
@@ -26,7 +28,8 @@ export default function mount({ element, props, trigger, watch }) {
   let picks = [];
   let kept = [];
   let selected = null;
-  let way = trained.length ? 'trained' : 'mixed';
+  const offered = () => WAYS.filter(([id]) => (id === 'trained' ? trained.length : mixes.includes(id)));
+  let way = offered()[0]?.[0];
   let wish = opened;
   let linked = false;
   const sender = lastWins((next) => trigger('run', next));
@@ -73,7 +76,7 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   const nearest = () => trained.reduce((near, each) => (Math.abs(each.lambda - wish) < Math.abs(near.lambda - wish) ? each : near));
-  const wished = () => (way === 'mixed' ? `soup:${wish}` : nearest().id);
+  const wished = () => (way === 'trained' ? nearest().id : `${way}:${wish}`);
 
   const prompt = h('textarea', {
     rows: 3, maxlength: limits.prompt, 'aria-label': 'Prompt', placeholder: 'Ask for something', value: request.prompt,
@@ -101,11 +104,13 @@ export default function mount({ element, props, trigger, watch }) {
       tick.style.left = `calc(9px + (100% - 18px) * ${each.lambda})`;
       return tick;
     }));
-    const chosen = trained.length > 0 || mixes;
-    preference.hidden = !chosen;
-    none.hidden = chosen;
-    ways.node.hidden = !(trained.length && mixes);
-    if (chosen) tellWish();
+    const known = offered().map(([id]) => id);
+    if (!known.includes(way)) way = known[0];
+    preference.hidden = !known.length;
+    none.hidden = known.length > 0;
+    ways.node.hidden = known.length < 2;
+    for (const button of ways.node.querySelectorAll('button')) button.hidden = !known.includes(button.dataset.value);
+    if (known.length) tellWish();
   }
 
   function tellWish() {
@@ -114,10 +119,13 @@ export default function mount({ element, props, trigger, watch }) {
     value.textContent = `λ helpful ${lambda(wish)}`;
     range.setAttribute('aria-valuetext', `${words(wish)}, λ ${lambda(wish)}`);
     ways.set(way);
-    scoreMix.hidden = way !== 'mixed';
+    range.step = way === 'curve' ? FINE : 0.05;
+    scoreMix.hidden = way === 'trained';
+    scoreMix.textContent = `Score this ${way === 'curve' ? 'place' : 'mix'} and plot it`;
     ticks.hidden = way !== 'trained';
-    if (way === 'mixed') {
-      far.textContent = `Interpolated weights, not trained: ${Math.round(100 * wish)} % of only helpful, ${Math.round(100 * (1 - wish))} % of only harmless.`;
+    if (way !== 'trained') {
+      far.textContent = way === 'curve' ? 'One training for all preferences: every place on this slider was trained for.'
+        : `Interpolated weights, not trained: ${Math.round(100 * wish)} % of only helpful, ${Math.round(100 * (1 - wish))} % of only harmless.`;
       return;
     }
     const near = nearest();
@@ -155,7 +163,7 @@ export default function mount({ element, props, trigger, watch }) {
   function begin() {
     [picks, kept, wish] = [[], [], opened];
     tellWish();
-    if (trained.length || mixes) pick(wished());
+    if (way) pick(wished());
     else go();
   }
 
@@ -178,8 +186,8 @@ export default function mount({ element, props, trigger, watch }) {
 
   heard('front-pick', ({ point, add }) => {
     const known = trained.find(({ id }) => id === point.id);
-    if (known) {
-      [way, wish] = ['trained', known.lambda];
+    if (known || (mixes.includes(point.method) && point.lambda != null)) {
+      [way, wish] = known ? ['trained', known.lambda] : [point.method, point.lambda];
       tellWish();
     }
     pick(point.id, add, true);

@@ -32,6 +32,7 @@ const marks = {
   base: { symbol: 'x', color: 'var(--tw-unsteered)' },
   single: { symbol: 'triangle-down', color: 'var(--tw-ink)' },
   soup: { symbol: 'cross', color: 'var(--tw-soup)' },
+  curve: { symbol: 'hexagon', color: 'var(--tw-curve)' },
   steered: { symbol: 'star', color: 'var(--tw-accent)' },
   own: { symbol: 'hexagon', color: 'var(--tw-high)' },
   other: { symbol: 'hexagon', color: 'var(--tw-line)' },

@@ -15,12 +15,14 @@ import torch
 from lm import load
 from lm.engines.torch.stack import Stack
 from pareto import checkpoint
-from pareto.checkpoint import Checkpoint
+from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.compare import END
 from pareto.fleet import Fleet
 from pareto.front import Front
-from pareto.grid import UNTRAINED, Grid, plan
+from pareto.grid import CURVE, UNTRAINED, Grid, plan
+from pareto.policy import mixed
 from pareto.rewards import FunctionReward
+from pareto.session import Session
 from pareto.settings import BOUNDS, Settings, SettingsError
 from tests.tiny import tiny
 from tests.unit.pareto import rewards_here
@@ -55,6 +57,7 @@ def test_every_method_has_the_same_preferences_and_seeds():
         "base",
         "single",
         "soup",
+        "curve",
         "pgapo",
         "linear",
         "gapo",
@@ -64,6 +67,7 @@ def test_every_method_has_the_same_preferences_and_seeds():
     assert set(counts.values()) == {1, 3} and counts["base", None, None] == 1
     for method in ("pgapo", "linear", "normalized", "soup"):
         assert {place for of, place in places if of == method} == {(0.1, 0.9), (0.5, 0.5)}
+    assert {place for of, place in places if of == "curve"} == {(0.1, 0.9), (0.5, 0.5), (1, 0), (0, 1)}
 
 
 @pytest.mark.parametrize("parts", [1, 2, 4, 7])
@@ -129,7 +133,7 @@ def test_four_processes_of_which_one_is_killed_give_what_one_gives(model, tmp_pa
     )
     one.run(one.jobs)
     for job in one.jobs:
-        if job.method not in ("base", "soup"):
+        if job.method not in (*UNTRAINED, CURVE):
             cards = [
                 json.loads((tmp_path / side / job.id / "card.json").read_text()) for side in ("one", "four")
             ]
@@ -149,13 +153,17 @@ def test_trainings_together_make_one_grid_however_many_they_are(tmp_path, monkey
     for at_once in (2, 5):
         sizes.clear()
         made = grid(model, tmp_path / str(at_once), group=6, max_new_tokens=8)
-        trained = [job for job in made.jobs if job.method not in UNTRAINED]
+        folders = {
+            job.unit if job.method == CURVE else job.id for job in made.jobs if job.method not in UNTRAINED
+        }
         made.run(made.jobs, at_once=at_once)
         assert all(made.done(job) for job in made.jobs)
-        assert max(sizes) == at_once and sum(sizes) == SMALL["steps"] * len(trained)
+        assert max(sizes) == at_once and sum(sizes) == SMALL["steps"] * len(folders)
         thetas[at_once] = {
-            job.id: Checkpoint.load(made.folder / job.id, model).adapter.parts for job in trained
+            str(card.relative_to(made.folder)): Checkpoint.load(card.parent, model).adapter.parts
+            for card in made.folder.rglob("card.json")
         }
+        assert len(thetas[at_once]) == len(folders) + 1  # a curve has two ends
     for id, parts in thetas[2].items():
         for key, halves in parts.items():
             for one, other in zip(halves, thetas[5][id][key], strict=True):
@@ -228,3 +236,39 @@ def test_all_numbers_of_settings_have_bounds():
         "first"
     }
     assert numbers == set(BOUNDS)
+
+
+def test_a_curve_is_one_training_that_costs_what_the_points_of_a_method_cost(model, tmp_path):
+    made = grid(model, tmp_path, preferences=((0.3, 0.7), (0.6, 0.4)))
+    jobs = [job for job in made.jobs if job.method == CURVE]
+    made.run(jobs)
+    cards = [json.loads(path.read_text()) for path in (tmp_path / "curve-s0").glob("*/card.json")]
+    assert {tuple(card["preference"]) for card in cards} == {(1.0, 0.0), (0.0, 1.0)}
+    for card in cards:
+        settings = card["hyperparameters"]
+        assert (
+            settings["prompts"] == 2 * SMALL["prompts"] and settings["prompts"] % settings["positions"] == 0
+        )
+    points = {point["id"]: point for point in made.front().to_dict()["points"]}
+    assert set(points) == {"curve-0.3", "curve-0.6", "curve-1", "curve-0"}
+    left = grid(model, tmp_path, preferences=((0.3, 0.7), (0.6, 0.4))).status()
+    assert left["done"] == len(jobs) and left["steps_left"] == SMALL["steps"] * (
+        len(made.jobs) - len(jobs) - 1 - 2
+    )
+
+
+def test_the_ends_of_a_curve_ship_and_answer_at_every_preference(model, tmp_path):
+    made = grid(model, tmp_path / "grid")
+    made.run([job for job in made.jobs if job.method in ("base", CURVE)])
+    shipped = made.ship(tmp_path / "checkpoints", tmp_path / "front.json")
+    assert shipped["shipped"] == ["curve-helpful", "curve-harmless"]
+    ends = [Checkpoint.load(tmp_path / "checkpoints" / id, model) for id in shipped["shipped"]]
+    session = Session(Front.load(tmp_path / "front.json"), {end.id: end for end in ends})
+    assert session.ends("curve") == tuple(ends) and session.ends("soup") is None
+    assert all(session.answers(point) for point in session.front.points)
+    assert session.name("curve:0.25") == "mix:curve-helpful+curve-harmless@0.25"
+    assert session.name("curve-0.5") == "mix:curve-helpful+curve-harmless@0.5"
+    about = mixed(model, *ends, 0.25).about
+    assert about["method"] == "curve" and about["preference"] == [0.25, 0.75]
+    with pytest.raises(CheckpointError, match="soup"):
+        session.name("soup:0.25")

@@ -18,7 +18,7 @@ from pareto.detail import detail
 from pareto.front import Front, path_of
 from pareto.panel import _paper
 from pareto.rewards import FunctionReward, RewardError
-from pareto.session import Request, mix, weight
+from pareto.session import Request, weight
 from pareto.shelf import Shelf
 from pareto.table import table
 from tests.tiny import LAYERS, WIDTH, tiny
@@ -280,8 +280,8 @@ def test_a_mix_at_an_end_is_that_checkpoint(controller: Controller) -> None:
         for each in controller.respond(Request.parse(ASKED | {"picks": ["helpful", "soup:1", "soup:0"]}))
     ]
     assert texts[0] == texts[1] != texts[2]
-    with pytest.raises(CheckpointError, match="one objective each"):
-        mix(None, 0.5)
+    with pytest.raises(CheckpointError, match="one for each objective"):
+        controller.respond(Request.parse(ASKED | {"picks": ["curve:0.5"]}))
 
 
 def test_a_run_streams_and_ends_measured(controller: Controller) -> None:
