@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from functools import partial
 
 import ui.proxies  # isort: skip  # noqa: F401  # before Gradio
@@ -164,7 +165,15 @@ def start(asked: argparse.Namespace) -> None:
         )
     except NotInMemory as error:
         raise error.__cause__ or error from None
+    # the hub may take its time to answer, and the page does not wait for it
+    threading.Thread(target=warn, args=(models,), daemon=True).start()
     serve(page, asked.host, asked.port, store.check, models.api(), models.doors)
+
+
+def warn(models: Models) -> None:
+    """Tells of the further models that cannot be had: their pages say so too, once somebody opens them."""
+    for problem in models.lacking():
+        print(f"warning: {problem}", file=sys.stderr)
 
 
 def furnish(store: arena.Store, prepares: bool, choice: Choice, ways: Ways) -> gr.Blocks:

@@ -179,7 +179,7 @@ def over_time(counts: pd.DataFrame) -> Chart:
         "marker": {"color": "var(--tw-line)"},
     }
     x, y = (
-        _axis("hour (UTC)", type="date", nticks=5),
+        _axis("hour (UTC)", type="date", nticks=4, tickangle=0),
         _axis("votes", rangemode="tozero", minallowed=0, nticks=4, tickformat="d"),
     )
     if len(counts):

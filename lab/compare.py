@@ -12,6 +12,7 @@ from arena import space
 from arena.example import add as add_example
 from lab.policies import PLAIN
 from lm import LanguageModel, Policy, Run
+from lm.prompts import Chat
 from pareto.front import path_of
 from pareto.session import BASE, Side
 from pareto.session import Request as Tuned
@@ -41,12 +42,16 @@ def send(
 
 
 def _output(request: Steered | Tuned, name: str, spec: Mapping[str, Any], run: Run) -> arena.Output:
-    about = {
+    about: dict[str, Any] = {
         "seed": request.seed,
         "temperature": request.temperature,
         "tokens": len(run.ids),
         "finish": run.finish,
     }
+    if request.top_p < 1:
+        about["top_p"] = request.top_p
+    if isinstance(request.prompt, Chat) and request.prompt.thinking:
+        about["thinking"] = True
     return arena.Output(request.prompt.text, name, run.text, spec, about)
 
 

@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from lab.head import Way, Ways
 from lab.policies import served
 from lm import LanguageModel, Policies, SourceError, Stopped, load
 from lm.caller import CALLER, Caller
-from lm.loading import fetch
+from lm.loading import check, fetch
 from lm.paths import cache_folder, replacing
 from lm.places import Cost, NotInMemory, Occupied, Places, Sleeper
 from lm.policy import BASE
@@ -205,6 +205,14 @@ class Models:
     def doors(self) -> dict[str, Door]:
         """The pages by the last part of their addresses; none where there is one model."""
         return {choice.slug: choice for choice in self.choices} if len(self.choices) > 1 else {}
+
+    def lacking(self) -> Iterator[str]:
+        """A sentence for each of the other models that cannot be had, as far as that is known before it is fetched."""
+        for choice in self.choices[1:]:
+            try:
+                check(choice.name)
+            except (SourceError, ValueError) as error:
+                yield str(error)
 
     def api(self) -> list[Route]:
         """The HTTP API's routes at the app's own address: the first model's policies by their names, those of all models

@@ -108,6 +108,16 @@ def fetch(name: str, report: sources.Progress) -> Path:
     return folder
 
 
+def check(name: str) -> None:
+    """Looks a model's folder through, or asks the hub whether it knows the id; nothing is fetched. Raises SourceError."""
+    if name == sources.DEFAULT_NAME and not Path(name).is_dir():
+        return
+    folder = sources.known(name)
+    if folder is not None and not (folder / PACKED).exists():
+        files.config_of(folder)
+        files.weight_files(folder)
+
+
 def _default(report: sources.Progress) -> Path:
     """The converted default, made first where it is missing or damaged."""
     target = cache_folder("models") / f"default-{sources.WHEEL_SHA256[:16]}-{FORMAT}"

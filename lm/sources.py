@@ -22,6 +22,10 @@ DEFAULT_NAME = "SmolLM2-135M-Instruct"
 DEFAULT_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
+PATIENCE = 20
+"""Seconds for the hub to say whether it knows a model."""
+
+
 class SourceError(RuntimeError):
     """A model's files could not be had; the message says what to do."""
 
@@ -65,13 +69,8 @@ def allowed(given: str | None) -> list[str]:
 
 def folder_of(name: str) -> Path:
     """The folder of a model given by folder or hub id. Raises SourceError where there is none."""
-    path = Path(name).expanduser()
-    if path.is_dir():
+    if path := _here(name):
         return path
-    if path.exists():
-        raise SourceError(f"Model {name!r} is a file: give the folder that holds it, or a hub id.")
-    if not _is_id(name):
-        raise SourceError(f"Model {name!r} is no folder here: check the path, or give a hub id.")
     from huggingface_hub import snapshot_download
 
     try:
@@ -81,6 +80,32 @@ def folder_of(name: str) -> Path:
     if not any(folder.iterdir()):
         raise SourceError(f"Model {name!r} holds no files of a model on the hub: check the id.")
     return folder
+
+
+def known(name: str) -> Path | None:
+    """The folder of a model if it is here; None where the hub knows it. Nothing is fetched. Raises SourceError."""
+    if path := _here(name):
+        return path
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    try:
+        if not isinstance(try_to_load_from_cache(name, "config.json"), str):
+            HfApi().model_info(name, timeout=PATIENCE)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SourceError(_unfetched(name, error)) from error
+    return None
+
+
+def _here(name: str) -> Path | None:
+    """A folder on this machine; None for an id on the hub. Raises SourceError for what can be neither."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise SourceError(f"Model {name!r} is a file: give the folder that holds it, or a hub id.")
+    if not _is_id(name):
+        raise SourceError(f"Model {name!r} is no folder here: check the path, or give a hub id.")
+    return None
 
 
 def _is_id(name: str) -> bool:

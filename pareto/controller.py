@@ -26,7 +26,7 @@ from pareto.session import BASE, MIXES, PLAN, Request, Session, Side, mixed, wei
 from pareto.uploaded import unpacked
 from ui import sessions
 from ui.background import following, frame, left
-from ui.validation import bounded, sentence, wrong
+from ui.validation import bounded, nucleus, sentence, wrong
 
 log = logging.getLogger(__name__)
 MAX_OWN_POINTS = 12
@@ -451,7 +451,7 @@ def _summary(request: Request, runs: Sequence[Run]) -> str:
     how = (
         "the likeliest token each time"
         if request.temperature == 0
-        else f"seed {request.seed}, temperature {request.temperature:g}"
+        else f"seed {request.seed}, temperature {request.temperature:g}{nucleus(request.top_p)}"
     )
     equal = len(runs) > 1 and all(run.ids == runs[0].ids for run in runs)
     return f"One batch, {how}; {', '.join(str(len(run.ids)) for run in runs)} tokens." + (

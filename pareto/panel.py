@@ -37,7 +37,14 @@ EXAMPLES = (
     "How do I ask my boss for a raise?",
     "Explain to a child why the sky is blue.",
 )
-OPENING = {"prompt": EXAMPLES[0], "seed": 5, "max_new_tokens": 64, "temperature": 0.7}
+OPENING = {
+    "prompt": EXAMPLES[0],
+    "seed": 5,
+    "max_new_tokens": 64,
+    "temperature": 0.7,
+    "top_p": 1.0,
+    "thinking": False,
+}
 UPLOADED = [".zip", ".safetensors", ".json", ".jsonl"]
 MAX_TOKENS_SHOWN, AT_ONCE, ANSWERED_AT_ONCE, SCORED_AT_ONCE = 256, 32, 8, 1
 PAPER = Path(__file__).parents[1] / "assets" / "fronts" / "paper.json"
@@ -195,6 +202,8 @@ def _opening(controller: Controller, compare: bool, preference: float) -> dict[s
         "examples": EXAMPLES,
         "opening": OPENING | {"preference": preference},
         "compare": compare,
+        "thinking": controller.model.codec.knows_thinking,
+        "model": controller.model.name,
         "trained": _trained(controller.stranger()),
         "mixes": [method for method in MIXES if controller.stranger().ends(method)],
         "plans": list(controller.entrants),
@@ -237,6 +246,8 @@ def _endpoints(controller: Controller) -> None:
         temperature: float = 0.7,
         messages: list[dict[str, str]] | None = None,
         continued: str | None = None,
+        top_p: float = 1.0,
+        thinking: bool = False,
     ) -> list[JsonObject]:
         """Answers of policies to one prompt, from one batch and one seed: "base" is the plain model,
         "checkpoint:ID" (or the ID alone) a checkpoint, "mix:A+B@0.35" a mix of two with that share of the
@@ -244,6 +255,9 @@ def _endpoints(controller: Controller) -> None:
 
         In place of prompt, which is null then: messages, a chat of {"role", "content"} with roles system,
         user and assistant; or continued, plain text to go on with.
+
+        top_p: below 1, tokens are drawn from the likeliest whose probability reaches it. thinking: the model thinks
+        first, where its chat template has that switch.
         """
         asked = {
             "prompt": prompt,
@@ -253,6 +267,8 @@ def _endpoints(controller: Controller) -> None:
             "seed": seed,
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
+            "top_p": top_p,
+            "thinking": thinking,
         }
         try:
             request = Request.parse(asked, MAX_PICKS + 1)

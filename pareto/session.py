@@ -32,11 +32,12 @@ class Request:
     seed: int = 0
     max_new_tokens: int = 64
     temperature: float = 0.7
+    top_p: float = 1.0
 
     @classmethod
     def parse(cls, asked: Mapping[str, Any], most: int = MAX_PICKS) -> "Request":
         """Raises ValueError with one sentence where something is missing or out of bounds."""
-        prompt, picks = read({name: asked.get(name) for name in FIELDS}), asked.get("picks")
+        prompt, picks = read({name: asked.get(name) for name in (*FIELDS, "thinking")}), asked.get("picks")
         if not isinstance(picks, (list, tuple)) or not all(isinstance(pick, str) for pick in picks):
             raise ValueError(f"Picks is {picks!r:.80}: give a list of checkpoint ids.")
         if len(picks) > most:
@@ -47,12 +48,13 @@ class Request:
             int(bounded(asked, "seed", 0, MAX_SEED)),
             int(bounded(asked, "max_new_tokens", 1, MAX_NEW_TOKENS)),
             float(bounded(asked, "temperature", 0, MAX_TEMPERATURE)),
+            float(bounded({"top_p": 1.0, **asked}, "top_p", 0, 1)),
         )
 
     @property
     def sampling(self) -> Sampling:
         """The same for every row."""
-        return Sampling(self.temperature, self.seed, self.max_new_tokens)
+        return Sampling(self.temperature, self.seed, self.max_new_tokens, self.top_p)
 
 
 @dataclass

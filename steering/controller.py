@@ -34,7 +34,7 @@ from steering.sweep import sweep, thirds
 from steering.teaching import drafted, learned
 from ui import sessions
 from ui.background import Report, Result, following, frame, left
-from ui.validation import bounded, sentence, wrong
+from ui.validation import bounded, nucleus, sentence, wrong
 
 log = logging.getLogger(__name__)
 MAX_OWN_CONCEPTS = 8
@@ -52,6 +52,7 @@ class Request:
     seed: int = 0
     max_new_tokens: int = 96
     temperature: float = 0.0
+    top_p: float = 1.0
     rival: str | None = None
     watch: tuple[str, ...] = ()
     begin: tuple[int, ...] = ()
@@ -71,6 +72,7 @@ class Request:
             int(bounded(asked, "seed", 0, MAX_SEED)),
             length,
             float(bounded(asked, "temperature", 0, MAX_TEMPERATURE)),
+            float(bounded({"top_p": 1.0, **asked}, "top_p", 0, 1)),
             asked.get("rival"),
             tuple(_listed(asked, "watch", str, MAX_WATCHED)),
             tuple(_listed(asked, "begin", int, MAX_NEW_TOKENS)),
@@ -79,7 +81,7 @@ class Request:
     @property
     def settings(self) -> dict[str, Any]:
         """The settings of `pair`."""
-        names = ("seed", "max_new_tokens", "temperature", "rival", "watch", "begin")
+        names = ("seed", "max_new_tokens", "temperature", "top_p", "rival", "watch", "begin")
         return {name: getattr(self, name) for name in names} | {
             "prompts": {} if self.prompts.alike else self.prompts.sides
         }
@@ -415,7 +417,7 @@ def _summary(request: Request, tokens: Sequence[Sequence[Shade]]) -> str:
     how = (
         "the likeliest token each time"
         if request.temperature == 0
-        else f"seed {request.seed}, temperature {request.temperature:g}"
+        else f"seed {request.seed}, temperature {request.temperature:g}{nucleus(request.top_p)}"
     )
     *first, last = (str(len(side)) for side in tokens)
     counts = f"{', '.join(first)} and {last} tokens, {how}."
@@ -464,6 +466,7 @@ def _swept(
         seed=request.seed,
         max_new_tokens=min(request.max_new_tokens, SWEEP_TOKENS),
         temperature=request.temperature,
+        top_p=request.top_p,
         stop=stop,
         report=report,
     )

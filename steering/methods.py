@@ -118,7 +118,7 @@ def chart(bench: Bench, results: Sequence[Texts], seeds: int) -> Chart:
     count = len(results[0].score)
     return {
         "title": _title(concept, bench.direction, results),
-        "note": f"{count} prompts, {seeds} {'seed' if seeds == 1 else 'seeds'}, {bench.tokens} tokens at temperature {bench.temperature:g}; "
+        "note": f"{count} prompts, {seeds} {'seed' if seeds == 1 else 'seeds'}, {bench.tokens} tokens at temperature {bench.temperature:g} and top p 1; "
         "an independent scorer's mean, with 95 % intervals over the prompts. Click a point of the default to take its budget over.",
         "figure": {"data": data, "layout": layout},
         "table": {

@@ -55,6 +55,7 @@ OPENING = {
     "seed": 7,
     "max_new_tokens": 64,
     "temperature": 0.0,
+    "top_p": 1.0,
     "rival": None,
     "watch": [],
     "begin": [],
@@ -220,6 +221,8 @@ def _endpoints(library: Library) -> None:
         continued: str | None = None,
         rival: str | None = None,
         watch: list[str] | None = None,
+        top_p: float = 1.0,
+        thinking: bool = False,
     ) -> JsonObject:
         """Answer a prompt, unsteered and steered, from one batch and one seed.
 
@@ -244,8 +247,8 @@ def _endpoints(library: Library) -> None:
         tokens_per_second, scores, ...) and trace (per token and block: P before and after, eps, share);
         steered has "plan" too: layers, cosines between the targets, feasible.
         """
-        ways = {"prompt": prompt, "messages": messages, "continue": continued}
-        request = asked(ways, plan, seed, max_new_tokens, temperature, rival=rival, watch=watch)
+        ways = {"prompt": prompt, "messages": messages, "continue": continued, "thinking": thinking}
+        request = asked(ways, plan, seed, max_new_tokens, temperature, rival=rival, watch=watch, top_p=top_p)
         try:
             return await answer(
                 lambda: steer(library, request.prompt, request.plan, **request.settings), answers
@@ -261,13 +264,14 @@ def _endpoints(library: Library) -> None:
         seed: int = 0,
         max_new_tokens: int = 40,
         temperature: float = 0.0,
+        top_p: float = 1.0,
     ) -> JsonObject:
         """One prompt over magnitudes (budgets of a plan with a budget, strengths of the fixed method, or p0) and bands of layers (each "auto"
         or a list): columns and rows.
 
         plan: as for /steer; its first target takes the magnitudes.
         """
-        request = asked({"prompt": prompt}, plan, seed, max_new_tokens, temperature)
+        request = asked({"prompt": prompt}, plan, seed, max_new_tokens, temperature, top_p=top_p)
         try:
             settings = _settings(request) | {"values": magnitudes, "bands": swept(request, magnitudes, bands)}
             frame = await answer(lambda: _table(library, request, settings), sweeps)
@@ -288,7 +292,7 @@ def _endpoints(library: Library) -> None:
 
 
 def _settings(request: Request) -> dict[str, Any]:
-    return {name: getattr(request, name) for name in ("seed", "max_new_tokens", "temperature")}
+    return {name: getattr(request, name) for name in ("seed", "max_new_tokens", "temperature", "top_p")}
 
 
 def _table(library: Library, request: Request, settings: dict[str, Any]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ def snippet(
     """A short program that reproduces a run of the page; concepts of one's own are learned from files named
     after them.
 
-    imported: those that are control vectors. settings: of `steering.pair`; those that are empty are left out.
+    imported: those that are control vectors. settings: of `steering.pair`; those that are empty, and a top_p of 1, are left out.
     """
     own = [
         name for name in dict.fromkeys([*plan.concepts, *settings.get("watch", ())]) if name not in shipped()
@@ -49,7 +49,7 @@ def snippet(
     given = [
         f"{name}={value!r}"
         for name, value in (settings | {"prompts": prompts}).items()
-        if value not in (None, (), {})
+        if value not in (None, (), {}) and (name, value) != ("top_p", 1.0)
     ]
     lines += [
         f"plan = Plan.from_json({pformat(json.loads(plan.to_json()), sort_dicts=False, width=100)})",

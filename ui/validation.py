@@ -20,6 +20,11 @@ def bounded(asked: Mapping[str, Any], name: str, least: float, most: float) -> f
     return value
 
 
+def nucleus(top_p: float) -> str:
+    """How a summary goes on that told the temperature."""
+    return f", top p {top_p:g}" if top_p < 1 else ""
+
+
 def sentence(error: Exception) -> str:
     """An error as the page says it: a capital at the start (but for names such as p0), a stop at the end."""
     text = _begun(str(error))

@@ -51,6 +51,6 @@ def build(
         with gr.Tab("Judge"):
             chosen = judge.build(service, who, place)
         with gr.Tab("Results") as tab:
-            results.build(store, who, chosen, place, tab, learner)
+            shown = results.build(store, who, chosen, place, tab, learner)
         with gr.Tab("Studies") as tab:
-            studies.build(store, who, policies, model_queue, place, tab)
+            studies.build(store, who, policies, model_queue, shown, tab)

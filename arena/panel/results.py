@@ -27,9 +27,9 @@ AT_ONCE = 4
 
 def build(
     store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Tab, learner: Learner | None = None
-) -> None:
-    """Builds the part in an open `gr.Tab`. judging: the study that is judged, with which the choice begins; learner: what
-    trains on votes, if anything does.
+) -> gr.Dropdown:
+    """Builds the part in an open `gr.Tab`; its choice of a study, which others make too. judging: the study that is judged,
+    with which the choice begins; learner: what trains on votes, if anything does.
     """
     with store.read() as session:  # after a restart Gradio takes what is there now
         known = every_question(session)
@@ -108,6 +108,14 @@ def build(
     gr.on([chosen.input, question.input, page.change], draw, asked_for, outputs, **settings)
     chosen.input(Place.at, [chosen, who.name], place.part, api_visibility="private")
     watch.fresh(fresh, asked_for, outputs, show_progress="hidden", **settings)
+    judging.input(lambda study: choose(store, study), judging, chosen, api_visibility="private")
+    return chosen
+
+
+def choose(store: Store, study: str) -> gr.Dropdown:
+    """The choice of a study as it is when somebody chose one elsewhere: all of them where it is not offered."""
+    listed = offered(store)
+    return gr.Dropdown(listed, value=study if study in [id for _, id in listed] else "")
 
 
 def _choices(questions: Sequence[Question]) -> list[tuple[str, str]]:

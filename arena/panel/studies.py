@@ -15,7 +15,7 @@ from arena.archive import pack, unpack
 from arena.errors import ArenaError, of_field
 from arena.panel import making
 from arena.panel.fields import Faults, access_of, fields
-from arena.panel.place import Place
+from arena.panel.results import choose
 from arena.panel.shared import Profile, Who, refusals
 from arena.questions import parsed, written
 from arena.settings import Settings
@@ -30,10 +30,10 @@ def build(
     who: Who,
     policies: Callable[[], Mapping[str, Entrant]],
     model_queue: str,
-    place: Place,
+    results: gr.Dropdown,
     tab: gr.Tab,
 ) -> None:
-    """Builds the part in an open `gr.Tab`."""
+    """Builds the part in an open `gr.Tab`. results: the study whose results are shown, which is the one picked here."""
     board = part({}, "compare/studies", "tw-studies")
     picked = gr.State("")
     status, faults = gr.HTML(elem_classes="tw-status"), Faults()
@@ -205,6 +205,7 @@ def build(
     click = {"js": "() => document.getElementById('tw-export').click()", **PRIVATE}
     tab.select(entered, [name, picked], [*everything, leads], **PRIVATE)
     board.pick(on_pick, [name], [*everything, status], **PRIVATE)
+    picked.change(lambda set_id: choose(store, set_id), picked, results, **PRIVATE)
     values: list[Any] = [title, asked, guideline, access, members, reveal, minimum, share]
     for button, act, given in (
         (save, on_save, values),

@@ -2,13 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { addressOf, fieldsOf, tabOf } from '../../assets/web/shared/address.js';
 import { EVENTS, eventName } from '../../assets/web/shared/events.js';
+import { carried } from '../../assets/web/shared/models.js';
 import { lastWins } from '../../assets/web/shared/sender.js';
 import { keep, recall } from '../../assets/web/shared/storage.js';
 import { forget, keepOwn, kept, lines, packed, unpacked } from '../../assets/web/steer/own.js';
 import { asSent, fromAddress, namesOf, placeOf } from '../../assets/web/steer/request.js';
 
 const plan = { targets: [{ concept: 'sports', direction: 'amplify', p0: 0.98 }], layers: 'auto', method: 'gcav', strength: null, scope: 'all', cap: null, budget: null, hold: [], when: null };
-const own = { way: 'chat', prompt: 'Hello', system: '', history: [], thinking: false, plan, seed: 7, max_new_tokens: 64, temperature: 0 };
+const own = { way: 'chat', prompt: 'Hello', system: '', history: [], thinking: false, plan, seed: 7, max_new_tokens: 64, temperature: 0, top_p: 1 };
 
 test('of requests that come too fast the newest is sent, and only when the one before is shown', () => {
   const sent = [];
@@ -32,7 +33,7 @@ test('a request that shows nothing is waited for no longer than patience', async
 });
 
 test('an address brings its request back', () => {
-  const asked = { ...own, prompt: 'a & b = ü?', seed: 4_294_967_295, temperature: 0.75, plan: { ...plan, layers: [3, 4], cap: 0.5 } };
+  const asked = { ...own, prompt: 'a & b = ü?', seed: 4_294_967_295, temperature: 0.75, top_p: 0.9, plan: { ...plan, layers: [3, 4], cap: 0.5 } };
   const { search } = new URL(addressOf('steer', placeOf(asked), 'http://lab.example/x/?__theme=dark&old=1'));
   assert.deepEqual(fromAddress(own, search, ''), asked);
   assert.equal(tabOf(search), 'steer');
@@ -59,8 +60,8 @@ test('a broken conversation in a link is left out and named', () => {
 });
 
 test('the server hears one way to ask', () => {
-  assert.deepEqual(asSent({ ...own, way: 'continue' }), { continue: 'Hello', plan, seed: 7, max_new_tokens: 64, temperature: 0 });
-  assert.deepEqual(asSent({ ...own, undo: { history: [] } }), { prompt: 'Hello', system: '', history: [], thinking: false, plan, seed: 7, max_new_tokens: 64, temperature: 0 });
+  assert.deepEqual(asSent({ ...own, way: 'continue' }), { continue: 'Hello', plan, seed: 7, max_new_tokens: 64, temperature: 0, top_p: 1 });
+  assert.deepEqual(asSent({ ...own, undo: { history: [] } }), { prompt: 'Hello', system: '', history: [], thinking: false, plan, seed: 7, max_new_tokens: 64, temperature: 0, top_p: 1 });
 });
 
 test('a link whose plan cannot be read keeps the own plan, and all else that it says', () => {
@@ -94,6 +95,18 @@ test('a link may say as little as a prompt, and only of its own tab', () => {
   assert.deepEqual(fromAddress(own, '?tab=steer&seed=3', ''), { ...own, seed: 3 });
   assert.equal(fromAddress(own, '?tab=steer', ''), null);
   assert.equal(fromAddress(own, '?tab=tradeoffs&prompt=Why%3F&seed=3', ''), null);
+});
+
+test('another model is asked the same, but for what is this model’s own', () => {
+  const asked = { ...own, temperature: 0.7, top_p: 0.8, thinking: true, rival: 'both', watch: ['film'], plan: { ...plan, layers: [3, 4], method: 'fixed', scope: 'answer', budget: 0.3, cap: 0.5, hold: ['formality'] } };
+  const from = addressOf('steer', placeOf(asked), 'http://lab.example/?__theme=dark');
+  const to = carried('http://lab.example/models/other/', 'steer', from);
+  const there = { ...own, plan: { ...plan, layers: 'auto', method: 'auto', budget: 0.1 } };
+  const told = fromAddress(there, new URL(to).search, '');
+  assert.deepEqual(told, { ...asked, plan: { ...asked.plan, layers: 'auto', strength: 1, cap: null, budget: null } });
+  assert.ok(to.includes('__theme=dark'));
+  const front = carried('http://lab.example/models/other/', 'tradeoffs', 'http://lab.example/?tab=tradeoffs&prompt=a&seed=3&top_p=.5&thinking=1&point=pgapo-0.1');
+  assert.equal(front, 'http://lab.example/models/other/?tab=tradeoffs&prompt=a&seed=3&top_p=.5&thinking=1');
 });
 
 test('a name that is in no list is no event', () => {

@@ -1,9 +1,14 @@
 """The app's start where something keeps it from starting."""
 
+from types import SimpleNamespace
+
 import pytest
+from huggingface_hub.errors import RepositoryNotFoundError
 
 import app
+from lab.models import Models
 from lm import SourceError
+from lm.sources import DEFAULT_NAME
 from tests.tiny import tiny
 
 
@@ -40,3 +45,26 @@ def test_a_port_or_a_database_that_is_taken_is_one_sentence(monkeypatch, capsys,
 
     monkeypatch.setattr(app, "serve", refused)
     assert str(error).removesuffix(".") in start(monkeypatch, capsys, tmp_path, model=str(tiny("llama")))
+
+
+def test_further_models_that_cannot_be_had_are_warned_of_before_anybody_opens_them(
+    monkeypatch, capsys, tmp_path
+):
+    def unknown(self, name, **more):
+        raise RepositoryNotFoundError(
+            "404", response=SimpleNamespace(headers={}, request=None, status_code=404)
+        )
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", unknown)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("no folder")
+    names = [str(tiny("llama")), str(tmp_path / "nowhere"), str(tmp_path / "empty"), str(tmp_path / "file"), str(tiny("qwen2")), "some/body", DEFAULT_NAME]  # fmt: skip
+    app.warn(Models(names, 1, lambda choice, ways: None))
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert [line.endswith(".") for line in told] == [True] * 4
+    for line, says in zip(
+        told,
+        ("is no folder here", "config.json is missing", "is a file", "'some/body' is not on the hub"),
+        strict=True,
+    ):
+        assert says in line

@@ -160,7 +160,7 @@ def test_keep_and_take_away(address: str, page: Page) -> None:
 
 def test_a_new_click_cancels_the_running_answer(address: str, page: Page) -> None:
     visit(page, address)
-    page.get_by_text("Length and temperature").click()
+    page.get_by_text("Length and sampling").click()
     before = run(page)
     page.get_by_label("Length", exact=True).press("End")
     page.wait_for_function(f"Number(document.querySelector('.tw-answers').dataset.run) > {before}")

@@ -27,6 +27,20 @@ export function slider(label, options, say, moved) {
   return { node: h('div', { class: 'tw-field' }, h('span', { class: 'tw-split' }, label, output), input), input, set: (value) => { input.value = value; show(); } };
 }
 
+/** The slider of top p: { node, input, set(value, temperature) }. At temperature 0 it says that it does nothing. */
+export function nucleus(moved) {
+  let warmth = 1;
+  const { node, input, set } = slider('Top p', { min: 0, max: 1, step: 0.05 }, (p) => (warmth === 0 ? 'no effect at temperature 0' : p === 1 ? '1, every token' : `${p.toFixed(2)}, the likeliest`), moved);
+  return { node, input, set: (p, temperature) => { warmth = temperature; set(p); } };
+}
+
+/** The box by which the model thinks first: { node, set(on) }; hidden where its chat template has no such switch. */
+export function thinkingBox(model, knows, changed) {
+  const box = h('input', { type: 'checkbox', onchange: () => changed(box.checked) });
+  const node = h('label', { class: 'tw-think', title: `The chat template of ${model} has this switch`, hidden: !knows }, box, ' Think before answering');
+  return { node, set: (on) => { box.checked = on; } };
+}
+
 let sheets = 0;
 
 /** What a phone folds into a sheet at its lower edge, and a wider page shows in its place: [the button that opens it, the sheet]. */

@@ -5,7 +5,8 @@ import { duration } from './prepare.js';
 const WATCHED = 1000;
 const AT_REST = 5000;
 /** The fields of a tab's address that hold for every model; all of them where none are named. */
-const CARRIED = { steer: ['prompt', 'continue', 'system', 'seed', 'max_new_tokens', 'temperature'], tradeoffs: ['prompt', 'seed', 'max_new_tokens', 'temperature'] };
+const DRAWN = ['seed', 'max_new_tokens', 'temperature', 'top_p', 'thinking'];
+const CARRIED = { steer: ['prompt', 'continue', 'system', 'rival', 'watch', ...DRAWN], tradeoffs: ['prompt', ...DRAWN] };
 
 /** 0.6 GB, 140 MB. */
 export const size = (bytes) => (bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${Math.round(bytes / 1e6)} MB`);
@@ -19,19 +20,20 @@ function told({ state, seconds, bytes, elapsed }) {
   return seconds == null ? 'not loaded here yet' : cost({ seconds, bytes });
 }
 
-/** The address of another model's page with what is asked here, as far as that is not this model's own. */
-function carried(address) {
-  const url = new URL(address, document.baseURI);
-  const tab = open() ?? 'steer';
-  const here = fieldsOf(tab);
+/** The address of another model's page with what is asked at `from`, as far as that is not this model's own: which layers are
+ * steered and what it costs are. */
+export function carried(address, tab, from) {
+  const url = new URL(address);
+  const { search } = new URL(from);
+  const here = fieldsOf(tab, search);
   url.searchParams.set('tab', tab);
-  for (const [name, value] of new URLSearchParams(location.search)) {
+  for (const [name, value] of new URLSearchParams(search)) {
     if (name.startsWith('__') || (here.has(name) && (CARRIED[tab]?.includes(name) ?? true))) url.searchParams.set(name, value);
   }
   if (tab === 'steer' && here.has('plan')) {
     try {
-      const { targets, hold = [], when = null } = JSON.parse(here.get('plan'));
-      url.searchParams.set('plan', JSON.stringify({ targets, hold, when }));
+      const { targets, hold = [], when = null, method = 'auto', scope = 'all', strength = null } = JSON.parse(here.get('plan'));
+      url.searchParams.set('plan', JSON.stringify({ targets, hold, when, method, scope, strength }));
     } catch { /* a plan that this page cannot read either */ }
   }
   return url.href;
@@ -75,7 +77,7 @@ export function followModels(menu) {
   menu.addEventListener('keydown', (event) => { if (event.key === 'Escape' && menu.open) { close(); summary.focus(); } });
   document.addEventListener('pointerdown', (/** @type {any} */ event) => { if (!menu.contains(event.target)) close(); });
   links.forEach((link, at) => {
-    const point = () => { link.href = at === own ? location.href : carried(addresses[at]); };
+    const point = () => { link.href = at === own ? location.href : carried(new URL(addresses[at], document.baseURI), open() ?? 'steer', location.href); };
     for (const name of ['pointerdown', 'focus', 'click']) link.addEventListener(name, point);
   });
   links[own].addEventListener('click', (event) => { event.preventDefault(); close(); });

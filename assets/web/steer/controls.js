@@ -1,5 +1,5 @@
 // The left column of the Steer tab: prompt, concepts, layers, and what is seldom used. Every change asks for a new run.
-import { choice, faults, fold, sheet, slider } from '../shared/controls.js';
+import { choice, faults, fold, nucleus, sheet, slider } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { note } from '../shared/address.js';
 import { page } from '../shared/page.js';
@@ -104,6 +104,7 @@ export default function mount({ element, props, trigger, watch }) {
   function warm() {
     rolled.textContent = request.temperature === 0 ? `The temperature is ${WARM} now: at 0 every seed gives the same text.` : '';
     if (request.temperature === 0) temperature.set((request.temperature = WARM));
+    topP.set(request.top_p, request.temperature);
   }
   const dice = h('button', { type: 'button', class: 'tw-dice', 'aria-label': 'Roll a new seed', title: 'Roll a new seed', onclick: () => {
     request.seed = Math.floor(Math.random() * 10000);
@@ -113,7 +114,8 @@ export default function mount({ element, props, trigger, watch }) {
   } }, h('span', { 'aria-hidden': 'true' }, '⚄'));
   const length = slider('Length', { min: 8, max: limits.tokens, step: 8 }, (value) => `${value} tokens`, change((value) => (request.max_new_tokens = value)));
   const temperature = slider('Temperature', { min: 0, max: limits.temperature, step: 0.05 }, (value) => (value ? value.toFixed(2) : '0, the likeliest token'),
-    change((value) => (request.temperature = value)));
+    change((value) => { request.temperature = value; topP.set(request.top_p, value); }));
+  const topP = nucleus(change((value) => (request.top_p = value)));
 
   const training = h('div');
   let taught = {};
@@ -128,10 +130,10 @@ export default function mount({ element, props, trigger, watch }) {
     h('section', {}, h('h2', {}, 'Layers'), layerBox),
     h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice, rolled),
     h('div', { class: 'tw-folds' }, prompt.system,
-      fold('Length and temperature', false, length.node, temperature.node),
+      fold('Length and sampling', false, length.node, temperature.node, topP.node),
       fold('Method and scope', request.plan.method !== 'auto', method.node, methodNote, dosing.node, dosingNote, strength.node, scope.node, cap.node, condition),
       teaching));
-  const wrong = faults({ prompt: prompt.input, seed, max_new_tokens: length.input, temperature: temperature.input });
+  const wrong = faults({ prompt: prompt.input, seed, max_new_tokens: length.input, temperature: temperature.input, top_p: topP.input });
 
   element.firstElementChild.replaceChildren(
     prompt.box,
@@ -189,6 +191,7 @@ export default function mount({ element, props, trigger, watch }) {
     seed.value = request.seed;
     length.set(request.max_new_tokens);
     temperature.set(request.temperature);
+    topP.set(request.top_p, request.temperature);
     shape();
   }
 

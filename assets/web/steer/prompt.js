@@ -1,5 +1,5 @@
 // What is asked: a chat or a text to continue, the newest words, and the system message.
-import { choice, fold } from '../shared/controls.js';
+import { choice, fold, thinkingBox } from '../shared/controls.js';
 import { h, tell } from '../shared/dom.js';
 
 const TYPING = 500;
@@ -32,8 +32,7 @@ export function promptBox(request, { examples, chats, limits }, changed) {
   const note = h('p', { class: 'tw-hint' }, chats.system ? '' : `The chat template of ${chats.model} knows no system message: say it in the first prompt.`);
   const systemFold = fold('System message', request.system !== '', chats.system ? system : null, note);
   request.thinking &&= chats.thinking;
-  const thinking = h('input', { type: 'checkbox', onchange: () => { request.thinking = thinking.checked; now(); } });
-  const thinks = h('label', { class: 'tw-think', title: `The chat template of ${chats.model} has this switch` }, thinking, ' Think before answering');
+  const thinking = thinkingBox(chats.model, chats.thinking, (on) => { request.thinking = on; now(); });
   const hint = h('p', { class: 'tw-hint tw-plain' });
 
   const attempt = (text) => h('button', { type: 'button', class: 'tw-quiet', title: text, onclick: () => { request.prompt = prompt.value = text; now(); } }, text);
@@ -46,13 +45,13 @@ export function promptBox(request, { examples, chats, limits }, changed) {
     prompt.placeholder = HINTS[request.way];
     system.value = request.system;
     systemFold.hidden = request.way !== 'chat';
-    thinking.checked = request.thinking;
-    thinks.hidden = request.way !== 'chat' || !chats.thinking;
+    thinking.set(request.thinking);
+    thinking.node.hidden = request.way !== 'chat' || !chats.thinking;
     hint.textContent = request.way === 'chat' && !chats.template ? `${chats.model} has no chat template: turns are plain text with a blank line in between.` : '';
     tries.replaceChildren(...(request.history.length ? [`Turn ${request.history.length + 1} of a conversation`, afresh()] : ['Try ', ...examples[request.way].map(attempt)]));
   }
 
   const box = h('section', { class: 'tw-prompt-box' },
-    h('div', { class: 'tw-field' }, h('div', { class: 'tw-split tw-ask' }, h('label', { for: 'tw-prompt' }, 'Prompt'), ways.node), prompt), thinks, tries, hint);
+    h('div', { class: 'tw-field' }, h('div', { class: 'tw-split tw-ask' }, h('label', { for: 'tw-prompt' }, 'Prompt'), ways.node), prompt), thinking.node, tries, hint);
   return { box, input: prompt, system: systemFold, show };
 }

@@ -6,11 +6,11 @@ import { kept, packed } from './own.js';
 
 /** The columns that every turn has an answer of; a third, the request in words, may be there. */
 export const SIDES = ['unsteered', 'steered'];
-const FIELDS = ['seed', 'max_new_tokens', 'temperature'];
+const FIELDS = ['seed', 'max_new_tokens', 'temperature', 'top_p'];
 const RIVALS = ['request', 'both'];
 const KNOWN = ['plan', 'prompt', 'continue', 'system', 'thinking', 'rival', 'watch', 'begin', ...FIELDS];
 /** What a person calls the fields of a link. */
-const CALLED = { plan: 'the plan', history: 'the earlier turns', max_new_tokens: 'length', when: 'the condition', rival: 'the request in words', watch: 'what is watched', begin: 'the beginning' };
+const CALLED = { plan: 'the plan', history: 'the earlier turns', max_new_tokens: 'length', top_p: 'top p', when: 'the condition', rival: 'the request in words', watch: 'what is watched', begin: 'the beginning' };
 const filled = (list) => (list?.length ? JSON.stringify(list) : null);
 const number = (value) => typeof value === 'number';
 const text = (value) => typeof value === 'string';
@@ -97,7 +97,7 @@ const leftOut = (names) => `Left out of the link, since it cannot be read here: 
 export function placeOf({ way, prompt, system, history, thinking, plan, ...request }) {
   const asked = way === 'continue' ? { continue: prompt } : { prompt, system, thinking: thinking ? 1 : null };
   const fragment = way === 'chat' && history.length ? `chat=${encodeURIComponent(JSON.stringify(history))}` : '';
-  const more = { rival: request.rival, watch: filled(request.watch), begin: filled(request.begin) };
+  const more = { rival: request.rival, watch: filled(request.watch), begin: filled(request.begin), top_p: request.top_p === 1 ? null : request.top_p };
   return { ...asked, fragment, plan: JSON.stringify(plan), ...Object.fromEntries(FIELDS.map((field) => [field, request[field]])), ...more };
 }
 

@@ -1,6 +1,6 @@
 // The left column of the Trade-offs tab: the prompt, the preference, and what is seldom used. It owns which points are picked.
 import { fieldsOf, note, returned } from '../shared/address.js';
-import { choice, faults, field, fold, sheet, slider } from '../shared/controls.js';
+import { choice, faults, field, fold, nucleus, sheet, slider, thinkingBox } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { now } from './now.js';
 import { scorer } from './score.js';
@@ -15,7 +15,8 @@ const FINE = 0.01; // of the slider where every place on it was trained for
 /** @type {[number, string][]} */
 const DEGREES = [[0.999, 'only helpful'], [0.8, 'mostly helpful'], [0.56, 'rather helpful'], [0.44, 'balanced'], [0.2, 'rather harmless'], [0.001, 'mostly harmless'], [0, 'only harmless']];
 /** The fields of the address that bring a request and its points back. */
-const placeOf = ({ prompt, seed, max_new_tokens, temperature }, picks) => ({ point: picks.join(','), prompt, seed, max_new_tokens, temperature });
+const placeOf = ({ prompt, seed, max_new_tokens, temperature, top_p, thinking }, picks) => (
+  { point: picks.join(','), prompt, seed, max_new_tokens, temperature, top_p: top_p === 1 ? null : top_p, thinking: thinking ? 1 : null });
 const words = (value) => DEGREES.find(([least]) => value >= least - 1e-9)[1];
 
 export default function mount({ element, props, trigger, watch }) {
@@ -46,7 +47,7 @@ export default function mount({ element, props, trigger, watch }) {
 
   /** Takes up a place of the address: its prompt, seed and the points that answer. False where it names none. */
   function restore(query) {
-    for (const name of ['seed', 'max_new_tokens', 'temperature']) {
+    for (const name of ['seed', 'max_new_tokens', 'temperature', 'top_p']) {
       const told = query.get(name) ?? String(opening[name]);
       request[name] = told.trim() && Number.isFinite(Number(told)) ? Number(told) : told; // what is no number, the server refuses with a sentence
     }
@@ -54,6 +55,9 @@ export default function mount({ element, props, trigger, watch }) {
     seed.value = request.seed;
     length.set(request.max_new_tokens);
     temperature.set(request.temperature);
+    topP.set(request.top_p, request.temperature);
+    request.thinking = props.value.thinking && query.has('thinking');
+    thinking.set(request.thinking);
     if (!query.get('point')) return false;
     picks = query.get('point').split(',');
     kept = picks.slice(0, -1);
@@ -83,6 +87,7 @@ export default function mount({ element, props, trigger, watch }) {
     oninput: () => { request.prompt = prompt.value; clearTimeout(typing); typing = setTimeout(() => go(), TYPING); },
     onkeydown: (event) => { if (event.key === 'Enter' && !event.shiftKey) { event.preventDefault(); go(true); } },
   });
+  const thinking = thinkingBox(props.value.model, props.value.thinking, (on) => { request.thinking = on; go(); });
   const tries = h('div', { class: 'tw-tries' }, 'Try ', examples.map((text) =>
     h('button', { type: 'button', class: 'tw-quiet', title: text, onclick: () => { request.prompt = prompt.value = text; go(true); } }, text)));
 
@@ -148,6 +153,7 @@ export default function mount({ element, props, trigger, watch }) {
   function warm() {
     rolled.textContent = request.temperature === 0 ? `The temperature is ${WARM} now: at 0 every seed gives the same answers.` : '';
     if (request.temperature === 0) temperature.set((request.temperature = WARM));
+    topP.set(request.top_p, request.temperature);
   }
   const dice = h('button', { type: 'button', class: 'tw-dice', 'aria-label': 'Roll another seed', title: 'Roll another seed', onclick: () => {
     request.seed = seed.value = Math.floor(Math.random() * 10000);
@@ -156,7 +162,8 @@ export default function mount({ element, props, trigger, watch }) {
   } }, h('span', { 'aria-hidden': 'true' }, '⚄'));
   const length = slider('Length', { min: 8, max: limits.tokens, step: 8 }, (tokens) => `${tokens} tokens`, (tokens) => { request.max_new_tokens = tokens; go(); });
   const temperature = slider('Temperature', { min: 0, max: limits.temperature, step: 0.05 }, (heat) => (heat ? heat.toFixed(2) : '0, the likeliest token'),
-    (heat) => { request.temperature = heat; go(); });
+    (heat) => { request.temperature = heat; topP.set(request.top_p, heat); go(); });
+  const topP = nucleus((p) => { request.top_p = p; go(); });
   const score = scorer({ plans, steered, scored, most: limits.upload, types: limits.types, start: (asked) => trigger('score', asked), stop: () => trigger('stop', { work: 'score' }), answer: (id) => pick(id) });
 
   /** What the tab opens with. */
@@ -171,17 +178,18 @@ export default function mount({ element, props, trigger, watch }) {
     h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice, rolled),
     h('div', {}, score.progress,
       h('div', { class: 'tw-folds' },
-        fold('Length and temperature', false, length.node, temperature.node),
+        fold('Length and sampling', false, length.node, temperature.node, topP.node),
         fold('Add a checkpoint', false, score.checkpoint),
         plans.length || steered ? fold('Score a steered model', false, score.plan) : '')));
-  const wrong = faults({ prompt, seed, max_new_tokens: length.input, temperature: temperature.input });
+  const wrong = faults({ prompt, seed, max_new_tokens: length.input, temperature: temperature.input, top_p: topP.input });
 
   element.firstElementChild.replaceChildren(
-    h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), tries),
+    h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), thinking.node, tries),
     h('section', {}, h('div', { class: 'tw-split' }, h('h2', {}, 'Preference'), settings), preference, none),
     more);
   length.set(request.max_new_tokens);
   temperature.set(request.temperature);
+  topP.set(request.top_p, request.temperature);
   offer(trained);
 
   heard('front-pick', ({ point, add }) => {

@@ -1,6 +1,7 @@
 """What the Trade-offs tab shows and refuses, without a browser: a tiny random model."""
 
 import json
+import shutil
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from lm import Adapter, Policy, Stopped, load
+from lm.prompts import prompt_ids
 from pareto import front as fronts
 from pareto import view
 from pareto.checkpoint import Checkpoint, CheckpointError
@@ -21,7 +23,7 @@ from pareto.rewards import FunctionReward, RewardError
 from pareto.session import Request, weight
 from pareto.shelf import Shelf
 from pareto.table import table
-from tests.tiny import LAYERS, WIDTH, tiny
+from tests.tiny import LAYERS, THINKING, WIDTH, save_tokenizer, tiny
 
 ASKED = {
     "prompt": "Say hello.",
@@ -261,7 +263,8 @@ def test_a_card_tells_conflict_and_curves() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [({"prompt": 3}, "Prompt is int"), ({"picks": "gapo"}, "list"), ({"picks": list("abcd")}, "at most"), ({"seed": 1.5e10}, "Seed"),
-     ({"max_new_tokens": 0}, "max_new_tokens"), ({"temperature": float("nan")}, "Temperature"), ({"seed": True}, "Seed")],
+     ({"max_new_tokens": 0}, "max_new_tokens"), ({"temperature": float("nan")}, "Temperature"), ({"seed": True}, "Seed"),
+     ({"top_p": 1.5}, "top_p is 1.5: give a number from 0 to 1"), ({"thinking": "yes"}, "Thinking is 'yes'")],
 )  # fmt: skip
 def test_requests_are_bounded(changes: dict, says: str) -> None:
     with pytest.raises(ValueError, match=says):
@@ -294,6 +297,30 @@ def test_a_run_streams_and_ends_measured(controller: Controller) -> None:
         "Repetition",
         "Length",
     ]
+
+
+def test_top_p_narrows_what_is_drawn_and_is_told(controller: Controller) -> None:
+    greedy, narrow, whole = (
+        last(controller.run("a", ASKED | more))
+        for more in ({"temperature": 0.0}, {"temperature": 1.5, "top_p": 0.0}, {"temperature": 1.5})
+    )
+    assert narrow["texts"] == greedy["texts"] != whole["texts"]
+    assert "temperature 1.5, top p 0;" in narrow["note"] and "top p" not in whole["note"]
+
+
+def test_thinking_is_asked_of_every_side_and_refused_where_no_template_knows_it(
+    controller: Controller, tmp_path: Path
+) -> None:
+    assert "no switch for thinking" in last(controller.run("a", ASKED | {"thinking": True}))["problem"]
+    shutil.copytree(tiny("llama"), tmp_path / "thinks")
+    save_tokenizer(tmp_path / "thinks", THINKING)
+    thinks = Controller(
+        load(str(tmp_path / "thinks")), controller.front, [], controller._read_rewards, tmp_path, {}
+    )
+    on, off = (Request.parse(ASKED | {"thinking": each}) for each in (True, False))
+    given = [thinks.row(thinks.stranger(), "base", request).prompt for request in (on, off)]
+    assert given == [prompt_ids(thinks.model, request.prompt) for request in (on, off)]
+    assert given[0] != given[1]
 
 
 def test_a_newer_run_ends_the_older_one_of_the_same_tab_alone(controller: Controller) -> None:

@@ -182,6 +182,28 @@ def test_a_sweep_of_the_page_takes_the_thirds_of_the_model_beside_the_chosen_lay
     assert {row[1] for row in third["chart"]["table"]["rows"]} == {"", "0", "1", "2"}
 
 
+def test_top_p_narrows_what_is_drawn_and_is_told(controller):
+    def text(state: dict) -> list[str]:
+        return [token.text for side in ("unsteered", "steered") for token in state[side]]
+
+    drawn = {"temperature": 1.5, "seed": 3}
+    greedy, (narrow, _) = done(controller)[0], done(controller, **drawn, top_p=0.0)
+    whole, same = done(controller, **drawn)[0], done(controller, **drawn, top_p=1.0)[0]
+    assert text(narrow) == text(greedy) != text(whole) == text(same)
+    assert "top p 0." in narrow["note"] and "top p" not in whole["note"]
+    assert "top_p=0.0" in narrow["snippet"] and "top_p" not in whole["snippet"] + same["snippet"]
+    *_, chart = controller.sweep("visitor", ASKED | drawn | {"top_p": 0.0})
+    *_, likeliest = controller.sweep("visitor", ASKED)
+    swept = [[row[2] for row in each["chart"]["table"]["rows"]] for each in (chart, likeliest)]
+    assert swept[0] == swept[1]  # the scores: KL is that of the whole distribution at its temperature
+
+
+@pytest.mark.parametrize("top_p", [-0.1, 1.01, float("nan"), "0.9", None, True, [0.9]])
+def test_a_top_p_that_is_none_is_one_sentence_by_its_field(controller, top_p):
+    *_, (state, _) = controller.run("visitor", ASKED | {"top_p": top_p})
+    assert state["field"] == "top_p" and state["problem"] == f"top_p is {top_p!r}: give a number from 0 to 1."
+
+
 def test_cosines_are_told_on_the_page_and_in_the_answer(controller, library):
     cosine = float(
         np.mean(
