@@ -87,6 +87,9 @@ def mounted(page: gr.Blocks, path: str, more: Sequence[BaseRoute] = ()) -> FastA
         app_kwargs=_around(more),
         **LOOK,
     )
+    page.has_launched = (
+        True  # before that Gradio takes any file of the machine that a caller names for one it may show
+    )
     return app
 
 
