@@ -54,8 +54,13 @@ def _postgresql(url: str, match: re.Match[str]) -> URL:
     who = "" if match["user"] is None else quote(unquote(match["user"]), safe="")
     if match["password"] is not None:
         who += ":" + quote(unquote(match["password"]), safe="")
-    address = _parsed(f"postgresql+psycopg://{who + '@' if who else ''}{match['rest']}", url)
-    query = {name: value for name, value in address.query.items() if name not in POOLERS}
+    hosts, rest = _hosts(match["rest"])
+    address = _parsed(f"postgresql+psycopg://{who + '@' if who else ''}{rest}", url)
+    query = hosts | {name: value for name, value in address.query.items() if name not in POOLERS}
+    if "user" in query:
+        address = address.set(username=str(query.pop("user")))
+    if "password" in query:  # in its own place it is told to nobody
+        address = address.set(password=str(query.pop("password")))
     if query.pop("ssl", "false") in ("true", "require", "1"):
         query.setdefault("sslmode", "require")
     if schema := query.pop("schema", None):
@@ -66,6 +71,15 @@ def _postgresql(url: str, match: re.Match[str]) -> URL:
             f"The database URL has the option {strange[0]!r}, which PostgreSQL does not know: remove it."
         )
     return address.set(query={"connect_timeout": "10", **query})
+
+
+def _hosts(rest: str) -> tuple[dict[str, tuple[str, ...]], str]:
+    """Several hosts that stand in for each other (host1:5432,host2:5432), as the options that psycopg takes, and the rest
+    of the URL without them.
+    """
+    hosts = re.match("[^/?]*", rest)
+    assert hosts is not None  # it may be empty
+    return ({"host": tuple(hosts[0].split(","))}, rest[hosts.end() :]) if "," in hosts[0] else ({}, rest)
 
 
 def _sqlite(url: str, rest: str) -> URL:
@@ -95,6 +109,11 @@ def _parsed(address: str, url: str) -> URL:
         raise StoreError(f"The database URL {_hidden(url)!r} is none: {EXAMPLES}.") from None
 
 
+def unusable(url: str, why: Exception) -> StoreError:
+    """What a driver has against a URL, before it even asks a server."""
+    return StoreError(f"The database URL {_hidden(url)!r} cannot be used ({str(why)[:100]}): {EXAMPLES}.")
+
+
 def _hidden(url: str) -> str:
     """The URL without its password."""
-    return re.sub(r"(://[^:/]*:).*@", r"\1***@", url)[:120]
+    return re.sub(r"password=[^\s&]*", "***", re.sub(r"(://[^:/]*:).*@", r"\1***@", url))[:120]

@@ -16,12 +16,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, TimeoutError
 from sqlalchemy.orm import Session
 
 from arena import space
-from arena.address import database, pooled
-from arena.errors import SchemaError, StoreError
+from arena.address import database, pooled, unusable
+from arena.errors import ArenaError, SchemaError, StoreError
 
 Journal = Literal["WAL", "DELETE"]
 
@@ -73,18 +73,23 @@ class Store:
         self, url: str | None = None, *, journal: Journal | None = None, migrate: bool = False
     ) -> None:
         given = url or default_url()
-        self.url = database(given)
-        self.sqlite = self.url.get_backend_name() == "sqlite"
-        self.file = self.url.database if self.sqlite else None
-        mounted = self.file is not None and space.mounted(Path(self.file))
-        mode = journal or os.environ.get("ARENA_JOURNAL", "DELETE" if mounted else "WAL")
-        if mode not in ("WAL", "DELETE"):
-            raise StoreError(f"ARENA_JOURNAL is {mode!r}: give WAL or DELETE.")
-        self.engine = _sqlite(self.url, mode) if self.sqlite else _postgresql(self.url, pooled(given))
-        # SQLite has one writer at a time and lets the others poll: in one process they queue up instead.
-        self._turn = threading.Lock() if self.sqlite else nullcontext()
-        with self._answering():
-            self.version = self._set_up(migrate)
+        try:
+            self.url = database(given)
+            self.sqlite = self.url.get_backend_name() == "sqlite"
+            self.file = self.url.database if self.sqlite else None
+            mounted = self.file is not None and space.mounted(Path(self.file))
+            mode = journal or os.environ.get("ARENA_JOURNAL", "DELETE" if mounted else "WAL")
+            if mode not in ("WAL", "DELETE"):
+                raise StoreError(f"ARENA_JOURNAL is {mode!r}: give WAL or DELETE.")
+            # SQLite has one writer at a time and lets the others poll: in one process they queue up instead.
+            self._turn = threading.Lock() if self.sqlite else nullcontext()
+            self.engine = _sqlite(self.url, mode) if self.sqlite else _postgresql(self.url, pooled(given))
+            with self._answering():
+                self.version = self._set_up(migrate)
+        except ArenaError:
+            raise
+        except (ArgumentError, ValueError) as error:
+            raise unusable(given, error) from error
 
     @contextmanager
     def read(self) -> Iterator[Session]:

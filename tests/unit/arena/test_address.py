@@ -87,6 +87,12 @@ def test_options_of_other_drivers_are_translated():
         ("sqlite:////no/such/folder/a.sqlite3", "The folder /no/such/folder of the database is not there"),
         ("sqlite:////tmp", "The database /tmp is a folder"),
         ("sqlite:////proc/votes.sqlite3", "cannot be opened: allow reading and writing"),
+        ("postgresql:///tw?host=127.0.0.1&port=1&user=tw&password=secret", "does not answer"),
+        ("postgresql://tw:secret@127.0.0.1:1,127.0.0.1:2/tw", "does not answer"),
+        ("host=127.0.0.1 port=1 user=tw password=secret", "is none: write postgresql://"),
+        ("postgresql://tw:secret@127.0.0.1:1/tw?port=x", "cannot be used"),
+        (f"postgresql://tw:secret@{'a' * 80}/tw", "cannot be used"),
+        ("sqlite:////tmp/votes.sqlite3?timeout=x", "cannot be used"),
     ],
 )
 def test_what_does_not_work_is_one_sentence_and_exit_code_2(url, message, capsys, monkeypatch):
@@ -105,6 +111,14 @@ def test_an_empty_setting_is_none(url, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert main(["ranking"]) == 0
     assert (tmp_path / "tradewind" / "arena.sqlite3").is_file()
+
+
+def test_several_hosts_stand_in_for_each_other_and_a_password_among_the_options_is_hidden():
+    address = database("postgresql://tw:secret@one:5432,two:5433/tw?target_session_attrs=read-write")
+    assert address.query["host"] == ("one:5432", "two:5433") and address.database == "tw"
+    address = database("postgresql:///tw?host=/cloudsql/a:b:c&user=tw&password=s%40cret")
+    assert (address.username, address.password, address.query["host"]) == ("tw", "s@cret", "/cloudsql/a:b:c")
+    assert "s@cret" not in str(address) and "password" not in address.query
 
 
 def test_a_file_beside_you_and_one_in_your_home_are_found(tmp_path, monkeypatch):
