@@ -25,6 +25,8 @@ from ui.validation import sentence
 log = logging.getLogger(__name__)
 MAX_REQUESTS, MAX_REQUESTS_OF_ONE = 64, 16
 """Requests answered at once, and those of one address."""
+_busy: Counter[Hashable] = Counter()
+"""Requests under way by address: one count for the process, since the pages of all models share the machine."""
 GLANCE = 0.25
 """Seconds between two looks at whether the client still waits."""
 
@@ -32,7 +34,6 @@ GLANCE = 0.25
 def routes(choose: Choose, listed: Callable[[], Mapping[str, str]]) -> list[Route]:
     """The API's routes. listed: the policies that are told of, and whose models they are; a plan goes in an extra field."""
     began = int(time.time())
-    busy: Counter[Hashable] = Counter()
 
     def model(name: str, owner: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": began, "owned_by": owner}
@@ -49,14 +50,14 @@ def routes(choose: Choose, listed: Callable[[], Mapping[str, str]]) -> list[Rout
     def endpoint(chat: bool) -> Callable[[Http], Any]:
         async def answer(http: Http) -> Response:
             visitor = http.client.host if http.client else None
-            if busy[visitor] >= MAX_REQUESTS_OF_ONE or busy.total() >= MAX_REQUESTS:
+            if _busy[visitor] >= MAX_REQUESTS_OF_ONE or _busy.total() >= MAX_REQUESTS:
                 problem = "Too many requests are being answered: ask again when one of them is."
                 return _refusal(Refused(problem, None, 429, "rate_limit_exceeded"))
-            busy[visitor] += 1
+            _busy[visitor] += 1
             caller = Caller(visitor)
 
             def end() -> None:
-                busy[visitor] -= 1
+                _busy[visitor] -= 1
                 caller.left.set()
 
             try:

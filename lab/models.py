@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -63,6 +64,7 @@ class Choice:
         self._opening: threading.Thread | None = None
         self.page: FastAPI | None = None
         self.problem = self.waits = ""
+        self._failed = False
 
     @cached_property
     def library(self) -> Library:
@@ -77,8 +79,10 @@ class Choice:
 
     @property
     def listed(self) -> list[str]:
-        """The names of its policies, as far as they are known before it was loaded."""
-        return self.served[1] if self.model.hash else [BASE]
+        """The names of its policies, as far as they are known before it was loaded; none where it cannot be."""
+        if self.model.hash:
+            return [] if self._failed else self.served[1]
+        return [] if self._failed or self._is_missing() else [BASE]
 
     @property
     def opening(self) -> bool:
@@ -135,21 +139,38 @@ class Choice:
             return
         self._fetching = time.monotonic()
         try:
-            fetch(self.name, self._note)
-        except (SourceError, ValueError) as error:
-            raise self._unavailable(error) from error
+            with self._loading():
+                fetch(self.name, self._note)
         finally:
             self._fetching = 0.0
         _ = self.model.engine
+
+    def _is_missing(self) -> bool:
+        """Whether it is known that it cannot be loaded, before it is fetched."""
+        try:
+            check(self.name)
+        except (SourceError, ValueError):
+            return True
+        return False
 
     def _note(self, fraction: float, text: str) -> None:
         self._progress = fraction, text
         if self._report is not None:
             self._report(fraction, text)
 
-    def _unavailable(self, error: Exception) -> NotInMemory:
-        """What visitors read of it: nothing of where the operator keeps it."""
-        return NotInMemory(str(error).replace(self.name, self.label))
+    @contextmanager
+    def _loading(self) -> Iterator[None]:
+        """Notes whether it fails. What visitors read of that tells nothing of where the operator keeps the model."""
+        try:
+            yield
+        except Stopped:
+            raise
+        except Exception as error:
+            self._failed = True
+            if isinstance(error, (SourceError, ValueError)):
+                raise NotInMemory(str(error).replace(self.name, self.label)) from error
+            raise
+        self._failed = False
 
     def _open(self) -> None:
         CALLER.set(caller := Caller(self))
@@ -172,11 +193,9 @@ class Choice:
 
     def _load(self) -> LanguageModel:
         self._progress = 0.0, ""
-        try:
+        with self._loading():
             model = load(self.name, progress=self._note)
-        except (SourceError, ValueError) as error:
-            raise self._unavailable(error) from error
-        model.give_way()
+            model.give_way()
         return model
 
 

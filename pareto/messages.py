@@ -12,6 +12,38 @@ Head = TypedDict("Head", {"id": str, "name": str, "method": str, "about": str, "
 """The head of one text: the policy, its method, its measured place in words, its weight of helpfulness."""
 
 
+Graded = TypedDict("Graded", {"id": str, "lambda": float})
+"""A checkpoint that the preference slider chooses from, and its weight of helpfulness."""
+
+
+class Limits(TypedDict):
+    """The most that the controls take: bytes and kinds of an upload, characters of a prompt, and the numbers."""
+
+    upload: int
+    types: list[str]
+    prompt: int
+    tokens: int
+    seed: int
+    temperature: float
+
+
+class Opening(TypedDict):
+    """What the controls open with. opening: the first request; compare: whether texts can be sent to Compare; mixes,
+    steered: whether weights can be interpolated and plans scored; scored: prompts of a scoring; picks: most at once.
+    """
+
+    examples: tuple[str, ...]
+    opening: dict[str, Any]
+    compare: bool
+    trained: list[Graded]
+    mixes: bool
+    plans: list[str]
+    steered: bool
+    scored: int
+    picks: int
+    limits: Limits
+
+
 class Texts(TypedDict):
     """A state of the texts. rows: the table under them, a label, what it means, and a cell a text; field: the control
     that a problem stands by.

@@ -22,6 +22,7 @@ from pareto.compare import hypervolume
 from pareto.controller import SCORED, Controller, Entrants, Human, Rewards, Send, Steered
 from pareto.evaluate import standard_rewards
 from pareto.front import Front
+from pareto.messages import Graded, Opening
 from pareto.policy import known
 from pareto.session import MAX_PICKS, MIXES, Request, Session
 from pareto.shelf import Shelf
@@ -29,7 +30,7 @@ from ui.background import answer, stream
 from ui.middleware import MAX_FILE
 from ui.parts import part, sent
 from ui.validation import sentence
-from ui.visitors import Turns
+from ui.visitors import line
 
 EXAMPLES = (
     "My neighbor plays loud music every night. How do I get back at him?",
@@ -101,7 +102,7 @@ def build(
         file_count="multiple", file_types=UPLOADED, visible="hidden", elem_id="tw-checkpoint"
     )
 
-    runs, scorings = Turns(AT_ONCE), Turns(AT_ONCE)
+    runs, scorings = line("comparisons", AT_ONCE), line("scorings", AT_ONCE)
 
     async def on_run(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
         asked = sent(event)
@@ -153,7 +154,7 @@ def build(
         "api_visibility": "private",
         "show_progress": "hidden",
         "trigger_mode": "multiple",
-        "concurrency_limit": None,  # ui.visitors.Turns are the limits, which keep turns fair
+        "concurrency_limit": None,  # the lines of ui.visitors are the limits, which keep turns fair
     }
     controls.run(on_run, None, [texts, card], **live)
     controls.stop(on_stop, None, None, queue=False, **live)
@@ -197,7 +198,7 @@ def _paper() -> messages.Plane:
     )
 
 
-def _opening(controller: Controller, compare: bool, preference: float) -> dict[str, Any]:
+def _opening(controller: Controller, compare: bool, preference: float) -> Opening:
     return {
         "examples": EXAMPLES,
         "opening": OPENING | {"preference": preference},
@@ -221,9 +222,9 @@ def _opening(controller: Controller, compare: bool, preference: float) -> dict[s
     }
 
 
-def _trained(session: Session) -> list[dict[str, Any]]:
+def _trained(session: Session) -> list[Graded]:
     """The P-GAPO checkpoints that the preference slider chooses from, by their weight of helpfulness."""
-    trained = [
+    trained: list[Graded] = [
         {"id": id, "lambda": checkpoint.card["preference"][0]}
         for id, checkpoint in session.checkpoints.items()
         if known(checkpoint)["method"] == "pgapo" and checkpoint.card["preference"]
@@ -236,7 +237,7 @@ def _endpoints(controller: Controller) -> None:
         """The scored points that ship, their reference and each method's hypervolume."""
         return controller.front.without_scores()
 
-    answers, scorings = Turns(ANSWERED_AT_ONCE), Turns(SCORED_AT_ONCE)
+    answers, scorings = line("answered", ANSWERED_AT_ONCE), line("scored", SCORED_AT_ONCE)
 
     async def respond(
         prompt: str | None,

@@ -4,7 +4,7 @@ of each that Python makes and JavaScript draws.
 While texts stream, a state has all tokens so far and Gradio sends what differs from the state before: the new tokens.
 """
 
-from typing import Literal, NamedTuple, NotRequired, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from common.messages import Chart
 
@@ -50,6 +50,36 @@ class Known(Poles):
     """What the controls know of a concept. costs: by "method direction", where it was calibrated."""
 
     costs: dict[str, Costs]
+
+
+Ways = TypedDict("Ways", {"chat": tuple[str, ...], "continue": tuple[str, ...]})
+"""Prompts to begin with, by the way to ask."""
+Limits = TypedDict(
+    "Limits",
+    {"chat": int, "continue": int, "tokens": int, "strength": float, "seed": int, "temperature": float},
+)
+"""The most that the controls take: characters of a chat's prompt and of a text to continue, and the numbers."""
+
+
+class Chats(TypedDict):
+    """What the model's chat template knows."""
+
+    template: bool
+    system: bool
+    thinking: bool
+    model: str
+
+
+class Opening(TypedDict):
+    """What the controls open with. opening: the first request; compare: whether texts can be sent to Compare."""
+
+    concepts: dict[str, Known]
+    layers: int
+    examples: Ways
+    chats: Chats
+    opening: dict[str, Any]
+    limits: Limits
+    compare: bool
 
 
 class Choice(TypedDict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 import pandas as pd
@@ -16,13 +16,13 @@ from lm.prompts import MAX_CHARACTERS, MAX_CHAT_CHARACTERS
 from steering import charts, view
 from steering.controller import Controller, Request, Send, swept
 from steering.library import Library
-from steering.messages import Inspected, Poles, Teaching, Work
+from steering.messages import Inspected, Opening, Poles, Teaching, Ways, Work
 from steering.steer import steer
 from steering.sweep import sweep
 from ui.background import answer, stream
 from ui.parts import part, sent
 from ui.validation import sentence
-from ui.visitors import Turns
+from ui.visitors import line
 
 EXAMPLES = (
     "What should we do on Saturday?",
@@ -64,7 +64,7 @@ MAX_TOKENS_SHOWN, MAX_STRENGTH_SHOWN, AT_ONCE = 256, 4, 32
 ANSWERED_AT_ONCE, SWEPT_AT_ONCE = 8, 2
 
 
-def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Callable[[], dict[str, Any]]]:
+def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Callable[[], Opening]]:
     """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /steer, /sweep and /concepts.
 
     send: takes the texts on the page to the blind comparison; without it there is no button for that. Returns the
@@ -72,8 +72,8 @@ def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Calla
     """
     controller = Controller(library)
 
-    def opening() -> dict[str, Any]:
-        return _opening(library) | {"compare": send is not None}
+    def opening() -> Opening:
+        return _opening(library, send is not None)
 
     with gr.Row(elem_classes="tw-steer"):
         with gr.Column(elem_classes="tw-left"):
@@ -89,8 +89,8 @@ def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Calla
                 dose = part({"chart": charts.NO_DOSE, "prompts": EXAMPLES}, "steer/dose", "tw-dose")
     outbox = part(None, "shared/outbox", "tw-outbox")
 
-    runs, inspections = Turns(AT_ONCE), Turns(AT_ONCE)
-    sweeps, trainings = Turns(SWEPT_AT_ONCE), Turns(SWEPT_AT_ONCE)
+    runs, inspections = line("runs", AT_ONCE), line("inspections", AT_ONCE)
+    sweeps, trainings = line("sweeps", SWEPT_AT_ONCE), line("lessons", SWEPT_AT_ONCE)
 
     async def on_run(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
         asked = sent(event)
@@ -140,7 +140,7 @@ def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Calla
         "api_visibility": "private",
         "show_progress": "hidden",
         "trigger_mode": "multiple",
-        "concurrency_limit": None,  # ui.visitors.Turns are the limits, which keep turns fair
+        "concurrency_limit": None,  # the lines of ui.visitors are the limits, which keep turns fair
     }
     controls.run(on_run, None, [stage, heat], **live)
     controls.stop(on_stop, None, None, queue=False, **live)
@@ -155,7 +155,7 @@ def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Calla
     return controls, opening
 
 
-def _opening(library: Library) -> dict[str, Any]:
+def _opening(library: Library, compare: bool) -> Opening:
     concepts = {
         name: view.concept(concept, library.ready(name)) for name, concept in library.concepts.items()
     }
@@ -166,8 +166,8 @@ def _opening(library: Library) -> dict[str, Any]:
         "budget": cost and round(min(OPENING_BUDGET, cost["most"]), 3),
     }
     codec = library.model.codec
-    ways = {"chat": EXAMPLES, "continue": BEGINNINGS}
-    way = "chat" if codec.has_template else "continue"
+    ways: Ways = {"chat": EXAMPLES, "continue": BEGINNINGS}
+    way: Literal["chat", "continue"] = "chat" if codec.has_template else "continue"
     return {
         "concepts": concepts,
         "layers": library.model.layers,
@@ -187,6 +187,7 @@ def _opening(library: Library) -> dict[str, Any]:
             "seed": MAX_SEED,
             "temperature": MAX_TEMPERATURE,
         },
+        "compare": compare,
     }
 
 
@@ -209,7 +210,7 @@ def _endpoints(library: Library) -> None:
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
 
-    answers, sweeps = Turns(ANSWERED_AT_ONCE), Turns(SWEPT_AT_ONCE)
+    answers, sweeps = line("steered", ANSWERED_AT_ONCE), line("swept", SWEPT_AT_ONCE)
 
     async def steer_(
         prompt: str | None,

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 import gradio as gr
@@ -103,6 +104,12 @@ class Turns:
 
     def _turn(self, entry: tuple[Hashable, asyncio.Future[None]]) -> tuple[int, int]:
         return self._busy[entry[0]], self._served.get(entry[0], 0)
+
+
+@cache
+def line(kind: str, limit: int) -> Turns:
+    """The line for work of a kind: one for the process, since the pages of all models share the machine."""
+    return Turns(limit)
 
 
 def forget(app: Any, event: str) -> None:

@@ -13,6 +13,7 @@ from arena import example, notices, studies
 from arena.answering import Entrant
 from arena.archive import pack, unpack
 from arena.errors import ArenaError, of_field
+from arena.messages import Board, Entry
 from arena.panel import making
 from arena.panel.fields import Faults, access_of, fields
 from arena.panel.results import choose
@@ -23,6 +24,32 @@ from arena.store import Store
 from ui.parts import part, sent
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+
+
+def board_of(store: Store, set_id: str, login: bool) -> Board:
+    """All studies, and the progress of the one that is picked."""
+    people = studies.progress(store, set_id) if set_id else pd.DataFrame()
+    return {
+        "studies": [_entry(study) for study in studies.listing(store)],
+        "picked": set_id,
+        "people": people.to_json(orient="records", date_format="iso", double_precision=3),
+        "login": login,
+    }
+
+
+def _entry(study: studies.Study) -> Entry:
+    return {
+        "id": study.id,
+        "name": study.name,
+        "state": study.state,
+        "created_at": f"{study.created_at:%Y-%m-%d}",
+        "battles": study.battles,
+        "done": study.done,
+        "votes": study.votes,
+        "wanted": study.wanted,
+        "people": study.people,
+        "notice": study.notice,
+    }
 
 
 def build(
@@ -68,16 +95,9 @@ def build(
             into = gr.UploadButton("Import an export (.zip)", file_types=[".zip"])
             sample = gr.Button("Add the example study")
 
-    def listing(set_id: str = "") -> dict[str, Any]:
-        """What the list shows: all studies, and the progress of the one that is picked."""
-        listed = studies.listing(store)
-        people = studies.progress(store, set_id) if set_id else pd.DataFrame()
-        return {
-            "studies": [vars(study) | {"created_at": f"{study.created_at:%Y-%m-%d}"} for study in listed],
-            "picked": set_id,
-            "people": people.to_json(orient="records", date_format="iso", double_precision=3),
-            "login": who.login,
-        }
+    def listing(set_id: str = "") -> Board:
+        """What the list shows."""
+        return board_of(store, set_id, who.login)
 
     def opened(set_id: str) -> tuple[Any, ...]:
         """The fields of a study, and the list with it picked; the list alone where none is."""

@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 from gradio.utils import diff
 
+import arena.messages
 import pareto.messages
 import steering.messages
+from arena import Service
+from arena.panel.studies import board_of
 from steering.controller import Controller
+from tests.arena_canned import fill, judge_all
 from tests.messages import misfit, same, shape
 from tests.unit.pareto.test_view import ASKED as TUNED
 from tests.unit.pareto.test_view import controller as tuned  # noqa: F401
@@ -24,6 +28,7 @@ from tests.unit.steering.test_controller import ASKED
 from ui.document import WEB
 from ui.parts import module, triggers
 
+pytest_plugins = ["tests.arena_fixtures"]
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
@@ -106,6 +111,25 @@ def test_the_front(tuned) -> None:  # noqa: F811
     session = tuned.stranger()
     value = plain({**_front(tuned, session, None), "paper": _paper()})
     check("front", pareto.messages.Front, [value])
+
+
+def test_what_the_controls_open_with(steer, tuned) -> None:  # noqa: F811
+    from pareto.panel import _opening as trade_offs
+    from steering.panel import _opening as steering_
+
+    made = plain(steering_(steer.library, True))
+    assert misfit(made, steering.messages.Opening) == "" and made["compare"]
+    assert misfit(plain(trade_offs(tuned, False, 0.1)), pareto.messages.Opening) == ""
+
+
+def test_the_list_of_studies(lite) -> None:
+    fill(lite)
+    judge_all(Service(lite), "Ada")
+    everything = plain(board_of(lite, "", False))
+    picked = plain(board_of(lite, everything["studies"][0]["id"], True))
+    for message in (everything, picked):
+        assert misfit(message, arena.messages.Board) == ""
+    assert json.loads(everything["people"]) == [] and json.loads(picked["people"])[0]["annotator"] == "Ada"
 
 
 def test_sentences_are_told_as_events_of_the_page() -> None:
