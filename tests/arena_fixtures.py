@@ -1,5 +1,8 @@
-"""Stores for the arena's tests: a plugin of the modules that use them."""
+"""Stores for the arena's tests: a plugin of the modules that use them. A database is set up once and copied for each test,
+which finds it as a start of the app leaves it.
+"""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,16 +26,42 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return new_database(request.getfixturevalue("postgres"))
 
 
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file as it is after set-up."""
+    file = tmp_path_factory.mktemp("fresh") / "arena.sqlite3"
+    Store(f"sqlite:///{file}", journal="DELETE").close()
+    return file
+
+
+@pytest.fixture(scope="session")
+def template(postgres: str) -> str:
+    """The name of a PostgreSQL database as it is after set-up."""
+    url = new_database(postgres)
+    Store(url).close()
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store in either kind of database."""
+    if request.param == "sqlite":
+        url = _copied(request.getfixturevalue("fresh"), tmp_path / "arena.sqlite3")
+    else:
+        url = new_database(request.getfixturevalue("postgres"), request.getfixturevalue("template"))
     opened = Store(url)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def lite(tmp_path: Path) -> Iterator[Store]:
+def lite(fresh: Path, tmp_path: Path) -> Iterator[Store]:
     """An SQLite store, for what does not depend on the database."""
-    opened = Store(f"sqlite:///{tmp_path / 'lite.sqlite3'}")
+    opened = Store(_copied(fresh, tmp_path / "lite.sqlite3"))
     yield opened
     opened.close()
+
+
+def _copied(fresh: Path, file: Path) -> str:
+    shutil.copyfile(fresh, file)
+    return f"sqlite:///{file}"

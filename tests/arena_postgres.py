@@ -47,9 +47,9 @@ def server() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def new_database(url: str) -> str:
-    """The URL of a new, empty database of the server."""
+def new_database(url: str, template: str = "template1") -> str:
+    """The URL of a new database of the server, empty or like another one that nobody uses."""
     name = f"arena_{uuid.uuid4().hex}"
     with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     return f"{url}/{name}"

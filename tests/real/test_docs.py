@@ -47,22 +47,39 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(folder: Path, *command: str) -> str:
-    """What a command prints, run with the checkout's packages."""
+def run(folder: Path, *command: str, given: str | None = None) -> str:
+    """What a command prints, run with the checkout's packages. given: what it reads."""
     place = {"PYTHONPATH": str(ROOT), "DATABASE_URL": f"sqlite:///{folder}/votes.db"}
-    done = subprocess.run([sys.executable, *command], cwd=folder, env={**os.environ, **place}, capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run([sys.executable, *command], cwd=folder, env={**os.environ, **place}, input=given, capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+RUNNER = """
+import contextlib, io, json, runpy, sys
+printed = []
+for words in json.load(sys.stdin):
+    sys.argv = words
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            assert not end.code, (words, end.code)
+    printed.append(out.getvalue())
+json.dump(printed, sys.stdout)
+"""
+"""Runs modules as `python -m` does, one after the other in one interpreter: most of a command's time is its imports."""
 
 
 def test_the_commands_run_as_they_are_printed(folder: Path) -> None:
     shown = [command.words for command in commands() if command.page == PAGE.name and command.whole]
     quick = [words for words in shown if words[:2] == ("python", "-m") and words[3] in QUICK[words[2]]]
     assert len(quick) >= 10
-    for words in quick:
-        printed = run(folder, *words[1:])
+    told = run(folder, "-c", RUNNER, given=json.dumps([words[2:] for words in quick]))
+    for words, printed in zip(quick, json.loads(told), strict=True):
         if "--json" in words:
             assert json.loads(printed), words
+    run(folder, *quick[0][1:])
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", PAGE], ids=lambda page: page.name)
