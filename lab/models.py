@@ -23,7 +23,7 @@ from lm.loading import check, fetch
 from lm.paths import cache_folder, replacing
 from lm.places import Cost, NotInMemory, Occupied, Places, Sleeper
 from lm.policy import BASE
-from lm.sources import DEFAULT_NAME, Progress, label_of
+from lm.sources import DEFAULT_NAME, Progress, is_path, label_of
 from steering import Library
 from ui.doors import BELOW, Door
 from ui.server import Page, mounted
@@ -146,7 +146,9 @@ class Choice:
         _ = self.model.engine
 
     def _is_missing(self) -> bool:
-        """Whether it is known that it cannot be loaded, before it is fetched."""
+        """Whether a look at its folder tells that it cannot be loaded; a hub is not asked."""
+        if not is_path(self.name):
+            return False
         try:
             check(self.name)
         except (SourceError, ValueError):

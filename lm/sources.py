@@ -60,6 +60,11 @@ def label_of(name: str) -> str:
     return name if _is_id(name) else name.rstrip("/").rsplit("/", 1)[-1]
 
 
+def is_path(name: str) -> bool:
+    """Whether a name can only be a folder's, which takes no connection to look into."""
+    return not _is_id(name)
+
+
 def allowed(given: str | None) -> list[str]:
     """The names in a setting, separated by commas: hub ids, folders, or DEFAULT_NAME."""
     if given and Path(given).is_dir():
