@@ -28,19 +28,22 @@ class Limits(TypedDict):
 
 
 class Opening(TypedDict):
-    """What the controls open with. opening: the first request; compare: whether texts can be sent to Compare; mixes,
-    steered: whether weights can be interpolated and plans scored; scored: prompts of a scoring; picks: most at once.
+    """What the controls open with. opening: the first request; compare: whether texts can be sent to Compare; mixes: methods
+    whose ends are there; steered: whether plans can be scored; scored: prompts of a scoring; picks: most at once; thinking:
+    whether the model's template has the switch.
     """
 
     examples: tuple[str, ...]
     opening: dict[str, Any]
     compare: bool
     trained: list[Graded]
-    mixes: bool
+    mixes: list[str]
     plans: list[str]
     steered: bool
     scored: int
     picks: int
+    thinking: bool
+    model: str
     limits: Limits
 
 
