@@ -89,7 +89,7 @@ def ranking(votes: pd.DataFrame, question: str, *, replicates: int = BOOTSTRAP) 
     The last results are kept: equal votes give the same object, to be left as it is.
     """
     if question not in (known := asked(votes)):
-        raise ArenaError(f"The question is {question!r}: give one of {', '.join(known)}.")
+        raise ArenaError(f"The question is {question!r:.80}: give one of {', '.join(known)}.")
     return _ranking(
         _Votes(votes[["battle", "kind", "policy_a", "policy_b", "revised", question]]), question, replicates
     )

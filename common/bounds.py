@@ -2,5 +2,5 @@
 
 MAX_SEED = 2**32 - 1
 """Of the seeds that a person gives."""
-MAX_TEMPERATURE = 2.0
+MAX_TEMPERATURE = 2
 """Of what visitors and scripts ask for; lm.Sampling takes more."""

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import reprlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -410,6 +411,8 @@ class Controller:
 
     def scored(self, id: str, limit: int, seed: int) -> dict[str, Any]:
         """The endpoint's answer: a shipped checkpoint, or a mix, scored anew."""
+        if not isinstance(id, str):
+            raise ValueError(f"Checkpoint id is {reprlib.repr(id)}: give a text, such as base.")
         session = self.stranger()
         policy = self.policy(session, id)
         if id not in session.checkpoints:

@@ -83,7 +83,7 @@ class Session(sessions.Session):
         """The checkpoint of an id. Raises CheckpointError."""
         if id not in self.checkpoints:
             raise CheckpointError(
-                f"There is no checkpoint {id!r}: give one of {', '.join(self.checkpoints) or 'those you add'}."
+                f"There is no checkpoint {id[:80]!r}: give one of {', '.join(self.checkpoints) or 'those you add'}."
             )
         return self.checkpoints[id]
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import reprlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -109,9 +110,11 @@ def swept(request: Request, magnitudes: Any, bands: Any) -> list[Layers]:
     ValueError.
     """
     if not isinstance(magnitudes, list) or not all(type(value) in (int, float) for value in magnitudes):
-        raise ValueError(f"magnitudes are {magnitudes!r}: give a list of numbers")
+        raise ValueError(f"magnitudes are {reprlib.repr(magnitudes)}: give a list of numbers")
     if not isinstance(bands, list | None):
-        raise ValueError(f"bands are {bands!r}: give a list of bands, each auto or a list of layers")
+        raise ValueError(
+            f"bands are {reprlib.repr(bands)}: give a list of bands, each auto or a list of layers"
+        )
     plan = json.loads(request.plan.to_json())
     layers = [Plan.from_json(plan | {"layers": band}).layers for band in bands or [plan["layers"]]]
     if not 0 < len(magnitudes) * len(layers) * request.max_new_tokens <= MAX_SWEPT * 64:

@@ -94,6 +94,8 @@ def sweep(
         )
     if not prompts:
         raise PlanError("A sweep needs a prompt: give at least one.")
+    for name in plan.concepts:
+        library.cav(name)  # raises where there is none
     concepts = [library.concepts[target.concept] for target in plan.targets]
     sampling = Sampling(temperature, seed, max_new_tokens, top_p)
     rows: list[dict[str, Any]] = []

@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ui import background, states
+from ui import background, refusals, states
 from ui.document import PREVIEW, WEB, Document
 from ui.doors import Door, Doors
 from ui.middleware import MAX_FILE, Bounds, Rooted
@@ -125,6 +125,7 @@ async def _preview(request: Request) -> Response:
 def queued(page: gr.Blocks) -> gr.Blocks:
     """A page whose events all take their turn, and of which no statistics are made at each of them."""
     states.begin()
+    refusals.begin(page)
     os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(2**31)}
     page.queue(max_size=MAX_QUEUE, api_open=False)
     return page

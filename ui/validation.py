@@ -1,5 +1,6 @@
 """Requests of the page and of scripts: numbers within bounds, errors as sentences."""
 
+import reprlib
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
@@ -16,7 +17,9 @@ def bounded(asked: Mapping[str, Any], name: str, least: float, most: float) -> f
     """The number asked[name]. Raises FieldError where it is none or out of bounds."""
     value = asked.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise FieldError(name, f"{_begun(name)} is {value!r}: give a number from {least:,} to {most:,}.")
+        raise FieldError(
+            name, f"{_begun(name)} is {reprlib.repr(value)}: give a number from {least:,} to {most:,}."
+        )
     return value
 
 
@@ -27,7 +30,7 @@ def nucleus(top_p: float) -> str:
 
 def sentence(error: Exception) -> str:
     """An error as the page says it: a capital at the start (but for names such as p0), a stop at the end."""
-    text = _begun(str(error))
+    text = _begun(str(getattr(error, "message", error)))  # Gradio's errors put quotes round theirs
     return text + ("" if text.endswith((".", "!", "?")) else ".")
 
 

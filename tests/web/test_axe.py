@@ -75,6 +75,25 @@ def test_steer(app: str, scheme: Page, nothing: Callable[[str], None]) -> None:
     nothing("a link with a value that is not allowed")
 
 
+def test_a_token_under_the_lens_and_a_conversation(
+    app: str, scheme: Page, nothing: Callable[[str], None]
+) -> None:
+    stage = ".tw-steer:not(.tw-tradeoffs) .tw-stage"
+    scheme.goto(f"{app}?tab=steer&max_new_tokens=8&watch=[%22formality%22]")
+    scheme.wait_for_selector(f"{stage}[data-phase=done] .tw-metrics table")
+    scheme.locator(".tw-steered .tw-token").nth(2).click()
+    scheme.wait_for_selector(".tw-lens:visible h3")
+    for width in (390, 1440, 1920):
+        scheme.set_viewport_size({"width": width, "height": 900})
+        nothing(f"the lens at {width} px")
+        assert scheme.evaluate("document.documentElement.scrollWidth") <= width
+    scheme.get_by_label("Reply to both").fill("And Sunday?")
+    scheme.keyboard.press("Enter")
+    scheme.wait_for_selector(".tw-turn")
+    scheme.wait_for_selector(f"{stage}[data-phase=done]:not(.tw-old)")
+    nothing("a conversation")
+
+
 def test_trade_offs(app: str, scheme: Page, nothing: Callable[[str], None]) -> None:
     scheme.goto(f"{app}?tab=tradeoffs")
     scheme.wait_for_selector(".tw-answers[data-phase=running]")
@@ -143,3 +162,6 @@ def test_a_study_with_votes(
             scheme.set_viewport_size({"width": width, "height": 900})
             nothing(f"a study at {width} px")
             assert scheme.evaluate("document.documentElement.scrollWidth") <= width
+        scheme.get_by_role("button", name="New study").click()
+        scheme.get_by_label("Name of the study").wait_for()
+        nothing("the forms of a study and of a new one")

@@ -59,7 +59,7 @@ def test_the_rival_is_the_model_asked_in_words_alone_or_steered_too(library, riv
     assert both["requested"]["metrics"]["kl"] > 0
     without = steer(library, PROMPT, plan(), **SETTINGS)
     assert {side: both[side]["text"] for side in without} == {side: without[side]["text"] for side in without}
-    with pytest.raises(PlanError, match="rival is 'shout'"):
+    with pytest.raises(PlanError, match="Rival is 'shout'"):
         steer(library, PROMPT, plan(), rival="shout")
 
 
