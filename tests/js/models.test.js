@@ -67,7 +67,7 @@ test('what is asked goes along to another model, what is this model’s own stay
   const { pathname, searchParams } = pressed(1);
   assert.equal(pathname, '/models/second/');
   assert.deepEqual([searchParams.get('prompt'), searchParams.get('seed'), searchParams.get('__theme')], ['Tell me & me', '3', 'dark']);
-  assert.deepEqual(JSON.parse(searchParams.get('plan')), { targets: plan.targets, hold: plan.hold, when: null });
+  assert.deepEqual(JSON.parse(searchParams.get('plan')), { targets: plan.targets, hold: plan.hold, when: null, method: 'auto', scope: 'all', strength: null });
   assert.equal(searchParams.get('begin'), null);
 });
 
