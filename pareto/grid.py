@@ -90,7 +90,7 @@ def plan(
         name = title(method, preference, p, objectives)
         return Job(id, group, name, method, f"{unit}-s{seed}" if unit else id, seed, preference, p)
 
-    ends = [tuple(float(i == k) for i in range(len(objectives))) for k in range(len(objectives))]
+    ends = _units(len(objectives))
     first = [key for key in ("pgapo", "linear") if key in COMBINERS]
     jobs = [Job("base", "base", "base model", "base", "base", 0)]
     for seed in seeds:
@@ -310,8 +310,9 @@ class Grid:
         chosen: dict[str, Path] = {}
         for job in filter(self.done, self.jobs):
             if job.method == CURVE:
-                for name, end in zip(self.rewards, self._ends(job), strict=True):
-                    chosen.setdefault(f"{CURVE}-{name}", end)
+                ends = dict(zip(_units(len(self.rewards)), self._ends(job), strict=True))
+                if job.preference in ends:
+                    chosen.setdefault(job.group, ends[job.preference])
             elif job.method not in UNTRAINED:
                 chosen.setdefault(job.group, self.folder / job.id)
         ids = list(chosen)[:MAX_SHIPPED]
@@ -342,6 +343,11 @@ class Grid:
             "seconds_left": missing * _mean(steps) + len(left) * _mean(scorings) if known else None,
             "front": str(self.folder / FRONT) if scorings else None,
         }
+
+
+def _units(objectives: int) -> list[tuple[float, ...]]:
+    """The preferences for one objective alone."""
+    return [tuple(float(i == k) for i in range(objectives)) for k in range(objectives)]
 
 
 def _half(adapter: Adapter) -> Adapter:

@@ -261,13 +261,13 @@ def test_the_ends_of_a_curve_ship_and_answer_at_every_preference(model, tmp_path
     made = grid(model, tmp_path / "grid")
     made.run([job for job in made.jobs if job.method in ("base", CURVE)])
     shipped = made.ship(tmp_path / "checkpoints", tmp_path / "front.json")
-    assert shipped["shipped"] == ["curve-helpful", "curve-harmless"]
+    assert shipped["shipped"] == ["curve-1", "curve-0"]
     ends = [Checkpoint.load(tmp_path / "checkpoints" / id, model) for id in shipped["shipped"]]
     session = Session(Front.load(tmp_path / "front.json"), {end.id: end for end in ends})
     assert session.ends("curve") == tuple(ends) and session.ends("soup") is None
     assert all(session.answers(point) for point in session.front.points)
-    assert session.name("curve:0.25") == "mix:curve-helpful+curve-harmless@0.25"
-    assert session.name("curve-0.5") == "mix:curve-helpful+curve-harmless@0.5"
+    assert session.name("curve:0.25") == "mix:curve-1+curve-0@0.25"
+    assert session.name("curve-0.5") == "mix:curve-1+curve-0@0.5"
     about = mixed(model, *ends, 0.25).about
     assert about["method"] == "curve" and about["preference"] == [0.25, 0.75]
     with pytest.raises(CheckpointError, match="soup"):
