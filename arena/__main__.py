@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
     make = commands.add_parser("create", parents=[shared], help="generate answers and store a study")
     make.add_argument("--prompts", type=Path, help="a prompt a line, or JSON Lines with a field prompt")
-    make.add_argument("--policies", type=Path, help='JSON: [{"name", "plan"|"checkpoint"|"base"}, ...]')
+    make.add_argument("--policies", type=Path, help='JSON: [{"name", "plan"|"checkpoint"|"mix"|"base"}, ...]')
     make.add_argument(
         "--runs", type=Path, help='answers made before: JSON Lines of {"prompt", "policy", "text"}'
     )

@@ -25,8 +25,11 @@ def read_prompts(path: Path) -> list[str]:
     return list(dict.fromkeys(line.strip() for line in lines.values()))
 
 
+KINDS = ("plan", "checkpoint", "mix", "base")
+
+
 def read_policies(path: Path) -> list[dict[str, Any]]:
-    """The entries of a policies file: a name, and just one of `plan`, `checkpoint` and `base`."""
+    """The entries of a policies file: a name, and just one of KINDS."""
     try:
         entries = json.loads(_text(path))
     except json.JSONDecodeError as error:
@@ -35,9 +38,9 @@ def read_policies(path: Path) -> list[dict[str, Any]]:
         raise ArenaError(f"{path} must hold a JSON list of at least two policies.")
     for number, entry in enumerate(entries, start=1):
         whole = isinstance(entry, dict) and isinstance(entry.get("name"), str)
-        if not whole or len({"plan", "checkpoint", "base"} & set(entry)) != 1:
+        if not whole or len({*KINDS} & set(entry)) != 1:
             raise ArenaError(
-                f'{path}: policy {number} must have "name" and just one of "plan", "checkpoint", "base".'
+                f'{path}: policy {number} must have "name" and just one of {", ".join(KINDS)}.'
             )
     if len({entry["name"] for entry in entries}) < len(entries):
         raise ArenaError(f"{path}: two policies have the same name. Give each its own.")
