@@ -81,7 +81,7 @@ def compose(
                 build_pareto(
                     model,
                     folders=SHIPPED,
-                    preference=0.1,
+                    preference=0.3,
                     human=lambda: votes(store),
                     example=example(model),
                     entrants={

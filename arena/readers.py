@@ -39,9 +39,7 @@ def read_policies(path: Path) -> list[dict[str, Any]]:
     for number, entry in enumerate(entries, start=1):
         whole = isinstance(entry, dict) and isinstance(entry.get("name"), str)
         if not whole or len({*KINDS} & set(entry)) != 1:
-            raise ArenaError(
-                f'{path}: policy {number} must have "name" and just one of {", ".join(KINDS)}.'
-            )
+            raise ArenaError(f'{path}: policy {number} must have "name" and just one of {", ".join(KINDS)}.')
     if len({entry["name"] for entry in entries}) < len(entries):
         raise ArenaError(f"{path}: two policies have the same name. Give each its own.")
     return entries

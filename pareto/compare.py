@@ -58,7 +58,8 @@ def volumes(points: Sequence[Point], objectives: Sequence[str], reference: Seque
     -------
     dict
         by method: hypervolume, hypervolume_ci (None where scores a prompt are not stored), positions (the
-        weights of the first objective), and ratio, ratio_ci to linear scalarisation.
+        weights of the first objective), and ratio, ratio_ci to linear scalarisation. The first of those that were
+        trained has lead_ci, its ratio to the second; both are drawn from the same seeds and prompts.
     """
     ends = [point for point in points if point["method"] == END]
     sets = {method: [*own, *ends] for method, own in rivals(points).items()}
@@ -77,6 +78,13 @@ def volumes(points: Sequence[Point], objectives: Sequence[str], reference: Seque
             row["ratio"] = row["hypervolume"] / rows["linear"]["hypervolume"]
             if drawn and drawn["linear"].all():
                 row["ratio_ci"] = middle(drawn[method] / drawn["linear"]).tolist()
+    first, second, *_ = [
+        *sorted(set(rows) - {END}, key=lambda method: -rows[method]["hypervolume"]),
+        None,
+        None,
+    ]
+    if drawn and first is not None and second is not None and drawn[second].all():
+        rows[first]["lead_ci"] = middle(drawn[first] / drawn[second]).tolist()
     return rows
 
 

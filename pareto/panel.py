@@ -40,7 +40,7 @@ EXAMPLES = (
 )
 OPENING = {
     "prompt": EXAMPLES[0],
-    "seed": 5,
+    "seed": 6,
     "max_new_tokens": 64,
     "temperature": 0.7,
     "top_p": 1.0,
@@ -63,7 +63,7 @@ def build(
     entrants: Entrants = MappingProxyType({}),
     steered: Steered | None = None,
     send: Send | None = None,
-    preference: float = 0.1,
+    preference: float = 0.3,
 ) -> None:
     """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /front, /respond and /evaluate.
 
@@ -206,7 +206,7 @@ def _opening(controller: Controller, compare: bool, preference: float) -> Openin
         "thinking": controller.model.codec.knows_thinking,
         "model": controller.model.name,
         "trained": _trained(controller.stranger()),
-        "mixes": [method for method in MIXES if controller.stranger().ends(method)],
+        "mixes": _mixes(controller.stranger()),
         "plans": list(controller.entrants),
         "steered": controller.steered is not None,
         "scored": SCORED,
@@ -230,6 +230,20 @@ def _trained(session: Session) -> list[Graded]:
         if known(checkpoint)["method"] == "pgapo" and checkpoint.card["preference"]
     ]
     return sorted(trained, key=lambda each: each["lambda"])
+
+
+def _mixes(session: Session) -> dict[str, list[dict[str, Any]]]:
+    """By method whose mixes answer here: its points that are scored, by their weight of helpfulness."""
+    points = session.front.points
+    return {
+        method: [
+            {"id": point["id"], "lambda": point["preference"][0]}
+            for point in points
+            if point["method"] == method and point.get("preference")
+        ]
+        for method in MIXES
+        if session.ends(method)
+    }
 
 
 def _endpoints(controller: Controller) -> None:

@@ -249,12 +249,12 @@ def _duel(comparison: Mapping[str, Mapping[str, Any]]) -> str:
         return ""
     first, second = sorted(rivals, key=lambda method: -rivals[method]["hypervolume"])[:2]
     names = methods().get(first, first), methods().get(second, second)
-    ahead, behind = (rivals[method]["hypervolume_ci"] for method in (first, second))
+    lead = rivals[first].get("lead_ci")
     count = len(rivals[first]["positions"])
     places = "at the one preference they share" if count == 1 else f"at the {count} preferences they share"
-    if ahead and behind and ahead[0] > behind[1]:
+    if lead and lead[0] > 1:
         return f"{names[0]} covers most of the plane {places}"
-    if ahead and behind:
+    if lead:
         return f"{names[0]} and {names[1]} cover as much of the plane {places}, as far as the seeds tell"
     return f"{names[0]} covers most of the plane {places}, from one seed"
 

@@ -1,4 +1,5 @@
-"""The Trade-offs tab alone, with adapters at random: python tests/web/pareto_app.py FOLDER PORT, and "bare" for one with no front and no checkpoint."""
+"""The Trade-offs tab alone, with adapters at random: python tests/web/pareto_app.py FOLDER PORT, "bare" for one with no front and no
+checkpoint, and "curve" for one with a curve, too."""
 
 import sys
 import time
@@ -115,10 +116,20 @@ class Loud(Policy):
         return super().row(read(prompt).text + " Shout!", sampling)
 
 
-def app(model: LanguageModel, folder: Path, bare: bool) -> gr.Blocks:
+def with_curve(front: Front, model: LanguageModel, folder: Path) -> Front:
+    """Two ends of a curve, and a scored place between them."""
+    for seed, weight in ((90, 1), (91, 0)):
+        about = card(model, f"curve-{weight} name", "pgapo", weight) | {"hyperparameters": {"positions": 2}}
+        checkpoint.save(folder / "shipped" / f"curve-{weight}", adapter(model, seed), about, curves())
+    return front.with_point(point("curve-0.5", "curve .5 : .5", "curve", 0.5, 0.5, 0.6))
+
+
+def app(model: LanguageModel, folder: Path, kind: str) -> gr.Blocks:
     fronts.FOLDER = folder
-    if not bare:
-        made(model, folder).save(fronts.path_of(model.name))
+    if kind != "bare":
+        front = made(model, folder)
+        front = with_curve(front, model, folder) if kind == "curve" else front
+        front.save(fronts.path_of(model.name))
     with gr.Blocks(title="Trade-offs", analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML((ROOT / "assets" / "web" / "shared" / "head.html").read_text(), apply_default_css=False)
         with gr.Tabs(elem_classes="tw-tabs"):
@@ -136,5 +147,7 @@ def app(model: LanguageModel, folder: Path, bare: bool) -> gr.Blocks:
 if __name__ == "__main__":
     from app import serve
 
-    where, port, *bare = sys.argv[1:]
-    serve(app(load(), Path(where), bool(bare)).queue(max_size=256), "127.0.0.1", int(port), check=time.time)
+    where, port, *kind = sys.argv[1:]
+    serve(
+        app(load(), Path(where), "".join(kind)).queue(max_size=256), "127.0.0.1", int(port), check=time.time
+    )

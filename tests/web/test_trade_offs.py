@@ -193,13 +193,44 @@ def test_the_mix_is_the_interpolated_weights_and_says_so(address: str, page: Pag
     before = run(page)
     page.get_by_role("button", name="Interpolated").click()
     newer(page, before)
-    assert heads(page)[-1] == "Mix at λ = .5"
+    assert heads(page)[-1] == "soup name", "what is scored there is told"
+    before = run(page)
+    page.get_by_label("Preference, from harmless to helpful").press("ArrowRight")
+    newer(page, before)
+    assert heads(page)[-1] == "Mix at λ = .55"
     expect(page.locator(".tw-wish .tw-hint")).to_contain_text("not trained")
     prompt = page.get_by_label("Prompt", exact=True).input_value()
     told = client.predict(
-        prompt, ["soup:0.5"], seed=OPENING["seed"], max_new_tokens=64, temperature=0.7, api_name="/respond"
+        prompt, ["soup:0.55"], seed=OPENING["seed"], max_new_tokens=64, temperature=0.7, api_name="/respond"
     )
     assert told[0]["text"].strip() == text(page).strip()
+
+
+def test_a_curve_answers_at_every_place_of_a_fine_slider(chrome: Browser, tmp_path: Path) -> None:
+    with serving(tmp_path, "tests/web/pareto_app.py", str(tmp_path), "PORT", "curve") as address:
+        page = chrome.new_page()
+        visit(page, address)
+        ways = page.locator(".tw-wish .tw-choice button")
+        assert ways.all_inner_texts() == ["Continuous", "Trained", "Interpolated"]
+        assert heads(page)[-1] == "curve .5 : .5", "it opens with the curve, at a place that is scored"
+        expect(page.locator(".tw-wish .tw-hint")).to_contain_text(
+            "every place on this slider was trained for"
+        )
+        slider, before = page.get_by_label("Preference, from harmless to helpful"), run(page)
+        slider.press("ArrowRight")
+        newer(page, before)
+        assert heads(page)[-1] == "Curve at λ = .51"
+        client, prompt = Client(address, verbose=False), page.get_by_label("Prompt", exact=True).input_value()
+        for name in ("curve:0.51", "mix:curve-1+curve-0@0.51"):
+            told = client.predict(
+                prompt, [name], seed=OPENING["seed"], max_new_tokens=64, temperature=0.7, api_name="/respond"
+            )
+            assert told[0]["text"].strip() == text(page).strip()
+        before = run(page)
+        page.get_by_role("button", name="Trained").click()
+        newer(page, before)
+        assert slider.get_attribute("step") == "0.05" and "curve" not in heads(page)[-1]
+        page.close()
 
 
 def test_a_zoom_is_kept(address: str, page: Page) -> None:
@@ -386,6 +417,7 @@ def test_what_cannot_be_added_leaves_one_sentence(address: str, page: Page, name
 def test_scoring_stops(address: str, page: Page) -> None:
     visit(page, address)
     page.get_by_role("button", name="Interpolated").click()
+    page.get_by_label("Preference, from harmless to helpful").press("ArrowRight")
     page.get_by_role("button", name="Score this mix").click()
     page.locator(".tw-score").get_by_role("button", name="Stop").click()
     expect(page.locator(".tw-score .tw-hint")).to_contain_text("Stopped")
@@ -397,6 +429,7 @@ def test_scoring_waits_its_turn_and_stops_while_it_waits(address: str, page: Pag
     for each in (page, other):
         visit(each, address)
         each.get_by_role("button", name="Interpolated").click()
+        each.get_by_label("Preference, from harmless to helpful").press("ArrowRight")
         each.get_by_role("button", name="Score this mix").click()
         expect(each.locator(".tw-score .tw-hint")).to_contain_text(
             "Answering" if each is page else "another visitor"

@@ -10,7 +10,7 @@ import { lambda } from './figure.js';
 const TYPING = 500;
 const WARM = 0.7; // where a roll of the dice leaves a temperature of 0
 /** Whose answer the slider shows: the nearest training's, a mix of two trainings, or the one training's for all preferences. */
-const WAYS = [['trained', 'Trained'], ['soup', 'Interpolated'], ['curve', 'Continuous']];
+const WAYS = [['curve', 'Continuous'], ['trained', 'Trained'], ['soup', 'Interpolated']];
 const FINE = 0.01; // of the slider where every place on it was trained for
 /** @type {[number, string][]} */
 const DEGREES = [[0.999, 'only helpful'], [0.8, 'mostly helpful'], [0.56, 'rather helpful'], [0.44, 'balanced'], [0.2, 'rather harmless'], [0.001, 'mostly harmless'], [0, 'only harmless']];
@@ -29,7 +29,7 @@ export default function mount({ element, props, trigger, watch }) {
   let picks = [];
   let kept = [];
   let selected = null;
-  const offered = () => WAYS.filter(([id]) => (id === 'trained' ? trained.length : mixes.includes(id)));
+  const offered = () => WAYS.filter(([id]) => (id === 'trained' ? trained.length : id in mixes));
   let way = offered()[0]?.[0];
   let wish = opened;
   let linked = false;
@@ -80,7 +80,8 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   const nearest = () => trained.reduce((near, each) => (Math.abs(each.lambda - wish) < Math.abs(near.lambda - wish) ? each : near));
-  const wished = () => (way === 'trained' ? nearest().id : `${way}:${wish}`);
+  const measured = () => mixes[way]?.find((each) => Math.abs(each.lambda - wish) < 1e-9)?.id;
+  const wished = () => (way === 'trained' ? nearest().id : measured() ?? `${way}:${wish}`);
 
   const prompt = h('textarea', {
     rows: 3, maxlength: limits.prompt, 'aria-label': 'Prompt', placeholder: 'Ask for something', value: request.prompt,
@@ -102,13 +103,16 @@ export default function mount({ element, props, trigger, watch }) {
   const scoreMix = h('button', { type: 'button', class: 'tw-quiet tw-add', onclick: () => score.start({ pick: wished() }) }, 'Score this mix and plot it');
   const ticks = h('div', { class: 'tw-ticks', 'aria-hidden': 'true' });
 
-  function offer(found) {
-    trained = found;
-    ticks.replaceChildren(...trained.map((each) => {
+  function mark() {
+    ticks.replaceChildren(...(mixes[way] ?? trained).map((each) => {
       const tick = h('i', { 'data-id': each.id });
       tick.style.left = `calc(9px + (100% - 18px) * ${each.lambda})`;
       return tick;
     }));
+  }
+
+  function offer(found) {
+    trained = found;
     const known = offered().map(([id]) => id);
     if (!known.includes(way)) way = known[0];
     preference.hidden = !known.length;
@@ -125,9 +129,10 @@ export default function mount({ element, props, trigger, watch }) {
     range.setAttribute('aria-valuetext', `${words(wish)}, λ ${lambda(wish)}`);
     ways.set(way);
     range.step = way === 'curve' ? FINE : 0.05;
-    scoreMix.hidden = way === 'trained';
+    scoreMix.hidden = way === 'trained' || measured() != null;
     scoreMix.textContent = `Score this ${way === 'curve' ? 'place' : 'mix'} and plot it`;
-    ticks.hidden = way !== 'trained';
+    mark();
+    for (const tick of ticks.children) tick.classList.toggle('tw-on', tick.dataset.id === wished());
     if (way !== 'trained') {
       far.textContent = way === 'curve' ? 'One training for all preferences: every place on this slider was trained for.'
         : `Interpolated weights, not trained: ${Math.round(100 * wish)} % of only helpful, ${Math.round(100 * (1 - wish))} % of only harmless.`;
@@ -136,7 +141,6 @@ export default function mount({ element, props, trigger, watch }) {
     const near = nearest();
     const off = Math.abs(near.lambda - wish);
     far.textContent = `${off < 1e-9 ? 'A P-GAPO checkpoint was trained for just this' : `The nearest P-GAPO checkpoint was trained for λ ${lambda(near.lambda)}, ${lambda(off)} away`}.`;
-    for (const tick of ticks.children) tick.classList.toggle('tw-on', tick.dataset.id === near.id);
   }
 
   const preference = h('div', { class: 'tw-wish' }, ways.node, h('div', { class: 'tw-track' }, range, ticks),
@@ -194,7 +198,7 @@ export default function mount({ element, props, trigger, watch }) {
 
   heard('front-pick', ({ point, add }) => {
     const known = trained.find(({ id }) => id === point.id);
-    if (known || (mixes.includes(point.method) && point.lambda != null)) {
+    if (known || (point.method in mixes && point.lambda != null)) {
       [way, wish] = known ? ['trained', known.lambda] : [point.method, point.lambda];
       tellWish();
     }
