@@ -28,8 +28,8 @@ class Limits(TypedDict):
 
 
 class Opening(TypedDict):
-    """What the controls open with. opening: the first request; compare: whether texts can be sent to Compare; mixes: methods
-    whose ends are there; steered: whether plans can be scored; scored: prompts of a scoring; picks: most at once; thinking:
+    """What the controls open with. opening: the first request; compare: whether texts can be sent to Compare; mixes: by
+    method whose ends are there, its scored points; steered: whether plans can be scored; scored: prompts of a scoring; picks: most at once; thinking:
     whether the model's template has the switch.
     """
 
@@ -37,7 +37,7 @@ class Opening(TypedDict):
     opening: dict[str, Any]
     compare: bool
     trained: list[Graded]
-    mixes: list[str]
+    mixes: dict[str, list[Graded]]
     plans: list[str]
     steered: bool
     scored: int

@@ -232,7 +232,7 @@ def _trained(session: Session) -> list[Graded]:
     return sorted(trained, key=lambda each: each["lambda"])
 
 
-def _mixes(session: Session) -> dict[str, list[dict[str, Any]]]:
+def _mixes(session: Session) -> dict[str, list[Graded]]:
     """By method whose mixes answer here: its points that are scored, by their weight of helpfulness."""
     points = session.front.points
     return {
