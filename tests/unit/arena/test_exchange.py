@@ -17,7 +17,7 @@ from arena import ArenaError, Output, Service, Store, archive, create, export, i
 from arena.__main__ import main
 from arena.exchange import load, tables
 from arena.hub import Journal, Mirror
-from arena.readers import read_prompts
+from arena.readers import read_policies, read_prompts
 from arena.schema import Run
 from lm import SourceError
 from tests.arena_canned import answers, both, judge_all
@@ -324,6 +324,14 @@ def test_a_repository_that_cannot_be_reached_is_named(lite, tmp_path, repo):
 def write(path: Path, content: object) -> str:
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     return str(path)
+
+
+def test_a_policies_file_names_one_kind_of_policy_each(tmp_path):
+    entries = [{"name": "base", "base": True}, {"name": "mix", "mix": "a+b@0.5"}, {"name": "plan", "plan": {}}]
+    assert read_policies(Path(write(tmp_path / "good.json", entries))) == entries
+    for wrong in ({"name": "two", "mix": "a+b@0.5", "checkpoint": "a"}, {"name": "none"}):
+        with pytest.raises(ArenaError, match="policy 4 .* plan, checkpoint, mix, base"):
+            read_policies(Path(write(tmp_path / "wrong.json", [*entries, wrong])))
 
 
 def test_the_command_line_creates_from_policies_exports_imports_and_ranks(tmp_path, capsys, monkeypatch):
