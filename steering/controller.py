@@ -182,9 +182,7 @@ class Controller:
             request = Request.parse(asked, session.library.model)
             for fraction, note in self._learn(session, request.plan, request.watch, stop):
                 yield {**state, "phase": "learning", "fraction": fraction, "note": note}, None
-            complete = yield from _stream(session.library, request, state, stop)
-            if complete is not None and not stop.is_set():
-                session.last = Complete(number, request, complete)
+            yield from _stream(session, number, request, state, stop)
         except Stopped:
             yield {**state, "phase": "stopped", "note": "Stopped."}, None
         except Exception as error:
@@ -348,8 +346,9 @@ def _fetched(library: Library, name: str, stop: threading.Event, report: Report)
 
 
 def _stream(
-    library: Library, request: Request, state: Stage, stop: threading.Event
-) -> Generator[tuple[Stage, Chart | None], None, Pair | None]:
+    session: Session, number: int, request: Request, state: Stage, stop: threading.Event
+) -> Iterator[tuple[Stage, Chart | None]]:
+    library = session.library
     started = pair(library, request.prompt, request.plan, **request.settings, stop=stop)
     shades = [view.Shades(side.edits, started.watchers) for side in started.sides]
     names = [side.name for side in started.sides]
@@ -369,7 +368,8 @@ def _stream(
     whole = _with(state, names, tokens)
     if stop.is_set():
         yield {**whole, "phase": "stopped", "note": f"Stopped after {len(tokens[1])} tokens."}, None
-        return None
+        return
+    session.last = Complete(number, request, started)
     whole["phase"], whole["note"] = "done", _summary(request, tokens)
     whole["held"] = _held_back(tokens[1], started.steering)
     yield whole, None
@@ -378,7 +378,6 @@ def _stream(
         targets = [library.concepts[target.concept] for target in request.plan.targets]
         rows = view.rows(sides, [*targets, *(library.concepts[name] for name in request.watch)], tokens)
         yield {**whole, "rows": rows}, charts.heat(sides, started.sides[1].edits, targets)
-    return started
 
 
 def _with(state: Stage, names: Sequence[SideName], tokens: Sequence[Sequence[Shade]]) -> Stage:

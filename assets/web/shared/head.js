@@ -31,7 +31,10 @@ export default function mount({ element }) {
   /** Steer and Trade-offs have a link of their own, to what their texts are answers to. */
   function turned() {
     if (link) link.hidden = ['steer', 'tradeoffs', null].includes(open());
-    // Gradio's name for its button says other words than those on it
+  }
+
+  /** Gradio's name for its button says other words than those on it. */
+  function renamed() {
     for (const drop of document.querySelectorAll('.upload-container[aria-label]')) drop.removeAttribute('aria-label');
   }
   const wanted = new URLSearchParams(location.search).get('tab');
@@ -39,5 +42,7 @@ export default function mount({ element }) {
     element.append(h('p', { class: 'tw-problem tw-astray', role: 'alert' }, `The address asks for the tab “${wanted.slice(0, 40)}”: there are steer, tradeoffs, compare and about.`));
   }
   followTabs();
-  new MutationObserver(() => requestAnimationFrame(turned)).observe(document.querySelector('.gradio-container'), { subtree: true, attributeFilter: ['aria-selected'] });
+  const app = document.querySelector('.gradio-container');
+  new MutationObserver(() => requestAnimationFrame(turned)).observe(app, { subtree: true, attributeFilter: ['aria-selected'] });
+  new MutationObserver(renamed).observe(app, { subtree: true, childList: true });
 }

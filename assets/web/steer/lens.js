@@ -32,7 +32,7 @@ export function lens(node, goOn) {
       bar(token.base, 'base'), bar(token.steered, 'steered'),
       h('td', {}, token.drawn || token.ends ? '' : h('button', { type: 'button', class: 'tw-quiet', 'aria-label': `Go on from ${token.text}`, onclick: () => goOn([...prefix, token.id]) }, 'Go on')));
     return h('table', { class: 'tw-table tw-alternatives' },
-      h('thead', {}, h('tr', {}, ['next token', 'base model', 'steered'].map((name) => h('th', { scope: 'col' }, name)), h('td'))),
+      h('thead', {}, h('tr', {}, ['next token', 'base model', 'steered'].map((name) => h('th', { scope: 'col' }, name)), h('td', {}))),
       h('tbody', {}, each.map(row)));
   }
 

@@ -174,6 +174,15 @@ def test_the_page_goes_on_from_another_alternative(library):
     assert "beginning that you chose" in controller.compare("tab", lambda *_: "sent")
 
 
+def test_the_lens_opens_as_soon_as_the_texts_are_done(library):
+    """The table under the texts takes longer: who clicks before it comes is answered."""
+    controller = Controller(library)
+    states = controller.run("tab", asked(plan()))
+    state, _ = next(each for each in states if each[0]["phase"] == "done")
+    assert "rows" not in state
+    assert controller.inspect("tab", {"run": 1, "side": 1, "index": 3})["index"] == 3
+
+
 @pytest.mark.parametrize(
     "change, says",
     [
