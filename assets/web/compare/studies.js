@@ -13,7 +13,13 @@ function meter(done, wanted, label) {
     h('div', { style: `width:${share.toFixed(1)}%` }));
 }
 
+/** Gradio's name for where a file is dropped says other words than those on it. */
+function unnamed() {
+  for (const drop of document.querySelectorAll('.upload-container[aria-label]')) drop.removeAttribute('aria-label');
+}
+
 export default function mount({ element, props, trigger, watch }) {
+  new MutationObserver(unnamed).observe(document.querySelector('.gradio-container'), { subtree: true, childList: true });
   let wanted = '';
   let restored = false;
   const root = element.querySelector('.tw-studies');

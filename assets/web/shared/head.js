@@ -32,17 +32,10 @@ export default function mount({ element }) {
   function turned() {
     if (link) link.hidden = ['steer', 'tradeoffs', null].includes(open());
   }
-
-  /** Gradio's name for its button says other words than those on it. */
-  function renamed() {
-    for (const drop of document.querySelectorAll('.upload-container[aria-label]')) drop.removeAttribute('aria-label');
-  }
   const wanted = new URLSearchParams(location.search).get('tab');
   if (wanted !== null && tabOf() === null) {
     element.append(h('p', { class: 'tw-problem tw-astray', role: 'alert' }, `The address asks for the tab “${wanted.slice(0, 40)}”: there are steer, tradeoffs, compare and about.`));
   }
   followTabs();
-  const app = document.querySelector('.gradio-container');
-  new MutationObserver(() => requestAnimationFrame(turned)).observe(app, { subtree: true, attributeFilter: ['aria-selected'] });
-  new MutationObserver(renamed).observe(app, { subtree: true, childList: true });
+  new MutationObserver(() => requestAnimationFrame(turned)).observe(document.querySelector('.gradio-container'), { subtree: true, attributeFilter: ['aria-selected'] });
 }
