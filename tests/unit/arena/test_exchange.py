@@ -327,7 +327,11 @@ def write(path: Path, content: object) -> str:
 
 
 def test_a_policies_file_names_one_kind_of_policy_each(tmp_path):
-    entries = [{"name": "base", "base": True}, {"name": "mix", "mix": "a+b@0.5"}, {"name": "plan", "plan": {}}]
+    entries = [
+        {"name": "base", "base": True},
+        {"name": "mix", "mix": "a+b@0.5"},
+        {"name": "plan", "plan": {}},
+    ]
     assert read_policies(Path(write(tmp_path / "good.json", entries))) == entries
     for wrong in ({"name": "two", "mix": "a+b@0.5", "checkpoint": "a"}, {"name": "none"}):
         with pytest.raises(ArenaError, match="policy 4 .* plan, checkpoint, mix, base"):
