@@ -1,5 +1,6 @@
 """Who answers prompts: a model with edits and an adapter, by a name that all tabs, commands and the API share."""
 
+import reprlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -162,6 +163,11 @@ def _entry(entry: Mapping[str, Any]) -> tuple[str, Any]:
     if kind is None:
         raise PolicyError(
             f"Policy {entry.get('name')!r} has neither a plan, nor a checkpoint, nor a mix, nor base: true."
+        )
+    if kind != "plan" and not isinstance(entry[kind], str):
+        raise PolicyError(
+            f"The {kind} of policy {entry.get('name')!r} is {reprlib.repr(entry[kind])}: give a text, as in "
+            f"{'A+B@0.35' if kind == 'mix' else 'pgapo-0.5'}."
         )
     return kind, entry[kind]
 

@@ -1,5 +1,7 @@
 """Who asks on the Trade-offs tab, and for what."""
 
+import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +21,8 @@ BASE, PLAN = "base", "plan:"
 MIXES = {"soup": "Mix", "curve": "Curve"}
 """Methods whose policies are mixes of two ends, and what a live one is called; its id is "soup:0.35"."""
 
+NUMBER = re.compile(r"\d{0,3}\.?\d{1,20}", re.ASCII)
+"""The share of a live mix, as its id writes it."""
 Side = tuple[str, Policy, Run]
 """What a policy is called, the policy, and its answer."""
 
@@ -132,13 +136,10 @@ def mixed(pick: str) -> str | None:
 
 
 def weight(pick: str) -> float:
-    """The weight of helpfulness in the id of a mix. Raises CheckpointError."""
-    try:
-        value = float(pick.partition(":")[2])
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
+    """The weight of helpfulness in the id of a live mix. Raises CheckpointError."""
+    method, _, written = pick.partition(":")
+    if not NUMBER.fullmatch(written) or float(written) > 1:
         raise CheckpointError(
-            f"{pick!r} is no mix: give soup: and the weight of helpfulness from 0 to 1, as in soup:0.35."
+            f"{reprlib.repr(pick)} is no {method}: give {method}: and the weight of helpfulness from 0 to 1, as in {method}:0.35."
         )
-    return value
+    return float(written)

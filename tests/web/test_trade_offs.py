@@ -226,6 +226,14 @@ def test_a_curve_answers_at_every_place_of_a_fine_slider(chrome: Browser, tmp_pa
                 prompt, [name], seed=OPENING["seed"], max_new_tokens=64, temperature=0.7, api_name="/respond"
             )
             assert told[0]["text"].strip() == text(page).strip()
+        link = page.url
+        for place, way, value in (
+            (link, "Continuous", "0.51"),
+            (link.replace("curve%3A0.51", "soup%3A0.75"), "Interpolated", "0.75"),
+        ):
+            visit(page, place)
+            expect(page.locator(".tw-wish .tw-choice [aria-pressed=true]")).to_have_text(way)
+            assert slider.input_value() == value, "a link brings the slider back"
         before = run(page)
         page.get_by_role("button", name="Trained").click()
         newer(page, before)

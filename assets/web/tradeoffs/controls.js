@@ -45,6 +45,16 @@ export default function mount({ element, props, trigger, watch }) {
     if (run > 1 || linked) note('tradeoffs', placeOf(request, picks), step);
   }
 
+  /** Moves the slider to a policy that stands on one of its three ways; others leave it where it is. */
+  function show(id) {
+    const [method, place] = id.split(':');
+    const live = method in mixes && place && Number(place) <= 1 ? [[method, { lambda: Number(place) }]] : [];
+    const scored = [['trained', trained], ...Object.entries(mixes)].map(([name, each]) => [name, each.find((point) => point.id === id)]);
+    const found = [...live, ...scored].find(([, point]) => point);
+    if (found) [way, wish] = [found[0], found[1].lambda];
+    tellWish();
+  }
+
   /** Takes up a place of the address: its prompt, seed and the points that answer. False where it names none. */
   function restore(query) {
     for (const name of ['seed', 'max_new_tokens', 'temperature', 'top_p']) {
@@ -62,9 +72,7 @@ export default function mount({ element, props, trigger, watch }) {
     picks = query.get('point').split(',');
     kept = picks.slice(0, -1);
     selected = picks.at(-1);
-    const known = trained.find(({ id }) => id === selected);
-    if (known) [way, wish] = ['trained', known.lambda];
-    tellWish();
+    show(selected);
     return true;
   }
 
@@ -197,11 +205,7 @@ export default function mount({ element, props, trigger, watch }) {
   offer(trained);
 
   heard('front-pick', ({ point, add }) => {
-    const known = trained.find(({ id }) => id === point.id);
-    if (known || (point.method in mixes && point.lambda != null)) {
-      [way, wish] = known ? ['trained', known.lambda] : [point.method, point.lambda];
-      tellWish();
-    }
+    show(point.id);
     pick(point.id, add, true);
   });
   heard('front-keep', (id) => {

@@ -87,3 +87,9 @@ def test_a_policy_answers_with_the_row_that_others_decode(model):
     stop = threading.Event()
     stop.set()
     assert len(Policy(model).respond(["Hi"], seed=5, max_new_tokens=400, stop=stop)[0].ids) < 5
+
+
+@pytest.mark.parametrize("entry", [{"mix": {"a": 0.5}}, {"mix": 3}, {"checkpoint": ["a"]}])
+def test_an_entry_whose_kind_holds_no_text_is_refused(entry):
+    with pytest.raises(PolicyError, match="of policy 'mine' is .*give a text"):
+        parse({"name": "mine", **entry})

@@ -271,10 +271,13 @@ def test_requests_are_bounded(changes: dict, says: str) -> None:
         Request.parse(ASKED | changes)
 
 
-@pytest.mark.parametrize("pick", ["soup:", "soup:2", "soup:-0.1", "soup:nan", "soup:x"])
-def test_mixes_outside_the_line_are_refused(pick: str) -> None:
-    with pytest.raises(CheckpointError, match="from 0 to 1"):
-        weight(pick)
+@pytest.mark.parametrize("share", ["", "2", "-0.1", "nan", "x", "0_1", " 0.5", "-0.0", "1e0", "9" * 5000])
+@pytest.mark.parametrize("method", ["soup", "curve"])
+def test_mixes_outside_the_line_are_refused(method: str, share: str) -> None:
+    with pytest.raises(CheckpointError, match=f"from 0 to 1, as in {method}:0.35") as refused:
+        weight(f"{method}:{share}")
+    assert len(str(refused.value)) < 200
+    assert [weight(f"{method}:{share}") for share in ("0", "1", ".25", "0.35")] == [0, 1, 0.25, 0.35]
 
 
 def test_a_mix_at_an_end_is_that_checkpoint(controller: Controller) -> None:
