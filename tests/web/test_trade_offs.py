@@ -553,7 +553,7 @@ def test_people_who_ask_at_once_get_what_they_would_get_alone(client: Client) ->
     ("changes", "says"),
     [
         ({"prompt": " "}, "empty"), ({"prompt": "x" * 100_000}, "characters"), ({"checkpoint_ids": ["nobody"]}, "no checkpoint"),
-        ({"checkpoint_ids": ["soup:2"]}, "no mix"), ({"checkpoint_ids": ["base"] * 5}, "4 at most"), ({"seed": -1}, "seed"),
+        ({"checkpoint_ids": ["soup:2"]}, "no soup"), ({"checkpoint_ids": ["base"] * 5}, "4 at most"), ({"seed": -1}, "seed"),
         ({"checkpoint_ids": []}, "give"), ({"max_new_tokens": 10**6}, "max_new_tokens"), ({"temperature": 9.0}, "temperature"),
     ],
 )  # fmt: skip
