@@ -27,7 +27,7 @@ from pareto.curve import CurveTrainer
 from pareto.evaluate import ANSWER, HELD_OUT, alike_prompts, evaluate, standard_heads, standard_rewards
 from pareto.fit import contrast_accuracy, fit, score_pairs
 from pareto.front import Front, made, path_of, stored
-from pareto.grid import PREFERENCES, Grid, Job, plan, title
+from pareto.grid import CURVE, PREFERENCES, Grid, Job, plan, title
 from pareto.pairs import Pair, PairError, messages, read_pairs, read_prompts
 from pareto.parser import parser
 from pareto.policy import policies
@@ -167,14 +167,16 @@ def _grid(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
     known = {
         name: getattr(args, name) for name in (*CHOICES, *BOUNDS) if hasattr(args, name) and name != "prompts"
     }
+    settings = Settings(preference=(1 / len(names),) * len(names), prompts=args.per_step, **known)
+    jobs = plan(names, preferences, range(args.seeds))
     grid = Grid(
         args.out,
         model,
         rewards,
         [text for path in args.prompts for _, text in read_prompts(path)],
         read_prompts(args.held_out),
-        Settings(preference=(1 / len(names),) * len(names), prompts=args.per_step, **known),
-        plan(names, preferences, range(args.seeds)),
+        settings,
+        [job for job in jobs if settings.suit_curves or job.method != CURVE],
         args.samples,
         alike_prompts() if args.held_out == HELD_OUT else (),
     )

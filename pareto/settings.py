@@ -138,12 +138,17 @@ class Settings:
         if self.preference is not None:
             combine.preference(self.preference, len(self.preference))
 
+    @property
+    def suit_curves(self) -> bool:
+        """Whether a curve can be trained so: see pareto.curve."""
+        return self.algorithm != "ppo" and self.kl == "inside" and self.gradients == "full"
+
     def _check_curve(self) -> None:
         if self.preference is not None or not COMBINERS[self.method].takes_preference:
             raise SettingsError(
                 f"Positions is {self.positions}: leave the preference out, and give a method that takes one."
             )
-        if self.algorithm == "ppo" or self.kl != "inside" or self.gradients != "full":
+        if not self.suit_curves:
             raise SettingsError(
                 f"Positions is {self.positions}: a curve takes rloo or dpo, kl inside and full gradients."
             )

@@ -272,3 +272,13 @@ def test_the_ends_of_a_curve_ship_and_answer_at_every_preference(model, tmp_path
     assert about["method"] == "curve" and about["preference"] == [0.25, 0.75]
     with pytest.raises(CheckpointError, match="soup"):
         session.name("soup:0.25")
+
+
+def test_a_grid_whose_settings_suit_no_curve_goes_without_one(tmp_path):
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"kind": kind, "prompt": text}) + "\n" for kind, text in HELD_OUT))
+    asked = words(tmp_path / "ppo", prompts, "--algorithm=ppo", "--status")
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    jobs = json.loads((tmp_path / "ppo" / "manifest.json").read_text())["jobs"]
+    assert jobs and CURVE not in {job["method"] for job in jobs}
