@@ -78,13 +78,9 @@ def volumes(points: Sequence[Point], objectives: Sequence[str], reference: Seque
             row["ratio"] = row["hypervolume"] / rows["linear"]["hypervolume"]
             if drawn and drawn["linear"].all():
                 row["ratio_ci"] = middle(drawn[method] / drawn["linear"]).tolist()
-    first, second, *_ = [
-        *sorted(set(rows) - {END}, key=lambda method: -rows[method]["hypervolume"]),
-        None,
-        None,
-    ]
-    if drawn and first is not None and second is not None and drawn[second].all():
-        rows[first]["lead_ci"] = middle(drawn[first] / drawn[second]).tolist()
+    ranked = sorted(set(rows) - {END}, key=lambda method: -rows[method]["hypervolume"])
+    if drawn and len(ranked) > 1 and drawn[ranked[1]].all():
+        rows[ranked[0]]["lead_ci"] = middle(drawn[ranked[0]] / drawn[ranked[1]]).tolist()
     return rows
 
 

@@ -76,7 +76,10 @@ class Fleet:
         sampled = time.perf_counter() - started
         with torch.no_grad():
             reference = torch.cat(
-                [rollout.logprobs(self.model.stack, part, self.shape.first) for part in self._parts(batch)]
+                [
+                    rollout.logprobs(self.model.stack, part, self.shape.first)
+                    for part in batch.parts(self.settings.rows_at_once)
+                ]
             ).cpu()
         rows = self.settings.prompts * self.settings.group
         cuts = [slice(at, at + rows) for at in range(0, len(batch.texts), rows)]
@@ -103,10 +106,6 @@ class Fleet:
             trainer.logged(one, move, *shares)
             for trainer, one, move in zip(trainers, judged, moves, strict=True)
         ]
-
-    def _parts(self, batch: Rollout) -> list[Rollout]:
-        step = self.settings.rows_at_once
-        return [batch.part(slice(at, at + step)) for at in range(0, len(batch.texts), step)]
 
     def _sample(self, asked: Sequence[Asked], policies: Tensor) -> Rollout:
         s = self.settings

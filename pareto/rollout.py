@@ -1,6 +1,6 @@
 """Answers sampled from a policy, with all that a training step needs, computed once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,6 +59,11 @@ class Rollout:
     def asked(self) -> Tensor:
         """Hidden on each prompt's last token [n, width]."""
         return self.hidden[torch.arange(len(self.hidden)), self.where[:, 0]]
+
+    def parts(self, size: int) -> Iterator["Rollout"]:
+        """The rows in their order, `size` at a time."""
+        for at in range(0, len(self.texts), size):
+            yield self.part(slice(at, at + size))
 
     def part(self, rows: slice) -> "Rollout":
         """Some of the rows."""

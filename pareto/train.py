@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -151,7 +151,10 @@ class Trainer:
         batch = self._sample(asked)
         sampled = time.perf_counter() - started
         with torch.no_grad():
-            parts = [rollout.logprobs(self.model.stack, part, self.first) for part in self._parts(batch)]
+            parts = [
+                rollout.logprobs(self.model.stack, part, self.first)
+                for part in batch.parts(self.settings.rows_at_once)
+            ]
         judged = self.judged(asked, batch, torch.cat(parts).cpu())
         for _ in range(self.settings.epochs):
             row = self.moved(judged, self._gradients(judged))
@@ -230,10 +233,6 @@ class Trainer:
     def _scorer(self, reward: Reward | Head) -> Reward:
         return HeadReward(self.model, reward) if isinstance(reward, Head) else reward
 
-    def _parts(self, batch: Rollout) -> Iterator[Rollout]:
-        for at in range(0, len(batch.texts), self.settings.rows_at_once):
-            yield batch.part(slice(at, at + self.settings.rows_at_once))
-
     def _signal(self, batch: Rollout, rewards: Tensor, reference: Tensor, kl: Tensor) -> Tensor:
         """Row weights [m, n] of RLOO and DPO, or PPO's advantages [m, n, t]; with kl="outside" its own
         objective comes last.
@@ -286,7 +285,9 @@ class Trainer:
             )
             return self._averaged(own)
         gradients = torch.zeros(1, len(judged.signal), self.shape.count, device=self.theta.device)
-        for at, part in zip(range(0, len(batch.texts), s.rows_at_once), self._parts(batch), strict=True):
+        for at, part in zip(
+            range(0, len(batch.texts), s.rows_at_once), batch.parts(s.rows_at_once), strict=True
+        ):
             leaf = policies.expand(len(part.texts), -1).clone().requires_grad_()
             logps = rollout.logprobs(self.model.stack, part, self.first, self.shape.rows(leaf))
             mine = judged.signal[:, at : at + len(part.texts)].to(logps)

@@ -123,7 +123,7 @@ def test_two_people_at_once_have_votes_of_their_own(app, pages) -> None:
     assert {vote["helpful"] for vote in kept if vote["annotator"] == "Bob"} == {"b"}
 
 
-def test_a_study_that_is_archived_while_somebody_judges_keeps_the_vote_or_says_why_not(app, pages) -> None:
+def test_a_study_that_is_archived_while_somebody_judges_keeps_the_vote_on_what_was_shown(app, pages) -> None:
     address, store = app
     ada, _, lead = pages
     judges(ada, address, "Ada")
@@ -136,14 +136,11 @@ def test_a_study_that_is_archived_while_somebody_judges_keeps_the_vote_or_says_w
     before = len(stored(store, the(store).id))
     assert before == 1, "archived, with its votes"
     votes(ada, "1", "1")
-    expect(ada.locator(".tw-error:not(:empty), [data-stage=reveal], [data-stage=done]").first).to_be_visible()
-    kept = len(stored(store, the(store).id))
-    said = ada.locator(".tw-judge").inner_text()
-    assert kept == 2 or said.strip(), "a vote that is not kept is told"
-    assert "Traceback" not in said
+    told(ada)
+    assert len(stored(store, the(store).id)) == 2
     lead.get_by_role("button", name="Take out of the archive").click()
     lead.get_by_text("It is out of the archive").wait_for()
-    assert len(stored(store, the(store).id)) == kept
+    assert len(stored(store, the(store).id)) == 2
 
 
 def test_a_study_is_renamed_and_copied_while_somebody_judges(app, pages) -> None:
