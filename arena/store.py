@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +39,7 @@ COMPLAINTS = {
 """What SQLite has against a file, and what to do about it."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 7_204_115  # any number, the same in every replica
+log = logging.getLogger(__name__)
 
 
 def default_url() -> str:
@@ -63,7 +65,8 @@ class Store:
     journal: SQLite's journal mode. "WAL" is fast on a local disk; "DELETE", with one persistent connection,
         is the one that is safe on mounted buckets and network folders. Default: `ARENA_JOURNAL`, else "DELETE" on
         what is mounted on a Space, "WAL" elsewhere.
-    migrate: bring an older database to the current schema.
+    migrate: bring an older database of PostgreSQL to the current schema. An older file of SQLite always is, since a Space has
+        nobody to ask: a copy of it as it was stays beside it.
 
     Raises SchemaError if the database is of another schema version (an empty one is set up). Raises StoreError where it
     cannot be opened, and from `read` and `write` where it stops answering: nothing is then told as stored.
@@ -149,8 +152,8 @@ class Store:
             version = _version(connection)
             empty = version is None and not inspect(connection).get_table_names()
         known = {script.revision for script in scripts.walk_revisions()}
-        if empty or (migrate and version in known):
-            version = self._upgrade()
+        if empty or (version in known and version != head and (self.sqlite or migrate)):
+            version = self._upgrade(head)
         if version is None or version != head:
             remedy = (
                 "Back it up, then run: python -m arena migrate"
@@ -160,16 +163,41 @@ class Store:
             raise SchemaError(f"The database {self.url} has schema version {version}, not {head}. {remedy}.")
         return version
 
-    def _upgrade(self) -> str | None:
+    def _upgrade(self, head: str | None) -> str | None:
         """Run the missing migrations in one transaction; replicas that start together take turns."""
         with self.engine.connect().execution_options(arena_write=True) as connection, connection.begin():
             if not self.sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            version = _version(connection)
+            if self.sqlite and version not in (None, head):
+                copy = self._copy(version)
+                log.warning(
+                    "The votes go from schema version %s to %s; a copy as they were is %s.",
+                    version,
+                    head,
+                    copy,
+                )
             config = Config()
             config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             return _version(connection)
+
+    def _copy(self, version: str) -> Path:
+        """Copies the file of an older version, since a migration has no way back. Raises StoreError."""
+        copy = Path(f"{self.file}.{version}")
+        part = copy.with_name(f"{copy.name}.part")
+        try:
+            with closing(sqlite3.connect(str(self.file))) as old, closing(sqlite3.connect(part)) as new:
+                old.backup(new)
+            part.replace(copy)
+        except (sqlite3.Error, OSError) as error:
+            part.unlink(missing_ok=True)
+            raise StoreError(
+                f"The votes ({self.file}) have schema version {version} and cannot be copied before they are brought up to date "
+                f"({error}): nothing was changed; make room beside the file and allow writing there, then start again."
+            ) from error
+        return copy
 
 
 def _version(connection: Connection) -> str | None:
