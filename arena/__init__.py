@@ -10,7 +10,8 @@ from arena.hub import Mirror
 from arena.questions import GUIDELINE, OPENING, Question
 from arena.ranking import Ranking, ranking
 from arena.records import specs, votes_frame
-from arena.service import Reveal, Service, Shown
+from arena.service import Service
+from arena.shown import Reveal, Shown
 from arena.store import Store
 
 __all__ = [

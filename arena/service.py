@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -26,87 +24,20 @@ from arena.errors import (
     TooLate,
     UnknownBattle,
 )
-from arena.questions import ANSWERS, Question
+from arena.questions import ANSWERS
 from arena.ranking import strengths
 from arena.records import asked, votes_frame
 from arena.schema import COMMENT, Annotator, Battle, BattleSet, Run, Showing, Vote
+from arena.shown import UNDO, About, Earlier, Reveal, Shown, revealed, shown
 from arena.store import Store
 from arena.text import clean, clean_name, key
 
-UNDO = timedelta(seconds=60)
 MAX_EARLIER = 500  # votes that are listed to who gave them
 MAX_NEWCOMERS = 200  # people who were shown a battle in the last minutes and have never voted
 _WHOLE = (joinedload(Battle.a), joinedload(Battle.b), joinedload(Battle.set))
 """What of a battle is read with it, in one query."""
 GONE = "There is no study at this address: it was deleted, or the link is not whole."
 NOT_SHOWN = "This battle was not shown to you. Ask for the next one, and vote on that."
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What an annotator may know of a battle before the vote."""
-
-    battle: str
-    prompt: str
-    a: str
-    b: str
-    guideline: str
-    questions: tuple[Question, ...]
-    remaining: int  # battles this annotator has not judged, of the set asked for, this one among them
-    done: int  # battles of it this annotator has judged
-    turns: tuple[tuple[str, str], ...] = ()
-    study: str = ""
-    reveal: str = "vote"
-    notice: str = ""
-
-
-@dataclass(frozen=True)
-class About:
-    """What an annotator may know of a study before they start."""
-
-    name: str
-    guideline: str
-    reveal: str
-    notice: str
-
-
-@dataclass(frozen=True)
-class Side:
-    """Who stood on a side: told after the vote."""
-
-    policy: str
-    spec: dict[str, Any]
-    about: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Reveal:
-    """What follows a vote: the answers that are committed, until when they can be undone (UTC), and the names behind the
-    battle, None where the study does not tell them now.
-    """
-
-    battle: str
-    a: Side | None
-    b: Side | None
-    answers: dict[str, str]
-    undo_until: datetime
-    revised: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON: each side's policy, spec and about, the answers by their questions, and the time as ISO 8601."""
-        plain = asdict(self)
-        return {**plain, **plain.pop("answers"), "undo_until": self.undo_until.isoformat()}
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """A vote that an annotator gave before, with its battle as it was shown; `reveal` as after the vote."""
-
-    shown: Shown
-    reveal: Reveal
-    comment: str
-    voted_at: datetime
-    corrected: bool
 
 
 class Service:
@@ -154,7 +85,7 @@ class Service:
                 return None
             if pending is None:
                 session.merge(Showing(battle_id=battle.id, annotator_id=person.id, shown_at=now))
-            return _shown(battle, max(len(open_), 1), _judged(session, annotator, set_id))
+            return shown(battle, max(len(open_), 1), _judged(session, annotator, set_id))
 
     def again(self, battle: str, annotator: str, set_id: str | None = None) -> Shown:
         """A battle as `next` showed it to this annotator, judged since or not; UnknownBattle if it did not.
@@ -168,7 +99,7 @@ class Service:
             vote = self._vote(session, battle, person)
             given = vote is not None and vote.undone_at is None
             left = len(assignment.candidates(session, person.id, person.key, set_id, self._clock())) + given
-            return _shown(session.get_one(Battle, battle), left, _judged(session, annotator, set_id) - given)
+            return shown(session.get_one(Battle, battle), left, _judged(session, annotator, set_id) - given)
 
     def check(self, set_id: str, annotator: str) -> None:
         """Raises NotServed where a study is not there, not open, or not for this person."""
@@ -199,8 +130,8 @@ class Service:
         now = self._clock()
         with self.store.write() as session:
             person = self._person(session, annotator, now)
-            shown = session.get(Showing, (str(battle), person.id))
-            if shown is None:
+            showing = session.get(Showing, (str(battle), person.id))
+            if showing is None:
                 raise UnknownBattle(NOT_SHOWN)
             study = session.get_one(Battle, battle, options=(joinedload(Battle.set),)).set
             _check_answers(study, answers)
@@ -213,7 +144,7 @@ class Service:
                 vote.answer(answers, study)
                 vote.comment, vote.version = words, study.version
                 vote.voted_at, vote.undone_at = now, None
-                vote.seconds = (now - shown.shown_at).total_seconds()
+                vote.seconds = (now - showing.shown_at).total_seconds()
                 vote.told = vote.told or study.reveal == "vote"
                 session.add(vote)
             elif not set(answers.items()) <= set(vote.answers.items()):
@@ -270,8 +201,8 @@ class Service:
                     vote.told = not left[study.id]
             return [
                 Earlier(
-                    _shown(vote.battle, 0, 0),
-                    _reveal(vote),
+                    shown(vote.battle, 0, 0),
+                    revealed(vote),
                     vote.comment,
                     vote.voted_at,
                     vote.corrected_at is not None,
@@ -295,7 +226,7 @@ class Service:
             ).one_or_none()
             if vote is None:
                 raise UnknownBattle("The names are told after your vote on this battle.")
-            return _reveal(vote)
+            return revealed(vote)
 
     def undo(self, battle: str, annotator: str) -> None:
         """Take a vote back within a minute of it; `next` then shows its battle again.
@@ -381,32 +312,6 @@ class Service:
             self._scores = strengths(votes, asked(votes)[0])
             self._scored_at = now
         return self._scores
-
-
-def _shown(battle: Battle, remaining: int, done: int) -> Shown:
-    questions = tuple(Question(question.key, question.text) for question in battle.set.questions)
-    study = battle.set
-    return Shown(
-        battle=battle.id,
-        prompt=battle.a.prompt,
-        a=battle.a.text,
-        b=battle.b.text,
-        guideline=study.guideline,
-        questions=questions,
-        remaining=remaining,
-        done=done,
-        turns=tuple((role, words) for role, words in battle.a.turns),
-        study=study.name,
-        reveal=study.reveal,
-        notice=study.notice,
-    )
-
-
-def _reveal(vote: Vote) -> Reveal:
-    runs = (vote.battle.a, vote.battle.b)
-    a, b = (Side(run.policy_name, run.policy.spec, run.about) if vote.told else None for run in runs)
-    until = vote.voted_at if vote.revised or vote.corrected_at else vote.voted_at + UNDO
-    return Reveal(vote.battle_id, a, b, vote.answers, until, vote.revised)
 
 
 def _check_served(session: Session, set_id: str, person: str) -> None:

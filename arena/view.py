@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from arena.formatting import differences, plain, rich
 from arena.questions import Question
 from arena.schema import COMMENT
-from arena.service import About, Earlier, Reveal, Shown, Side
+from arena.shown import About, Earlier, Reveal, Shown, Side
 
 ROLES = {"system": "System prompt", "user": "User, earlier", "assistant": "Assistant, earlier"}
 EARLIER = '<button type="button" class="tw-quiet" data-open="earlier">Your answers</button>'

@@ -11,7 +11,8 @@ from arena.errors import AlreadyVoted, ArenaError, NotServed, QuestionsChanged, 
 from arena.panel.endpoints import SERVED
 from arena.panel.place import Place
 from arena.panel.shared import Profile, Who, offered, refusals, signed
-from arena.service import Service, Shown
+from arena.service import Service
+from arena.shown import Shown
 from ui.parts import part, sent
 
 CORRECTED = "The correction is kept."

@@ -52,13 +52,13 @@ export default function mount({ element, props, watch }) {
   const python = quiet('Copy Python', (button) => copy(button, state.snippet));
   const program = () => (python.disabled = !state?.snippet || state.run !== asked?.run);
   const offer = () => (toCompare.hidden = !page.compare);
-  const tools = h('div', { class: 'tw-tools' }, stop,
+  const tools = h('div', { class: 'tw-tools' },
     quiet('Copy link', async (button) => { const { href, says } = await toAddress(asked, page.shipped); copy(button, href); if (says) status.textContent = says; }),
     python,
     quiet('Vector', () => tell('vector', { concept: concept().name })),
     quiet('GGUF', () => tell('vector', { concept: concept().name, kind: 'gguf' })),
     toCompare,
-    quiet('CSV', () => download('tradewind-run.csv', csv(...Object.values(tokenTable())), 'text/csv')));
+    h('span', { class: 'tw-swap' }, quiet('CSV', () => download('tradewind-run.csv', csv(...Object.values(tokenTable())), 'text/csv')), stop));
   const metrics = h('div', { class: 'tw-metrics' });
   const asTable = h('details', { class: 'tw-fold', ontoggle: () => asTable.open && fill() }, h('summary', {}, 'Tokens as a table'), h('div'));
   const talk = conversation();

@@ -97,6 +97,7 @@ export default function mount({ element, props, watch }) {
     problem.textContent = next.problem ?? '';
     status.textContent = next.note ?? '';
     toCompare.hidden = !now.compare || next.phase !== 'done' || next.sides.length < 2;
+    toCompare.title = `To be judged blind: ${next.sides.slice(-2).map((side) => side.name).join(' against ')}`;
     save.hidden = next.phase === 'running' || next.phase === 'error';
     if (!toCompare.hidden) toCompare.title = `Sends the answers of ${next.sides.slice(-2).map(({ name }) => name).join(' and ')} to blind judging`;
     if (next.rows) drawMetrics(next.rows);
