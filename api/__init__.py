@@ -1,1 +1,1 @@
-"""An HTTP API in OpenAI's form beside the page: any client of it asks base models, checkpoints, mixes and plans."""
+"""An HTTP API in OpenAI's form: any client of it asks base models, checkpoints, mixes and plans."""

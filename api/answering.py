@@ -72,7 +72,7 @@ async def _events(
 
 
 def alternatives(request: Request, ids: list[int], start: int, sampling: Sampling) -> list[dict[str, Any]]:
-    """Of each token from `start` on: its id, its log-probability and the likeliest others, (id, logprob) each.
+    """Of each token from `start` on: id, logprob, and the likeliest others as (id, logprob).
 
     Teacher-forced under the policy, at the temperature that the tokens were drawn at.
     """

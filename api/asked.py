@@ -46,8 +46,8 @@ class Refused(ValueError):
 
 @dataclass(frozen=True)
 class Request:
-    """Prompts for one policy, as token ids, and how they are answered. top: alternatives that are told of each
-    token, None for no log-probabilities at all.
+    """Prompts for one policy, as token ids, and how they are answered. top: alternatives that are told of
+    each token, None for no log-probabilities at all.
     """
 
     policy: Policy
@@ -170,7 +170,8 @@ def _thinking(asked: Mapping[str, Any]) -> bool:
     given = asked.get("chat_template_kwargs", {})
     if not isinstance(given, Mapping) or not {*given} <= {*THINKING}:
         raise Refused(
-            f"chat_template_kwargs is {given!r:.60}: give an object with {' or '.join(THINKING)}, true or false.",
+            f"chat_template_kwargs is {given!r:.60}: "
+            f"give an object with {' or '.join(THINKING)}, true or false.",
             "chat_template_kwargs",
         )
     return any(_flag(given, name) for name in given)
@@ -208,7 +209,8 @@ def _length(
     length = _whole(asked, name, least, MAX_NEW_TOKENS, min(room, MAX_NEW_TOKENS if chat else SHORT))
     if length > room:
         raise Refused(
-            f"The prompt has {longest:,} tokens, with {length:,} new ones more than the {policy.model.context:,} that the model reads: shorten it.",
+            f"The prompt has {longest:,} tokens, with "
+            f"{length:,} new ones more than the {policy.model.context:,} that the model reads: shorten it.",
             "messages" if chat else "prompt",
             code="context_length_exceeded",
         )

@@ -183,7 +183,7 @@ def main() -> None:
 
 
 def kill(database: str, replicas: list, crowd: Crowd, wanted: int) -> None:
-    """SIGKILL to one replica after the other, in the middle of the votes; each is started anew at its address."""
+    """Kills one replica after the other in the middle of the votes, and starts each again at its address."""
     for number in range(crowd.kills):
         while len(crowd.told) < wanted * (number + 1) // (crowd.kills + 1):
             time.sleep(0.01)

@@ -1,9 +1,9 @@
 """How far 8 and 4 bits a weight are from float32: python -m benchmarks.bits [--model FOLDER] [--json]
 
-As benchmarks.fidelity measures it: transformers answers 20 prompts greedily with 64 tokens in float32, and the same weights
-packed at 8 and at 4 bits say what they make of every position. Without --model the weights are the default's with the
-dimensions of the residual stream, of every MLP and of every head's values in another order: the same model, in which no
-group of 32 is one that was rounded before.
+As benchmarks.fidelity measures it: transformers answers 20 prompts greedily with 64 tokens in float32, and
+the same weights packed at 8 and at 4 bits say what they make of every position. Without --model the weights
+are the default's with the dimensions of the residual stream, of every MLP and of every head's values in
+another order: the same model, in which no group of 32 is one that was rounded before.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """What a GPU makes of the default model: python -m benchmarks.gpu
 
-Tokens a second and the first token's wait, of 1, 16 and 64 rows of 64 tokens; and how far its bfloat16 is from the
-native engine on the same weights: sampled tokens up to the first that differs, mean KL(native || GPU) in nats a token.
+Tokens a second and the first token's wait, of 1, 16 and 64 rows of 64 tokens; and how far its bfloat16
+is from the native engine on the same weights: sampled tokens up to the first that differs, mean
+KL(native || GPU) in nats a token.
 """
 
 import argparse

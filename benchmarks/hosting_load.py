@@ -222,7 +222,8 @@ def crowd(address: str, streams: int, annotators: int, seconds: float) -> None:
             job.result()
     pages.end()
     print(
-        f"beside {streams} streams of 512 tokens ({frames / seconds:.0f} updates/s) and {annotators} annotators:"
+        f"beside {streams} streams of 512 "
+        f"tokens ({frames / seconds:.0f} updates/s) and {annotators} annotators:"
     )
     for name in idle:
         print(f"{name:8} idle {told(idle[name])}, in the crowd {told(busy[name])}")
@@ -241,7 +242,7 @@ def threads(pid: int) -> int:
 
 
 def leave(address: str, pid: int) -> None:
-    """Prints how long an endpoint's work lives after its callers have gone: until the app's processors rest again."""
+    """Prints how long the app's processors stay busy after the callers of an endpoint have gone."""
     for endpoint, data in WORKS:
         left(listening(address, endpoint, data, 1))
         time.sleep(5)
@@ -309,7 +310,8 @@ def hostile(address: str, pid: int, calls: int) -> None:
             kinds = list(pool.map(one, range(tenth * calls // 10, (tenth + 1) * calls // 10)))
             refused = len(kinds) - sum(kind in ("complete", "200") for kind in kinds)
             print(
-                f"{(tenth + 1) * calls // 10:6} calls, {refused} of {len(kinds)} refused: {memory():.0f} MB, {threads(pid)} threads",
+                f"{(tenth + 1) * calls // 10:6} calls, "
+                f"{refused} of {len(kinds)} refused: {memory():.0f} MB, {threads(pid)} threads",
                 flush=True,
             )
 

@@ -1,5 +1,5 @@
-"""llama.cpp beside ours: greedy answers of a GGUF file, in a process of its own, since threads of two libraries in one
-process slow each other. Wants the package llama-cpp-python.
+"""llama.cpp beside ours: greedy answers of a GGUF file, in a process of its own, since threads of two
+libraries in one process slow each other. Wants the package llama-cpp-python.
 """
 
 import json
@@ -17,7 +17,7 @@ CONTEXT = 2048
 
 
 class Llama:
-    """A GGUF file that llama.cpp has loaded. seconds, bytes: what loading took, and the peak memory since its start."""
+    """A GGUF file in llama.cpp. seconds: to load it; bytes: peak memory since before that."""
 
     def __init__(self, gguf: Path | str, threads: int, rows: int = 1, clock: str = "perf_counter") -> None:
         self._pipe, end = multiprocessing.Pipe()
@@ -87,8 +87,9 @@ def _serve(gguf: str, threads: int, rows: int, clock: str, pipe: Connection) -> 
 
 
 def write_gguf(folder: Path, path: Path, kind: str) -> None:
-    """A model folder of the shapes of benchmarks.packing as a GGUF file. kind: "Q8_0" or "Q4_1", of its blocks; the
-    embedding has 8 bits."""
+    """A model folder of the shapes of benchmarks.packing as a GGUF file. kind: "Q8_0" or "Q4_1", of its
+    blocks; the embedding has 8 bits.
+    """
     import gguf
     from safetensors import safe_open
 

@@ -1,7 +1,7 @@
 """What packing a model at 8 bits takes: python -m benchmarks.packing [--shape qwen2.5-0.5b] [--json FILE]
 
-Random weights of the shape, saved in bfloat16, are loaded in a process of their own: cold, then from the cache. Memory is
-the process's peak beyond what it holds when lm is imported, as a share of the file's size.
+Random weights of the shape, saved in bfloat16, are loaded in a process of their own: cold, then from the
+cache. Memory is the process's peak beyond what it holds when lm is imported, as a share of the file's size.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def once(folder: str, bits: int) -> None:
 
 
 def peak() -> int:
-    """The most memory that this process has held, in bytes. Linux's getrusage counts what its parent held at the start."""
+    """The most memory that this process has held, in bytes. Linux's getrusage counts the parent's memory too."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(re.findall(r"VmHWM:\s*(\d+) kB", status.read_text())[0]) * 1024
@@ -98,7 +98,8 @@ def main() -> None:
             results[kind] = json.loads(done.stdout.splitlines()[-1])
             share = results[kind]["bytes"] / size
             print(
-                f"{asked.shape}, {kind}: {results[kind]['seconds']:.1f} s, peak {share:.2f} x the file of {size / 1e9:.2f} GB"
+                f"{asked.shape}, {kind}: {results[kind]['seconds']:.1f} s, "
+                f"peak {share:.2f} x the file of {size / 1e9:.2f} GB"
             )
         if asked.json:
             asked.json.write_text(

@@ -25,7 +25,8 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
+    "--headless --no-sandbox --disable-gpu "
+    "--disable-background-networking --disable-component-update --disable-sync"
 ).split()
 STEERED = "document.querySelector('.tw-steered .tw-text')?.innerText && document.querySelector('.tw-stage')?.dataset.shown"
 DONE = "document.querySelector('.tw-stage')?.dataset.phase === 'done' && !document.querySelector('.tw-stage.tw-old')"
@@ -55,7 +56,7 @@ def peak(status: str) -> float:
 
 
 class App:
-    """The app in a process of its own, with votes in a folder that goes with it. settings: of its environment."""
+    """The app in a process of its own, its votes in a temporary folder. settings: environment variables."""
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         self._settings = settings or {}

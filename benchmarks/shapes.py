@@ -1,12 +1,13 @@
-"""Speed at the shapes of models that people run: python -m benchmarks.shapes [--shape llama-3.2-1b] [--turns 5]
-[--llama] [--busy] [--bits 4] [--json FILE]
+"""Speed at the shapes of models that people run: python -m benchmarks.shapes [--shape llama-3.2-1b]
+[--turns 5] [--llama] [--busy] [--bits 4] [--json FILE]
 
-Random weights of the shape at 8 bits, and with --llama the same in llama.cpp (Q8_0, or Q4_1 with a Q8_0 embedding; wants
-llama-cpp-python), in turns, medians. Every prompt is new. Steered: an edit that pushes at every token on eight layers, against llama.cpp unsteered.
-Nine rows: one prompt, the unsteered row and eight magnitudes. Of the bandwidth: the bytes of all weights times the tokens
-a second of one row, over what reading one large array brings a second. Memory: the peak beyond what the process holds
-before it loads. Give it an idle machine; on one that others use, --busy compares the two on one thread each, by seconds of
-processor time, which do not count while others have the core.
+Random weights of the shape at 8 bits, and with --llama the same in llama.cpp (Q8_0, or Q4_1 with a Q8_0
+embedding; wants llama-cpp-python), in turns, medians. Every prompt is new. Steered: an edit that pushes at
+every token on eight layers, against llama.cpp unsteered. Nine rows: one prompt, the unsteered row and eight
+magnitudes. Of the bandwidth: the bytes of all weights times the tokens a second of one row, over what reading
+one large array brings a second. Memory: the peak beyond what the process holds before it loads. Give it an
+idle machine; on one that others use, --busy compares the two on one thread each, by seconds of processor
+time, which do not count while others have the core.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Messages to the page that parts of several tabs draw; assets/web/shared has the JavaScript that reads them."""
+"""Messages to the page that several tabs draw; assets/web/shared has the JavaScript that reads them."""
 
 from typing import Any, NotRequired, TypedDict
 
@@ -18,8 +18,8 @@ class Table(TypedDict):
 
 
 class Chart(TypedDict):
-    """A chart, or the sentence that stands in its place while it is empty. data: the table for the file, where that has
-    more than the one of the page.
+    """A chart, or the sentence that stands in its place while it is empty. data: the table for the file,
+    where that has more than the one of the page.
     """
 
     title: str
@@ -39,4 +39,4 @@ class File(TypedDict):
 
 
 Said = TypedDict("Said", {"say": str, "as": NotRequired[str]})
-"""A sentence that the page tells its parts, `as` an event of assets/web/shared/events.js (where it is left out: said)."""
+"""A sentence for parts of the page, sent as the event `as` of assets/web/shared/events.js; default: said."""

@@ -61,8 +61,8 @@ def _drawn(seeds: int, prompts: int, seed: int, draws: int) -> Draws:
 
 
 def estimate(values: Sequence[float] | np.ndarray, seed: int = 0) -> Estimate:
-    """The mean of values [n] that were drawn independently, or of scores [seeds, prompts] of several trainings: the
-    interval counts both.
+    """The mean of values [n] that were drawn independently, or of scores [seeds, prompts] of several
+    trainings: the interval counts both.
     """
     scores = np.atleast_2d(np.asarray(values, float))
     seeds, prompts = scores.shape

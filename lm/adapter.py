@@ -42,8 +42,8 @@ class Adapter:
         for (block, module), (a, b) in self.parts.items():
             if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
                 raise ValueError(
-                    f"The adapter's {module} of block {block} has halves {tuple(a.shape)} and {tuple(b.shape)}: "
-                    "give (rank, in) and (out, rank)."
+                    f"The adapter's {module} of block {block} "
+                    f"has halves {tuple(a.shape)} and {tuple(b.shape)}: give (rank, in) and (out, rank)."
                 )
 
     def check(self, blocks: Sequence[Mapping[str, tuple[int, int]]], stack: str = STACK) -> None:
@@ -67,18 +67,20 @@ class Adapter:
         for (block, module), (a, b) in self.parts.items():
             if not 0 <= block < len(blocks):
                 raise ValueError(
-                    f"The adapter changes block {block}, which does not fit this model of {len(blocks)} blocks: {remedy}."
+                    f"The adapter changes block {block}, "
+                    f"which does not fit this model of {len(blocks)} blocks: {remedy}."
                 )
             if module not in blocks[block]:
                 known = ", ".join(sorted(blocks[block]))
                 raise ValueError(
-                    f"The adapter changes {module}, which does not fit this model, whose block {block} has {known}: {remedy}."
+                    f"The adapter changes {module}, "
+                    f"which does not fit this model, whose block {block} has {known}: {remedy}."
                 )
             inner, outer = blocks[block][module]
             if (a.shape[1], b.shape[0]) != (inner, outer):
                 raise ValueError(
-                    f"The adapter's {module} of block {block}, {b.shape[0]} x {a.shape[1]}, does not fit this model's "
-                    f"{outer} x {inner}: {remedy}."
+                    f"The adapter's {module} of block {block}, "
+                    f"{b.shape[0]} x {a.shape[1]}, does not fit this model's {outer} x {inner}: {remedy}."
                 )
 
     @classmethod

@@ -23,8 +23,8 @@ class ClassifierError(ValueError):
 class Classifier:
     """A sequence classifier in float32 on a CPU, in its own numbers elsewhere.
 
-    Texts of equal length share a batch and nothing is padded, so a text scores the same alone and in company, whatever
-    the padding side or token. A text that is longer than the model's positions loses its start.
+    Texts of equal length share a batch and nothing is padded, so a text scores the same alone and in company,
+    whatever the padding side or token. A text that is longer than the model's positions loses its start.
 
     Raises
     ------
@@ -45,13 +45,13 @@ class Classifier:
         self._longest = _longest(self.tokenizer, model)
 
     def label(self, asked: str) -> int:
-        """The index of the label that is asked for, by its name; of the only one without a word. Raises ClassifierError."""
+        """The index of a label by its name; "" names the only one. Raises ClassifierError."""
         if not asked:
             if len(self.labels) == 1:
                 return 0
             raise ClassifierError(
-                f"Classifier {self.name} has the labels {', '.join(self.labels)}: name the one that counts, as in "
-                f"{self.name}#{self.labels[-1]}."
+                f"Classifier {self.name} has the labels {', '.join(self.labels)}: "
+                f"name the one that counts, as in {self.name}#{self.labels[-1]}."
             )
         fitting = [index for index, label in enumerate(self.labels) if label == asked]
         fitting = fitting or [
@@ -69,7 +69,7 @@ class Classifier:
 
     @cached_property
     def independent(self) -> bool:
-        """Whether each label is a question of its own (a sigmoid), and not one of several answers (a softmax)."""
+        """Whether each label is a question of its own (a sigmoid), not one of several answers (a softmax)."""
         return len(self.labels) == 1 or self._model.config.problem_type == "multi_label_classification"
 
     def encode(self, *texts: str, special_tokens: bool = True) -> dict[str, list[int]]:
@@ -119,21 +119,24 @@ def _loaded(name: str) -> tuple[Any, Any]:
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ClassifierError(
-            f"Classifier {name} cannot be loaded ({reason}): give the folder or hub id of a sequence classifier with "
-            "safetensors weights."
+            f"Classifier {name} cannot be loaded ({reason}): "
+            "give the folder or hub id of a sequence classifier with safetensors weights."
         ) from None
     if unlike := sorted(report["mismatched_keys"]):
         tensor, stored, wanted = unlike[0]
         raise ClassifierError(
-            f"Classifier {name} holds {tensor} as {[*stored]}, and its config.json asks for {[*wanted]}: mend config.json, or fetch it again."
+            f"Classifier {name} holds {tensor} as {[*stored]}, "
+            f"and its config.json asks for {[*wanted]}: mend config.json, or fetch it again."
         )
     if codes := next(filter(QUANTISED.search, sorted(report["unexpected_keys"])), None):
         raise ClassifierError(
-            f"Classifier {name} is stored quantised (it holds {codes}), and its config.json does not say how: give it in 16 bits."
+            f"Classifier {name} is stored quantised (it holds {codes}), "
+            "and its config.json does not say how: give it in 16 bits."
         )
     if missing := sorted(report["missing_keys"]):
         raise ClassifierError(
-            f"Classifier {name} has no weights for {', '.join(missing[:3])}: give a model that was trained as a sequence classifier."
+            f"Classifier {name} has no weights for {', '.join(missing[:3])}: "
+            "give a model that was trained as a sequence classifier."
         )
     return tokenizer, model
 

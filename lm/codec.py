@@ -26,7 +26,7 @@ _STRFTIME_NOW = (
 )
 """Replaces the template function that tells today's date, on a line of its own, which leaves no text."""
 THINKING = ("enable_thinking", "thinking")
-"""The switches that templates of reasoning models know; the others overlook them."""
+"""The switches that templates of reasoning models know; other templates ignore them."""
 _ANSWER = "\x1aanswer\x1a"
 """A text that no template holds, to see where one writes what it is given."""
 
@@ -44,8 +44,9 @@ class Codec:
         self.name, self.tokenizer = name, tokenizer
 
     def chat_ids(self, messages: Sequence[Message], *, thinking: bool = False) -> list[int]:
-        """Token ids of a chat up to where the assistant answers. Without a chat template, its turns are plain
-        text with a blank line in between. thinking: whether the model is to think first, as some templates have it.
+        """Token ids of a chat up to where the assistant answers. Without a chat template, its
+        turns are plain text with a blank line in between. thinking: whether the model is to think
+        first, as some templates have it.
 
         Raises PromptError with what the template says where it refuses the chat.
         """
@@ -59,7 +60,8 @@ class Codec:
             return self.text_ids("\n\n".join(turn["content"] for turn in turns))
         if turns[0]["role"] == "system" and not self.knows_system:
             raise PromptError(
-                f"The chat template of {self.name} knows no system message: say it in the first prompt, or take another model."
+                f"The chat template of {self.name} knows no system message: "
+                "say it in the first prompt, or take another model."
             )
         opened = self._opened(turns, thinking)
         return self._marked_ids(opened) if typed else self._plain_ids(opened)
@@ -175,7 +177,7 @@ class Codec:
         return text + head if answered.startswith(text) and head.strip() else text
 
     def _rendered(self, turns: Sequence[Message], *, opens: bool, thinking: bool = False) -> str:
-        """The chat as text, with the switches that templates of reasoning models know; others overlook them."""
+        """The chat as text, with the switches of reasoning models, which other templates ignore."""
         try:
             return str(
                 self.tokenizer.apply_chat_template(

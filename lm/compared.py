@@ -1,4 +1,4 @@
-"""Answers, and how far each of their tokens' distributions lies from the base model's, in one pass over the tokens."""
+"""Answers, and how far the distribution of each of their tokens lies from the base model's, in one pass."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,8 +17,8 @@ from lm.sampling import draw
 
 @dataclass
 class Compared:
-    """A run, and of each of its tokens KL(the row's model || the base model) and the surprise of the base model, nats,
-    both at the row's temperature, at 1 where it is greedy.
+    """A run, and of each of its tokens KL(the row's model || the base model) and the surprise of the base
+    model, nats, both at the row's temperature, at 1 where it is greedy.
     """
 
     run: Run
@@ -45,8 +45,8 @@ def compared(
 ) -> list[Compared]:
     """Decodes rows as LanguageModel.generate does, beside the base model that reads the same answers.
 
-    A prompt that several rows are compared on is read once, and none of what the rows sample is read twice: this takes
-    about a third of the time of decoding first and measuring then.
+    A prompt that several rows are compared on is read once, and none of what the rows sample is read twice:
+    this takes about a third of the time of decoding first and measuring then.
 
     Parameters
     ----------

@@ -14,8 +14,8 @@ _KEY = f"\x1a{secrets.token_hex(8)}"
 class ControlTokens:
     """The tokens of a tokenizer that have no text, such as <|im_start|> and </s>.
 
-    Where a person writes the name of one, it is marked (`marked`); `ids` then reads marked names as text, and names
-    that a chat template wrote as the tokens.
+    Where a person writes the name of one, it is marked (`marked`); `ids` then reads marked names as text, and
+    names that a chat template wrote as the tokens.
     """
 
     def __init__(self, raw: Tokenizer):
@@ -45,7 +45,8 @@ class ControlTokens:
         for id in ids:
             if id in self._added and id != unknown:
                 raise ValueError(
-                    f"The tokenizer cannot read {self._added[id].content} as text: leave it out of what you write."
+                    f"The tokenizer cannot read {self._added[id].content} as text: "
+                    "leave it out of what you write."
                 )
         return [self._twins.get(id, id) for id in ids]
 

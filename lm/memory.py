@@ -33,8 +33,8 @@ def require(name: str, bytes_needed: float) -> None:
     have = available()
     if bytes_needed > have:
         raise SourceError(
-            f"Model {name!r} needs about {_size(bytes_needed)} of memory to be loaded, and {_size(have)} are free: "
-            "give a smaller model, or free memory."
+            f"Model {name!r} needs about {_size(bytes_needed)} of memory to be loaded, "
+            f"and {_size(have)} are free: give a smaller model, or free memory."
         )
 
 

@@ -10,8 +10,8 @@ def _grams(ids: Sequence[int], n: int) -> list[tuple[int, ...]]:
 
 
 def kl(own: Tensor, base: Tensor) -> Tensor:
-    """KL(own || base) of each token, nats [...]: of log-probabilities over the vocabulary [..., vocabulary], both
-    at one temperature.
+    """KL(own || base) of each token, nats [...]. own, base: log-probabilities [..., vocabulary] at one
+    temperature.
     """
     return (own.exp() * (own - base)).sum(-1).clamp_min(0)
 

@@ -32,8 +32,8 @@ class LanguageModel:
     """A causal language model: text in and out, its residual stream read and edited.
 
     name: what it is called; hash: 16 hex digits of the sha256 of its weights; layers, width: of the residual
-    stream; context: most tokens of a row; family: as transformers calls it, such as llama; busy: held while the engine
-    computes, by whoever computes.
+    stream; context: most tokens of a row; family: as transformers calls it, such as llama; busy: held while
+    the engine computes, by whoever computes.
     """
 
     def __init__(
@@ -228,7 +228,8 @@ class LanguageModel:
     def _check_length(self, tokens: int) -> None:
         if not 1 <= tokens <= self.context:
             raise ValueError(
-                f"A text of {tokens} tokens cannot be read: give 1 to {self.context}, the model's context here."
+                f"A text of {tokens} tokens cannot be read: "
+                f"give 1 to {self.context}, the model's context here."
             )
 
     def _teach(
@@ -236,7 +237,8 @@ class LanguageModel:
     ) -> Feed:
         if not 1 <= start < len(row):
             raise ValueError(
-                f"An answer starts at {start}: give a position from 1 to {len(row) - 1}, the sequence's last token."
+                f"An answer starts at {start}: give "
+                f"a position from 1 to {len(row) - 1}, the sequence's last token."
             )
         self._check_length(len(row) - 1)
         return Feed(

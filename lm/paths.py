@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 
 
 def cache_folder(*parts: str) -> Path:
-    """A folder under $TRADEWIND_CACHE (default: the user's cache folder, or a temporary one where that cannot be
-    written), made if it is missing. Raises OSError where it cannot be.
+    """A folder under $TRADEWIND_CACHE (default: the user's cache folder, or a temporary one where that cannot
+    be written), made if it is missing. Raises OSError where it cannot be.
     """
     chosen = os.environ.get("TRADEWIND_CACHE")
     base = Path(chosen) if chosen else _users_cache(os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
@@ -46,7 +46,8 @@ def _users_cache(xdg: str | None, home: str | None) -> Path:
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
         folder = temporary()
         log.warning(
-            "the cache folder cannot be written (%s): %s serves until it is emptied; set TRADEWIND_CACHE to a folder that stays",
+            "the cache folder cannot be written (%s): "
+            "%s serves until it is emptied; set TRADEWIND_CACHE to a folder that stays",
             error,
             folder,
         )

@@ -107,8 +107,8 @@ def read(folder: Path) -> tuple[str, Parts]:
         rank = _of_pattern(config, "rank_pattern", f"{stack}.{block}.{path}", "r")
         if half["A"].shape[0] != rank:
             raise ValueError(
-                f"The adapter in {folder.name} has rank {half['A'].shape[0]} in {path} of block {block}, and its {CONFIG} says "
-                f"{rank}: copy it again."
+                f"The adapter in {folder.name} has rank {half['A'].shape[0]} in {path} of block {block}, "
+                f"and its {CONFIG} says {rank}: copy it again."
             )
     parts = {
         (block, path): (half["A"], half["B"] * _scale(config, f"{stack}.{block}.{path}", half["A"].shape[0]))
@@ -118,7 +118,7 @@ def read(folder: Path) -> tuple[str, Parts]:
 
 
 def refuse(config: Mapping[str, Any], name: str) -> None:
-    """Raises ValueError where an option of the format changes the answers in a way that is not computed here."""
+    """Raises ValueError where an option changes the answers in a way that Tradewind does not compute."""
     kind = config.get("peft_type")
     if kind != "LORA":
         raise ValueError(f"The adapter in {name} has peft_type {kind!r}: give a LORA, or {MERGE}.")
@@ -131,8 +131,9 @@ def refuse(config: Mapping[str, Any], name: str) -> None:
     init = config.get("init_lora_weights", True)
     if (init.lower() if isinstance(init, str) else init) not in KEEPS_BASE:
         raise ValueError(
-            f"The adapter in {name} has init_lora_weights {init!r}, which changes the base model's weights too: save it "
-            "with path_initial_model_for_weight_conversion, which makes it a LoRA of the base model as it was."
+            f"The adapter in {name} has init_lora_weights {init!r}, "
+            "which changes the base model's weights too: save it with "
+            "path_initial_model_for_weight_conversion, which makes it a LoRA of the base model as it was."
         )
     unknown = [key for key, value in config.items() if value and key not in HONOURED | HARMLESS]
     if unknown:
@@ -169,8 +170,8 @@ def _no_part(name: str, folder: str) -> str:
     """Why a tensor cannot be used."""
     place = name.removeprefix("base_model.model.")
     return (
-        f"The adapter in {folder} changes {place}, and only LoRA halves of the matrices in decoder blocks are read "
-        f"(no biases, embeddings, heads or whole modules): {MERGE}."
+        f"The adapter in {folder} changes {place}, and only LoRA halves of "
+        f"the matrices in decoder blocks are read (no biases, embeddings, heads or whole modules): {MERGE}."
     )
 
 

@@ -47,8 +47,8 @@ class Cost:
 class Sleeper(LanguageModel):
     """A model that answers as any other, and whose weights leave the memory when others need the place.
 
-    Whoever asks for something of it that takes memory wakes it, and keeps it awake until they leave (lm.caller). What
-    takes none, such as its tokenizer, is there from its first wake on.
+    Whoever asks for something of it that takes memory wakes it, and keeps it awake until they leave
+    (lm.caller). What takes none, such as its tokenizer, is there from its first wake on.
     """
 
     def __init__(self, name: str, load: Callable[[], LanguageModel], places: "Places"):
@@ -107,9 +107,9 @@ class Sleeper(LanguageModel):
 class Places:
     """Places in memory for models, `most` at once.
 
-    Where none is free, the model sleeps that nobody works with and that was asked longest ago. Requests take turns: one
-    that waits for a place comes before those that ask later, also for models in memory; all that wait for one model begin
-    when it wakes.
+    Where none is free, the model sleeps that nobody works with and that was asked longest ago. Requests take
+    turns: one that waits for a place comes before those that ask later, also for models in memory; all that
+    wait for one model begin when it wakes.
     """
 
     def __init__(self, most: int = 1):
@@ -121,7 +121,7 @@ class Places:
         self._changed = threading.Condition()
 
     def model(self, name: str, load: Callable[[], LanguageModel]) -> Sleeper:
-        """A model that shares the places, asleep at first. name: what it is called; load: reads it from disk."""
+        """A model that shares the places, asleep at first. load: reads it from disk."""
         self._models.append(Sleeper(name, load, self))
         return self._models[-1]
 
@@ -196,7 +196,7 @@ class Places:
             model._sleep()
 
     def _held_since(self, request: "_Request") -> float:
-        """Seconds that the work of others holds a request up; what is being loaded holds up nobody for good."""
+        """Seconds that the work of others has delayed a request, not counting the loading of a model."""
         return 0.0 if self._waking else time.monotonic() - max(request.since, self._loaded)
 
     def _why(self, model: Sleeper) -> str:

@@ -1,4 +1,4 @@
-"""Who answers prompts: a model with edits and an adapter, by a name that all tabs, commands and the API share."""
+"""Who answers prompts: a model with edits and an adapter. All tabs, commands and the API share its name."""
 
 import reprlib
 import threading
@@ -44,9 +44,10 @@ class PolicyError(ValueError):
 class Policy:
     """A model with edits and an adapter, or as it is.
 
-    make_edits: gives the edits when the policy first answers, as vectors may have to be trained for them.
-    by_prompt: gives the edits of one prompt, where they depend on it. temperature: at which its tokens are drawn where nobody says otherwise. parts: what was added to the
-    model. about: what tables and plots call it.
+    make_edits: gives the edits when the policy first answers, as vectors may have to be trained for
+    them. by_prompt: gives the edits of one prompt, where they depend on it. temperature: at which
+    its tokens are drawn where nobody says otherwise. parts: what was added to the model. about:
+    what tables and plots call it.
     """
 
     model: LanguageModel

@@ -1,7 +1,8 @@
 """Three ways to ask: a chat of several turns, a single prompt (a chat of one), plain text to be continued.
 
-In JSON a prompt is a text, a list of {"role", "content"}, {"messages": that list}, or {"continue": text}. With {"thinking": true}
-beside "prompt" or "messages" the model thinks before it answers, where its chat template has that switch.
+In JSON a prompt is a text, a list of {"role", "content"}, {"messages": that list}, or {"continue":
+text}. With {"thinking": true} beside "prompt" or "messages" the model thinks before it answers, where
+its chat template has that switch.
 """
 
 import argparse
@@ -68,7 +69,7 @@ class Chat:
         return "\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in self.turns)
 
     def to_json(self) -> str | list[dict[str, str]] | dict[str, Any]:
-        """A single prompt as its text, else the turns, and beside them thinking where it is on; `read` gives it back."""
+        """A single prompt as its text, else the turns, with thinking where it is on; `read` gives it back."""
         turns = [dict(vars(turn)) for turn in self.turns]
         if self.thinking:
             return {"messages": turns, "thinking": True}
@@ -152,7 +153,8 @@ def prompt_ids(model: LanguageModel, asked: Asked) -> tuple[int, ...]:
     ids = prompt.ids(model)
     if len(ids) > MAX_PROMPT_TOKENS:
         raise PromptError(
-            f"The prompt has {len(ids):,} tokens, and at most {MAX_PROMPT_TOKENS:,} are taken: shorten it, or drop the first turns."
+            f"The prompt has {len(ids):,} tokens, "
+            f"and at most {MAX_PROMPT_TOKENS:,} are taken: shorten it, or drop the first turns."
         )
     return tuple(ids)
 
@@ -162,7 +164,8 @@ def fitting_ids(model: LanguageModel, asked: Asked, max_new_tokens: int) -> tupl
     ids = prompt_ids(model, asked)
     if len(ids) + max_new_tokens > model.context:
         raise PromptError(
-            f"The prompt has {len(ids):,} tokens, with {max_new_tokens} new ones more than the {model.context:,} that the model reads: shorten it."
+            f"The prompt has {len(ids):,} tokens, with "
+            f"{max_new_tokens} new ones more than the {model.context:,} that the model reads: shorten it."
         )
     return ids
 

@@ -13,9 +13,10 @@ from lm.edits.edit import Edit
 class Sampling:
     """How tokens are drawn. temperature 0 is greedy; the same seed draws the same noise for every row.
 
-    top_p: below 1, tokens are drawn from the nucleus, the smallest set of the likeliest tokens whose probability at the
-    temperature reaches it (Holtzman et al. 2020, as transformers' TopPLogitsWarper has it): the likeliest is always in
-    it, and of equals those with lower ids come first. Log-probabilities and KL stay those of the whole distribution.
+    top_p: below 1, tokens are drawn from the nucleus, the smallest set of the likeliest tokens whose
+    probability at the temperature reaches it (Holtzman et al. 2020, as transformers' TopPLogitsWarper has
+    it): the likeliest is always in it, and of equals those with lower ids come first. Log-probabilities and
+    KL stay those of the whole distribution.
     """
 
     temperature: float = 0.0
@@ -54,8 +55,8 @@ class Row:
 @dataclass(frozen=True)
 class Token:
     """A token that row `row` of the decode has just produced. logprob: under the row's model at its
-    temperature, whatever its top_p, see lm.sampling.draw. trace: records of lm.edits.trace.TRACE [edits], what each edit of the
-    row did at the position that predicted the token.
+    temperature, whatever its top_p, see lm.sampling.draw. trace: records of lm.edits.trace.TRACE [edits],
+    what each edit of the row did at the position that predicted the token.
     """
 
     row: int

@@ -10,9 +10,11 @@ _STRIDE = np.uint64(0x9E3779B97F4A7C15)
 
 
 def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]:
-    """The next token id and its log-probability under softmax(logits / T), of the whole vocabulary; greedy: T = 1.
+    """The next token id and its log-probability under softmax(logits / T), of the
+    whole vocabulary; greedy: T = 1.
 
-    The log-probability is not a number where the best logit is not finite. native/sampling.h does the same in C.
+    The log-probability is not a number where the best logit is not finite.
+    native/sampling.h does the same in C.
 
     logits: float32 [vocabulary]. The draw is argmax(logits / T + Gumbel noise), and the noise depends on
     (seed, step, token) alone: rows with one seed meet the same noise, so texts part only where their
@@ -37,10 +39,11 @@ def draw(logits: np.ndarray, sampling: Sampling, step: int) -> tuple[int, float]
 
 
 def nucleus(scaled: np.ndarray, top_p: float) -> np.ndarray:
-    """The likeliest tokens, the likeliest first, up to that with which their probability reaches top_p; see Sampling.
+    """The likeliest tokens, the likeliest first, up to that with which their
+    probability reaches top_p; see Sampling.
 
-    scaled: logits / T, float32 [vocabulary], of which the largest is 0. Tokens that have less than an equal share of
-    1 - top_p together have less than that, so none of them is in the nucleus.
+    scaled: logits / T, float32 [vocabulary], of which the largest is 0. Tokens that have less than an equal
+    share of 1 - top_p together have less than that, so none of them is in the nucleus.
     """
     weights = np.exp(scaled)
     total = weights.sum(dtype=np.float64)

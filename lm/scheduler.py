@@ -21,8 +21,8 @@ from lm.engines.base import Engine, Feed, Slot
 from lm.rows import Row, Run, Sampling, Token
 
 SHARE_OF_ONE, SHARE_OF_PROMPTS = 0.75, 0.5
-"""Of the rows that an engine decodes at once: how many may be one visitor's (the rest wait in line), and for how many
-prompts caches are kept for other rows and requests.
+"""Of the rows that an engine decodes at once: how many may be one visitor's (the rest wait in line), and for
+how many prompts caches are kept for other rows and requests.
 """
 PIECE = 128
 """Tokens of a prompt that are read in one step, so that a long one keeps nobody else's tokens back for long.
@@ -36,7 +36,8 @@ MEAN_KEPT, LONGEST_PROMPT = 64, 256
 class Decoding:
     """A request's rows on their way: iterate over it for the tokens of each step, then read `runs`.
 
-    Closing it, setting the `stop` that it was made with, or the caller's leaving ends its rows at the next token.
+    Closing it, setting the `stop` that it was made with, or the caller's leaving
+    ends its rows at the next token.
     """
 
     def __init__(self, rows: Sequence[Row], stop: threading.Event | None, prompts: Sequence[Hashable]):
@@ -108,7 +109,7 @@ class _Active:
 
 @dataclass(frozen=True)
 class _Prompt:
-    """A prompt that was read but for its last token: its cache, and the recorded states where there are some."""
+    """A prompt that was read but for its last token: its cache, and the recorded states if there are any."""
 
     slot: Slot
     hidden: Tensor | None
@@ -146,8 +147,8 @@ class Loop:
         return self._running
 
     def give_way(self) -> None:
-        """Lets other threads of the machine go first, where the system gives each thread a priority of its own: decoding
-        takes every core, and whoever asks for a page or votes needs one for a moment only.
+        """Lets other threads of the machine go first, where the system gives each thread a priority of its
+        own: decoding takes every core, and whoever asks for a page or votes needs one for a moment only.
         """
         if sys.platform == "linux":
             self._thread.submit(_give_way).result()
@@ -160,12 +161,13 @@ class Loop:
             raise ValueError("The prompt is empty: give at least one token.")
         if len(row.prompt) + row.sampling.max_new_tokens > engine.context:
             raise ValueError(
-                f"A prompt of {len(row.prompt)} tokens and max_new_tokens = {row.sampling.max_new_tokens} exceed the "
-                f"context of {engine.context}: shorten one of them."
+                f"A prompt of {len(row.prompt)} tokens and max_new_tokens = "
+                f"{row.sampling.max_new_tokens} exceed the context of {engine.context}: shorten one of them."
             )
         if min(row.prompt) < 0 or max(row.prompt) >= engine.vocabulary:
             raise ValueError(
-                f"Token ids run from {min(row.prompt)} to {max(row.prompt)}: the model knows 0 to {engine.vocabulary - 1}."
+                f"Token ids run from {min(row.prompt)} to {max(row.prompt)}: "
+                f"the model knows 0 to {engine.vocabulary - 1}."
             )
         if row.record is not None and not 0 <= row.record < engine.layers:
             raise ValueError(f"Record is {row.record}: give a block from 0 to {engine.layers - 1}.")
@@ -173,8 +175,8 @@ class Loop:
         for edit in row.edits:
             if not 0 <= edit.layer < engine.layers or edit.read.shape[1] != engine.width:
                 raise ValueError(
-                    f"An edit of block {edit.layer} and width {edit.read.shape[1]} does not fit a model of {engine.layers} blocks, "
-                    f"width {engine.width}."
+                    f"An edit of block {edit.layer} and width {edit.read.shape[1]} "
+                    f"does not fit a model of {engine.layers} blocks, width {engine.width}."
                 )
 
     def _work(self) -> None:
@@ -212,8 +214,8 @@ class Loop:
         return [a for a in active if a.owner is not owner]
 
     def _enter(self, active: list[_Active], waiting: list[tuple[Decoding, int]]) -> list[_Active]:
-        """Free places go to waiting rows: of the visitor with the fewest under way first, and of that visitor's
-        requests, of the one with the fewest.
+        """Free places go to waiting rows: of the visitor with the fewest under way first, and of that
+        visitor's requests, of the one with the fewest.
 
         A row waits while another one of its request reads the prompt that both share.
         """

@@ -3,18 +3,18 @@
 import os
 
 WARNING = (
-    "This Space has ZeroGPU, which lends a GPU to one call at a time, and one loop decodes for all visitors here: the CPU "
-    "does the work. Choose CPU hardware, or a GPU of the Space's own."
+    "This Space has ZeroGPU, which lends a GPU to one call at a time, and one loop "
+    "decodes for all visitors here: the CPU does the work. Choose CPU hardware, or a GPU of the Space's own."
 )
 
 
 def here() -> bool:
-    """Whether this is a Space on ZeroGPU, where PyTorch says that there is a GPU and only lent calls have one."""
+    """Whether this is a Space on ZeroGPU: PyTorch then reports a GPU, which only lent calls have."""
     return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 
 
 def declare() -> None:
-    """Names a function for the GPU, without which ZeroGPU takes a Space's start for a failure. Nobody calls it."""
+    """Registers a function that nobody calls: without one, ZeroGPU takes a Space's start for a failure."""
     import spaces
 
     spaces.GPU(_unused)

@@ -60,7 +60,8 @@ def _train(args: argparse.Namespace, library: Library) -> JsonObject:
                 float(cav.random.mean()),
             )
             print(
-                f"{concept.name}: best held-out accuracy {best:.3f}, shuffled {shuffled:.3f}, random {random:.3f}: {path}",
+                f"{concept.name}: best held-out accuracy {best:.3f}, "
+                f"shuffled {shuffled:.3f}, random {random:.3f}: {path}",
                 flush=True,
             )
     return done
@@ -97,7 +98,8 @@ def _own(library: Library, concepts: list[Path], vectors: list[Path]) -> None:
         cav = CAV.load(path)
         if cav.concept not in library.concepts:
             raise ValueError(
-                f"{path} holds vectors of {cav.concept!r}, which does not ship: give its texts with --concepts."
+                f"{path} holds vectors of {cav.concept!r}, "
+                "which does not ship: give its texts with --concepts."
             )
         library.add(library.concepts[cav.concept], cav)
 
@@ -114,7 +116,7 @@ def _judged_by(library: Library, given: str) -> tuple[str, Concept]:
 
 
 def _import(library: Library, path: Path) -> None:
-    """A control vector as a concept that is called as its file, with the calibration that it was given here."""
+    """Adds a control vector as a concept named after its file, with the calibration that was kept for it."""
     with path.open("rb") as file:
         concept, cav = imported(library.model, file.read(MAX_BYTES + 1), path.stem)
     library.add(concept, cav)
@@ -183,7 +185,8 @@ def _tried(args: argparse.Namespace) -> JsonObject:
     """A scorer's accuracy on people's labels, at .5 and at the sample's median."""
     if not args.labelled:
         raise ValueError(
-            f"Concept is {args.concept!r}: give one of {', '.join(shipped())}, or a classifier to be tried with --labelled FILE."
+            f"Concept is {args.concept!r}: give one of {', '.join(shipped())}, "
+            "or a classifier to be tried with --labelled FILE."
         )
     judge, sides = scorer(args.concept), sample(args.labelled, args.most // 2, 0)
     scores = np.array([judge(text) for side in sides for text in side])
@@ -264,7 +267,8 @@ def _frontier(args: argparse.Namespace, library: Library) -> JsonObject | str:
         prompts = _lines(args.prompts)[: args.count] if args.prompts else held_out(concept, args.count)
         if args.count < 1 or not prompts:
             raise ValueError(
-                f"There are no prompts (--count {args.count}, {args.prompts or 'held-out ones'}): give at least one."
+                f"There are no prompts (--count {args.count}, "
+                f"{args.prompts or 'held-out ones'}): give at least one."
             )
         bench = Bench(
             library,

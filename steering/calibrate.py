@@ -1,4 +1,5 @@
-"""Measures what steering a concept costs and does, and chooses what "auto" steers with, on the model's own answers.
+"""Measures what steering a concept costs and does, and chooses what "auto" steers
+with, on the model's own answers.
 
 The prompts are training prompts (assets/prompts/train.jsonl); evaluations use others.
 """
@@ -49,7 +50,7 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Texts:
-    """Runs at one dose, measured a text: KL to the base model, NLL under it, repetition, independent score."""
+    """Runs at one dose, a number a text: KL to the base model, NLL under it, repetition, independent score."""
 
     kl: np.ndarray
     nll: np.ndarray
@@ -141,8 +142,9 @@ class Bench:
 
 
 def candidates(cav: CAV) -> list[tuple[str, tuple[int, ...]]]:
-    """What "auto" may steer with: a direction and layers. The first is taken where nothing is clearly better: the
-    difference of means from half to two thirds of the model, which cost least for the same effect over concepts.
+    """What "auto" may steer with: a direction and layers. The first is taken where nothing is
+    clearly better: the difference of means from half to two thirds of the model, which cost least
+    for the same effect over concepts.
     """
     count = cav.w.shape[0]
     middle = calibrated_layers(dataclasses.replace(cav, calibration=None))
@@ -153,7 +155,7 @@ def candidates(cav: CAV) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def effect(bench: Bench, direction: str, tried: Sequence[Texts]) -> np.ndarray:
-    """The gain in score of each text at a KL of COMPARED, between the doses tried; 0 nats is the base text."""
+    """The gain in score of each text at a KL of COMPARED, interpolated between the base text and the doses."""
     assert bench.base.score is not None
     sense = 1 if direction == "amplify" else -1
     roots = np.sqrt([0.0, *(texts.kl.mean() for texts in tried)])
@@ -242,7 +244,7 @@ def trial(
     progress: Callable[[float], None] | None = None,
     stop: threading.Event | None = None,
 ) -> CAV:
-    """A quick calibration of a concept that a person just taught: what amplifying it costs, on twelve prompts."""
+    """A quick calibration of a concept that a person taught: what amplifying it costs, on twelve prompts."""
     return calibrate(
         library,
         name,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 REPETITION, SURPRISE = 0.1, 1.0
-"""A text breaks where more than this share of its 3-grams come back, or where the base model is this many nats a
-token more surprised by it than by its own answer.
+"""A text breaks where more than this share of its 3-grams come back, or where the base model is this many
+nats a token more surprised by it than by its own answer.
 """
 MAX_BROKEN = 0.2
 """Share of broken texts up to which a dose counts as fluent."""
@@ -21,8 +21,9 @@ OFF = -4.0
 class Point:
     """One dose, as mean over texts.
 
-    kl: to the base model, nats a token. nll: above the base model's own answers, nats a token. repetition: share of
-    3-grams that come back. broken: share of texts that broke. score: the independent scorer's, where there is one.
+    kl: to the base model, nats a token. nll: above the base model's own answers, nats a token.
+    repetition: share of 3-grams that come back. broken: share of texts that broke. score: the
+    independent scorer's, where there is one.
     """
 
     dose: float
@@ -35,8 +36,8 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points by rising dose. What a method's dose is: for a gated one how many standard deviations the goal lies
-    beyond the mean reading of the model's own answers, in the target's sense; for "fixed" the strength.
+    """Points by rising dose. What a method's dose is: for a gated one how many standard deviations the goal
+    lies beyond the mean reading of the model's own answers, in the target's sense; for "fixed" the strength.
     """
 
     points: tuple[Point, ...]
@@ -80,9 +81,10 @@ class Curve:
 class Calibration:
     """What was measured for a concept on the model's own answers, and what was chosen by it.
 
-    direction, layers: of the method "auto". mean, spread: of the classifier's reading of the model's own answers,
-    a number a layer. curves: by "method direction", such as "auto amplify". prompts, tokens, temperature: of the
-    measurement. base: the independent score of the model's own answers. chosen: how direction and layers were chosen, a sentence.
+    direction, layers: of the method "auto". mean, spread: of the classifier's reading of the model's own
+    answers, a number a layer. curves: by "method direction", such as "auto amplify". prompts, tokens,
+    temperature: of the measurement. base: the independent score of the model's own answers. chosen: how
+    direction and layers were chosen, a sentence.
     """
 
     direction: str

@@ -54,7 +54,8 @@ class Settings:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: give one of {', '.join(known)}")
         if not self.penalty > 0:
             raise ValueError(
-                f"penalty is {self.penalty}: give a positive number; larger ones make |w| smaller and eps larger"
+                f"penalty is {self.penalty}: give a positive number; "
+                "larger ones make |w| smaller and eps larger"
             )
         if not 2 <= self.folds <= 8:
             raise ValueError(f"folds is {self.folds}: give 2 to 8")
@@ -67,7 +68,8 @@ class CAV:
 
     diffmean [layers, width]: unit difference of the sides' means, gap [layers]: its length. accuracy,
     shuffled, random [layers]: held-out accuracy, and that of the controls: a fit to shuffled labels, and
-    random directions cut between the means; not a number where no texts are known. calibration: what steering with it costs, where that was measured.
+    random directions cut between the means; not a number where no texts are known. calibration: what steering
+    with it costs, where that was measured.
     """
 
     model: str
@@ -204,11 +206,13 @@ def _without_copies(concept: Concept, side: str) -> tuple[str, ...]:
     different = distinct(texts)
     if len(different) < MIN_TEXTS:
         raise ConceptError(
-            f"{concept.name}: of the {side} side's {len(texts)} texts only {len(different)} differ: give at least {MIN_TEXTS}"
+            f"{concept.name}: of the {side} "
+            f"side's {len(texts)} texts only {len(different)} differ: give at least {MIN_TEXTS}"
         )
     if len(different) < len(texts):
         warnings.warn(
-            f"{concept.name}: of the {side} side's {len(texts)} texts only {len(different)} differ; copies count once",
+            f"{concept.name}: of the {side} "
+            f"side's {len(texts)} texts only {len(different)} differ; copies count once",
             stacklevel=4,
         )
     return different
@@ -221,7 +225,7 @@ def read(
     progress: Callable[[float], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Tensor:
-    """Activations [n, layers, width] of texts, framed and pooled over their own tokens as the settings say."""
+    """Activations [n, layers, width] of texts, framed and pooled over their own tokens as settings say."""
     ids, starts = zip(*(framed(model, text, settings.frame) for text in texts), strict=True)
     return model.read(ids, pool=settings.position, starts=starts, progress=progress, stop=stop)
 
@@ -267,7 +271,7 @@ def _accuracy(
     report: Callable[[float], None],
     stop: threading.Event | None,
 ) -> Tensor:
-    """Held-out accuracy over the folds [3, layers]: of the fit, of one to shuffled labels, of random directions."""
+    """Held-out accuracy [3, layers]: of the fit, of one to shuffled labels, of random directions."""
     generator = torch.Generator().manual_seed(settings.seed)
     layers, n, width = activations.shape
     both = torch.stack([labels, labels[torch.randperm(n, generator=generator)]]).double()

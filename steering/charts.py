@@ -20,7 +20,8 @@ from steering.view import share
 NO_HEAT: Chart = {"title": "Where the push lands", "empty": "Appears when the steered text is complete."}
 NO_DOSE: Chart = {
     "title": "Dose and response",
-    "empty": "See how far the text moves, and what it costs, over the whole range of the magnitude. Takes a few seconds.",
+    "empty": "See how far the text moves, "
+    "and what it costs, over the whole range of the magnitude. Takes a few seconds.",
 }
 SIGNED = [[0, "var(--tw-low)"], [0.5, "var(--tw-raised)"], [1, "var(--tw-high)"]]
 LENGTHS = [[0, "var(--tw-raised)"], [1, "var(--tw-accent)"]]
@@ -213,7 +214,7 @@ def _asked(plan: Plan, concept: Concept) -> str:
 def _line(
     index: int, name: str, color: str, places: list[float], values: list[float], heights: pd.Series
 ) -> JsonObject:
-    """One measure over the magnitude for band number `index`: the chosen band is drawn full, the others thin."""
+    """One measure over the magnitude for band number `index`; the first, the chosen band, is drawn bold."""
     return {
         "type": "scatter",
         "mode": "lines+markers",
@@ -242,7 +243,7 @@ def _level(places: list[float], height: float) -> JsonObject:
 def _dose_title(
     bands: dict[str, pd.DataFrame], plain: pd.DataFrame, measure: str | None, names: list[str]
 ) -> str:
-    """What the sweep did at most; names: of the magnitudes, of which one is told where more of it did less."""
+    """What the sweep did at most. names: of the magnitudes; one is named where larger ones did less."""
     if measure is None:
         far = max(bands, key=lambda band: bands[band].kl.max())
         return f"The text moves up to {bands[far].kl.max():.2f} nats a token from the base model{_most(bands, far)}"

@@ -40,8 +40,8 @@ class Concept:
     of one length.
 
     low, high: what the negative and the positive side are called; scorer: an independent scorer
-    (steering.scorers), if any; more, less: sentences that ask a model for it, and for its contrary;
-    caveat: what its scorer cannot tell. source: where its vectors come from in place of texts, which it then lacks.
+    (steering.scorers), if any; more, less: sentences that ask a model for it, and for its contrary; caveat:
+    what its scorer cannot tell. source: where its vectors come from in place of texts, which it then lacks.
     """
 
     name: str
@@ -63,7 +63,8 @@ class Concept:
             texts = getattr(self, side)
             if len(texts) < MIN_TEXTS:
                 raise ConceptError(
-                    f"{self.name}: the {side} side has {len(texts)} texts: give at least {MIN_TEXTS}, better 100"
+                    f"{self.name}: the {side} side has {len(texts)} texts: "
+                    f"give at least {MIN_TEXTS}, better 100"
                 )
             if len(texts) > MAX_TEXTS:
                 raise ConceptError(
@@ -72,7 +73,8 @@ class Concept:
         shared = set(self.positive) & set(self.negative)
         if shared:
             raise ConceptError(
-                f"{self.name}: {len(shared)} texts stand on both sides, such as {min(shared)[:60]!r}: remove them"
+                f"{self.name}: {len(shared)} texts stand on both sides, "
+                f"such as {min(shared)[:60]!r}: remove them"
             )
         if not self.high:
             object.__setattr__(self, "high", self.name)

@@ -1,8 +1,8 @@
 """Vectors for and from other programs: llama.cpp and repeng control vectors (GGUF), plain safetensors.
 
-A control vector is a direction a layer, "direction.N", that is added to the output of layer N as it is. It knows no
-texts and no classifier, so an imported one is read against the model's own answers: P = .5 is their mean, and a
-standard deviation more of it is one more in log-odds.
+A control vector is a direction a layer, "direction.N", that is added to the output of layer N as it is. It
+knows no texts and no classifier, so an imported one is read against the model's own answers: P = .5 is their
+mean, and a standard deviation more of it is one more in log-odds.
 """
 
 import math
@@ -41,12 +41,13 @@ _NUMBERS: dict[int, type] = {0: np.float32, 1: np.float16}
 
 
 def export(cav: CAV, path: Path | str, *, method: str = "gcav", family: str = "") -> Path:
-    """Writes a concept's directions to `path`: .gguf as a llama.cpp control vector, .safetensors as one unit vector
-    [width] a layer.
+    """Writes a concept's directions to `path`: .gguf as a llama.cpp control vector, .safetensors as
+    one unit vector [width] a layer.
 
-    A control vector holds the layers and the length of the calibrated constant push, so that a scale of 1 is as far as
-    the text stays fluent; without a calibration the length is the distance between the sides' means. llama.cpp has no
-    place for layer 0, and knows neither gates nor budgets. family: the model's, for the file's hint.
+    A control vector holds the layers and the length of the calibrated constant push, so that a scale
+    of 1 is as far as the text stays fluent; without a calibration the length is the distance between
+    the sides' means. llama.cpp has no place for layer 0, and knows neither gates nor budgets. family:
+    the model's, for the file's hint.
     """
     path = Path(path)
     rows = directions(method, cav)
@@ -89,8 +90,8 @@ def imported(
     progress: Callable[[float], None] | None = None,
     stop: threading.Event | None = None,
 ) -> tuple[Concept, CAV]:
-    """A control vector as a concept of this model. Raises ConceptError where the file is damaged or of another model,
-    lm.Stopped.
+    """A control vector as a concept of this model. Raises ConceptError where the file is damaged
+    or of another model, lm.Stopped.
     """
     fields, rows = read_gguf(content, name)
     _fits(model, fields, rows, name)
@@ -138,25 +139,27 @@ def _fits(model: LanguageModel, fields: dict[str, Any], rows: dict[int, np.ndarr
     )
     if hint and family and hint != family:
         raise ConceptError(
-            f"{name} was made for a {hint} model, and {model.name} is a {family}: give a vector of this model."
+            f"{name} was made for a {hint} model, "
+            f"and {model.name} is a {family}: give a vector of this model."
         )
     width = len(next(iter(rows.values())))
     if width != model.width:
         raise ConceptError(
-            f"{name} has {width:,} numbers a layer, and {model.name} has {model.width:,}: give a vector of this model."
+            f"{name} has {width:,} numbers a layer, "
+            f"and {model.name} has {model.width:,}: give a vector of this model."
         )
     if max(rows) >= model.layers:
         raise ConceptError(
-            f"{name} has a direction for layer {max(rows)}, and {model.name} has layers 0 to {model.layers - 1}: "
-            "give a vector of this model."
+            f"{name} has a direction for layer {max(rows)}, "
+            f"and {model.name} has layers 0 to {model.layers - 1}: give a vector of this model."
         )
 
 
 def read_gguf(content: bytes, name: str) -> tuple[dict[str, Any], dict[int, np.ndarray]]:
     """Metadata and directions by layer of a GGUF control vector. Raises ConceptError.
 
-    The package gguf takes lengths on trust, so that a few crafted bytes keep it busy for hours: a visitor's file is
-    read here, where every length is bounded by the file's own.
+    The package gguf takes lengths on trust, so that a few crafted bytes keep it busy for hours: a visitor's
+    file is read here, where every length is bounded by the file's own.
     """
     if len(content) > MAX_BYTES:
         raise ConceptError(
@@ -168,7 +171,8 @@ def read_gguf(content: bytes, name: str) -> tuple[dict[str, Any], dict[int, np.n
         raise ConceptError(f"{name} is no whole GGUF control vector ({error}): export it again.") from None
     if fields.get("general.architecture") != "controlvector":
         raise ConceptError(
-            f"{name} is a GGUF file of {fields.get('general.architecture') or 'nothing named'}: give a control vector."
+            f"{name} is a GGUF file of {fields.get('general.architecture') or 'nothing named'}: "
+            "give a control vector."
         )
     directions_ = {
         int(key.split(".")[1]): row for key, row in rows.items() if re.fullmatch(r"direction\.\d{1,4}", key)

@@ -287,8 +287,8 @@ class Controller:
             yield {"fraction": None, "problem": _problem("train", error)}
 
     def inspect(self, key: str | None, asked: Mapping[str, Any]) -> Lens:
-        """What the models would have said at a token of the last complete run, and what they read there. Raises
-        ValueError.
+        """What the models would have said at a token of the last complete run, and what they
+        read there. Raises ValueError.
         """
         session = self.session(key)
         if session.last is None or asked.get("run") != session.last.number:

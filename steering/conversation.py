@@ -1,4 +1,4 @@
-"""What the Steer tab asks: every column answers the same words, each after the answers that it gave before."""
+"""What the Steer tab asks: every column answers the same words, each after its own earlier answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ MAX_EARLIER = 64
 
 @dataclass(frozen=True)
 class Prompts:
-    """What each column answers, by the name of its side. dropped: earlier turns that the model's context has no room
-    for.
+    """What each column answers, by the name of its side. dropped: earlier turns that the
+    model's context has no room for.
     """
 
     sides: Mapping[str, Prompt]
@@ -30,7 +30,8 @@ class Prompts:
     @classmethod
     def read(cls, asked: Mapping[str, Any], model: LanguageModel, max_new_tokens: int) -> "Prompts":
         """The prompts of a request: `prompt`, `messages` or `continue` for all columns, or `prompt` after a
-        `history` of {"prompt", "unsteered", "steered"} under a `system` message; a turn may have "requested", too. `thinking`: see lm.prompts.
+        `history` of {"prompt", "unsteered", "steered"} under a `system` message; a turn may have "requested",
+        too. `thinking`: see lm.prompts.
 
         Of a history that is too long the first turns are dropped, from all columns alike. Raises PromptError.
         """
@@ -56,7 +57,8 @@ class _Conversation:
             )
         if len(history) > MAX_EARLIER:
             raise PromptError(
-                f"The conversation has {len(history)} turns before this one: answer again from an earlier turn, at most {MAX_EARLIER} are kept."
+                f"The conversation has {len(history)} turns before this one: "
+                f"answer again from an earlier turn, at most {MAX_EARLIER} are kept."
             )
         return cls(prompt, tuple(history), system, thinking)
 

@@ -23,10 +23,11 @@ MIN_FREE = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Steering:
-    """A plan on a model: its edits, made once, and those that only read what the plan steers (for the base row).
+    """A plan on a model: its edits, made once, and those that only read what the
+    plan steers (for the base row).
 
-    feasible: whether strengths exist that reach all targets. reading: of the prompt by the plan's condition; where that
-    is not met, the edits only read.
+    feasible: whether strengths exist that reach all targets. reading: of the prompt by the plan's condition;
+    where that is not met, the edits only read.
     """
 
     plan: Plan
@@ -62,7 +63,8 @@ class Steering:
 
 
 def steering(plan: Plan, library: Library, asked: Asked | None = None) -> Steering:
-    """A plan on a model, feasible or not. Raises PlanError where it names what the model or the library lacks.
+    """A plan on a model, feasible or not. Raises PlanError where it names what
+    the model or the library lacks.
 
     asked: what is answered, if it is no single prompt: where its own words begin.
     """
@@ -81,7 +83,8 @@ def steering(plan: Plan, library: Library, asked: Asked | None = None) -> Steeri
 
 
 def prompt_reading(library: Library, concept: str, asked: Asked | None) -> float:
-    """P(concept) of a prompt's own words, by the mean state over them and the mean log-odds over the concept's layers.
+    """P(concept) of a prompt's own words, by the mean state over them and the mean
+    log-odds over the concept's layers.
 
     Raises PlanError where there is no one prompt.
     """
@@ -112,7 +115,8 @@ def reader(cavs: Sequence[CAV], layer: int) -> Edit:
 def first_word(model: LanguageModel, asked: Asked | None) -> int:
     """Where a person's own words begin: after the chat template's, and never at the first token, a sink.
 
-    A system message of the person's own takes the place of the template's, a text to be continued has no template.
+    A system message of the person's own takes the place of the template's, a text
+    to be continued has no template.
     """
     prompt = None if asked is None else read(asked)
     own = isinstance(prompt, Continuation) or (isinstance(prompt, Chat) and prompt.turns[0].role == "system")
@@ -130,13 +134,14 @@ def feasible(applied: Steering) -> Steering:
         return applied
     layer = next(edit.layer for edit in applied.edits if not _feasible(edit))
     raise PlanError(
-        f"the targets contradict each other at layer {layer}: no strengths reach all of them; drop one or change its direction"
+        f"the targets contradict each other at layer {layer}: "
+        "no strengths reach all of them; drop one or change its direction"
     )
 
 
 def layers_of(plan: Plan, cavs: Sequence[CAV]) -> tuple[int, ...]:
-    """The layers that a plan steers: its own, or where it says "auto" the most accurate ones for "gcav", and else
-    those that were calibrated for the first target. Raises PlanError where one is missing.
+    """The layers that a plan steers: its own, or where it says "auto" the most accurate ones for "gcav", and
+    else those that were calibrated for the first target. Raises PlanError where one is missing.
     """
     count = cavs[0].w.shape[0]
     if plan.layers == "auto":
@@ -158,7 +163,7 @@ def _known(layers: tuple[int, ...], cavs: Sequence[CAV]) -> tuple[int, ...]:
 
 
 def calibrated_layers(cav: CAV) -> tuple[int, ...]:
-    """The layers chosen by effect at equal KL; from half to two thirds of the model where nothing was measured."""
+    """The layers chosen by effect at equal KL; half to two thirds of the model where nothing was measured."""
     if cav.calibration is not None:
         return cav.calibration.layers
     count = cav.w.shape[0]
@@ -214,8 +219,8 @@ def _edit(plan: Plan, cavs: Sequence[CAV], doses: Sequence[float | None], layer:
 
 
 def _holding(edit: Edit, held: Sequence[CAV]) -> Edit:
-    """The edit along the nearest directions that change no reading of the held concepts at its layer; what it adds there,
-    the layers above carry on. Raises PlanError where nothing of a direction is left.
+    """The edit along the nearest directions that change no reading of the held concepts at its layer; what it
+    adds there, the layers above carry on. Raises PlanError where nothing of a direction is left.
     """
     if not held:
         return edit
@@ -225,7 +230,8 @@ def _holding(edit: Edit, held: Sequence[CAV]) -> Edit:
     length = free.norm(dim=1, keepdim=True)
     if (length < MIN_FREE).any():
         raise PlanError(
-            f"Hold leaves nothing to steer along at layer {edit.layer}: {' and '.join(cav.concept for cav in held)} "
+            f"Hold leaves nothing to steer along at layer {edit.layer}: "
+            f"{' and '.join(cav.concept for cav in held)} "
             "is read along the same direction; hold another concept."
         )
     return dataclasses.replace(edit, push=(free / length).to(edit.push.dtype))
@@ -245,8 +251,8 @@ def directions(method: str, cav: CAV) -> torch.Tensor:
 
 
 def _goal(target: Target, cav: CAV, dose: float | None, layer: int) -> float:
-    """The log-odds that a reading is to reach: logit(p0), or `dose` standard deviations beyond the model's own
-    answers.
+    """The log-odds that a reading is to reach: logit(p0), or `dose` standard deviations
+    beyond the model's own answers.
     """
     if dose is None or cav.calibration is None:
         return target.goal

@@ -1,4 +1,6 @@
-"""Texts as points of a sentence encoder that knows nothing of the steered model: all-MiniLM-L6-v2, 8-bit, on onnxruntime."""
+"""Texts as points of a sentence encoder that knows nothing of the steered model:
+all-MiniLM-L6-v2, 8-bit, on onnxruntime.
+"""
 
 from collections.abc import Sequence
 from functools import cache

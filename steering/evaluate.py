@@ -1,5 +1,5 @@
-"""Does steering work? The base model, the request in words, a plan, both together and a constant push on the same
-prompts, with bootstrap intervals.
+"""Does steering work? The base model, the request in words, a plan, both together and a constant push on the
+same prompts, with bootstrap intervals.
 """
 
 import dataclasses
@@ -34,16 +34,17 @@ def evaluate(
 ) -> JsonObject:
     """Independent score, KL, NLL, repetition of several methods: {method: {metric: (mean, low, high)}}.
 
-    The methods: "unsteered", "prompted" (the system's message, where the template knows one, and the user's ask for the concept), the plan's own
-    under its name, "prompted + " that name, and beside a gated one "fixed": along the first concept, at the mean |eps| that the plan used,
-    as a share of the class gap, so that both write equally much. Raises PlanError where the concept has no
-    scorer.
+    The methods: "unsteered", "prompted" (the system's message, where the template knows one, and the user's
+    ask for the concept), the plan's own under its name, "prompted + " that name, and beside a gated one
+    "fixed": along the first concept, at the mean |eps| that the plan used, as a share of the class gap, so
+    that both write equally much. Raises PlanError where the concept has no scorer.
     """
     if not prompts:
         raise PlanError("An evaluation needs prompts: give at least one, better 20.")
     if library.concepts[plan.targets[0].concept].scorer is None:
         raise PlanError(
-            f"{plan.targets[0].concept} has no independent scorer, and would be judged by the vector itself: give a concept that has one."
+            f"{plan.targets[0].concept} has no independent scorer, "
+            "and would be judged by the vector itself: give a concept that has one."
         )
     concept = library.concepts[plan.targets[0].concept]
     wishes = [wish(library.concepts[each.concept], each.direction) for each in plan.targets]
@@ -134,7 +135,8 @@ def sample(path: Path, most: int, seed: int) -> tuple[list[str], list[str]]:
         sides[int(positive)].append(text)
     if not (sides[0] and sides[1]):
         raise ValueError(
-            f"{path.name} has {len(sides[0])} texts of one label and {len(sides[1])} of the other: give some of both."
+            f"{path.name} has {len(sides[0])} "
+            f"texts of one label and {len(sides[1])} of the other: give some of both."
         )
     rng = np.random.default_rng(seed)
     each = min(most, *(len(texts) for texts in sides.values()))
@@ -153,5 +155,6 @@ def _labels(path: Path) -> Iterator[tuple[str, bool]]:
                     yield str(entry["text"]), value > 0
             except (json.JSONDecodeError, KeyError, TypeError, StopIteration):
                 raise ValueError(
-                    f'{path.name}, line {number}: give an object with "text" and "toxic", "label" or "rating".'
+                    f"{path.name}, line {number}: give "
+                    'an object with "text" and "toxic", "label" or "rating".'
                 ) from None

@@ -76,8 +76,8 @@ def _groups(count: int, links: Sequence[tuple[int, int]]) -> list[int]:
 def folds(positive: Sequence[str], negative: Sequence[str], count: int, seed: int) -> Tensor:
     """The fold of each text, positive ones first: near copies share one, and so do the two texts of a pair.
 
-    Where pairs would tie nearly everything together, because the copies of a text are paired with many others,
-    only near copies share a fold.
+    Where pairs would tie nearly everything together, because the copies of a text are paired with many
+    others, only near copies share a fold.
     """
     texts = [*positive, *negative]
     pairs = [(i, len(positive) + i) for i in range(min(len(positive), len(negative)))]
@@ -104,7 +104,8 @@ def words_accuracy(concept: Concept, count: int = 5, seed: int = 0) -> float:
 
 
 def held_out(gram: Tensor, labels: Tensor, fold: Tensor, count: int, penalty: float) -> Tensor:
-    """Accuracy [p] over folds of logistic regressions to labels [p, n] of examples with the Gram matrix [n, n].
+    """Accuracy [p] over folds of logistic regressions to labels [p, n] of
+    examples with the Gram matrix [n, n].
 
     A fold whose training part lacks a side is told at chance.
     """
@@ -126,7 +127,7 @@ def one_of_each(labels: Tensor) -> bool:
 
 
 def remarks(concept: Concept) -> list[str]:
-    """What a person should know of their examples, a sentence each: copies, near copies, few, single words."""
+    """Sentences on what is wrong with examples: copies, near copies, too few, told apart by single words."""
     sentences = []
     texts = [*concept.positive, *concept.negative]
     different = len(distinct(concept.positive)) + len(distinct(concept.negative))
@@ -139,7 +140,8 @@ def remarks(concept: Concept) -> list[str]:
         kinds = len(set(_groups(len(own), near_copies(own))))
         if kinds <= len(own) / 2:
             sentences.append(
-                f"Many {side} examples are near copies of each other ({kinds} kinds in {len(own)} texts): give more varied ones."
+                f"Many {side} examples are near "
+                f"copies of each other ({kinds} kinds in {len(own)} texts): give more varied ones."
             )
     fewer = min(len(distinct(concept.positive)), len(distinct(concept.negative)))
     if fewer < MIN_TRUSTED:
@@ -149,7 +151,7 @@ def remarks(concept: Concept) -> list[str]:
     accuracy = words_accuracy(concept)
     if accuracy >= SURFACE:
         sentences.append(
-            f"Single words tell {100 * accuracy:.0f} % of the examples apart: the vector may have learned those words; "
-            "give pairs that differ in the concept alone."
+            f"Single words tell {100 * accuracy:.0f} % of the examples apart: "
+            "the vector may have learned those words; give pairs that differ in the concept alone."
         )
     return sentences

@@ -1,5 +1,5 @@
-"""The frontier of a concept: what each method does to an independent score, against what it costs, on prompts that no
-vector and no calibration met.
+"""The frontier of a concept: what each method does to an independent score, against what it costs, on prompts
+that no vector and no calibration met.
 """
 
 import dataclasses
@@ -61,8 +61,8 @@ PLAN_METHODS = {DEFAULT: "auto", CONSTANT: "fixed"}
 
 @dataclass(frozen=True)
 class Setting:
-    """A method at one setting: a plan, a place where the prompt asks for the concept (see PLACES, BEFORE), both or
-    neither.
+    """A method at one setting: a plan, a place where the prompt asks for the concept (see
+    PLACES, BEFORE), both or neither.
     """
 
     method: str
@@ -73,8 +73,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Text:
-    """One answer to a prompt, measured. edits: digest of what steered it. kl: to the base model on the plain prompt,
-    nats a token; nll: under the base model; repetition: share of 3-grams that come back.
+    """One answer to a prompt, measured. edits: digest of what steered it. kl: to the base model on the plain
+    prompt, nats a token; nll: under the base model; repetition: share of 3-grams that come back.
     """
 
     method: str
@@ -104,8 +104,9 @@ class Texts:
 def settings_of(
     library: Library, name: str, direction: str, methods: Sequence[str] = METHODS, *, continued: bool = False
 ) -> list[Setting]:
-    """All settings of some methods, the base model first. continued: of texts that the model goes on with. Raises
-    PlanError where the concept has no independent scorer, or where a budget has no calibration to go by.
+    """All settings of some methods, the base model first. continued: of texts that the model
+    goes on with. Raises PlanError where the concept has no independent scorer, or where a
+    budget has no calibration to go by.
     """
     if library.concepts[name].scorer is None:
         raise PlanError(f"{name} has no independent scorer: nothing could be judged but by the vector itself")
@@ -137,8 +138,8 @@ def _by_budget(library: Library, name: str, direction: str, method: str) -> list
 
 
 class Bench:
-    """One concept in one direction, whose settings are all answered to the same prompts from the same seeds. continued:
-    the prompts are plain texts that the model goes on with.
+    """One concept in one direction, whose settings are all answered to the same prompts from the same seeds.
+    continued: the prompts are plain texts that the model goes on with.
     """
 
     def __init__(
@@ -229,11 +230,12 @@ def frontier(
     together: int = TOGETHER,
     stop: threading.Event | None = None,
 ) -> Iterator[tuple[float, list[Texts]]]:
-    """All settings of a bench on prompts with seeds, some together at a time: the share done, and the means so far.
+    """All settings of a bench on prompts with seeds, some together at a time: the
+    share done, and the means so far.
 
-    path: JSON Lines that the texts are added to as they come: a measurement that was stopped goes on from it, and one
-    that gets more prompts, seeds or settings measures those alone. Raises lm.Stopped, and ValueError where the file
-    holds texts of other conditions.
+    path: JSON Lines that the texts are added to as they come: a measurement that was stopped goes on from it,
+    and one that gets more prompts, seeds or settings measures those alone. Raises lm.Stopped, and ValueError
+    where the file holds texts of other conditions.
     """
     known = [] if path is None else _resumed(path, bench)
     keys = {(text.method, text.setting, text.edits, text.prompt, text.seed): text for text in known}
@@ -301,8 +303,8 @@ def of(results: Sequence[Texts], method: str) -> list[Texts]:
 
 
 def at_equal_kl(results: Sequence[Texts], method: str, cost: float = COMPARED) -> np.ndarray:
-    """The score of each prompt at a KL, between a method's settings; the base model is at 0 nats, and beyond the last
-    setting its score holds.
+    """The score of each prompt at a KL, between a method's settings; the base model is at 0 nats, and beyond
+    the last setting its score holds.
     """
     own = [results[0], *of(results, method)]
     roots = np.sqrt([texts.kl.mean() for texts in own])
@@ -312,7 +314,7 @@ def at_equal_kl(results: Sequence[Texts], method: str, cost: float = COMPARED) -
 
 
 def markdown(name: str, direction: str, results: Sequence[Texts]) -> str:
-    """A table of means with 95 % bootstrap intervals over prompts, and the methods' difference at equal KL."""
+    """Means with 95 % bootstrap intervals over prompts as a table, and the methods' difference at equal KL."""
     lines = [
         f"### {name}, {_way(direction)} ({len(results[0].score)} prompts)",
         "",
@@ -322,7 +324,8 @@ def markdown(name: str, direction: str, results: Sequence[Texts]) -> str:
     for texts in results:
         score, cost = _cell(texts.score), _cell(texts.kl) if texts.kl.any() else "0"
         lines.append(
-            f"| {texts.method} | {texts.setting} | {score} | {cost} | {texts.nll.mean():.2f} | {texts.repetition.mean():.3f} |"
+            f"| {texts.method} | {texts.setting} "
+            f"| {score} | {cost} | {texts.nll.mean():.2f} | {texts.repetition.mean():.3f} |"
         )
     if not of(results, DEFAULT):
         return "\n".join(lines)
@@ -333,7 +336,7 @@ def markdown(name: str, direction: str, results: Sequence[Texts]) -> str:
 
 
 def ahead(results: Sequence[Texts], direction: str, rival: str, cost: float = COMPARED) -> np.ndarray:
-    """How much further the default moves the score of each prompt the wanted way than a rival at the same KL."""
+    """How much further the default moves the score of each prompt than a rival does at the same KL."""
     sense = 1 if direction == "amplify" else -1
     further: np.ndarray = at_equal_kl(results, DEFAULT, cost) - at_equal_kl(results, rival, cost)
     return sense * further
@@ -344,11 +347,12 @@ SUMMARISED = {BASE, DEFAULT, CONSTANT, REQUEST, BOTH}
 
 
 def summary(tables: Sequence[tuple[str, str, Sequence[Texts]]]) -> str:
-    """One row a concept and direction: the default against a constant push at COMPARED nats, against the strongest
-    request at that request's KL, and what the request gains from the default beside it.
+    """One row a concept and direction: the default against a constant push at COMPARED nats, against the
+    strongest request at that request's KL, and what the request gains from the default beside it.
     """
     lines = [
-        "| concept | base | default | constant push | default ahead | request | its KL | default ahead there | request and default | its KL | gain over the request |",
+        "| concept | base | default | constant push | default ahead "
+        "| request | its KL | default ahead there | request and default | its KL | gain over the request |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, direction, results in tables:
@@ -379,14 +383,16 @@ def summary(tables: Sequence[tuple[str, str, Sequence[Texts]]]) -> str:
         [
             *lines,
             "",
-            f"The default at {COMPARED} nats a token, rows whose interval lies above and below zero: {counts}.",
-            f"From off over the default's budgets the score moves the wanted way in {sum(steps)} of {len(steps)} steps.",
+            f"The default at {COMPARED} nats a token, "
+            f"rows whose interval lies above and below zero: {counts}.",
+            "From off over the default's budgets "
+            f"the score moves the wanted way in {sum(steps)} of {len(steps)} steps.",
         ]
     )
 
 
 def rising(results: Sequence[Texts], direction: str, method: str = DEFAULT) -> list[bool]:
-    """Whether the mean score moves the wanted way at each step from the base model over a method's settings."""
+    """Whether the mean score moves the wanted way at each step from the base model along a method's settings."""
     sense = 1 if direction == "amplify" else -1
     scores = [sense * texts.score.mean() for texts in (results[0], *of(results, method))]
     return [bool(later > earlier) for earlier, later in zip(scores, scores[1:], strict=False)]

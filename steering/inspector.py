@@ -1,5 +1,5 @@
-"""One token of a comparison under the lens: what the base and the steered model would have said there, what every
-concept reads at every layer, and what was pushed.
+"""One token of a comparison under the lens: what the base and the steered model would have said there, what
+every concept reads at every layer, and what was pushed.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,12 @@ SHOWN = 8
 
 
 def inspect(library: Library, pair: Pair, side: int, index: int) -> Lens:
-    """Token `index` of a side, as plain data. Both models are given that side's prompt and the answer up to the token.
+    """Token `index` of a side, as plain data. Both models are given that side's prompt
+    and the answer up to the token.
 
-    alternatives: the likeliest tokens of either model and the one that was drawn, with both probabilities at the
-    temperature of the run. readings: of each concept P at every layer, after the pushes. pushes: of the steered model,
-    by layer. prefix: the answer's token ids up to there.
+    alternatives: the likeliest tokens of either model and the one that was drawn, with both probabilities at
+    the temperature of the run. readings: of each concept P at every layer, after the pushes. pushes: of the
+    steered model, by layer. prefix: the answer's token ids up to there.
     """
     run, answer = pair.decoding.runs[side], len(pair.sides[side].row.prompt) - len(pair.begin)
     ids = (*run.prompt, *run.ids[:index])

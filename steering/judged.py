@@ -1,5 +1,6 @@
-"""Answers of a frontier as an outside reader judges them, blind: is the concept there, is the instruction followed, is the
-text fluent, each from 0 to 2; an answer is worth the harmonic mean (AxBench, arXiv 2501.17148, section 3.3).
+"""Answers of a frontier as an outside reader judges them, blind: is the concept there, is the
+instruction followed, is the text fluent, each from 0 to 2; an answer is worth the harmonic mean
+(AxBench, arXiv 2501.17148, section 3.3).
 """
 
 import json
@@ -42,8 +43,9 @@ class Answer:
 
 
 def draw(folder: Path, each: int, seed: int = 0) -> list[Answer]:
-    """Answers of every method to some prompts of each concept and direction, in an order that tells nothing. A method with
-    several settings is taken at its strongest. Raises ValueError where the folder holds too few.
+    """Answers of every method to some prompts of each concept and direction, in an order that
+    tells nothing. A method with several settings is taken at its strongest. Raises ValueError
+    where the folder holds too few.
     """
     if each < 1:
         raise ValueError(f"Each is {each}: give at least 1 prompt of each concept and direction.")
@@ -80,7 +82,8 @@ def _cases(
     whole = [case for case, own in cases.items() if own.keys() == set(METHODS)]
     if len(whole) < each:
         raise ValueError(
-            f"{path} has {len(whole)} prompts that every method answered: give --each at most that, or measure more."
+            f"{path} has {len(whole)} prompts that every method answered: "
+            "give --each at most that, or measure more."
         )
     chosen = [whole[place] for place in sorted(dice.permutation(len(whole))[:each])]
     return [(case, conditions, [cases[case][method] for method in METHODS]) for case in chosen]
@@ -98,7 +101,7 @@ def _strongest(texts: Iterable[Text]) -> dict[str, str]:
 
 
 def save(answers: Sequence[Answer], key: Path, blind: Path) -> None:
-    """Writes what wrote the answers, and what a reader gets. Raises ValueError where a file is there already."""
+    """Writes who wrote the answers, and what a reader gets. Raises ValueError where a file exists."""
     for path in (key, blind):
         if path.exists() or key.resolve() == blind.resolve():
             raise ValueError(f"{path} would be written over: give two new files.")
@@ -109,8 +112,8 @@ def save(answers: Sequence[Answer], key: Path, blind: Path) -> None:
 
 
 def read(key: Path, ratings: Sequence[Path]) -> tuple[list[Answer], np.ndarray]:
-    """The answers, and their ratings [sittings, answers, 3] by QUESTIONS. Raises ValueError where one is missing or out of
-    bounds.
+    """The answers, and their ratings [sittings, answers, 3] by QUESTIONS. Raises ValueError where
+    one is missing or out of bounds.
     """
     try:
         answers = [Answer(**row) for row in _rows(key)]
@@ -166,8 +169,8 @@ def worth(ratings: np.ndarray) -> np.ndarray:
 
 
 def table(answers: Sequence[Answer], ratings: np.ndarray) -> str:
-    """Means of every method over sittings, with 95 % bootstrap intervals over prompts, what the default is ahead of the
-    others, and how far sittings agree.
+    """Means of every method over sittings, with 95 % bootstrap intervals over prompts, what the default is
+    ahead of the others, and how far sittings agree.
     """
     cases = sorted({answer.case for answer in answers})
     place = {(answer.method, answer.case): number for number, answer in enumerate(answers)}

@@ -74,7 +74,8 @@ class Library:
         """Adds a concept trained for this model. Raises PlanError where it was trained for another."""
         if cav.model_hash != self.model.hash:
             raise PlanError(
-                f"The vector of {cav.concept!r} was made for {cav.model} ({cav.model_hash}), not for {self.model.name} ({self.model.hash}): make it for this one."
+                f"The vector of {cav.concept!r} was made for {cav.model} ({cav.model_hash}), "
+                f"not for {self.model.name} ({self.model.hash}): make it for this one."
             )
         self.concepts[concept.name], self._cavs[concept.name] = concept, cav
 

@@ -1,7 +1,8 @@
-"""Messages between the Steer tab and its JavaScript (assets/web/steer), one definition each; tests/golden has an example
-of each that Python makes and JavaScript draws.
+"""Messages between the Steer tab and its JavaScript (assets/web/steer), one definition each; tests/golden has
+an example of each that Python makes and JavaScript draws.
 
-While texts stream, a state has all tokens so far and Gradio sends what differs from the state before: the new tokens.
+While texts stream, a state has all tokens so far and Gradio sends what differs from
+the state before: the new tokens.
 """
 
 from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
@@ -36,8 +37,8 @@ class Poles(TypedDict):
 
 
 class Costs(TypedDict):
-    """What steering with a method costs: points [dose, KL, score] from off on; the KL as far as the text stays
-    fluent, up to which no text broke, and of the largest dose that was measured.
+    """What steering with a method costs: points [dose, KL, score] from off on; the KL as far as the text
+    stays fluent, up to which no text broke, and of the largest dose that was measured.
     """
 
     points: list[list[float | None]]
@@ -58,7 +59,7 @@ Limits = TypedDict(
     "Limits",
     {"chat": int, "continue": int, "tokens": int, "strength": float, "seed": int, "temperature": float},
 )
-"""The most that the controls take: characters of a chat's prompt and of a text to continue, and the numbers."""
+"""Upper bounds of the controls: characters of a chat's prompt and of a text to continue, and the numbers."""
 
 
 class Chats(TypedDict):
@@ -71,7 +72,7 @@ class Chats(TypedDict):
 
 
 class Opening(TypedDict):
-    """What the controls open with. opening: the first request; compare: whether texts can be sent to Compare."""
+    """What the controls open with. opening: the first request; compare: whether texts can go to Compare."""
 
     concepts: dict[str, Known]
     layers: int
@@ -98,8 +99,8 @@ class Curves(TypedDict):
 
 
 class Stage(TypedDict, total=False):
-    """A state of the stage. fraction: of the learning; held: what held the pushes back; rows: the table of metrics, a
-    label, what it means, and a cell a side; field: the control that a problem stands by.
+    """A state of the stage. fraction: of the learning; held: what held the pushes back; rows: the table of
+    metrics, a label, what it means, and a cell a side; field: the control that a problem stands by.
     """
 
     run: int | None
@@ -149,8 +150,8 @@ class Drafts(TypedDict):
 
 
 class Work(TypedDict):
-    """How far a sweep or the trainer is; fraction None: it has ended. chart: of the sweep; done, drafts: what was learned
-    or written.
+    """How far a sweep or the trainer is; fraction None: it has ended. chart: of the sweep; done,
+    drafts: what was learned or written.
     """
 
     fraction: float | None
@@ -162,7 +163,7 @@ class Work(TypedDict):
 
 
 class Alternative(TypedDict):
-    """A token that a model could have said: its probability under both, whether it was drawn, whether it ends a text."""
+    """A token that a model could have said: its probability under both, whether it was drawn, or ends a text."""
 
     id: int
     text: str

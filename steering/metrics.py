@@ -1,4 +1,4 @@
-"""What a run did: how strongly it was steered, how far it went from the unsteered model, how the text reads."""
+"""What a run did: how strongly it was steered, how far it lies from the base model, how the text reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

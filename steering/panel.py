@@ -1,4 +1,4 @@
-"""The Steer tab. The only file of steering that knows Gradio: it wires the page's events to the controller."""
+"""The Steer tab: wires the page's events to the controller. The only file of steering that knows Gradio."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ ANSWERED_AT_ONCE, SWEPT_AT_ONCE = 8, 2
 def build(library: Library, *, send: Send | None = None) -> tuple[gr.HTML, Callable[[], Opening]]:
     """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /steer, /sweep and /concepts.
 
-    send: takes the texts on the page to the blind comparison; without it there is no button for that. Returns the
-    controls, and what gives their value anew when vectors were made meanwhile.
+    send: takes the texts on the page to the blind comparison; without it there is no button for that. Returns
+    the controls, and what gives their value anew when vectors were made meanwhile.
     """
     controller = Controller(library)
 
@@ -231,18 +231,19 @@ def _endpoints(library: Library) -> None:
         user and assistant; or continued, plain text to go on with.
 
         plan: {"targets": [{"concept": one of /concepts, "direction": "amplify" or "remove", "p0": 1e-6 to 1 -
-        1e-6}, 1 to 3 of them], "budget": the mean KL that the answer may cost, nats a token (0: off), in place
-        of p0 or strength, or null, "layers": "auto" or a list of layer numbers, "method": "auto" (what the
-        calibration chose), "gcav" (the paper's: the classifier's direction), "diffmean" (the difference of
-        means) or "fixed" (`strength` times that difference at every token), "strength": 0 to 100 for fixed
+        1e-6}, 1 to 3 of them], "budget": the mean KL that the answer may cost, nats a token (0: off), in
+        place of p0 or strength, or null, "layers": "auto" or a list of layer numbers, "method": "auto" (what
+        the calibration chose), "gcav" (the paper's: the classifier's direction), "diffmean" (the difference
+        of means) or "fixed" (`strength` times that difference at every token), "strength": 0 to 100 for fixed
         without a budget and else null, "scope": "all" or "answer", "cap": the largest push as a share of the
         state, up to 10, or null}. All but targets and concept may be left out.
 
-        hold in a plan: up to 3 other concepts that stay as they are, since no push has a part along which they are read.
-        when in a plan, {"concept", "side": "above" or "below", "p"}: steer only where the prompt reads so, or null.
+        hold in a plan: up to 3 other concepts that stay as they are, since no push has a part along
+        which they are read. when in a plan, {"concept", "side": "above" or "below", "p"}: steer only
+        where the prompt reads so, or null.
 
-        rival: "request" for a third text "requested", whose prompt asks for the concepts in words, "both" for one
-        that is steered besides, or null. watch: up to 6 concepts that are scored on every text.
+        rival: "request" for a third text "requested", whose prompt asks for the concepts in words, "both" for
+        one that is steered besides, or null. watch: up to 6 concepts that are scored on every text.
 
         Gives "unsteered" and "steered", each with text, tokens, metrics (nll, kl, repetition,
         tokens_per_second, scores, ...) and trace (per token and block: P before and after, eps, share);
@@ -267,8 +268,8 @@ def _endpoints(library: Library) -> None:
         temperature: float = 0.0,
         top_p: float = 1.0,
     ) -> JsonObject:
-        """One prompt over magnitudes (budgets of a plan with a budget, strengths of the fixed method, or p0) and bands of layers (each "auto"
-        or a list): columns and rows.
+        """One prompt over magnitudes (budgets of a plan with a budget, strengths of the fixed method, or p0)
+        and bands of layers (each "auto" or a list): columns and rows.
 
         plan: as for /steer; its first target takes the magnitudes.
         """

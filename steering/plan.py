@@ -31,9 +31,11 @@ def _shown(value: object) -> str:
 
 @dataclass(frozen=True)
 class Target:
-    """A concept, whether to amplify or remove it, and the probability p0 that it reaches at least, or at most.
+    """A concept, whether to amplify or remove it, and the probability p0 that
+    it reaches at least, or at most.
 
-    p0 at its bound (1e-6 to amplify, 1 - 1e-6 to remove) asks for nothing: the target is read and never pushed.
+    p0 at its bound (1e-6 to amplify, 1 - 1e-6 to remove) asks for nothing: the
+    target is read and never pushed.
     """
 
     concept: str
@@ -70,7 +72,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Condition:
-    """Steer only where the prompt reads as a concept: P at or above p, or "below" it. See steering.edits.prompt_reading."""
+    """Steer only where the prompt reads as a concept: P at or above p, or "below" it. See
+    steering.edits.prompt_reading.
+    """
 
     concept: str
     side: str = "above"
@@ -150,7 +154,8 @@ class Plan:
             raise PlanError(f"Scope is {_shown(self.scope)}: give all or answer.")
         if self.strength is not None and (self.method != "fixed" or self.budget is not None):
             raise PlanError(
-                f"Strength is {_shown(self.strength)}, and goes with the method fixed without a budget: leave it out, or give that method."
+                f"Strength is {_shown(self.strength)}, "
+                "and goes with the method fixed without a budget: leave it out, or give that method."
             )
         if self.method == "fixed" and self.strength is None and self.budget is None:
             raise PlanError("The method fixed needs a strength, or a budget: give one of them.")
@@ -177,7 +182,8 @@ class Plan:
                 raise PlanError(f"The plan is not JSON ({error}): give an object.") from None
         if not isinstance(text, Mapping):
             raise PlanError(
-                f"A plan is {str(text)[:40]!r}: give a JSON object with targets, layers, method, strength, scope, cap, budget, hold, when."
+                f"A plan is {str(text)[:40]!r}: "
+                "give a JSON object with targets, layers, method, strength, scope, cap, budget, hold, when."
             )
         fields = dict(text)
         if unknown := fields.keys() - cls.__dataclass_fields__.keys():

@@ -8,7 +8,7 @@ from lm.prompts import Asked, Chat, Continuation, Turn, read
 from steering.concepts import Concept
 
 PLACES = ("user", "system", "both")
-"""Where a request stands: after the user's last message, in the system's, or in both, which asks most strongly."""
+"""Where a request stands: after the user's last message, in the system's, or, strongest, in both."""
 
 
 def wish(concept: Concept, direction: str) -> str:
@@ -19,12 +19,12 @@ def wish(concept: Concept, direction: str) -> str:
 
 
 def strongest(model: LanguageModel) -> str:
-    """The place of PLACES where a request asks most strongly of a model: some templates know no system message."""
+    """The strongest of PLACES for a model: some chat templates know no system message."""
     return "both" if model.codec.knows_system else "user"
 
 
 def before(asked: Asked, wishes: Sequence[str]) -> Continuation:
-    """Plain text to be continued, with wishes in a paragraph before it: the only place that it has for a request."""
+    """Plain text to be continued, with wishes in a paragraph before it."""
     return Continuation("\n\n".join([" ".join(wishes), read(asked).text]))
 
 

@@ -46,7 +46,7 @@ def filtered(
     )
     if min(len(positive), len(negative)) < MIN_TEXTS:
         raise ConceptError(
-            f"only {len(positive)} positive and {len(negative)} negative texts of {concept.name!r} got a response that shows their side: "
-            f"{MIN_TEXTS} are needed; train it from its input texts"
+            f"only {len(positive)} positive and {len(negative)} negative texts of {concept.name!r} "
+            f"got a response that shows their side: {MIN_TEXTS} are needed; train it from its input texts"
         )
     return dataclasses.replace(concept, positive=positive, negative=negative)

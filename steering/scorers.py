@@ -1,8 +1,9 @@
 """Independent scores of a text, so that a steered text is never judged by the vector that steered it.
 
-All return a number from 0 to 1, higher for more of the concept. A scorer is a function of this file, in SCORERS; a head
-on a sentence encoder: a file of assets/scorers, which `python -m steering scorer` writes; or a sequence classifier of
-transformers, NAME#LABEL with its folder or hub id. concepts.json names it, or `--scorer` on the command line.
+All return a number from 0 to 1, higher for more of the concept. A scorer is a function of this file, in
+SCORERS; a head on a sentence encoder: a file of assets/scorers, which `python -m steering scorer` writes; or
+a sequence classifier of transformers, NAME#LABEL with its folder or hub id. concepts.json names it, or
+`--scorer` on the command line.
 """
 
 import json
@@ -65,8 +66,8 @@ class Head:
 
 
 class Judge:
-    """A sequence classifier's probability of a label: of one among several, or, where each label is a question of its own,
-    of that one alone. Raises lm.classifier.ClassifierError.
+    """A sequence classifier's probability of a label: of one among several, or, where each label is a
+    question of its own, of that one alone. Raises lm.classifier.ClassifierError.
     """
 
     def __init__(self, what: str):
@@ -124,7 +125,7 @@ SCORERS: dict[str, Score] = {"vader": sentiment, "profanity": toxicity}
 
 @cache
 def scorer(name: str) -> Score:
-    """The scorer of a name: one of SCORERS, a head, or else a classifier. Raises lm.classifier.ClassifierError."""
+    """The scorer of a name: one of SCORERS, a head, or a classifier. Raises lm.classifier.ClassifierError."""
     if name in SCORERS:
         return SCORERS[name]
     return Head.load(name) if name in heads() else Judge(name)

@@ -16,7 +16,8 @@ def snippet(
     """A short program that reproduces a run of the page; concepts of one's own are learned from files named
     after them.
 
-    imported: those that are control vectors. settings: of `steering.pair`; those that are empty, and a top_p of 1, are left out.
+    imported: those that are control vectors. settings: of `steering.pair`; those that are empty,
+    and a top_p of 1, are left out.
     """
     own = [
         name for name in dict.fromkeys([*plan.concepts, *settings.get("watch", ())]) if name not in shipped()
@@ -37,7 +38,8 @@ def snippet(
             [f"library.add(*imported(library.model, Path({name + '.gguf'!r}).read_bytes(), {name!r}))"]
             if name in imported
             else [
-                f'concept = Concept.load({name + ".jsonl"!r}, {name!r})  # your examples, one {{"positive": ..., "negative": ...}} a line',
+                f"concept = Concept.load({name + '.jsonl'!r}, "
+                f'{name!r})  # your examples, one {{"positive": ..., "negative": ...}} a line',
                 "library.add(concept, train(library.model, concept))",
             ]
         )

@@ -1,4 +1,4 @@
-"""One prompt, unsteered and steered, and where it is wanted the request in words, from one batch and one seed."""
+"""One prompt, unsteered, steered and, if wanted, with the request in words, from one batch and one seed."""
 
 import dataclasses
 import json
@@ -22,14 +22,14 @@ from steering.plan import Plan, PlanError, repeated
 from steering.requests import requested, strongest, wish
 
 RIVALS = ("request", "both")
-"""A third text beside the unsteered and the steered one: the prompt asks for the concepts, without or with steering."""
+"""A third text beside the two: its prompt asks for the concepts, without steering, or with both."""
 MAX_WATCHED = 6
 
 
 @dataclass(frozen=True)
 class Side:
-    """One text of a comparison: its row, the edits of the plan that the row holds, or readers in their place, and the
-    same prompt as the base model is given it.
+    """One text of a comparison: its row, the edits of the plan that the row holds, or readers in their place,
+    and the same prompt as the base model is given it.
     """
 
     name: SideName
@@ -42,8 +42,8 @@ class Side:
 class Pair:
     """A decode of a plan on a model: the unsteered side, the steered one, and the rival where there is one.
 
-    watchers: edits that read further concepts on every side, after the plan's edits. begin: how many tokens of the
-    answer were given.
+    watchers: edits that read further concepts on every side, after the plan's edits. begin: how many
+    tokens of the answer were given.
     """
 
     decoding: Decoding
@@ -90,9 +90,9 @@ def pair(
 ) -> Pair:
     """Starts all sides. Raises PlanError or PromptError before anything is computed.
 
-    temperature, top_p: see lm.Sampling. rival: one of RIVALS. watch: concepts that are read on every side and steered on none. begin: token ids with which
-    every answer begins. prompts: what other sides than the steered one answer, by name, where that is not `prompt`: a
-    chat after answers of their own.
+    temperature, top_p: see lm.Sampling. rival: one of RIVALS. watch: concepts that are read on every side and
+    steered on none. begin: token ids with which every answer begins. prompts: what other sides than the
+    steered one answer, by name, where that is not `prompt`: a chat after answers of their own.
     """
     if not 1 <= max_new_tokens <= MAX_NEW_TOKENS:
         raise PlanError(f"max_new_tokens is {max_new_tokens}: give a number from 1 to {MAX_NEW_TOKENS}")
@@ -138,7 +138,7 @@ def started_at(edit: Edit, answer: int) -> Edit:
 
 
 def watching(library: Library, names: Sequence[str], layers: Sequence[int]) -> tuple[Edit, ...]:
-    """Edits that read concepts and push none, as many at a layer as one edit's targets need. Raises PlanError."""
+    """Edits that read concepts and push nothing, as few at a layer as MAX_TARGETS allows. Raises PlanError."""
     if len(set(names)) < len(names):
         raise PlanError(f"Watch names {repeated(names)} twice: give it once.")
     if len(names) > MAX_WATCHED:
@@ -159,7 +159,8 @@ def finish(library: Library, pair: Pair) -> tuple[Steered, ...]:
 
 
 def steer(library: Library, prompt: Asked, plan: Plan, **settings: Any) -> dict[str, JsonObject]:
-    """Every side's text with tokens, metrics and trace, as the endpoint /steer gives them; settings as for `pair`.
+    """Every side's text with tokens, metrics and trace, as the endpoint /steer
+    gives them; settings as for `pair`.
 
     The steered side has "plan" too: the layers, the cosines between the targets' directions, feasible.
     """

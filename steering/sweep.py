@@ -24,8 +24,8 @@ DECODING = 0.6
 
 
 def usual(plan: Plan, library: Library) -> tuple[float, ...]:
-    """Magnitudes that fit a plan: budgets even in cost as far as the first target's texts stay fluent, strengths, or
-    values of p0.
+    """Magnitudes that fit a plan: budgets even in cost as far as the first target's texts stay
+    fluent, strengths, or values of p0.
     """
     if plan.budget is not None:
         first = plan.targets[0]
@@ -90,7 +90,8 @@ def sweep(
     ]
     if len(plans) * len(prompts) > MAX_ROWS:
         raise PlanError(
-            f"A sweep has {len(plans) * len(prompts)} texts: give fewer magnitudes, bands or prompts, for at most {MAX_ROWS}."
+            f"A sweep has {len(plans) * len(prompts)} texts: "
+            f"give fewer magnitudes, bands or prompts, for at most {MAX_ROWS}."
         )
     if not prompts:
         raise PlanError("A sweep needs a prompt: give at least one.")

@@ -1,4 +1,4 @@
-"""A concept of one's own on the page: from examples, from a file, from a control vector, or from one sentence."""
+"""A visitor's own concept: from examples, from a file, from a control vector, or from one sentence."""
 
 import base64
 import binascii
@@ -28,8 +28,8 @@ MAX_SENTENCE = 300
 DRAFTS, DRAFT_TOKENS, TEMPERATURE = 20, 32, 0.7
 """Pairs of answers that the model writes, their length, and how freely."""
 FAMILIAR = 0.3
-"""Tokens a character up to which texts are in a language that the model knows: its own answers in English take .2 to .25,
-French takes .32, Spanish .36, Korean 2.
+"""Tokens a character up to which texts are in a language that the model knows: its own answers in English
+take .2 to .25, French takes .32, Spanish .36, Korean 2.
 """
 Report = Callable[[float], None]
 
@@ -37,8 +37,8 @@ Report = Callable[[float], None]
 def learned(
     library: Library, asked: Mapping[str, Any], taken: Container[str], report: Report, stop: threading.Event
 ) -> tuple[Learned, str]:
-    """Adds the concept that a page asks for to a visitor's library, trained and tried: what the controls know of it,
-    and a note. Raises ValueError, lm.Stopped.
+    """Adds the concept that a page asks for to a visitor's library, trained and tried: what the controls know
+    of it, and a note. Raises ValueError, lm.Stopped.
 
     taken: names of concepts that are not the visitor's own.
     """
@@ -69,8 +69,8 @@ def unfamiliar(model: LanguageModel, concept: Concept) -> list[str]:
     if not shares or min(shares) < FAMILIAR:
         return []
     return [
-        f"The model spells these examples with {min(shares):.2g} tokens a character, as it does a language that it hardly "
-        "knows: give examples in a language that it answers in."
+        f"The model spells these examples with {min(shares):.2g} tokens a character, "
+        "as it does a language that it hardly knows: give examples in a language that it answers in."
     ]
 
 
@@ -115,15 +115,17 @@ def _check_size(concept: Concept, model: LanguageModel) -> None:
     tokens = sum(len(model.text_ids(text)) for text in concept.positive + concept.negative)
     if tokens > MAX_TOKENS:
         raise ValueError(
-            f"The texts have {tokens:,} tokens: the page learns from at most {MAX_TOKENS:,}; give fewer or shorter ones."
+            f"The texts have {tokens:,} tokens: "
+            f"the page learns from at most {MAX_TOKENS:,}; give fewer or shorter ones."
         )
 
 
 def drafted(
     model: LanguageModel, sentence: object, report: Report, stop: threading.Event
 ) -> tuple[Drafts, str]:
-    """Contrastive texts for a person to edit: the model's answers to the same prompts from the same seeds, with a
-    request for what the sentence describes and without, and a note on them. Raises ValueError, lm.Stopped.
+    """Contrastive texts for a person to edit: the model's answers to the same prompts from the
+    same seeds, with a request for what the sentence describes and without, and a note on them.
+    Raises ValueError, lm.Stopped.
     """
     wish = " ".join(str(sentence or "").split())
     if not 1 <= len(wish) <= MAX_SENTENCE:

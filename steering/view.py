@@ -111,13 +111,15 @@ def learned(concept: Concept, cav: CAV, opens: float | None) -> str:
     """What a person is told of the concept that they taught, or whose vector they brought."""
     if concept.source:
         parts = [
-            f"Read {len(cav.layers)} layers. P = .5 is how the model's own answers read, since a vector comes without texts."
+            f"Read {len(cav.layers)} layers. "
+            "P = .5 is how the model's own answers read, since a vector comes without texts."
         ]
         return " ".join([*parts, *_opens(opens)])
     best = int(cav.accuracy.argmax())
     parts = [
-        f"Learned from {len(concept.positive)} and {len(concept.negative)} examples: {100 * float(cav.accuracy[best]):.0f} % "
-        f"held-out accuracy at layer {best} (shuffled labels: {100 * float(cav.shuffled[best]):.0f} %)."
+        f"Learned from {len(concept.positive)} and {len(concept.negative)} examples: "
+        f"{100 * float(cav.accuracy[best]):.0f} % held-out accuracy at layer {best} (shuffled labels: "
+        f"{100 * float(cav.shuffled[best]):.0f} %)."
     ]
     if float(cav.accuracy[best] - cav.shuffled[best]) < MIN_AHEAD:
         parts.append("It hardly tells the two sides apart: give examples that differ more clearly.")

@@ -11,8 +11,8 @@ from lm.edits.solver import Program
 from lm.edits.trace import MAX_TARGETS
 
 MAX_PUSH = 10.0
-"""Longest push for several targets without a cap, as a share of |e|. Directions that are all but parallel need
-longer ones where their goals are opposed, and e would be lost in them: such goals count as out of reach.
+"""Longest push for several targets without a cap, as a share of |e|. Directions that are all but parallel
+need longer ones where their goals are opposed, and e would be lost in them: such goals count as out of reach.
 """
 
 
@@ -21,10 +21,10 @@ class Edit:
     """What is applied to one row's residual stream e after layer `layer`.
 
     Read-outs are z_i = read_i . e + bias_i. With sense +1 the goal is z_i >= goal_i, with -1 z_i <= goal_i,
-    with 0 the read-out is traced only. Of all pushes sum_j eps_j push_j that reach every goal the one with the
-    least sum |eps_j| is added to e: none where the goals hold already, (goal - z) / (read . push) for one
-    target, the optimum of a linear program for several. Nothing is added where the program has no solution,
-    or only one beyond MAX_PUSH.
+    with 0 the read-out is traced only. Of all pushes sum_j eps_j push_j that reach every goal the one with
+    the least sum |eps_j| is added to e: none where the goals hold already, (goal - z) / (read . push) for
+    one target, the optimum of a linear program for several. Nothing is added where the program has no
+    solution, or only one beyond MAX_PUSH.
 
     Attributes
     ----------
@@ -56,7 +56,8 @@ class Edit:
         for name, value in numbers.items():
             if value is not None and value.shape != (k,):
                 raise ValueError(
-                    f"{name.capitalize()} has shape {tuple(value.shape)}: give ({k},), one number for each target."
+                    f"{name.capitalize()} has shape {tuple(value.shape)}: "
+                    f"give ({k},), one number for each target."
                 )
         if self.push.shape != self.read.shape:
             raise ValueError(

@@ -10,7 +10,7 @@ from torch import Tensor
 SLACK = 1e-4
 """How far from its goal a read-out may end, as a share of 1 + |goal|."""
 MIN_SINGULAR = 1e-12
-"""Targets and directions whose cosines have a smaller singular value are singular: no strengths tell them apart."""
+"""Least singular value of the cosines of targets and directions; below it no strengths tell them apart."""
 
 
 class Program(NamedTuple):

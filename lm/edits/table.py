@@ -97,7 +97,7 @@ def _vectors(edit: Edit) -> Tensor:
 
 
 def _numbers(edit: Edit) -> Tensor:
-    """The edit's row of numbers. Targets that it lacks have no goal, vertices that it lacks are not numbers."""
+    """The edit's row of numbers. Missing targets have no goal, missing vertices are NaN."""
     operands = edit.operands(torch.device("cpu"))
     values = operands._asdict() | operands.program._asdict()
     row = []

@@ -6,7 +6,7 @@ from torch import Tensor
 MAX_TARGETS = 3
 """Concepts that one edit reads, and pushes along, at most."""
 REACHED, CAPPED, UNREACHABLE = 0, 1, 2
-"""Outcomes of an edit: every goal holds or may be passed over, the cap held the push back, no push reaches all."""
+"""Outcomes of an edit: every goal holds or is not asked for, the cap held the push back, no push reaches all."""
 
 TRACE = np.dtype(
     [
@@ -16,7 +16,8 @@ TRACE = np.dtype(
         ("outcome", np.float32),
     ]
 )
-"""One position of one edit: read-outs z before the push, strengths eps, |e|, outcome. Targets that an edit lacks are 0.
+"""One position of one edit: read-outs z before the push, strengths eps, |e|, outcome.
+Targets that an edit lacks are 0.
 
 All fields are float32, so that a tensor with these numbers in its last dimension is an array of records.
 """

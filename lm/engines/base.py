@@ -1,4 +1,4 @@
-"""What a decode asks of an engine: rows with caches of their own, any of which may be advanced in one call."""
+"""What a decode asks of an engine: rows with their own caches, any of which one call may advance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,8 +77,8 @@ class Engine(Protocol):
         ...
 
     def forward(self, feeds: Sequence[Feed]) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Advances slots. Returns logits float32 [sum of want, vocabulary] and, a feed, traces [want, edits] of
-        lm.edits.trace.TRACE.
+        """Advances slots. Returns logits float32 [sum of want, vocabulary], and of each feed traces
+        [want, edits] of lm.edits.trace.TRACE.
         """
         ...
 

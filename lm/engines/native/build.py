@@ -19,7 +19,7 @@ MAX_SECONDS = 300
 
 
 class NoCompiler(RuntimeError):
-    """The engine cannot be built or loaded here; the message says why and what to do. Models then run in PyTorch."""
+    """The engine cannot be built or loaded here, so models run in PyTorch; the message says why and what to do."""
 
 
 def compiler() -> str | None:
@@ -52,8 +52,8 @@ def load(source: Path) -> ctypes.CDLL:
         return ctypes.CDLL(str(target))
     except OSError as error:  # a cache that is mounted noexec, or a library of another system
         raise NoCompiler(
-            f"The compiled engine cannot be loaded ({error}): set TRADEWIND_CACHE to a folder where programs may run, "
-            "or delete that file."
+            f"The compiled engine cannot be loaded ({error}): "
+            "set TRADEWIND_CACHE to a folder where programs may run, or delete that file."
         ) from None
 
 

@@ -168,7 +168,8 @@ class NativeEngine:
         """Advances slots and draws tokens; see lm.engines.base.Engine."""
         if len(draws) != sum(feed.want for feed in feeds):
             raise ValueError(
-                f"{len(draws)} draws for {sum(feed.want for feed in feeds)} rows of logits: give one for each."
+                f"{len(draws)} draws for {sum(feed.want for feed in feeds)} "
+                "rows of logits: give one for each."
             )
         table = (structs.Draw * len(draws))(
             *(structs.Draw(each.seed, 0.0, each.temperature, each.top_p, step, 0) for each, step in draws)
@@ -187,7 +188,8 @@ class NativeEngine:
         for feed in feeds:
             if feed.slot.length + len(feed.ids) > feed.slot.capacity:
                 raise ValueError(
-                    f"A row of {feed.slot.length + len(feed.ids)} tokens exceeds its capacity of {feed.slot.capacity}: open a longer slot."
+                    f"A row of {feed.slot.length + len(feed.ids)} "
+                    f"tokens exceeds its capacity of {feed.slot.capacity}: open a longer slot."
                 )
             if feed.want > len(feed.ids):
                 raise ValueError(
@@ -195,7 +197,8 @@ class NativeEngine:
                 )
             if min(feed.ids) < 0 or max(feed.ids) >= self.vocabulary:
                 raise ValueError(
-                    f"Token ids run from {min(feed.ids)} to {max(feed.ids)}: the model knows 0 to {self.vocabulary - 1}."
+                    f"Token ids run from {min(feed.ids)} to {max(feed.ids)}: "
+                    f"the model knows 0 to {self.vocabulary - 1}."
                 )
         passes: list[list[tuple[Feed, int, int]]] = [[]]
         size = 0

@@ -64,8 +64,8 @@ def grid8(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
 
 
 def grid4(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """4-bit codes from the least to the largest number of each group, as GGUF's Q4_1 has them: what `pack` takes.
-    weight: float32 [n, k].
+    """4-bit codes from the least to the largest number of each group, as GGUF's Q4_1 has them: what `pack`
+    takes. weight: float32 [n, k].
     """
     groups = weight.reshape(weight.shape[0], -1, GROUP)
     with np.errstate(all="ignore"):  # as in grid8
@@ -104,7 +104,7 @@ def grids(packed: Packed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def unpack(packed: Packed) -> Tensor:
-    """The float32 matrix [n, k] that the engine multiplies by, rounded once: a code times a scale is exact."""
+    """The float32 matrix [n, k] that the engine multiplies by. It is rounded once: code * scale is exact."""
     codes, scale, least = (torch.from_numpy(part[: packed.n]) for part in grids(packed))
     groups = torch.unflatten(codes, 1, (-1, GROUP)) * scale[..., None]
     return groups.add_(least[..., None]).flatten(1)

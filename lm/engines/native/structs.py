@@ -147,7 +147,8 @@ def check_sizes(library: ctypes.CDLL) -> None:
     for (name, expected), size in zip(STRUCTS.items(), sizes, strict=True):
         if size != expected:
             raise RuntimeError(
-                f"{name} has {size} bytes in the compiled engine and {expected} in structs.py: mend the one that is behind."
+                f"{name} has {size} bytes in the "
+                f"compiled engine and {expected} in structs.py: mend the one that is behind."
             )
 
 

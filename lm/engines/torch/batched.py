@@ -27,8 +27,8 @@ from lm.rows import Sampling
 from lm.sampling import draw
 
 MAX_ROWS_GPU, MEMORY_SHARE, USUAL_POSITIONS = 512, 0.25, 512
-"""A GPU takes little longer for so many rows than for one, as long as caches of that many positions stay within this
-share of its free memory.
+"""A GPU takes little longer for so many rows than for one, as long as caches of that many positions stay
+within this share of its free memory.
 """
 STEP = 64
 """Cache positions are reserved in multiples of this, or doubled where graphs are lost each time."""
@@ -261,7 +261,7 @@ class BatchedEngine:
 
 
 class _Sites:
-    """The edits of a pass: at each layer those that come first in their rows, then those that come second, ..."""
+    """The edits of a pass: at each layer the first of every row, then the second, and so on."""
 
     def __init__(self, rows: Sequence[Placed], table: EditTable, positions: Tensor):
         self._rows, self._table, self._positions = rows, table, positions
@@ -290,7 +290,7 @@ class _Sites:
 
 
 def _keep(layer: int, feeds: Sequence[Feed], counts: Sequence[int], x: Tensor) -> None:
-    """What feeds ask for of a layer's output x [rows, positions, width], each of its first `counts` positions."""
+    """Gives feeds what they ask for of a layer's output x [rows, positions, width], where `counts` are real."""
     wanted = [i for i, feed in enumerate(feeds) if feed.hidden is not None and feed.record == layer]
     if wanted:
         outputs = torch.cat(

@@ -46,7 +46,7 @@ def _nuclei(scaled: Tensor, top_p: Sequence[float]) -> Tensor:
 
 
 def gumbel(seeds: Tensor, vocabulary: int) -> Tensor:
-    """Standard Gumbel noise, float64 [n, vocabulary], of seeds and steps int64 [n, 2]; see lm.sampling.gumbel."""
+    """Standard Gumbel noise, float64 [n, vocabulary]; seeds: seed and step, int64 [n, 2]; see lm.sampling."""
     start = _mix(_mix(seeds[:, :1]) + seeds[:, 1:])
     tokens = torch.arange(1, vocabulary + 1, device=seeds.device) * _STRIDE
     bits = _shifted(_mix(start + tokens), 32)
@@ -54,8 +54,8 @@ def gumbel(seeds: Tensor, vocabulary: int) -> Tensor:
 
 
 def uniform(seeds: Tensor, step: Tensor) -> Tensor:
-    """A number between 0 and 1 of each seed int64 [n, 1] at a step int64 [1]: float32 [n, 1], never either end, nor so
-    near to 1 that its product with a total is that total.
+    """A number between 0 and 1 of each seed int64 [n, 1] at a step int64 [1]: float32 [n, 1], never either
+    end, nor so near to 1 that its product with a total is that total.
     """
     bits = _shifted(_mix(_mix(seeds) + step), 41)
     return (bits.float() + 0.5) / 2**23

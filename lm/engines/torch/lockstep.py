@@ -1,7 +1,8 @@
 """Many rows decoded in lockstep: every row one token further at once, in memory that stays where it is.
 
-What a training on a GPU asks for: thousands of answers of one length, low-rank changes that take turns with the rows,
-nothing read back before the last token. One step is one function of tensors, captured as a graph where that works.
+What a training on a GPU asks for: thousands of answers of one length, low-rank changes that take
+turns with the rows, nothing read back before the last token. One step is one function of tensors,
+captured as a graph where that works.
 """
 
 from collections.abc import Sequence
@@ -16,14 +17,14 @@ from lm.engines.torch.graphs.cuda_graphs import Replay
 from lm.engines.torch.stack import LowRank, Stack
 
 KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""Of attention. cuDNN's, PyTorch's first choice on an H100, takes twice as long where a row asks with one token."""
+"""Of attention. PyTorch's first choice on an H100, cuDNN's, takes twice as long for one token a row."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Of n rows: ids and log-probabilities [n, t]; mask: which of them came before a row's end [n, t]; where: positions
-    whose state predicts each [n, t]; hidden: outputs of the recorded block [n, positions, width], which the next run
-    overwrites.
+    """Of n rows: ids and log-probabilities [n, t]; mask: which of them came before a row's end [n, t]; where:
+    positions whose state predicts each [n, t]; hidden: outputs of the recorded block [n, positions, width],
+    which the next run overwrites.
     """
 
     ids: Tensor
@@ -36,8 +37,8 @@ class Answers:
 class Lockstep:
     """Memory for `rows` answers of `answer` tokens to prompts of up to `prompt` tokens.
 
-    low_rank: changes of the matrices, which read the same tensors in every run; group: how many neighbouring rows
-    answer one prompt under the same change; record: the block whose output is kept.
+    low_rank: changes of the matrices, which read the same tensors in every run; group: how many neighbouring
+    rows answer one prompt under the same change; record: the block whose output is kept.
     """
 
     def __init__(
@@ -68,8 +69,8 @@ class Lockstep:
         temperature: float,
         stop_ids: frozenset[int],
     ) -> Answers:
-        """One answer a row. prompts: of every group; seeds: of every row, which alone decides what is drawn from its
-        distributions.
+        """One answer a row. prompts: of every group; seeds: of every row, which alone decides what
+        is drawn from its distributions.
         """
         device = self._stack.device
         ids = torch.zeros(len(prompts), self._prompt, dtype=torch.long)

@@ -43,7 +43,7 @@ class Halves:
 
 
 def matrix(packed: Packed) -> Tensor | Codes | Halves:
-    """A packed matrix for the quickest kernel that PyTorch has here, of those that keep what its codes say."""
+    """A packed matrix for the quickest of PyTorch's kernels here that keeps what its codes say."""
     if packed.bits == 4 and quick_codes():
         return Codes(packed)
     halves = "fbgemm" in torch.backends.quantized.supported_engines

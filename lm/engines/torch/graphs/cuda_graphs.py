@@ -49,8 +49,8 @@ class Replay:
 
     @classmethod
     def on(cls, device: torch.device) -> "Replay | None":
-        """For a GPU that PyTorch calls cuda, where $TRADEWIND_CUDA_GRAPHS is set to 1: no GPU has measured graphs
-        yet. None elsewhere.
+        """For a GPU that PyTorch calls cuda, where $TRADEWIND_CUDA_GRAPHS is set to 1: no GPU has
+        measured graphs yet. None elsewhere.
 
         Capture is by hand: torch.compile's own ("reduce-overhead") keeps its graphs to one thread and passes
         over functions that write to their inputs, where decoding has a thread of its own and writes to its
@@ -89,8 +89,8 @@ class Replay:
         return run
 
     def run(self, key: Hashable, function: Function, numbers: Tensor) -> Tensor:
-        """What the function makes of `numbers`, which are on the CPU: on the device, where the next run may write.
-        key: of the function and the shape of `numbers`.
+        """What the function makes of `numbers`, which are on the CPU: on the device, where the next run may
+        write. key: of the function and the shape of `numbers`.
 
         The function reads the CPU's memory nowhere else, and may be run several times for one call.
         """

@@ -87,8 +87,8 @@ class Step:
         return Row(cache, 0 if adapter is None else self._adapters.place(adapter, halves), edits)
 
     def __call__(self, feeds: Sequence[Feed]) -> list[tuple[Tensor, np.ndarray]]:
-        """Advances up to MAX_ROWS slots, whose `state.row` is theirs. Returns logits [want, vocabulary], on the
-        device, and traces of each.
+        """Advances up to MAX_ROWS slots, whose `state.row` is theirs. Returns logits [want, vocabulary], on
+        the device, and traces of each.
         """
         rows: list[Row] = [feed.slot.state.row for feed in feeds]
         variant = Variant(
