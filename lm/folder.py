@@ -19,6 +19,8 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "F4": 0.5, "I16": 2, "F16": 2}
 """Bytes of a number in a safetensors file, where it is not 4 (F32, I32) or 8 (F64, I64)."""
 BYTES |= {"U16": 2, "BF16": 2, "F64": 8, "I64": 8, "U64": 8}
+WHOLE = {"I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"}
+"""Types of whole numbers, which are codes where they stand for a matrix."""
 QUANTISED = re.compile(
     r"\.(qweight|weight_packed|weight_scale\w*|scales|SCB|weight\.(absmax|SCB|quant_map|quant_state\S*))$"
 )
@@ -66,8 +68,7 @@ def weight_files(folder: Path) -> list[Path]:
     if (folder / WEIGHTS).exists():
         files = [folder / WEIGHTS]
     elif (folder / INDEX).exists():
-        named = read_json(folder / INDEX).get("weight_map")
-        files = [folder / Path(name).name for name in sorted({*(named or {}).values()})]
+        files = _indexed(folder)
         if not files:
             raise SourceError(f"{INDEX} of {folder} names no weight files: fetch the model again.")
         if missing := [path.name for path in files if not path.exists()]:
@@ -81,17 +82,34 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
+def _indexed(folder: Path) -> list[Path]:
+    """The files that an index names, below its folder and nowhere else."""
+    named = read_json(folder / INDEX).get("weight_map")
+    names = [*named.values()] if isinstance(named, dict) else []
+    if not all(isinstance(name, str) for name in names):
+        return []
+    if outside := next((name for name in names if {"..", "/"} & {*Path(name).parts}), None):
+        raise SourceError(
+            f"{INDEX} of {folder} names {outside}, which lies outside of the folder: fetch the model again."
+        )
+    return [folder / name for name in sorted({*names})]
+
+
 def require_declared(label: str, config: JsonObject, files: list[Path]) -> None:
     """Raises SourceError where weights are stored quantised and config.json does not say how: they would be taken
     for numbers of their own, without their scales.
     """
     fields = {*config} | {*(config.get("text_config") or {})}
-    name = next((name for name, _, _ in tensors(files) if QUANTISED.search(name)), None)
+    name = next((name for name, kind, _ in tensors(files) if _is_of_codes(name, kind)), None)
     if name is not None and "quantization_config" not in fields:
         raise SourceError(
             f"{label} is stored quantised (its files hold {name}), and its config.json has no quantization_config that "
             "says how: fetch the whole model again, or give it in 16 bits."
         )
+
+
+def _is_of_codes(name: str, kind: str) -> bool:
+    return bool(QUANTISED.search(name)) or (kind in WHOLE and name.endswith(".weight"))
 
 
 def _without_weights(folder: Path) -> str:
@@ -176,7 +194,7 @@ def read_json(path: Path) -> JsonObject:
     """A JSON object of a model's folder. Raises SourceError where there is none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise SourceError(f"{path} cannot be read ({type(error).__name__}): fetch the model again.") from None
     if not isinstance(value, dict):
         raise SourceError(f"{path} holds no JSON object: fetch the model again.")

@@ -34,6 +34,7 @@ from lm.engines.native.weights import (
     from_gguf,
     open_saved,
     save,
+    shapes_of,
     to_state,
 )
 from lm.engines.torch.batched import BatchedEngine
@@ -347,7 +348,13 @@ def _packing_bytes(weights: list[Path]) -> float:
 
 def _packed_weights(label: str, weights: list[Path], config: PreTrainedConfig, bits: int) -> Weights:
     try:
-        return from_files(weights, config, bits)
+        shapes = shapes_of(config)
+    except Exception as error:  # of whatever kind: values of a config that no model can be made of
+        raise SourceError(
+            f"No model can be made of config.json of {label} ({reason(error)}): mend it, or give another model."
+        ) from error
+    try:
+        return from_files(weights, config, bits, shapes)
     except WrongTensor as error:
         raise SourceError(
             f"The weight files of {label} {error}: fetch the model again, or mend config.json."

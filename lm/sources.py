@@ -52,7 +52,10 @@ MODEL_FILES = (
 def reason(error: BaseException) -> str:
     """What an error of somebody else's code says, as a part of a sentence."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".: ")
+    said = 1 + next(
+        (n for n, line in enumerate(lines) if not line.endswith(":")), 0
+    )  # a colon announces the next
+    return (" ".join(lines[:said]) or type(error).__name__)[:300].rstrip(".: ")
 
 
 def label_of(name: str) -> str:

@@ -34,6 +34,7 @@ def read_config(label: str, folder: Path) -> PreTrainedConfig:
         ) from error
     _model_class(label, config)
     _check_quantised(label, config)
+    _check_rope(label, config)
     config._attn_implementation = None  # whichever is here: the one that it was saved with may not be
     for part in (config, config.get_text_config(decoder=True)):
         part.return_dict = True
@@ -69,6 +70,18 @@ def _check_quantised(label: str, config: PreTrainedConfig) -> None:
             f"{label} is stored quantised ({method}), which cannot be read here ({reason(error)}): "
             "install what is missing, or give the model in 16 bits."
         ) from error
+
+
+def _check_rope(label: str, config: PreTrainedConfig) -> None:
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    rope = getattr(config.get_text_config(decoder=True), "rope_parameters", None) or {}
+    kind = rope.get("rope_type", "default")
+    if kind not in ("default", *ROPE_INIT_FUNCTIONS):
+        raise SourceError(
+            f"config.json of {label} has rope type {kind!r}, and transformers knows default, {', '.join(ROPE_INIT_FUNCTIONS)}: "
+            "mend config.json, or give another model."
+        )
 
 
 def read_tokenizer(label: str, folder: Path) -> PreTrainedTokenizerFast:
@@ -137,7 +150,12 @@ def stop_ids_of(folder: Path, tokenizer: PreTrainedTokenizerFast) -> frozenset[i
     ids: set[int | None] = set()
     for path in (folder / "generation_config.json", folder / "config.json"):
         value = files.read_json(path).get("eos_token_id") if path.exists() else None
-        ids |= set(value if isinstance(value, list) else [value])
+        named_here = value if isinstance(value, list) else [value]
+        if unlike := [id for id in named_here if id is not None and type(id) is not int]:
+            raise SourceError(
+                f"{path} has eos_token_id {unlike[0]!r}: give the number of a token, or a list of them."
+            )
+        ids |= {*named_here}
     named = ("<|im_end|>", "<end_of_turn>", "<|eot_id|>")
     ids |= {tokenizer.eos_token_id, *map(tokenizer.backend_tokenizer.token_to_id, named)}
     return frozenset(id for id in ids if id is not None and id != tokenizer.unk_token_id)

@@ -46,6 +46,8 @@ def unlike_llama(config: Config) -> str | None:
         return f"activation {config.hidden_act} is not silu"
     if {*(getattr(config, "layer_types", None) or ["full_attention"])} not in UNIFORM:
         return "its layers attend in different ways"
+    if window(config) == 0:
+        return "its layers look back at nothing"
     return _unlike_rope(config)
 
 

@@ -120,7 +120,7 @@ class ReferenceEngine:
         except Exception as error:  # of whatever kind: this is the first run of somebody else's model code
             reason = str(error).strip().split("\n")[0] or type(error).__name__
             raise ValueError(
-                f"{model.config.model_type} models cannot be run here ({reason.rstrip('.')}): {WORKING}"
+                f"This {model.config.model_type} model cannot be run here ({reason.rstrip('.')}): {WORKING}"
             ) from error
 
     def _measured(self) -> tuple[int, int]:

@@ -3,7 +3,7 @@ model.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ NORMS = {
     "norm_q": "self_attn.q_norm",
     "norm_k": "self_attn.k_norm",
 }
-HEAD = "lm_head.weight"
+HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 GGUF_NAMES = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
@@ -63,15 +63,24 @@ class WrongTensor(ValueError):
     """The files lack a tensor that the model has, or hold one of another shape, or numbers that no grid holds."""
 
 
-def from_files(files: Sequence[Path], config: Config, bits: int = 8) -> Weights:
+def shapes_of(config: Config) -> dict[str, torch.Size]:
+    """The shapes of all tensors of transformers' model of a config, by name. Raises whatever its code does."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return {name: tensor.shape for name, tensor in model.state_dict().items()}
+
+
+def from_files(files: Sequence[Path], config: Config, bits: int, shapes: Mapping[str, torch.Size]) -> Weights:
     """Packs a model's safetensors files, one matrix in memory at a time: its blocks at `bits`, embedding and head at 8.
 
     What they have to hold is what transformers' model of the config has; what they hold besides is left out,
-    as transformers does. Raises WrongTensor.
+    as transformers does. shapes: of that model's tensors. Raises WrongTensor.
     """
-    weights, read = Weights(), _Reader(files, config)
-    weights.matrices["embedding"] = _rounded(read, 8, "model.embed_tokens.weight")
-    if not (config.tie_word_embeddings and read.same(HEAD, "model.embed_tokens.weight")):
+    weights, read = Weights(), _Reader(files, shapes, tied=config.tie_word_embeddings)
+    weights.matrices["embedding"] = _rounded(read, 8, EMBEDDING)
+    if not (config.tie_word_embeddings and read.same(HEAD, EMBEDDING)):
         weights.matrices["head"] = _rounded(read, 8, HEAD)
     weights.vectors["norm"] = read("model.norm.weight").float()
     weights.vectors.update(_rotary(config))
@@ -100,24 +109,27 @@ class _Reader:
     mapped for no longer, so that its pages do not add up. shapes: of all tensors that the model has.
     """
 
-    def __init__(self, files: Sequence[Path], config: Config):
-        from transformers import AutoModelForCausalLM
-
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
-        self.shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    def __init__(self, files: Sequence[Path], shapes: Mapping[str, torch.Size], *, tied: bool):
+        self.shapes, self._tied = shapes, tied
         self.taken: set[str] = set()
         self._files: dict[str, Path] = {}
         for path in files:
             with safe_open(path, framework="pt") as file:
                 self._files |= dict.fromkeys(file.keys(), path)
-        bare = not any(name.startswith("model.") for name in self._files)
-        self._prefix = "model." if bare else ""
-        """What the names lack: those of a model that was saved without its head do."""
+
+    def _own(self, name: str) -> str | None:
+        """What the files call a tensor: a model that was saved without its head leaves out "model.", and one that was
+        wrapped has it before its head too. Of a tied pair either name will do.
+        """
+        same = [name, HEAD] if self._tied and name == EMBEDDING else [name]
+        names = [
+            form for tensor in same for form in (tensor, tensor.removeprefix("model."), f"model.{tensor}")
+        ]
+        return next((form for form in names if form in self._files), None)
 
     def __call__(self, name: str) -> Tensor:
-        own = name.removeprefix(self._prefix)
-        if own not in self._files:
+        own = self._own(name)
+        if own is None:
             raise WrongTensor(f"lack {name}")
         with safe_open(self._files[own], framework="pt") as file:
             tensor: Tensor = file.get_tensor(own)
@@ -129,7 +141,7 @@ class _Reader:
     def same(self, head: str, embedding: str) -> bool:
         """Whether the head is the embedding: not in the files, or equal to it."""
         self.taken.add(head)
-        return head not in self._files or torch.equal(self(head), self(embedding))
+        return self._own(head) is None or torch.equal(self(head), self(embedding))
 
 
 def _rounded(read: _Reader, bits: int, *names: str) -> Packed:
@@ -252,10 +264,8 @@ def open_saved(path: Path) -> tuple[Weights, dict[str, str]]:
 def to_state(weights: Weights, config: Config) -> dict[str, Tensor]:
     """The float32 state dict of the transformers model with exactly these weights."""
     matrices, vectors = weights.matrices, weights.vectors
-    state = {"model.embed_tokens.weight": unpack(matrices["embedding"]), "model.norm.weight": vectors["norm"]}
-    state["lm_head.weight"] = (
-        unpack(matrices["head"]) if "head" in matrices else state["model.embed_tokens.weight"]
-    )
+    state = {EMBEDDING: unpack(matrices["embedding"]), "model.norm.weight": vectors["norm"]}
+    state[HEAD] = unpack(matrices["head"]) if "head" in matrices else state[EMBEDDING]
     heads = head_width(config)
     rows = module_sizes(
         config.hidden_size,
