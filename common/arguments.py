@@ -2,12 +2,17 @@
 
 import argparse
 import math
+import re
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence on stderr, with exit code 2."""
+    """A parser whose errors are one sentence on stderr, with exit code 2; `-1,2` is a value to it, and no option."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._negative_number_matcher = re.compile(r"-[\d.]")
 
     def error(self, message: str) -> NoReturn:
         """Ends the process."""

@@ -158,15 +158,19 @@ def shipped(model: LanguageModel, folder: Path = FOLDER) -> list[Checkpoint]:
 
 
 def find(name: str, model: LanguageModel, folder: Path = FOLDER) -> Checkpoint:
-    """The checkpoint of this id below `folder`, else the one in the folder or under the hub id `name`. Raises
-    CheckpointError.
+    """The checkpoint of this id below `folder`, else the one in the folder or under the hub id `name`.
+
+    Raises CheckpointError, which lists the ids below `folder`.
     """
     known = {checkpoint.id: checkpoint for checkpoint in shipped(model, folder)}
-    return (
-        known[name]
-        if name in known
-        else Checkpoint.load(fetch(name), model, Path(name).name if Path(name).is_dir() else name)
-    )
+    if name in known:
+        return known[name]
+    try:
+        fetched = fetch(name)
+    except CheckpointError as error:
+        here = f"those that are here are {', '.join(known)}" if known else f"none of {model.name} is here"
+        raise CheckpointError(f"{str(error).removesuffix('.')}; {here}.") from None
+    return Checkpoint.load(fetched, model, Path(name).name if Path(name).is_dir() else name)
 
 
 def fetch(name: str, *, token: bool | None = None, cache: Path | None = None) -> Path:

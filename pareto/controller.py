@@ -21,9 +21,9 @@ from pareto.evaluate import evaluate, standard_prompts
 from pareto.fetched import fetch_public
 from pareto.front import Front
 from pareto.messages import Card, Head, Texts, Work
-from pareto.policy import known, policies, tuned
+from pareto.policy import known, policies, title_at, tuned
 from pareto.rewards import Reward, RewardError
-from pareto.session import BASE, MIXES, PLAN, Request, Session, Side, mixed, weight
+from pareto.session import BASE, PLAN, Request, Session, Side, mixed, weight
 from pareto.uploaded import unpacked
 from ui import sessions
 from ui.background import following, frame, left
@@ -165,9 +165,7 @@ class Controller:
             )
         if (method := mixed(pick)) and point is None:
             share = weight(pick)
-            return view.side(
-                pick, f"{MIXES[method]} at λ = {view.short(share)}", method, view.about(None), share
-            )
+            return view.side(pick, title_at(method, (share, 1 - share)), method, view.about(None), share)
         if pick.startswith(PLAN) and point is None:
             return view.side(pick, pick.removeprefix(PLAN), "steered", view.about(None))
         facts = point or (
@@ -356,7 +354,7 @@ class Controller:
             share = weight(pick)
             about = {
                 "id": pick,
-                "name": f"{MIXES[method]} at λ = {view.short(share)}",
+                "name": title_at(method, (share, 1 - share)),
                 "method": method,
                 "preference": [share, 1 - share],
             }

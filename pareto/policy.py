@@ -1,11 +1,16 @@
 """Checkpoints, and mixes of them, as policies."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lm import Adapter, LanguageModel, Policies, Policy
 from pareto.checkpoint import Checkpoint
 from pareto.heads import OBJECTIVES
+
+
+def title_at(method: str, weights: Sequence[float]) -> str:
+    """What a method's point at a preference is called: "curve 0.3 : 0.7"."""
+    return f"{method} {' : '.join(f'{weight:g}' for weight in weights)}"
 
 
 def policies(
@@ -37,9 +42,9 @@ def mixed(model: LanguageModel, first: Checkpoint, second: Checkpoint, share: fl
     method = "curve" if first.on_curve and second.on_curve else "soup"
     about = {
         "id": f"{first.id}+{second.id}@{share:g}",
-        "name": f"{method} {share:g} : {1 - share:g}"
-        if preference
-        else f"{method} of {first.name} and {second.name}, {share:g} : {1 - share:g}",
+        "name": title_at(
+            method if preference else f"{method} of {first.name} and {second.name},", (share, 1 - share)
+        ),
         "method": method,
         "preference": preference,
         "steps": first.card.get("steps"),

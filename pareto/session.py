@@ -18,9 +18,8 @@ from ui.validation import bounded
 MAX_PICKS = 3
 BASE, PLAN = "base", "plan:"
 """The id of the base model, and the start of the ids of plans ("plan:less toxic")."""
-MIXES = {"soup": "Mix", "curve": "Curve"}
-"""Methods whose policies are mixes of two ends, and what a live one is called; its id is "soup:0.35"."""
-
+MIXES = ("soup", "curve")
+"""Methods whose policies are mixes of two ends; the id of a live one is "soup:0.35"."""
 NUMBER = re.compile(r"\d{0,3}\.?\d{1,20}", re.ASCII)
 """The share of a live mix, as its id writes it."""
 Side = tuple[str, Policy, Run]

@@ -19,6 +19,7 @@ from ui import background, refusals, states
 from ui.document import PREVIEW, WEB, Document
 from ui.doors import Door, Doors
 from ui.middleware import MAX_FILE, Bounds, Rooted
+from ui.refusals import NamedCalls
 from ui.startup import without_proxies
 from ui.theme import theme
 
@@ -103,7 +104,13 @@ def _around(more: Sequence[BaseRoute], between: Sequence[Middleware] = ()) -> di
     ]
     return {
         "routes": routes,
-        "middleware": [Middleware(Rooted), *between, Middleware(Bounds), Middleware(Document)],
+        "middleware": [
+            Middleware(Rooted),
+            *between,
+            Middleware(Bounds),
+            Middleware(Document),
+            Middleware(NamedCalls),
+        ],
     }
 
 

@@ -197,7 +197,7 @@ def test_the_mix_is_the_interpolated_weights_and_says_so(address: str, page: Pag
     before = run(page)
     page.get_by_label("Preference, from harmless to helpful").press("ArrowRight")
     newer(page, before)
-    assert heads(page)[-1] == "Mix at λ = .55"
+    assert heads(page)[-1] == "soup 0.55 : 0.45"
     expect(page.locator(".tw-wish .tw-hint")).to_contain_text("not trained")
     prompt = page.get_by_label("Prompt", exact=True).input_value()
     told = client.predict(
@@ -219,7 +219,7 @@ def test_a_curve_answers_at_every_place_of_a_fine_slider(chrome: Browser, tmp_pa
         slider, before = page.get_by_label("Preference, from harmless to helpful"), run(page)
         slider.press("ArrowRight")
         newer(page, before)
-        assert heads(page)[-1] == "Curve at λ = .51"
+        assert heads(page)[-1] == "curve 0.51 : 0.49"
         client, prompt = Client(address, verbose=False), page.get_by_label("Prompt", exact=True).input_value()
         for name in ("curve:0.51", "mix:curve-1+curve-0@0.51"):
             told = client.predict(
