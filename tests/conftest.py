@@ -1,10 +1,16 @@
-"""Which tests are of which tier: `pytest -m unit` is the one for every day; and what processes that share them share."""
+"""Which tests are of which tier: `pytest -m unit` is the one for every day; and how processes share them."""
 
+import gc
 import os
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
+gc.disable()  # until the tests begin: what they import stays
+MAX_WORKERS = 4
+"""Each takes some 3 GB of memory."""
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if WORKERS > 1:  # threads of decoding wait for each other: more of them than cores stand still
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
@@ -14,12 +20,55 @@ SLOW = {"test_style", "test_step", "test_install", "test_front"}
 """Modules of tests/unit that run other tools, compile PyTorch's graphs, or build a package."""
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """A process a core for the suite or a tier, and this one alone for what is picked by path or by word."""
+    if config.option.numprocesses != "auto":
+        return None
+    cores = min(MAX_WORKERS, os.cpu_count() or 1)
+    picked = config.option.file_or_dir or config.option.keyword or config.option.capture == "no"
+    return 0 if picked or cores == 1 else cores
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config) -> "OneBrowser | None":
+    return OneBrowser(config) if config.option.dist == "load" else None
+
+
+class OneBrowser(LoadScopeScheduling):
+    """A file of tests is one process's. Those that drive a browser come first, one file after the other while there
+    is other work for the other processes.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0]
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        driven = any(
+            _web(file) and not all(done.values())
+            for other, work in self.assigned_work.items()
+            if other is not node
+            for file, done in work.items()
+        )
+        chosen = next((file for file in self.workqueue if _web(file) != driven), next(iter(self.workqueue)))
+        self.workqueue.move_to_end(chosen, last=False)
+        super()._assign_work_unit(node)
+
+
+def _web(file: str) -> bool:
+    return file.startswith("tests/web/")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         tier = Path(item.path).relative_to(Path(__file__).parent).parts[0]
         if tier == "unit" and _slow(item):
             tier = "slow"
         item.add_marker(getattr(pytest.mark, FOLDERS.get(tier, tier)))
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is collected, and not sought in what was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 def _slow(item: pytest.Item) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pareto.contrast
 import pareto.prepare
+import steering.calibrate
 import steering.library
 
 EVERY = 4
@@ -17,6 +18,7 @@ def thin(patch: Callable[[object, str, object], None]) -> None:
     """Thins what `tradewind prepare` works on. patch: setattr, or monkeypatch.setattr."""
     for module, names in (
         (pareto.contrast, ("read",)),
+        (steering.calibrate, ("training",)),
         (pareto.prepare, ("head_pairs", "standard_prompts", "alike_prompts")),
     ):
         for name in names:

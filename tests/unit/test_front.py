@@ -1,29 +1,18 @@
 """The page's JavaScript, with its own tools: lint, types, and node's test runner (package.json). Where node is not, nothing is said."""
 
 import re
-import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.node import ROOT, npm
+
 WEB = ROOT / "assets" / "web"
 
 
-@pytest.fixture(scope="module")
-def npm() -> str:
-    found = shutil.which("npm")
-    if found is None:
-        pytest.skip("node is not installed: apt-get install nodejs npm")
-    if not (ROOT / "node_modules").is_dir():
-        subprocess.run([found, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=ROOT, check=True)
-    return found
-
-
 @pytest.mark.parametrize("check", ["lint", "types", "test"])
-def test_the_page(npm: str, check: str) -> None:
-    done = subprocess.run([npm, "run", "-s", check], cwd=ROOT, capture_output=True, text=True)
+def test_the_page(check: str) -> None:
+    done = subprocess.run([npm(), "run", "-s", check], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

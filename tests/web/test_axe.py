@@ -1,14 +1,13 @@
 """What axe-core finds: nothing, on any tab, in any state, light and dark."""
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.web.conftest import ROOT, serving
+from tests.node import ROOT, npm
+from tests.web.conftest import serving
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 FINDINGS = """async () => (await axe.run(document, { resultTypes: ['violations'] })).violations
@@ -21,11 +20,7 @@ RESTS = """() => !document.querySelector('.pending:not(:empty)') && document.get
 
 @pytest.fixture(scope="module")
 def axe() -> str:
-    if not AXE.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("node is not installed: apt-get install nodejs npm")
-        subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=ROOT, check=True)
+    npm()
     return AXE.read_text(encoding="utf-8")
 
 

@@ -180,16 +180,22 @@ def test_who_leaves_while_waiting_stops() -> None:
     assert isinstance(outcome[0], Stopped)
 
 
-@pytest.mark.parametrize("engine", ["native", "reference"])
-def test_memory_falls_when_a_model_sleeps(tmp_path, engine: str) -> None:
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a model that is seen in the memory of the process."""
     config = LlamaConfig(
         vocab_size=258, hidden_size=1024, intermediate_size=4096, num_hidden_layers=8, num_attention_heads=8,
         num_key_value_heads=8, max_position_embeddings=128, tie_word_embeddings=True,
     )  # fmt: skip
-    folder, shared = str(save(tmp_path, config)), Places()
+    return str(save(tmp_path_factory.mktemp("large"), config))
+
+
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_memory_falls_when_a_model_sleeps(large: str, engine: str) -> None:
+    shared = Places()
 
     def warm():
-        model = load(folder, engine=engine)
+        model = load(large, engine=engine)
         model.give_way()  # decodes a token, which reads the file that is mapped
         return model
 
