@@ -2,7 +2,10 @@
 
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from alembic import command
@@ -14,7 +17,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from arena import OPENING, Service, store, votes_frame
 from arena.address import database
-from arena.errors import SchemaError
+from arena.errors import SchemaError, StoreError
 from arena.schema import Annotator, Base, Battle, Vote
 from arena.store import Store, default_url
 from tests.arena_canned import Clock, both, fill
@@ -79,10 +82,14 @@ def old_database(url, revision="0002"):
 
 
 @pytest.mark.parametrize("revision", ["0001", "0002"])
-def test_an_older_database_is_named_and_migrated_when_asked_without_losing_a_vote(url, revision):
+def test_an_older_database_is_migrated_without_losing_a_vote(url, revision):
+    """PostgreSQL's when asked, a file as it is opened."""
     old_database(url, revision)
-    with pytest.raises(SchemaError, match=f"schema version {revision}, not 0004.*python -m arena migrate"):
-        Store(url)
+    if url.startswith("postgresql"):
+        with pytest.raises(
+            SchemaError, match=f"schema version {revision}, not 0004.*python -m arena migrate"
+        ):
+            Store(url)
     with Store(url, migrate=True).read() as session:
         assert len(session.scalar(text("SELECT value FROM secrets"))) == 64
         votes = session.scalars(select(Vote).order_by(Vote.id)).all()
@@ -110,6 +117,43 @@ def test_an_older_database_is_named_and_migrated_when_asked_without_losing_a_vot
     again = Service(Store(url), votes_a_minute=100)
     shown = again.next("Ada")
     again.vote(shown.battle, "Ada", both("a", "a"))
+
+
+def test_an_older_file_leaves_a_copy_as_it_was_and_only_once(tmp_path, caplog):
+    file = tmp_path / "votes.sqlite3"
+    old_database(f"sqlite:///{file}")
+    Store(f"sqlite:///{file}").close()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"The votes go from schema version 0002 to 0004; a copy as they were is {file}.0002."
+    ]
+    with closing(sqlite3.connect(f"{file}.0002")) as copy:
+        assert copy.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",)
+        assert copy.execute("SELECT * FROM votes ORDER BY id").fetchall() == [
+            (*row[:8], int(row[8]), row[9]) for row in OLD_VOTES
+        ]
+    Path(f"{file}.0002").unlink()
+    Store(f"sqlite:///{file}").close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["votes.sqlite3"]
+
+
+def test_an_older_file_that_cannot_be_copied_is_left_as_it_was(tmp_path):
+    file = tmp_path / "votes.sqlite3"
+    old_database(f"sqlite:///{file}")
+    Path(f"{file}.0002").mkdir()
+    with pytest.raises(StoreError, match="cannot be copied .*nothing was changed"):
+        Store(f"sqlite:///{file}")
+    with closing(sqlite3.connect(file)) as old:
+        assert old.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_replicas_that_open_an_older_file_together_migrate_it_once(tmp_path):
+    address = f"sqlite:///{tmp_path / 'votes.sqlite3'}"
+    old_database(address)
+    with ThreadPoolExecutor(4) as pool:
+        assert [store.version for store in pool.map(lambda _: Store(address), range(4))] == ["0004"] * 4
+    with closing(sqlite3.connect(tmp_path / "votes.sqlite3.0002")) as copy:
+        assert copy.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",)
 
 
 def test_a_database_with_other_tables_is_refused_and_left_alone(tmp_path):

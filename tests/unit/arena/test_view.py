@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from arena import OPENING, Service, Shown, create, view
 from arena.diff import shared
 from arena.formatting import differences, plain, rich
-from arena.service import Reveal, Side
+from arena.shown import Reveal, Side
 from tests.arena_canned import answers, both
 
 pytest_plugins = ["tests.arena_fixtures"]

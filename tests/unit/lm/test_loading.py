@@ -349,6 +349,17 @@ def without_keys(*names: str):
     return remove
 
 
+def with_an_index(change):
+    """Shards whose index names other files."""
+
+    def changed(folder: Path) -> None:
+        to_shards(folder)
+        path = folder / "model.safetensors.index.json"
+        path.write_text(json.dumps({"weight_map": change(json.loads(path.read_text())["weight_map"])}))
+
+    return changed
+
+
 def to_an_adapter(folder: Path) -> None:
     (folder / "config.json").unlink()
     (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "owner/base"}))
@@ -377,6 +388,17 @@ BROKEN = {
         and (folder / "model.safetensors.index.json").write_text("{}"),
         "names no weight files",
     ),
+    "an index of a list": (with_an_index(list), "names no weight files"),
+    "an index of numbers": (with_an_index(lambda named: dict.fromkeys(named, 3)), "names no weight files"),
+    "an index that leads elsewhere": (
+        with_an_index(lambda named: named | {"a": "../model.safetensors"}), "names ../model.safetensors, which lies outside"
+    ),
+    "an index of an absolute path": (
+        with_an_index(lambda named: named | {"a": "/model.safetensors"}), "which lies outside of the folder"
+    ),
+    "a file that only the index has": (
+        with_an_index(lambda named: named | {"a": "model-9.safetensors"}), "lacks 1 of .* model-9.safetensors"
+    ),
     "shards without an index": (
         lambda folder: (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors"),
         "neither model.safetensors nor",
@@ -387,6 +409,33 @@ BROKEN = {
     "config cut short": (lambda folder: cut(folder / "config.json"), "config.json cannot be read"),
     "config of another kind": (lambda folder: (folder / "config.json").write_text("[]"), "holds no JSON object"),
     "no model_type": (without_keys("model_type", "architectures"), "has no model_type"),
+    "a deep config": (lambda folder: (folder / "config.json").write_text("[" * 100_000), "config.json cannot be read"),
+    "a padding token out of reach": (
+        lambda folder: change(folder, "config.json", pad_token_id=258), "Padding_idx must be within"
+    ),
+    "a base of no number": (
+        lambda folder: change(folder, "config.json", rope_parameters={"rope_type": "default", "rope_theta": "1e4"}),
+        "unsupported operand",
+    ),
+    "a factor of no number": (
+        lambda folder: change(folder, "config.json", rope_parameters={"rope_type": "linear", "factor": "4"}), "unsupported operand"
+    ),
+    "an unheard-of rope": (
+        lambda folder: change(folder, "config.json", rope_parameters={"rope_type": "ntk", "factor": 4.0}),
+        "rope type 'ntk', and transformers knows default, linear",
+    ),
+    "a text for a number": (
+        lambda folder: change(folder, "config.json", rms_norm_eps="1e-5"), r"rms_norm_eps': TypeError: .*expected float, got str"
+    ),
+    "a stop token in words": (
+        lambda folder: (folder / "generation_config.json").write_text('{"eos_token_id": "257"}'), "eos_token_id '257': give the number"
+    ),
+    "stop tokens in lists": (
+        lambda folder: (folder / "generation_config.json").write_text('{"eos_token_id": [[257]]}'), r"eos_token_id \[257\]: give the"
+    ),
+    "a stop token that is true": (
+        lambda folder: (folder / "generation_config.json").write_text('{"eos_token_id": true}'), "eos_token_id True: give the"
+    ),
     "unknown model_type": (lambda folder: change(folder, "config.json", model_type="nothing"), "none that transformers"),
     "nonsense": (lambda folder: change(folder, "config.json", hidden_size="wide"), "none that transformers knows"),
     "not causal": (lambda folder: change(folder, "config.json", model_type="vit"), "writes no text"),
@@ -425,6 +474,41 @@ def test_shards_are_one_model(folder):
     to_shards(folder)
     assert len(list(folder.glob("model-*.safetensors"))) > 2
     assert gap(folder, "native") < NATIVE_GAP
+
+
+def test_shards_may_lie_in_a_folder_of_their_own(folder):
+    to_shards(folder)
+    (folder / "weights").mkdir()
+    for shard in folder.glob("model-*.safetensors"):
+        shard.rename(folder / "weights" / shard.name)
+    path = folder / "model.safetensors.index.json"
+    named = json.loads(path.read_text())["weight_map"]
+    path.write_text(
+        json.dumps({"metadata": {}, "weight_map": {key: f"weights/{name}" for key, name in named.items()}})
+    )
+    assert gap(folder, "native") < NATIVE_GAP
+    assert gap(folder, "reference") < 1e-6
+
+
+@pytest.mark.parametrize("engine", ["native", "reference"])
+@pytest.mark.parametrize("kept", ["model.lm_head.weight", "a tied head alone"])
+def test_a_head_under_another_name_is_the_one_that_transformers_takes(folder, kept, engine):
+    state = load_file(folder / "model.safetensors")
+    if kept == "a tied head alone":
+        change(folder, "config.json", tie_word_embeddings=True)
+        del state["model.embed_tokens.weight"]
+    else:
+        state[kept] = state.pop("lm_head.weight")
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    assert gap(folder, engine) < NATIVE_GAP
+
+
+def test_a_window_of_nothing_is_refused_on_every_engine(tmp_path):
+    folder = save(tmp_path / "model", CONFIGS["mistral"]())
+    change(folder, "config.json", sliding_window=0)
+    for engine in ("auto", "reference", "native", "batched"):
+        with pytest.raises(ValueError, match="cannot be run here|look back at nothing"):
+            load(str(folder), engine=engine)
 
 
 def test_names_without_their_model_are_understood(folder, tmp_path):
@@ -638,6 +722,18 @@ def test_codes_without_a_word_in_the_config_are_not_taken_for_weights(tmp_path, 
     folder = Path(shutil.copytree(tiny(family), tmp_path / "model"))
     with_scales(suffix)(folder)
     with pytest.raises(SourceError, match=f"stored quantised .*q_proj.{suffix}.*no quantization_config"):
+        load(str(folder))
+    assert not (cache / "models").exists()
+
+
+def test_whole_numbers_are_not_taken_for_weights(tmp_path, cache):
+    folder = Path(shutil.copytree(tiny("llama"), tmp_path / "model"))
+    state = load_file(folder / "model.safetensors")
+    name = "model.layers.0.mlp.up_proj.weight"
+    save_file(
+        state | {name: state[name].mul(99).to(torch.int8)}, folder / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(SourceError, match=f"stored quantised .*{name}"):
         load(str(folder))
     assert not (cache / "models").exists()
 

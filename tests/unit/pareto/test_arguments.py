@@ -80,13 +80,29 @@ TRAIN = [[f"--{name.replace('_', '-')}", value] for name in BOUNDS if name != "p
 
 
 @pytest.mark.parametrize("bad", [*TRAIN, ["--prompts-per-step", "0"], ["--preference", "nan", "1"],
-    ["--preference", "0.6", "0.6"], ["--method", "best"], ["--preference", "1", "0", "--method", "mgda"],
+    ["--preference", "0.6", "0.6"], ["--preference", "-1,2"], ["--preference", "-.5", "1.5"], ["--method", "best"], ["--preference", "1", "0", "--method", "mgda"],
     ["--objectives", "helpful,kindness"], ["--reward", "helpful"], ["--reward", "kind=os:nofn"]])  # fmt: skip
 def test_training_refuses_wrong_arguments_by_name(command, prompts, tmp_path, bad):
     code, out, err = command(*train(tmp_path / "out", prompts, *bad))
     assert code == 2 and out == "" and err.count("\n") == 1 and err.startswith("error: ")
     assert bad[0].strip("-") in err.lower()
     assert not (tmp_path / "out" / "card.json").exists()
+
+
+@pytest.mark.parametrize("command_of", [["train"], ["grid"]])
+@pytest.mark.parametrize("written", [["-1,2"], ["-1", "2"], ["-.5,1.5"]])
+def test_a_weight_below_nothing_is_refused_with_its_value_and_the_remedy(
+    command, prompts, tmp_path, written, command_of
+):
+    both = [f"--reward={name}={HERE}:{name}" for name in ("harmless", "helpful")]
+    code, _, err = command(
+        *command_of, "--out", tmp_path / "out", "--prompts", prompts, *both, "--preference", *written
+    )
+    weight = written[0].partition(",")[0]
+    assert (code, err) == (
+        2,
+        f"error: --preference has the weight {weight!r}: give numbers from 0 to 1 that sum to 1.\n",
+    )
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,13 @@ def test_checkpoints_made_here_are_found_beside_shipped_ones_of_the_same_names(m
     found = {each.id: each.folder.parent for each in checkpoint.shipped(model, shipped)}
     assert found == {"alone": own, "both": shipped, "pgapo-0.5": own}
     assert checkpoint.find("pgapo-0.5", model, shipped).folder.parent == own
+    with pytest.raises(
+        checkpoint.CheckpointError, match=r"^no such one is no folder.*alone, both, pgapo-0\.5\.$"
+    ):
+        checkpoint.find("no such one", model, shipped)
+    none_here = load(str(tiny("gemma2")))
+    with pytest.raises(checkpoint.CheckpointError, match=rf"none of {none_here.name} is here\.$"):
+        checkpoint.find("no such one", none_here, shipped)
 
 
 def test_the_front_and_the_heads_made_here_are_the_models(model):
