@@ -18,7 +18,7 @@ from pareto.session import BASE, Side
 from pareto.session import Request as Tuned
 from pareto.view import AXES, Votes
 from steering import Library, Plan
-from steering.controller import Request as Steered
+from steering.session import Request as Steered
 from steering.steer import policy as plan_policy
 
 

@@ -17,8 +17,7 @@ from pareto.prepare import block_of, head_pairs
 from pareto.rewards import OBJECTIVES, Head, Reward
 from pareto.settings import Settings
 from pareto.train import Trainer
-from steering.calibrate import DOSES, TRIED
-from steering.calibrate import Settings as Bounds
+from steering.calibrate import DOSES, TRIED, Extent
 from steering.concepts import Concept
 from steering.plan import DIRECTIONS
 
@@ -54,16 +53,16 @@ class Pace:
 
     def concept(self, model: LanguageModel, concept: Concept) -> float:
         """Training and calibrating one concept."""
-        bounds, texts = Bounds(), [*concept.positive, *concept.negative]
+        extent, texts = Extent(), [*concept.positive, *concept.negative]
         tokens = sum(len(model.text_ids(text)) for text in texts)
         doses = sum(len(DOSES[method]) for method in METHODS)
         steered = len(DIRECTIONS) * (3 * len(TRIED) + doses)
-        runs = bounds.prompts * (1 + steered)
-        length = bounds.tokens + TOKENS / 2
+        runs = extent.prompts * (1 + steered)
+        length = extent.tokens + TOKENS / 2
         return (
             FITTING
             + tokens * self.reading
-            + runs * (bounds.tokens * self.decoding + 2 * length * self.reading)
+            + runs * (extent.tokens * self.decoding + 2 * length * self.reading)
         )
 
     def head(self, model: LanguageModel, objective: str) -> float:

@@ -36,9 +36,16 @@ class Caller:
 
 
 NOBODY = Caller()
-"""Calls where nobody said who calls. It leaves with `dismiss` alone."""
+"""The caller where nobody said who calls. It leaves with `dismiss` alone."""
 CALLER: ContextVar[Caller] = ContextVar("caller", default=NOBODY)
 """The caller of the work in this context."""
+
+
+def heed(stop: threading.Event | None = None) -> None:
+    """Raises Stopped where a work's stop is set, or its caller has left."""
+    CALLER.get().check()
+    if stop is not None and stop.is_set():
+        raise Stopped
 
 
 def dismiss() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from lm.caller import CALLER, Stopped
+from lm.caller import heed
 from lm.engines.base import Feed, Slot
 from lm.metrics import kl
 from lm.model import LanguageModel, common_prefix
@@ -78,9 +78,7 @@ def _batch(
     streams = {id(each): model.codec.stream() for each in active}
     step = 0
     while active:
-        CALLER.get().check()
-        if stop is not None and stop.is_set():
-            raise Stopped
+        heed(stop)
         with model.busy:
             _advance(model, active, step)
         for each in active:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lm.adapter import Adapter
-from lm.caller import CALLER, Stopped
+from lm.caller import heed
 from lm.codec import Codec, Message
 from lm.edits.edit import Edit
 from lm.engines.base import Engine, Feed
@@ -109,7 +109,7 @@ class LanguageModel:
         decoding = self.decode(rows, stop=stop)
         for _ in decoding:
             pass
-        CALLER.get().check()
+        heed()
         return decoding.runs
 
     def read(
@@ -143,9 +143,7 @@ class LanguageModel:
             if shared:
                 self.engine.forward([Feed(prefix, ids[0][:shared], want=0, blocks=blocks)])
         for at in range(0, len(order), READ_BATCH):
-            CALLER.get().check()
-            if stop is not None and stop.is_set():
-                raise Stopped
+            heed(stop)
             batch = order[at : at + READ_BATCH]
             with self.busy:
                 slots = [self.engine.fork(prefix, len(ids[i]), shared) for i in batch]
@@ -177,7 +175,7 @@ class LanguageModel:
         """
         results = []
         for at in range(0, len(ids), LOGITS_BATCH):
-            CALLER.get().check()
+            heed()
             batch = range(at, min(at + LOGITS_BATCH, len(ids)))
             with self.busy:
                 feeds = [
@@ -213,7 +211,7 @@ class LanguageModel:
         with self.busy:
             both = [self._teach(ids, start, *parts) for parts in ((edits, adapter), ((), None))]
         for at in range(0, len(ids) - 1, DIVERGENCE_PIECE):
-            CALLER.get().check()
+            heed()
             piece = ids[at : min(at + DIVERGENCE_PIECE, len(ids) - 1)]
             want = min(len(piece), max(0, at + len(piece) - (start - 1)))
             with self.busy:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from common.jsons import JsonObject
 from common.statistics import estimate
-from lm import LanguageModel, Policy, Run, Stopped
+from lm import LanguageModel, Policy, Run
+from lm.caller import heed
 from lm.metrics import repetition
 from pareto.front import stored
 from pareto.pairs import read_prompts
@@ -106,8 +107,7 @@ def evaluate(
         answered += policy.respond(
             part, seed=seed, first=at, sample=k, max_new_tokens=max_new_tokens, stop=stop
         )
-        if stop is not None and stop.is_set():
-            raise Stopped
+        heed(stop)
         if progress is not None:
             progress(0.7 * (done + 1) / len(batches))
     runs, of_twins = answered[: samples * len(texts)], answered[samples * len(texts) :]

@@ -16,8 +16,7 @@ from lm import SourceError, load
 from lm.paths import cache_folder
 from lm.prompts import of_arguments
 from steering import judged
-from steering.calibrate import Settings as Bounds
-from steering.calibrate import calibrate
+from steering.calibrate import Extent, calibrate
 from steering.cav import CAV, Settings, train
 from steering.concepts import Concept, shipped
 from steering.control_vectors import MAX_BYTES, export, imported
@@ -126,7 +125,7 @@ def _import(library: Library, path: Path) -> None:
 
 def _calibrate(args: argparse.Namespace, library: Library) -> JsonObject:
     done: dict[str, JsonObject] = {}
-    settings = Bounds(args.prompts, args.tokens)
+    extent = Extent(args.prompts, args.tokens)
     for name in args.names or list(library.concepts):
         cav = _ready(args.out, name, library)
         if cav.calibration is None or args.again:
@@ -134,7 +133,7 @@ def _calibrate(args: argparse.Namespace, library: Library) -> JsonObject:
                 library,
                 name,
                 methods=args.methods,
-                settings=settings,
+                extent=extent,
                 search=not args.no_search,
                 progress=_tell(name),
             )

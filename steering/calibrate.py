@@ -21,7 +21,7 @@ from steering.cav import CAV, logits
 from steering.concepts import Concept
 from steering.edits import Steering, calibrated_layers, steering
 from steering.library import Library
-from steering.plan import DIRECTIONS, Plan, Target
+from steering.plan import DIRECTIONS, Plan, Target, sense_of
 from steering.prompt_sets import training
 from steering.scorers import scorer
 
@@ -40,7 +40,7 @@ UNCOMPARED = "taken without a comparison"
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Extent:
     """How much is measured: prompts of `tokens` tokens each, at a temperature."""
 
     prompts: int = 12
@@ -67,13 +67,13 @@ class Bench:
         model: LanguageModel,
         concept: Concept,
         cav: CAV,
-        settings: Settings = Settings(),
+        extent: Extent = Extent(),
         stop: threading.Event | None = None,
     ):
-        self.concept, self.settings, self._model, self._stop = concept, settings, model, stop
+        self.concept, self.extent, self._model, self._stop = concept, extent, model, stop
         self._rows = [
-            Row(prompt_ids(model, prompt), Sampling(settings.temperature, SEED + i, settings.tokens))
-            for i, prompt in enumerate(training(concept, settings.prompts))
+            Row(prompt_ids(model, prompt), Sampling(extent.temperature, SEED + i, extent.tokens))
+            for i, prompt in enumerate(training(concept, extent.prompts))
         ]
         self._judge = scorer(concept.scorer) if concept.scorer else None
         [self.base] = self.measure([()])
@@ -92,7 +92,7 @@ class Bench:
             tuple(mean),
             tuple(spread),
             {},
-            **dataclasses.asdict(self.settings),
+            **dataclasses.asdict(self.extent),
             base=None if self.base.score is None else round(float(self.base.score.mean()), 4),
         )
 
@@ -157,7 +157,7 @@ def candidates(cav: CAV) -> list[tuple[str, tuple[int, ...]]]:
 def effect(bench: Bench, direction: str, tried: Sequence[Texts]) -> np.ndarray:
     """The gain in score of each text at a KL of COMPARED, interpolated between the base text and the doses."""
     assert bench.base.score is not None
-    sense = 1 if direction == "amplify" else -1
+    sense = sense_of(direction)
     roots = np.sqrt([0.0, *(texts.kl.mean() for texts in tried)])
     gains = np.stack(
         [np.zeros(len(bench.base.score)), *(sense * (t.score - bench.base.score) for t in tried)]
@@ -205,7 +205,7 @@ def calibrate(
     name: str,
     *,
     methods: Sequence[str] = ("auto", "fixed"),
-    settings: Settings = Settings(),
+    extent: Extent = Extent(),
     directions: Sequence[str] = DIRECTIONS,
     search: bool = True,
     progress: Callable[[float], None] | None = None,
@@ -216,7 +216,7 @@ def calibrate(
     search: compare candidates for "auto" by their effect at equal KL; else the first is taken.
     """
     cav = library.cav(name)
-    bench = Bench(library.model, library.concepts[name], cav, settings, stop)
+    bench = Bench(library.model, library.concepts[name], cav, extent, stop)
     steps = iter(range(1, 1000))
     total = 1 + len(candidates(cav)) * search + len(methods) * len(directions)
 
@@ -250,7 +250,7 @@ def trial(
         name,
         methods=["auto"],
         directions=["amplify"],
-        settings=Settings(prompts=12, tokens=24),
+        extent=Extent(prompts=12, tokens=24),
         search=False,
         progress=progress,
         stop=stop,

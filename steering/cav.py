@@ -12,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lm import LanguageModel, Stopped
+from lm import LanguageModel
+from lm.caller import heed
 from lm.paths import replacing
 from steering import logistic
 from steering.calibration import Calibration
@@ -240,17 +241,12 @@ def fit(
     """
     fitted = []
     for layer in activations:
-        _heed(stop)
+        heed(stop)
         x, mean, scale = _scaled(layer)
         alpha, bias = logistic.fit(x @ x.mT, labels, penalty)
         w = (alpha @ x) / scale
         fitted.append((w.float(), (bias - (w * mean).sum()).float()))
     return torch.stack([w for w, _ in fitted]), torch.stack([b for _, b in fitted])
-
-
-def _heed(stop: threading.Event | None) -> None:
-    if stop is not None and stop.is_set():
-        raise Stopped
 
 
 def _scaled(activations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -278,7 +274,7 @@ def _accuracy(
     directions = torch.randn(layers, width, RANDOM_DIRECTIONS, generator=generator, dtype=torch.float64)
     accuracy = torch.zeros(3, layers)
     for layer in range(layers):
-        _heed(stop)
+        heed(stop)
         x = _scaled(activations[layer])[0]
         accuracy[:2, layer] = held_out(x @ x.mT, both, fold, settings.folds, settings.penalty)
         accuracy[2, layer] = _cut_between(x @ directions[layer], labels, fold, settings.folds)

@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common import digests
-from lm import LanguageModel, Row, Sampling, Stopped
+from lm import LanguageModel, Row, Sampling
+from lm.caller import heed
 from lm.paths import replacing
 from lm.prompts import prompt_ids
 from steering.cav import CAV, Settings
@@ -125,8 +126,7 @@ def _own_readings(
         for number, prompt in enumerate(training(concept, ANSWERS))
     ]
     runs = model.generate(rows, stop=stop)
-    if stop is not None and stop.is_set():
-        raise Stopped
+    heed(stop)
     answers, starts = [[*run.prompt, *run.ids] for run in runs], [len(run.prompt) for run in runs]
     states = model.read(answers, pool="mean", starts=starts, progress=progress, stop=stop)
     along = torch.einsum("nld,ld->nl", states, unit)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lm import LanguageModel, Stopped
+from lm import LanguageModel
+from lm.caller import heed
 from lm.paths import lab_folder
 from steering.cav import CAV, Settings, train
 from steering.concepts import Concept, shipped
@@ -96,8 +97,7 @@ class Library:
         report = progress or (lambda share: None)
         turn = self._turns.setdefault(name, _Turn())
         while not turn.lock.acquire(timeout=0.1):
-            if stop is not None and stop.is_set():
-                raise Stopped
+            heed(stop)
             report(turn.share)
         try:
             if name not in self._cavs:

@@ -17,7 +17,7 @@ from lm.prompts import MAX_CHARACTERS
 from steering.concepts import Concept
 from steering.frontier import BASE, BOTH, CONSTANT, DEFAULT, PAPER, REQUEST, Bench, Texts, frontier, of
 from steering.library import Library
-from steering.plan import Plan
+from steering.plan import Plan, sense_of
 
 MAX_PROMPTS, MAX_SEEDS, MAX_TOKENS = 12, 3, 32
 TOGETHER = 2
@@ -43,14 +43,14 @@ MARKS = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class Cases:
     """Prompts and seeds: every prompt is answered from every seed."""
 
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
 
     @classmethod
-    def parse(cls, asked: object) -> "Asked":
+    def parse(cls, asked: object) -> "Cases":
         """Raises ValueError with one sentence where something is missing or out of bounds."""
         fields = asked if isinstance(asked, Mapping) else {}
         prompts, seeds = fields.get("prompts"), fields.get("seeds")
@@ -74,16 +74,16 @@ class Asked:
         return cls(different, tuple(dict.fromkeys(seeds)))
 
 
-def compared(
+def compare(
     library: Library,
     plan: Plan,
-    asked: Asked,
+    cases: Cases,
     *,
     max_new_tokens: int,
     temperature: float,
     stop: threading.Event | None = None,
 ) -> Iterator[tuple[float, Chart]]:
-    """The share done and the chart so far, of a plan's first concept in its direction. Raises PlanError, lm.Stopped."""
+    """Yields the share done and the chart so far, of a plan's first target. Raises PlanError, lm.Stopped."""
     target = plan.targets[0]
     bench = Bench(
         library,
@@ -93,10 +93,10 @@ def compared(
         tokens=min(max_new_tokens, MAX_TOKENS),
         temperature=temperature or TEMPERATURE,
     )
-    pairs = [(prompt, seed) for prompt in asked.prompts for seed in asked.seeds]
-    step = TOGETHER * len(asked.seeds)
+    pairs = [(prompt, seed) for prompt in cases.prompts for seed in cases.seeds]
+    step = TOGETHER * len(cases.seeds)
     for share, results in frontier(bench, pairs, stop=stop, together=step):
-        yield share, chart(bench, results, len(asked.seeds))
+        yield share, chart(bench, results, len(cases.seeds))
 
 
 def chart(bench: Bench, results: Sequence[Texts], seeds: int) -> Chart:
@@ -106,9 +106,8 @@ def chart(bench: Bench, results: Sequence[Texts], seeds: int) -> Chart:
     data = [_band(results, method) for method in methods if method != BASE]
     for method in methods:
         own = of(results, method)
-        asked = [plans[each.method, each.setting] for each in own]
-        budgets = [None if plan is None else plan.budget for plan in asked]
-        data.append(_line(method, own, budgets))
+        steered = [plans[texts.method, texts.setting] for texts in own]
+        data.append(_line(method, own, [None if plan is None else plan.budget for plan in steered]))
     layout = {
         "height": 380,
         "xaxis": {"title": {"text": "KL to the base model, nats a token"}, "rangemode": "tozero"},
@@ -118,8 +117,10 @@ def chart(bench: Bench, results: Sequence[Texts], seeds: int) -> Chart:
     count = len(results[0].score)
     return {
         "title": _title(concept, bench.direction, results),
-        "note": f"{count} prompts, {seeds} {'seed' if seeds == 1 else 'seeds'}, {bench.tokens} tokens at temperature {bench.temperature:g} and top p 1; "
-        "an independent scorer's mean, with 95 % intervals over the prompts. Click a point of the default to take its budget over.",
+        "note": f"{count} prompts, {seeds} {'seed' if seeds == 1 else 'seeds'}, "
+        f"{bench.tokens} tokens at temperature {bench.temperature:g} and top p 1; "
+        "an independent scorer's mean, with 95 % intervals over the prompts. "
+        "Click a point of the default to take its budget over.",
         "figure": {"data": data, "layout": layout},
         "table": {
             "columns": ["method", "setting", concept.name, "low", "high", "kl", "surprise", "repetition"],
@@ -130,21 +131,18 @@ def chart(bench: Bench, results: Sequence[Texts], seeds: int) -> Chart:
 
 
 def _title(concept: Concept, direction: str, results: Sequence[Texts]) -> str:
-    sense = 1 if direction == "amplify" else -1
-    ends = [
-        max(of(results, method), key=lambda t: sense * t.score.mean())
-        for method in COLORS
-        if of(results, method)
-    ]
-    best = max(ends, key=lambda texts: sense * texts.score.mean())
+    sense = sense_of(direction)
+    of_all = [texts for method in COLORS for texts in of(results, method)]
+    best = max(of_all, key=lambda texts: sense * texts.score.mean())
     goal = f"{'More' if sense > 0 else 'Less'} {concept.name}"
     before = results[0].score.mean()
     if best.method == BASE:
         return f"{goal}: no method moves the score of {before:.2f} on these prompts"
     after, cost = best.score.mean(), best.kl.mean()
     gain = sense * (best.score - results[0].score)
-    sure = "" if estimate(gain)[1] > 0 else ", which these prompts cannot tell from chance"
-    return f"{goal}: {best.method} goes furthest, from {before:.2f} to {after:.2f} at {cost:.2f} nats a token{sure}"
+    sure = "" if estimate(gain).low > 0 else ", which these prompts cannot tell from chance"
+    moved = f"from {before:.2f} to {after:.2f} at {cost:.2f} nats a token"
+    return f"{goal}: {best.method} goes furthest, {moved}{sure}"
 
 
 def _line(method: str, own: Sequence[Texts], budgets: Sequence[float | None]) -> JsonObject:
@@ -180,7 +178,7 @@ def _band(results: Sequence[Texts], method: str) -> JsonObject:
         "type": "scatter",
         "mode": "none",
         "x": [*costs, *costs[::-1]],
-        "y": [round(float(edge), 4) for edge in [*(s[2] for s in spans), *(s[1] for s in spans[::-1])]],
+        "y": [round(edge, 4) for edge in [*(s.high for s in spans), *(s.low for s in spans[::-1])]],
         "fill": "toself",
         "fillcolor": COLORS[method],
         "opacity": 0.1,

@@ -14,9 +14,10 @@ from common.jsons import JsonObject
 from common.messages import File, Said
 from lm.prompts import MAX_CHARACTERS, MAX_CHAT_CHARACTERS
 from steering import charts, view
-from steering.controller import Controller, Request, Send, swept
+from steering.controller import Controller
 from steering.library import Library
 from steering.messages import Inspected, Opening, Poles, Teaching, Ways, Work
+from steering.session import Request, Send, swept
 from steering.steer import steer
 from steering.sweep import sweep
 from ui.background import answer, stream

@@ -24,6 +24,11 @@ def repeated(items: Sequence[Item]) -> Item:
     return next(item for at, item in enumerate(items) if item in items[:at])
 
 
+def sense_of(direction: str) -> int:
+    """+1 to amplify, -1 to remove."""
+    return 1 if direction == "amplify" else -1
+
+
 def _shown(value: object) -> str:
     """A value of a plan as JSON writes it, its beginning where it is long."""
     return reprlib.repr(list(value) if isinstance(value, tuple) else value)
@@ -62,7 +67,7 @@ class Target:
     @property
     def sense(self) -> int:
         """+1 to amplify, -1 to remove."""
-        return 1 if self.direction == "amplify" else -1
+        return sense_of(self.direction)
 
     @property
     def off(self) -> bool:

@@ -4,7 +4,8 @@ import dataclasses
 import threading
 from typing import TYPE_CHECKING
 
-from lm import LanguageModel, Row, Sampling, Stopped
+from lm import LanguageModel, Row, Sampling
+from lm.caller import heed
 from steering.concepts import MIN_TEXTS, Concept, ConceptError
 from steering.scorers import scorer
 
@@ -33,8 +34,7 @@ def filtered(
     ]
     judge = scorer(concept.scorer)
     runs = model.generate(rows, stop=stop)
-    if stop is not None and stop.is_set():
-        raise Stopped
+    heed(stop)
     values = [judge(run.text) for run in runs]
     middle = sum(values) / len(values)
     count = len(concept.positive)

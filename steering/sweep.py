@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from lm import Row, Sampling
+from lm import Edit, Row, Sampling
+from lm.caller import heed
 from lm.prompts import Asked, prompt_ids, read
 from steering.edits import curve_of, edits
 from steering.library import Library
-from steering.metrics import measure
+from steering.metrics import Metrics, measure
 from steering.plan import Layers, Plan, PlanError
 
 MAGNITUDES = (0.1, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
@@ -78,16 +79,15 @@ def sweep(
     report: Callable[[float], None] | None = None,
 ) -> Iterator[tuple[float, pd.DataFrame]]:
     """Yields (share done, table so far): one row a prompt, band and magnitude, and the unsteered text as
-    magnitude None.
+    magnitude None. Raises PlanError, lm.Stopped.
 
-    report hears the share done within a prompt too, token by token and text by text. A set `stop` ends the
-    sweep without a table.
+    values: magnitudes, those of `usual` where None. bands: layers, the plan's own where None. report hears the
+    share done within a prompt too, token by token and text by text.
     """
-    bands, values = bands or [plan.layers], usual(plan, library) if values is None else values
-    plans: list[Plan | None] = [
-        None,
-        *(each for band in bands for each in magnitudes(dataclasses.replace(plan, layers=band), values)),
-    ]
+    values = usual(plan, library) if values is None else values
+    plans: list[Plan | None] = [None]
+    for band in bands or [plan.layers]:
+        plans += magnitudes(dataclasses.replace(plan, layers=band), values)
     if len(plans) * len(prompts) > MAX_ROWS:
         raise PlanError(
             f"A sweep has {len(plans) * len(prompts)} texts: "
@@ -96,7 +96,7 @@ def sweep(
     if not prompts:
         raise PlanError("A sweep needs a prompt: give at least one.")
     for name in plan.concepts:
-        library.cav(name)  # raises where there is none
+        library.cav(name)
     concepts = [library.concepts[target.concept] for target in plan.targets]
     sampling = Sampling(temperature, seed, max_new_tokens, top_p)
     rows: list[dict[str, Any]] = []
@@ -112,23 +112,24 @@ def sweep(
         decoding = library.model.decode([Row(ids, sampling, edit) for edit in pushes], stop=stop)
         for step, _ in enumerate(decoding, 1):
             tell(number - 1 + DECODING * min(1, step / max_new_tokens))
-        for at, (swept, run, edit) in enumerate(zip(plans, decoding.runs, pushes, strict=True), 1):
-            if stop is not None and stop.is_set():
-                return
-            [metrics] = measure(library.model, [run], [edit], concepts, temperature=temperature)
+        for at, (swept, run, pushed) in enumerate(zip(plans, decoding.runs, pushes, strict=True), 1):
+            heed(stop)
+            [metrics] = measure(library.model, [run], [pushed], concepts, temperature=temperature)
             tell(number - 1 + DECODING + (1 - DECODING) * at / len(plans))
-            value = None if swept is None else magnitude(swept)
-            layers = " ".join(str(written.layer) for written in edit)
-            numbers = dataclasses.asdict(metrics)
-            scores = numbers.pop("scores")
-            rows.append(
-                {
-                    "prompt": read(prompt).text,
-                    "magnitude": value,
-                    "layers": layers,
-                    **scores,
-                    **numbers,
-                    "text": run.text,
-                }
-            )
+            rows.append(_row(read(prompt).text, swept, pushed, metrics, run.text))
         yield number / len(prompts), pd.DataFrame(rows)
+
+
+def _row(
+    prompt: str, plan: Plan | None, pushes: Sequence[Edit], metrics: Metrics, text: str
+) -> dict[str, Any]:
+    numbers = dataclasses.asdict(metrics)
+    scores = numbers.pop("scores")
+    return {
+        "prompt": prompt,
+        "magnitude": None if plan is None else magnitude(plan),
+        "layers": " ".join(str(edit.layer) for edit in pushes),
+        **scores,
+        **numbers,
+        "text": text,
+    }

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
-from lm import LanguageModel, Row, Sampling, Stopped
+from lm import LanguageModel, Row, Sampling
+from lm.caller import heed
 from lm.prompts import prompt_ids
 from steering import view
 from steering.calibrate import trial
@@ -142,8 +143,7 @@ def drafted(
     for step in decoding:
         tokens += len(step)
         report(min(1.0, tokens / (len(rows) * DRAFT_TOKENS)))
-    if stop.is_set():
-        raise Stopped
+    heed(stop)
     texts = [_tidy(run.text) for run in decoding.runs]
     pairs = _different(list(zip(texts[::2], texts[1::2], strict=True)))
     note = f"The model wrote {len(pairs)} pairs that differ. Read them, correct what is wrong, then learn the concept."

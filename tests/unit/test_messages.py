@@ -69,7 +69,7 @@ def test_states_of_the_stage(steer) -> None:
 
 def test_a_frame_of_text_sends_what_is_new(steer, monkeypatch) -> None:
     """Gradio sends what differs between two states: of a growing text the new tokens, and nothing twice."""
-    monkeypatch.setattr("steering.controller.frame", lambda: 0.0)
+    monkeypatch.setattr("steering.stage.frame", lambda: 0.0)
     states = [plain(state) for state, _ in steer.run("tab", ASKED | {"run": 1, "max_new_tokens": 24})]
     streamed = [state for state in states if state["phase"] == "running"]
     assert len(streamed) > 5

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("common", "lm", "ui", "api", "lab", "steering", "pareto", "arena")
-PAGE = ("panel.py", "controller.py", "session.py", "methods.py")
+PAGE = ("panel.py", "controller.py", "session.py", "stage.py")
 MAY = {
     "common": {"common"},
     "lm": {"common", "lm"},

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lm import Row, Sampling, Stopped, load
 from steering import CAV, Concept, Library, Plan, PlanError, Target, steer, train
 from steering import frontier as frontiers
-from steering.calibrate import Bench, Settings, calibrate, candidates, choose, trial
+from steering.calibrate import Bench, Extent, calibrate, candidates, choose, trial
 from steering.calibration import Calibration, Curve, Point
 from steering.controller import Controller
 from steering.edits import calibrated_layers, edits
@@ -30,7 +30,7 @@ LOUD = Concept(
     tuple(f"see {n} later" for n in range(10)),
     scorer="sentiment",
 )
-SMALL = Settings(prompts=4, tokens=8, temperature=1.0)
+SMALL = Extent(prompts=4, tokens=8, temperature=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def library() -> Library:
     model = load(str(tiny("llama")))
     made = Library(model, {})
     made.add(LOUD, train(model, LOUD))
-    made.add(LOUD, calibrate(made, "loud", settings=SMALL, search=False))
+    made.add(LOUD, calibrate(made, "loud", extent=SMALL, search=False))
     return made
 
 
@@ -182,7 +182,7 @@ def test_a_calibration_stops(library):
     stop = threading.Event()
     stop.set()
     with pytest.raises(Stopped):
-        calibrate(library, "loud", settings=SMALL, stop=stop)
+        calibrate(library, "loud", extent=SMALL, stop=stop)
 
 
 def test_the_sweep_of_a_budget_is_even_in_cost(library):

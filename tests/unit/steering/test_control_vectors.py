@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lm import load
 from steering import Library, Plan, PlanError, Target, steer, train
-from steering.calibrate import Settings, calibrate, trial
+from steering.calibrate import Extent, calibrate, trial
 from steering.cav import CAV
 from steering.concepts import ConceptError
 from steering.control_vectors import export, imported, read_gguf
@@ -28,7 +28,7 @@ def library() -> Library:
     model = load(str(tiny("llama")))
     made = Library(model, {})
     made.add(LOUD, train(model, LOUD))
-    made.add(LOUD, calibrate(made, "loud", settings=Settings(prompts=4, tokens=8), search=False))
+    made.add(LOUD, calibrate(made, "loud", extent=Extent(prompts=4, tokens=8), search=False))
     return made
 
 

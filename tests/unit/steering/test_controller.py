@@ -54,11 +54,13 @@ def broken(*args, **settings):
     raise torch.linalg.LinAlgError("cholesky: the input is not positive-definite")
 
 
-@pytest.mark.parametrize("work, part", [("run", "pair"), ("sweep", "sweep"), ("train", "learned")])
+@pytest.mark.parametrize(
+    "work, part", [("run", "stage.pair"), ("sweep", "controller.sweep"), ("train", "controller.learned")]
+)
 def test_a_fault_of_the_app_is_logged_and_ends_the_work_with_one_sentence(
     controller, monkeypatch, caplog, work, part
 ):
-    monkeypatch.setattr(f"steering.controller.{part}", broken)
+    monkeypatch.setattr(f"steering.{part}", broken)
     *_, last = getattr(controller, work)("visitor", ASKED | TEXTS | {"name": "big"})
     state = last[0] if work == "run" else last
     assert (

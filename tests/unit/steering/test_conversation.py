@@ -6,9 +6,10 @@ from lm import Row, Sampling, load
 from lm.codec import PromptError
 from lm.prompts import prompt_ids
 from steering import Library, Plan, train
-from steering.controller import Controller, Request
+from steering.controller import Controller
 from steering.conversation import MAX_EARLIER, Prompts
 from steering.requests import requested
+from steering.session import Request
 from steering.steer import steer
 from tests.tiny import CHATML, THINKING, tiny
 from tests.unit.steering.test_controller import ASKED, LOUD, PLAN

@@ -6,10 +6,9 @@ import pytest
 
 from lm import Stopped
 from steering import Library, Plan
-from steering.calibrate import Settings as Bounds
-from steering.calibrate import calibrate
+from steering.calibrate import Extent, calibrate
 from steering.controller import Controller
-from steering.methods import MAX_PROMPTS, Asked, compared
+from steering.methods import MAX_PROMPTS, Cases, compare
 from tests.unit.steering.conftest import LONG, LOUD
 
 PROMPTS = ["How are you?", "Why?", "Tell me."]
@@ -22,7 +21,7 @@ METHODS = {"prompts": PROMPTS, "seeds": [0, 4]}
 def calibrated(library) -> Library:
     own = Library(library.model, {})
     own.add(LOUD, library.cav("loud"))
-    own.add(LOUD, calibrate(own, "loud", settings=Bounds(prompts=3, tokens=6), search=False))
+    own.add(LOUD, calibrate(own, "loud", extent=Extent(prompts=3, tokens=6), search=False))
     own.add(LONG, library.cav("long"))
     return own
 
@@ -60,8 +59,8 @@ def test_the_points_are_those_of_the_frontier_from_the_command_line(calibrated):
     from steering.frontier import METHODS as EVERY
     from steering.frontier import Bench, frontier, of
 
-    *_, (_, chart) = compared(
-        calibrated, Plan.from_json(PLAN), Asked.parse(METHODS), max_new_tokens=6, temperature=1.0
+    *_, (_, chart) = compare(
+        calibrated, Plan.from_json(PLAN), Cases.parse(METHODS), max_new_tokens=6, temperature=1.0
     )
     bench = Bench(calibrated, "loud", "amplify", methods=EVERY, tokens=6, temperature=1.0)
     *_, (_, results) = frontier(bench, [(prompt, seed) for prompt in PROMPTS for seed in (0, 4)])
@@ -109,10 +108,10 @@ def test_it_ends_where_the_visitor_stops_it(controller, calibrated):
     stop.set()
     with pytest.raises(Stopped):
         next(
-            compared(
+            compare(
                 calibrated,
                 Plan.from_json(PLAN),
-                Asked.parse(METHODS),
+                Cases.parse(METHODS),
                 max_new_tokens=6,
                 temperature=0,
                 stop=stop,
