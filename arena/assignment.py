@@ -60,7 +60,7 @@ def choose(
     return min((candidate for candidate in ready if candidate.kind == kind), key=need)
 
 
-_SHOWN = select(BattleSet.id, BattleSet.access, BattleSet.members, BattleSet.share).where(
+_SHOWN = select(BattleSet.id, BattleSet.access, BattleSet.members, BattleSet.share, BattleSet.notice).where(
     BattleSet.open, BattleSet.archived_at.is_(None)
 )
 _JUDGED = (
@@ -72,14 +72,14 @@ _JUDGED = (
 
 
 def admitted(session: Session, annotator: int | None, key: str, set_id: str | None) -> list[str]:
-    """The ids of the sets whose battles are shown to a person: open, for them, and short of their share; of all sets, or
-    of the one asked for.
+    """The ids of the sets whose battles are shown to a person: open, for them, and short of their share; of all sets but
+    those under a notice, such as practice, or of the one asked for.
     """
     judged = {set_id: count for set_id, count in session.execute(_JUDGED, {"annotator": annotator})}
     return [
         study
-        for study, access, members, share in session.execute(_SHOWN)
-        if set_id in (None, study)
+        for study, access, members, share, notice in session.execute(_SHOWN)
+        if (set_id == study or (set_id is None and not notice))
         and (access != "listed" or key in members)
         and (share is None or judged.get(study, 0) < share)
     ]

@@ -115,7 +115,7 @@ class Service:
             return About(study.name, study.guideline, study.reveal, study.notice)
 
     def judged(self, annotator: str, set_id: str | None = None) -> int:
-        """How many battles this annotator has judged, of one study or of all."""
+        """How many battles this annotator has judged, of one study or of all but those under a notice."""
         with self.store.read() as session:
             return _judged(session, annotator, set_id)
 
@@ -351,6 +351,9 @@ def _judged(session: Session, annotator: str, set_id: str | None) -> int:
         .join(Annotator)
         .where(Annotator.key == key(annotator), Vote.undone_at.is_(None))
     )
+    own = own.join(Battle, Vote.battle_id == Battle.id)
     if set_id is not None:
-        own = own.join(Battle, Vote.battle_id == Battle.id).where(Battle.set_id == set_id)
+        own = own.where(Battle.set_id == set_id)
+    else:
+        own = own.join(BattleSet).where(BattleSet.notice == "")
     return session.scalar(own) or 0

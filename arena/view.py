@@ -18,6 +18,7 @@ from arena.shown import About, Earlier, Reveal, Shown, Side
 
 ROLES = {"system": "System prompt", "user": "User, earlier", "assistant": "Assistant, earlier"}
 EARLIER = '<button type="button" class="tw-quiet" data-open="earlier">Your answers</button>'
+PRACTISE = '<button type="button" class="tw-quiet" data-open="practise">Practise on an example</button>'
 BACK = '<button type="button" class="tw-quiet" data-open="next">Back to judging</button>'
 LABELS = {"a": "A", "b": "B", "tie": "Tie", "both_bad": "Both bad", "skip": "Skip"}
 
@@ -87,9 +88,8 @@ def _enter(login: bool) -> str:
 def finished(done: int, reveal: str = "vote") -> str:
     """What is shown when nothing is left to judge."""
     if not done:
-        return _plate(
-            "No battle yet", "Make a study under Studies, or send two texts from Steer or Trade-offs."
-        )
+        says = "Make a study under Studies, or send two texts from Steer or Trade-offs."
+        return _plate("No battle yet", says, PRACTISE)
     names = " Your answers now tell who wrote what." if reveal == "end" else ""
     return _plate("All judged", f"You have judged {_count(done)}. Thank you.{names}", EARLIER)
 

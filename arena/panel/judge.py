@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from arena import view
+from arena import example, view
 from arena.errors import AlreadyVoted, ArenaError, NotServed, QuestionsChanged, StoreError, TooLate
 from arena.panel.endpoints import SERVED
 from arena.panel.place import Place
@@ -70,6 +70,12 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
         except ArenaError as error:
             html = view.refused(str(error))
         return *fields, "", None, html, gr.Row(visible=True), gr.Button(visible=False), Place.at(study, name)
+
+    def on_practise(person: str, typed: str, profile: Profile) -> tuple[Any, ...]:
+        with refusals():
+            study = example.practise(service.store)
+            begun = begin(named(person, typed, profile), study, profile)
+            return gr.Dropdown(offered(service.store), value=study), *begun
 
     def recalled(
         event: gr.EventData, person: str, current: Shown | None, typed: str, study: str, profile: Profile
@@ -165,6 +171,7 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
     page.look(on_look, [name, typed, chosen], state, concurrency_id="battles", **served)
     page.vote(on_vote, [name, shown, typed, chosen], state, concurrency_id="votes", **served)
     page.undo(on_undo, [name, shown, typed, chosen], state, concurrency_id="votes", **served)
+    page.practise(on_practise, [name, typed], [chosen, *state, *about], concurrency_id="battles", **served)
     chosen.focus(lambda: gr.Dropdown(offered(service.store)), None, chosen, **served)
     return chosen
 

@@ -241,6 +241,27 @@ def test_the_organizer_makes_a_set_from_policies(browser, tmp_path):
     assert stored(database).empty
 
 
+def test_who_finds_nothing_to_judge_practises_and_nothing_of_it_counts(browser, tmp_path):
+    with running(tmp_path, "empty") as (address, database):
+        page = browser.new_page()
+        page.goto(address)
+        page.get_by_label("Your name").fill("Ada")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Practise on an example").click()
+        page.wait_for_selector("[data-stage=vote]")
+        press(page, "1", "2", "Enter")
+        page.wait_for_selector("[data-stage=reveal]")
+        press(page, "Enter")
+        page.wait_for_selector("[data-stage=vote]")
+        assert (
+            page.locator(".tw-judge .tw-count")
+            .inner_text()
+            .startswith("Practice: four policies, 40 prompts · 1 judged")
+        )
+        page.close()
+    assert stored(database).empty
+
+
 def test_a_part_that_is_clicked_before_the_page_is_ready_stays_open(browser, shared):
     address, _ = shared
     page = browser.new_page()

@@ -69,6 +69,7 @@ export const TRIGGERS = {
     "vote": "a battle's answers: { battle, answers, comment, correcting }",
     "undo": "take a vote back: { battle }",
     "next": "the next battle",
+    "practise": "battles that count for nothing",
     "earlier": "the list of one's own answers",
     "look": "an answer of one's own, to correct it: { battle }"
   },

@@ -1,0 +1,34 @@
+"""The example study, and the same answers for practice."""
+
+from arena import Service, example, votes_frame
+from arena.studies import listing
+from tests.arena_canned import both
+
+pytest_plugins = ["tests.arena_fixtures"]
+
+
+def test_the_example_is_there_once_closed_and_says_who_judged_it(lite):
+    assert example.add(lite) == example.add(lite)
+    (study,) = listing(lite)
+    assert (study.name, study.state, study.notice) == (example.NAME, "closed", example.NOTICE)
+    assert study.votes > 0
+
+
+def test_practice_has_the_answers_of_the_example_and_none_of_its_votes(lite):
+    assert example.practise(lite) == example.practise(lite)
+    studies = {study.name: study for study in listing(lite)}
+    practice = studies.pop(example.PRACTICE)
+    assert list(studies) == [example.NAME]
+    assert (practice.state, practice.votes, practice.notice) == ("open", 0, example.PRACTICE_NOTICE)
+    assert practice.battles == studies[example.NAME].battles
+
+
+def test_votes_of_practice_count_for_nothing_else(lite):
+    practice, service = example.practise(lite), Service(lite)
+    shown = service.next("Ada", practice)
+    service.vote(shown.battle, "Ada", both("a", "b"))
+    assert service.next("Ada", practice).done == service.judged("Ada", practice) == 1
+    assert (service.next("Ada"), service.judged("Ada")) == (None, 0)
+    with lite.read() as session:
+        assert votes_frame(session).empty
+        assert len(votes_frame(session, practice)) == 1
