@@ -104,6 +104,28 @@ def test_a_link_restores_a_budget_and_a_link_without_one_its_p0(app: str, page: 
     expect(page.locator(".tw-magnitude")).to_have_count(1)
 
 
+TOP = "document.querySelector('.tw-steered .tw-text').getBoundingClientRect().top + window.scrollY"
+
+
+def test_nothing_moves_while_a_text_streams(app: str, page: Page) -> None:
+    page.goto(app)
+    settled(page)
+    top = page.evaluate(TOP)
+    page.evaluate(f"""() => {{
+      window.tops = new Set();
+      const look = () => {{
+        if (document.querySelector('.tw-stop:not([hidden])')) window.tops.add({TOP});
+        requestAnimationFrame(look);
+      }};
+      look();
+    }}""")
+    run = shown(page)
+    page.get_by_role("button", name="Roll a new seed").click()
+    newer(page, run)
+    settled(page)
+    assert page.evaluate("[...window.tops]") == [top]
+
+
 def test_typing_regenerates(app: str, page: Page) -> None:
     page.goto(at(app))
     settled(page)
