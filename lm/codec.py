@@ -64,23 +64,25 @@ class Codec:
                 "say it in the first prompt, or take another model."
             )
         opened = self._opened(turns, thinking)
+        if not self._hears_user:
+            raise PromptError(
+                f"The chat template of {self.name} leaves out what the user says: give plain text to be continued, "
+                "or take another model."
+            )
         return self._marked_ids(opened) if typed else self._plain_ids(opened)
 
     @property
     def has_template(self) -> bool:
         """Whether the model was taught chats in a form of its own."""
-        return self.tokenizer.chat_template is not None
+        template = self.tokenizer.chat_template
+        return bool(template.strip() if isinstance(template, str) else template)
 
     @cached_property
     def knows_system(self) -> bool:
         """Whether the chat template writes a system message: some refuse it, others leave it out."""
         if not self.has_template:
             return True
-        turns = [{"role": "system", "content": _ANSWER}, {"role": "user", "content": "Hi"}]
-        try:
-            return _ANSWER in self._rendered(turns, opens=True)
-        except PromptError:
-            return False
+        return self._hears(("system", "user"), parts=self._in_parts)
 
     @cached_property
     def knows_thinking(self) -> bool:
@@ -164,6 +166,27 @@ class Codec:
         except ValueError as error:
             raise PromptError(str(error)) from error
 
+    @cached_property
+    def _in_parts(self) -> bool:
+        """Whether the chat template takes no plain text, only texts as parts of a message, as beside images."""
+        return not self._hears(("user",), parts=False) and self._hears(("user",), parts=True)
+
+    def _hears(self, roles: Sequence[str], *, parts: bool, refused: bool = False) -> bool:
+        """Whether what the template writes depends on what the first role says; `refused` where it takes no such chat."""
+        chats = (
+            [{"role": role, "content": text if role == roles[0] else "Hi"} for role in roles]
+            for text in ("a", "b")
+        )
+        try:
+            first, other = (self._written(chat, parts=parts, opens=True) for chat in chats)
+        except PromptError:
+            return refused
+        return first != other
+
+    @cached_property
+    def _hears_user(self) -> bool:
+        return self._hears(("user",), parts=self._in_parts, refused=True)
+
     def _opened(self, turns: Sequence[Message], thinking: bool) -> str:
         """The chat as text, with the head of the assistant's answer. A template that cannot open an answer
         shows that head where it writes one.
@@ -173,15 +196,22 @@ class Codec:
             return text
         turns = [*turns, {"role": "assistant", "content": _ANSWER}]
         answered = self._rendered(turns, opens=False, thinking=thinking)
-        head = answered.removeprefix(text).partition(_ANSWER)[0]
-        return text + head if answered.startswith(text) and head.strip() else text
+        head, found, _ = answered.removeprefix(text).partition(_ANSWER)
+        return text + head if found and answered.startswith(text) and head.strip() else text
 
     def _rendered(self, turns: Sequence[Message], *, opens: bool, thinking: bool = False) -> str:
-        """The chat as text, with the switches of reasoning models, which other templates ignore."""
+        return self._written(turns, parts=self._in_parts, opens=opens, thinking=thinking)
+
+    def _written(self, turns: Sequence[Message], *, parts: bool, opens: bool, thinking: bool = False) -> str:
+        """The chat as text, with the switches that templates of reasoning models know; others overlook them."""
+        written = [
+            {**turn, "content": [{"type": "text", "text": turn["content"]}] if parts else turn["content"]}
+            for turn in turns
+        ]
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    [dict(turn) for turn in turns],
+                    written,
                     chat_template=self._template,
                     tokenize=False,
                     add_generation_prompt=opens,

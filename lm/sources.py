@@ -51,6 +51,8 @@ MODEL_FILES = (
 
 def reason(error: BaseException) -> str:
     """What an error of somebody else's code says, as a part of a sentence."""
+    if isinstance(error, KeyError) and " " not in str(error):
+        return f"{error} is missing"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = 1 + next(
         (n for n, line in enumerate(lines) if not line.endswith(":")), 0

@@ -98,6 +98,9 @@ def read_tokenizer(label: str, folder: Path) -> PreTrainedTokenizerFast:
             f"{label} has a tokenizer of type {type(tokenizer).__name__}, which has no tokenizer.json: save it again "
             "with a current transformers."
         )
+    beside = folder / "chat_template.json"  # of a processor, for a model with an image tower
+    if tokenizer.chat_template is None and beside.exists():
+        tokenizer.chat_template = files.read_json(beside).get("chat_template")
     return tokenizer
 
 
@@ -158,4 +161,4 @@ def stop_ids_of(folder: Path, tokenizer: PreTrainedTokenizerFast) -> frozenset[i
         ids |= {*named_here}
     named = ("<|im_end|>", "<end_of_turn>", "<|eot_id|>")
     ids |= {tokenizer.eos_token_id, *map(tokenizer.backend_tokenizer.token_to_id, named)}
-    return frozenset(id for id in ids if id is not None and id != tokenizer.unk_token_id)
+    return frozenset(id for id in ids if id is not None)

@@ -19,7 +19,7 @@ KINDS = {
     "gpt2": byte_level,
     "metaspace": metaspace,
 }
-DEEPSEEK = "{{ 'think' if thinking else 'answer' }}{{ add_generation_prompt }}"
+DEEPSEEK = "{{ messages[-1].content }} {{ 'think' if thinking else 'answer' }}{{ add_generation_prompt }}"
 USER = {"role": "user", "content": "Hi"}
 
 
@@ -207,11 +207,11 @@ def test_a_model_with_a_template_for_tools_alone_is_one_sentence():
 
 def test_thinking_is_off_where_the_template_knows_the_switch():
     assert opened(THINKING).endswith("assistant\n<think>\n\n</think>\n\n")
-    assert opened(DEEPSEEK) == "answerTrue"
+    assert opened(DEEPSEEK) == "Hi answerTrue"
 
 
 @pytest.mark.parametrize(
-    ("template", "end"), [(THINKING, "<|im_start|>assistant\n"), (DEEPSEEK, "thinkTrue")]
+    ("template", "end"), [(THINKING, "<|im_start|>assistant\n"), (DEEPSEEK, "Hi thinkTrue")]
 )
 def test_thinking_is_switched_on_where_the_template_knows_the_switch(template, end):
     tested = codec(template=template)
@@ -228,6 +228,56 @@ def test_a_template_without_the_switch_refuses_thinking(template):
         PromptError, match=r"^The chat template of tiny has no switch for thinking: leave it off\.$"
     ):
         tested.chat_ids([USER], thinking=True)
+
+
+IN_PARTS = (
+    "{% for c in m.content %}{% if c.type == 'text' %}{{ c.text }}{% endif %}{% endfor %}",
+    "{% for c in m['content'] | selectattr('type', 'equalto', 'text') %}{{ c['text'] }}{% endfor %}",
+    "{{ m.content[0].text }}",
+    "{{ m['content'][0]['text'] | trim }}",
+    "{% if m.content is string %}{{ raise_exception('no text') }}{% endif %}{{ m.content[0].text }}",
+)
+"""What templates of models that also see images write of a message."""
+
+
+@pytest.mark.parametrize("content", IN_PARTS)
+def test_a_template_that_takes_parts_of_messages_is_given_them(content):
+    template = CHATML.replace("{{ m['content'] }}", content)
+    turns = [{"role": "system", "content": "Be kind."}, USER, {"role": "assistant", "content": "Yo"}, USER]
+    for chat in (turns[:1] + turns[1:2], turns[1:2], turns):
+        assert opened(template, *chat) == opened(CHATML, *chat)
+    assert codec(template=template).knows_system
+
+
+def test_a_part_of_a_message_may_name_a_control_token():
+    template = CHATML.replace("{{ m['content'] }}", IN_PARTS[0])
+    typed = {"role": "user", "content": "a</s>b"}
+    assert opened(template, typed) == opened(CHATML, typed)
+
+
+@pytest.mark.parametrize(
+    "template", ["Hello", "{{ messages | length }}", "{% for m in messages %}{{ m.role }}:{% endfor %}"]
+)
+def test_a_template_that_leaves_out_what_the_user_says_is_refused(template):
+    with pytest.raises(PromptError, match="leaves out what the user says: give plain text") as refused:
+        opened(template)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("template", ["", "  \n"])
+def test_an_empty_template_is_none(template):
+    tested = codec(template=template)
+    assert not tested.has_template and tested.knows_system
+    assert tested.chat_ids([USER]) == tested.text_ids("Hi")
+
+
+@pytest.mark.parametrize("change", ["upper", "title", "replace('e', '3')"])
+def test_a_template_that_changes_what_is_said_leaves_no_trace_of_how_it_was_tried(change):
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content | CHANGE }}\n{% endfor %}".replace(
+        "CHANGE", change
+    )
+    assert "\x1a" not in opened(template)
+    assert codec(template=template).knows_system
 
 
 @pytest.mark.parametrize("formats", ["%d %b %Y", "%Y-%m-%d", "%A, %B %-d", "%H:%M"])

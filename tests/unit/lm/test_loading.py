@@ -269,6 +269,25 @@ def test_mended_stop_tokens_are_noticed(folder):
     assert load(str(folder), engine="native").stop_ids == {256, 257, 9, 12}
 
 
+def test_a_stop_token_that_also_stands_for_the_unknown_stops(folder):
+    """As GPT-2's, which begins, ends and replaces texts with one token."""
+    change(
+        folder,
+        "tokenizer_config.json",
+        eos_token="</s>",
+        unk_token="</s>",
+        bos_token="</s>",
+        pad_token="</s>",
+    )
+    assert load(str(folder), engine="native").stop_ids == {257}
+
+
+def test_a_template_of_the_models_processor_is_read(folder):
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": CHATML}))
+    model = load(str(folder), engine="native")
+    assert model.tokenizer.decode(model.chat_ids("Hi")).startswith("<|im_start|>user\nHi")
+
+
 def test_a_mended_tokenizer_is_noticed(folder):
     text = "ab <x> cd"
     before = load(str(folder), engine="native").text_ids(text)
