@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lm.control import ControlTokens
 from lm.unicode import well_formed
@@ -204,7 +204,7 @@ class Codec:
 
     def _written(self, turns: Sequence[Message], *, parts: bool, opens: bool, thinking: bool = False) -> str:
         """The chat as text, with the switches that templates of reasoning models know; others overlook them."""
-        written = [
+        written: list[Any] = [
             {**turn, "content": [{"type": "text", "text": turn["content"]}] if parts else turn["content"]}
             for turn in turns
         ]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import regex
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -61,6 +62,10 @@ REFUSED = {
 }
 KEEPS_BASE = {True, False, None, "true", "false", "gaussian", "orthogonal", "eva", "mica"}
 """Values of init_lora_weights that leave the base model's weights as they are."""
+PATIENCE = 0.2
+"""Seconds for a pattern of the config to find a module: some take forever."""
+MAX_SETTING = 1e9
+"""Largest rank and alpha: beyond, and at NaN, no answer is finite."""
 PART = re.compile(
     r"(?:base_model\.model\.)?(?P<stack>\D+?)\.(?P<block>\d+)\.(?P<path>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight"
 )
@@ -83,6 +88,15 @@ def read(folder: Path) -> tuple[str, Parts]:
     """
     config, tensors = _files(folder)
     refuse(config, folder.name)
+    try:
+        return _parts(folder, config, tensors)
+    except TimeoutError:
+        raise ValueError(
+            f"{CONFIG} of {folder.name} has a pattern that takes too long: name the modules in plain words."
+        ) from None
+
+
+def _parts(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tuple[str, Parts]:
     halves: dict[tuple[str, int, str], dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         match = PART.fullmatch(name)
@@ -104,6 +118,11 @@ def read(folder: Path) -> tuple[str, Parts]:
             f"The adapter in {folder.name} holds values that are no finite numbers: train it again."
         )
     for (stack, block, path), half in halves.items():
+        if not _targeted(config, block, f"{stack}.{block}.{path}"):
+            raise ValueError(
+                f"The adapter in {folder.name} changes {path} of block {block}, which target_modules or layers_to_transform "
+                f"of its {CONFIG} leaves out: copy it again."
+            )
         rank = _of_pattern(config, "rank_pattern", f"{stack}.{block}.{path}", "r")
         if half["A"].shape[0] != rank:
             raise ValueError(
@@ -129,7 +148,10 @@ def refuse(config: Mapping[str, Any], name: str) -> None:
                 f"The adapter in {name} is {title} ({option}), which is not computed here: {remedy}."
             )
     init = config.get("init_lora_weights", True)
-    if (init.lower() if isinstance(init, str) else init) not in KEEPS_BASE:
+    if (
+        not isinstance(init, str | bool | None)
+        or (init.lower() if isinstance(init, str) else init) not in KEEPS_BASE
+    ):
         raise ValueError(
             f"The adapter in {name} has init_lora_weights {init!r}, "
             "which changes the base model's weights too: save it with "
@@ -140,12 +162,46 @@ def refuse(config: Mapping[str, Any], name: str) -> None:
         raise ValueError(
             f"The adapter in {name} sets {', '.join(unknown)}, which Tradewind does not know: {MERGE}."
         )
-    for option in ("r", "lora_alpha"):
-        value = config.get(option)
-        if isinstance(value, bool) or not isinstance(value, int | float) or (option == "r" and value <= 0):
+    for option, pattern in (("r", "rank_pattern"), ("lora_alpha", "alpha_pattern")):
+        given = config.get(pattern) or {}
+        if not isinstance(given, dict) or not all(map(_is_expression, given)):
             raise ValueError(
-                f"{CONFIG} of {name} gives {option} {value!r}: give a number{' above 0' * (option == 'r')}."
+                f"{CONFIG} of {name} gives {pattern} {given!r:.80}: give an object of numbers by regular expressions."
             )
+        for place, value in (
+            (option, config.get(option)),
+            *((f"{pattern} of {key}", value) for key, value in given.items()),
+        ):
+            if not _is_number(value) or (option == "r" and value <= 0):
+                raise ValueError(
+                    f"{CONFIG} of {name} gives {place} {value!r}: give a number{' above 0' * (option == 'r')}."
+                )
+    if isinstance(targets := config.get("target_modules"), str) and not _is_expression(targets):
+        raise ValueError(
+            f"{CONFIG} of {name} gives target_modules {targets!r:.80}: give a regular expression or a list."
+        )
+
+
+def _is_number(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and abs(value) < MAX_SETTING
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        regex.compile(text)
+    except regex.error:
+        return False
+    return True
+
+
+def _targeted(config: Mapping[str, Any], block: int, path: str) -> bool:
+    """Whether a config names a module that its file holds: PEFT overlooks what it does not."""
+    targets, blocks = config.get("target_modules"), config.get("layers_to_transform")
+    if isinstance(targets, str):
+        return targets == "all-linear" or regex.fullmatch(targets, path, timeout=PATIENCE) is not None
+    if targets and not any(f".{path}".endswith(f".{target}") for target in targets):
+        return False
+    return blocks is None or block in (blocks if isinstance(blocks, list) else [blocks])
 
 
 def _files(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -186,7 +242,9 @@ def _scale(config: Mapping[str, Any], path: str, rank: int) -> float:
 def _of_pattern(config: Mapping[str, Any], pattern: str, path: str, default: str) -> float:
     """What a pattern of PEFT's gives the module at a path; the first that fits counts."""
     given = config.get(pattern) or {}
-    fitting = (value for key, value in given.items() if re.match(rf"(.*\.)?({key})$", path))
+    fitting = (
+        value for key, value in given.items() if regex.match(rf"(.*\.)?({key})$", path, timeout=PATIENCE)
+    )
     value: float = next(fitting, config[default])
     return value
 

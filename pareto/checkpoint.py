@@ -84,6 +84,12 @@ class Checkpoint:
         if not folder.is_dir():
             raise CheckpointError(f"{folder.name} is no folder: give one that holds a PEFT adapter.")
         if not (folder / ADAPTER).is_file():
+            if below := sorted(
+                (path.parent for path in folder.glob(f"*/{ADAPTER}")), key=lambda path: path.stat().st_mtime
+            ):
+                raise CheckpointError(
+                    f"{folder.name} holds adapters in folders of their own, such as {below[-1].name}: give {folder.name}/{below[-1].name}."
+                )
             raise CheckpointError(
                 f"{ADAPTER} of {folder.name} is missing: save the adapter as safetensors (pickles are not read)."
             )

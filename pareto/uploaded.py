@@ -110,6 +110,10 @@ def _members(name: str, members: Sequence[zipfile.ZipInfo]) -> list[zipfile.ZipI
                 f"{name} has a link, {member.filename[:60]!r}: zip the file that it points to."
             )
     adapters = [member for member in members if PurePosixPath(member.filename).name == ADAPTER]
+    depth = min((_depth(member) for member in adapters), default=0)
+    adapters = [
+        member for member in adapters if _depth(member) == depth
+    ]  # a trainer keeps its steps in folders below
     if len(adapters) != 1:
         raise CheckpointError(
             f"{name} holds {len(adapters) or 'no'} {ADAPTER}: give a zip of one checkpoint's folder (pickles are not read)."
@@ -121,6 +125,10 @@ def _members(name: str, members: Sequence[zipfile.ZipInfo]) -> list[zipfile.ZipI
     if (size := sum(member.file_size for member in wanted)) > MAX_UNPACKED:
         raise CheckpointError(f"{name} unpacks to {size:,} bytes: a checkpoint has at most {MAX_UNPACKED:,}.")
     return wanted
+
+
+def _depth(member: zipfile.ZipInfo) -> int:
+    return len(PurePosixPath(member.filename).parts)
 
 
 def _is_read(path: PurePosixPath, beside: PurePosixPath) -> bool:

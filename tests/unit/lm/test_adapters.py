@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,25 @@ def with_config(folder: Path, **changes) -> Path:
         ({"r": "four"}, "r 'four'"),
         ({"lora_alpha": None}, "lora_alpha None"),
         ({"r": 0}, "r 0"),
+        ({"lora_alpha": float("nan")}, "lora_alpha nan: give a number"),
+        ({"lora_alpha": float("inf")}, "lora_alpha inf: give a number"),
+        ({"lora_alpha": 1e308}, "lora_alpha 1e.308: give a number"),
+        ({"alpha_pattern": {"v_proj": "16"}}, "alpha_pattern of v_proj '16': give a number"),
+        ({"alpha_pattern": {"v_proj": None}}, "alpha_pattern of v_proj None"),
+        ({"alpha_pattern": ["v_proj"]}, "alpha_pattern .*v_proj.*: give an object"),
+        ({"alpha_pattern": {"(": 4}}, "alpha_pattern .*: give an object of numbers by regular expressions"),
+        ({"rank_pattern": {"[v": 4}}, "rank_pattern .*: give an object of numbers by regular expressions"),
+        ({"rank_pattern": {"v_proj": "4"}}, "rank_pattern of v_proj '4': give a number above 0"),
+        ({"init_lora_weights": []}, r"init_lora_weights \[\]"),
+        ({"init_lora_weights": {"a": 1}}, "init_lora_weights {'a': 1}"),
+        ({"target_modules": "(q_proj"}, "target_modules .*: give a regular expression"),
+        (
+            {"target_modules": r".*\.q_proj"},
+            "changes .* which target_modules or layers_to_transform .* leaves out",
+        ),
+        ({"target_modules": ["q_proj", "v_proj"]}, "changes mlp.down_proj of block 0, which target_modules"),
+        ({"layers_to_transform": [0, 1]}, "of block 2, which target_modules or layers_to_transform"),
+        ({"layers_to_transform": 1}, "of block 0, which target_modules or layers_to_transform"),
         ({"r": 8}, "has rank 4 in .* of block 0, .*says 8"),
         ({"rank_pattern": {"v_proj": 2}}, r"has rank 4 in self_attn\.v_proj of block 0, .*says 2"),
     ],
@@ -200,6 +220,19 @@ def with_config(folder: Path, **changes) -> Path:
 def test_what_a_config_asks_for_is_refused_by_name(changes, says, tmp_path):
     with pytest.raises(ValueError, match=says):
         Adapter.load(with_config(trained(tiny("llama"), tmp_path), **changes))
+
+
+@pytest.mark.parametrize("option", ["alpha_pattern", "rank_pattern", "target_modules"])
+def test_a_pattern_without_end_is_refused_in_time(option, tmp_path):
+    """It would hold Python's lock, and with it every visitor."""
+    folder, endless = trained(tiny("llama"), tmp_path), "(?:(?:a|aa)+)+b"
+    path = folder / "adapter_model.safetensors"
+    save_file({name.replace("layers", "a" * 60): tensor for name, tensor in load_file(path).items()}, path)
+    given = f"base.*{endless}|model.{endless}.*" if option == "target_modules" else {endless: 4}
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="a pattern that takes too long: name the modules in plain words"):
+        Adapter.load(with_config(folder, **{"target_modules": None, option: given}))
+    assert time.monotonic() - began < 5
 
 
 def test_unknown_options_at_their_empty_values_are_no_reason_to_refuse(tmp_path):

@@ -130,6 +130,25 @@ def test_two_checkpoints_are_refused(folder, tmp_path):
     assert f"holds 2 {ADAPTER}" in refusal([zipped(tmp_path / "a.zip", both)])
 
 
+@pytest.mark.parametrize("under", ["", "run/"])
+def test_the_folder_of_a_trainer_is_its_last_adapter_and_not_those_of_its_steps(
+    model, folder, tmp_path, under
+):
+    steps = {f"{under}checkpoint-{step}/{ADAPTER}": b"cut" for step in (5, 10)}
+    with unpacked([zipped(tmp_path / "a.zip", {**steps, **contents(folder, under)})]) as place:
+        assert checkpoint.Checkpoint.load(place, model).name == "mine"
+
+
+def test_a_folder_of_steps_alone_says_which_to_give(model, folder, tmp_path):
+    (tmp_path / "run").mkdir()
+    folder.rename(tmp_path / "run" / "checkpoint-10")
+    with pytest.raises(
+        CheckpointError,
+        match=r"run holds adapters in folders of their own, such as checkpoint-10: give run/checkpoint-10\.",
+    ):
+        checkpoint.Checkpoint.load(tmp_path / "run", model)
+
+
 @pytest.mark.parametrize("name", ["adapter_model.bin", "model.pt", "weights.pkl", "notes.txt"])
 def test_pickles_are_not_read(tmp_path, name):
     assert "no adapter_model.safetensors" in refusal([zipped(tmp_path / "a.zip", {name: b"\x80\x04."})])
