@@ -12,9 +12,12 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+
+from tests.web.forked import Fork
 
 ROOT = Path(__file__).parents[2]
+CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
     "--disable-sync --disable-quic --no-first-run"
@@ -26,23 +29,31 @@ STARTING = 300
 @contextmanager
 def serving(folder: Path, *command: str, port: str | None = None, **environment: str) -> Iterator[str]:
     """The address of a Python program that serves a page on `port`, or any free one in place of the PORT of
-    its command.
+    its command. A page of the tests starts as a fork, the app as it starts everywhere.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = port or str(free.getsockname()[1])
     log = folder / "log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, *(port if word == "PORT" else word for word in command)],
-            cwd=ROOT, env=os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"} | environment, stdout=out, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+    words = [port if word == "PORT" else word for word in command]
+    start = _forked if words[0].startswith("tests/") else _executed
+    process = start(words, log, os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"} | environment)
     try:
         waited(process, f"http://127.0.0.1:{port}", log)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
         process.wait(20)
+
+
+def _executed(words: list[str], log: Path, environment: dict[str, str]) -> subprocess.Popen:
+    with log.open("w") as out:
+        command = [sys.executable, *words]
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
+
+
+def _forked(words: list[str], log: Path, environment: dict[str, str]) -> Fork:
+    return Fork(ROOT / words[0], words[1:], log, environment)
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +66,10 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def waited(process: subprocess.Popen, address: str, log: Path) -> None:
+def waited(process: subprocess.Popen | Fork, address: str, log: Path) -> None:
     for _ in range(5 * STARTING):
         if process.poll() is not None:
-            pytest.fail(f"the app ended with {process.returncode}:\n{log.read_text()[-3000:]}")
+            pytest.fail(f"the app ended with {process.poll()}:\n{log.read_text()[-3000:]}")
         try:
             urlopen(address, timeout=5).close()
             return
@@ -68,22 +79,49 @@ def waited(process: subprocess.Popen, address: str, log: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    """The system's Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield browser
-        browser.close()
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chrome(playwright: Playwright) -> Iterator[Browser]:
+    """The system's Chromium; each context of it is a browser that has never been here."""
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a browser that has been here before: it holds the scripts, and those compiled."""
+    return tmp_path_factory.mktemp("profile")
+
+
+@pytest.fixture(scope="module")
+def returning(playwright: Playwright, profile: Path) -> Iterator[BrowserContext]:
+    """Chromium with that profile, on the screen of a laptop."""
+    context = playwright.chromium.launch_persistent_context(
+        profile, executable_path=CHROMIUM, args=FLAGS, viewport={"width": 1440, "height": 900}
+    )
+    yield context
+    context.close()
 
 
 @pytest.fixture
-def page(chrome: Browser) -> Iterator[Page]:
-    """A laptop-sized page; it fails the test when a script fails."""
-    context = chrome.new_context(viewport={"width": 1440, "height": 900})
-    page = context.new_page()
+def page(returning: BrowserContext) -> Iterator[Page]:
+    """A page of a browser that keeps nothing of the tests before but scripts; it fails the test when a script fails."""
+    [blank, *_] = returning.pages
+    page = returning.new_page()
     page.set_default_timeout(60_000)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
-    context.close()
+    for opened in returning.pages:
+        if opened != blank:
+            opened.close()
+    returning.clear_cookies()
+    returning.clear_permissions()
+    everything = {"origin": "*", "storageTypes": "all"}
+    returning.new_cdp_session(blank).send("Storage.clearDataForOrigin", everything)
     assert not errors

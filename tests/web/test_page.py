@@ -31,3 +31,22 @@ def test_the_switch_waits_for_its_script(app: str, page: Page) -> None:
     held[0].continue_()
     switch.click()
     expect(switch).to_have_attribute("aria-pressed", "true")
+
+
+KEPT = """async () => [localStorage.length, document.cookie, (await caches.keys()).length, (await indexedDB.databases()).length,
+  (await navigator.permissions.query({ name: 'clipboard-read' })).state === 'granted']"""
+KEEP = """async () => {
+  localStorage.setItem('mine', '1');
+  document.cookie = 'mine=1';
+  await caches.open('mine');
+  await new Promise((resolve) => { indexedDB.open('mine').onsuccess = resolve; });
+}"""
+
+
+@pytest.mark.parametrize("turn", ["first", "second"])
+def test_nothing_is_left_of_the_page_of_another_test(app: str, page: Page, turn: str) -> None:
+    page.goto(f"{app}/health")
+    assert page.evaluate(KEPT) == [0, "", 0, 0, False]
+    page.evaluate(KEEP)
+    page.context.grant_permissions(["clipboard-read"])
+    assert page.evaluate(KEPT) == [1, "mine=1", 1, 1, True]
