@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
@@ -29,8 +30,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return 0 if picked or cores == 1 else cores
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config) -> "OneBrowser | None":
-    return OneBrowser(config) if config.option.dist == "load" else None
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> "OneBrowser | None":
+    return OneBrowser(config, log) if config.option.dist == "load" else None
 
 
 class OneBrowser(LoadScopeScheduling):
