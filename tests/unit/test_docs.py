@@ -80,10 +80,11 @@ def named(parse, room: str, command: str, capsys) -> None:
 
 
 def tools(command: tuple[str, ...]) -> None:
-    """Paths of the test runner are there, and its tiers."""
+    """Paths of the test runner are there, its tiers, and its way to spread tests over processes."""
     words = argparse.ArgumentParser()
     words.add_argument("paths", nargs="*")
     words.add_argument("-m", choices=re.findall(r'^  "(\w+):', (ROOT / "pyproject.toml").read_text(), re.M))
+    words.add_argument("-n", choices=["auto"])
     given, rest = words.parse_known_args(command[3:])
     assert not rest and all((ROOT / path).exists() for path in given.paths), command
 
