@@ -18,7 +18,7 @@ class Choice:
     _held: str = ""
 
     def take(self, token: Token) -> str:
-        """Takes in a token. Returns the text that is certain now: the possible start of a stop string waits."""
+        """Takes in a token and returns the text that is certain now; a possible stop string is held back."""
         self.tokens.append(token)
         self._held += token.text
         ends = [at for stop in self.stops if (at := self._held.find(stop)) >= 0]

@@ -26,13 +26,13 @@ log = logging.getLogger(__name__)
 MAX_REQUESTS, MAX_REQUESTS_OF_ONE = 64, 16
 """Requests answered at once, and those of one address."""
 _busy: Counter[Hashable] = Counter()
-"""Requests under way by address: one count for the process, since the pages of all models share the machine."""
+"""Requests under way by address: one count for the process, since all models share the machine."""
 GLANCE = 0.25
 """Seconds between two looks at whether the client still waits."""
 
 
 def routes(choose: Choose, listed: Callable[[], Mapping[str, str]]) -> list[Route]:
-    """The API's routes. listed: the policies that are told of, and whose models they are; a plan goes in an extra field."""
+    """The API's routes. listed: the policies of /v1/models, and the model that each is of."""
     began = int(time.time())
 
     def model(name: str, owner: str) -> dict[str, Any]:
@@ -201,16 +201,18 @@ def _problem(error: Exception) -> tuple[int, dict[str, Any]]:
     """An error in OpenAI's form. What is no fault of the request is told by its kind alone, and logged."""
     if not isinstance(error, ValueError):
         log.error("an answer failed", exc_info=error)
-        about = {
-            "message": f"The answer failed by a fault of the app ({type(error).__name__}), which its log explains."
-        }
-        return 500, {"error": about | {"type": "server_error", "param": None, "code": None}}
+        fault = f"The answer failed by a fault of the app ({type(error).__name__}), which its log explains."
+        return _body(500, fault, "server_error")
     message = sentence(error)
     if isinstance(error, NotInMemory):
-        busy = {"message": message, "type": "server_error", "param": "model", "code": "model_not_ready"}
-        return 503, {"error": busy}
-    status, param, code = (
-        (error.status, error.param, error.code) if isinstance(error, Refused) else (400, None, None)
-    )
-    kind = "invalid_request_error" if status != 429 else "rate_limit_error"
+        return _body(503, message, "server_error", "model", "model_not_ready")
+    if not isinstance(error, Refused):
+        return _body(400, message, "invalid_request_error")
+    kind = "rate_limit_error" if error.status == 429 else "invalid_request_error"
+    return _body(error.status, message, kind, error.param, error.code)
+
+
+def _body(
+    status: int, message: str, kind: str, param: str | None = None, code: str | None = None
+) -> tuple[int, dict[str, Any]]:
     return status, {"error": {"message": message, "type": kind, "param": param, "code": code}}

@@ -75,10 +75,12 @@ TABLE = {
 }
 
 
-def value(found: dict, key: str) -> float | None:
-    """What `found` holds under a key, or under one within "medians"."""
+def value(measured: dict, key: str) -> float | None:
+    """What was measured under a key, or under one within "medians"."""
     return (
-        found["medians"].get(key.removeprefix("medians.")) if key.startswith("medians.") else found.get(key)
+        measured["medians"].get(key.removeprefix("medians."))
+        if key.startswith("medians.")
+        else measured.get(key)
     )
 
 
@@ -99,18 +101,18 @@ def main() -> None:
         "page_wait": ["--chromium", args.chromium],
         "pareto_step": [],
     }
-    found = {}
+    results = {}
     for name in TABLE:
         command = [sys.executable, "-m", f"benchmarks.{name}", "--json", *options[name]]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             print(f"{name} failed, and is left out", file=sys.stderr)
             continue
-        found[name] = json.loads(done.stdout.splitlines()[-1])
+        results[name] = json.loads(done.stdout.splitlines()[-1])
         if args.json:
-            Path(args.json).write_text(json.dumps(found, indent=1) + "\n")
+            Path(args.json).write_text(json.dumps(results, indent=1) + "\n")
     print(f"{machine()}; {args.turns} turns\n\n| | measured | wanted |\n|---|---|---|")
-    for name, measured in found.items():
+    for name, measured in results.items():
         for key, text, wanted in TABLE[name]:
             if (number := value(measured, key)) is not None:
                 print(

@@ -78,11 +78,11 @@ def call(address: str, endpoint: str, *data: object) -> dict:
 
 
 class Crowd:
-    """Annotators that vote until nothing is left, and remember what they were told."""
+    """Annotators that vote until nothing is left, and remember what was acknowledged."""
 
     def __init__(self, addresses: list[str], kills: int = 0) -> None:
         self.addresses, self.kills = addresses, kills
-        self.told: list[tuple[str, str, str]] = []
+        self.acknowledged: list[tuple[str, str, str]] = []
         self.sent: dict[tuple[str, str], str] = {}
         self.seconds: dict[str, list[float]] = {"battle": [], "vote": []}
         self.lock = threading.Lock()
@@ -97,7 +97,7 @@ class Crowd:
                     self.sent[battle, person] = answer
                     self.timed(address, "vote", battle, person, answer, "tie", person)
                     with self.lock:
-                        self.told.append((battle, person, answer))
+                        self.acknowledged.append((battle, person, answer))
                 return
             except ConnectionError:
                 if self.kills == 0:
@@ -127,8 +127,8 @@ def faults(database: str, crowd: Crowd) -> dict[str, int]:
     wrong = [row for row in stored if crowd.sent.get((row[0], row[1])) != row[2] or row[1] != row[3]]
     return {
         "stored": len(stored),
-        "told": len(crowd.told),
-        "lost": len(set(crowd.told) - {row[:3] for row in stored}),
+        "acknowledged": len(crowd.acknowledged),
+        "lost": len(set(crowd.acknowledged) - {row[:3] for row in stored}),
         "doubled": len(stored) - len({row[:2] for row in stored}),
         "misattributed": len(wrong),
     }
@@ -164,14 +164,16 @@ def main() -> None:
         killing.start()
         took = crowd.run(options.annotators)
         killing.join()
-        found = faults(database, crowd)
+        counts = faults(database, crowd)
         backend = Store(database).url.get_backend_name()
         print(f"{options.annotators} annotators, {options.replicas} app(s), {backend}")
-        print(f"{len(crowd.told)} of {wanted} votes in {took:.1f} s: {len(crowd.told) / took:.1f} votes/s")
+        print(
+            f"{len(crowd.acknowledged)} of {wanted} votes in {took:.1f} s: {len(crowd.acknowledged) / took:.1f} votes/s"
+        )
         for endpoint, seconds in crowd.seconds.items():
             cuts = statistics.quantiles(seconds, n=20)
             print(f"/{endpoint}: median {statistics.median(seconds):.2f} s, 95% under {cuts[-1]:.2f} s")
-        print(", ".join(f"{name} {count}" for name, count in found.items()))
+        print(", ".join(f"{name} {count}" for name, count in counts.items()))
         seen = [call(address, "ranking", "helpful")["table"] for _, address in replicas]
         with Store(database).read() as session:
             own = ranking(votes_frame(session), "helpful").to_json()["table"]
@@ -179,18 +181,18 @@ def main() -> None:
         for process, _ in replicas:
             process.kill()
             process.wait()
-        sys.exit(int(any(found[fault] for fault in ("lost", "doubled", "misattributed"))))
+        sys.exit(int(any(counts[fault] for fault in ("lost", "doubled", "misattributed"))))
 
 
 def kill(database: str, replicas: list, crowd: Crowd, wanted: int) -> None:
     """Kills one replica after the other in the middle of the votes, and starts each again at its address."""
     for number in range(crowd.kills):
-        while len(crowd.told) < wanted * (number + 1) // (crowd.kills + 1):
+        while len(crowd.acknowledged) < wanted * (number + 1) // (crowd.kills + 1):
             time.sleep(0.01)
         process, address = replicas[number % len(replicas)]
         process.kill()
         process.wait()
-        print(f"kill -9 after {len(crowd.told)} votes were told", flush=True)
+        print(f"kill -9 after {len(crowd.acknowledged)} votes were told", flush=True)
         replicas[number % len(replicas)] = start(database, urlsplit(address).port or 0)
 
 

@@ -22,8 +22,8 @@ def shuffled(folder: Path) -> Path:
     """Saves the default model with its dimensions in another order."""
     model = load()
     torch.manual_seed(0)
-    whole, config = model.torch, model.torch.config
-    state = whole.state_dict()
+    exact, config = model.torch, model.torch.config
+    state = exact.state_dict()
     stream = torch.randperm(config.hidden_size)
     width = config.hidden_size // config.num_attention_heads
     value = torch.randperm(width)
@@ -44,16 +44,16 @@ def shuffled(folder: Path) -> Path:
         if part == "down_proj":
             tensor = tensor[:, inner[int(name.split(".")[2])]]
         moved[name] = tensor.contiguous()
-    whole.save_pretrained(folder, state_dict=moved)
+    exact.save_pretrained(folder, state_dict=moved)
     model.tokenizer.save_pretrained(folder)
     return folder
 
 
 def measure(folder: Path) -> dict[str, float]:
     """Positions, and by bits those with another first token and the mean KL in nats."""
-    whole = load(str(folder), engine="reference")
+    exact = load(str(folder), engine="reference")
     prompts = PROMPTS.read_text(encoding="utf-8").splitlines()
-    texts = [reference(whole.torch, whole.chat_ids(prompt)) for prompt in prompts]
+    texts = [reference(exact.torch, exact.chat_ids(prompt)) for prompt in prompts]
     distances: dict[str, float] = {"tokens": sum(len(expected) for _, _, expected in texts)}
     for bits in (8, 4):
         model = load(str(folder), bits=bits)

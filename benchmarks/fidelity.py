@@ -23,12 +23,12 @@ NEW = 64
 
 
 @torch.inference_mode()
-def reference(whole, ids: list[int]) -> tuple[list[int], int, Tensor]:
-    """What the transformers model `whole` answers: a text's ids, where the answer starts, its
+def reference(model, ids: list[int]) -> tuple[list[int], int, Tensor]:
+    """What a transformers model answers: a text's ids, where the answer starts, its
     log-probabilities [tokens, vocabulary].
     """
-    text = whole.generate(torch.tensor([ids]), max_new_tokens=NEW, do_sample=False, pad_token_id=0)
-    return text[0].tolist(), len(ids), whole(text).logits[0, len(ids) - 1 : -1].log_softmax(-1)
+    text = model.generate(torch.tensor([ids]), max_new_tokens=NEW, do_sample=False, pad_token_id=0)
+    return text[0].tolist(), len(ids), model(text).logits[0, len(ids) - 1 : -1].log_softmax(-1)
 
 
 def llama(gguf: str) -> Callable[[list[int], int], Tensor]:
@@ -54,8 +54,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     model = load()
-    whole = load(engine="reference").torch.to("cpu", torch.float32)
-    texts = [reference(whole, model.chat_ids(prompt)) for prompt in PROMPTS.read_text().splitlines()]
+    exact = load(engine="reference").torch.to("cpu", torch.float32)
+    texts = [reference(exact, model.chat_ids(prompt)) for prompt in PROMPTS.read_text().splitlines()]
     engines: dict[str, Callable[[list[int], int], Tensor]] = {
         "ours": lambda ids, start: model.logprobs([ids], [start])[0]
     }
@@ -63,11 +63,11 @@ def main() -> None:
         engines["llama.cpp"] = llama(args.llama)
     result: dict[str, float] = {"tokens": sum(len(expected) for _, _, expected in texts)}
     for name, engine in engines.items():
-        found = [(expected, engine(ids, start)) for ids, start, expected in texts]
+        pairs = [(expected, engine(ids, start)) for ids, start, expected in texts]
         result[f"{name}: other first token"] = sum(
-            int((a.argmax(-1) != b.argmax(-1)).sum()) for a, b in found
+            int((a.argmax(-1) != b.argmax(-1)).sum()) for a, b in pairs
         )
-        result[f"{name}: mean KL, nats"] = float(torch.cat([kl(a, b) for a, b in found]).mean())
+        result[f"{name}: mean KL, nats"] = float(torch.cat([kl(a, b) for a, b in pairs]).mean())
     print(json.dumps(result) if args.json else json.dumps(result, indent=1))
 
 

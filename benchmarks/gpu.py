@@ -9,14 +9,13 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 
 import torch
 
+from benchmarks.fidelity import PROMPTS
 from lm import LanguageModel, Row, Run, Sampling, load
 from lm.metrics import kl
 
-PROMPTS = Path(__file__).with_name("steering_prompts.txt")
 ROWS, NEW, TURNS, COMPARED, COMPARED_NEW = (1, 16, 64), 64, 2, 8, 40
 
 

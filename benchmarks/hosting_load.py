@@ -226,11 +226,13 @@ def crowd(address: str, streams: int, annotators: int, seconds: float) -> None:
         f"tokens ({frames / seconds:.0f} updates/s) and {annotators} annotators:"
     )
     for name in idle:
-        print(f"{name:8} idle {told(idle[name])}, in the crowd {told(busy[name])}")
-    print(f"{'vote':8} idle {told(lone)}, in the crowd {told(votes)}, {len(votes) / seconds:.1f} votes/s")
+        print(f"{name:8} idle {summary(idle[name])}, in the crowd {summary(busy[name])}")
+    print(
+        f"{'vote':8} idle {summary(lone)}, in the crowd {summary(votes)}, {len(votes) / seconds:.1f} votes/s"
+    )
 
 
-def told(seconds: list[float]) -> str:
+def summary(seconds: list[float]) -> str:
     """Median and 95 %."""
     cuts = statistics.quantiles(seconds, n=20) if len(seconds) > 1 else seconds * 20
     return f"median {statistics.median(seconds):.2f} s, 95 % {cuts[-1]:.2f} s"

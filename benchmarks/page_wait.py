@@ -98,12 +98,12 @@ class App:
 def presses(page: Page, count: int) -> list[float]:
     """Milliseconds from a new value of the strength slider to its first visible token."""
     slider = page.locator(".tw-targets input[type=range]").first
-    found = []
+    waits = []
     for _ in range(count):
         page.wait_for_function(DONE)
         page.wait_for_timeout(PAUSE)
-        found.append(slider.evaluate(PRESS))
-    return found
+        waits.append(slider.evaluate(PRESS))
+    return waits
 
 
 def starts(open_page: Callable[[], Page], count: int) -> tuple[list[float], list[float]]:

@@ -50,7 +50,7 @@ class Plain:
         inputs = torch.tensor([[pad] * (width - len(row)) + row for row in ids])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids])
         started = time.perf_counter()
-        whole = self.model.generate(
+        texts = self.model.generate(
             input_ids=inputs,
             attention_mask=mask,
             do_sample=True,
@@ -61,22 +61,22 @@ class Plain:
             pad_token_id=pad,
         )
         self.sampling = time.perf_counter() - started
-        mask = torch.cat([mask, torch.ones_like(whole[:, width:])], 1)
+        mask = torch.cat([mask, torch.ones_like(texts[:, width:])], 1)
         with torch.no_grad(), self.model.disable_adapter():
-            reference = self._logps(whole, mask, width)
-            states = self.model(input_ids=whole, attention_mask=mask, output_hidden_states=True).hidden_states
+            reference = self._logps(texts, mask, width)
+            states = self.model(input_ids=texts, attention_mask=mask, output_hidden_states=True).hidden_states
             rewards = torch.stack(
                 [self._rewards(head, states[head.block + 1].float(), width) for head in self.heads.values()]
             )
-        logps = self._logps(whole, mask, width)
+        logps = self._logps(texts, mask, width)
         weights = rloo(rewards, (logps.detach() - reference), GROUP, 0.1)
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        found = [
+        gradients = [
             torch.autograd.grad(weight @ logps, parameters, retain_graph=k == 0)
             for k, weight in enumerate(weights)
         ]
-        norms = [torch.cat([g.flatten() for g in gradient]).norm() for gradient in found]
-        for parameter, first, second in zip(parameters, *found, strict=True):
+        norms = [torch.cat([g.flatten() for g in gradient]).norm() for gradient in gradients]
+        for parameter, first, second in zip(parameters, *gradients, strict=True):
             parameter.grad = -(first / norms[0] + second / norms[1]) / 2
         self.optimizer.step()
 
@@ -85,9 +85,9 @@ class Plain:
         """Of answers that begin at position `width` of states [n, positions, width of the stream]."""
         return head.of_pooled(states[:, width:].mean(1), states[:, width - 1])
 
-    def _logps(self, whole: torch.Tensor, mask: torch.Tensor, width: int) -> torch.Tensor:
-        logits = self.model(input_ids=whole, attention_mask=mask).logits[:, width - 1 : -1].float()
-        return logits.log_softmax(-1).gather(-1, whole[:, width:, None])[..., 0].sum(1)
+    def _logps(self, texts: torch.Tensor, mask: torch.Tensor, width: int) -> torch.Tensor:
+        logits = self.model(input_ids=texts, attention_mask=mask).logits[:, width - 1 : -1].float()
+        return logits.log_softmax(-1).gather(-1, texts[:, width:, None])[..., 0].sum(1)
 
 
 def main() -> None:
@@ -99,11 +99,13 @@ def main() -> None:
     prompts = [text for _, text in read_prompts(PROMPTS)]
     settings = Settings(prompts=ROWS // GROUP, group=GROUP, max_new_tokens=TOKENS, steps=100)
     ours, plain = load(engine="rows"), load(engine="reference")
-    found = heads(ours)
+    rewards = heads(ours)
     with tempfile.TemporaryDirectory() as folder:
-        both = Trainer(ours, found, prompts, settings, Path(folder) / "two", {})
-        one = {"harmless": found["harmless"]}
-        alone = Trainer(ours, one, prompts, replace(settings, preference=(1.0,)), Path(folder) / "one", {})
+        both = Trainer(ours, rewards, prompts, settings, Path(folder) / "two", {})
+        harmless = {"harmless": rewards["harmless"]}
+        alone = Trainer(
+            ours, harmless, prompts, replace(settings, preference=(1.0,)), Path(folder) / "one", {}
+        )
         naive = Plain(plain, prompts, both.first)
         seconds: dict[str, list[float]] = {
             "plain": [],

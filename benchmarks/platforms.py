@@ -61,7 +61,7 @@ def starts(turns: int) -> dict[str, dict[str, float]]:
 def decoding(turns: int) -> dict[int, dict[str, float]]:
     """Tokens a second of one row and of nine: ours without a compiler, transformers', and the ratio."""
     model = load(engine="packed")
-    ids, whole = model.chat_ids(PROMPT), model.torch
+    ids, torch_model = model.chat_ids(PROMPT), model.torch
 
     def ours(rows: int) -> int:
         sampling = [Sampling(0.7, seed, NEW) for seed in range(rows)]
@@ -69,7 +69,7 @@ def decoding(turns: int) -> dict[int, dict[str, float]]:
 
     @torch.inference_mode()
     def theirs(rows: int) -> int:
-        texts = whole.generate(
+        texts = torch_model.generate(
             torch.tensor([ids] * rows), max_new_tokens=NEW, min_new_tokens=NEW, do_sample=True, temperature=0.7,
             pad_token_id=0,
         )  # fmt: skip

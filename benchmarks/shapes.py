@@ -202,18 +202,18 @@ def run(shape: str, asked: argparse.Namespace) -> dict[str, dict[str, float]]:
         command += ["--bits", str(asked.bits), *["--busy"] * asked.busy, "--measure", str(folder)]
         command += [str(gguf)] * asked.llama
         done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE)
-        found: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
-        found["ours"] |= {"cold": packed["seconds"], "packing": packed["bytes"] / size}
-        return found
+        medians: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
+        medians["ours"] |= {"cold": packed["seconds"], "packing": packed["bytes"] / size}
+        return medians
 
 
-def table(shape: str, bits: int, found: dict[str, dict[str, float]]) -> str:
+def table(shape: str, bits: int, medians: dict[str, dict[str, float]]) -> str:
     """A side a column, and ours over the other's."""
-    lines = [f"| {shape}, {bits} bits | {' | '.join(found)} | ratio |", "|---" * (len(found) + 2) + "|"]
+    lines = [f"| {shape}, {bits} bits | {' | '.join(medians)} | ratio |", "|---" * (len(medians) + 2) + "|"]
     for name, text in LINES.items():
-        cells = [f"{side[name]:.3g}" if name in side else "" for side in found.values()]
-        both = len(found) == 2 and all(name in side for side in found.values())
-        ratio = f"{found['ours'][name] / found['llama.cpp'][name]:.2f}" if both else ""
+        cells = [f"{side[name]:.3g}" if name in side else "" for side in medians.values()]
+        both = len(medians) == 2 and all(name in side for side in medians.values())
+        ratio = f"{medians['ours'][name] / medians['llama.cpp'][name]:.2f}" if both else ""
         lines.append(f"| {text} | {' | '.join(cells)} | {ratio} |")
     return "\n".join(lines)
 

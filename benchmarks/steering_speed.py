@@ -48,7 +48,7 @@ class Bench:
         self.edits = edits(self.plan, self.library)
         self.ids = tuple(self.model.chat_ids(PROMPT))
         self.sampling = Sampling(temperature=0.7, max_new_tokens=NEW)
-        self.magnitudes = [edits(one, self.library) for one in magnitudes(self.plan, MAGNITUDES[1:])]
+        self.magnitudes = [edits(plan, self.library) for plan in magnitudes(self.plan, MAGNITUDES[1:])]
         self.words = itertools.count(1000)
         self.adapter = Adapter.load(CHECKPOINT)
         half = load(engine="reference").torch.to(torch.bfloat16)
@@ -62,7 +62,7 @@ class Bench:
 
     def sweep_rows(self) -> list[Row]:
         ids = self.prompt()
-        return [Row(ids, self.sampling), *(Row(ids, self.sampling, one) for one in self.magnitudes)]
+        return [Row(ids, self.sampling), *(Row(ids, self.sampling, pushes) for pushes in self.magnitudes)]
 
     def _rate(self, rows: list[Row]) -> float:
         started = time.perf_counter()
@@ -85,10 +85,10 @@ class Bench:
         ]
         counts = [0] * 4
 
-        def one(i: int) -> None:
+        def answer(i: int) -> None:
             counts[i] = len(self.model.generate([rows[i]])[0].ids)
 
-        threads = [threading.Thread(target=one, args=(i,)) for i in range(4)]
+        threads = [threading.Thread(target=answer, args=(i,)) for i in range(4)]
         started = time.perf_counter()
         for thread in threads:
             thread.start()
@@ -125,7 +125,9 @@ class Bench:
     def training_rows(self) -> float:
         prompts = [self.prompt() for _ in range(8)]
         sampling = [Sampling(temperature=1.0, seed=seed, max_new_tokens=40) for seed in range(32)]
-        return self._rate([Row(prompts[i // 4], one, adapter=self.adapter) for i, one in enumerate(sampling)])
+        return self._rate(
+            [Row(prompts[i // 4], drawn, adapter=self.adapter) for i, drawn in enumerate(sampling)]
+        )
 
     @torch.inference_mode()
     def training_rows_transformers(self) -> float:
@@ -207,13 +209,13 @@ def main() -> None:
         "training_rows_transformers",
     ]
     names += ["llama", "llama_first_token"] if args.llama else []
-    found: dict[str, list[float]] = {name: [] for name in names}
+    values: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(args.turns):
         for name in names:
-            found[name].append(getattr(bench, name)())
+            values[name].append(getattr(bench, name)())
     if args.llama:
         bench.other.close()
-    middle = {name: statistics.median(values) for name, values in found.items()}
+    middle = {name: statistics.median(own) for name, own in values.items()}
     result = {
         "machine": machine(),
         "turns": args.turns,

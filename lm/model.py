@@ -16,7 +16,7 @@ from lm.edits.edit import Edit
 from lm.engines.base import Engine, Feed
 from lm.engines.torch.batched import BatchedEngine
 from lm.engines.torch.stack import Stack, fastest
-from lm.metrics import kl
+from lm.metrics import kl, log_probabilities
 from lm.rows import Row, Run
 from lm.scheduler import Decoding, Loop
 
@@ -46,13 +46,8 @@ class LanguageModel:
         torch_model: "Callable[[], PreTrainedModel]",
         family: str = "",
     ):
-        self.name, self.hash, self.tokenizer, self.stop_ids, self.engine = (
-            name,
-            hash,
-            tokenizer,
-            stop_ids,
-            engine,
-        )
+        self.name, self.hash, self.tokenizer = name, hash, tokenizer
+        self.stop_ids, self.engine = stop_ids, engine
         self.layers, self.width, self.context = engine.layers, engine.width, engine.context
         self._torch_model, self.family = torch_model, family
         self.busy = threading.Lock()
@@ -66,7 +61,7 @@ class LanguageModel:
 
     @cached_property
     def stack(self) -> Stack:
-        """The blocks of a Llama-style model in PyTorch, for gradients."""
+        """The layers of a Llama-style model in PyTorch, for gradients."""
         if isinstance(self.engine, BatchedEngine) and self.engine.stack.differentiable:
             return self.engine.stack
         return Stack(self.torch, fastest(self.torch.device))
@@ -119,11 +114,11 @@ class LanguageModel:
         pool: str = "last",
         starts: Sequence[int] | None = None,
         adapter: Adapter | None = None,
-        blocks: int | None = None,
+        layers: int | None = None,
         progress: Callable[[float], None] | None = None,
         stop: threading.Event | None = None,
     ) -> Tensor:
-        """The output of every block, or of the first `blocks`: float32 [n, blocks, width].
+        """The output of every layer, or of the first `layers`: float32 [n, layers, width].
 
         pool: "last" token, or the "mean" over positions from starts[i] (default 0) on. Raises Stopped.
         """
@@ -131,7 +126,7 @@ class LanguageModel:
             raise ValueError(f"Pool is {pool!r}: give last or mean.")
         for row in ids:
             self._check_length(len(row))
-        out = torch.zeros(len(ids), blocks or self.layers, self.width)
+        out = torch.zeros(len(ids), layers or self.layers, self.width)
         counts = [
             1 if pool == "last" else len(row) - (starts[i] if starts else 0) for i, row in enumerate(ids)
         ]
@@ -141,7 +136,7 @@ class LanguageModel:
         with self.busy:
             prefix = self.engine.open(max(shared, 1), (), adapter, 0)
             if shared:
-                self.engine.forward([Feed(prefix, ids[0][:shared], want=0, blocks=blocks)])
+                self.engine.forward([Feed(prefix, ids[0][:shared], want=0, layers=layers)])
         for at in range(0, len(order), READ_BATCH):
             heed(stop)
             batch = order[at : at + READ_BATCH]
@@ -149,7 +144,7 @@ class LanguageModel:
                 slots = [self.engine.fork(prefix, len(ids[i]), shared) for i in batch]
                 self.engine.forward(
                     [
-                        Feed(slot, ids[i][shared:], want=0, pool=out[i], pooled=counts[i], blocks=blocks)
+                        Feed(slot, ids[i][shared:], want=0, pool=out[i], pooled=counts[i], layers=layers)
                         for i, slot in zip(batch, slots, strict=True)
                     ]
                 )
@@ -188,7 +183,7 @@ class LanguageModel:
             for i, part in zip(
                 batch, np.split(logits, np.cumsum([feed.want for feed in feeds])[:-1]), strict=True
             ):
-                values = (torch.from_numpy(np.ascontiguousarray(part)) / temperature).log_softmax(-1)
+                values = log_probabilities(part, temperature)
                 results.append(values[range(len(values)), list(ids[i][starts[i] :])] if chosen else values)
         return results
 
@@ -217,9 +212,7 @@ class LanguageModel:
             with self.busy:
                 logits, _ = self.engine.forward([Feed(feed.slot, piece, want=want) for feed in both])
             if want:
-                own, plain = (
-                    torch.from_numpy(part).div(temperature).log_softmax(-1) for part in np.split(logits, 2)
-                )
+                own, plain = (log_probabilities(part, temperature) for part in np.split(logits, 2))
                 pieces.append(kl(own, plain))
         return torch.cat(pieces)
 

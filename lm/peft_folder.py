@@ -30,21 +30,16 @@ HONOURED = {
 }
 HARMLESS = {
     *("task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode"),
-    *(
-        "target_modules",
-        "exclude_modules",
-        "layers_to_transform",
-        "layers_pattern",
-    ),  # the tensors' names tell
-    *(
-        "bias",
-        "modules_to_save",
-        "trainable_token_indices",
-        "ensure_weight_tying",
-    ),  # theirs are refused by name
-    *("lora_dropout", "velora_config", "runtime_config"),  # of training, or of where it ran
-    *("fan_in_fan_out", "megatron_core", "qalora_group_size"),  # only say how others are to be read
-    *("loftq_config", "eva_config", "corda_config", "lora_ga_config"),  # settings of init_lora_weights
+    # The tensors' names tell.
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
+    # Tensors of theirs are refused by name.
+    *("bias", "modules_to_save", "trainable_token_indices", "ensure_weight_tying"),
+    # Of training, or of where it ran.
+    *("lora_dropout", "velora_config", "runtime_config"),
+    # How other options are read.
+    *("fan_in_fan_out", "megatron_core", "qalora_group_size"),
+    # Settings of init_lora_weights.
+    *("loftq_config", "eva_config", "corda_config", "lora_ga_config"),
 }
 """Options that change no number of an answer beyond what the file's tensors show."""
 REFUSED = {
@@ -67,7 +62,7 @@ PATIENCE = 0.2
 MAX_SETTING = 1e9
 """Largest rank and alpha: beyond, and at NaN, no answer is finite."""
 PART = re.compile(
-    r"(?:base_model\.model\.)?(?P<stack>\D+?)\.(?P<block>\d+)\.(?P<path>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight"
+    r"(?:base_model\.model\.)?(?P<stack>\D+?)\.(?P<layer>\d+)\.(?P<path>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight"
 )
 OTHER_TOWERS = re.compile(r"vision|visual|audio|speech|image|encoder(?!.*decoder)")
 
@@ -77,7 +72,7 @@ def read(folder: Path) -> tuple[str, Parts]:
 
     Returns
     -------
-    The path of the list of blocks, and (block, path within it) -> (a [rank, in], b [out, rank]) in float32,
+    The path of the list of layers, and (layer, path within it) -> (a [rank, in], b [out, rank]) in float32,
     with the scale in b.
 
     Raises
@@ -102,7 +97,7 @@ def _parts(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor
         match = PART.fullmatch(name)
         if match is None or OTHER_TOWERS.search(match["stack"]):
             raise ValueError(_no_part(name, folder.name))
-        key = match["stack"], int(match["block"]), match["path"]
+        key = match["stack"], int(match["layer"]), match["path"]
         halves.setdefault(key, {})[match["half"]] = tensor.float()
     if not halves or any(len(half) < 2 for half in halves.values()):
         raise ValueError(
@@ -110,28 +105,28 @@ def _parts(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor
         )
     if len(stacks := {stack for stack, _, _ in halves}) > 1:
         raise ValueError(
-            f"The adapter in {folder.name} changes blocks of {' and '.join(sorted(stacks))}: "
-            "give one that changes one stack of decoder blocks."
+            f"The adapter in {folder.name} changes layers of {' and '.join(sorted(stacks))}: "
+            "give one that changes one stack of decoder layers."
         )
     if not all(tensor.isfinite().all() for half in halves.values() for tensor in half.values()):
         raise ValueError(
             f"The adapter in {folder.name} holds values that are no finite numbers: train it again."
         )
-    for (stack, block, path), half in halves.items():
-        if not _targeted(config, block, f"{stack}.{block}.{path}"):
+    for (stack, layer, path), half in halves.items():
+        if not _targeted(config, layer, f"{stack}.{layer}.{path}"):
             raise ValueError(
-                f"The adapter in {folder.name} changes {path} of block {block}, which target_modules or layers_to_transform "
-                f"of its {CONFIG} leaves out: copy it again."
+                f"The adapter in {folder.name} changes {path} of layer {layer}, "
+                f"which target_modules or layers_to_transform of its {CONFIG} leaves out: copy it again."
             )
-        rank = _of_pattern(config, "rank_pattern", f"{stack}.{block}.{path}", "r")
+        rank = _of_pattern(config, "rank_pattern", f"{stack}.{layer}.{path}", "r")
         if half["A"].shape[0] != rank:
             raise ValueError(
-                f"The adapter in {folder.name} has rank {half['A'].shape[0]} in {path} of block {block}, "
+                f"The adapter in {folder.name} has rank {half['A'].shape[0]} in {path} of layer {layer}, "
                 f"and its {CONFIG} says {rank}: copy it again."
             )
     parts = {
-        (block, path): (half["A"], half["B"] * _scale(config, f"{stack}.{block}.{path}", half["A"].shape[0]))
-        for (stack, block, path), half in halves.items()
+        (layer, path): (half["A"], half["B"] * _scale(config, f"{stack}.{layer}.{path}", half["A"].shape[0]))
+        for (stack, layer, path), half in halves.items()
     }
     return stacks.pop(), parts
 
@@ -194,14 +189,14 @@ def _is_expression(text: str) -> bool:
     return True
 
 
-def _targeted(config: Mapping[str, Any], block: int, path: str) -> bool:
+def _targeted(config: Mapping[str, Any], layer: int, path: str) -> bool:
     """Whether a config names a module that its file holds: PEFT overlooks what it does not."""
-    targets, blocks = config.get("target_modules"), config.get("layers_to_transform")
+    targets, layers = config.get("target_modules"), config.get("layers_to_transform")
     if isinstance(targets, str):
         return targets == "all-linear" or regex.fullmatch(targets, path, timeout=PATIENCE) is not None
     if targets and not any(f".{path}".endswith(f".{target}") for target in targets):
         return False
-    return blocks is None or block in (blocks if isinstance(blocks, list) else [blocks])
+    return layers is None or layer in (layers if isinstance(layers, list) else [layers])
 
 
 def _files(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -227,7 +222,7 @@ def _no_part(name: str, folder: str) -> str:
     place = name.removeprefix("base_model.model.")
     return (
         f"The adapter in {folder} changes {place}, and only LoRA halves of "
-        f"the matrices in decoder blocks are read (no biases, embeddings, heads or whole modules): {MERGE}."
+        f"the matrices in decoder layers are read (no biases, embeddings, heads or whole modules): {MERGE}."
     )
 
 
@@ -253,10 +248,10 @@ def write(folder: Path, stack: str, parts: Parts, base_model: str) -> None:
     """Writes a PEFT folder. alpha equals the rank of each module, so that b is stored as it is."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
-    for (block, path), (a, b) in parts.items():
-        prefix = f"base_model.model.{stack}.{block}.{path}"
+    for (layer, path), (a, b) in parts.items():
+        prefix = f"base_model.model.{stack}.{layer}.{path}"
         tensors |= {f"{prefix}.lora_A.weight": a.contiguous(), f"{prefix}.lora_B.weight": b.contiguous()}
-    ranks = {f"{stack}.{block}.{path}": a.shape[0] for (block, path), (a, _) in parts.items()}
+    ranks = {f"{stack}.{layer}.{path}": a.shape[0] for (layer, path), (a, _) in parts.items()}
     rank = Counter(ranks.values()).most_common(1)[0][0]
     others = {path: other for path, other in ranks.items() if other != rank}
     config = {
@@ -268,7 +263,7 @@ def write(folder: Path, stack: str, parts: Parts, base_model: str) -> None:
         "rank_pattern": others,
         "alpha_pattern": others,
         "target_modules": sorted({path.rpartition(".")[2] for _, path in parts}),
-        "layers_to_transform": sorted({block for block, _ in parts}),
+        "layers_to_transform": sorted({layer for layer, _ in parts}),
         "lora_dropout": 0.0,
         "bias": "none",
         "inference_mode": True,

@@ -29,7 +29,7 @@ DERIVED = ("torch", "stack")
 
 
 class NotInMemory(ValueError):
-    """A model that is asked cannot be had now; the message says why."""
+    """A model that is asked cannot answer now; the message says why."""
 
 
 class Occupied(NotInMemory):

@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from lm.adapter import Adapter
+from lm.codec import TextStream
 from lm.edits.edit import Edit
 
 
@@ -39,7 +40,7 @@ class Sampling:
 class Row:
     """One text to be generated: prompt token ids, sampling, edits of the residual stream, adapter.
 
-    record: a block whose output is kept for every position that was fed (for training on its top).
+    record: a layer whose output is kept for every position that was fed (for training on its top).
     """
 
     prompt: tuple[int, ...]
@@ -80,6 +81,32 @@ class Run:
     finish: str = ""
     seconds: float = 0.0
     hidden: Tensor | None = None
+
+    def take(
+        self,
+        id: int,
+        logprob: float,
+        trace: np.ndarray,
+        stream: TextStream,
+        stop_ids: frozenset[int],
+        most: int,
+    ) -> str:
+        """Adds a token and returns the text that is certain with it.
+
+        A stop token ends the run, and so does token number `most`. trace: as of Token; stream: of this run.
+        """
+        self.ids.append(id)
+        self.logprobs.append(logprob)
+        self.trace.append(trace)
+        piece = stream.push(id)
+        if id in stop_ids:
+            self.finish = "stop"
+        elif len(self.ids) == most:
+            self.finish = "length"
+        if self.finish:
+            piece += stream.flush()
+        self.pieces.append(piece)
+        return piece
 
     @property
     def text(self) -> str:

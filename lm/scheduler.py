@@ -152,8 +152,9 @@ class Loop:
         """
         if sys.platform == "linux":
             self._thread.submit(_give_way).result()
+            # The engine's own threads begin with a first row, and inherit the priority.
             for _ in self.submit([Row((0,), Sampling(max_new_tokens=1))]):
-                pass  # so that the engine's own threads begin here, and inherit it
+                pass
 
     def _check(self, row: Row) -> None:
         engine = self._engine
@@ -170,13 +171,13 @@ class Loop:
                 f"the model knows 0 to {engine.vocabulary - 1}."
             )
         if row.record is not None and not 0 <= row.record < engine.layers:
-            raise ValueError(f"Record is {row.record}: give a block from 0 to {engine.layers - 1}.")
+            raise ValueError(f"Record is {row.record}: give a layer from 0 to {engine.layers - 1}.")
         engine.fits(row.adapter)
         for edit in row.edits:
             if not 0 <= edit.layer < engine.layers or edit.read.shape[1] != engine.width:
                 raise ValueError(
-                    f"An edit of block {edit.layer} and width {edit.read.shape[1]} "
-                    f"does not fit a model of {engine.layers} blocks, width {engine.width}."
+                    f"An edit of layer {edit.layer} and width {edit.read.shape[1]} "
+                    f"does not fit a model of {engine.layers} layers, width {engine.width}."
                 )
 
     def _work(self) -> None:
@@ -200,7 +201,8 @@ class Loop:
                 active = self._leave(active, waiting)
                 active = self._enter(active, waiting)
                 active = self._step(active, waiting)
-            except Exception as error:  # of the engine: handed to every caller whose rows were in the step, or might be in the next
+            except Exception as error:
+                # The engine's: for every caller whose rows were in the step, or may be in the next.
                 owners = [a.owner for a in active] or [owner for owner, _ in waiting]
                 for owner in {id(owner): owner for owner in owners}.values():
                     active = self._fail(owner, error, active, waiting)
@@ -355,18 +357,8 @@ class Loop:
             raise ValueError(
                 "The model gave logits that are not finite: its weights, or an edit's, are broken."
             )
-        run, sampling = a.run, a.row.sampling
-        run.ids.append(choice)
-        run.logprobs.append(logprob)
-        run.trace.append(trace)
-        piece = a.stream.push(choice)
-        if choice in self._stop_ids:
-            run.finish = "stop"
-        elif len(run.ids) == sampling.max_new_tokens:
-            run.finish = "length"
-        if run.finish:
-            piece += a.stream.flush()
-        run.pieces.append(piece)
+        run = a.run
+        piece = run.take(choice, logprob, trace, a.stream, self._stop_ids, a.row.sampling.max_new_tokens)
         run.seconds = time.perf_counter() - a.started
         if run.finish and run.hidden is not None:
             run.hidden = run.hidden[: a.slot.length]

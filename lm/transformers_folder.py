@@ -1,4 +1,4 @@
-"""What transformers reads of a model's folder, each with one sentence where it cannot: config, tokenizer, weights."""
+"""What transformers reads of a model's folder: config, tokenizer, weights, or one sentence on why it cannot."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def read_config(label: str, folder: Path) -> PreTrainedConfig:
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # of whatever kind: a config may hold anything
         raise SourceError(
-            f"config.json of {label} is none that transformers knows ({reason(error)}), and code of a model's own is never run: give another model."
+            f"config.json of {label} is none that transformers knows ({reason(error)}), "
+            "and code of a model's own is never run: give another model."
         ) from error
     _model_class(label, config)
     _check_quantised(label, config)
@@ -79,8 +80,8 @@ def _check_rope(label: str, config: PreTrainedConfig) -> None:
     kind = rope.get("rope_type", "default")
     if kind not in ("default", *ROPE_INIT_FUNCTIONS):
         raise SourceError(
-            f"config.json of {label} has rope type {kind!r}, and transformers knows default, {', '.join(ROPE_INIT_FUNCTIONS)}: "
-            "mend config.json, or give another model."
+            f"config.json of {label} has rope type {kind!r}, and transformers knows default, "
+            f"{', '.join(ROPE_INIT_FUNCTIONS)}: mend config.json, or give another model."
         )
 
 
@@ -95,8 +96,8 @@ def read_tokenizer(label: str, folder: Path) -> PreTrainedTokenizerFast:
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise SourceError(
-            f"{label} has a tokenizer of type {type(tokenizer).__name__}, which has no tokenizer.json: save it again "
-            "with a current transformers."
+            f"{label} has a tokenizer of type {type(tokenizer).__name__}, "
+            "which has no tokenizer.json: save it again with a current transformers."
         )
     beside = folder / "chat_template.json"  # of a processor, for a model with an image tower
     if tokenizer.chat_template is None and beside.exists():
@@ -133,12 +134,14 @@ def read_model(
     if unlike := sorted(info["mismatched_keys"]):
         name, stored, wanted = unlike[0]
         raise SourceError(
-            f"The weight files of {label} hold {name} as {[*stored]}, not {[*wanted]}: fetch the model again, or mend config.json."
+            f"The weight files of {label} hold {name} as {[*stored]}, "
+            f"not {[*wanted]}: fetch the model again, or mend config.json."
         )
     if missing := sorted(info["missing_keys"]):
         raise SourceError(
-            f"The weight files of {label} lack {missing[0]}{f' and {len(missing) - 1} more' * (len(missing) > 1)}, which "
-            "its config asks for: fetch the model again, or mend config.json."
+            f"The weight files of {label} lack "
+            f"{missing[0]}{f' and {len(missing) - 1} more' * (len(missing) > 1)}, "
+            "which its config asks for: fetch the model again, or mend config.json."
         )
     return frozen(model)
 

@@ -33,7 +33,7 @@ def asked(model: LanguageModel, prompts: Sequence[Prompt], block: int) -> Tensor
     """The output of block `block` on each chat's last token before the answer: float32 [n, width]."""
     distinct = list(dict.fromkeys(prompts))
     ids = [model.chat_ids(messages(prompt)) for prompt in distinct]
-    states = model.read(ids, pool="last", blocks=block + 1)[:, block]
+    states = model.read(ids, pool="last", layers=block + 1)[:, block]
     place = {prompt: i for i, prompt in enumerate(distinct)}
     return states[[place[prompt] for prompt in prompts]]
 

@@ -162,7 +162,7 @@ def pooled(
 ) -> Tensor:
     """Mean over each answer's tokens of the first `blocks` blocks' outputs: float32 [n, blocks, width]."""
     ids, starts = sequences(model, prompts, answers)
-    return model.read(ids, pool="mean", starts=starts, blocks=blocks, adapter=adapter)
+    return model.read(ids, pool="mean", starts=starts, layers=blocks, adapter=adapter)
 
 
 def heads(model: LanguageModel, folder: Path = FOLDER) -> dict[str, Head]:

@@ -21,7 +21,8 @@ from steering.cav import CAV, Settings, train
 from steering.concepts import Concept, shipped
 from steering.control_vectors import MAX_BYTES, export, imported
 from steering.evaluate import evaluate, labelled, sample
-from steering.frontier import SUMMARISED, Bench, frontier, markdown, spread, summary, to_dict
+from steering.frontier import Bench, frontier, spread, to_dict
+from steering.frontier_tables import SUMMARISED, markdown, summary
 from steering.library import Library
 from steering.parser import parser
 from steering.plan import Plan
@@ -201,7 +202,7 @@ def _tried(args: argparse.Namespace) -> JsonObject:
 def _band(text: str) -> tuple[int, ...]:
     match = re.fullmatch(r"(\d{1,4})-(\d{1,4})", text)
     if match is None or int(match[2]) < int(match[1]):
-        raise ValueError(f"A band is {text!r}: give first and last block, such as 8-15.")
+        raise ValueError(f"A band is {text!r}: give first and last layer, such as 8-15.")
     return tuple(range(int(match[1]), int(match[2]) + 1))
 
 

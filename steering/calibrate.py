@@ -5,6 +5,7 @@ The prompts are training prompts (assets/prompts/train.jsonl); evaluations use o
 """
 
 import dataclasses
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from lm.prompts import prompt_ids
 from steering.calibration import REPETITION, SURPRISE, Calibration, Curve, Point
 from steering.cav import CAV, logits
 from steering.concepts import Concept
-from steering.edits import Steering, calibrated_layers, steering
+from steering.edits import calibrated_layers, steering
 from steering.library import Library
 from steering.plan import DIRECTIONS, Plan, Target, sense_of
 from steering.prompt_sets import training
@@ -50,7 +51,7 @@ class Extent:
 
 @dataclasses.dataclass(frozen=True)
 class Texts:
-    """Runs at one dose, a number a text: KL to the base model, NLL under it, repetition, independent score."""
+    """Runs at one dose; of each text KL to the base model, NLL under it, repetition, independent score."""
 
     kl: np.ndarray
     nll: np.ndarray
@@ -96,6 +97,13 @@ class Bench:
             base=None if self.base.score is None else round(float(self.base.score.mean()), 4),
         )
 
+    def try_with(self, direction: str, layers: tuple[int, ...]) -> None:
+        """Takes a direction and layers for "auto" from here on."""
+        known = self.cav.calibration or self._bare(self.cav)
+        self.cav = dataclasses.replace(
+            self.cav, calibration=dataclasses.replace(known, direction=direction, layers=layers)
+        )
+
     def measure(self, steered: Sequence[tuple[Edit, ...]]) -> list[Texts]:
         """Answers with each of several steerings, all in one decode. Raises lm.Stopped."""
         rows = [dataclasses.replace(row, edits=edits) for row in self._rows for edits in steered]
@@ -129,16 +137,12 @@ class Bench:
     def edits(self, method: str, direction: str, dose: float, **plan: Any) -> tuple[Edit, ...]:
         """The edits of a dose: a plan whose budget is bought at it."""
         through = Curve((Point(dose, 1.0, 0.0, 0.0, 0.0),))
-        known = dataclasses.replace(self.cav.calibration or self._bare(self.cav))
-        curves = {f"{method} {direction}": through}
+        known = self.cav.calibration or self._bare(self.cav)
+        bought = dataclasses.replace(known, curves={f"{method} {direction}": through})
         library = Library(self._model, {})
-        library.add(
-            self.concept,
-            dataclasses.replace(self.cav, calibration=dataclasses.replace(known, curves=curves)),
-        )
+        library.add(self.concept, dataclasses.replace(self.cav, calibration=bought))
         target = Target(self.concept.name, direction)
-        applied: Steering = steering(Plan((target,), method=method, budget=1.0, **plan), library)
-        return applied.edits
+        return steering(Plan((target,), method=method, budget=1.0, **plan), library).edits
 
 
 def candidates(cav: CAV) -> list[tuple[str, tuple[int, ...]]]:
@@ -155,7 +159,7 @@ def candidates(cav: CAV) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def effect(bench: Bench, direction: str, tried: Sequence[Texts]) -> np.ndarray:
-    """The gain in score of each text at a KL of COMPARED, interpolated between the base text and the doses."""
+    """The gain in score of each text at a KL of COMPARED, interpolated from the base text over the doses."""
     assert bench.base.score is not None
     sense = sense_of(direction)
     roots = np.sqrt([0.0, *(texts.kl.mean() for texts in tried)])
@@ -171,33 +175,28 @@ def choose(bench: Bench, step: Callable[[], None]) -> tuple[str, tuple[int, ...]
     if bench.base.score is None:
         return *options[0], f"{UNCOMPARED}: no independent scorer judges this concept"
     gains = []
-    for write, layers in options:
-        known = bench.cav.calibration
-        assert known is not None
-        bench.cav = dataclasses.replace(
-            bench.cav, calibration=dataclasses.replace(known, direction=write, layers=layers)
-        )
-        gains.append(
-            np.concatenate(
-                [effect(bench, way, bench.at("auto", way, TRIED, layers=layers)) for way in DIRECTIONS]
-            )
-        )
+    for direction, layers in options:
+        bench.try_with(direction, layers)
+        effects = [effect(bench, way, bench.at("auto", way, TRIED, layers=layers)) for way in DIRECTIONS]
+        gains.append(np.concatenate(effects))
         step()
-    ahead = [gain - gains[0] for gain in gains]
-    certain = [
-        difference.mean() > CERTAIN * difference.std(ddof=1) / len(difference) ** 0.5 > 0
-        for difference in ahead
-    ]
     best = max(
-        range(len(options)), key=lambda i: (certain[i], gains[i].mean() if certain[i] or i == 0 else -1.0)
+        (i for i, gain in enumerate(gains) if i == 0 or _clearly_ahead(gain - gains[0])),
+        key=lambda i: (i > 0, gains[i].mean()),
     )
     compared = ", ".join(
-        f"{write} {layers[0]}-{layers[-1]} {gain.mean():+.3f}"
-        for (write, layers), gain in zip(options, gains, strict=True)
+        f"{direction} {layers[0]}-{layers[-1]} {gain.mean():+.3f}"
+        for (direction, layers), gain in zip(options, gains, strict=True)
     )
     why = "clearly ahead" if best else "no other is clearly ahead"
-    write, layers = options[best]
-    return write, layers, f"mean gain in score at {COMPARED} nats a token: {compared}; {write}, {why}"
+    direction, layers = options[best]
+    return direction, layers, f"mean gain in score at {COMPARED} nats a token: {compared}; {direction}, {why}"
+
+
+def _clearly_ahead(difference: np.ndarray) -> bool:
+    """Whether the mean of a difference [texts] lies CERTAIN standard errors above 0."""
+    error = difference.std(ddof=1) / len(difference) ** 0.5
+    return bool(difference.mean() > CERTAIN * error > 0)
 
 
 def calibrate(
@@ -217,7 +216,7 @@ def calibrate(
     """
     cav = library.cav(name)
     bench = Bench(library.model, library.concepts[name], cav, extent, stop)
-    steps = iter(range(1, 1000))
+    steps = itertools.count(1)
     total = 1 + len(candidates(cav)) * search + len(methods) * len(directions)
 
     def step() -> None:
@@ -225,9 +224,9 @@ def calibrate(
             progress(min(1.0, next(steps) / total))
 
     step()
-    write, layers, chosen = choose(bench, step) if search else (*candidates(cav)[0], UNCOMPARED)
+    direction, layers, chosen = choose(bench, step) if search else (*candidates(cav)[0], UNCOMPARED)
     assert bench.cav.calibration is not None
-    known = dataclasses.replace(bench.cav.calibration, direction=write, layers=layers, chosen=chosen)
+    known = dataclasses.replace(bench.cav.calibration, direction=direction, layers=layers, chosen=chosen)
     bench.cav = dataclasses.replace(cav, calibration=known)
     curves = {}
     for method in methods:

@@ -1,4 +1,4 @@
-"""Concept activation vectors: logistic read-outs of the residual stream after every block."""
+"""Concept activation vectors: logistic read-outs of the residual stream after every layer."""
 
 import json
 import threading
@@ -52,14 +52,16 @@ class Settings:
             ("source", ("input", "output")),
         ):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}: give one of {', '.join(known)}")
+                raise ValueError(
+                    f"{name.capitalize()} is {getattr(self, name)!r}: give one of {', '.join(known)}."
+                )
         if not self.penalty > 0:
             raise ValueError(
-                f"penalty is {self.penalty}: give a positive number; "
-                "larger ones make |w| smaller and eps larger"
+                f"Penalty is {self.penalty}: give a positive number; "
+                "larger ones make |w| smaller and eps larger."
             )
         if not 2 <= self.folds <= 8:
-            raise ValueError(f"folds is {self.folds}: give 2 to 8")
+            raise ValueError(f"Folds is {self.folds}: give 2 to 8.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +127,7 @@ class CAV:
             )
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{Path(path).name} is no concept vector of Tradewind ({error}): train it again"
+                f"{Path(path).name} is no concept vector of Tradewind ({error}): train it again."
             ) from None
 
 
@@ -163,7 +165,7 @@ def train(
     progress: Callable[[float], None] | None = None,
     stop: threading.Event | None = None,
 ) -> CAV:
-    """Trains a concept's vectors at every block (section 3.1 of the paper). Raises lm.Stopped."""
+    """Trains a concept's vectors at every layer (section 3.1 of the paper). Raises lm.Stopped."""
     if settings.source == "output":
         from steering.responses import filtered
 
@@ -208,7 +210,7 @@ def _without_copies(concept: Concept, side: str) -> tuple[str, ...]:
     if len(different) < MIN_TEXTS:
         raise ConceptError(
             f"{concept.name}: of the {side} "
-            f"side's {len(texts)} texts only {len(different)} differ: give at least {MIN_TEXTS}"
+            f"side's {len(texts)} texts only {len(different)} differ: give at least {MIN_TEXTS}."
         )
     if len(different) < len(texts):
         warnings.warn(
@@ -307,10 +309,10 @@ def among(cav: CAV, layers: Iterable[int]) -> tuple[int, ...]:
 
 
 def best_layers(cavs: Sequence[CAV], count: int = 8) -> tuple[int, ...]:
-    """The `count` blocks with the best mean held-out accuracy among the middle ones, from a quarter to six
+    """The `count` layers with the best mean held-out accuracy among the middle ones, from a quarter to six
     tenths of the model.
 
-    The first blocks read words rather than meaning. Later ones read as well but steer worse: on the default
+    The first layers read words rather than meaning. Later ones read as well but steer worse: on the default
     model they bring more repetition and KL for the same effect.
     """
     accuracy = torch.stack([cav.accuracy for cav in cavs]).mean(0).nan_to_num(0.0)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,8 +19,8 @@ from steering.view import share
 NO_HEAT: Chart = {"title": "Where the push lands", "empty": "Appears when the steered text is complete."}
 NO_DOSE: Chart = {
     "title": "Dose and response",
-    "empty": "See how far the text moves, "
-    "and what it costs, over the whole range of the magnitude. Takes a few seconds.",
+    "empty": "See how far the text moves, and what it costs, over the whole range of the magnitude. "
+    "Takes a few seconds.",
 }
 SIGNED = [[0, "var(--tw-low)"], [0.5, "var(--tw-raised)"], [1, "var(--tw-high)"]]
 LENGTHS = [[0, "var(--tw-raised)"], [1, "var(--tw-accent)"]]
@@ -32,48 +31,71 @@ DASHES = ("solid", "dash", "dashdot", "longdash")
 
 
 def heat(sides: Sequence[Steered], edits: tuple[Edit, ...], concepts: Sequence[Concept]) -> Chart:
-    """The write of the steered side at every block and token: eps of one concept, the length of the whole
-    write of several.
-    """
+    """The push of the steered side at every layer and token: eps of one concept, the length for several."""
     run, names = sides[1].run, [concept.name for concept in concepts]
     trace = traces(run, edits)
     eps = trace["eps"][..., : len(names)].transpose(1, 0, 2)
     size = pushes(trace, overlaps(edits)).T
+    layers, words = [edit.layer for edit in edits], [_visible(piece) for piece in run.pieces]
+    single = len(names) == 1
+    measures = [(name, eps[..., index]) for index, name in enumerate(names)]
+    table: Table = {
+        "columns": ["token", "push", *(f"layer {layer}" for layer in layers)],
+        "rows": [
+            [word, name, *np.round(values[:, at].astype(float), 3).tolist()]
+            for at, word in enumerate(words)
+            for name, values in (measures if single else [*measures, ("all, |Σ ε v|", size)])
+        ],
+    }
+    note = "ε added along the concept's direction" if single else "Length of what all concepts add together"
+    stuck = bool((trace["outcome"] == UNREACHABLE).any())
+    return {
+        "title": _heat_title(eps, size, layers, names, stuck, sides[0].run.ids == run.ids),
+        "note": f"{note}, by token and layer; blank is no push.",
+        "figure": {"data": [_heatmap(eps, size, layers, words, names)], "layout": _heat_layout(words)},
+        "table": table,
+        "file": "tradewind-push.csv",
+    }
+
+
+def _heatmap(
+    eps: np.ndarray, size: np.ndarray, layers: Sequence[int], words: Sequence[str], names: Sequence[str]
+) -> JsonObject:
+    """eps [layers, tokens, concepts] of a single concept, size [layers, tokens] of several."""
     single = len(names) == 1
     shown = eps[..., 0] if single else size
-    layers, words = [edit.layer for edit in edits], [_visible(piece) for piece in run.pieces]
     most = float(np.abs(shown).max()) or 1
     parts = [
         [", ".join(f"{name} {value:+.3g}" for name, value in zip(names, at, strict=True)) for at in row]
         for row in eps
     ]
-    data = [
-        {
-            "type": "heatmap",
-            "z": np.round(shown, 3).tolist(),
-            "x": list(range(len(words))),
-            "y": [str(layer) for layer in layers],
-            "text": [words] * len(layers),
-            "customdata": parts,
-            "zmin": -most if single else 0,
-            "zmax": most,
-            "xgap": 1,
-            "ygap": 1,
-            "colorscale": SIGNED if single else LENGTHS,
-            "colorbar": {
-                "thickness": 8,
-                "outlinewidth": 0,
-                "title": {"text": "ε" if single else "|Σ ε v|", "side": "top"},
-                "nticks": 5,
-            },
-            "hovertemplate": "“%{text}”, layer %{y}<br>ε: %{customdata}"
-            + ("" if single else "<br>|Σ ε v| = %{z}")
-            + "<extra></extra>",
-        }
-    ]
-    step = max(1, math.ceil(len(words) / 14))
-    ticks = list(range(0, len(words), step))
-    layout = {
+    return {
+        "type": "heatmap",
+        "z": np.round(shown, 3).tolist(),
+        "x": list(range(len(words))),
+        "y": [str(layer) for layer in layers],
+        "text": [words] * len(layers),
+        "customdata": parts,
+        "zmin": -most if single else 0,
+        "zmax": most,
+        "xgap": 1,
+        "ygap": 1,
+        "colorscale": SIGNED if single else LENGTHS,
+        "colorbar": {
+            "thickness": 8,
+            "outlinewidth": 0,
+            "title": {"text": "ε" if single else "|Σ ε v|", "side": "top"},
+            "nticks": 5,
+        },
+        "hovertemplate": "“%{text}”, layer %{y}<br>ε: %{customdata}"
+        + ("" if single else "<br>|Σ ε v| = %{z}")
+        + "<extra></extra>",
+    }
+
+
+def _heat_layout(words: Sequence[str]) -> JsonObject:
+    ticks = list(range(0, len(words), max(1, math.ceil(len(words) / 14))))
+    return {
         "height": 280,
         "xaxis": {
             "title": {"text": "token"},
@@ -83,32 +105,6 @@ def heat(sides: Sequence[Steered], edits: tuple[Edit, ...], concepts: Sequence[C
             "showgrid": False,
         },
         "yaxis": {"title": {"text": "layer"}, "type": "category", "showgrid": False},
-    }
-    named = [(name, eps[..., index]) for index, name in enumerate(names)] + (
-        [] if single else [("all, |Σ ε v|", size)]
-    )
-    table: Table = {
-        "columns": ["token", "push", *(f"layer {layer}" for layer in layers)],
-        "rows": [
-            [word, name, *np.round(written[:, at].astype(float), 3).tolist()]
-            for at, word in enumerate(words)
-            for name, written in named
-        ],
-    }
-    note = "ε added along the concept's direction" if single else "Length of what all concepts add together"
-    return {
-        "title": _heat_title(
-            eps,
-            size,
-            layers,
-            names,
-            bool((trace["outcome"] == UNREACHABLE).any()),
-            sides[0].run.ids == run.ids,
-        ),
-        "note": f"{note}, by token and layer; blank is no push.",
-        "figure": {"data": data, "layout": layout},
-        "table": table,
-        "file": "tradewind-push.csv",
     }
 
 
@@ -121,7 +117,8 @@ def _heat_title(
     if not pushed:
         return "No token of the answer was pushed" + (": both texts are the same" if equal else "")
     used = " and ".join(name for index, name in enumerate(names) if eps[..., index].any())
-    return f"{pushed} of {size.shape[1]} tokens were pushed for {used}, most at layer {layers[int(size.sum(1).argmax())]}"
+    layer = layers[int(size.sum(1).argmax())]
+    return f"{pushed} of {size.shape[1]} tokens were pushed for {used}, most at layer {layer}"
 
 
 def _visible(piece: str) -> str:
@@ -139,52 +136,14 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
     steered = frame[frame.magnitude.notna()].sort_values("magnitude", ascending=rising)
     plain = frame[frame.magnitude.isna()]
     swept = frame.layers[frame.magnitude.notna()].unique()
-    own = swept[0]
-    bands = {CHOSEN if name == own else _band(name): steered[steered.layers == name] for name in swept}
-    judged = concept.name in frame
-    values = steered[steered.layers == own].magnitude.tolist()
+    bands = {CHOSEN if name == swept[0] else _band(name): steered[steered.layers == name] for name in swept}
+    judged = concept.name if concept.name in frame else None
+    values = bands[CHOSEN].magnitude.tolist()
     places = values if scaled else [math.log(p / (1 - p)) for p in values]
-    names = (
-        [f"{value:.2g}".replace("0.", ".") for value in values]
-        if scaled
-        else [_chance(value) for value in values]
-    )
-    data = []
-    for index, (band, rows) in enumerate(bands.items()):
-        name = "steered" if len(bands) == 1 else band
-        data += [_line(index, name, "var(--tw-accent)", places, values, rows[concept.name])] if judged else []
-        label = "KL" if index == 0 else f"{band}, KL"
-        data.append(
-            _line(index, label, "var(--tw-warn)", places, values, rows.kl)
-            | {"yaxis": "y2", "showlegend": index == 0 or not judged}
-        )
-        data[-1]["marker"]["symbol"] = "diamond" if index == 0 else MARKS[index]
+    names = [f"{value:.2g}".replace("0.", ".") if scaled else _chance(value) for value in values]
+    data = _dose_lines(bands, judged, places, values)
     if judged:
-        data.append(_level(places, float(plain[concept.name].mean())))
-    axis = {
-        "title": {"text": _asked(plan, concept)},
-        "tickvals": places,
-        "ticktext": names,
-    }
-    layout: dict[str, Any] = {
-        "height": 320 if len(bands) == 1 else 400,
-        "xaxis": {**axis, "anchor": "y2", "showgrid": False},
-        "yaxis2": {
-            "title": {"text": "KL, nats"},
-            "domain": [0, 0.36 if judged else 1],
-            "rangemode": "tozero",
-            "nticks": 3,
-        },
-        "hovermode": "x",
-    }
-    if judged:
-        layout["grid"] = {"rows": 2, "columns": 1, "pattern": "coupled"}
-        layout["yaxis"] = {
-            "title": {"text": concept.high},
-            "domain": [0.48, 1],
-            "range": [-0.04, 1.04],
-            "nticks": 4,
-        }
+        data.append(_level(places, float(plain[judged].mean())))
     columns = ["magnitude", "layers", concept.name, "kl", "nll", "repetition", "gate", "strength", "text"]
     columns = [name for name in dict.fromkeys(columns) if name in frame]
     ordered = pd.concat([plain, *bands.values()])[columns]
@@ -193,16 +152,60 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
         if judged
         else "Cost alone: no independent judge scores this concept."
     )
+    axis = {"title": {"text": _asked(plan, concept)}, "tickvals": places, "ticktext": names}
     return {
-        "title": _dose_title(bands, plain, concept.name if judged else None, names),
+        "title": _dose_title(bands, plain, judged, names),
         "note": f"{what} Click a point to take its magnitude over.",
-        "figure": {"data": data, "layout": layout},
+        "figure": {
+            "data": data,
+            "layout": _dose_layout(axis, concept.high if judged else None, 320 if len(bands) == 1 else 400),
+        },
         "table": {
             "columns": columns,
             "rows": [[_cell(value) for value in row] for row in ordered.itertuples(index=False)],
         },
         "file": "tradewind-dose.csv",
     }
+
+
+def _dose_lines(
+    bands: dict[str, pd.DataFrame], judged: str | None, places: list[float], values: list[float]
+) -> list[JsonObject]:
+    """Of each band of layers the score, where the concept is judged, and KL."""
+    lines = []
+    for index, (band, rows) in enumerate(bands.items()):
+        if judged:
+            name = "steered" if len(bands) == 1 else band
+            lines.append(_line(index, name, "var(--tw-accent)", places, values, rows[judged]))
+        label = "KL" if index == 0 else f"{band}, KL"
+        cost = _line(index, label, "var(--tw-warn)", places, values, rows.kl)
+        cost["marker"]["symbol"] = "diamond" if index == 0 else MARKS[index]
+        lines.append(cost | {"yaxis": "y2", "showlegend": index == 0 or not judged})
+    return lines
+
+
+def _dose_layout(axis: JsonObject, score: str | None, height: int) -> JsonObject:
+    """KL alone, or below the score, whose title is given."""
+    layout: JsonObject = {
+        "height": height,
+        "xaxis": {**axis, "anchor": "y2", "showgrid": False},
+        "yaxis2": {
+            "title": {"text": "KL, nats"},
+            "domain": [0, 0.36 if score else 1],
+            "rangemode": "tozero",
+            "nticks": 3,
+        },
+        "hovermode": "x",
+    }
+    if score:
+        layout["grid"] = {"rows": 2, "columns": 1, "pattern": "coupled"}
+        layout["yaxis"] = {
+            "title": {"text": score},
+            "domain": [0.48, 1],
+            "range": [-0.04, 1.04],
+            "nticks": 4,
+        }
+    return layout
 
 
 def _asked(plan: Plan, concept: Concept) -> str:
@@ -246,22 +249,23 @@ def _dose_title(
     """What the sweep did at most. names: of the magnitudes; one is named where larger ones did less."""
     if measure is None:
         far = max(bands, key=lambda band: bands[band].kl.max())
-        return f"The text moves up to {bands[far].kl.max():.2f} nats a token from the base model{_most(bands, far)}"
+        cost = bands[far].kl.max()
+        return f"The text moves up to {cost:.2f} nats a token from the base model{_most(bands, far)}"
     before, name = float(plain[measure].mean()), measure.capitalize()
     moved = {band: (rows[measure] - before).abs().tolist() for band, rows in bands.items()}
     far = max(moved, key=lambda band: max(moved[band]))
     most = max(range(len(names)), key=lambda i: (moved[far][i], i))
     after, cost = bands[far][measure].iloc[most], bands[far].kl.iloc[most]
-    low, high = min(before, *bands[far][measure]), max(before, *bands[far][measure])
-    if _turns([before, *bands[far][measure]]):
-        return f"{name} goes up and down between {share(low)} and {share(high)}{_most(bands, far)}, from {share(before)} in the base model"
+    path = [before, *bands[far][measure]]
+    if _turns(path):
+        span = f"between {share(min(path))} and {share(max(path))}{_most(bands, far)}"
+        return f"{name} goes up and down {span}, from {share(before)} in the base model"
     if after == before:
         return f"{name} stays at {share(before)}, at {cost:.2f} nats a token"
-    way, where = (
-        "rises" if after > before else "falls",
-        "" if most == len(names) - 1 else f" at {names[most]}",
-    )
-    return f"{name} {way} from {share(before)} to {share(after)}{where}{_most(bands, far)}, at {cost:.2f} nats a token"
+    way = "rises" if after > before else "falls"
+    where = "" if most == len(names) - 1 else f" at {names[most]}"
+    moves = f"{way} from {share(before)} to {share(after)}{where}{_most(bands, far)}"
+    return f"{name} {moves}, at {cost:.2f} nats a token"
 
 
 def _turns(values: Sequence[float]) -> bool:

@@ -58,23 +58,25 @@ class Concept:
 
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > 60 or not self.name.isprintable():
-            raise ConceptError(f"the concept's name is {self.name[:80]!r}: give 1 to 60 printable characters")
+            raise ConceptError(
+                f"The concept's name is {self.name[:80]!r}: give 1 to 60 printable characters."
+            )
         for side in () if self.source else ("positive", "negative"):
             texts = getattr(self, side)
             if len(texts) < MIN_TEXTS:
                 raise ConceptError(
                     f"{self.name}: the {side} side has {len(texts)} texts: "
-                    f"give at least {MIN_TEXTS}, better 100"
+                    f"give at least {MIN_TEXTS}, better 100."
                 )
             if len(texts) > MAX_TEXTS:
                 raise ConceptError(
-                    f"{self.name}: the {side} side has {len(texts)} texts: give at most {MAX_TEXTS}"
+                    f"{self.name}: the {side} side has {len(texts)} texts: give at most {MAX_TEXTS}."
                 )
         shared = set(self.positive) & set(self.negative)
         if shared:
             raise ConceptError(
                 f"{self.name}: {len(shared)} texts stand on both sides, "
-                f"such as {min(shared)[:60]!r}: remove them"
+                f"such as {min(shared)[:60]!r}: remove them."
             )
         if not self.high:
             object.__setattr__(self, "high", self.name)
@@ -91,7 +93,7 @@ class Concept:
     def parse(cls, text: str, name: str, **details: Unpack[Details]) -> "Concept":
         """A concept from JSON Lines, each an object with a "positive" text, a "negative" one, or both."""
         if len(text) > MAX_BYTES:
-            raise ConceptError(f"{name}: {len(text):,} characters are too many: give at most {MAX_BYTES:,}")
+            raise ConceptError(f"{name}: {len(text):,} characters are too many: give at most {MAX_BYTES:,}.")
         sides: dict[str, list[str]] = {"positive": [], "negative": []}
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
@@ -104,15 +106,15 @@ class Concept:
         """Reads a JSON Lines file; the concept is called `name`, or as the file."""
         path = Path(path)
         if not path.is_file():
-            raise ConceptError(f"{path} is no file: give a concept file in JSON Lines")
+            raise ConceptError(f"{path} is no file: give a concept file in JSON Lines.")
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise ConceptError(f"{path.name} has {size:,} bytes: give at most {MAX_BYTES:,}")
+            raise ConceptError(f"{path.name} has {size:,} bytes: give at most {MAX_BYTES:,}.")
         try:
             text = path.read_bytes().decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise ConceptError(
-                f"{path.name} is no UTF-8 text (byte {error.start:,}): give JSON Lines"
+                f"{path.name} is no UTF-8 text (byte {error.start:,}): give JSON Lines."
             ) from None
         return cls.parse(text, name or path.stem, **details)
 
@@ -133,10 +135,10 @@ def _line(line: str, where: str) -> dict[str, str]:
         value = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ConceptError(
-            f"{where} is no JSON ({getattr(error, 'msg', 'nested too deep')}): one object a line"
+            f"{where} is no JSON ({getattr(error, 'msg', 'nested too deep')}): give one object a line."
         ) from None
     if not isinstance(value, dict) or not value.keys() & {"positive", "negative"}:
-        raise ConceptError(f'{where} needs an object with "positive", "negative" or both')
+        raise ConceptError(f'{where} has no such object: give one with "positive", "negative" or both.')
     return {
         side: _text(value[side], f"{where}, {side}") for side in ("positive", "negative") if side in value
     }
@@ -144,11 +146,11 @@ def _line(line: str, where: str) -> dict[str, str]:
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ConceptError(f"{where} is {str(value)[:40]!r}: give a text that is not empty")
+        raise ConceptError(f"{where} is {str(value)[:40]!r}: give a text that is not empty.")
     if len(value) > MAX_CHARACTERS:
-        raise ConceptError(f"{where} has {len(value):,} characters: give at most {MAX_CHARACTERS:,}")
+        raise ConceptError(f"{where} has {len(value):,} characters: give at most {MAX_CHARACTERS:,}.")
     if "\x00" in value:
-        raise ConceptError(f"{where} holds a NUL character: give plain text")
+        raise ConceptError(f"{where} holds a NUL character: give plain text.")
     return well_formed(value)
 
 

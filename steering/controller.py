@@ -100,7 +100,7 @@ class Controller:
         yield {"fraction": None, "note": note, "done": done}
 
     def write(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[Work]:
-        """States of the trainer while the model writes examples of what a sentence describes; the last has them."""
+        """States of the trainer while the model writes examples for a sentence; the last one has them."""
         session = self.session(key)
         return _ended("train", _write(session.library, asked.get("sentence"), session.take_over("train")))
 
@@ -143,7 +143,7 @@ class Controller:
         return answer
 
     def vector(self, key: str | None, name: object, kind: object = "safetensors") -> tuple[str, bytes]:
-        """File name and content of a concept's vectors, as safetensors or llama.cpp control vector ("gguf")."""
+        """File name and content of a concept's vectors; kind: "safetensors" or "gguf" (control vector)."""
         library = self.session(key).library
         cav = library.cav(str(name))
         with TemporaryDirectory() as folder:

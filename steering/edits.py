@@ -134,8 +134,8 @@ def feasible(applied: Steering) -> Steering:
         return applied
     layer = next(edit.layer for edit in applied.edits if not _feasible(edit))
     raise PlanError(
-        f"the targets contradict each other at layer {layer}: "
-        "no strengths reach all of them; drop one or change its direction"
+        f"The targets contradict each other at layer {layer}, where no strengths reach all of them: "
+        "drop one or change its direction."
     )
 
 
@@ -148,7 +148,7 @@ def layers_of(plan: Plan, cavs: Sequence[CAV]) -> tuple[int, ...]:
         layers = best_layers(cavs) if plan.method == "gcav" else calibrated_layers(cavs[0])
         return _known(layers, cavs)
     if bad := [layer for layer in plan.layers if layer >= count]:
-        raise PlanError(f"layers names block {bad[0]}, but the model has blocks 0 to {count - 1}")
+        raise PlanError(f"Layers names {bad[0]}: give layers of this model, from 0 to {count - 1}.")
     return _known(tuple(sorted(plan.layers)), cavs)
 
 
@@ -156,8 +156,8 @@ def _known(layers: tuple[int, ...], cavs: Sequence[CAV]) -> tuple[int, ...]:
     for cav in cavs:
         if missing := sorted(set(layers) - set(cav.layers)):
             raise PlanError(
-                f"layers names layer {missing[0]}, for which the imported {cav.concept} has no direction: "
-                f"it has {', '.join(map(str, cav.layers))}"
+                f"Layers names layer {missing[0]}, for which the imported {cav.concept} has no direction: "
+                f"give some of {', '.join(map(str, cav.layers))}."
             )
     return layers
 
@@ -176,8 +176,8 @@ def curve_of(method: str, target: Target, cav: CAV) -> Curve:
     curve = None if cav.calibration is None else cav.calibration.curve(method, target.direction)
     if curve is None:
         raise PlanError(
-            f"budget has no calibration to go by for {target.concept} with the method {method}: run "
-            f"`python -m steering calibrate {target.concept}`, or give p0, or the strength of fixed"
+            f"Budget has no calibration to go by for {target.concept} with the method {method}: run "
+            f"`python -m steering calibrate {target.concept}`, or give p0, or the strength of fixed."
         )
     return curve
 
@@ -190,8 +190,8 @@ def _dose(plan: Plan, target: Target, cav: CAV) -> float | None:
     curve = curve_of(plan.method, target, cav)
     if share > curve.max_budget:
         raise PlanError(
-            f"budget is {share:g} nats a token for {target.concept}: give at most {curve.max_budget:.2g}, "
-            "which is as far as the calibration goes"
+            f"Budget is {share:g} nats a token for {target.concept}: give at most {curve.max_budget:.2g}, "
+            "which is as far as the calibration goes."
         )
     return curve.dose(share)
 

@@ -20,7 +20,8 @@ from steering.edits import edits, layers_of
 from steering.library import Library
 from steering.metrics import measure
 from steering.plan import Plan, PlanError
-from steering.requests import requested, strongest, wish
+from steering.requests import requested, strongest
+from steering.steer import wishes
 
 
 def evaluate(
@@ -46,15 +47,12 @@ def evaluate(
             f"{plan.targets[0].concept} has no independent scorer, "
             "and would be judged by the vector itself: give a concept that has one."
         )
-    concept = library.concepts[plan.targets[0].concept]
-    wishes = [wish(library.concepts[each.concept], each.direction) for each in plan.targets]
+    concept, model = library.concepts[plan.targets[0].concept], library.model
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
-    model = library.model
-    place = strongest(model)
+    requests = [requested(prompt, wishes(library, plan), strongest(model)) for prompt in prompts]
     plain = [prompt_ids(model, prompt) for prompt in prompts]
-    asked = [prompt_ids(model, requested(prompt, wishes, place)) for prompt in prompts]
-    steered = edits(plan, library)
-    pushed = edits(plan, library, requested(prompts[0], wishes, place))
+    asked = [prompt_ids(model, request) for request in requests]
+    steered, pushed = edits(plan, library), edits(plan, library, requests[0])
     results: dict[str, JsonObject] = {}
 
     def add(name: str, rows: list[Row], pushes: tuple[Edit, ...]) -> list[Run]:
@@ -75,12 +73,10 @@ def evaluate(
     add(f"prompted + {plan.method}", [Row(ids, sampling, pushed) for ids in asked], pushed)
     strength = plan.strength
     if plan.method != "fixed":
-        strength = _mean_strength(
-            runs, library.cav(concept.name).gap[[edit.layer for edit in steered]].numpy()
-        )
-        fixed = edits(
-            dataclasses.replace(plan, targets=plan.targets[:1], method="fixed", strength=strength), library
-        )
+        gaps = library.cav(concept.name).gap[[edit.layer for edit in steered]]
+        strength = _mean_strength(runs, gaps.numpy())
+        constant = dataclasses.replace(plan, targets=plan.targets[:1], method="fixed", strength=strength)
+        fixed = edits(constant, library)
         add("fixed", [Row(ids, sampling, fixed) for ids in plain], fixed)
     return {
         "concept": concept.name,
@@ -98,12 +94,12 @@ def evaluate(
 
 
 def _mean_strength(runs: Sequence[Run], gaps: np.ndarray) -> float:
-    """Mean |eps| of the first target over tokens and blocks, as a share of the class gap of each block."""
+    """Mean |eps| of the first target over tokens and layers, as a share of the class gap of each layer."""
     return float(np.mean(np.abs(np.concatenate([np.stack(run.trace) for run in runs])["eps"][..., 0]) / gaps))
 
 
 def labelled(library: Library, cav: CAV, path: Path, *, most: int = 600, seed: int = 0) -> JsonObject:
-    """Accuracy of a CAV on people's labels that it never saw, at its steering blocks' mean logit.
+    """Accuracy of a CAV on people's labels that it never saw, by the mean logit over its steering layers.
 
     The file is JSON Lines (or .gz) with "text" and "toxic" (0/1), "label" (0/1) or "rating" (sign; |rating| <
     1 is left out). Balanced by sampling; the threshold is the CAV's own, and also the sample's median, which

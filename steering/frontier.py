@@ -14,7 +14,6 @@ import numpy as np
 
 from common import digests
 from common.jsons import JsonObject
-from common.statistics import estimate
 from lm import Edit, Row, Sampling
 from lm.compared import Compared, compared
 from lm.metrics import repetition
@@ -29,8 +28,6 @@ from steering.scorers import scorer
 BUDGETS = (0.05, 0.12, 0.25)
 P0 = (0.9, 0.999)
 """What the paper's method is asked for, which has no budget."""
-COMPARED = 0.1
-"""KL, nats a token, at which methods are compared prompt by prompt."""
 TOGETHER = 12
 """Prompts that are answered under every setting, from one seed, before the next ones are."""
 BASE, DEFAULT, CONSTANT, PAPER, BOTH = (
@@ -109,16 +106,17 @@ def settings_of(
     budget has no calibration to go by.
     """
     if library.concepts[name].scorer is None:
-        raise PlanError(f"{name} has no independent scorer: nothing could be judged but by the vector itself")
+        raise PlanError(
+            f"{name} has no independent scorer, and would be judged by the vector itself: "
+            "give a concept that has one."
+        )
     places = (BEFORE,) if continued else PLACES if library.model.codec.knows_system else ("user",)
     strongly = BEFORE if continued else strongest(library.model)
     settings = [Setting(BASE), *(Setting(f"request, {place}", place=place) for place in places)]
     for method in (each for each in METHODS if each in methods):
-        if method in (DEFAULT, CONSTANT):
-            settings += [
-                Setting(method, f"budget {plan.budget:.2g}", plan)
-                for plan in _by_budget(library, name, direction, PLAN_METHODS[method])
-            ]
+        if method in PLAN_METHODS:
+            plans = _by_budget(library, name, direction, PLAN_METHODS[method])
+            settings += [Setting(method, f"budget {plan.budget:.2g}", plan) for plan in plans]
         elif method == PAPER:
             paper = [Target(name, direction, p if direction == "amplify" else 1 - p) for p in P0]
             settings += [Setting(PAPER, f"p0 {each.p0:g}", Plan((each,), method="gcav")) for each in paper]
@@ -300,127 +298,6 @@ def grouped(texts: Sequence[Text], settings: Sequence[Setting]) -> list[Texts]:
 def of(results: Sequence[Texts], method: str) -> list[Texts]:
     """The settings of a method by rising KL."""
     return sorted((texts for texts in results if texts.method == method), key=lambda texts: texts.kl.mean())
-
-
-def at_equal_kl(results: Sequence[Texts], method: str, cost: float = COMPARED) -> np.ndarray:
-    """The score of each prompt at a KL, between a method's settings; the base model is at 0 nats, and beyond
-    the last setting its score holds.
-    """
-    own = [results[0], *of(results, method)]
-    roots = np.sqrt([texts.kl.mean() for texts in own])
-    return np.array(
-        [np.interp(np.sqrt(cost), roots, scores) for scores in np.stack([t.score for t in own]).T]
-    )
-
-
-def markdown(name: str, direction: str, results: Sequence[Texts]) -> str:
-    """Means with 95 % bootstrap intervals over prompts as a table, and the methods' difference at equal KL."""
-    lines = [
-        f"### {name}, {_way(direction)} ({len(results[0].score)} prompts)",
-        "",
-        "| method | setting | score | KL, nats a token | surprise, nats | repeated |",
-        "|---|---|---|---|---|---|",
-    ]
-    for texts in results:
-        score, cost = _cell(texts.score), _cell(texts.kl) if texts.kl.any() else "0"
-        lines.append(
-            f"| {texts.method} | {texts.setting} "
-            f"| {score} | {cost} | {texts.nll.mean():.2f} | {texts.repetition.mean():.3f} |"
-        )
-    if not of(results, DEFAULT):
-        return "\n".join(lines)
-    rivals = [rival for rival in (CONSTANT, PAPER) if of(results, rival)]
-    differences = ", ".join(f"{rival} {_signed(ahead(results, direction, rival))}" for rival in rivals)
-    close = f"At {COMPARED} nats a token the default is ahead of: {differences} (in score, more is better)."
-    return "\n".join([*lines, "", close])
-
-
-def ahead(results: Sequence[Texts], direction: str, rival: str, cost: float = COMPARED) -> np.ndarray:
-    """How much further the default moves the score of each prompt than a rival does at the same KL."""
-    sense = 1 if direction == "amplify" else -1
-    further: np.ndarray = at_equal_kl(results, DEFAULT, cost) - at_equal_kl(results, rival, cost)
-    return sense * further
-
-
-SUMMARISED = {BASE, DEFAULT, CONSTANT, REQUEST, BOTH}
-"""Methods that a summary needs."""
-
-
-def summary(tables: Sequence[tuple[str, str, Sequence[Texts]]]) -> str:
-    """One row a concept and direction: the default against a constant push at COMPARED nats, against the
-    strongest request at that request's KL, and what the request gains from the default beside it.
-    """
-    lines = [
-        "| concept | base | default | constant push | default ahead "
-        "| request | its KL | default ahead there | request and default | its KL | gain over the request |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, direction, results in tables:
-        sense = 1 if direction == "amplify" else -1
-        [request] = of(results, REQUEST)
-        both = of(results, BOTH)[-1]
-        there = sense * (at_equal_kl(results, DEFAULT, request.kl.mean()) - request.score)
-        cells = [
-            f"{name}, {_way(direction)}",
-            _short(results[0].score.mean()),
-            *(_cell(at_equal_kl(results, method)) for method in (DEFAULT, CONSTANT)),
-            _signed(ahead(results, direction, CONSTANT)),
-            _cell(request.score),
-            _short(request.kl.mean()),
-            _signed(there),
-            _cell(both.score),
-            _short(both.kl.mean()),
-            _signed(sense * (both.score - request.score)),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    steps = [step for _, direction, results in tables for step in rising(results, direction)]
-    counts = ", ".join(
-        f"{rival} {_clear([ahead(results, direction, rival) for _, direction, results in tables])}"
-        for rival in (CONSTANT, PAPER)
-        if all(of(results, rival) for *_, results in tables)
-    )
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"The default at {COMPARED} nats a token, "
-            f"rows whose interval lies above and below zero: {counts}.",
-            "From off over the default's budgets "
-            f"the score moves the wanted way in {sum(steps)} of {len(steps)} steps.",
-        ]
-    )
-
-
-def rising(results: Sequence[Texts], direction: str, method: str = DEFAULT) -> list[bool]:
-    """Whether the mean score moves the wanted way at each step from the base model along a method's settings."""
-    sense = 1 if direction == "amplify" else -1
-    scores = [sense * texts.score.mean() for texts in (results[0], *of(results, method))]
-    return [bool(later > earlier) for earlier, later in zip(scores, scores[1:], strict=False)]
-
-
-def _clear(differences: Sequence[np.ndarray]) -> str:
-    """In how many rows the interval of a difference lies above zero, and below; the mean over all rows."""
-    intervals = [estimate(values) for values in differences]
-    above, below = sum(each.low > 0 for each in intervals), sum(each.high < 0 for each in intervals)
-    return f"ahead in {above}, behind in {below} of {len(intervals)}, mean {np.mean([each.mean for each in intervals]):+.3f}"
-
-
-def _way(direction: str) -> str:
-    return "more" if direction == "amplify" else "less"
-
-
-def _cell(values: np.ndarray) -> str:
-    mean, low, high = (_short(value) for value in estimate(values))
-    return f"{mean} [{low}, {high}]"
-
-
-def _signed(values: np.ndarray) -> str:
-    mean, low, high = (f"{value:+.2f}".replace("0.", ".") for value in estimate(values))
-    return f"{mean} [{low}, {high}]"
-
-
-def _short(value: float) -> str:
-    return f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"
 
 
 def to_dict(results: Sequence[Texts]) -> list[JsonObject]:

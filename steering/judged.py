@@ -60,12 +60,13 @@ def draw(folder: Path, each: int, seed: int = 0) -> list[Answer]:
     answers = [
         (number, conditions, text) for number, (_, conditions, texts) in enumerate(drawn) for text in texts
     ]
+    shuffled = [answers[place] for place in dice.permutation(len(answers))]
     return [
         Answer(
             id, number, text.method, text.setting, conditions["concept"], conditions["direction"],
             text.prompt, text.text, text.kl,
         )
-        for id, (number, conditions, text) in enumerate(answers[place] for place in dice.permutation(len(answers)))
+        for id, (number, conditions, text) in enumerate(shuffled)
     ]  # fmt: skip
 
 

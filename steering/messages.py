@@ -163,7 +163,7 @@ class Work(TypedDict):
 
 
 class Alternative(TypedDict):
-    """A token that a model could have said: its probability under both, whether it was drawn, or ends a text."""
+    """A token that could have come: its probability under both models, whether it was drawn, or ends a text."""
 
     id: int
     text: str

@@ -1,5 +1,6 @@
-"""Methods compared on a page: score against cost of one concept, over prompts and seeds that a person chooses. What is
-measured, and how, is steering.frontier's.
+"""Methods compared on a page: score against cost of one concept, over prompts and seeds that a person chooses.
+
+steering.frontier measures.
 """
 
 import threading

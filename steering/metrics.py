@@ -20,8 +20,8 @@ class Metrics:
 
     nll: mean negative log-likelihood a token under the unsteered model, nats. kl, kl95: KL(run's model ||
     unsteered) a token, its mean and 95th percentile, nats. repetition: share of 3-grams that repeat.
-    distinct: share of distinct 2-grams. gate: share of (token, block) pairs that were written. strength: mean
-    |sum_j eps_j v_j| / |e| where written. capped: share of writes that the cap held back.
+    distinct: share of distinct 2-grams. gate: share of (token, layer) pairs that were pushed. strength: mean
+    |sum_j eps_j v_j| / |e| where pushed. capped: share of pushes that the cap held back.
     """
 
     nll: float
@@ -65,7 +65,7 @@ def _measure(
     temperature: float,
 ) -> Metrics:
     if not run.ids:
-        raise ValueError("the run has no tokens yet: there is nothing to measure")
+        raise ValueError("The run has no tokens: wait for its first one.")
     plain = model.logprobs([[*prompt, *run.ids]], [len(prompt)], temperature=temperature)[0]
     chosen = plain[range(len(run.ids)), run.ids]
     own = plain
@@ -75,8 +75,8 @@ def _measure(
         )[0]
     distance = kl(own, plain)
     trace = traces(run, edits) if edits else np.zeros((len(run.ids), 0), TRACE)
-    written = trace["eps"].any(-1)
-    size = pushes(trace, overlaps(edits)) if edits else np.zeros(written.shape)
+    pushed = trace["eps"].any(-1)
+    size = pushes(trace, overlaps(edits)) if edits else np.zeros(pushed.shape)
     return Metrics(
         nll=-float(chosen.mean()),
         kl=float(distance.mean()),
@@ -84,9 +84,9 @@ def _measure(
         repetition=repetition(run.ids),
         distinct=distinct(run.ids),
         tokens_per_second=len(run.ids) / run.seconds if run.seconds else 0.0,
-        gate=float(written.mean()) if written.size else 0.0,
-        strength=float((size / trace["norm"])[written].mean()) if written.any() else 0.0,
-        capped=float((trace["outcome"] == CAPPED)[written].mean()) if written.any() else 0.0,
+        gate=float(pushed.mean()) if pushed.size else 0.0,
+        strength=float((size / trace["norm"])[pushed].mean()) if pushed.any() else 0.0,
+        capped=float((trace["outcome"] == CAPPED)[pushed].mean()) if pushed.any() else 0.0,
         scores=scores(run.text, concepts),
     )
 
@@ -112,8 +112,8 @@ def pushes(trace: np.ndarray, overlap: np.ndarray) -> np.ndarray:
 
 
 def history(run: Run, edits: tuple[Edit, ...]) -> dict[str, list[Any]]:
-    """A run's traces as JSON: the blocks, and for each token and block P(concept) `before` and `after` the
-    write and eps, one number a target, and `share` = |sum_j eps_j v_j| / |e|.
+    """A run's traces as JSON: the layers, and for each token and layer P(concept) `before` and `after` the
+    push and eps, one number a target, and `share` = |sum_j eps_j v_j| / |e|.
     """
     trace, k = traces(run, edits), len(edits[0].goal)
     z, eps = (trace[name][..., :k].astype(float) for name in ("z", "eps"))

@@ -247,7 +247,7 @@ def _endpoints(library: Library) -> None:
         one that is steered besides, or null. watch: up to 6 concepts that are scored on every text.
 
         Gives "unsteered" and "steered", each with text, tokens, metrics (nll, kl, repetition,
-        tokens_per_second, scores, ...) and trace (per token and block: P before and after, eps, share);
+        tokens_per_second, scores, ...) and trace (per token and layer: P before and after, eps, share);
         steered has "plan" too: layers, cosines between the targets, feasible.
         """
         ways = {"prompt": prompt, "messages": messages, "continue": continued, "thinking": thinking}

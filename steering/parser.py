@@ -2,24 +2,48 @@
 
 import argparse
 from pathlib import Path
+from typing import TypeAlias
 
 from common.arguments import Parser, integer, number
 from common.bounds import MAX_SEED
 from lm.prompts import MAX_NEW_TOKENS, add_arguments
 from steering.frontier import METHODS
 
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 MAX_TEXTS = 10**9
-"""As many as a file may hold: what is asked for beyond them is all of them."""
+"""Upper bound of a count: a number beyond what a file holds takes all of it."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Every command with its options."""
     whole = Parser(
         prog="python -m steering", description="Concept activation vectors: train, steer, measure, export."
     )
+    commands = whole.add_subparsers(dest="command", required=True)
+    shared, using, decode = _shared(), _using(), _decode()
+    _train(commands, shared)
+    _calibrate(commands, shared, using)
+    _scorer(commands)
+    _generate(commands, shared, using, decode)
+    _sweep(commands, shared, using, decode)
+    _evaluate(commands, shared, using)
+    _frontier(commands, shared, using)
+    _blind(commands)
+    _judged(commands)
+    _export(commands, shared, using)
+    return whole
+
+
+def _shared() -> Parser:
+    """Options of every command that loads a model."""
     shared = Parser(add_help=False)
     shared.add_argument("--model", help="folder or hub id (default: $TRADEWIND_MODEL or the embedded model)")
     shared.add_argument("--json", action="store_true", help="print JSON")
+    return shared
+
+
+def _using() -> Parser:
+    """Options that bring concepts, vectors and scorers."""
     using = Parser(add_help=False)
     using.add_argument(
         "--concepts",
@@ -35,22 +59,32 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="what train wrote, in place of what ships, or llama.cpp control vectors (.gguf), each a concept of its file's name",
+        help="what train wrote, in place of what ships, "
+        "or llama.cpp control vectors (.gguf), each a concept of its file's name",
     )
     using.add_argument(
         "--scorer",
         nargs="+",
         default=[],
         metavar="CONCEPT=NAME",
-        help="another independent scorer: vader, profanity, a head's name, or a sequence classifier as FOLDER#LABEL or ID#LABEL",
+        help="another independent scorer: vader, profanity, a head's name, "
+        "or a sequence classifier as FOLDER#LABEL or ID#LABEL",
     )
+    return using
+
+
+def _decode() -> Parser:
+    """Options of a decode."""
     decode = Parser(add_help=False)
     decode.add_argument("--plan", required=True, help="a plan as JSON, or a file that holds it")
     decode.add_argument("--seed", type=integer(0, MAX_SEED), default=0)
     decode.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=48)
     decode.add_argument("--temperature", type=number(0, 10), default=0.0)
     decode.add_argument("--top-p", type=number(0, 1), default=1.0, help="below 1: draw from the nucleus")
-    commands = whole.add_subparsers(dest="command", required=True)
+    return decode
+
+
+def _train(commands: Commands, shared: Parser) -> None:
     command = commands.add_parser("train", parents=[shared], help="train concepts and save their vectors")
     command.add_argument(
         "concepts", nargs="*", help="names of shipped concepts, or concept files (default: all shipped)"
@@ -72,10 +106,14 @@ def parser() -> argparse.ArgumentParser:
         default="mean",
         help="read the mean over a text's tokens, or its last token",
     )
+
+
+def _calibrate(commands: Commands, shared: Parser, using: Parser) -> None:
     command = commands.add_parser(
         "calibrate",
         parents=[shared, using],
-        help="measure what steering costs and does, and choose what it steers with; goes on where it was stopped",
+        help="measure what steering costs and does, and choose what it steers with; "
+        "goes on where it was stopped",
     )
     command.add_argument("names", nargs="*", help="concepts (default: all)")
     command.add_argument("--out", type=Path, help="folder for NAME.safetensors (default: the user's cache)")
@@ -88,6 +126,9 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--no-search", action="store_true", help="take the usual direction and layers")
     command.add_argument("--again", action="store_true", help="also where there is a calibration")
+
+
+def _scorer(commands: Commands) -> None:
     command = commands.add_parser(
         "scorer",
         parents=[],
@@ -102,10 +143,16 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--data", default="the concept's texts", help="what the card says of the data")
     command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _generate(commands: Commands, shared: Parser, using: Parser, decode: Parser) -> None:
     command = commands.add_parser(
         "generate", parents=[shared, using, decode], help="answer a prompt, unsteered and steered"
     )
     add_arguments(command)
+
+
+def _sweep(commands: Commands, shared: Parser, using: Parser, decode: Parser) -> None:
     command = commands.add_parser(
         "sweep", parents=[shared, using, decode], help="a table over magnitudes and layer bands"
     )
@@ -115,8 +162,11 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--values", type=float, nargs="+", help="p0, or strengths for the method fixed (default: nine)"
     )
-    command.add_argument("--bands", nargs="+", help="bands of blocks such as 5-9 10-14")
+    command.add_argument("--bands", nargs="+", help="bands of layers such as 5-9 10-14")
     command.add_argument("--csv", type=Path)
+
+
+def _evaluate(commands: Commands, shared: Parser, using: Parser) -> None:
     command = commands.add_parser(
         "evaluate",
         parents=[shared, using],
@@ -134,6 +184,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--labelled", type=Path, help="JSON Lines of text and toxic, label or rating")
     command.add_argument("--seed", type=integer(0, MAX_SEED), default=0)
     command.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=48)
+
+
+def _frontier(commands: Commands, shared: Parser, using: Parser) -> None:
     command = commands.add_parser(
         "frontier",
         parents=[shared, using],
@@ -162,6 +215,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=24)
     command.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     command.add_argument("--folder", type=Path, help="where texts are kept, a file a concept and direction")
+
+
+def _blind(commands: Commands) -> None:
     command = commands.add_parser(
         "blind", help="draw answers of a frontier for an outside reader, who sees no method"
     )
@@ -175,6 +231,9 @@ def parser() -> argparse.ArgumentParser:
         help="prompts of each concept and direction (default: 3)",
     )
     command.add_argument("--seed", type=integer(0, MAX_SEED), default=0)
+
+
+def _judged(commands: Commands) -> None:
     command = commands.add_parser("judged", help="the table of what a reader judged")
     command.add_argument("key", type=Path, help="of blind")
     command.add_argument(
@@ -183,10 +242,12 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         help='a file a sitting: JSON Lines of {"id", "concept", "instruction", "fluent"}, each from 0 to 2',
     )
+
+
+def _export(commands: Commands, shared: Parser, using: Parser) -> None:
     command = commands.add_parser(
         "export", parents=[shared, using], help="write a concept's directions as .gguf or .safetensors"
     )
     command.add_argument("concept")
     command.add_argument("out", type=Path)
     command.add_argument("--method", choices=["auto", "gcav", "diffmean"], default="auto")
-    return whole

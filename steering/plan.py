@@ -5,23 +5,30 @@ import math
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 Layers = Literal["auto"] | tuple[int, ...]
-Item = TypeVar("Item")
 DIRECTIONS, SCOPES, SIDES = ("amplify", "remove"), ("all", "answer"), ("above", "below")
 METHODS = ("auto", "gcav", "diffmean", "fixed")
 MAX_TARGETS, MAX_HELD, MAX_STRENGTH, MAX_CAP, MAX_BUDGET = 3, 3, 100.0, 10.0, 10.0
 MIN_P, MAX_P = 1e-6, 1 - 1e-6
+MAX_CHARACTERS = 10_000
+"""Of a plan as text."""
 
 
 class PlanError(ValueError):
     """A plan that is malformed or cannot be applied; the message says why."""
 
 
-def repeated(items: Sequence[Item]) -> Item:
-    """The first item of those that stand there twice."""
-    return next(item for at, item in enumerate(items) if item in items[:at])
+def require_once(what: str, items: Sequence[object]) -> None:
+    """Raises PlanError where an item is named twice."""
+    twice = next((item for at, item in enumerate(items) if item in items[:at]), None)
+    if twice is not None:
+        raise PlanError(f"{what} names {twice} twice: give it once.")
+
+
+def _is_number(value: object, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 def sense_of(direction: str) -> int:
@@ -52,11 +59,7 @@ class Target:
             raise PlanError(f"Concept is {_shown(self.concept)}: give its name.")
         if self.direction not in DIRECTIONS:
             raise PlanError(f"Direction is {_shown(self.direction)}: give amplify or remove.")
-        if (
-            isinstance(self.p0, bool)
-            or not isinstance(self.p0, (int, float))
-            or not MIN_P <= self.p0 <= MAX_P
-        ):
+        if not _is_number(self.p0, MIN_P, MAX_P):
             raise PlanError(f"p0 is {_shown(self.p0)}: give a probability from {MIN_P} to {MAX_P}.")
 
     @property
@@ -90,7 +93,7 @@ class Condition:
             raise PlanError(f"The concept of when is {_shown(self.concept)}: give its name.")
         if self.side not in SIDES:
             raise PlanError(f"The side of when is {_shown(self.side)}: give above or below.")
-        if isinstance(self.p, bool) or not isinstance(self.p, (int, float)) or not 0 <= self.p <= 1:
+        if not _is_number(self.p, 0, 1):
             raise PlanError(f"The p of when is {_shown(self.p)}: give a probability from 0 to 1.")
 
     def met(self, reading: float) -> bool:
@@ -108,13 +111,13 @@ class Plan:
     layers : layer numbers, or "auto": those that the method takes by itself
     method : "auto" is what the calibration chose for each concept: the direction and the layers with the most
         effect at equal KL. "gcav" is the paper's: the classifier's direction on the layers of best held-out
-        accuracy. "diffmean" is the difference of the sides' means behind the classifier's gate. "fixed" (CAA) adds
-        the same push at every token, without a gate
+        accuracy. "diffmean" is the difference of the sides' means behind the classifier's gate. "fixed" (CAA)
+        adds the same push at every token, without a gate
     strength : of "fixed", in distances between the sides' means
     scope : "all" tokens from the prompt's first word on, or the "answer" alone
     cap : longest push as a share of the state's length, or None
-    budget : mean KL to the base model that the answer may cost, nats a token, shared equally by the targets; 0 is
-        off. In its place stand p0, or the strength of "fixed", where it is None
+    budget : mean KL to the base model that the answer may cost, nats a token, shared equally by the targets; 0
+        is off. In its place stand p0, or the strength of "fixed", where it is None
     hold : concepts that stay as they are, up to 3: no push has a part along which they are read
     when : what the prompt must read as for anything to be steered (CAST, arXiv 2409.05907), or None
     """
@@ -132,43 +135,48 @@ class Plan:
     def __post_init__(self) -> None:
         if not 1 <= len(self.targets) <= MAX_TARGETS:
             raise PlanError(f"A plan has {len(self.targets)} targets: give 1 to {MAX_TARGETS}.")
-        names = [target.concept for target in self.targets]
-        if len(set(names)) < len(names):
-            raise PlanError(f"Targets name {repeated(names)} twice: give it once.")
-        if not isinstance(self.hold, tuple) or not all(isinstance(name, str) and name for name in self.hold):
-            raise PlanError(f"Hold is {_shown(self.hold)}: give a list of concepts' names.")
-        if len(set(self.hold)) < len(self.hold):
-            raise PlanError(f"Hold names {repeated(self.hold)} twice: give it once.")
-        if len(self.hold) > MAX_HELD:
-            raise PlanError(f"Hold names {len(self.hold)} concepts: give at most {MAX_HELD}.")
-        if both := next((name for name in self.hold if name in names), None):
-            raise PlanError(f"Hold names {both}, which is steered: leave it out of one of them.")
-        if self.layers != "auto" and not (
-            isinstance(self.layers, tuple)
-            and self.layers
-            and all(type(layer) is int and layer >= 0 for layer in self.layers)
-        ):
-            raise PlanError(
-                f'Layers is {_shown(self.layers)}: give "auto" or a list of layer numbers from 0.'
-            )
-        if self.layers != "auto" and len(set(self.layers)) < len(self.layers):
-            raise PlanError(f"Layers names {repeated(self.layers)} twice: give it once.")
+        require_once("Targets", [target.concept for target in self.targets])
+        self._check_hold()
+        self._check_layers()
         if self.method not in METHODS:
             raise PlanError(f"Method is {_shown(self.method)}: give one of {', '.join(METHODS)}.")
         if self.scope not in SCOPES:
             raise PlanError(f"Scope is {_shown(self.scope)}: give all or answer.")
+        self._check_strength()
+
+    def _check_hold(self) -> None:
+        if not isinstance(self.hold, tuple) or not all(isinstance(name, str) and name for name in self.hold):
+            raise PlanError(f"Hold is {_shown(self.hold)}: give a list of concepts' names.")
+        require_once("Hold", self.hold)
+        if len(self.hold) > MAX_HELD:
+            raise PlanError(f"Hold names {len(self.hold)} concepts: give at most {MAX_HELD}.")
+        if both := next((target.concept for target in self.targets if target.concept in self.hold), None):
+            raise PlanError(f"Hold names {both}, which is steered: leave it out of one of them.")
+
+    def _check_layers(self) -> None:
+        if self.layers == "auto":
+            return
+        if (
+            not isinstance(self.layers, tuple)
+            or not self.layers
+            or not all(type(layer) is int and layer >= 0 for layer in self.layers)
+        ):
+            raise PlanError(
+                f'Layers is {_shown(self.layers)}: give "auto" or a list of layer numbers from 0.'
+            )
+        require_once("Layers", self.layers)
+
+    def _check_strength(self) -> None:
         if self.strength is not None and (self.method != "fixed" or self.budget is not None):
             raise PlanError(
-                f"Strength is {_shown(self.strength)}, "
-                "and goes with the method fixed without a budget: leave it out, or give that method."
+                f"Strength is {_shown(self.strength)}, and goes with the method fixed without a budget: "
+                "leave it out, or give that method."
             )
         if self.method == "fixed" and self.strength is None and self.budget is None:
             raise PlanError("The method fixed needs a strength, or a budget: give one of them.")
         for name, most in (("strength", MAX_STRENGTH), ("cap", MAX_CAP), ("budget", MAX_BUDGET)):
             value = getattr(self, name)
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most
-            ):
+            if value is not None and not _is_number(value, 0, most):
                 raise PlanError(
                     f"{name.capitalize()} is {_shown(value)}: give a number from 0 to {most:g}, or null."
                 )
@@ -178,39 +186,26 @@ class Plan:
     @classmethod
     def from_json(cls, text: str | Mapping[str, Any]) -> "Plan":
         """Reads a plan from JSON text or the object it stands for. Raises PlanError."""
-        if isinstance(text, str):
-            if len(text) > 10_000:
-                raise PlanError(f"A plan has {len(text):,} characters: give at most 10,000.")
-            try:
-                text = json.loads(text)
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise PlanError(f"The plan is not JSON ({error}): give an object.") from None
-        if not isinstance(text, Mapping):
-            raise PlanError(
-                f"A plan is {str(text)[:40]!r}: "
-                "give a JSON object with targets, layers, method, strength, scope, cap, budget, hold, when."
-            )
-        fields = dict(text)
+        fields = _fields(text)
         if unknown := fields.keys() - cls.__dataclass_fields__.keys():
             raise PlanError(f"A plan has no field {sorted(unknown)[0]!r}: leave it out.")
-        targets = fields.get("targets")
+        targets, condition = fields.get("targets"), fields.get("when")
         if not isinstance(targets, list) or not all(isinstance(target, Mapping) for target in targets):
             raise PlanError(
                 f"Targets is {str(targets)[:40]!r}: give a list of objects with concept, direction, p0."
+            )
+        if not isinstance(condition, Mapping | None):
+            raise PlanError(
+                f"When is {str(condition)[:40]!r}: give an object with concept, side and p, or null."
             )
         try:
             fields["targets"] = tuple(Target(**target) for target in targets)
         except TypeError:
             raise PlanError("A target has concept, direction and p0: leave any other field out.") from None
-        if isinstance(condition := fields.get("when"), Mapping):
-            try:
-                fields["when"] = Condition(**condition)
-            except TypeError:
-                raise PlanError("When has concept, side and p: leave any other field out.") from None
-        elif condition is not None:
-            raise PlanError(
-                f"When is {str(condition)[:40]!r}: give an object with concept, side and p, or null."
-            )
+        try:
+            fields["when"] = None if condition is None else Condition(**condition)
+        except TypeError:
+            raise PlanError("When has concept, side and p: leave any other field out.") from None
         for name in ("layers", "hold"):
             if isinstance(fields.get(name), list):
                 fields[name] = tuple(fields[name])
@@ -242,3 +237,20 @@ class Plan:
     def to_json(self) -> str:
         """The plan as JSON; `from_json` gives it back."""
         return json.dumps(asdict(self))
+
+
+def _fields(text: str | Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a plan as JSON text or as an object. Raises PlanError."""
+    if isinstance(text, str):
+        if len(text) > MAX_CHARACTERS:
+            raise PlanError(f"A plan has {len(text):,} characters: give at most {MAX_CHARACTERS:,}.")
+        try:
+            text = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise PlanError(f"The plan is not JSON ({error}): give an object.") from None
+    if not isinstance(text, Mapping):
+        raise PlanError(
+            f"A plan is {str(text)[:40]!r}: give a JSON object with "
+            "targets, layers, method, strength, scope, cap, budget, hold, when."
+        )
+    return dict(text)

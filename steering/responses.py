@@ -25,7 +25,7 @@ def filtered(
     """
     if concept.scorer is None:
         raise ConceptError(
-            f"concept {concept.name!r} has no independent scorer: train it from its input texts"
+            f"Concept {concept.name!r} has no independent scorer: train it from its input texts."
         )
     texts = concept.positive + concept.negative
     rows = [
@@ -46,7 +46,8 @@ def filtered(
     )
     if min(len(positive), len(negative)) < MIN_TEXTS:
         raise ConceptError(
-            f"only {len(positive)} positive and {len(negative)} negative texts of {concept.name!r} "
-            f"got a response that shows their side: {MIN_TEXTS} are needed; train it from its input texts"
+            f"Only {len(positive)} positive and {len(negative)} negative texts of {concept.name!r} "
+            f"got a response that shows their side, and {MIN_TEXTS} are needed: "
+            "train it from its input texts."
         )
     return dataclasses.replace(concept, positive=positive, negative=negative)

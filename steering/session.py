@@ -100,16 +100,17 @@ def swept(request: Request, magnitudes: Any, bands: Any) -> list[Layers]:
     ValueError.
     """
     if not isinstance(magnitudes, list) or not all(type(value) in (int, float) for value in magnitudes):
-        raise ValueError(f"magnitudes are {reprlib.repr(magnitudes)}: give a list of numbers")
+        raise ValueError(f"Magnitudes is {reprlib.repr(magnitudes)}: give a list of numbers.")
     if not isinstance(bands, list | None):
         raise ValueError(
-            f"bands are {reprlib.repr(bands)}: give a list of bands, each auto or a list of layers"
+            f"Bands is {reprlib.repr(bands)}: give a list of bands, each auto or a list of layers."
         )
     plan = json.loads(request.plan.to_json())
     layers = [Plan.from_json(plan | {"layers": band}).layers for band in bands or [plan["layers"]]]
     if not 0 < len(magnitudes) * len(layers) * request.max_new_tokens <= MAX_SWEPT * 64:
         raise ValueError(
-            f"{len(magnitudes)} magnitudes over {len(layers)} bands: give 1 to {MAX_SWEPT} texts of 64 tokens"
+            f"{len(magnitudes)} magnitudes over {len(layers)} bands: "
+            f"give 1 to {MAX_SWEPT} texts of 64 tokens."
         )
     return layers
 

@@ -23,8 +23,8 @@ def stream(
 ) -> Iterator[tuple[Stage, Chart | None]]:
     """Decodes a run and yields states of the stage, the last one with the metrics and the heat map.
 
-    state: what the states begin with; it takes in what stands beside the texts. A run that comes to its end is the
-    session's last one.
+    state: what the states begin with; it takes in what stands beside the texts. A run that comes to its end
+    becomes the session's last one.
     """
     library = session.library
     started = pair(library, request.prompt, request.plan, **request.settings, stop=stop)

@@ -18,7 +18,7 @@ from steering.edits import Steering, edits, feasible, reader, steering
 from steering.library import Library
 from steering.messages import SideName
 from steering.metrics import Metrics, history, measure
-from steering.plan import Plan, PlanError, repeated
+from steering.plan import Plan, PlanError, require_once
 from steering.requests import requested, strongest, wish
 
 RIVALS = ("request", "both")
@@ -95,9 +95,9 @@ def pair(
     steered one answer, by name, where that is not `prompt`: a chat after answers of their own.
     """
     if not 1 <= max_new_tokens <= MAX_NEW_TOKENS:
-        raise PlanError(f"max_new_tokens is {max_new_tokens}: give a number from 1 to {MAX_NEW_TOKENS}")
+        raise PlanError(f"max_new_tokens is {max_new_tokens}: give a number from 1 to {MAX_NEW_TOKENS}.")
     if rival is not None and rival not in RIVALS:
-        raise PlanError(f"Rival is {reprlib.repr(rival)}: give one of {', '.join(RIVALS)}, or null")
+        raise PlanError(f"Rival is {reprlib.repr(rival)}: give one of {', '.join(RIVALS)}, or null.")
     sampling = Sampling(temperature, seed, max_new_tokens, top_p)
     applied = feasible(steering(plan, library, prompt))
     base, steered = (prompt_ids(library.model, each) for each in (prompts.get("unsteered", prompt), prompt))
@@ -138,9 +138,8 @@ def started_at(edit: Edit, answer: int) -> Edit:
 
 
 def watching(library: Library, names: Sequence[str], layers: Sequence[int]) -> tuple[Edit, ...]:
-    """Edits that read concepts and push nothing, as few at a layer as MAX_TARGETS allows. Raises PlanError."""
-    if len(set(names)) < len(names):
-        raise PlanError(f"Watch names {repeated(names)} twice: give it once.")
+    """Edits that read concepts and push nothing, as few a layer as MAX_TARGETS allows. Raises PlanError."""
+    require_once("Watch", names)
     if len(names) > MAX_WATCHED:
         raise PlanError(f"Watch names {len(names)} concepts: give at most {MAX_WATCHED}.")
     cavs = [library.cav(name) for name in names]

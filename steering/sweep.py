@@ -40,7 +40,7 @@ def usual(plan: Plan, library: Library) -> tuple[float, ...]:
 
 
 def thirds(layers: int) -> list[tuple[int, ...]]:
-    """The early, the middle and the late blocks of a model."""
+    """The early, the middle and the late layers of a model."""
     ends = [round(layers * part / 3) for part in range(4)]
     return [tuple(range(first, last)) for first, last in zip(ends, ends[1:], strict=False) if first < last]
 
@@ -81,8 +81,8 @@ def sweep(
     """Yields (share done, table so far): one row a prompt, band and magnitude, and the unsteered text as
     magnitude None. Raises PlanError, lm.Stopped.
 
-    values: magnitudes, those of `usual` where None. bands: layers, the plan's own where None. report hears the
-    share done within a prompt too, token by token and text by text.
+    values: magnitudes, those of `usual` where None. bands: layers, the plan's own where None. report: hears
+    the share done within a prompt too, token by token and text by text.
     """
     values = usual(plan, library) if values is None else values
     plans: list[Plan | None] = [None]

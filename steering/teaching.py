@@ -146,9 +146,13 @@ def drafted(
     heed(stop)
     texts = [_tidy(run.text) for run in decoding.runs]
     pairs = _different(list(zip(texts[::2], texts[1::2], strict=True)))
-    note = f"The model wrote {len(pairs)} pairs that differ. Read them, correct what is wrong, then learn the concept."
-    if len(pairs) < MIN_TEXTS:
-        note = f"The model wrote only {len(pairs)} pairs that differ, and {MIN_TEXTS} are needed: add some of your own."
+    note = (
+        f"The model wrote only {len(pairs)} pairs that differ, and {MIN_TEXTS} are needed: "
+        "add some of your own."
+        if len(pairs) < MIN_TEXTS
+        else f"The model wrote {len(pairs)} pairs that differ. "
+        "Read them, correct what is wrong, then learn the concept."
+    )
     return {
         "positive": [positive for positive, _ in pairs],
         "negative": [negative for _, negative in pairs],

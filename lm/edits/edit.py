@@ -34,7 +34,7 @@ class Edit:
     fixed : [k] or None, strengths eps that are always applied, whatever the read-outs say
     cap : longest push as a share of |e|, or None
     answer_only : spares the prompt but for its last token, which predicts the first token of the answer
-    start : positions at the beginning that are spared (the chat template, and the first token, an attention sink)
+    start : positions at the beginning that are spared: the chat template, and the first token, an attention sink
     """
 
     layer: int

@@ -6,7 +6,7 @@ from torch import Tensor
 MAX_TARGETS = 3
 """Concepts that one edit reads, and pushes along, at most."""
 REACHED, CAPPED, UNREACHABLE = 0, 1, 2
-"""Outcomes of an edit: every goal holds or is not asked for, the cap held the push back, no push reaches all."""
+"""Outcomes of an edit: every goal is reached or needs no push, the cap holds the push back, no push does it."""
 
 TRACE = np.dtype(
     [

@@ -33,8 +33,8 @@ class Slot:
 class Feed:
     """Tokens that a slot takes in. want: for how many of the last positions logits and traces are returned.
 
-    hidden: float32 [len(ids), width], filled with the output of block `record`. pool: float32 [k, width], to
-    which the outputs of the first k blocks are added for the last `pooled` positions. blocks: how many blocks
+    hidden: float32 [len(ids), width], filled with the output of layer `record`. pool: float32 [k, width], to
+    which the outputs of the first k layers are added for the last `pooled` positions. layers: how many layers
     are run; None: all, as logits need.
     """
 
@@ -45,7 +45,7 @@ class Feed:
     hidden: Tensor | None = None
     pool: Tensor | None = None
     pooled: int = 0
-    blocks: int | None = None
+    layers: int | None = None
 
 
 class Engine(Protocol):

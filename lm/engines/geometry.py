@@ -30,6 +30,21 @@ def _by_layer(config: Config) -> int | None:
 FAMILIES: dict[str, Window] = {"llama": _none, "mistral": _always, "qwen2": _by_layer, "qwen3": _by_layer}
 """Model types that our engines run: of each, how far its layers look back."""
 
+PARTS = {
+    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "out": ("self_attn.o_proj",),
+    "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
+    "down": ("mlp.down_proj",),
+}
+"""A layer's matrices that are multiplied in one go, by transformers' names of them."""
+NORMS = {
+    "norm_attention": "input_layernorm",
+    "norm_mlp": "post_attention_layernorm",
+    "norm_q": "self_attn.q_norm",
+    "norm_k": "self_attn.k_norm",
+}
+"""A layer's norms by transformers' names; a family may lack the last two."""
+
 UNIFORM = ({"full_attention"}, {"sliding_attention"})
 """Types that all layers may have."""
 FIXED_ROPE = ("default", "linear", "llama3", "yarn")
@@ -37,7 +52,7 @@ FIXED_ROPE = ("default", "linear", "llama3", "yarn")
 
 
 def unlike_llama(config: Config) -> str | None:
-    """Why the blocks of a transformers config do not compute what a Llama's do, or None where they do."""
+    """Why the layers of a transformers config do not compute what a Llama's do, or None where they do."""
     if config.model_type not in FAMILIES:
         return f"family {config.model_type} is not one of {', '.join(sorted(FAMILIES))}"
     if getattr(config, "quantization_config", None) is not None:
@@ -95,7 +110,7 @@ def tied(model: PreTrainedModel) -> bool:
 
 
 def module_sizes(width: int, queries: int, keys: int, inner: int) -> dict[str, tuple[int, int]]:
-    """(in, out) of each matrix of a block; queries, keys: the attention's widths."""
+    """(in, out) of each matrix of a layer; queries, keys: the attention's widths."""
     return {
         "q_proj": (width, queries),
         "k_proj": (width, keys),

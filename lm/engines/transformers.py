@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lm.adapter import Adapter, module_at, path_in_block
+from lm.adapter import Adapter, module_at, path_in_layer
 from lm.edits.edit import Edit
 from lm.edits.trace import TRACE_SIZE, records
 from lm.engines.base import MAX_ROWS, Feed, Slot
@@ -40,8 +40,8 @@ def decoder_layers(model: "PreTrainedModel") -> nn.ModuleList:
 
 
 def stack_of(model: "PreTrainedModel") -> tuple[str, nn.ModuleList]:
-    """The decoder layers, and the path of their list in the model; another list, such as an image tower's, may
-    be as long.
+    """The decoder layers, and the path of their list in the model; another list, such as an
+    image tower's, may be as long.
     """
     count = getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", None)
     paths = {module: path for path, module in model.named_modules()}
@@ -52,11 +52,12 @@ def stack_of(model: "PreTrainedModel") -> tuple[str, nn.ModuleList]:
     raise ValueError(f"{model.config.model_type} has no list of {count} decoder layers")
 
 
-def _matrices(block: nn.Module) -> dict[str, tuple[int, int]]:
-    """(in, out) of a block's linear layers by module, as lm.adapter names them."""
+def _matrices(layer: nn.Module) -> dict[str, tuple[int, int]]:
+    """(in, out) of a layer's linear modules by name, as lm.adapter names them."""
     sizes = {}
-    for path, layer in block.named_modules():
-        linear: Any = layer  # of whatever class: a quantized layer has these attributes, too
+    for path, module in layer.named_modules():
+        # Any class: a quantized linear has these attributes too.
+        linear: Any = module
         if hasattr(linear, "in_features") and hasattr(linear, "out_features"):
             sizes[module_at(path)] = (linear.in_features, linear.out_features)
         elif hasattr(linear, "nx") and hasattr(linear, "nf"):  # GPT-2's Conv1D
@@ -108,7 +109,7 @@ class ReferenceEngine:
     """A cache with a sliding window cannot be cut back."""
 
     def __init__(self, model: "PreTrainedModel", context: int):
-        """Raises ValueError where the family's answers, or its residual stream, cannot be had: see `_probe`."""
+        """Raises ValueError where the family's answers or residual stream cannot be read: see `_probe`."""
         self._model, self._single = model, False
         self._positioned = "position_ids" in signature(model.forward).parameters
         self._turn = _turn(model.config)
@@ -147,7 +148,8 @@ class ReferenceEngine:
             if gap <= (MAX_PROBE_KL if exact else MAX_PROBE_KL_HALF):
                 return
         raise ValueError(
-            f"its answers lie {gap:.3g} nats a token from those on a cache: it is no causal model, or its weights are broken"
+            f"its answers lie {gap:.3g} nats a token from those on a cache: "
+            "it is no causal model, or its weights are broken"
         )
 
     def _probe_answers(self, cuts: Sequence[tuple[int, int]]) -> Tensor:
@@ -157,7 +159,7 @@ class ReferenceEngine:
 
     @cached_property
     def _sizes(self) -> list[dict[str, tuple[int, int]]]:
-        return [_matrices(block) for block in self._layers]
+        return [_matrices(layer) for layer in self._layers]
 
     def fits(self, adapter: Adapter | None) -> None:
         """Raises ValueError where the adapter is not of this model; see lm.engines.base.Engine."""
@@ -222,7 +224,7 @@ class ReferenceEngine:
         traces = torch.zeros(count, len(slot.edits), TRACE_SIZE)
         with ExitStack() as hooks:
             for (layer, name), (a, b) in (slot.adapter.parts if slot.adapter else {}).items():
-                module = self._layers[layer].get_submodule(path_in_block(name))
+                module = self._layers[layer].get_submodule(path_in_layer(name))
                 hooks.enter_context(_adapted(module, a, b))
             for index, edit in enumerate(slot.edits):
                 active = positions >= edit.first(slot.answer_from)

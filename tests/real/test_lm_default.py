@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from lm import LanguageModel, Row, Sampling, SourceError, load, sources
 from lm.engines.native.engine import NativeEngine
-from lm.loading import FORMAT
+from lm.packed_cache import FORMAT
 from lm.paths import cache_folder
 
 BOUND = 4e-3

@@ -52,7 +52,7 @@ def test_a_gate_that_never_fires_changes_nothing(client: Client) -> None:
         ({"max_new_tokens": 10**9}, "max_new_tokens"),
         ({"temperature": 99.0}, "temperature"),
         ({"plan": {}}, "targets"),
-        ({"plan": PLAN | {"layers": [99]}}, "block 99"),
+        ({"plan": PLAN | {"layers": [99]}}, "Layers names 99"),
         (
             {"plan": PLAN | {"targets": [{"concept": "weather", "direction": "amplify", "p0": 0.9}]}},
             "weather",
@@ -85,7 +85,7 @@ def test_sweep_gives_a_table(client: Client) -> None:
         ({"magnitudes": [1.0]}, "p0"),
         ({"magnitudes": [0.5] * 1000}, "magnitudes"),
         ({"bands": 64}, "bands"),
-        ({"bands": [[99]]}, "block 99"),
+        ({"bands": [[99]]}, "Layers names 99"),
     ],
 )
 def test_a_sweep_is_bounded_on_the_server(client: Client, changes: dict, says: str) -> None:

@@ -30,7 +30,7 @@ export function asks(p, direction, low, high) {
   return p >= 0.5 ? `at least ${degree[1]} ${high}` : `at most ${degree[1]} ${low}`;
 }
 
-/** 3, 8–12, 15 for a list of block numbers. */
+/** 3, 8–12, 15 for a list of layer numbers. */
 export function ranges(layers) {
   const parts = [];
   for (const layer of layers) {

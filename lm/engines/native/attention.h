@@ -1,5 +1,5 @@
-/* Attention over a row's cache. Keys and values are 16-bit integers with a scale for each head's vector, which halves what a step reads
- * of them and loses less than 2^-15 of the vector's largest number. */
+/* Attention over a row's cache. Keys and values are 16-bit integers with a scale for each head's vector, which halves
+ * what a step reads of them and loses less than 2^-15 of the vector's largest number. */
 #pragma once
 #include "model.h"
 #include "matmul.h"
@@ -95,8 +95,8 @@ static Keys keys_of(const Model *m, const Batch *b, int layer, int t, int kv) {
                   first - base, position + 1 - base};
 }
 
-/* `heads` neighbouring heads that share keys. q, out: [heads][head_width]; scores: scratch [heads][longest]; next: what the thread will
- * attention to after this, fetched meanwhile. */
+/* `heads` neighbouring heads that share keys. q, out: [heads][head_width]; scores: scratch [heads][longest]; next: what
+ * the thread attends to after this, fetched meanwhile. */
 INLINE void attention_heads(const float *q, const Keys *s, const Keys *next, int hw, float *scores, int longest, float *out, const int heads) {
     enum { CHAINS = 2 };
     const int padded = (s->count + BLOCK - 1) / BLOCK * BLOCK;

@@ -19,7 +19,7 @@ MAX_SECONDS = 300
 
 
 class NoCompiler(RuntimeError):
-    """The engine cannot be built or loaded here, so models run in PyTorch; the message says why and what to do."""
+    """The engine cannot be built or loaded here; models run in PyTorch. The message says why and what to do."""
 
 
 def compiler() -> str | None:
@@ -78,7 +78,8 @@ def _build(cc: str, source: Path, target: Path, failure: Path) -> None:
 def _remedy(cc: str, errors: str, failure: Path | None) -> str:
     reason = next((line for line in errors.splitlines() if "error" in line), errors[-200:]).strip()
     again = f" It is tried again when the compiler changes, or when {failure} is deleted." if failure else ""
-    return f"{cc} cannot build the fast engine ({reason or 'no message'}): repair it, or set CC to another compiler.{again}"
+    remedy = f"repair it, or set CC to another compiler.{again}"
+    return f"{cc} cannot build the fast engine ({reason or 'no message'}): {remedy}"
 
 
 def _key(cc: str, source: Path) -> str:

@@ -1,4 +1,4 @@
-/* Edits of the residual stream: the strengths of the least push, and the push, as in lm/edits/solver.py and push.py. */
+/* Edits of the residual stream: the strengths of the least push, and the push; see lm/edits/solver.py and push.py. */
 #pragma once
 #include "model.h"
 #include "vectors.h"

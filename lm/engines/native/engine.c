@@ -36,7 +36,7 @@ static void add_lora(const Pass *p, int t, int module, const float *x, int k, fl
     if (adapter->rank) lora(adapter, x, k, y);
 }
 
-/* Row `row` of what `w` is to be multiplied by. */
+/* Rounds x into row `row` of the matrix that `w` is multiplied by. */
 static void quantize_input(const Batch *b, const Linear *w, int row, const float *x) {
     quantize_row(x, w->k, w->bits, b->q.pairs + (size_t)row * (w->k / 2), b->q.grid + (size_t)row * (w->k / GROUP) * 2);
 }
@@ -169,9 +169,9 @@ void tw_forward(const Model *m, const Batch *b) {
     run_threads(forward, &pass, b->threads);
 }
 
-/* Sizes of what Python hands over, in the order of STRUCTS in engine.py. */
+/* Sizes of what Python hands over, in the order of STRUCTS in structs.py. */
 void tw_sizes(int32_t *sizes) {
-    const int32_t found[] = {sizeof(Linear), sizeof(Layer), sizeof(Model), sizeof(Edit), sizeof(Trace),
+    const int32_t own[] = {sizeof(Linear), sizeof(Layer), sizeof(Model), sizeof(Edit), sizeof(Trace),
                              sizeof(LowRank), sizeof(Row),   sizeof(Draw),  sizeof(Batch)};
-    memcpy(sizes, found, sizeof found);
+    memcpy(sizes, own, sizeof own);
 }

@@ -1,8 +1,9 @@
 """engine.c driven from Python."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ctypes import POINTER
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -13,9 +14,10 @@ from lm.adapter import MODULES, Adapter
 from lm.edits.edit import Edit
 from lm.edits.trace import TRACE
 from lm.engines.base import MAX_ROWS, Feed, Slot
-from lm.engines.geometry import Config, head_width, module_sizes, window
+from lm.engines.geometry import NORMS, PARTS, Config, head_width, module_sizes, window
 from lm.engines.native import structs
 from lm.engines.native.build import library
+from lm.engines.native.pack import BLOCK
 from lm.engines.native.weights import Weights
 from lm.rows import Sampling
 
@@ -47,10 +49,10 @@ class _State:
         )
         keep += [edits, adapter]
 
-    def take(self, other: "_State", positions: int, blocks: int | None = None) -> None:
-        """Copies the first positions of other's cache, of the first blocks or of all."""
+    def take(self, other: "_State", positions: int, layers: int | None = None) -> None:
+        """Copies the first positions of other's cache, of the first layers or of all."""
         for own, source in ((self.cache, other.cache), (self.scales, other.scales)):
-            own[:blocks, :, :, : _whole(positions)] = source[:blocks, :, :, : _whole(positions)]
+            own[:layers, :, :, : _whole(positions)] = source[:layers, :, :, : _whole(positions)]
 
 
 class NativeEngine:
@@ -65,50 +67,39 @@ class NativeEngine:
         structs.check_sizes(self._library)
         self._library.tw_forward.argtypes = [POINTER(structs.Model), POINTER(structs.Batch)]
         self._library.tw_forward.restype = None
-        self._keep: list[object] = [weights]
         self._hw = head_width(config)
-        cos, sin = _rotary(weights, context)
-        blocks = (structs.Layer * self.layers)(*(self._layer(weights, layer) for layer in range(self.layers)))
-        self._keep += [cos, sin, blocks]
-        matrices, vectors = weights.matrices, weights.vectors
-        embedding = structs.linear(matrices["embedding"])
-        self._model = structs.Model(
-            ctypes.addressof(blocks),
-            embedding,
-            structs.linear(matrices["head"]) if "head" in matrices else embedding,
-            vectors["norm"].data_ptr(),
-            cos.data_ptr(),
-            sin.data_ptr(),
-            config.rms_norm_eps,
-            0.0,
-            self.layers,
-            self.width,
-            config.num_attention_heads,
-            config.num_key_value_heads,
-            self._hw,
-            config.intermediate_size,
-            window(config) or 0,
-            0,
-        )
+        self._keep: list[object] = [weights]
+        self._model = self._structure(weights, config)
         heads, keys = config.num_attention_heads * self._hw, config.num_key_value_heads * self._hw
         self._sizes = module_sizes(self.width, heads, keys, config.intermediate_size)
-        self._padded = -(-self.vocabulary // 16) * 16
-        self._qkv = (config.num_attention_heads + 2 * config.num_key_value_heads) * self._hw
+        self._padded = _whole(self.vocabulary)
         self._scratch: dict[str, Tensor] = {}
         self._adapters: WeakKeyDictionary[Adapter, tuple[ctypes.Array[structs.LowRank], list[Tensor]]] = (
             WeakKeyDictionary()
         )
 
-    def _layer(self, weights: Weights, layer: int) -> structs.Layer:
-        matrices, vectors = weights.matrices, weights.vectors
-        linears = [
-            structs.linear(matrices[f"{layer}.{part}"], vectors.get(f"{layer}.{part}.bias"))
-            for part in ("qkv", "out", "gate_up", "down")
-        ]
-        norms = [
-            vectors.get(f"{layer}.{name}") for name in ("norm_attention", "norm_mlp", "norm_q", "norm_k")
-        ]
-        return structs.Layer(*linears, *(structs.pointer(norm) for norm in norms))
+    def _structure(self, weights: Weights, config: Config) -> structs.Model:
+        """The model as C reads it; what it points to is kept."""
+        cos, sin = _rotary(weights, self.context)
+        layers = (structs.Layer * self.layers)(*(_layer(weights, layer) for layer in range(self.layers)))
+        self._keep += [cos, sin, layers]
+        matrices = weights.matrices
+        return structs.Model(
+            layer=ctypes.addressof(layers),
+            embedding=structs.linear(matrices["embedding"]),
+            head=structs.linear(matrices.get("head", matrices["embedding"])),
+            norm=weights.vectors["norm"].data_ptr(),
+            cos=cos.data_ptr(),
+            sin=sin.data_ptr(),
+            epsilon=config.rms_norm_eps,
+            layers=self.layers,
+            width=self.width,
+            heads=config.num_attention_heads,
+            kv_heads=config.num_key_value_heads,
+            head_width=self._hw,
+            inner=config.intermediate_size,
+            window=window(config) or 0,
+        )
 
     def fits(self, adapter: Adapter | None) -> None:
         """Raises ValueError where the adapter is not of this model; see lm.engines.base.Engine."""
@@ -139,21 +130,13 @@ class NativeEngine:
     def _adapter_table(self, adapter: Adapter) -> tuple[ctypes.Array[structs.LowRank], list[Tensor]]:
         keep: list[Tensor] = []
         q, kv, inner = (self._sizes[name][1] for name in ("q_proj", "k_proj", "gate_proj"))
-        offsets = {
-            "q_proj": 0,
-            "k_proj": q,
-            "v_proj": q + kv,
-            "o_proj": 0,
-            "gate_proj": 0,
-            "up_proj": inner,
-            "down_proj": 0,
-        }
+        offsets = dict.fromkeys(MODULES, 0) | {"k_proj": q, "v_proj": q + kv, "up_proj": inner}
         table = (structs.LowRank * (self.layers * len(MODULES)))()
-        for (block, module), (a, b) in adapter.parts.items():
+        for (layer, module), (a, b) in adapter.parts.items():
             a, bt = a.detach().float().contiguous(), b.detach().float().T.contiguous()
             keep += [a, bt]
-            table[block * len(MODULES) + MODULES.index(module)] = structs.LowRank(
-                a.data_ptr(), bt.data_ptr(), a.shape[0], offsets[module], b.shape[0], 0
+            table[layer * len(MODULES) + MODULES.index(module)] = structs.LowRank(
+                a.data_ptr(), bt.data_ptr(), a.shape[0], offsets[module], b.shape[0]
             )
         return table, keep
 
@@ -166,15 +149,12 @@ class NativeEngine:
         self, feeds: Sequence[Feed], draws: Sequence[tuple[Sampling, int]]
     ) -> tuple[list[tuple[int, float]], list[np.ndarray]]:
         """Advances slots and draws tokens; see lm.engines.base.Engine."""
-        if len(draws) != sum(feed.want for feed in feeds):
-            raise ValueError(
-                f"{len(draws)} draws for {sum(feed.want for feed in feeds)} "
-                "rows of logits: give one for each."
-            )
+        if len(draws) != (wanted := sum(feed.want for feed in feeds)):
+            raise ValueError(f"{len(draws)} draws for {wanted} rows of logits: give one for each.")
         table = (structs.Draw * len(draws))(
-            *(structs.Draw(each.seed, 0.0, each.temperature, each.top_p, step, 0) for each, step in draws)
+            *(structs.Draw(s.seed, temperature=s.temperature, top_p=s.top_p, step=step) for s, step in draws)
         )
-        if any(each.top_p < 1 for each, _ in draws):
+        if any(sampling.top_p < 1 for sampling, _ in draws):
             self._buffer("candidates", 2 * self.threads * self.vocabulary)
         traces = self._advance(feeds, self._buffer("logits", len(draws) * self._padded), table)
         return [(draw.choice, draw.logprob) for draw in table], traces
@@ -186,136 +166,97 @@ class NativeEngine:
         feed's traces.
         """
         for feed in feeds:
-            if feed.slot.length + len(feed.ids) > feed.slot.capacity:
-                raise ValueError(
-                    f"A row of {feed.slot.length + len(feed.ids)} "
-                    f"tokens exceeds its capacity of {feed.slot.capacity}: open a longer slot."
-                )
-            if feed.want > len(feed.ids):
-                raise ValueError(
-                    f"Want is {feed.want}: give at most the {len(feed.ids)} tokens that are fed."
-                )
-            if min(feed.ids) < 0 or max(feed.ids) >= self.vocabulary:
-                raise ValueError(
-                    f"Token ids run from {min(feed.ids)} to {max(feed.ids)}: "
-                    f"the model knows 0 to {self.vocabulary - 1}."
-                )
-        passes: list[list[tuple[Feed, int, int]]] = [[]]
-        size = 0
-        for feed in feeds:
-            for begin in range(0, len(feed.ids), CHUNK):
-                end = min(begin + CHUNK, len(feed.ids))
-                if size + end - begin > CHUNK:
-                    passes.append([])
-                    size = 0
-                passes[-1].append((feed, begin, end))
-                size += end - begin
+            self._check(feed)
         traces: dict[int, list[np.ndarray]] = {id(feed): [] for feed in feeds}
         done = 0
-        for batch in passes:
-            recorded, wanted = self._pass(
-                batch,
-                logits + done * self._padded * 4,
-                None if draws is None else ctypes.addressof(draws) + done * ctypes.sizeof(structs.Draw),
-            )
-            done += wanted
-            for (feed, _, _), trace in zip(batch, recorded, strict=True):
-                traces[id(feed)].append(trace)
+        for parts in _passes(feeds):
+            draw = None if draws is None else ctypes.addressof(draws) + done * ctypes.sizeof(structs.Draw)
+            recorded = self._pass(parts, logits + done * self._padded * 4, draw)
+            for part, trace in zip(parts, recorded, strict=True):
+                done += len(trace)
+                traces[id(part.feed)].append(trace)
         return [
-            parts[0] if len(parts) == 1 else np.concatenate(parts)
-            for parts in (traces[id(feed)] for feed in feeds)
+            pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+            for pieces in (traces[id(feed)] for feed in feeds)
         ]
 
-    def _pass(
-        self, batch: list[tuple[Feed, int, int]], logits: int, draws: int | None
-    ) -> tuple[list[np.ndarray], int]:
-        """Traces of the positions that each part wants, and how many those are in all."""
-        n = sum(end - begin for _, begin, end in batch)
-        edits_max = max(len(feed.slot.edits) for feed, _, _ in batch)
-        longest = _whole(max(feed.slot.length + end - begin for feed, begin, end in batch))
-        table = (structs.Row * len(batch))(*(feed.slot.state.row for feed, _, _ in batch))
-        ids: list[int] = []
-        positions: list[int] = []
-        rows: list[int] = []
-        records: list[int] = []
-        hidden: list[int] = []
-        pools: list[int] = []
-        leader: list[int] = []
-        starts: dict[int, int] = {}
-        spans: dict[int, range] = {}
-        followed, shared = _followers(batch, self.layers)
-        for index in sorted(range(len(batch)), key=followed.__contains__):
-            feed, begin, end = batch[index]
-            count, at, length = end - begin, len(ids), len(feed.ids)
-            starts[index] = at
-            first = starts[followed.get(index, index)]
-            leader += range(first, first + count)
-            ids += feed.ids[begin:end]
-            positions += range(feed.slot.length, feed.slot.length + count)
-            rows += [index] * count
-            records += [feed.record] * count
-            if feed.hidden is None:
-                hidden += [0] * count
-            else:
-                start = feed.hidden.data_ptr()
-                hidden += range(start + begin * self.width * 4, start + end * self.width * 4, self.width * 4)
-            pooled = 0 if feed.pool is None else min(count, max(0, feed.pooled - (length - end)))
-            pools += [0] * (count - pooled)
-            if feed.pool is not None:
-                pools += [feed.pool.data_ptr()] * pooled
-            want = min(count, max(0, feed.want - (length - end)))
-            spans[index] = range(at + count - want, at + count)
-            feed.slot.length += count
-        numbers = np.array([ids, positions, rows, records, leader], np.int32)
-        pointers = np.array([hidden, pools], np.uint64)
-        trace = np.zeros((n, edits_max), TRACE)
-        wanted = np.array([t for index in range(len(batch)) for t in spans[index]], np.int32)
-        m = self._model
-        width, fed, widest = self.width, max(n, len(wanted)), max(self.width, m.inner, m.heads * self._hw)
-        scratch = [
-            self._buffer(name, size)
-            for name, size in (
-                ("x", n * width),
-                ("h", fed * width),
-                ("qkv", n * self._qkv),
-                ("attention", n * m.heads * self._hw),
-                ("gate_up", n * 2 * m.inner),
-                ("pairs", fed * widest // 2),
-                ("grid", fed * widest // 16),
-                ("scores", self.threads * TOGETHER * longest),
+    def _check(self, feed: Feed) -> None:
+        length = feed.slot.length + len(feed.ids)
+        if length > feed.slot.capacity:
+            raise ValueError(
+                f"A row of {length} tokens exceeds its capacity of {feed.slot.capacity}: open a longer slot."
             )
-        ]
-        call = structs.Batch(
-            numbers[0].ctypes.data,
-            numbers[1].ctypes.data,
-            numbers[2].ctypes.data,
-            ctypes.addressof(table),
-            *scratch,
-            trace.ctypes.data if edits_max else None,
-            pointers[0].ctypes.data if pointers[0].any() else None,
-            numbers[3].ctypes.data,
-            pointers[1].ctypes.data if pointers[1].any() else None,
-            numbers[4].ctypes.data,
-            wanted.ctypes.data,
-            logits,
-            draws,
-            structs.pointer(self._scratch.get("candidates")),
-            n,
-            len(wanted),
-            edits_max,
-            longest,
-            self.threads,
-            max(self.layers if feed.blocks is None else feed.blocks for feed, _, _ in batch),
-            min((starts[index] for index in followed), default=n),
-            shared,
+        if feed.want > len(feed.ids):
+            raise ValueError(f"Want is {feed.want}: give at most the {len(feed.ids)} tokens that are fed.")
+        if min(feed.ids) < 0 or max(feed.ids) >= self.vocabulary:
+            raise ValueError(
+                f"Token ids run from {min(feed.ids)} to {max(feed.ids)}: "
+                f"give ids from 0 to {self.vocabulary - 1}."
+            )
+
+    def _pass(self, parts: list["_Part"], logits: int, draws: int | None) -> list[np.ndarray]:
+        """Traces [wanted, edits] of each part. logits, draws: addresses of the first that the pass fills."""
+        edits_max = max(len(part.feed.slot.edits) for part in parts)
+        longest = _whole(max(part.feed.slot.length + part.size for part in parts))
+        rows = (structs.Row * len(parts))(*(part.feed.slot.state.row for part in parts))
+        followed, shared = _followers(parts, self.layers)
+        tokens = _Tokens(parts, followed, self.width)
+        n, wanted = len(tokens.ids), np.array([t for span in tokens.wanted for t in span], np.int32)
+        numbers = np.array(
+            [tokens.ids, tokens.positions, tokens.rows, tokens.records, tokens.leaders], np.int32
         )
-        self._library.tw_forward(ctypes.byref(m), ctypes.byref(call))
-        for index, other in followed.items():
-            batch[index][0].slot.state.take(batch[other][0].slot.state, batch[index][2], shared)
+        pointers = np.array([tokens.hidden, tokens.pools], np.uint64)
+        trace = np.zeros((n, edits_max), TRACE)
+        call = structs.Batch(
+            **self._scratch_of(n, max(n, len(wanted)), longest),
+            ids=numbers[0].ctypes.data,
+            positions=numbers[1].ctypes.data,
+            rows=numbers[2].ctypes.data,
+            row=ctypes.addressof(rows),
+            trace=trace.ctypes.data if edits_max else None,
+            record=pointers[0].ctypes.data if pointers[0].any() else None,
+            record_layer=numbers[3].ctypes.data,
+            pool=pointers[1].ctypes.data if pointers[1].any() else None,
+            leader=numbers[4].ctypes.data,
+            wanted=wanted.ctypes.data,
+            logits=logits,
+            draws=draws,
+            candidates=structs.pointer(self._scratch.get("candidates")),
+            tokens=n,
+            wanted_count=len(wanted),
+            edits_max=edits_max,
+            longest=longest,
+            threads=self.threads,
+            layers=max(self.layers if part.feed.layers is None else part.feed.layers for part in parts),
+            leaders=min((tokens.starts[index] for index in followed), default=n),
+            shared=shared,
+        )
+        self._library.tw_forward(ctypes.byref(self._model), ctypes.byref(call))
+        for index, leader in followed.items():
+            part = parts[index]
+            part.feed.slot.state.take(parts[leader].feed.slot.state, part.end, shared)
+        for part in parts:
+            part.feed.slot.length += part.size
         return [
-            trace[spans[i].start : spans[i].stop, : len(feed.slot.edits)]
-            for i, (feed, _, _) in enumerate(batch)
-        ], len(wanted)
+            trace[span.start : span.stop, : len(part.feed.slot.edits)]
+            for part, span in zip(parts, tokens.wanted, strict=True)
+        ]
+
+    def _scratch_of(self, tokens: int, fed: int, longest: int) -> dict[str, int]:
+        """Addresses of the scratch memory of a pass. fed: rows of the largest product."""
+        m = self._model
+        queries, widest = m.heads * self._hw, max(self.width, m.inner, m.heads * self._hw)
+        sizes = {
+            "x": tokens * self.width,
+            "h": fed * self.width,
+            "qkv": tokens * (m.heads + 2 * m.kv_heads) * self._hw,
+            "attention": tokens * queries,
+            "gate_up": tokens * 2 * m.inner,
+            "pairs": fed * widest // 2,
+            "grid": fed * widest // 16,
+            "scores": self.threads * TOGETHER * longest,
+        }
+        return {name: self._buffer(name, size) for name, size in sizes.items()}
 
     def _buffer(self, name: str, size: int) -> int:
         if name not in self._scratch or self._scratch[name].numel() < size:
@@ -323,37 +264,109 @@ class NativeEngine:
         return self._scratch[name].data_ptr()
 
 
-def _followers(batch: Sequence[tuple[Feed, int, int]], layers: int) -> tuple[dict[int, int], int]:
-    """Which parts of a pass begin as another one does, and as which, and the number of blocks that are the
-    same for both: those before the first edit of either. Parts begin alike where slots that are empty take in
-    the same tokens, with the same adapter.
+class _Part(NamedTuple):
+    """Tokens begin, ..., end - 1 of a feed."""
+
+    feed: Feed
+    begin: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        return self.end - self.begin
+
+    def among_last(self, tokens: int) -> int:
+        """How many of the feed's last `tokens` the part holds."""
+        return min(self.size, max(0, tokens - (len(self.feed.ids) - self.end)))
+
+
+def _passes(feeds: Sequence[Feed]) -> Iterator[list[_Part]]:
+    """The feeds in passes of at most CHUNK tokens."""
+    parts: list[_Part] = []
+    size = 0
+    for feed in feeds:
+        for begin in range(0, len(feed.ids), CHUNK):
+            part = _Part(feed, begin, min(begin + CHUNK, len(feed.ids)))
+            if size + part.size > CHUNK:
+                yield parts
+                parts, size = [], 0
+            parts.append(part)
+            size += part.size
+    yield parts
+
+
+class _Tokens:
+    """The tokens of a pass, column by column, as engine.c reads them: those that follow others come last.
+
+    starts: of each part, its first token; wanted: of each part, the tokens whose logits are wanted; leaders: of
+    each token, the one whose state it takes over; hidden, pools: addresses, or 0.
+    """
+
+    def __init__(self, parts: Sequence[_Part], followed: dict[int, int], width: int):
+        self.ids: list[int] = []
+        self.positions: list[int] = []
+        self.rows: list[int] = []
+        self.records: list[int] = []
+        self.leaders: list[int] = []
+        self.hidden: list[int] = []
+        self.pools: list[int] = []
+        self.starts: dict[int, int] = {}
+        self.wanted = [range(0)] * len(parts)
+        for index in sorted(range(len(parts)), key=followed.__contains__):
+            self._add(index, parts[index], followed.get(index, index), 4 * width)
+
+    def _add(self, index: int, part: _Part, leader: int, stride: int) -> None:
+        (feed, begin, end), count = part, part.size
+        start = self.starts[index] = len(self.ids)
+        first = self.starts[leader]
+        self.leaders += range(first, first + count)
+        self.ids += feed.ids[begin:end]
+        self.positions += range(feed.slot.length, feed.slot.length + count)
+        self.rows += [index] * count
+        self.records += [feed.record] * count
+        if feed.hidden is None:
+            self.hidden += [0] * count
+        else:
+            address = feed.hidden.data_ptr()
+            self.hidden += range(address + begin * stride, address + end * stride, stride)
+        pooled = 0 if feed.pool is None else part.among_last(feed.pooled)
+        self.pools += [0] * (count - pooled)
+        if feed.pool is not None:
+            self.pools += [feed.pool.data_ptr()] * pooled
+        self.wanted[index] = range(start + count - part.among_last(feed.want), start + count)
+
+
+def _followers(parts: Sequence[_Part], layers: int) -> tuple[dict[int, int], int]:
+    """Which parts of a pass begin as another one does, and as which, and the number of layers that are the
+    same for both: those before the first edit of either.
+
+    Parts begin alike where slots that are empty take in the same tokens with the same adapter.
     """
     first: dict[tuple[tuple[int, ...], Adapter | None], int] = {}
     followed: dict[int, int] = {}
-    shared = layers
-    for index, (feed, begin, end) in enumerate(batch):
-        if (
-            begin == feed.slot.length == 0
-            and end > 1
-            and feed.hidden is None
-            and feed.pool is None
-            and feed.blocks is None
-        ):
-            leader = first.setdefault((tuple(feed.ids[:end]), feed.slot.adapter), index)
+    for index, part in enumerate(parts):
+        feed = part.feed
+        read_only = feed.hidden is None and feed.pool is None and feed.layers is None
+        if read_only and part.begin == feed.slot.length == 0 and part.end > 1:
+            leader = first.setdefault((tuple(feed.ids[: part.end]), feed.slot.adapter), index)
             if leader != index:
                 followed[index] = leader
-                shared = min(
-                    [
-                        shared,
-                        *(edit.layer for other in (index, leader) for edit in batch[other][0].slot.edits),
-                    ]
-                )
+    alike = {*followed, *followed.values()}
+    shared = min((edit.layer for index in alike for edit in parts[index].feed.slot.edits), default=layers)
     return (followed, shared) if followed and shared else ({}, 0)
 
 
-def _whole(positions: int) -> int:
-    """Positions in whole tiles of 16, as the keys are stored."""
-    return -(-positions // 16) * 16
+def _whole(count: int) -> int:
+    """A count rounded up to whole tiles of 16, as keys and logits are stored."""
+    return -(-count // BLOCK) * BLOCK
+
+
+def _layer(weights: Weights, layer: int) -> structs.Layer:
+    matrices, vectors = weights.matrices, weights.vectors
+    linears = (
+        structs.linear(matrices[f"{layer}.{part}"], vectors.get(f"{layer}.{part}.bias")) for part in PARTS
+    )
+    return structs.Layer(*linears, *(structs.pointer(vectors.get(f"{layer}.{name}")) for name in NORMS))
 
 
 def _rotary(weights: Weights, context: int) -> tuple[Tensor, Tensor]:

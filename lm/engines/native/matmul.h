@@ -18,9 +18,9 @@ INLINE vi dot2(vi acc, vu a, vu b) {
 #endif
 }
 
-/* x as 16-bit integers in groups of 32, for a matmul with weights of `bits`: pairs[k/2], two to a word in the order in which
- * the weights' codes come out of theirs, and grid[k/32][2] = scale, scale * sum of the integers; neither is a number where an x is not
- * finite. */
+/* x as 16-bit integers in groups of 32, for a matmul with weights of `bits`: pairs[k/2], two to a word in the order in
+ * which the weights' codes come out of theirs, and grid[k/32][2] = scale, scale * sum of the integers; both are NaN where
+ * an x is not finite. */
 INLINE void quantize_row_at(const float *x, int k, const int bits, uint32_t *pairs, float *grid) {
     const int half = 16 / bits;
     for (int g = 0; g < k / GROUP; g++, x += GROUP, pairs += GROUP / 2, grid += 2) {

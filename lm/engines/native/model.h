@@ -1,4 +1,4 @@
-/* What Python hands over: mirrored field by field in engine.py. */
+/* What Python hands over: mirrored field by field in structs.py. */
 #pragma once
 #include <stdint.h>
 

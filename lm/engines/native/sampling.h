@@ -1,4 +1,4 @@
-/* Drawing a token from logits, as in lm/sampling.py. */
+/* Drawing a token from logits; see lm/sampling.py. */
 #pragma once
 #include "model.h"
 #include "vectors.h"
@@ -27,9 +27,9 @@ static void sift(Candidate *heap, int count, int at) {
     heap[at] = moved;
 }
 
-/* The same among the likeliest tokens, one after the other until their probability reaches top_p. Those that have less than an equal
- * share of 1 - top_p have less than that together. total: the sum of e^((logit - highest) / temperature). Returns the token's share of it,
- * as a logarithm. */
+/* The same among the likeliest tokens, one after the other until their probability reaches top_p. Those that have less
+ * than an equal share of 1 - top_p have less than that together. total: the sum of e^((logit - highest) / temperature).
+ * Returns the logarithm of the token's share of it. */
 static float sample_nucleus(const float *logits, int n, float highest, float total, Draw *d, Candidate *heap) {
     const uint64_t start = splitmix64(splitmix64(d->seed) + d->step);
     const float least = (1 - d->top_p) * total / n;
@@ -56,8 +56,9 @@ static float sample_nucleus(const float *logits, int n, float highest, float tot
     return chosen;
 }
 
-/* The token with the largest logit / temperature + noise; logits: [n rounded up to 16]. Noise of x or more means 1 - u <= -log u <= e^-x
- * for its uniform number u: where that does not hold a token cannot win, and no logarithm is taken for it. */
+/* The token with the largest logit / temperature + noise; logits: [n rounded up to 16]. Noise of x or more means
+ * 1 - u <= -log u <= e^-x for its uniform number u: where that does not hold a token cannot win, and no logarithm is
+ * taken for it. */
 static void sample(const float *logits, int n, Draw *d, Candidate *candidates) {
     const float temperature = d->temperature > 0 ? d->temperature : 1;
     vf most = splat(-INFINITY);

@@ -84,9 +84,9 @@ INLINE int any(vi mask) { /* of lanes that are all ones or all zeros */
 #elif defined(__AVX2__)
     return _mm256_movemask_ps((__m256)mask) != 0;
 #else
-    int found = 0;
-    UNROLL for (int i = 0; i < LANES; i++) found |= mask[i];
-    return found;
+    int set = 0;
+    UNROLL for (int i = 0; i < LANES; i++) set |= mask[i];
+    return set;
 #endif
 }
 

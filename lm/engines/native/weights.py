@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lm.engines.geometry import Config, head_width, module_sizes
+from lm.engines.geometry import NORMS, PARTS, Config, head_width, module_sizes
 from lm.engines.native.pack import Packed, grid8, pack, quantize, unpack
 from lm.engines.rotary import frequencies
 
@@ -23,18 +23,6 @@ if TYPE_CHECKING:
 
 Grid = tuple[np.ndarray, np.ndarray, np.ndarray, int]
 """A matrix in few bits: codes uint8 [n, k], scale and minimum float32 [n, k / 32], bits."""
-PARTS = {
-    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "out": ("self_attn.o_proj",),
-    "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
-    "down": ("mlp.down_proj",),
-}
-NORMS = {
-    "norm_attention": "input_layernorm",
-    "norm_mlp": "post_attention_layernorm",
-    "norm_q": "self_attn.q_norm",
-    "norm_k": "self_attn.k_norm",
-}
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 GGUF_NAMES = {
     "self_attn.q_proj": "attn_q",
@@ -60,11 +48,11 @@ class Weights:
 
 
 class WrongTensor(ValueError):
-    """The files lack a tensor that the model has, or hold one of another shape, or numbers that no grid holds."""
+    """The files lack a tensor of the model, or hold one of another shape, or numbers that no grid holds."""
 
 
 def shapes_of(config: Config) -> dict[str, torch.Size]:
-    """The shapes of all tensors of transformers' model of a config, by name. Raises whatever its code does."""
+    """Shapes by name of all tensors of transformers' model of a config. Raises whatever its code raises."""
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
@@ -73,7 +61,8 @@ def shapes_of(config: Config) -> dict[str, torch.Size]:
 
 
 def from_files(files: Sequence[Path], config: Config, bits: int, shapes: Mapping[str, torch.Size]) -> Weights:
-    """Packs a model's safetensors files, one matrix in memory at a time: its blocks at `bits`, embedding and head at 8.
+    """Packs a model's safetensors files, one matrix in memory at a time: its blocks at
+    `bits`, embedding and head at 8.
 
     What they have to hold is what transformers' model of the config has; what they hold besides is left out,
     as transformers does. shapes: of that model's tensors. Raises WrongTensor.
@@ -118,8 +107,8 @@ class _Reader:
                 self._files |= dict.fromkeys(file.keys(), path)
 
     def _own(self, name: str) -> str | None:
-        """What the files call a tensor: a model that was saved without its head leaves out "model.", and one that was
-        wrapped has it before its head too. Of a tied pair either name will do.
+        """What the files call a tensor: a model that was saved without its head leaves out "model.", and one
+        that was wrapped has it before its head too. Of a tied pair either name will do.
         """
         same = [name, HEAD] if self._tied and name == EMBEDDING else [name]
         names = [

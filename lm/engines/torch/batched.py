@@ -182,7 +182,7 @@ class BatchedEngine:
         single = [i for i, feed in enumerate(feeds) if len(feed.ids) == 1]
         several = [i for i, feed in enumerate(feeds) if len(feed.ids) != 1]
         if self._step is not None:
-            steps = [i for i in single if feeds[i].pool is None and feeds[i].blocks is None]
+            steps = [i for i in single if feeds[i].pool is None and feeds[i].layers is None]
             single = [i for i in single if i not in steps]
             yield from (
                 (self._step, steps[at : at + MAX_STEP_ROWS]) for at in range(0, len(steps), MAX_STEP_ROWS)
@@ -207,8 +207,8 @@ class BatchedEngine:
         )
         edits = _Sites([feed.slot.state.edits for feed in feeds], self._edits, positions)
         x = stack.embed(ids.to(device))
-        for layer in range(max(self.layers if feed.blocks is None else feed.blocks for feed in feeds)):
-            x = edits.apply(layer, stack.block(layer, x, rotary, attend, low_rank))
+        for layer in range(max(self.layers if feed.layers is None else feed.layers for feed in feeds)):
+            x = edits.apply(layer, stack.layer(layer, x, rotary, attend, low_rank))
             _keep(layer, feeds, counts, x)
         wanted = [x[i, counts[i] - feed.want : counts[i]] for i, feed in enumerate(feeds)]
         parts = stack.logits(torch.cat(wanted)).split([feed.want for feed in feeds])
@@ -244,12 +244,12 @@ class BatchedEngine:
                 groups.setdefault(feed.slot.adapter, []).append(i)
         parts = [(self._adapters[adapter], rows) for adapter, rows in groups.items()]
 
-        def low_rank(block: int, module: str, x: Tensor) -> Tensor | None:
+        def low_rank(layer: int, module: str, x: Tensor) -> Tensor | None:
             change: Tensor | None = None
             for table, rows in parts:
-                if (block, module) not in table:
+                if (layer, module) not in table:
                     continue
-                a, b = table[block, module]
+                a, b = table[layer, module]
                 if len(rows) == len(x):
                     whole: Tensor = x @ a @ b
                     return whole
@@ -290,12 +290,11 @@ class _Sites:
 
 
 def _keep(layer: int, feeds: Sequence[Feed], counts: Sequence[int], x: Tensor) -> None:
-    """Gives feeds what they ask for of a layer's output x [rows, positions, width], where `counts` are real."""
+    """Gives feeds what they ask for of a layer's output x [rows, positions, width]; counts: without padding."""
     wanted = [i for i, feed in enumerate(feeds) if feed.hidden is not None and feed.record == layer]
     if wanted:
-        outputs = torch.cat(
-            [x[i, : counts[i]] for i in wanted]
-        ).cpu()  # one copy from the device for all rows
+        # One copy from the device for all rows.
+        outputs = torch.cat([x[i, : counts[i]] for i in wanted]).cpu()
         for i, output in zip(wanted, outputs.split([counts[i] for i in wanted]), strict=True):
             hidden = feeds[i].hidden
             assert hidden is not None

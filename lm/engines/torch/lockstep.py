@@ -23,7 +23,7 @@ KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBacken
 @dataclass(frozen=True)
 class Answers:
     """Of n rows: ids and log-probabilities [n, t]; mask: which of them came before a row's end [n, t]; where:
-    positions whose state predicts each [n, t]; hidden: outputs of the recorded block [n, positions, width],
+    positions whose state predicts each [n, t]; hidden: outputs of the recorded layer [n, positions, width],
     which the next run overwrites.
     """
 
@@ -38,7 +38,7 @@ class Lockstep:
     """Memory for `rows` answers of `answer` tokens to prompts of up to `prompt` tokens.
 
     low_rank: changes of the matrices, which read the same tensors in every run; group: how many neighbouring
-    rows answer one prompt under the same change; record: the block whose output is kept.
+    rows answer one prompt under the same change; record: the layer whose output is kept.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Lockstep:
 
         x = stack.embed(ids)
         for layer in range(stack.layers):
-            x = stack.block(layer, x, rotary, attend, self._low_rank)
+            x = stack.layer(layer, x, rotary, attend, self._low_rank)
             if layer == self._record:
                 self._hidden[:, : self._prompt] = x.repeat_interleave(*shape)
         last = x[torch.arange(len(x), device=x.device), lengths - 1]
@@ -122,7 +122,7 @@ class Lockstep:
 
         x, rotary = stack.embed(self._ids.index_select(1, number - 1)), stack.rotary(positions)
         for layer in range(stack.layers):
-            x = stack.block(layer, x, rotary, attend, self._low_rank)
+            x = stack.layer(layer, x, rotary, attend, self._low_rank)
             if layer == self._record:
                 self._hidden.index_put_((self._rows, positions[:, 0]), x[:, 0])
         return self._draw(stack.logits(x[:, 0]), number)

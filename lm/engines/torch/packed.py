@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lm.engines.geometry import Config
+from lm.engines.geometry import NORMS, PARTS, Config
 from lm.engines.native.pack import GROUP, Packed, grids, unpack
-from lm.engines.native.weights import NORMS, PARTS, Weights
+from lm.engines.native.weights import Weights
 from lm.engines.torch.stack import Stack
 
 
@@ -73,7 +73,7 @@ def _seconds(run: Callable[[], Tensor], turns: int = 10) -> float:
 
 
 class PackedStack(Stack):
-    """Blocks on packed weights, without gradients. config: of transformers, or its values as attributes."""
+    """Layers on packed weights, without gradients. config: of transformers, or its values as attributes."""
 
     differentiable = False
 

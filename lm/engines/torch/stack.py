@@ -8,28 +8,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lm.engines.geometry import Config, head_width, module_sizes, tied, unlike_llama, window
+from lm.engines.geometry import NORMS, PARTS, Config, head_width, module_sizes, tied, unlike_llama, window
 from lm.engines.rotary import frequencies
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""(block, q [n, heads, positions, w], k, v [n, kv_heads, positions, w]) -> what was attended to, shaped like
+"""(layer, q [n, heads, positions, w], k, v [n, kv_heads, positions, w]) -> what was attended to, shaped like
 q.
 """
 Change = Callable[[str, Tensor], Tensor | None]
-"""LowRank of one block."""
+"""LowRank of one layer."""
 Matrix = Tensor | Callable[[Tensor], Tensor]
 """Weights [out, in], or what multiplies by them."""
 Weights = tuple[dict[str, Matrix], dict[str, Tensor | None]]
-"""A block's matrices, and its biases and norms, of which it may lack some."""
+"""A layer's matrices, and its biases and norms, of which it may lack some."""
 
 
 class LowRank(Protocol):
-    """Low-rank changes of a block's matrices."""
+    """Low-rank changes of a layer's matrices."""
 
-    def __call__(self, block: int, module: str, x: Tensor) -> Tensor | None:
+    def __call__(self, layer: int, module: str, x: Tensor, /) -> Tensor | None:
         """The change of `module`'s output for its input x [n, positions, in], or None where there is none."""
         ...
 
@@ -52,12 +52,12 @@ def matrix_units() -> bool:
 
 
 class Stack:
-    """The blocks of a Llama, Mistral or Qwen model. Products run in `dtype`, the residual stream in float32.
+    """The layers of a Llama, Mistral or Qwen model. Products run in `dtype`, the residual stream in float32.
 
     Raises
     ------
     ValueError
-        where the model's blocks compute something else.
+        where the model's layers compute something else.
     """
 
     differentiable = True
@@ -67,7 +67,7 @@ class Stack:
         config = model.config
         if reason := unlike_llama(config):
             raise ValueError(
-                f"Training needs the blocks of a Llama, Mistral or Qwen model, and here {reason}: "
+                f"Training needs the layers of a Llama, Mistral or Qwen model, and here {reason}: "
                 "give a model of one of these."
             )
         state = {name.removeprefix("model."): tensor.detach() for name, tensor in model.state_dict().items()}
@@ -76,7 +76,7 @@ class Stack:
         self._head = self._embedding if tied(model) else state["lm_head.weight"].to(dtype)
         self.vocabulary = len(self._embedding)
         self._norm = state["norm.weight"].float()
-        self.weights = [self._block(state, f"layers.{layer}.") for layer in range(self.layers)]
+        self.weights = [self._layer(state, f"layers.{layer}.") for layer in range(self.layers)]
         angles, self._scaling = frequencies(config)
         self._frequencies = angles.to(self.device)
 
@@ -97,33 +97,25 @@ class Stack:
         )
         self.epsilon = config.rms_norm_eps
 
-    def _block(self, state: dict[str, Tensor], prefix: str) -> Weights:
-        def fused(*names: str) -> Tensor:
-            return torch.cat([state[f"{prefix}{name}.weight"] for name in names]).to(self.dtype)
+    def _layer(self, state: dict[str, Tensor], prefix: str) -> Weights:
+        def joined(part: str, kind: str) -> Tensor | None:
+            names = (f"{prefix}{name}.{kind}" for name in PARTS[part])
+            tensors = [state[name] for name in names if name in state]
+            return torch.cat(tensors).to(self.dtype) if tensors else None
 
-        def bias(*names: str) -> Tensor | None:
-            biases = [state[f"{prefix}{name}.bias"] for name in names if f"{prefix}{name}.bias" in state]
-            return torch.cat(biases).to(self.dtype) if biases else None
-
-        def norm(name: str) -> Tensor | None:
+        matrices: dict[str, Matrix] = {}
+        vectors = {part: joined(part, "bias") for part in PARTS}
+        for part in PARTS:
+            matrix = joined(part, "weight")
+            assert matrix is not None
+            matrices[part] = matrix
+        for norm, name in NORMS.items():
             weight = state.get(f"{prefix}{name}.weight")
-            return None if weight is None else weight.float()
-
-        mlp, down = ("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj"
-        qkv, out = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "self_attn.o_proj"
-        return {"qkv": fused(*qkv), "out": fused(out), "gate_up": fused(*mlp), "down": fused(down)}, {
-            "qkv": bias(*qkv),
-            "out": bias(out),
-            "gate_up": bias(*mlp),
-            "down": bias(down),
-            "norm_attention": norm("input_layernorm"),
-            "norm_mlp": norm("post_attention_layernorm"),
-            "norm_q": norm("self_attn.q_norm"),
-            "norm_k": norm("self_attn.k_norm"),
-        }
+            vectors[norm] = None if weight is None else weight.float()
+        return matrices, vectors
 
     def embed(self, ids: Tensor) -> Tensor:
-        """The residual stream before the first block, float32 [n, positions, width]."""
+        """The residual stream before the first layer, float32 [n, positions, width]."""
         return F.embedding(ids, self._embedding).float()
 
     def rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,17 +123,17 @@ class Stack:
         angles = positions[:, None, :, None].float() * self._frequencies
         return angles.cos() * self._scaling, angles.sin() * self._scaling
 
-    def block(
+    def layer(
         self, layer: int, x: Tensor, rotary: tuple[Tensor, Tensor], attend: Attend, low_rank: LowRank
     ) -> Tensor:
-        """The residual stream x [n, positions, width] after block `layer`."""
+        """The residual stream x [n, positions, width] after layer `layer`."""
         weights, change = self.weights[layer], partial(low_rank, layer)
         return self.end(weights, x, attend(layer, *self.begin(weights, x, rotary, change)), change)
 
     def begin(
         self, weights: Weights, x: Tensor, rotary: tuple[Tensor, Tensor], change: Change
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """A block up to its attention: q, k and v of the residual stream x [n, positions, width], as Attend
+        """A layer up to its attention: q, k and v of the residual stream x [n, positions, width], as Attend
         takes them.
         """
         w, b = weights
@@ -157,7 +149,7 @@ class Stack:
         return q, k, v
 
     def end(self, weights: Weights, x: Tensor, attended: Tensor, change: Change) -> Tensor:
-        """The rest of the block: x [n, positions, width] after it, of x before it and of what it attended to,
+        """The rest of the layer: x [n, positions, width] after it, of x before it and of what it attended to,
         as Attend gives it.
         """
         w, b = weights
@@ -195,22 +187,22 @@ class Stack:
         return seen[:, None].repeat(1, 1, self.heads // self.kv_heads, 1)
 
     def logits(self, x: Tensor) -> Tensor:
-        """float32 [..., vocabulary] of the residual stream after the last block."""
+        """float32 [..., vocabulary] of the residual stream after the last layer."""
         h = F.rms_norm(x, (self.width,), self._norm, self.epsilon).to(self.dtype)
         return _product(h, self._head, None).float()
 
     def upper(self, x: Tensor, first: int, low_rank: LowRank, until: int | None = None) -> Tensor:
-        """Blocks first, ... until - 1 (None: the last) on whole sequences x [n, positions, width], padded at
+        """Layers first, ... until - 1 (None: the last) on whole sequences x [n, positions, width], padded at
         their ends; for training on top of a cache.
         """
         positions = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
         rotary, mask = self.rotary(positions), self.mask(positions, x.shape[1])
         for layer in range(first, until or self.layers):
-            x = self.block(layer, x, rotary, lambda _, q, k, v: self.grouped(q, k, v, mask), low_rank)
+            x = self.layer(layer, x, rotary, lambda _, q, k, v: self.grouped(q, k, v, mask), low_rank)
         return x
 
 
-def unchanged(block: int, module: str, x: Tensor) -> None:
+def unchanged(layer: int, module: str, x: Tensor) -> None:
     """No low-rank change anywhere."""
 
 

@@ -210,11 +210,11 @@ def with_config(folder: Path, **changes) -> Path:
             {"target_modules": r".*\.q_proj"},
             "changes .* which target_modules or layers_to_transform .* leaves out",
         ),
-        ({"target_modules": ["q_proj", "v_proj"]}, "changes mlp.down_proj of block 0, which target_modules"),
-        ({"layers_to_transform": [0, 1]}, "of block 2, which target_modules or layers_to_transform"),
-        ({"layers_to_transform": 1}, "of block 0, which target_modules or layers_to_transform"),
-        ({"r": 8}, "has rank 4 in .* of block 0, .*says 8"),
-        ({"rank_pattern": {"v_proj": 2}}, r"has rank 4 in self_attn\.v_proj of block 0, .*says 2"),
+        ({"target_modules": ["q_proj", "v_proj"]}, "changes mlp.down_proj of layer 0, which target_modules"),
+        ({"layers_to_transform": [0, 1]}, "of layer 2, which target_modules or layers_to_transform"),
+        ({"layers_to_transform": 1}, "of layer 0, which target_modules or layers_to_transform"),
+        ({"r": 8}, "has rank 4 in .* of layer 0, .*says 8"),
+        ({"rank_pattern": {"v_proj": 2}}, r"has rank 4 in self_attn\.v_proj of layer 0, .*says 2"),
     ],
 )
 def test_what_a_config_asks_for_is_refused_by_name(changes, says, tmp_path):

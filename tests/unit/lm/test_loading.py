@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 from common import digests
-from lm import Row, Sampling, SourceError, load, loading, memory
+from lm import Row, Sampling, SourceError, load, loading, memory, packed_cache
 from lm import folder as folders
-from lm.loading import _keep
+from lm.packed_cache import _keep
 from tests.tiny import CHATML, CONFIGS, SHAPE, save, save_tokenizer, tiny
 
 PROMPT = tuple(b"Tell me, what do you see from up there? ")
@@ -75,13 +75,13 @@ def test_a_damaged_model_of_the_cache_is_made_again(cache, damage):
 
 
 def test_two_first_starts_at_once_both_get_the_model(cache, monkeypatch):
-    folder, both, exact, models = str(tiny("llama")), threading.Barrier(2), loading._keep, []
+    folder, both, exact, models = str(tiny("llama")), threading.Barrier(2), packed_cache._keep, []
 
     def together(made: Path, target: Path) -> None:
         both.wait(60)
         exact(made, target)
 
-    monkeypatch.setattr(loading, "_keep", together)
+    monkeypatch.setattr(packed_cache, "_keep", together)
     threads = [
         threading.Thread(target=lambda: models.append(load(folder, engine="native"))) for _ in range(2)
     ]
@@ -623,7 +623,7 @@ def test_a_full_disk_is_one_sentence(monkeypatch, cache):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(loading, "save", full)
+    monkeypatch.setattr(packed_cache, "save", full)
     with pytest.raises(SourceError, match="No space left on device.*set TRADEWIND_CACHE"):
         load(str(tiny("llama")), engine="native")
     assert not list((cache / "models").iterdir())
@@ -703,7 +703,7 @@ def test_the_environment_has_bits_for_all_that_is_packed(folder, monkeypatch):
 def test_bits_that_nothing_is_packed_at_are_refused(monkeypatch, tmp_path, family, engine, bits, says):
     if family is None:
         (tmp_path / "packed.safetensors").write_bytes(b"")
-        monkeypatch.setattr(loading, "_default", lambda report: tmp_path)
+        monkeypatch.setattr(loading, "default_folder", lambda report: tmp_path)
     with pytest.raises(ValueError, match=says) as error:
         load(None if family is None else str(tiny(family)), engine=engine, bits=bits)
     assert "\n" not in str(error.value)

@@ -56,7 +56,7 @@ def test_log_probabilities_and_states_are_those_of_the_whole_sequence(model):
         states = model.stack.embed(torch.tensor([whole]))
         positions = torch.arange(len(whole))[None]
         mask = model.stack.mask(positions, len(whole))
-        states = model.stack.block(
+        states = model.stack.layer(
             0,
             states,
             model.stack.rotary(positions),

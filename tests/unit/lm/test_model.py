@@ -586,7 +586,7 @@ def test_the_first_blocks_alone_read_the_same(family):
         batched(family),
     ):
         rows = [PROMPT, PROMPT[:20] + PROMPT]
-        whole, part = (model.read(rows, pool="mean", blocks=blocks) for blocks in (None, 2))
+        whole, part = (model.read(rows, pool="mean", layers=layers) for layers in (None, 2))
         torch.testing.assert_close(part, whole[:, :2], atol=1e-6, rtol=1e-6)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lm import Row, Sampling, Stopped, load
 from steering import CAV, Concept, Library, Plan, PlanError, Target, steer, train
 from steering import frontier as frontiers
+from steering import frontier_tables as tables
 from steering.calibrate import Bench, Extent, calibrate, candidates, choose, trial
 from steering.calibration import Calibration, Curve, Point
 from steering.controller import Controller
@@ -256,13 +257,13 @@ def test_a_frontier_compares_methods_and_requests_at_their_kl(library):
     for method in ("default", "constant push"):
         costs_ = costs_of(results, method)
         assert len(costs_) >= 2 and costs_[0] < costs_[-1]
-    table = frontiers.markdown("loud", "amplify", results)
+    table = tables.markdown("loud", "amplify", results)
     assert table.count("\n| ") == 1 + len(results) and "At 0.1 nats a token" in table
-    row, _, counts, steps = frontiers.summary([("loud", "amplify", results)]).splitlines()[2:]
+    row, _, counts, steps = tables.summary([("loud", "amplify", results)]).splitlines()[2:]
     assert row.startswith("| loud, more |") and "nan" not in row
     assert counts.count("of 1, mean") == 2
-    rising = frontiers.rising(results, "amplify")
-    falling = frontiers.rising(results, "remove")
+    rising = tables.rising(results, "amplify")
+    falling = tables.rising(results, "remove")
     assert len(rising) == len(costs_of(results, "default")) and not any(
         map(min, zip(rising, falling, strict=True))
     )
@@ -322,8 +323,8 @@ def test_equal_kl_is_read_between_the_settings():
         return frontiers.Texts(method, "", *(np.full(4, value) for value in (score, kl, 1.0, 0.0)))
 
     results = [texts("base", 0.0, 0.2), texts("a", 0.4, 0.6), texts("b", 0.025, 0.3), texts("b", 0.1, 0.9)]
-    assert frontiers.at_equal_kl(results, "a") == pytest.approx(0.2 + 0.4 * 0.5)
-    assert frontiers.at_equal_kl(results, "b") == pytest.approx(0.9)
+    assert tables.at_equal_kl(results, "a") == pytest.approx(0.2 + 0.4 * 0.5)
+    assert tables.at_equal_kl(results, "b") == pytest.approx(0.9)
 
 
 def test_what_cannot_be_judged_has_no_frontier(library):
@@ -359,6 +360,6 @@ def test_a_frontier_of_what_needs_no_budget_needs_no_calibration(library):
         frontier_bench(bare, methods=["base", "GCAV of the paper"]), frontiers.spread(ASKED, [0])
     )
     assert [texts.method for texts in results] == ["base", *["GCAV of the paper"] * 2]
-    assert "ahead" not in frontiers.markdown("loud", "amplify", results)
+    assert "ahead" not in tables.markdown("loud", "amplify", results)
     with pytest.raises(PlanError, match="calibration"):
         frontier_bench(bare)

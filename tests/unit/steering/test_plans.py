@@ -131,7 +131,7 @@ def test_bad_plans_are_refused_with_the_argument_named(bad, word):
 def test_plans_that_do_not_fit_the_model_are_refused(library):
     with pytest.raises(PlanError, match="no concept 'nobody'"):
         edits(plan(concept="nobody"), library)
-    with pytest.raises(PlanError, match=f"blocks 0 to {LAYERS - 1}"):
+    with pytest.raises(PlanError, match=f"0 to {LAYERS - 1}"):
         edits(plan(layers=(0, LAYERS)), library)
 
 

@@ -255,7 +255,7 @@ def test_auto_layers_are_the_most_accurate_of_the_middle(cav):
     ],
 )
 def test_bad_settings(settings, word):
-    with pytest.raises(ValueError, match=word):
+    with pytest.raises(ValueError, match=f"(?i){word}"):
         Settings(**settings)
 
 

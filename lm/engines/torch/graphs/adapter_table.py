@@ -19,7 +19,7 @@ def bucket(size: int, least: int = 1) -> int:
 
 
 class AdapterTable:
-    """Adapters side by side: of (block, module), a [places, in, rank] and b [places, rank, out]; place 0
+    """Adapters side by side: of (layer, module), a [places, in, rank] and b [places, rank, out]; place 0
     changes nothing.
     """
 
@@ -50,9 +50,9 @@ class AdapterTable:
                 self._rebuild()
         return self._held[adapter][0]
 
-    def block(self, layer: int) -> dict[str, Halves]:
-        """The tables of a block by module."""
-        return {module: halves for (block, module), halves in self.parts.items() if block == layer}
+    def layer(self, layer: int) -> dict[str, Halves]:
+        """The tables of a layer by module."""
+        return {module: halves for (at, module), halves in self.parts.items() if at == layer}
 
     def _fill(self, place: int, halves: Mapping[tuple[int, str], Halves]) -> None:
         for key, (a, b) in self.parts.items():

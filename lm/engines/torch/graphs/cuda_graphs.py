@@ -100,9 +100,8 @@ class Replay:
             except Exception as error:  # of whatever kind: a driver may refuse
                 self._capture = None
                 self.forget()
-                self._tell(
-                    "captured", error.__context__ or error
-                )  # the end of a capture that failed raises an error of its own
+                # The end of a capture that failed raises an error of its own.
+                self._tell("captured", error.__context__ or error)
         if key in self._graphs:
             self._graphs.move_to_end(key)
             output = self._graphs[key](numbers)
@@ -138,9 +137,8 @@ class _CudaGraphs:
             inputs, graph = numbers.to(self._device), torch.cuda.CUDAGraph()
             main = torch.cuda.current_stream()
             self._stream.wait_stream(main)
-            with torch.cuda.stream(
-                self._stream
-            ):  # which this leaves whatever happens, and torch.cuda.graph does not
+            # This context leaves the stream whatever happens, which torch.cuda.graph does not.
+            with torch.cuda.stream(self._stream):
                 function(inputs)
                 pool = next((other.pool() for other in self._alive), None)
                 with torch.cuda.graph(graph, pool, self._stream, capture_error_mode="thread_local"):

@@ -53,7 +53,7 @@ class Row:
 @dataclass(frozen=True)
 class Variant:
     """What sets the computation of a step, and so its graph: how many rows and keys, where any row has edits,
-    of how many targets at most, whether any row has an adapter, and which blocks' outputs are kept.
+    of how many targets at most, whether any row has an adapter, and which layers' outputs are kept.
     """
 
     rows: int
@@ -157,12 +157,12 @@ class Step:
         x = stack.embed(ids.unsqueeze(1))
         traces, hidden = [], []
         for layer, weights in enumerate(stack.weights):
-            low_rank = self._adapters.block(layer) if variant.adapted else {}
+            low_rank = self._adapters.layer(layer) if variant.adapted else {}
             q, k, v = self._begin(weights, x, rotary, low_rank, adapters)
             attended = self._attend(self._pool.data[layer], caches, positions, q, k, v, mask)
             x = self._end(weights, x, attended, low_rank, adapters)
-            for i, (block, _) in enumerate(variant.sites):
-                if block == layer:
+            for i, (at, _) in enumerate(variant.sites):
+                if at == layer:
                     x, trace = self._touch(x, sites[2 * i], sites[2 * i + 1] > 0, variant.targets)
                     traces.append(trace)
             if layer in variant.recorded:
