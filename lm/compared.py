@@ -1,4 +1,4 @@
-"""Answers, and how far the distribution of each of their tokens lies from the base model's, in one pass."""
+"""Answers, and how far the distribution of each token lies from the base model's, in one pass."""
 
 import threading
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Scores of a text as a sequence of tokens."""
+"""Scores of texts as sequences of tokens, and of distributions over them."""
 
 from collections.abc import Sequence
 

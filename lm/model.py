@@ -1,4 +1,4 @@
-"""A language model as the rest of Tradewind sees it."""
+"""A language model, as all rooms see it."""
 
 import threading
 from collections.abc import Callable, Sequence

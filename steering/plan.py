@@ -21,7 +21,7 @@ class PlanError(ValueError):
 
 
 def require_once(what: str, items: Sequence[object]) -> None:
-    """Raises PlanError where an item is named twice."""
+    """Raises PlanError where an item stands in a list twice."""
     twice = next((item for at, item in enumerate(items) if item in items[:at]), None)
     if twice is not None:
         raise PlanError(f"{what} names {twice} twice: give it once.")

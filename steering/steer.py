@@ -1,4 +1,4 @@
-"""One prompt, unsteered, steered and, if wanted, with the request in words, from one batch and one seed."""
+"""One prompt, unsteered, steered and, if wanted, with the request in words: one batch, one seed."""
 
 import dataclasses
 import json
