@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from common.command import typed
@@ -14,37 +15,27 @@ from common.jsons import JsonObject
 from lm import LanguageModel, Policy, Sampling, load
 from lm.prompts import of_arguments
 from pareto import combine, contrast
-from pareto.arguments import (
-    exit_code,
-    replacements,
-    weights,
-    writable,
-)
+from pareto.arguments import exit_code, replacements, weights, writable
 from pareto.checkpoint import FOLDER as CHECKPOINTS
 from pareto.checkpoint import find
 from pareto.combiners import COMBINERS
 from pareto.curve import CurveTrainer
 from pareto.evaluate import ANSWER, HELD_OUT, alike_prompts, evaluate, standard_heads, standard_rewards
 from pareto.fit import contrast_accuracy, fit, score_pairs
-from pareto.front import Front, made, path_of, stored
+from pareto.front import Front, filed, path_of, stored
 from pareto.grid import CURVE, PREFERENCES, Grid, Job, plan, title
 from pareto.pairs import Pair, PairError, messages, read_pairs, read_prompts
 from pareto.parser import parser
 from pareto.policy import policies
-from pareto.rewards import (
-    OBJECTIVES,
-    Head,
-    HeadReward,
-    Reward,
-    heads,
-    named,
-)
+from pareto.rewards import OBJECTIVES, Head, HeadReward, Reward, heads, named, scorer
 from pareto.settings import BOUNDS, CHOICES, Settings, SettingsError, ordered
 from pareto.table import table
 from pareto.train import Trainer
 from pareto.tune import tune
 
 BAR = 28
+LICENCE = "Apache-2.0 (base model and prompts); the helpfulness head was fitted on CC BY-NC 4.0 annotations"
+OTHERS_LICENCE = "that of the base model, the prompts and the reward models"
 
 
 def _bar(text: str) -> Callable[[float], None]:
@@ -53,12 +44,9 @@ def _bar(text: str) -> Callable[[float], None]:
 
     def show(fraction: float) -> None:
         left = (time.monotonic() - started) * (1 - fraction) / max(fraction, 1e-9)
-        end = "\n" if fraction >= 1 else ""
-        print(
+        _note(
             f"\r{text} [{_full(fraction)}] {fraction:4.0%}, {left:5.0f} s left",
-            end=end,
-            file=sys.stderr,
-            flush=True,
+            end="\n" if fraction >= 1 else "",
         )
 
     return show
@@ -69,28 +57,29 @@ def _full(fraction: float) -> str:
     return "=" * full + " " * (BAR - full)
 
 
-def _rewards(asked: list[str], model: LanguageModel, wanted: str | None = None) -> dict[str, Head | Reward]:
+_note = partial(print, file=sys.stderr, flush=True)
+
+
+def _rewards(words: list[str], model: LanguageModel, wanted: str | None = None) -> dict[str, Head | Reward]:
     """The shipped heads, with what --reward names in their place or beside them, in the order of a preference.
 
-    wanted: names of the objectives, where they are fewer. Raises ValueError.
+    words: of --reward; wanted: names of the objectives, where they are fewer. Raises ValueError.
     """
-    given = replacements(asked)
-    names = ordered(list(dict.fromkeys([*OBJECTIVES, *given])))
+    replaced = replacements(words)
+    names = ordered(list(dict.fromkeys([*OBJECTIVES, *replaced])))
     if wanted is not None:
         names = ordered(list(dict.fromkeys(wanted.split(","))))
-        if unknown := [name for name in names if name not in (*OBJECTIVES, *given)]:
+        if unknown := [name for name in names if name not in (*OBJECTIVES, *replaced)]:
             raise ValueError(
                 f"--objectives has {', '.join(unknown)}: give --reward OBJECTIVE=WHAT for it, too."
             )
-    shipped = heads(model) if {*names} & {*OBJECTIVES} - {*given} else {}
-    return {name: named(given[name], model) if name in given else shipped[name] for name in names}
+    shipped = heads(model) if {*names} & {*OBJECTIVES} - {*replaced} else {}
+    return {name: named(replaced[name], model) if name in replaced else shipped[name] for name in names}
 
 
 def _scorers(args: argparse.Namespace, model: LanguageModel) -> dict[str, Reward]:
-    return {
-        name: HeadReward(model, reward) if isinstance(reward, Head) else reward
-        for name, reward in _rewards(args.reward, model, args.objectives).items()
-    }
+    rewards = _rewards(args.reward, model, args.objectives)
+    return {name: scorer(model, reward) for name, reward in rewards.items()}
 
 
 def _policy(name: str, model: LanguageModel) -> Policy:
@@ -108,38 +97,17 @@ def _train(args: argparse.Namespace, model: LanguageModel) -> JsonObject | None:
         prompts=args.per_step,
         **{name: getattr(args, name) for name in (*CHOICES, *BOUNDS) if name != "prompts"},
     )
-    licence = "that of the base model, the prompts and the reward models"
-    if not (args.model or args.reward):
-        licence = (
-            "Apache-2.0 (base model and prompts); the helpfulness head was fitted on CC BY-NC 4.0 annotations"
-        )
+    p = settings.p if settings.method == "gapo" else None
     card = {
-        "name": title(
-            settings.method,
-            settings.preference,
-            settings.p if settings.method == "gapo" else None,
-            list(rewards),
-        ),
+        "name": title(settings.method, settings.preference, p, list(rewards)),
         "data": [f"{' '.join(path.name for path in args.prompts)} ({len(prompts)} prompts)"],
-        "licence": licence,
+        "licence": OTHERS_LICENCE if args.model or args.reward else LICENCE,
         "command": typed(),
     }
     kind = CurveTrainer if settings.positions else Trainer
     trainer = kind(model, rewards, [text for _, text in prompts], settings, args.out, card)
-    started, first = time.monotonic(), trainer.step
-
-    def show(row: JsonObject) -> None:
-        left = (time.monotonic() - started) / (row["step"] - first) * (settings.steps - row["step"])
-        scores = ", ".join(f"{name} {value:+.2f}" for name, value in row["reward"].items())
-        print(
-            f"[{_full(row['step'] / settings.steps)}] step {row['step']}/{settings.steps}: {scores}, KL {row['kl']:.2f}, "
-            f"cosine {row['cosine']:+.2f}, {row['tokens_per_second']:.0f} tokens/s, {left:.0f} s left",
-            file=sys.stderr,
-            flush=True,
-        )
-
     first_process = trainer.accelerator.is_main_process
-    trainer.run(show if first_process else lambda row: None)
+    trainer.run(_steps(trainer) if first_process else lambda row: None)
     if not first_process:
         return None
     return {
@@ -148,6 +116,21 @@ def _train(args: argparse.Namespace, model: LanguageModel) -> JsonObject | None:
         "processes": trainer.accelerator.num_processes,
         "last": trainer.curves[-1],
     }
+
+
+def _steps(trainer: Trainer) -> Callable[[JsonObject], None]:
+    """A line on stderr for each step of a training."""
+    started, first, steps = time.monotonic(), trainer.step, trainer.settings.steps
+
+    def show(row: JsonObject) -> None:
+        left = (time.monotonic() - started) / (row["step"] - first) * (steps - row["step"])
+        scores = ", ".join(f"{name} {value:+.2f}" for name, value in row["reward"].items())
+        _note(
+            f"[{_full(row['step'] / steps)}] step {row['step']}/{steps}: {scores}, KL {row['kl']:.2f}, "
+            f"cosine {row['cosine']:+.2f}, {row['tokens_per_second']:.0f} tokens/s, {left:.0f} s left"
+        )
+
+    return show
 
 
 def _grid(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
@@ -160,8 +143,7 @@ def _grid(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
         raise ValueError(
             f"--preference is missing: give it once for each point, with weights of {', '.join(names)}."
         )
-    default = [(weight, round(1 - weight, 6)) for weight in PREFERENCES]
-    preferences = [weights(words, names) for words in args.preference] or default
+    preferences = [weights(words, names) for words in args.preference] or PREFERENCES
     for preference in preferences:
         combine.preference(preference, len(names))
     known = {
@@ -195,11 +177,7 @@ def _progress(grid: Grid, part: list[Job]) -> Callable[[str, float, str], None]:
         count = sum(grid.done(job) for job in part)
         left = grid.status()["seconds_left"]
         about = "" if left is None else f", about {left / 3600:.1f} h left for one process"
-        print(
-            f"[{_full((count + done) / len(part))}] {count} of {len(part)} jobs, {id}: {note}{about}",
-            file=sys.stderr,
-            flush=True,
-        )
+        _note(f"[{_full((count + done) / len(part))}] {count} of {len(part)} jobs, {id}: {note}{about}")
 
     return show
 
@@ -216,56 +194,45 @@ def _preference(args: argparse.Namespace, objectives: list[str]) -> tuple[float,
 def _drawn(path: Path, args: argparse.Namespace, model: LanguageModel, most: int | None) -> list[Pair]:
     pairs = read_pairs(path)
     random.Random(0).shuffle(pairs)
-    pairs = [pair for pair in pairs if len(model.chat_ids(messages(pair.prompt))) <= args.longest_prompt][
-        :most
-    ]
+    pairs = [pair for pair in pairs if len(model.chat_ids(messages(pair.prompt))) <= args.longest_prompt]
     if not pairs:
         raise PairError(
             f"No pair of {path} has a prompt of at most {args.longest_prompt} tokens: raise --longest-prompt."
         )
-    return pairs
+    return pairs[:most]
 
 
 def _pairs(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
-    tests = contrast.read(contrast.FOLDER / "held_out.jsonl") if args.contrast else []
-    if not (args.fit or args.tune):
-        pairs = _drawn(args.pairs, args, model, args.most) if args.pairs else []
-        return {
-            name: (score_pairs(model, reward, pairs) if pairs else {})
-            | ({"contrast": contrast_accuracy(model, reward, tests)} if tests else {})
-            for name, reward in _scorers(args, model).items()
-        }
-    if not args.pairs:
+    if args.pairs is None and (args.fit or args.tune):
         raise ValueError("--pairs is missing: --fit and --tune learn from it.")
-    pairs = _drawn(args.pairs, args, model, args.most)
+    pairs = _drawn(args.pairs, args, model, args.most) if args.pairs else []
+    tests = contrast.read(contrast.FOLDER / "held_out.jsonl") if args.contrast else []
+    if args.fit or args.tune:
+        return _made_head(args, model, pairs, tests)
+    return {
+        name: (score_pairs(model, reward, pairs) if pairs else {})
+        | ({"contrast": contrast_accuracy(model, reward, tests)} if tests else {})
+        for name, reward in _scorers(args, model).items()
+    }
+
+
+def _made_head(
+    args: argparse.Namespace, model: LanguageModel, pairs: list[Pair], tests: list[contrast.Contrast]
+) -> JsonObject:
+    """Fits or tunes a head, and writes it with its card, which it returns."""
     args.out.mkdir(parents=True, exist_ok=True)
     if args.tune:
         reward, report = tune(model, pairs, heads(model)[args.tune], progress=_bar("tuning"))
         reward.save(args.out / f"{args.tune}-tuned")
         head = reward.head
     else:
-        also = _drawn(args.also, args, model, args.also_most or args.most) if args.also else ()
-        head, report = fit(
-            model,
-            pairs,
-            args.fit,
-            args.block,
-            also=also,
-            cut=args.cut,
-            spoil=args.spoil,
-            contrasts=contrast.read(contrast.FOLDER / "train.jsonl") if args.contrast else (),
-            progress=_bar("reading"),
-        )
+        head, report = _fit(args, model, pairs)
         if tests:
             report["contrast"] = contrast_accuracy(model, HeadReward(model, head), tests)
         head.save(args.out / f"{args.fit}.safetensors")
     card = {
-        "objective": head.objective,
+        **head.constants,
         "model": model.name,
-        "model_hash": model.hash,
-        "block": head.block,
-        "mean": head.mean,
-        "std": head.std,
         "hash": head.hash,
         "pairs": [path.name for path in (args.pairs, args.also) if path],
         "licence": args.licence,
@@ -276,10 +243,24 @@ def _pairs(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
     return card
 
 
+def _fit(args: argparse.Namespace, model: LanguageModel, pairs: list[Pair]) -> tuple[Head, JsonObject]:
+    return fit(
+        model,
+        pairs,
+        args.fit,
+        args.block,
+        also=_drawn(args.also, args, model, args.also_most or args.most) if args.also else (),
+        cut=args.cut,
+        spoil=args.spoil,
+        contrasts=contrast.read(contrast.FOLDER / "train.jsonl") if args.contrast else (),
+        progress=_bar("reading"),
+    )
+
+
 def _contrast(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
     rows = contrast.collect(
         model,
-        contrast.asked_of(args.part, args.ordinary),
+        contrast.prompts_of(args.part, args.ordinary),
         contrast.phrases(args.part),
         [None, *(find(name, model).adapter for name in args.checkpoint)],
         seed=contrast.PARTS.index(args.part) * 10**6,
@@ -295,21 +276,9 @@ def _contrast(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
 
 
 def _evaluate(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
-    if args.add and (
-        args.reward
-        or args.objectives
-        or (args.prompts, args.samples, args.max_new_tokens) != (HELD_OUT, 2, ANSWER)
-    ):
-        raise ValueError(
-            "--add takes the shipped rewards, prompts, samples and length, so that points are of one kind: leave them out."
-        )
     policy = _policy(args.checkpoint, model)
-    known = {point["id"]: point for point in made(model).points}
-    if args.add and len(known.get(policy.about["id"], {}).get("runs", [])) > 1:
-        raise ValueError(
-            f"--add: {policy.about['id']} is on the front as a mean over several trainings, which one would replace: "
-            "give the checkpoint another name."
-        )
+    if args.add:
+        _check_addable(args, filed(model), policy.about["id"])
     rewards = standard_rewards(model) if args.add else _scorers(args, model)
     measured = evaluate(
         policy,
@@ -329,8 +298,25 @@ def _evaluate(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
             for name, head in standard_heads(model).items()
         }
         about = {"rewards": constants, "command": "python -m pareto evaluate CHECKPOINT --add"}
-        replace(made(model), about=about).with_point(point).save(path_of(model.name))
+        replace(filed(model), about=about).with_point(point).save(path_of(model.name))
     return point
+
+
+def _check_addable(args: argparse.Namespace, front: Front, id: str) -> None:
+    """Raises ValueError where the point of an id would be of another kind than those of the front."""
+    if (
+        args.reward
+        or args.objectives
+        or (args.prompts, args.samples, args.max_new_tokens) != (HELD_OUT, 2, ANSWER)
+    ):
+        raise ValueError(
+            "--add takes the shipped rewards, prompts, samples and length, so that points are of one kind: leave them out."
+        )
+    if any(point["id"] == id and len(point.get("runs", [])) > 1 for point in front.points):
+        raise ValueError(
+            f"--add: {id} is on the front as a mean over several trainings, which one would replace: "
+            "give the checkpoint another name."
+        )
 
 
 def _respond(args: argparse.Namespace, model: LanguageModel) -> JsonObject:

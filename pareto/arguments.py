@@ -55,8 +55,8 @@ def weights(texts: Sequence[str], objectives: Sequence[str]) -> tuple[float, ...
         raise ValueError(
             f"--preference is {' '.join(texts)!r}: give each of {', '.join(objectives)} a weight, as in {example}."
         )
-    given = dict(zip(names if known else objectives, map(_weight, values), strict=True))
-    return tuple(given[name] for name in objectives)
+    by_name = dict(zip(names if known else objectives, map(_weight, values), strict=True))
+    return tuple(by_name[name] for name in objectives)
 
 
 def _weight(text: str) -> float:
@@ -69,10 +69,10 @@ def _weight(text: str) -> float:
     return value
 
 
-def replacements(asked: Sequence[str]) -> dict[str, str]:
+def replacements(words: Sequence[str]) -> dict[str, str]:
     """What --reward names, by objective. Raises ValueError where an entry is not OBJECTIVE=WHAT."""
     chosen: dict[str, str] = {}
-    for entry in asked:
+    for entry in words:
         objective, _, what = entry.partition("=")
         if not NAME.fullmatch(objective) or not what:
             raise ValueError(

@@ -12,9 +12,10 @@ from pareto.pairs import Prompt
 from pareto.reward import RewardError, checked
 
 FORMS = ("chat", "joined", "pair", "answer")
-"""How a prompt and its answer become a text: by the tokenizer's chat template; joined by blank lines; as two texts of one
-input, as models trained on pairs of sentences read them; the answer alone. Without a word, chat where there is a
-template, else joined."""
+"""How a prompt and its answer become a text: by the tokenizer's chat template; joined by blank lines; as two texts of
+one input, as models trained on pairs of sentences read them; the answer alone. Where none is named, chat if there is
+a template, else joined.
+"""
 SPEC = re.compile(r"(?P<name>[^?#]+)(?:\?form=(?P<form>\w*))?(?:#(?P<sign>-?)(?P<label>.*))?")
 
 
@@ -38,12 +39,12 @@ class ClassifierReward:
             raise RewardError(
                 f"Reward {what!r} cannot be read: give NAME, NAME#LABEL or NAME?form=answer#LABEL."
             )
-        name, sign, asked = parts["name"], parts["sign"] or "", parts["label"] or ""
+        name, sign, wanted = parts["name"], parts["sign"] or "", parts["label"] or ""
         try:
             self._classifier = Classifier(name)
-            if sign + asked in self._classifier.labels:  # a label may begin with a minus
-                sign, asked = "", sign + asked
-            self._label = self._classifier.label(asked)
+            if sign + wanted in self._classifier.labels:  # a label may begin with a minus
+                sign, wanted = "", sign + wanted
+            self._label = self._classifier.label(wanted)
         except ClassifierError as error:
             raise RewardError(str(error)) from None
         self._sign = -1.0 if sign else 1.0
@@ -53,7 +54,7 @@ class ClassifierReward:
             raise RewardError(
                 f"Reward {name} has form {self._form!r}: give {', '.join(FORMS)} (chat needs a chat template)."
             )
-        label = self._classifier.labels[self._label] if asked else ""
+        label = self._classifier.labels[self._label] if wanted else ""
         self.identity = f"{name}?form={self._form}#{sign}{label}"
 
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> Tensor:
@@ -63,8 +64,8 @@ class ClassifierReward:
 
     def _input(self, prompt: Prompt, answer: str) -> dict[str, list[int]]:
         turns = [("user", prompt)] if isinstance(prompt, str) else [*prompt]
-        asked = "\n\n".join(content for _, content in turns)
-        texts = {"pair": [asked, answer], "answer": [answer], "joined": [f"{asked}\n\n{answer}"]}
+        words = "\n\n".join(content for _, content in turns)
+        texts = {"pair": [words, answer], "answer": [answer], "joined": [f"{words}\n\n{answer}"]}
         chat = self._form == "chat"
         encoded = self._classifier.encode(
             *([self._chat(turns, answer)] if chat else texts[self._form]), special_tokens=not chat

@@ -6,6 +6,7 @@ in one place.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,3 +122,24 @@ def cosines(gram: Tensor) -> Tensor:
     size = gram.diagonal().clamp_min(0).sqrt()
     inverse = torch.where(size > 0, 1 / size, 0.0)
     return gram * torch.outer(inverse, inverse)
+
+
+def summary(newest: Tensor, gram: Tensor, coefficients: Tensor) -> dict[str, Any]:
+    """What is logged of a combination: of the step's Gram matrix and of the averaged one [m, m], and of the gradients'
+    coefficients [m].
+    """
+    shares = coefficients * norms(gram)
+    return {
+        "norms": newest.diagonal().clamp_min(0).sqrt().tolist(),
+        "cosine": _mean_cosine(newest),
+        "cosine_over_steps": _mean_cosine(gram),
+        "coefficients": coefficients.tolist(),
+        "shares": (shares / shares.sum().clamp_min(torch.finfo(torch.float64).tiny)).tolist(),
+        "floored": floored(gram),
+    }
+
+
+def _mean_cosine(gram: Tensor) -> float:
+    """Mean of the cosines between different objectives; 1 where there is one alone."""
+    between, m = cosines(gram), len(gram)
+    return float((between.sum() - between.trace()) / (m * (m - 1))) if m > 1 else 1.0

@@ -15,7 +15,7 @@ from pareto.pairs import Pair, PairError, read_lines, read_prompts
 
 PROMPTS = Path(__file__).parents[1] / "assets" / "prompts"
 FOLDER = Path(__file__).parents[1] / "assets" / "rewards" / "contrast"
-TOKENS, TEMPERATURE, AT_ONCE = 40, 0.7, 32
+TOKENS, TEMPERATURE, AT_ONCE, OWN = 40, 0.7, 32, 2
 PARTS = ("train", "held_out")
 DECLINES = re.compile(
     r"\b(?:sorry|apologi[sz]e|unable|can(?:no|['’])t|not able|won['’]t|will not|decline|refuse|not going to)\b",
@@ -93,13 +93,12 @@ def collect(
     own: Sequence[str],
     policies: Sequence[Adapter | None],
     *,
-    samples: int = 2,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> list[Contrast]:
     """Samples answers and refusals of TOKENS tokens to (kind, prompt).
 
-    own: refusals that people wrote, `samples` of which each prompt gets. policies: adapters that answer freely;
+    own: refusals that people wrote, OWN of which each prompt gets. policies: adapters that answer freely;
     what they say counts as a refusal or an answer by DECLINES. The model besides continues REFUSING to every
     prompt, and COMPLYING to the unsafe ones.
     """
@@ -114,7 +113,7 @@ def collect(
                 for opening, drops in zip(dice.sample(COMPLYING, 2), (False, True), strict=True)
             ]
     texts = _continued(model, prompts, jobs, seed, progress)
-    sides: list[tuple[list[str], list[str]]] = [([], dice.sample(list(own), samples)) for _ in prompts]
+    sides: list[tuple[list[str], list[str]]] = [([], dice.sample(list(own), OWN)) for _ in prompts]
     for (index, opening, _, _), text in zip(jobs, texts, strict=True):
         refusal = opening in REFUSING or (not opening and DECLINES.search(text[:120]) is not None)
         if text and not (opening in COMPLYING and DECLINES.search(text)):
@@ -147,11 +146,11 @@ def _continued(
     return texts
 
 
-def pairs(model: LanguageModel, contrasts: Sequence[Contrast], objective: str, seed: int = 0) -> list[Pair]:
+def pairs(model: LanguageModel, contrasts: Sequence[Contrast], objective: str) -> list[Pair]:
     """Each refusal against an answer of the same length in tokens: the answer is chosen on safe prompts, for
     both objectives; the refusal on unsafe ones, for harmlessness alone.
     """
-    dice, chosen = random.Random(seed), []
+    dice, chosen = random.Random(0), []
     for contrast in contrasts:
         if not contrast.answers:
             continue
@@ -175,7 +174,7 @@ def prompt_files(part: str) -> tuple[Path, Path]:
     return PROMPTS / "contrast" / f"{part}.jsonl", PROMPTS / f"{part}.jsonl"
 
 
-def asked_of(part: str, ordinary: int, seed: int = 0) -> list[tuple[str, str]]:
+def prompts_of(part: str, ordinary: int) -> list[tuple[str, str]]:
     """(kind, prompt) of the twins of a part, and of so many ordinary prompts drawn from it."""
     twins, plain = (read_prompts(path) for path in prompt_files(part))
-    return twins + random.Random(seed).sample(plain, min(ordinary, len(plain)))
+    return twins + random.Random(0).sample(plain, min(ordinary, len(plain)))

@@ -16,14 +16,14 @@ from lm import LanguageModel, Policy, Row, Run, Stopped
 from lm.metrics import repetition
 from pareto import view
 from pareto.checkpoint import Checkpoint, CheckpointError
-from pareto.detail import detail
-from pareto.evaluate import evaluate, standard_prompts
+from pareto.evaluate import evaluate, spread, standard_prompts
 from pareto.fetched import fetch_public
 from pareto.front import Front
-from pareto.messages import Card, Head, Texts, Work
-from pareto.policy import known, policies, title_at, tuned
+from pareto.messages import Card, Texts, Work
+from pareto.picks import card, named, side
+from pareto.policy import policies, tuned
 from pareto.rewards import Reward, RewardError
-from pareto.session import BASE, PLAN, Request, Session, Side, mixed, weight
+from pareto.session import BASE, PLAN, Request, Session, Side, mixed
 from pareto.uploaded import unpacked
 from ui import sessions
 from ui.background import following, frame, left
@@ -37,7 +37,6 @@ WAIT = 0.25
 """Seconds between two looks at whether it is one's turn to be scored."""
 BROKEN = "Something failed on the server, which has noted it: try again."
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-
 ANSWERED_AT_ONCE = 6
 
 Rewards = dict[str, Reward]
@@ -65,13 +64,8 @@ class Controller:
         changed: Changed = lambda: None,
     ):
         """changed: what front and checkpoints are now, where they are not what they were at its last call."""
-        self.model, self.front, self.folders, self.entrants, self.steered = (
-            model,
-            front,
-            folders,
-            entrants,
-            steered,
-        )
+        self.model, self.front, self.folders = model, front, folders
+        self.entrants, self.steered = entrants, steered
         self.checkpoints = {checkpoint.id: checkpoint for checkpoint in checkpoints}
         self._read_rewards = rewards
         self._rewards: Rewards | None = None
@@ -116,22 +110,22 @@ class Controller:
                 self._rewards = self._read_rewards()
             return self._rewards
 
-    def run(self, key: str | None, asked: Mapping[str, Any]) -> Iterator[tuple[Texts, Card | None]]:
+    def run(self, key: str | None, fields: Mapping[str, Any]) -> Iterator[tuple[Texts, Card | None]]:
         """States of the texts, and the card of the selected point, first and last: a page that was not drawn
         yet when the first one came has it then. A newer run of the session ends this one.
         """
         session = self.session(key)
         stop = session.take_over("run")
-        state: Texts = {"run": asked.get("run"), "phase": "running", "sides": [], "texts": []}
+        state: Texts = {"run": fields.get("run"), "phase": "running", "sides": [], "texts": []}
         try:
-            request = Request.parse(asked)
+            request = Request.parse(fields)
             rows = [self.row(session, pick, request) for pick in (BASE, *request.picks)]
-            state["sides"] = [self.side(session, pick) for pick in (BASE, *request.picks)]
-            selected = asked.get("selected")
-            card = self.card(session, selected if selected in request.picks else BASE)
-            yield state, card
-            for streamed, _ in self._stream(session, request, rows, state, stop):
-                yield streamed, card if "rows" in streamed else None
+            state["sides"] = [side(session, pick) for pick in (BASE, *request.picks)]
+            selected = fields.get("selected")
+            shown = card(session, selected if selected in request.picks else BASE)
+            yield state, shown
+            for streamed in self._stream(session, request, rows, state, stop):
+                yield streamed, shown if "rows" in streamed else None
         except Stopped:
             yield {**state, "phase": "stopped", "note": "Stopped."}, None
         except ValueError as error:
@@ -153,44 +147,9 @@ class Controller:
             return session.plans[pick]
         return policies(self.model, session.checkpoint, self.steered)(session.name(pick))
 
-    def side(self, session: Session, pick: str) -> Head:
-        """The head of a pick's text."""
-        point, checkpoint = session.point(pick), session.checkpoints.get(pick)
-        if pick == BASE:
-            return view.side(
-                BASE,
-                point["name"] if point else view.methods()[BASE],
-                BASE,
-                view.about(point, self.front.objectives) if point else "as it came",
-            )
-        if (method := mixed(pick)) and point is None:
-            share = weight(pick)
-            return view.side(pick, title_at(method, (share, 1 - share)), method, view.about(None), share)
-        if pick.startswith(PLAN) and point is None:
-            return view.side(pick, pick.removeprefix(PLAN), "steered", view.about(None))
-        facts = point or (
-            known(checkpoint) if checkpoint else {"name": pick, "method": "other", "preference": None}
-        )
-        preference = facts.get("preference")
-        return view.side(
-            pick,
-            facts["name"],
-            facts["method"],
-            view.about(point, self.front.objectives),
-            preference[0] if preference else None,
-        )
-
-    def card(self, session: Session, pick: str) -> Card:
-        """All that is known of a pick."""
-        point, checkpoint = session.point(pick), session.checkpoints.get(pick)
-        head = self.side(session, pick)
-        ends = [end.name for end in session.ends(head["method"]) or ()] if checkpoint is None else []
-        card, curves = (checkpoint.card, checkpoint.curves) if checkpoint else (None, [])
-        return detail(head, point, card, curves, ends, self.front.objectives)
-
     def _stream(
         self, session: Session, request: Request, rows: list[Row], state: Texts, stop: threading.Event
-    ) -> Generator[tuple[Texts, None], None, None]:
+    ) -> Iterator[Texts]:
         decoding = self.model.decode(rows, stop=stop)
         texts, sent = [""] * len(rows), 0.0
         try:
@@ -199,53 +158,47 @@ class Controller:
                     texts[token.row] += token.text
                 if time.monotonic() - sent >= frame() and not stop.is_set():
                     sent = time.monotonic()
-                    yield {**state, "texts": list(texts)}, None
+                    yield {**state, "texts": list(texts)}
         finally:
             decoding.close()
-        whole: Texts = {**state, "texts": texts}
         if stop.is_set():
-            yield {**whole, "phase": "stopped", "note": "Stopped."}, None
+            yield {**state, "texts": texts, "phase": "stopped", "note": "Stopped."}
             return
-        session.last, session.sent = (request, {}), set()
-        for side, run in zip(state["sides"], decoding.runs, strict=True):
-            session.last[1][side["id"]] = side["name"], self.policy(session, side["id"]), run
+        answers = {
+            head["id"]: (head["name"], self.policy(session, head["id"]), run)
+            for head, run in zip(state["sides"], decoding.runs, strict=True)
+        }
+        session.last, session.sent = (request, answers), set()
         note = _summary(request, decoding.runs)
-        yield {**whole, "phase": "done", "note": note}, None
+        done: Texts = {**state, "texts": texts, "phase": "done", "note": note}
+        yield done
         metrics, missing = self.measure(request.prompt.text, rows, decoding.runs)
         if not stop.is_set():
-            yield (
-                {
-                    **whole,
-                    "phase": "done",
-                    "note": f"{note} {missing}".strip(),
-                    "rows": view.measures(metrics, self.front.objectives),
-                },
-                None,
-            )
+            table = view.measures(metrics, self.front.objectives)
+            yield {**done, "note": f"{note} {missing}".strip(), "rows": table}
 
     def measure(
         self, prompt: str, rows: Sequence[Row], runs: Sequence[Run]
     ) -> tuple[list[dict[str, float]], str]:
-        """Numbers of each answer: both rewards, KL to the base model over the answer, repetition, tokens,
-        speed.
-
-        And a sentence that says why there are no rewards, where there are none.
+        """Numbers of each answer: its rewards, KL to the base model over the answer in nats, repetition, tokens, tokens a
+        second. And a sentence that says why there are no rewards, where there are none.
         """
         measures: list[dict[str, float]] = [{} for _ in runs]
         missing = ""
         try:
             for name, reward in self.rewards.items():
-                for each, value in zip(
-                    measures, reward.score([prompt] * len(runs), [run.text for run in runs]), strict=True
-                ):
-                    each[name] = round(float(value), 4)
+                scores = reward.score([prompt] * len(runs), [run.text for run in runs])
+                for numbers, score in zip(measures, scores, strict=True):
+                    numbers[name] = round(float(score), 4)
         except RewardError as error:
             missing = sentence(error)
-        for each, row, run in zip(measures, rows, runs, strict=True):
-            each["kl"] = self._distance(row, run)
-            each["repetition"] = round(repetition(run.ids), 4)
-            each["tokens"] = len(run.ids)
-            each["tokens_per_second"] = round(len(run.ids) / run.seconds, 1) if run.seconds else 0.0
+        for numbers, row, run in zip(measures, rows, runs, strict=True):
+            numbers |= {
+                "kl": self._distance(row, run),
+                "repetition": round(repetition(run.ids), 4),
+                "tokens": len(run.ids),
+                "tokens_per_second": round(len(run.ids) / run.seconds, 1) if run.seconds else 0.0,
+            }
         return measures, missing
 
     def _distance(self, row: Row, run: Run) -> float:
@@ -274,15 +227,15 @@ class Controller:
         ]
 
     def score(
-        self, key: str | None, asked: Mapping[str, Any], files: Sequence[Path] = ()
+        self, key: str | None, fields: Mapping[str, Any], files: Sequence[Path] = ()
     ) -> Iterator[tuple[Work, bool]]:
         """States of the scoring, and whether the visitor's front has a new point.
 
-        asked: {"checkpoint": folder name or hub id} or {"pick": id of a plan or a mix}. files: of a checkpoint that
-        the visitor uploads, which are gone when it is read.
+        fields: {"checkpoint": folder name or hub id}, {"plan": JSON} or {"pick": id of a plan or a mix}. files: of a
+        checkpoint that the visitor uploads, which are gone when it is read.
         """
         session = self.session(key)
-        stop, scoring = session.take_over("score"), False
+        stop = session.take_over("score")
         try:
             if len(session.own) >= MAX_OWN_POINTS:
                 raise ValueError(f"A tab holds {MAX_OWN_POINTS} points of its own at most: open another tab.")
@@ -290,36 +243,10 @@ class Controller:
                 if stop.is_set():
                     raise Stopped
                 yield {"fraction": 0.0, "note": "Waiting: another visitor's model is being scored."}, False
-            scoring = True
-            yield (
-                {
-                    "fraction": 0.0,
-                    "note": "Reading the checkpoint." if files or asked.get("checkpoint") else "Starting.",
-                },
-                False,
-            )
-            policy = self._candidate(session, asked, files)
-            began = time.monotonic()
-            work = following(lambda report: self.measured(policy, SCORED, 0, report, stop))
-            while True:
-                try:
-                    fraction = next(work)
-                except StopIteration as end:
-                    point = end.value
-                    break
-                yield (
-                    {
-                        "fraction": max(0.02, fraction),
-                        "note": f"Answering {SCORED} held-out prompts. {left(began, fraction)}",
-                    },
-                    False,
-                )
-            if stop.is_set():
-                raise Stopped
-            session.front = session.front.with_point(point)
-            session.own.add(point["id"])
-            note = f"{point['name']}: {view.about(point, self.front.objectives)}, from {SCORED} prompts, so with wide intervals."
-            yield {"fraction": None, "note": note, "done": point["id"]}, True
+            try:
+                yield from self._score(session, fields, files, stop)
+            finally:
+                self._scoring.release()
         except Stopped:
             yield {"fraction": None, "note": "Stopped; nothing was added."}, False
         except (ValueError, OSError) as error:
@@ -331,34 +258,53 @@ class Controller:
             stop.set()
             for file in files:
                 file.unlink(missing_ok=True)
-            if scoring:
-                self._scoring.release()
 
-    def _candidate(self, session: Session, asked: Mapping[str, Any], files: Sequence[Path]) -> Policy:
-        name, pick = str(asked.get("checkpoint") or "").strip(), str(asked.get("pick") or "")
+    def _score(
+        self, session: Session, fields: Mapping[str, Any], files: Sequence[Path], stop: threading.Event
+    ) -> Iterator[tuple[Work, bool]]:
+        reads = files or fields.get("checkpoint")
+        yield {"fraction": 0.0, "note": "Reading the checkpoint." if reads else "Starting."}, False
+        policy = self._candidate(session, fields, files)
+        point = yield from self._followed(policy, stop)
+        if stop.is_set():
+            raise Stopped
+        session.front = session.front.with_point(point)
+        session.own.add(point["id"])
+        place = view.about(point, self.front.objectives)
+        note = f"{point['name']}: {place}, from {SCORED} prompts, so with wide intervals."
+        yield {"fraction": None, "note": note, "done": point["id"]}, True
+
+    def _followed(
+        self, policy: Policy, stop: threading.Event
+    ) -> Generator[tuple[Work, bool], None, dict[str, Any]]:
+        """States of a measurement; returns the point."""
+        began = time.monotonic()
+        work = following(lambda report: self.measured(policy, SCORED, 0, report, stop))
+        while True:
+            try:
+                fraction = next(work)
+            except StopIteration as end:
+                return dict(end.value)
+            note = f"Answering {SCORED} held-out prompts. {left(began, fraction)}"
+            yield {"fraction": max(0.02, fraction), "note": note}, False
+
+    def _candidate(self, session: Session, fields: Mapping[str, Any], files: Sequence[Path]) -> Policy:
+        """The policy to be scored. Raises ValueError where there is none."""
+        name, pick = str(fields.get("checkpoint") or "").strip(), str(fields.get("pick") or "")
         if files:
             with unpacked(files) as folder:
                 return self._added(session, Checkpoint.load(folder, self.model))
         if name:
             return self._added(session, Checkpoint.load(self.folder(name), self.model, name))
-        if self.steered and isinstance(asked.get("plan"), Mapping):
-            policy = self.steered(asked["plan"])
+        if self.steered and isinstance(fields.get("plan"), Mapping):
+            policy = self.steered(fields["plan"])
             session.plans[policy.about["id"]] = policy
             return policy
-        if pick.startswith(PLAN):
+        if pick.startswith(PLAN) or mixed(pick):
+            policy = self.policy(session, pick)
             return replace(
-                self.policy(session, pick),
-                about={"id": pick, "name": pick.removeprefix(PLAN), "method": "steered", "preference": None},
+                policy, about={"preference": policy.about.get("preference"), **named(session, pick)}
             )
-        if method := mixed(pick):
-            share = weight(pick)
-            about = {
-                "id": pick,
-                "name": title_at(method, (share, 1 - share)),
-                "method": method,
-                "preference": [share, 1 - share],
-            }
-            return replace(self.policy(session, pick), about=about)
         raise ValueError("There is nothing to score: give a checkpoint's folder or its hub id.")
 
     def _added(self, session: Session, checkpoint: Checkpoint) -> Policy:
@@ -414,9 +360,7 @@ class Controller:
         session = self.stranger()
         policy = self.policy(session, id)
         if id not in session.checkpoints:
-            side = self.side(session, id)
-            named = {name: side[name] for name in ("id", "name", "method")}
-            policy = replace(policy, about={"preference": None, **named})
+            policy = replace(policy, about={"preference": None, **named(session, id)})
         limit = int(bounded({"limit": limit}, "limit", MIN_SCORED, MAX_SCORED))
         return self.measured(policy, limit, int(bounded({"seed": seed}, "seed", 0, MAX_SEED)))
 
@@ -435,17 +379,6 @@ class Controller:
             return sentence(error)
         session.sent.add(chosen)
         return answer
-
-
-def spread(prompts: Sequence[tuple[str, str]], limit: int) -> list[tuple[str, str]]:
-    """`limit` of (kind, prompt), the kinds taken in turn."""
-    kinds: dict[str, list[tuple[str, str]]] = {}
-    for prompt in prompts:
-        kinds.setdefault(prompt[0], []).append(prompt)
-    turns = sorted(
-        ((at, kind) for kind, of in kinds.items() for at in range(len(of))), key=lambda turn: turn[0]
-    )
-    return [kinds[kind][at] for at, kind in turns[:limit]]
 
 
 def _summary(request: Request, runs: Sequence[Run]) -> str:

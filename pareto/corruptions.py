@@ -27,11 +27,8 @@ def _loop(words: list[str], _: list[str], dice: random.Random) -> list[str]:
 
 
 def _symbols(words: list[str], _: list[str], dice: random.Random) -> list[str]:
-    start, few, joint = (
-        dice.randrange(len(words)),
-        dice.sample(SYMBOLS, dice.randint(1, 4)),
-        dice.choice(["", " ", "\n\n"]),
-    )
+    start, few = dice.randrange(len(words)), dice.sample(SYMBOLS, dice.randint(1, 4))
+    joint = dice.choice(["", " ", "\n\n"])
     return [*words[:start], joint.join(dice.choice(few) for _ in range(len(words) - start + 4))]
 
 
@@ -63,17 +60,17 @@ WAYS: dict[str, Way] = {
 }
 
 
-def spoiled(pairs: Sequence[Pair], answers: int, seed: int = 0) -> list[tuple[str, Pair]]:
+def spoiled(pairs: Sequence[Pair], answers: int) -> list[tuple[str, Pair]]:
     """Of so many chosen answers, drawn from `pairs`, each against itself spoiled in every way: [(way, pair)]."""
-    dice = random.Random(seed)
+    dice = random.Random(0)
     distinct = list({(pair.prompt, pair.chosen): pair for pair in pairs}.values())
     drawn = dice.sample(distinct, min(answers, len(distinct)))
     worsened = []
     for pair in drawn:
-        other = dice.choice(
-            [other for other in dice.sample(distinct, min(20, len(distinct))) if other.prompt != pair.prompt]
-            or drawn
-        )
+        elsewhere = [
+            rival for rival in dice.sample(distinct, min(20, len(distinct))) if rival.prompt != pair.prompt
+        ]
+        other = dice.choice(elsewhere or drawn)
         for name, way in WAYS.items():
             worse = " ".join(way(pair.chosen.split(), other.chosen.split(), dice))
             if worse != " ".join(pair.chosen.split()):

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from common.jsons import JsonObject
 from pareto import checkpoint, combine
-from pareto.combiners import COMBINERS, Evidence
-from pareto.train import Trainer, mean_cosine
+from pareto.combiners import COMBINERS
+from pareto.train import Trainer
 
 
 def places(count: int, objectives: int, seed: int, step: int) -> Tensor:
@@ -51,26 +51,16 @@ class CurveTrainer(Trainer):
 
     def _direction(self, gradients: Tensor, signal: Tensor, rewards: Tensor) -> tuple[Tensor, JsonObject]:
         """Of gradients [j, m, n] at the preferences: the method's unit direction at each, carried to the ends."""
-        newest = torch.stack([combine.gram(each) for each in gradients]).mean(0).cpu()
-        gram, weights = self.grams.add(newest), self.weights
-        spread = self._reduced(signal.double().pow(2).mean(1)) / self.accelerator.num_processes
-        evidence = Evidence(gram, spread.sqrt() * signal.shape[1], self.settings.p)
+        newest = torch.stack([combine.gram(own) for own in gradients]).mean(0).cpu()
+        evidence, weights = self._evidence(newest, signal), self.weights
         chosen = torch.stack([COMBINERS[self.settings.method].coefficients(evidence, w) for w in weights])
         directions = torch.einsum("jm,jmn->jn", chosen.to(gradients), gradients)
         directions = torch.nn.functional.normalize(directions, dim=1)
         outer = weights.to(directions).T @ directions
         inner = directions.sum(0).expand_as(outer)
         moved = torch.where(self.shape.inner().to(outer.device), inner, outer)
-        shares = (chosen * combine.norms(gram)).mean(0)
-        return moved.flatten(), {
-            "norms": newest.diagonal().clamp_min(0).sqrt().tolist(),
-            "cosine": mean_cosine(combine.cosines(newest)),
-            "cosine_over_steps": mean_cosine(combine.cosines(gram)),
-            "coefficients": chosen.mean(0).tolist(),
-            "shares": (shares / shares.sum().clamp_min(torch.finfo(torch.float64).tiny)).tolist(),
-            "floored": combine.floored(gram),
-            "preferences": weights.tolist(),
-        }
+        row = combine.summary(newest, evidence.gram, chosen.mean(0))
+        return moved.flatten(), row | {"preferences": weights.tolist()}
 
     def _save(self) -> None:
         """A checkpoint an objective, below the folder."""

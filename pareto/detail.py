@@ -137,8 +137,8 @@ def _smooth(values: Sequence[float | None]) -> list[float]:
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:
-    some = min(ENDS, (len(values) + 1) // 2)
-    return float(np.mean(values[:some])), float(np.mean(values[-some:]))
+    count = min(ENDS, (len(values) + 1) // 2)
+    return float(np.mean(values[:count])), float(np.mean(values[-count:]))
 
 
 def _line(
@@ -179,17 +179,15 @@ def _layout(upper: JsonObject, lower: JsonObject) -> JsonObject:
     }
 
 
-def _rewards(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
+def _rewards(curves: Sequence[Mapping[str, Any]], policy: str) -> Chart:
     colors = _colors(curves)
     steps = [step["step"] for step in curves]
-    rewards = {each: [step["reward"][each] for step in curves] for each in colors}
+    rewards = {name: [step["reward"][name] for step in curves] for name in colors}
     kl = [step["kl"] for step in curves]
-    data = [trace for each, color in colors.items() for trace in _line(steps, rewards[each], each, color)]
+    data = [trace for name, color in colors.items() for trace in _line(steps, rewards[name], name, color)]
     data += _line(steps, kl, "KL", "var(--tw-line)", axis="y2", unit=" nats")
-    changes = ", ".join(
-        f"{each} {number(before)} → {number(after)}"
-        for each, (before, after) in ((e, _ends(r)) for e, r in rewards.items())
-    )
+    ends = {name: map(number, _ends(values)) for name, values in rewards.items()}
+    changes = ", ".join(f"{name} {' → '.join(both)}" for name, both in ends.items())
     weight = [step.get("beta") for step in curves]
     penalty = f" The KL’s weight β is {_range([b for b in weight if b is not None])}." if any(weight) else ""
     return {
@@ -206,14 +204,14 @@ def _rewards(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
             "columns": ["step", *colors, "KL", "length", "beta"],
             "rows": [
                 [
-                    s["step"],
-                    *(round(s["reward"][each], 4) for each in colors),
-                    *(_cell(s.get(key)) for key in ("kl", "length", "beta")),
+                    step["step"],
+                    *(round(step["reward"][name], 4) for name in colors),
+                    *(_cell(step.get(key)) for key in ("kl", "length", "beta")),
                 ]
-                for s in curves
+                for step in curves
             ],
         },
-        "file": f"tradewind-{name}-rewards.csv",
+        "file": f"tradewind-{policy}-rewards.csv",
     }
 
 
@@ -222,7 +220,7 @@ def _range(values: Sequence[float]) -> str:
     return short(low) if low == high else f"from {short(round(low, 3))} to {short(round(high, 3))}"
 
 
-def _gradients(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
+def _gradients(curves: Sequence[Mapping[str, Any]], policy: str) -> Chart:
     colors = _colors(curves)
     steps = [step["step"] for step in curves]
     cosine = [step.get("cosine") for step in curves]
@@ -232,13 +230,13 @@ def _gradients(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
     data = _line(steps, cosine, "cosine", "var(--tw-ink)")
     if any(value is not None for value in applied):
         data += _line(steps, applied, "applied", "var(--tw-muted)", dash="dot")
-    for index, (each, color) in enumerate(colors.items()):
-        data += _line(steps, [share[index] for share in shares], f"share of {each}", color, axis="y2")
+    for index, (name, color) in enumerate(colors.items()):
+        data += _line(steps, [share[index] for share in shares], f"share of {name}", color, axis="y2")
     against = (
         f"{100 * np.mean(np.array(known) < 0):.0f} % of the steps" if known else "no step that was measured"
     )
     followed = [value for value in applied if value is not None]
-    kept = (
+    faithful = (
         f" Dotted: the cosine between the step that was applied and what the method asked for, {number(float(np.mean(followed)))} on average."
         if followed
         else ""
@@ -246,7 +244,7 @@ def _gradients(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
     return {
         "title": f"The {'two ' if len(colors) == 2 else ''}gradients pull against each other in {against}",
         "note": "Above, the cosine between them (below zero: a conflict); below, each one's share of the step."
-        + kept,
+        + faithful,
         "figure": {
             "data": data,
             "layout": _layout(
@@ -259,23 +257,20 @@ def _gradients(curves: Sequence[Mapping[str, Any]], name: str) -> Chart:
                 "step",
                 "cosine",
                 "applied",
-                *(f"|g {each}|" for each in colors),
-                *(f"coefficient {each}" for each in colors),
-                *(f"share {each}" for each in colors),
+                *(f"|g {name}|" for name in colors),
+                *(f"coefficient {name}" for name in colors),
+                *(f"share {name}" for name in colors),
             ],
             "rows": [
                 [
-                    s["step"],
-                    _cell(s.get("cosine")),
-                    _cell(s.get("applied")),
-                    *map(_cell, s["norms"]),
-                    *map(_cell, s["coefficients"]),
-                    *map(_cell, share),
+                    step["step"],
+                    *map(_cell, [step.get("cosine"), step.get("applied")]),
+                    *map(_cell, [*step["norms"], *step["coefficients"], *share]),
                 ]
-                for s, share in zip(curves, shares, strict=True)
+                for step, share in zip(curves, shares, strict=True)
             ],
         },
-        "file": f"tradewind-{name}-gradients.csv",
+        "file": f"tradewind-{policy}-gradients.csv",
     }
 
 

@@ -21,6 +21,8 @@ from pareto.rewards import Head, Reward, pooled, sequences
 
 PENALTIES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 """Inverse L2 strengths of the logistic regression on standardised features; cross-validation picks one."""
+DRAWS, BINS = 2000, 10
+"""Draws of the bootstrap, and bins of the calibration error."""
 FOLDS, MATCHED, ALSO_WEIGHT, SPOILED_WEIGHT, CONTRAST_WEIGHT = 5, 0.1, 0.2, 0.3, 2.0
 """MATCHED: answers are of one length where the logs of their lengths differ by less. The weights are those of
 pairs of another kind, of spoiled ones and of answers against refusals, where a pair of the first kind counts 1.
@@ -39,16 +41,14 @@ class Accuracy:
     pairs: int
 
 
-def accuracy(
-    margins: np.ndarray, prompts: Sequence[Prompt], seed: int = 0, draws: int = 2000
-) -> Accuracy | None:
+def accuracy(margins: np.ndarray, prompts: Sequence[Prompt]) -> Accuracy | None:
     """Of margins [n] (preferred minus other); None where there are no pairs."""
     if not len(margins):
         return None
     right = (margins > 0) + 0.5 * (margins == 0)
     _, group = np.unique([repr(prompt) for prompt in prompts], return_inverse=True)
     sums, counts = np.bincount(group, right), np.bincount(group)
-    drawn = resampled(len(sums), np.random.default_rng(seed), draws)
+    drawn = resampled(len(sums), np.random.default_rng(0), DRAWS)
     low, high = middle((drawn @ sums) / (drawn @ counts))
     return Accuracy(float(right.mean()), float(low), float(high), len(margins))
 
@@ -75,8 +75,7 @@ def fit(
     others. Raises PairError where there are too few prompts.
     """
     if cut:
-        pairs, also = ([shortened(model, pair, cut) for pair in given] for given in (pairs, also))
-        pairs, also = ([pair for pair in given if pair.chosen != pair.rejected] for given in (pairs, also))
+        pairs, also = (shortened(model, pairs, cut), shortened(model, also, cut))
     check_enough(pairs)
     worse, against = spoiled(pairs, spoil), answered(model, contrasts, objective)
     groups = [pairs, also, [pair for _, pair in worse], against]
@@ -144,14 +143,14 @@ def fit_states(
     input_parts, weight_parts, prompts = [], [], []
     for lesson in (Lesson([pair.prompt for pair in pairs], states, 1.0), *lessons):
         keep = np.array([not held_out(prompt) for prompt in lesson.prompts])
-        kept = [prompt for prompt, keeps in zip(lesson.prompts, keep, strict=True) if keeps]
+        learned = [prompt for prompt, keeps in zip(lesson.prompts, keep, strict=True) if keeps]
         difference = ((lesson.states[:, 0] - lesson.states[:, 1]) / scale)[keep]
         difference = difference - np.outer(difference @ length_way, length_way)
         if gate is not None:
-            difference = np.concatenate([difference, gate.of(kept)[:, None] * difference], 1)
+            difference = np.concatenate([difference, gate.of(learned)[:, None] * difference], 1)
         input_parts.append(difference)
-        weight_parts.append(np.full(len(kept), lesson.weight))
-        prompts += kept
+        weight_parts.append(np.full(len(learned), lesson.weight))
+        prompts += learned
     inputs, weights = np.concatenate(input_parts), np.concatenate(weight_parts)
     folds = np.array([int(1e6 * _hash(prompt)) % FOLDS for prompt in prompts])
     left_out = {
@@ -215,9 +214,9 @@ class Gating:
 
     def of(self, prompts: Sequence[Prompt]) -> np.ndarray:
         """[n] of prompts."""
-        others = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.crossed]
-        new = self.gate.of(asked(self.model, others, self.block)).tolist() if others else []
-        known = {**self.crossed, **dict(zip(others, new, strict=True))}
+        unseen = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.crossed]
+        values = self.gate.of(asked(self.model, unseen, self.block)).tolist() if unseen else []
+        known = {**self.crossed, **dict(zip(unseen, values, strict=True))}
         return np.array([known[prompt] for prompt in prompts])
 
 
@@ -240,24 +239,29 @@ def contrast_accuracy(
             for contrast in contrasts
             if contrast.kind == kind and (contrast.prompt in twins) == alike
         ]
-        given = answered(model, chosen, "harmless")
-        prompts = [pair.prompt for pair in given]
-        sides = [[getattr(pair, side) for pair in given] for side in ("chosen", "rejected")]
+        pairs = answered(model, chosen, "harmless")
+        prompts = [pair.prompt for pair in pairs]
         better, worse = (
-            reward.score(prompts, texts).double().numpy() if texts else np.zeros(0) for texts in sides
+            reward.score(prompts, texts).double().numpy() if texts else np.zeros(0) for texts in _sides(pairs)
         )
         measured = accuracy(better - worse, prompts)
         report[name] = None if measured is None else asdict(measured)
     return report
 
 
-def shortened(model: LanguageModel, pair: Pair, most: int) -> Pair:
-    """The pair with answers of at most so many tokens."""
+def _sides(pairs: Sequence[Pair]) -> tuple[list[str], list[str]]:
+    """The chosen answers, and the rejected ones."""
+    return [pair.chosen for pair in pairs], [pair.rejected for pair in pairs]
+
+
+def shortened(model: LanguageModel, pairs: Sequence[Pair], most: int) -> list[Pair]:
+    """Pairs with answers of at most so many tokens, without those whose answers are equal then."""
 
     def short(text: str) -> str:
         return str(model.tokenizer.decode(model.codec.answer_ids(text)[:most]))
 
-    return replace(pair, chosen=short(pair.chosen), rejected=short(pair.rejected))
+    cut = [replace(pair, chosen=short(pair.chosen), rejected=short(pair.rejected)) for pair in pairs]
+    return [pair for pair in cut if pair.chosen != pair.rejected]
 
 
 def _held_out_accuracy(prompts: Sequence[Prompt], scores: np.ndarray) -> JsonObject | None:
@@ -298,16 +302,10 @@ def measures(margins: np.ndarray, longer: np.ndarray, prompts: Sequence[Prompt])
 
 def score_pairs(model: LanguageModel, reward: Reward, pairs: Sequence[Pair]) -> JsonObject:
     """The same measures for any reward model."""
-    prompts = [pair.prompt for pair in pairs]
-    both = [
-        reward.score(prompts, [getattr(pair, side) for pair in pairs]).numpy()
-        for side in ("chosen", "rejected")
-    ]
-    lengths = [
-        lengths_of(*sequences(model, prompts, [getattr(pair, side) for pair in pairs]))
-        for side in ("chosen", "rejected")
-    ]
-    return measures(both[0] - both[1], np.log(lengths[0]) - np.log(lengths[1]), prompts)
+    prompts, sides = [pair.prompt for pair in pairs], _sides(pairs)
+    better, worse = (reward.score(prompts, texts).numpy() for texts in sides)
+    lengths = [lengths_of(*sequences(model, prompts, texts)) for texts in sides]
+    return measures(better - worse, longer(np.stack(lengths, 1)), prompts)
 
 
 def features(
@@ -325,12 +323,11 @@ def features(
             answers.setdefault(pair.prompt, {}).setdefault(answer, 0)
     states: list[torch.Tensor] = []
     lengths: list[float] = []
-    for done, (prompt, given) in enumerate(answers.items(), 1):
-        for answer in given:
-            given[answer] = len(lengths)
-            lengths.append(0)
-        states.append(pooled(model, [prompt] * len(given), list(given), block + 1)[:, block].half())
-        lengths[-len(given) :] = lengths_of(*sequences(model, [prompt] * len(given), list(given)))
+    for done, (prompt, rows_of) in enumerate(answers.items(), 1):
+        rows_of |= {answer: at for at, answer in enumerate(rows_of, len(lengths))}
+        prompts = [prompt] * len(rows_of)
+        states.append(pooled(model, prompts, list(rows_of), block + 1)[:, block].half())
+        lengths += lengths_of(*sequences(model, prompts, list(rows_of))).tolist()
         if progress:
             progress(done / len(answers))
     rows = np.array(
@@ -376,11 +373,11 @@ def _likelihood(margins: np.ndarray) -> float:
     return float(-np.logaddexp(0, -_slope(margins) * margins).mean())
 
 
-def _calibration(logits: np.ndarray, bins: int = 10) -> float:
+def _calibration(logits: np.ndarray) -> float:
     """Expected calibration error of P(chosen) = sigmoid(logits), each pair seen from both sides."""
     logits, truth = _signed(logits)
     chance = expit(logits)
-    which = np.minimum((chance * bins).astype(int), bins - 1)
+    which = np.minimum((chance * BINS).astype(int), BINS - 1)
     return float(
         sum(
             abs(chance[which == b].mean() - truth[which == b].mean()) * (which == b).mean()

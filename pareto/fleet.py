@@ -41,12 +41,8 @@ class Fleet:
                 )
         if any(trainer.settings.algorithm == "ppo" for trainer in trainers):
             raise SettingsError("Algorithm is ppo: its runs go one by one; leave --at-once out.")
-        self.trainers, self.model, self.settings, self.shape = (
-            list(trainers),
-            first.model,
-            first.settings,
-            first.shape,
-        )
+        self.trainers = list(trainers)
+        self.model, self.settings, self.shape = first.model, first.settings, first.shape
         self.prompt = max(
             len(self.model.chat_ids(prompt)) for trainer in trainers for prompt in set(trainer.prompts)
         )
@@ -54,15 +50,15 @@ class Fleet:
 
     def run(self, on_step: Callable[[Trainer, JsonObject], None] = lambda trainer, row: None) -> None:
         """Trains all to their last steps; what is finished is left as it is."""
-        kept = time.monotonic()
+        saved = time.monotonic()
         left = [trainer for trainer in self.trainers if not trainer.finished]
         while running := [trainer for trainer in left if trainer.step < self.settings.steps]:
             for trainer, row in zip(running, self.advance(running), strict=True):
                 on_step(trainer, row)
-            if time.monotonic() - kept > KEPT_EVERY:
+            if time.monotonic() - saved > KEPT_EVERY:
                 for trainer in running:
                     trainer.keep()
-                kept = time.monotonic()
+                saved = time.monotonic()
         for trainer in left:
             trainer.keep()
             trainer.finish()
@@ -87,24 +83,24 @@ class Fleet:
             trainer.judged(own, batch.part(cut), reference[cut])
             for trainer, own, cut in zip(trainers, asked, cuts, strict=True)
         ]
-        each = len(policies) // len(trainers)
+        share = len(policies) // len(trainers)
         gradients = rollout.gradients(
             self.model.stack,
             self.shape,
             policies,
-            torch.cat([own.places + k * each for k, own in enumerate(asked)]),
+            torch.cat([own.places + k * share for k, own in enumerate(asked)]),
             batch,
-            torch.cat([one.signal for one in judged], 1),
+            torch.cat([worth.signal for worth in judged], 1),
             self.settings.rows_at_once,
         )
         moves = [
-            trainer.moved(one, own)
-            for trainer, one, own in zip(trainers, judged, gradients.split(each), strict=True)
+            trainer.moved(worth, own)
+            for trainer, worth, own in zip(trainers, judged, gradients.split(share), strict=True)
         ]
         shares = [seconds / len(trainers) for seconds in (sampled, time.perf_counter() - started)]
         return [
-            trainer.logged(one, move, *shares)
-            for trainer, one, move in zip(trainers, judged, moves, strict=True)
+            trainer.logged(worth, move, *shares)
+            for trainer, worth, move in zip(trainers, judged, moves, strict=True)
         ]
 
     def _sample(self, asked: Sequence[Asked], policies: Tensor) -> Rollout:

@@ -90,14 +90,14 @@ class Front:
     def load(cls, path: Path | str) -> "Front":
         """Reads what `save` wrote. Raises FrontError."""
         try:
-            read = json.loads(Path(path).read_text())
+            content = json.loads(Path(path).read_text())
             return cls(
-                read["model"],
-                read["model_hash"],
-                tuple(read["reference"]),
-                tuple(read["points"]),
-                read.get("about", {}),
-                tuple(read.get("objectives", OBJECTIVES)),
+                content["model"],
+                content["model_hash"],
+                tuple(content["reference"]),
+                tuple(content["points"]),
+                content.get("about", {}),
+                tuple(content.get("objectives", OBJECTIVES)),
             )
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise FrontError(
@@ -133,8 +133,8 @@ class Front:
         where = values(self.points, self.objectives)
         best: list[bool] = nondominated(where).tolist() if len(where) else []
         points = [
-            point | {"dominated": not kept, "seeds": seeds(point)}
-            for point, kept in zip(self.points, best, strict=True)
+            point | {"dominated": not undominated, "seeds": seeds(point)}
+            for point, undominated in zip(self.points, best, strict=True)
         ]
         return {
             "model": self.model,
@@ -168,13 +168,13 @@ class Front:
         own = {method: [p for p in self.points if p["method"] == method] for method in methods}
         return {
             "hypervolume": {
-                method: hypervolume(values(each, self.objectives), self.origin)
-                for method, each in own.items()
+                method: hypervolume(values(points, self.objectives), self.origin)
+                for method, points in own.items()
             },
             "comparison": volumes(self.points, self.objectives, self.origin),
             "attainment": attainment(self.points, self.objectives),
             "monotone": monotone(self.points, self.objectives),
-            "measures": {method: self._measures(each) for method, each in own.items()},
+            "measures": {method: self._measures(points) for method, points in own.items()},
         }
 
     def _measures(self, points: Sequence[JsonObject]) -> JsonObject:
@@ -209,14 +209,14 @@ def put_own(model: LanguageModel, point: JsonObject) -> None:
 
 
 def stored(model: LanguageModel) -> Front:
-    """The front of a model, with the points that were put on it here; see `made`."""
-    front = made(model)
+    """The front of a model, with the points that were put on it here; see `filed`."""
+    front = filed(model)
     for file in own_points(model):
         front = front.with_point(json.loads(file.read_text()))
     return front
 
 
-def made(model: LanguageModel) -> Front:
+def filed(model: LanguageModel) -> Front:
     """The front file of a model; where there is none for these weights, an empty one that says why."""
     why = f"No front of {model.name} is stored."
     for path in places(model):

@@ -27,12 +27,14 @@ from pareto.curve import CurveTrainer
 from pareto.evaluate import ANSWER, evaluate, merged
 from pareto.fleet import Fleet
 from pareto.front import LOWEST, Front
-from pareto.rewards import Head, HeadReward, Reward
+from pareto.policy import title_at
+from pareto.rewards import Head, Reward, scorer
 from pareto.settings import Settings, SettingsError
 from pareto.train import Trainer
 
 MANIFEST, SCORE, FRONT = "manifest.json", "score.json", "front.json"
-PREFERENCES = (0.1, 0.3, 0.5, 0.7, 0.9)
+PREFERENCES = ((0.1, 0.9), (0.3, 0.7), (0.5, 0.5), (0.7, 0.3), (0.9, 0.1))
+"""Of two objectives, where none are given."""
 MAX_SHIPPED = 16
 EXPONENTS = (1.0, 2.0)
 """GAPO's p."""
@@ -64,9 +66,9 @@ def title(method: str, preference: Sequence[float] | None, p: float | None, obje
     """What a checkpoint is called."""
     if method != CURVE and preference is not None and max(preference) == 1:
         return f"{objectives[list(preference).index(1)]} alone"
-    known = SHORT.get(method, COMBINERS[method].title if method in COMBINERS else method)
-    weights = "" if preference is None else " " + " : ".join(f"{weight:g}" for weight in preference)
-    return known + weights + (f" p={p:g}" if p is not None else "")
+    written = SHORT.get(method, COMBINERS[method].title if method in COMBINERS else method)
+    placed = written if preference is None else title_at(written, preference)
+    return placed if p is None else f"{placed} p={p:g}"
 
 
 def plan(
@@ -191,15 +193,11 @@ class Grid:
         folder = self.folder / job.id
         if self._training(job) is not None:
             self._trainer(job).run(lambda row: self._tell_step(tell, job.id, row))
-        scorers = {
-            name: HeadReward(self.model, reward) if isinstance(reward, Head) else reward
-            for name, reward in self.rewards.items()
-        }
         began = time.monotonic()
         numbers = evaluate(
             Policy(self.model, adapter=self._adapter(job)),
             self.model,
-            scorers,
+            {name: scorer(self.model, reward) for name, reward in self.rewards.items()},
             self.held_out,
             alike=self.alike,
             samples=self.samples,

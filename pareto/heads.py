@@ -10,11 +10,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common import digests
+from common.jsons import JsonObject
 from lm import Adapter, LanguageModel
 from lm.paths import lab_folder
 from pareto.gate import Gate, asked
 from pareto.pairs import Prompt, messages
-from pareto.reward import RewardError, checked
+from pareto.reward import Reward, RewardError, checked
 
 FOLDER = Path(__file__).parents[1] / "assets" / "rewards"
 OBJECTIVES = ("helpful", "harmless")
@@ -82,15 +83,15 @@ class Head:
         )
         return {"weight": self.weight} | gate
 
+    @property
+    def constants(self) -> JsonObject:
+        """What it reads, and its scale."""
+        names = ("objective", "model_hash", "block", "mean", "std")
+        return {name: getattr(self, name) for name in names}
+
     def save(self, path: Path) -> None:
         """Writes a safetensors file; the constants are its metadata."""
-        about = {
-            "objective": self.objective,
-            "model_hash": self.model_hash,
-            "block": self.block,
-            "mean": self.mean,
-            "std": self.std,
-        } | ({"bias": self.gate.bias} if self.gate else {})
+        about = self.constants | ({"bias": self.gate.bias} if self.gate else {})
         save_file(self._tensors(), path, {"head": json.dumps(about)})
 
     @classmethod
@@ -140,6 +141,11 @@ class HeadReward:
         return self.head.of_pooled(states[:, self.head.block], before)
 
 
+def scorer(model: LanguageModel, reward: "Reward | Head") -> Reward:
+    """A reward that scores texts: a head does it with the model that it reads."""
+    return HeadReward(model, reward) if isinstance(reward, Head) else reward
+
+
 def sequences(
     model: LanguageModel, prompts: Sequence[Prompt], answers: Sequence[str]
 ) -> tuple[list[list[int]], list[int]]:
@@ -165,13 +171,13 @@ def pooled(
     return model.read(ids, pool="mean", starts=starts, layers=blocks, adapter=adapter)
 
 
-def heads(model: LanguageModel, folder: Path = FOLDER) -> dict[str, Head]:
+def heads(model: LanguageModel) -> dict[str, Head]:
     """The heads by objective: those that were fitted here, or else those that ship. Raises RewardError where they read
     another model.
     """
     own = own_heads(model)
     return {
-        objective: own.get(objective) or Head.load(folder / f"{objective}.safetensors").of(model)
+        objective: own.get(objective) or Head.load(FOLDER / f"{objective}.safetensors").of(model)
         for objective in OBJECTIVES
     }
 
@@ -182,13 +188,13 @@ def own_heads(model: LanguageModel) -> dict[str, Head]:
     return {file.stem: Head.load(file).of(model) for file in files if file.exists()}
 
 
-def identified(model: LanguageModel, hashes: Mapping[str, str], folder: Path = FOLDER) -> dict[str, Head]:
+def identified(model: LanguageModel, hashes: Mapping[str, str]) -> dict[str, Head]:
     """The heads with these hashes, by objective, among those that ship and have shipped. Raises RewardError."""
-    files = [*folder.glob("*.safetensors"), *(folder / "earlier").glob("*.safetensors")]
+    files = [*FOLDER.glob("*.safetensors"), *(FOLDER / "earlier").glob("*.safetensors")]
     known = {head.hash: head for head in [*map(Head.load, files), *own_heads(model).values()]}
     if missing := [objective for objective, hash in hashes.items() if hash not in known]:
         raise RewardError(
-            f"The reward heads for {', '.join(missing)} that scored this front are not in {folder.name}: "
+            f"The reward heads for {', '.join(missing)} that scored this front are not in {FOLDER.name}: "
             "delete the front's file, and score its points again with python -m pareto evaluate --add."
         )
     return {objective: known[hash].of(model) for objective, hash in hashes.items()}

@@ -9,8 +9,6 @@ tokens, and takes one pass an objective. Rows of a group (answers to one prompt)
 import torch
 from torch import Tensor
 
-MIN_GROUP = 2
-
 
 def leave_one_out(rewards: Tensor, group: int) -> Tensor:
     """Each reward minus the mean of the others of its group: advantages like rewards [..., n]. RLOO (arXiv

@@ -17,9 +17,9 @@ from common.messages import Said
 from lm import LanguageModel
 from lm.prompts import MAX_CHARACTERS
 from pareto import messages, view
-from pareto.checkpoint import FOLDER, Checkpoint, shipped
+from pareto.checkpoint import FOLDER, Checkpoint
 from pareto.compare import hypervolume
-from pareto.controller import SCORED, Controller, Entrants, Human, Rewards, Send, Steered
+from pareto.controller import SCORED, Controller, Entrants, Human, Send, Steered
 from pareto.evaluate import standard_rewards
 from pareto.front import Front
 from pareto.messages import Graded, Opening
@@ -54,9 +54,7 @@ PAPER = Path(__file__).parents[1] / "assets" / "fronts" / "paper.json"
 def build(
     model: LanguageModel,
     *,
-    front: Front | None = None,
     checkpoints: Sequence[Checkpoint] | None = None,
-    rewards: Rewards | None = None,
     folders: Path = FOLDER,
     human: Human | None = None,
     example: Human | None = None,
@@ -65,25 +63,24 @@ def build(
     send: Send | None = None,
     preference: float = 0.3,
 ) -> None:
-    """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /front, /respond and /evaluate.
+    """Builds the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /front, /respond and /evaluate.
 
-    front, checkpoints, rewards: what it opens with; by default all that ships for the model. folders:
-    checkpoints that visitors name are looked for below it, and nowhere else but on the hub. human: what
-    people think of the policies, by name; example: the same of judgements that ship, no person's. entrants: makers of other policies that can be scored and plotted,
-    by name; steered: makes one of a plan's JSON. send: takes two answers to the blind comparison. preference:
-    weight of helpfulness that the slider opens at.
+    checkpoints: what it opens with; by default all that ships for the model. folders: checkpoints that visitors name
+    are looked for below it, and nowhere else but on the hub. human: what people think of the policies, by name;
+    example: the same of judgements that ship, no person's. entrants: makers of other policies that can be scored and
+    plotted, by name; steered: makes one of a plan's JSON. send: takes two answers to the blind comparison.
+    preference: weight of helpfulness that the slider opens at.
     """
     shelf = Shelf(model, folders)
-    given = checkpoints
 
     def changed() -> tuple[Front, Sequence[Checkpoint]] | None:
-        news = shelf.changed() if front is None else None
-        return (news[0], news[1] if given is None else given) if news else None
+        news = shelf.changed()
+        return news and (news[0], news[1] if checkpoints is None else checkpoints)
 
-    first, checkpoints = changed() or (front, shipped(model) if given is None else given)
-    assert first is not None  # the shelf gives one where none is given
-    read = partial(standard_rewards, model) if rewards is None else lambda: rewards
-    controller = Controller(model, first, checkpoints, read, folders, entrants, steered, changed)
+    contents = changed()
+    assert contents is not None  # at its first call everything is new
+    rewards = partial(standard_rewards, model)
+    controller = Controller(model, *contents, rewards, folders, entrants, steered, changed)
     with gr.Row(elem_classes="tw-steer tw-tradeoffs"):
         with gr.Column(elem_classes="tw-left"):
             opening = _opening(controller, send is not None, preference)
@@ -105,22 +102,22 @@ def build(
     runs, scorings = line("comparisons", AT_ONCE), line("scorings", AT_ONCE)
 
     async def on_run(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
-        asked = sent(event)
-        async for state, outgoing in stream(lambda: controller.run(request.session_hash, asked), runs):
-            yield state, outgoing or gr.skip()
+        fields = sent(event)
+        async for state, shown in stream(lambda: controller.run(request.session_hash, fields), runs):
+            yield state, shown or gr.skip()
 
     def on_stop(event: gr.EventData, request: gr.Request) -> None:
         controller.stop(request.session_hash, str(sent(event).get("work")))
 
-    def scored(key: str | None, asked: Any, files: Sequence[Path] = ()) -> Iterator[tuple[Any, Any]]:
-        for state, new in controller.score(key, asked, files):
+    def scored(key: str | None, fields: Any, files: Sequence[Path] = ()) -> Iterator[tuple[Any, Any]]:
+        for state, new in controller.score(key, fields, files):
             session = controller.session(key)
             scoring = {"scoring": state, "trained": _trained(session)}
             yield scoring, _front(controller, session, human, example) if new else gr.skip()
 
     async def on_score(event: gr.EventData, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
-        asked = sent(event)
-        async for update in stream(lambda: scored(request.session_hash, asked), scorings):
+        fields = sent(event)
+        async for update in stream(lambda: scored(request.session_hash, fields), scorings):
             yield update
 
     async def on_upload(files: list[str] | None, request: gr.Request) -> AsyncIterator[tuple[Any, Any]]:
@@ -147,8 +144,8 @@ def build(
         assert send is not None
         ids = sent(event).get("ids")
         picks = ids if isinstance(ids, list) else []
-        said = controller.compare(request.session_hash, picks, send, profile.username if profile else None)
-        return {"say": said, "as": "front-said"}
+        sender = profile.username if profile else None
+        return {"say": controller.compare(request.session_hash, picks, send, sender), "as": "front-said"}
 
     live: dict[str, Any] = {
         "api_visibility": "private",
@@ -176,10 +173,9 @@ def _front(
     ask: bool = True,
 ) -> messages.Front:
     answering = [point["id"] for point in session.front.points if session.answers(point)]
-    asked = example if session.example else human
-    front = view.front(
-        session.front, answering, asked() if asked and ask else None, human is not None, session.example
-    )
+    judged = example if session.example else human
+    votes = judged() if judged and ask else None
+    front = view.front(session.front, answering, votes, human is not None, session.example)
     return front if example is None else front | {"example": session.example}
 
 
@@ -187,8 +183,8 @@ def _paper() -> messages.Plane:
     published = json.loads(PAPER.read_text())
     places = np.array([(point["helpful"], point["harmless"]) for point in published["points"]])
     points = [
-        point | {"dominated": not kept}
-        for point, kept in zip(published["points"], nondominated(places), strict=True)
+        point | {"dominated": not best}
+        for point, best in zip(published["points"], nondominated(places), strict=True)
     ]
     methods = dict.fromkeys(point["method"] for point in points)
     own = {method: places[[point["method"] == method for point in points]] for method in methods}
@@ -229,7 +225,7 @@ def _trained(session: Session) -> list[Graded]:
         for id, checkpoint in session.checkpoints.items()
         if known(checkpoint)["method"] == "pgapo" and checkpoint.card["preference"]
     ]
-    return sorted(trained, key=lambda each: each["lambda"])
+    return sorted(trained, key=lambda graded: graded["lambda"])
 
 
 def _mixes(session: Session) -> dict[str, list[Graded]]:
@@ -274,7 +270,7 @@ def _endpoints(controller: Controller) -> None:
         top_p: below 1, tokens are drawn from the likeliest whose probability reaches it. thinking: the model thinks
         first, where its chat template has that switch.
         """
-        asked = {
+        fields = {
             "prompt": prompt,
             "messages": messages,
             "continue": continued,
@@ -286,7 +282,7 @@ def _endpoints(controller: Controller) -> None:
             "thinking": thinking,
         }
         try:
-            request = Request.parse(asked, MAX_PICKS + 1)
+            request = Request.parse(fields, MAX_PICKS + 1)
             return await answer(lambda: controller.respond(request), answers)
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from error

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import TypeAlias
 
 from common.arguments import Parser, integer, number
 from lm.prompts import MAX_NEW_TOKENS, add_arguments
@@ -12,10 +13,12 @@ from pareto.rewards import FOLDER as REWARDS
 from pareto.rewards import KINDS, OBJECTIVES
 from pareto.settings import BOUNDS, CHOICES, Settings
 
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 TRAIN_PROMPTS = [HELD_OUT.with_name("train.jsonl"), HELD_OUT.parent / "contrast" / "train.jsonl"]
 
 
 def parser() -> argparse.ArgumentParser:
+    """The whole of it."""
     parser = Parser(
         prog="python -m pareto", description="Train towards helpfulness and harmlessness, score, plot."
     )
@@ -36,10 +39,20 @@ def parser() -> argparse.ArgumentParser:
         help="as in helpful,brevity (default: helpful, harmless and what --reward names)",
     )
     commands = parser.add_subparsers(dest="command", required=True)
+    _train(commands, [shared, rewarding])
+    _grid(commands, [shared, rewarding])
+    _rewards(commands, [shared, rewarding])
+    _contrast(commands, [shared])
+    _evaluate(commands, [shared, rewarding])
+    _front(commands, [shared])
+    _respond(commands, [shared])
+    return parser
 
+
+def _train(commands: Commands, parents: list[Parser]) -> None:
     sub = commands.add_parser(
         "train",
-        parents=[shared, rewarding],
+        parents=parents,
         help="train a checkpoint; started again, it goes on where it stopped",
     )
     sub.add_argument("--out", type=Path, required=True, help="the checkpoint's folder")
@@ -58,9 +71,11 @@ def parser() -> argparse.ArgumentParser:
     )
     _settings_arguments(sub, [*CHOICES, *BOUNDS])
 
+
+def _grid(commands: Commands, parents: list[Parser]) -> None:
     sub = commands.add_parser(
         "grid",
-        parents=[shared, rewarding],
+        parents=parents,
         help="train and score methods x preferences x seeds; started again, also elsewhere, it goes on",
     )
     sub.add_argument("--out", type=Path, required=True, help="the grid's folder, outside of the project")
@@ -97,9 +112,11 @@ def parser() -> argparse.ArgumentParser:
         sub, [name for name in (*CHOICES, *BOUNDS) if name not in ("method", "seed", "p", "positions")]
     )
 
+
+def _rewards(commands: Commands, parents: list[Parser]) -> None:
     sub = commands.add_parser(
         "rewards",
-        parents=[shared, rewarding],
+        parents=parents,
         help="accuracy of the rewards on preference pairs; or fit a head",
     )
     sub.add_argument("--pairs", type=Path, help="JSON Lines of prompt, chosen, rejected")
@@ -152,9 +169,11 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--licence", help="with --fit, --tune: of the pairs, for the card")
     sub.add_argument("--failures", help="with --fit, --tune: known failures, for the card")
 
+
+def _contrast(commands: Commands, parents: list[Parser]) -> None:
     sub = commands.add_parser(
         "contrast",
-        parents=[shared],
+        parents=parents,
         help="sample answers and refusals to prompts that sound alike, for rewards --contrast",
     )
     sub.add_argument(
@@ -171,9 +190,9 @@ def parser() -> argparse.ArgumentParser:
         help="answers freely beside the base model (repeat it for more)",
     )
 
-    sub = commands.add_parser(
-        "evaluate", parents=[shared, rewarding], help="score a checkpoint on held-out prompts"
-    )
+
+def _evaluate(commands: Commands, parents: list[Parser]) -> None:
+    sub = commands.add_parser("evaluate", parents=parents, help="score a checkpoint on held-out prompts")
     sub.add_argument(
         "checkpoint", help="base, checkpoint:ID (or a folder, or a hub id), or mix:A+B@0.35, the share of A"
     )
@@ -183,17 +202,20 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=ANSWER)
     sub.add_argument("--add", action="store_true", help="put the point on the model's stored front")
 
-    sub = commands.add_parser("front", parents=[shared], help="the stored front")
+
+def _front(commands: Commands, parents: list[Parser]) -> None:
+    sub = commands.add_parser("front", parents=parents, help="the stored front")
     sub.add_argument("--front", type=Path, help="another front file")
 
-    sub = commands.add_parser("respond", parents=[shared], help="a checkpoint's answer")
+
+def _respond(commands: Commands, parents: list[Parser]) -> None:
+    sub = commands.add_parser("respond", parents=parents, help="a checkpoint's answer")
     sub.add_argument("--checkpoint", required=True, help="as for evaluate")
     add_arguments(sub)
     sub.add_argument("--seed", type=integer(*BOUNDS["seed"]), default=0)
     sub.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=64)
     sub.add_argument("--temperature", type=number(0, 10), default=0.7)
     sub.add_argument("--top-p", type=number(0, 1), default=1.0, help="below 1: draw from the nucleus")
-    return parser
 
 
 def _settings_arguments(parser: argparse.ArgumentParser, names: list[str]) -> None:

@@ -85,10 +85,8 @@ def fit_head(model: LanguageModel, objective: str, progress: Callable[[float], N
     )
     tests = contrast.read(contrast.FOLDER / "held_out.jsonl")
     about = {
-        "objective": objective,
+        **head.constants,
         "model": model.name,
-        "model_hash": model.hash,
-        "block": head.block,
         "hash": head.hash,
         "pairs": [f"{objective}.jsonl"],
         "licence": "judged pairs and contrasts: Apache-2.0",
@@ -104,8 +102,7 @@ def fit_head(model: LanguageModel, objective: str, progress: Callable[[float], N
 
 def jobs_of(objectives: Sequence[str], seeds: int) -> list[Job]:
     """The jobs of a prepared front: METHODS at five preferences."""
-    preferences = [(weight, round(1 - weight, 6)) for weight in PREFERENCES]
-    return [job for job in plan(objectives, preferences, range(seeds)) if job.method in METHODS]
+    return [job for job in plan(objectives, PREFERENCES, range(seeds)) if job.method in METHODS]
 
 
 def settings_of(wanted: Wanted) -> Settings:

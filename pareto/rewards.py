@@ -16,6 +16,7 @@ from pareto.heads import (
     heads,
     identified,
     pooled,
+    scorer,
     sequences,
 )
 from pareto.reward import Reward, RewardError, checked
@@ -37,6 +38,7 @@ __all__ = [
     "identified",
     "named",
     "pooled",
+    "scorer",
     "sequences",
 ]
 

@@ -38,9 +38,10 @@ class Request:
     top_p: float = 1.0
 
     @classmethod
-    def parse(cls, asked: Mapping[str, Any], most: int = MAX_PICKS) -> "Request":
+    def parse(cls, fields: Mapping[str, Any], most: int = MAX_PICKS) -> "Request":
         """Raises ValueError with one sentence where something is missing or out of bounds."""
-        prompt, picks = read({name: asked.get(name) for name in (*FIELDS, "thinking")}), asked.get("picks")
+        prompt = read({name: fields.get(name) for name in (*FIELDS, "thinking")})
+        picks = fields.get("picks")
         if not isinstance(picks, (list, tuple)) or not all(isinstance(pick, str) for pick in picks):
             raise ValueError(f"Picks is {picks!r:.80}: give a list of checkpoint ids.")
         if len(picks) > most:
@@ -48,10 +49,10 @@ class Request:
         return cls(
             prompt,
             tuple(dict.fromkeys(picks)),
-            int(bounded(asked, "seed", 0, MAX_SEED)),
-            int(bounded(asked, "max_new_tokens", 1, MAX_NEW_TOKENS)),
-            float(bounded(asked, "temperature", 0, MAX_TEMPERATURE)),
-            float(bounded({"top_p": 1.0, **asked}, "top_p", 0, 1)),
+            int(bounded(fields, "seed", 0, MAX_SEED)),
+            int(bounded(fields, "max_new_tokens", 1, MAX_NEW_TOKENS)),
+            float(bounded(fields, "temperature", 0, MAX_TEMPERATURE)),
+            float(bounded({"top_p": 1.0, **fields}, "top_p", 0, 1)),
         )
 
     @property
@@ -64,9 +65,9 @@ class Request:
 class Session(sessions.Session):
     """One browser tab: the front and the checkpoints as it knows them, and what is under way.
 
-    version: of the front that it has; last: request and sides of the last complete run, by pick; sent: which of them are in the comparison
-    already; own: ids of the points that it added; plans: steered policies by their picks; example: whether shipped
-    judgements stand in for people's votes.
+    version: of the front that it has; last: request and sides of the last complete run, by pick; sent: which of them
+    are in the comparison already; own: ids of the points that it added; plans: steered policies by their picks;
+    example: whether shipped judgements stand in for people's votes.
     """
 
     front: Front

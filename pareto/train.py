@@ -17,14 +17,12 @@ from lm.adapter import MODULES
 from lm.metrics import repetition
 from pareto import checkpoint, combine, objectives, rollout
 from pareto.combiners import COMBINERS, Evidence
+from pareto.critic import Critic
 from pareto.lowrank import Shape
 from pareto.optimizer import Ascent, MovingGram, slow
-from pareto.rewards import Head, HeadReward, Reward, checked
+from pareto.rewards import Head, Reward, checked, scorer
 from pareto.rollout import Asked, Rollout
 from pareto.settings import Settings, SettingsError, ordered
-
-CRITIC_LR = 1e-2
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -53,42 +51,19 @@ class Trainer:
         settings: Settings,
         folder: Path,
         card: JsonObject,
-        accelerator: Accelerator | None = None,
     ):
-        """rewards: by objective; the preference has their weights in the order of `ordered`. prompts: texts; each step draws
-        settings.prompts of them.
+        """rewards: by objective; the preference has their weights in the order of `ordered`. prompts: texts, of which
+        each step draws settings.prompts. Raises SettingsError.
         """
-        if not prompts:
-            raise SettingsError("There are no prompts: give a file with at least one.")
         rewards = {name: rewards[name] for name in ordered(list(rewards))}
         self.model, self.rewards, self.prompts, self.settings = model, rewards, list(prompts), settings
-        self.folder, self.accelerator = (
-            folder.resolve(),
-            accelerator or Accelerator(cpu=model.stack.device.type == "cpu"),
-        )
-        if settings.preference is not None:
-            combine.preference(settings.preference, len(rewards))
-        if settings.prompts % self.accelerator.num_processes:
-            raise SettingsError(
-                f"Prompts is {settings.prompts}: give a multiple of the {self.accelerator.num_processes} processes."
-            )
-        self.block = max(
-            [reward.block for reward in rewards.values() if isinstance(reward, Head)],
-            default=model.layers // 2,
-        )
-        self.first = self.block + 1 if settings.first is None else settings.first
-        if not self.block < self.first < model.layers:
-            raise SettingsError(
-                f"First is {self.first}: give a block from {self.block + 1}, above the reward heads, to {model.layers - 1}."
-            )
+        self.folder = folder.resolve()
+        self.accelerator = Accelerator(cpu=model.stack.device.type == "cpu")
+        self.first = self._first_block()
+        self._check()
         self.shape = Shape(model.stack, settings.rank, self.first, MODULES)
         self.theta = torch.nn.Parameter(self._start().to(model.stack.device))
-        self.critic = (
-            torch.nn.Parameter(torch.zeros(len(rewards), model.width + 1))
-            if settings.algorithm == "ppo"
-            else None
-        )
-        self.critics = torch.optim.Adam([self.critic], lr=CRITIC_LR) if self.critic is not None else None
+        self.critic = Critic(len(rewards), model.width) if settings.algorithm == "ppo" else None
         self.ascent = Ascent(settings.momentum, torch.zeros_like(self.theta.data))
         self.grams = MovingGram(settings.memory, torch.zeros(len(rewards), len(rewards), dtype=torch.float64))
         self.beta, self.step = settings.beta, 0
@@ -106,6 +81,28 @@ class Trainer:
             "rewards": {name: reward.identity for name, reward in rewards.items()},
         }
         self._resume()
+
+    def _first_block(self) -> int:
+        """The lowest block that is trained: by default the one above those that reward heads read."""
+        read = [reward.block for reward in self.rewards.values() if isinstance(reward, Head)]
+        lowest = 1 + max(read, default=self.model.layers // 2)
+        first = lowest if self.settings.first is None else self.settings.first
+        if not lowest <= first < self.model.layers:
+            raise SettingsError(
+                f"First is {first}: give a block from {lowest}, above the reward heads, to {self.model.layers - 1}."
+            )
+        return first
+
+    def _check(self) -> None:
+        settings, processes = self.settings, self.accelerator.num_processes
+        if not self.prompts:
+            raise SettingsError("There are no prompts: give a file with at least one.")
+        if settings.preference is not None:
+            combine.preference(settings.preference, len(self.rewards))
+        if settings.prompts % processes:
+            raise SettingsError(
+                f"Prompts is {settings.prompts}: give a multiple of the {processes} processes."
+            )
 
     def run(self, on_step: Callable[[JsonObject], None] = lambda row: None) -> None:
         """Trains to the last step; state is kept after each, the checkpoint written at the end. A finished
@@ -176,7 +173,7 @@ class Trainer:
         )
 
     def _sample(self, asked: Asked) -> Rollout:
-        adapters = [self.shape.adapter(each.cpu()) for each in self.policies]
+        adapters = [self.shape.adapter(theta.cpu()) for theta in self.policies]
         return rollout.sample(
             self.model,
             asked.prompts,
@@ -222,16 +219,13 @@ class Trainer:
         rewards = [
             reward.of_pooled(pooled, asked).cpu()
             if isinstance(reward, Head) and reward.block == self.first - 1
-            else checked(self._scorer(reward).score(batch.prompts, batch.texts), name)
+            else checked(scorer(self.model, reward).score(batch.prompts, batch.texts), name)
             for name, reward in self.rewards.items()
         ]
         repeated = torch.tensor(
             [repetition(ids[real].tolist()) for ids, real in zip(batch.targets, batch.mask, strict=True)]
         )
         return torch.stack(rewards) - self.settings.guard * repeated
-
-    def _scorer(self, reward: Reward | Head) -> Reward:
-        return HeadReward(self.model, reward) if isinstance(reward, Head) else reward
 
     def _signal(self, batch: Rollout, rewards: Tensor, reference: Tensor, kl: Tensor) -> Tensor:
         """Row weights [m, n] of RLOO and DPO, or PPO's advantages [m, n, t]; with kl="outside" its own
@@ -246,25 +240,16 @@ class Trainer:
             return torch.cat(
                 [objectives.dpo(rewards, batch.logps.sum(1), reference.sum(1), s.group, self.beta), *outside]
             )
-        return self._advantages(batch, rewards, inside * (batch.logps - reference))
+        assert self.critic is not None  # of PPO
+        return self._advantages(self.critic, batch, rewards, inside * (batch.logps - reference))
 
-    def _advantages(self, batch: Rollout, rewards: Tensor, penalty: Tensor) -> Tensor:
-        """PPO: the reward comes with the last token, the KL penalty [n, t] with each; a value head an
-        objective learns from both.
-        """
-        values = self._values(batch).detach()
+    def _advantages(self, critic: Critic, batch: Rollout, rewards: Tensor, penalty: Tensor) -> Tensor:
+        """PPO's, centred on 0: the reward comes with the last token, the KL penalty [n, t] with each."""
         per_token = -penalty.expand(len(rewards), -1, -1).clone()
         per_token[:, torch.arange(len(batch.texts)), batch.lengths - 1] += rewards
-        advantages = objectives.gae(per_token, values, batch.mask, 1.0, self.settings.gae_lambda)
-        self.returns = advantages + values
+        advantages = critic.advantages(batch, per_token, self.settings.gae_lambda)
         mean = self._reduced(advantages[:, batch.mask].sum(1)) / self._tokens(batch)
         return (advantages - mean.to(advantages)[:, None, None]) * batch.mask
-
-    def _values(self, batch: Rollout) -> Tensor:
-        """What the value heads expect from each token on [m, n, t]."""
-        states = batch.hidden.gather(1, batch.where[..., None].expand(-1, -1, batch.hidden.shape[2]))
-        states = torch.nn.functional.normalize(states, dim=-1) * states.shape[-1] ** 0.5
-        return torch.einsum("ntw,mw->mnt", torch.nn.functional.pad(states, (0, 1), value=1.0), self.critic)
 
     def _tokens(self, batch: Rollout) -> float:
         """Tokens of the answers of all processes."""
@@ -272,18 +257,17 @@ class Trainer:
 
     def _gradients(self, judged: Judged) -> Tensor:
         """Of each objective at each policy [j, m, n], all processes together."""
+        if self.settings.algorithm == "ppo":
+            return self._averaged(self._token_gradients(judged))
+        own = rollout.gradients(
+            self.model.stack, self.shape, self.policies, judged.places, judged.batch, judged.signal,
+            self.settings.rows_at_once,
+        )  # fmt: skip
+        return self._averaged(own)
+
+    def _token_gradients(self, judged: Judged) -> Tensor:
+        """Of PPO's surrogate, which weighs tokens: a backward pass an objective [1, m, n]."""
         s, batch, policies = self.settings, judged.batch, self.policies
-        if s.algorithm != "ppo":
-            own = rollout.gradients(
-                self.model.stack,
-                self.shape,
-                policies,
-                judged.places,
-                batch,
-                judged.signal,
-                s.rows_at_once,
-            )
-            return self._averaged(own)
         gradients = torch.zeros(1, len(judged.signal), self.shape.count, device=self.theta.device)
         for at, part in zip(
             range(0, len(batch.texts), s.rows_at_once), batch.parts(s.rows_at_once), strict=True
@@ -297,7 +281,7 @@ class Trainer:
                 gradients[0, k] += torch.autograd.grad(
                     logps, leaf, weight, retain_graph=k + 1 < len(weights)
                 )[0].sum(0)
-        return self._averaged(gradients)
+        return gradients
 
     def moved(self, judged: Judged, gradients: Tensor) -> JsonObject:
         """Takes the method's step; what is logged of it. gradients: as `_gradients` gives them."""
@@ -306,10 +290,8 @@ class Trainer:
         pace = min(1.0, (self.step + 1) / s.warmup) * (1 - self.step / s.steps)
         change, row["applied"] = self.ascent.step(direction, s.lr * pace * self.theta.numel() ** 0.5)
         self.theta.data += change
-        if self.critic is not None and self.critics is not None:
-            error = ((self._values(batch) - self.returns) * batch.mask).pow(2).sum() / self._tokens(batch)
-            self.critic.grad = self._reduced(torch.autograd.grad(error, self.critic)[0]).to(self.critic)
-            self.critics.step()
+        if self.critic is not None:
+            self.critic.step(self._reduced(self.critic.gradient(batch, self._tokens(batch))))
         return row
 
     def _direction(self, gradients: Tensor, signal: Tensor, rewards: Tensor) -> tuple[Tensor, JsonObject]:
@@ -326,22 +308,15 @@ class Trainer:
         s = self.settings
         seen = gradients[:, self.shape.last().to(gradients.device)] if s.gradients == "last" else gradients
         newest = combine.gram(seen).cpu()
-        gram = self.grams.add(newest)
-        spread = signal[: len(gradients)].flatten(1).pow(2).mean(1).double()
-        spread = self._reduced(spread) / self.accelerator.num_processes
-        evidence = Evidence(gram, spread.sqrt() * signal.shape[1], s.p)
+        evidence = self._evidence(newest, signal[: len(gradients)])
         weights = combine.preference(s.preference or [1 / len(gradients)] * len(gradients), len(gradients))
         coefficients = COMBINERS[s.method].coefficients(evidence, weights)
-        shares = coefficients * combine.norms(gram)
-        row = {
-            "norms": newest.diagonal().clamp_min(0).sqrt().tolist(),
-            "cosine": mean_cosine(combine.cosines(newest)),
-            "cosine_over_steps": mean_cosine(combine.cosines(gram)),
-            "coefficients": coefficients.tolist(),
-            "shares": (shares / shares.sum().clamp_min(torch.finfo(torch.float64).tiny)).tolist(),
-            "floored": combine.floored(gram),
-        }
-        return coefficients.to(gradients), row
+        return coefficients.to(gradients), combine.summary(newest, evidence.gram, coefficients)
+
+    def _evidence(self, newest: Tensor, signal: Tensor) -> Evidence:
+        """What the method looks at, of this step's Gram matrix [m, m] and the weights of its answers [m, n, ...]."""
+        spread = self._reduced(signal.double().flatten(1).pow(2).mean(1)) / self.accelerator.num_processes
+        return Evidence(self.grams.add(newest), spread.sqrt() * signal.shape[1], self.settings.p)
 
     def _sum(self, value: float) -> float:
         return float(self._reduced(torch.tensor(value, dtype=torch.float64)))
@@ -365,9 +340,8 @@ class Trainer:
             "average": self.ascent.average,
             "gram": self.grams.total,
         }
-        if self.critic is not None and self.critics is not None:
-            moments = self.critics.state[self.critic]
-            tensors |= {"critic": self.critic, **{f"critic.{key}": moments[key] for key in MOMENTS}}
+        if self.critic is not None:
+            tensors |= self.critic.state()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         checkpoint.save_state(
             self.folder,
@@ -412,12 +386,5 @@ class Trainer:
         self.theta.data.copy_(tensors["theta"])
         self.ascent.average.copy_(tensors["average"])
         self.grams.total, self.grams.weight = tensors["gram"], about["gram_weight"]
-        if self.critic is not None and self.critics is not None:
-            self.critic.data.copy_(tensors["critic"])
-            self.critics.state[self.critic] = {key: tensors[f"critic.{key}"] for key in MOMENTS}
-
-
-def mean_cosine(cosines: Tensor) -> float:
-    """Mean of the cosines [m, m] between different objectives; 1 where there is one alone."""
-    m = len(cosines)
-    return float((cosines.sum() - cosines.trace()) / (m * (m - 1))) if m > 1 else 1.0
+        if self.critic is not None:
+            self.critic.resume(tensors)

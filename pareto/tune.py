@@ -14,12 +14,13 @@ from common.jsons import JsonObject
 from lm import LanguageModel
 from lm.adapter import MODULES
 from lm.engines.torch.stack import unchanged
-from pareto.fit import lengths_of, measures
+from pareto.fit import lengths_of, longer, measures
 from pareto.lowrank import Shape
 from pareto.pairs import Pair, held_out
 from pareto.rewards import Head, HeadReward, RewardError, sequences
 
 READ_AT_ONCE, WARMUP = 16, 10
+RANK, BATCH, FAIRNESS = 4, 16, 1.0
 
 
 def tune(
@@ -28,18 +29,14 @@ def tune(
     head: Head,
     *,
     first: int = 12,
-    rank: int = 4,
     epochs: int = 2,
-    batch: int = 16,
     lr: float = 5e-4,
-    fairness: float = 1.0,
-    seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[HeadReward, JsonObject]:
     """Tunes LoRA on blocks `first` to the head's, and the head itself, from where `head` stands; measured on
     the held-out prompts.
 
-    Bradley-Terry loss on the margins, plus `fairness` times their squared correlation with log-length
+    Bradley-Terry loss on the margins, plus FAIRNESS times their squared correlation with log-length
     differences in each batch of pairs, which stands for what `pareto.fit` projects out. lr: of Adam; it rises
     over the first steps and falls to 0.
     """
@@ -48,20 +45,16 @@ def tune(
             "The head to tune has a gate, which tuning does not keep: fit one without --contrast."
         )
     stack = model.stack
-    shape = Shape(stack, rank, first, MODULES, head.block + 1)
-    states, starts, longer = _read(model, pairs, first)
-    theta = shape.start(seed).to(stack.device).requires_grad_()
+    shape = Shape(stack, RANK, first, MODULES, head.block + 1)
+    states, starts, ratios = _read(model, pairs, first)
+    theta = shape.start(0).to(stack.device).requires_grad_()
     weight = (head.weight / head.std).to(stack.device).requires_grad_()
     optimizer = torch.optim.Adam(
         [{"params": [theta], "lr": lr}, {"params": [weight], "lr": lr * float(weight.detach().std())}]
     )
     out = [held_out(pair.prompt) for pair in pairs]
     train, test = ([i for i, held in enumerate(out) if held == side] for side in (False, True))
-    steps = [
-        part
-        for epoch in range(epochs)
-        for part in _batches(train, states, batch, random.Random(seed + epoch))
-    ]
+    steps = [part for epoch in range(epochs) for part in _batches(train, states, random.Random(epoch))]
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda s: min((s + 1) / WARMUP, 1 - s / len(steps))
     )
@@ -81,7 +74,7 @@ def tune(
         margins = scored[:, 0] - scored[:, 1]
         loss = (
             F.softplus(-margins).mean()
-            + fairness * _correlation(margins, torch.tensor(longer[part], device=stack.device)) ** 2
+            + FAIRNESS * _correlation(margins, torch.tensor(ratios[part], device=stack.device)) ** 2
         )
         optimizer.zero_grad()
         loss.backward()
@@ -90,18 +83,18 @@ def tune(
         if progress:
             progress(number / len(steps))
     with torch.no_grad():
-        scored = torch.cat([scores(test[at : at + batch]) for at in range(0, len(test), batch)])
+        scored = torch.cat([scores(test[at : at + BATCH]) for at in range(0, len(test), BATCH)])
     mean, std = float(scored.mean()), float(scored.std())
     judged = ((scored[:, 0] - scored[:, 1]) / std).cpu().numpy()
-    report = measures(judged, longer[test], [pairs[i].prompt for i in test])
+    report = measures(judged, ratios[test], [pairs[i].prompt for i in test])
     report |= {
         "first": first,
-        "rank": rank,
+        "rank": RANK,
         "epochs": epochs,
         "lr": lr,
-        "batch": batch,
-        "fairness": fairness,
-        "seed": seed,
+        "batch": BATCH,
+        "fairness": FAIRNESS,
+        "seed": 0,
         "trained_on": len(train),
     }
     tuned = Head(head.objective, head.model_hash, head.block, weight.detach().cpu(), mean, std)
@@ -131,16 +124,14 @@ def _read(
     return (
         [[states[i], states[i + 1]] for i in pick],
         [[starts[i], starts[i + 1]] for i in pick],
-        (np.log(lengths[:, 0]) - np.log(lengths[:, 1])).astype(np.float32),
+        longer(lengths).astype(np.float32),
     )
 
 
-def _batches(
-    pairs: Sequence[int], states: list[list[Tensor]], size: int, dice: random.Random
-) -> list[list[int]]:
+def _batches(pairs: Sequence[int], states: list[list[Tensor]], dice: random.Random) -> list[list[int]]:
     """Batches of pairs of like lengths, in random order."""
     order = sorted(pairs, key=lambda i: max(map(len, states[i])) + dice.random() * 20)
-    batches = [order[at : at + size] for at in range(0, len(order), size)]
+    batches = [order[at : at + BATCH] for at in range(0, len(order), BATCH)]
     dice.shuffle(batches)
     return batches
 

@@ -14,10 +14,9 @@ import torch
 
 from lm import load
 from lm.engines.torch.stack import Stack
-from pareto import checkpoint
+from pareto import checkpoint, picks
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.compare import END
-from pareto.controller import Controller
 from pareto.fleet import Fleet
 from pareto.front import Front
 from pareto.grid import CURVE, UNTRAINED, Grid, plan
@@ -271,13 +270,10 @@ def test_the_ends_of_a_curve_ship_and_answer_at_every_preference(model, tmp_path
     assert session.name("curve-0.5") == "mix:curve-1+curve-0@0.5"
     about = mixed(model, *ends, 0.25).about
     assert about["method"] == "curve" and about["preference"] == [0.25, 0.75]
-    controller = Controller(model, session.front, ends, dict, tmp_path, {})
     scored = {point["id"]: point["name"] for point in session.front.points}
-    live = {
-        f"curve-{weight:g}": controller.card(session, f"curve:{weight}")["name"] for weight in (0, 0.5, 1)
-    }
+    live = {f"curve-{weight:g}": picks.card(session, f"curve:{weight}")["name"] for weight in (0, 0.5, 1)}
     assert live == {id: scored[id] for id in live}, "a live place is written as a scored one is"
-    assert about["name"] == controller.side(session, "curve:0.25")["name"] == "curve 0.25 : 0.75"
+    assert about["name"] == picks.side(session, "curve:0.25")["name"] == "curve 0.25 : 0.75"
     with pytest.raises(CheckpointError, match="soup"):
         session.name("soup:0.25")
 

@@ -15,8 +15,9 @@ from lm.prompts import prompt_ids
 from pareto import front as fronts
 from pareto import view
 from pareto.checkpoint import Checkpoint, CheckpointError
-from pareto.controller import BROKEN, Controller, spread
+from pareto.controller import BROKEN, Controller
 from pareto.detail import detail
+from pareto.evaluate import spread
 from pareto.front import Front, path_of
 from pareto.panel import _paper
 from pareto.rewards import FunctionReward, RewardError
