@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeAlias
 
 from arena import preferences, sheet
 from arena.agreement import agreement, annotators
@@ -25,12 +26,17 @@ from arena.ranking import ranking
 from arena.readers import read_policies, read_prompts, read_runs
 from arena.records import asked, votes_frame
 from arena.schema import REVEALS
+from arena.settings import MAX_MINIMUM
 from arena.store import Store
 from arena.studies import listing
+from common.arguments import Parser, integer, number
+from common.bounds import MAX_SEED
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, or 2 with one line that says what to do."""
+    """Runs one command; returns the exit status: 0, or 2 with one line that says what to do."""
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -41,13 +47,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m arena", description=__doc__)
-    shared = argparse.ArgumentParser(add_help=False)
+    parser = Parser(prog="python -m arena", description=__doc__)
+    shared = Parser(add_help=False)
     shared.add_argument(
         "--database", help="SQLAlchemy URL (default: DATABASE_URL, else a file in your data folder)"
     )
     commands = parser.add_subparsers(required=True)
+    _create_parser(commands, shared)
+    _export_parsers(commands, shared)
 
+    look = commands.add_parser("columns", help="the columns of a file, what they seem to be, and three rows")
+    look.add_argument("outputs", type=Path)
+    look.add_argument("--encoding", help="of the file, where its guess is wrong")
+    look.set_defaults(run=_look)
+
+    rank = commands.add_parser("ranking", parents=[shared], help="who is preferred, and how far people agree")
+    rank.add_argument("--json", action="store_true", help="everything, as JSON")
+    rank.set_defaults(run=_ranking)
+
+    migrate = commands.add_parser("migrate", parents=[shared], help="bring an older database to this version")
+    migrate.set_defaults(run=lambda options: print(f"schema {Store(options.database, migrate=True).version}"))
+    return parser
+
+
+def _create_parser(commands: Commands, shared: Parser) -> None:
     make = commands.add_parser("create", parents=[shared], help="generate answers and store a study")
     make.add_argument("--prompts", type=Path, help="a prompt a line, or JSON Lines with a field prompt")
     make.add_argument("--policies", type=Path, help='JSON: [{"name", "plan"|"checkpoint"|"mix"|"base"}, ...]')
@@ -74,20 +97,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     make.add_argument("--guideline", type=Path, help="Markdown that annotators read")
     make.add_argument("--reveal", choices=REVEALS, default="vote", help="when names are told (default: vote)")
-    make.add_argument("--minimum", type=int, default=3, help="votes wanted for every battle")
     make.add_argument(
-        "--repeats", type=float, default=0.1, help="share of battles repeated with swapped sides"
+        "--minimum", type=integer(1, MAX_MINIMUM), default=3, help="votes wanted for every battle"
     )
-    make.add_argument("--traps", type=float, default=0.0, help="share of battles with a known answer")
-    make.add_argument("--seed", type=int, default=0, help="seed of the generation")
+    make.add_argument(
+        "--repeats", type=number(0, 1), default=0.1, help="share of battles repeated with swapped sides"
+    )
+    make.add_argument(
+        "--traps", type=number(0, 0.5), default=0.0, help="share of battles with a known answer"
+    )
+    make.add_argument("--seed", type=integer(0, MAX_SEED), default=0, help="seed of the generation")
     make.add_argument("--max-new-tokens", type=int, default=128)
     make.set_defaults(run=_create)
 
-    look = commands.add_parser("columns", help="the columns of a file, what they seem to be, and three rows")
-    look.add_argument("outputs", type=Path)
-    look.add_argument("--encoding", help="of the file, where its guess is wrong")
-    look.set_defaults(run=_look)
 
+def _export_parsers(commands: Commands, shared: Parser) -> None:
     out = commands.add_parser("export", parents=[shared], help="write CSV, Parquet and a dataset card")
     out.add_argument("folder", type=Path)
     out.add_argument("--names", action="store_true", help="keep the annotators' names")
@@ -105,16 +129,8 @@ def _parser() -> argparse.ArgumentParser:
     into.add_argument("folder", type=Path)
     into.set_defaults(run=lambda options: _tell(import_(Store(options.database), options.folder)))
 
-    rank = commands.add_parser("ranking", parents=[shared], help="who is preferred, and how far people agree")
-    rank.add_argument("--json", action="store_true", help="everything, as JSON")
-    rank.set_defaults(run=_ranking)
 
-    migrate = commands.add_parser("migrate", parents=[shared], help="bring an older database to this version")
-    migrate.set_defaults(run=lambda options: print(f"schema {Store(options.database, migrate=True).version}"))
-    return parser
-
-
-def _columns(parser: argparse.ArgumentParser) -> None:
+def _columns(parser: Parser) -> None:
     parser.add_argument("--prompt", metavar="COLUMN", help="with --outputs: the column of the prompts")
     parser.add_argument(
         "--output",
@@ -164,18 +180,18 @@ def _outputs(options: argparse.Namespace) -> list[Output]:
         return read_runs(options.runs)
     if options.policies:
         return _generate(options)
-    given = Columns(options.prompt, tuple(options.output), options.model, options.system, options.tag)
-    if not (given.prompt and given.outputs):
+    columns = Columns(options.prompt, tuple(options.output), options.model, options.system, options.tag)
+    if not (columns.prompt and columns.outputs):
         guessed = guess(sheet.read(options.outputs, encoding=options.encoding))
-        given = Columns(
-            given.prompt or guessed.prompt,
-            given.outputs or guessed.outputs,
-            given.model or (None if given.outputs else guessed.model),
-            given.system or guessed.system,
-            given.tag or guessed.tag,
+        columns = Columns(
+            columns.prompt or guessed.prompt,
+            columns.outputs or guessed.outputs,
+            columns.model or (None if columns.outputs else guessed.model),
+            columns.system or guessed.system,
+            columns.tag or guessed.tag,
         )
-        print(_as_options(given), file=sys.stderr)
-    return read_outputs(options.outputs, given, encoding=options.encoding)
+        print(_as_options(columns), file=sys.stderr)
+    return read_outputs(options.outputs, columns, encoding=options.encoding)
 
 
 def _as_options(columns: Columns) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from arena.records import asked
+from arena.records import asked, blind
 
 SWAPPED = {"a": "b", "b": "a"}
 
@@ -20,8 +20,8 @@ def alpha(answers: pd.DataFrame) -> float | None:
     observed disagreement over the one expected of their values in any order.
     """
     codes, values = pd.factorize(answers.to_numpy(dtype=object).ravel())
-    given = np.eye(len(values))[codes] * (codes >= 0)[:, None]
-    counts = given.reshape(*answers.shape, len(values)).sum(axis=0)  # [unit, value]
+    indicator = np.eye(len(values))[codes] * (codes >= 0)[:, None]  # [annotator and unit, value]
+    counts = indicator.reshape(*answers.shape, len(values)).sum(axis=0)  # [unit, value]
     size = counts.sum(axis=1)
     counts, size = counts[size >= 2], size[size >= 2]
     totals, pairable = counts.sum(axis=0), counts.sum()
@@ -37,9 +37,7 @@ def agreement(votes: pd.DataFrame, question: str) -> dict[str, Any]:
 
     `battles` counts those that two annotators or more have judged, `annotators` those who judged one of them.
     """
-    blind = ~votes["revised"].astype(bool)
-    given = votes[question].notna() & (votes[question] != "skip")
-    plain = votes[(votes["kind"] == "plain") & blind & given]
+    plain = blind(votes[votes[question].notna() & (votes[question] != "skip")])
     table = plain.pivot(index="annotator", columns="battle", values=question)
     shared = table.loc[:, table.notna().sum(axis=0) >= 2]
     people = int(shared.notna().any(axis=1).sum())
@@ -58,17 +56,17 @@ def annotators(votes: pd.DataFrame) -> pd.DataFrame:
     neither time; `repeats` how many there were. `traps_passed`: share of the `traps` not skipped whose known
     answer to the first question was found. NaN where there was none.
     """
-    blind = votes[~votes["revised"].astype(bool)]
-    repeats = blind[blind["kind"] == "repeat"].merge(
-        blind[blind["kind"] == "plain"],
+    counted = votes[~votes["revised"].astype(bool)]
+    repeats = counted[counted["kind"] == "repeat"].merge(
+        blind(votes),
         left_on=["annotator", "of"],
         right_on=["annotator", "battle"],
         suffixes=("", "_first"),
     )
     questions = asked(votes)
-    first = blind[questions].bfill(axis=1).iloc[:, 0]  # of the questions that a vote's set asks
+    first = counted[questions].bfill(axis=1).iloc[:, 0]  # of the questions that a vote's set asks
     rows = []
-    for name, own in blind.groupby("annotator"):
+    for name, own in counted.groupby("annotator"):
         again = repeats[repeats["annotator"] == name]
         traps = own[(own["kind"] == "trap") & (first[own.index] != "skip")]
         row: dict[str, Any] = {
@@ -77,27 +75,20 @@ def annotators(votes: pd.DataFrame) -> pd.DataFrame:
             "median_seconds": own["seconds"].median(),
             "repeats": len(again),
         }
-        for question in questions:
-            asked_twice = again[again[question].notna() & again[f"{question}_first"].notna()]
-            both = asked_twice[
-                (asked_twice[question] != "skip") & (asked_twice[f"{question}_first"] != "skip")
-            ]
-            row[question] = (both[question].replace(SWAPPED) == both[f"{question}_first"]).mean()
+        row |= {question: _consistency(again[question], again[f"{question}_first"]) for question in questions}
         row["traps"] = len(traps)
         row["traps_passed"] = (first[traps.index] == traps["expected"]).mean()
         rows.append(row)
-    columns = [
-        "annotator",
-        "votes",
-        "median_seconds",
-        "repeats",
-        *questions,
-        "traps",
-        "traps_passed",
-    ]
+    columns = ["annotator", "votes", "median_seconds", "repeats", *questions, "traps", "traps_passed"]
     return pd.DataFrame(rows, columns=columns).sort_values(
         ["votes", "annotator"], ascending=[False, True], ignore_index=True
     )
+
+
+def _consistency(again: pd.Series, first: pd.Series) -> float:
+    """Share of answers to repeats that are those of the first time, sides swapped; skipped ones count nowhere."""
+    both = again.notna() & first.notna() & (again != "skip") & (first != "skip")
+    return float((again[both].replace(SWAPPED) == first[both]).mean())
 
 
 def over_time(votes: pd.DataFrame) -> pd.DataFrame:

@@ -43,11 +43,35 @@ def generate(
     """Every entrant's answer to every prompt, as one list for every call of `respond`.
 
     A call gets `batch` prompts, and the seed of the first: prompt i is answered with seed + i, whoever answers, so that
-    no two prompts share their noise. Closing the iterator ends it at the next list,
-    setting `stop` at the next token. Raises ArenaError, before anything is generated, at a prompt that cannot
+    no two prompts share their noise. Closing the iterator ends it at the next list, setting `stop` at the next token.
+    Raises ArenaError, before anything is generated, at a prompt that cannot
     be answered.
     """
     stop = stop or threading.Event()
+    _check(entrants, prompts, max_new_tokens, stop)
+    if stop.is_set():
+        return
+    for name, entrant in entrants.items():
+        for start in range(0, len(prompts), batch):
+            part = prompts[start : start + batch]
+            try:
+                runs = entrant.policy.respond(
+                    part, seed=seed + start, max_new_tokens=max_new_tokens, stop=stop
+                )
+            except ValueError as error:
+                raise ArenaError(f"{name!r} cannot answer: {_sentence(error)}") from error
+            if stop.is_set():
+                return
+            yield [
+                Output(prompt, name, run.text, entrant.spec, _about(run, seed + start + at))
+                for at, (prompt, run) in enumerate(zip(part, runs, strict=True))
+            ]
+
+
+def _check(
+    entrants: Mapping[str, Entrant], prompts: Sequence[str], max_new_tokens: int, stop: threading.Event
+) -> None:
+    """Raises ArenaError at the first prompt that somebody cannot answer."""
     for number, prompt in enumerate(prompts, start=1):
         for name, entrant in entrants.items():
             if stop.is_set():
@@ -57,28 +81,13 @@ def generate(
             except ValueError as error:
                 opening = prompt if len(prompt) <= 60 else f"{prompt[:60]}…"
                 raise ArenaError(
-                    f"Prompt {number} (“{opening}”) cannot be answered by {name!r}: {_told(error)}"
+                    f"Prompt {number} (“{opening}”) cannot be answered by {name!r}: {_sentence(error)}"
                 ) from error
-    for name, entrant in entrants.items():
-        for start in range(0, len(prompts), batch):
-            part = prompts[start : start + batch]
-            try:
-                runs = entrant.policy.respond(
-                    part, seed=seed + start, max_new_tokens=max_new_tokens, stop=stop
-                )
-            except ValueError as error:
-                raise ArenaError(f"{name!r} cannot answer: {_told(error)}") from error
-            if stop.is_set():
-                return
-            yield [
-                Output(prompt, name, run.text, entrant.spec, _about(run, seed + start + at))
-                for at, (prompt, run) in enumerate(zip(part, runs, strict=True))
-            ]
 
 
 def _about(run: Any, seed: int) -> dict[str, Any]:
     return {"seed": seed, "tokens": len(run.ids), "finish": run.finish, "seconds": round(run.seconds, 3)}
 
 
-def _told(error: ValueError) -> str:
+def _sentence(error: ValueError) -> str:
     return f"{str(error).rstrip('.')}."

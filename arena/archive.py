@@ -9,16 +9,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from arena.errors import ArenaError
-from arena.exchange import FIELDS, export, import_
+from arena.exchange import export, import_
 from arena.spreadsheet import MAX_BYTES
 from arena.store import Store
+from arena.tables import FIELDS
 
 
 def pack(store: Store, folder: str | Path, set_id: str | None = None) -> Path:
     """Export without names into `folder`/arena.zip: all studies, or one with its outputs and preferences."""
-    with TemporaryDirectory() as whole:
-        export(store, whole, set_id=set_id)
-        return Path(shutil.make_archive(str(Path(folder) / "arena"), "zip", whole))
+    with TemporaryDirectory() as exported:
+        export(store, exported, set_id=set_id)
+        return Path(shutil.make_archive(str(Path(folder) / "arena"), "zip", exported))
 
 
 def unpack(store: Store, file: str | Path) -> dict[str, int]:

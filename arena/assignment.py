@@ -152,10 +152,10 @@ def candidates(
     votes.update({battle: count for battle, count in session.execute(_AWAITED, {"since": now - RESERVED})})
     order = session.scalars(_OWN_IN_ORDER, person).all()
     settled = set(order[: max(0, len(order) - BEHIND + 1)])
-    asked = person | {"key": key, "sets": admitted(session, annotator, key, set_id)}
+    values = person | {"key": key, "sets": admitted(session, annotator, key, set_id)}
     return [
         Candidate(
             battle, kind, votes[battle], minimum, (first, second), of is None or of in settled, bool(new)
         )
-        for battle, kind, of, minimum, first, second, new in session.execute(_UNJUDGED, asked)
+        for battle, kind, of, minimum, first, second, new in session.execute(_UNJUDGED, values)
     ]

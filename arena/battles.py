@@ -7,7 +7,7 @@ import json
 import random
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import ceil
@@ -26,7 +26,10 @@ from arena.text import clean, clean_name, key
 
 MAX_SENT = 30  # battles of one person that wait for an organizer
 MAX_BATTLES = 50_000  # of one request
+MIN_TRAP = 6  # different words of a text whose shuffling nobody overlooks
 TRAP = "scrambled words"
+SENT = "Sent from the app"
+"""The study of what other tabs send."""
 
 _sides = random.SystemRandom()  # never seeded: nobody can compute who stands where
 
@@ -76,7 +79,7 @@ def create(
     sender: str | None = None,
     **settings: Any,
 ) -> Made:
-    """Store the outputs, and a battle for every two policies that answered the same prompt.
+    """Stores the outputs, and a battle for every two policies that answered the same prompt.
 
     Parameters
     ----------
@@ -98,62 +101,62 @@ def create(
     with of_field("name"):
         title = clean_name(name, what="The name of the study")
     with of_field("questions"):
-        asked = checked(questions)
+        listed = checked(questions)
     outputs = [_clean(output) for output in outputs]
     with store.write() as session:
-        battles = _set(
-            session,
-            _name(session, title, sender),
-            asked,
-            Settings(**settings),
-            add,
-            sender is None,
-        )
-        runs = _runs(session, outputs)
-        pairs = [
-            pair for by_policy in runs.values() for pair in itertools.combinations(by_policy.values(), 2)
-        ]
-        if len(pairs) > MAX_BATTLES:
-            raise ArenaError(
-                f"{len(pairs):,} pairs of outputs are more than a set takes at once ({MAX_BATTLES:,}): give fewer prompts or models."
-            )
-        distinct = [pair for pair in pairs if pair[0].text.strip() != pair[1].text.strip()]
-        blind = [pair for pair in distinct if pair[0].leak is None and pair[1].leak is None]
-        if not blind:
-            raise ArenaError(_nothing(pairs, distinct, runs))
-        held = _held(session, battles.id)
-        new = [pair for pair in blind if _texts(*pair) not in held]
-        if not new:
-            raise ArenaError(
-                f"The set {battles.name!r} holds this battle already. Change a plan, a seed or a prompt."
-            )
-        plain = balance(battles.id, new)
+        name = _name(session, title, sender)
+        study = _set(session, name, listed, Settings(**settings), add, sender is None)
+        new, left_out = _pairs(session, study, outputs)
+        plain = balance(study.id, new)
         if sender is not None:
             _sent_by(session, plain, key(sender))
-        again = [
-            Battle(
-                id=new_id(),
-                set_id=battles.id,
-                kind="repeat",
-                a_id=first.b_id,
-                b_id=first.a_id,
-                of_id=first.id,
-            )
-            for first in _sides.sample(plain, round(repeats * len(plain)))
-        ]
-        caught = _traps(session, battles.id, new, ceil(traps / (1 - traps) * (len(plain) + len(again))))
-        for kind in (plain, again, caught):
-            session.add_all(kind)
+        again = [repeat(first) for first in _sides.sample(plain, round(repeats * len(plain)))]
+        caught = _traps(session, study.id, new, ceil(traps / (1 - traps) * (len(plain) + len(again))))
+        for battles in (plain, again, caught):
+            session.add_all(battles)
             session.flush()
-        same, leaks = len(pairs) - len(distinct), len(distinct) - len(blind)
-        known = len(blind) - len(new)
-        return Made(battles.id, battles.name, len(plain), len(again), len(caught), same, leaks, known)
+        return Made(study.id, study.name, len(plain), len(again), len(caught), **left_out)
 
 
-def send(
-    store: Store, outputs: Sequence[Output], *, name: str = "Sent from the app", sender: str | None = None
-) -> Made:
-    """One battle, or one for every two of the outputs, from anything in the app. They gather in one set.
+def _pairs(
+    session: Session, study: BattleSet, outputs: Sequence[Output]
+) -> tuple[list[tuple[Run, Run]], dict[str, int]]:
+    """The pairs of runs that make new battles of a set, and how many were left out, by why. Raises ArenaError."""
+    runs = _runs(session, outputs)
+    pairs = [pair for by_policy in runs.values() for pair in itertools.combinations(by_policy.values(), 2)]
+    if len(pairs) > MAX_BATTLES:
+        raise ArenaError(
+            f"{len(pairs):,} pairs of outputs are more than a set takes at once ({MAX_BATTLES:,}): "
+            "give fewer prompts or models."
+        )
+    distinct = [pair for pair in pairs if pair[0].text.strip() != pair[1].text.strip()]
+    blind = [pair for pair in distinct if pair[0].leak is None and pair[1].leak is None]
+    if not blind:
+        raise ArenaError(_nothing(pairs, distinct, runs))
+    held = _held(session, study.id)
+    new = [pair for pair in blind if _texts(*pair) not in held]
+    if not new:
+        raise ArenaError(
+            f"The set {study.name!r} holds this battle already. Change a plan, a seed or a prompt."
+        )
+    same, leaks, known = len(pairs) - len(distinct), len(distinct) - len(blind), len(blind) - len(new)
+    return new, {"same": same, "leaks": leaks, "known": known}
+
+
+def repeat(first: Battle, set_id: str | None = None) -> Battle:
+    """The battle again, with its sides swapped: in its own set, or in another."""
+    return Battle(
+        id=new_id(),
+        set_id=set_id or first.set_id,
+        kind="repeat",
+        a_id=first.b_id,
+        b_id=first.a_id,
+        of_id=first.id,
+    )
+
+
+def send(store: Store, outputs: Sequence[Output], *, sender: str | None = None) -> Made:
+    """One battle, or one for every two of the outputs, from anything in the app. They gather in SENT.
 
     A policy's name that stands for another plan already gets a number behind it.
     """
@@ -166,21 +169,7 @@ def send(
             if known.setdefault(free, _canonical(output.spec)) == _canonical(output.spec):
                 break
         named.append(replace(output, policy=free))
-    return create(store, name, named, minimum=1, repeats=0.0, add=True, sender=sender)
-
-
-def listed(store: Store) -> dict[str, bool]:
-    """The names of the studies, newest first, and whether each is open."""
-    with store.read() as session:
-        sets = session.scalars(select(BattleSet).order_by(BattleSet.created_at.desc()))
-        return {battles.name: battles.open for battles in sets}
-
-
-def open_only(store: Store, names: Collection[str]) -> None:
-    """Show annotators the battles of these sets, and of no others."""
-    with store.write() as session:
-        for battles in session.scalars(select(BattleSet)):
-            battles.open = battles.name in names
+    return create(store, SENT, named, minimum=1, repeats=0.0, add=True, sender=sender)
 
 
 def _name(session: Session, name: str, sender: str | None) -> str:
@@ -192,9 +181,9 @@ def _name(session: Session, name: str, sender: str | None) -> str:
     )
     later = (f"{name[: NAME - 7]} {number}" for number in itertools.count(2))
     return next(
-        each
-        for each in itertools.chain([name], later)
-        if session.scalar(seen.where(BattleSet.name == each)) is None
+        free
+        for free in itertools.chain([name], later)
+        if session.scalar(seen.where(BattleSet.name == free)) is None
     )
 
 
@@ -247,9 +236,8 @@ def _set(
     add: bool,
     opened: bool,
 ) -> BattleSet:
-    named = (
-        select(BattleSet).where(BattleSet.name == name).with_for_update()
-    )  # two that add to one set take turns
+    # two that add to one set take turns
+    named = select(BattleSet).where(BattleSet.name == name).with_for_update()
     study = session.scalars(named).one_or_none()
     if study is not None and not add:
         with of_field("name"):
@@ -261,15 +249,20 @@ def _set(
         name=name,
         created_at=datetime.now(UTC),
         open=opened,
-        listed=[
-            Asked(key=question.key, text=question.text, position=position)
-            for position, question in enumerate(questions)
-        ],
+        listed=put_questions(questions),
     )
     settings.put(study, questions)
     session.add(study)
     session.flush()
     return study
+
+
+def put_questions(questions: Sequence[Question]) -> list[Asked]:
+    """The first version of a set's questions, as they are stored."""
+    return [
+        Asked(key=question.key, text=question.text, position=position)
+        for position, question in enumerate(questions)
+    ]
 
 
 def _policy(session: Session, name: str, spec: Mapping[str, Any]) -> None:
@@ -353,13 +346,13 @@ def balance(set_id: str, pairs: Sequence[tuple[Run, Run]]) -> list[Battle]:
 
 def _traps(session: Session, set_id: str, pairs: Sequence[tuple[Run, Run]], count: int) -> list[Battle]:
     """Battles of a run against its own words, shuffled: the intact side is better, certainly."""
-    whole = {run.id: run for pair in pairs for run in pair if len(set(run.text.split())) >= 6}
-    chosen = _sides.sample(sorted(whole), min(count, len(whole)))
+    intact = {run.id: run for pair in pairs for run in pair if len(set(run.text.split())) >= MIN_TRAP}
+    chosen = _sides.sample(sorted(intact), min(count, len(intact)))
     if chosen:
         _policy(session, TRAP, {"trap": "the words of the other side, shuffled"})
     battles = []
     for index, run_id in enumerate(chosen):
-        run = whole[run_id]
+        run = intact[run_id]
         words = run.text.split()
         while words == run.text.split():
             _sides.shuffle(words)

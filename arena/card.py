@@ -67,7 +67,7 @@ licences hold.
 
 
 def card(rows: dict[str, list[dict[str, Any]]]) -> str:
-    """The README.md of an export, from the rows of `exchange.tables`."""
+    """The README.md of an export, from the rows of `tables.tables`."""
     specs = {row["policy"]: row["spec"] for row in rows["runs"]}
     guidelines = dict.fromkeys(row["guideline"] for row in rows["battles"])
     return _HEAD + _BODY.format(

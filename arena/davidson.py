@@ -79,5 +79,5 @@ def fit(
             return Strengths(strengths - strengths.mean(axis=-1, keepdims=True), theta[..., items])
     raise ValueError(
         f"No finite Bradley-Terry estimate after {steps} steps: with prior = inf every item must both "
-        f"win and lose, and some comparison must be a tie. Found prior = {prior}; give a finite one."
+        f"win and lose, and some comparison must be a tie. The prior is {prior}: give a finite one."
     )

@@ -15,12 +15,12 @@ def shared(left: Sequence[Hashable], right: Sequence[Hashable]) -> tuple[set[int
     places: defaultdict[Hashable, int] = defaultdict(int)
     for place, word in enumerate(right):
         places[word] |= 1 << place
-    whole = (1 << len(right)) - 1
-    rows = [whole]  # a bit of row i is 0 where word i of the left makes the common part longer
+    ones = (1 << len(right)) - 1
+    rows = [ones]  # a bit of row i is 0 where word i of the left makes the common part longer
     for word in left:
         above = rows[-1]
         met = above & places.get(word, 0)
-        rows.append((above + met | above - met) & whole)
+        rows.append((above + met | above - met) & ones)
     i, j = len(left), len(right)
     both: tuple[set[int], set[int]] = (set(), set())
     while i and j:

@@ -14,8 +14,9 @@ from huggingface_hub.errors import (
 )
 
 from arena.errors import ArenaError
-from arena.exchange import FIELDS, IDENTITY, Rows, load, tables
+from arena.restoring import load
 from arena.store import Store
+from arena.tables import FIELDS, IDENTITY, Rows, tables
 
 FOLDER = "arena"
 
@@ -83,12 +84,12 @@ class Journal:
 
     def _write(self, text: str) -> None:
         with self._file.open("a", encoding="utf-8") as file:
-            whole = file.tell()
+            end = file.tell()
             try:
                 file.write(text)
                 file.flush()
             except OSError:
-                file.truncate(whole)  # else the next line would be joined to half of one
+                file.truncate(end)  # else the next line would be joined to half of one
                 raise
 
     def _row(self, table: str, keys: list[str]) -> dict[str, str]:

@@ -12,11 +12,10 @@ from sqlalchemy.orm import joinedload
 
 from arena import spreadsheet
 from arena.battles import TRAP
-from arena.records import questions, votes_frame
+from arena.records import blind, questions, votes_frame
 from arena.schema import Battle
+from arena.slices import SCORES
 from arena.store import Store
-
-SCORES = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5), "both_bad": (0.5, 0.5)}
 
 
 def judged(store: Store, set_id: str) -> tuple[list[str], list[dict[str, Any]]]:
@@ -26,7 +25,7 @@ def judged(store: Store, set_id: str) -> tuple[list[str], list[dict[str, Any]]]:
     Only blind votes on plain battles count. `python -m arena create --outputs` reads it back.
     """
     with store.read() as session:
-        votes, asked = votes_frame(session, set_id), questions(session, set_id)
+        votes, listed = votes_frame(session, set_id), questions(session, set_id)
         query = (
             select(Battle).where(Battle.set_id == set_id).options(joinedload(Battle.a), joinedload(Battle.b))
         )
@@ -37,15 +36,15 @@ def judged(store: Store, set_id: str) -> tuple[list[str], list[dict[str, Any]]]:
             if run.policy_name != TRAP:
                 row = rows.setdefault(_prompt(run), {"prompt": _prompt(run), "tag": run.tag, "votes": 0})
                 row[run.policy_name] = run.text
-    blind = votes[(votes["kind"] == "plain") & ~votes["revised"].astype(bool)]
     won: dict[tuple[str, str], list[float]] = {}
-    for vote in blind.to_dict("records"):
+    for vote in blind(votes).to_dict("records"):
         battle = battles[vote["battle"]]
         rows[_prompt(battle.a)]["votes"] += 1
-        for question in asked:
-            for run, score in zip((battle.a, battle.b), SCORES.get(vote[question.key], ()), strict=False):
-                column = f"{question.key}: {run.policy_name}"
-                won.setdefault((_prompt(run), column), []).append(score)
+        for question in listed:
+            if (score := SCORES.get(vote[question.key])) is not None:
+                for run, share in ((battle.a, score), (battle.b, 1 - score)):
+                    column = f"{question.key}: {run.policy_name}"
+                    won.setdefault((_prompt(run), column), []).append(share)
     for (prompt, column), scores in won.items():
         rows[prompt][column] = round(sum(scores) / len(scores), 4)
     models = sorted(
@@ -53,7 +52,7 @@ def judged(store: Store, set_id: str) -> tuple[list[str], list[dict[str, Any]]]:
         - {"prompt", "tag", "votes"}
         - {column for _, column in won}
     )
-    scored = [f"{question.key}: {model}" for question in asked for model in models]
+    scored = [f"{question.key}: {model}" for question in listed for model in models]
     tags = ["tag"] if any(row["tag"] for row in rows.values()) else []
     return ["prompt", *tags, *models, "votes", *scored], list(rows.values())
 

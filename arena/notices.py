@@ -55,7 +55,7 @@ def working(done: int, total: int, seconds: float) -> str:
     )
 
 
-def made(battles: Made) -> str:
+def created(battles: Made) -> str:
     """What came of a request for battles."""
     text = (
         f"“{battles.name}” got {battles.plain} battles, {battles.repeats} repeats and {battles.traps} traps."
@@ -66,7 +66,7 @@ def made(battles: Made) -> str:
         text += f" {battles.leaks} pairs were left out because a text names its model."
     if battles.known:
         text += f" {battles.known} pairs were in the set already."
-    return told(f"{text} Open Judge to vote")
+    return status(f"{text} Open Judge to vote")
 
 
 def sample(about: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -81,7 +81,7 @@ def sample(about: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
     )
 
 
-def told(text: str) -> str:
+def status(text: str) -> str:
     """One sentence."""
     return f'<p role="status">{escape(text)}.</p>'
 

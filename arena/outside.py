@@ -6,6 +6,7 @@ import json
 import math
 import numbers
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,8 @@ def read(path: Path, columns: Columns, *, encoding: str | None = None) -> list[O
     places: dict[tuple[Any, ...], tuple[str, str]] = {}
     for row in table.rows:
         for output in _outputs(row, columns):
-            asked = (output.prompt, output.turns, output.policy)
-            place, text = places.setdefault(asked, (row.place, output.text))
+            question = (output.prompt, output.turns, output.policy)
+            place, text = places.setdefault(question, (row.place, output.text))
             if text != output.text:
                 raise ArenaError(
                     f"{row.place}: {output.policy!r} answers a prompt that it answers in {place} otherwise: keep one."
@@ -165,8 +166,8 @@ def _turns(value: Any) -> list[tuple[str, str]] | None:
         for turn in value
         if isinstance(turn, dict)
     ]
-    whole = len(pairs) == len(value) and all(isinstance(part, str) for pair in pairs for part in pair)
-    return [(str(role), str(words)) for role, words in pairs] if whole else None
+    is_chat = len(pairs) == len(value) and all(isinstance(part, str) for pair in pairs for part in pair)
+    return [(str(role), str(words)) for role, words in pairs] if is_chat else None
 
 
 def _text(row: Row, name: str | None, value: Any) -> str:
@@ -183,15 +184,20 @@ def _text(row: Row, name: str | None, value: Any) -> str:
 
 
 def _bounded(row: Row, what: str, text: str, most: int) -> str:
-    try:
+    with _of_row(row):
         return clean(text, most=most, what=what)
-    except ArenaError as error:
-        raise ArenaError(f"{row.place}: {error}") from None
 
 
 def _checked(row: Row, model: str) -> str:
-    try:
+    with _of_row(row):
         return clean_name(model, what="The name of a model")
+
+
+@contextmanager
+def _of_row(row: Row) -> Iterator[None]:
+    """What is refused within is in this row."""
+    try:
+        yield
     except ArenaError as error:
         raise ArenaError(f"{row.place}: {error}") from None
 
@@ -204,13 +210,9 @@ def _words(table: Sheet, name: str) -> bool:
 
 def shown(value: Any, most: int = 120) -> str:
     """A cell as a sample shows it."""
-    text = (
-        value
-        if isinstance(value, str)
-        else ""
-        if value is None
-        else json.dumps(value, default=str, ensure_ascii=False)
-    )
+    text = "" if value is None else value
+    if not isinstance(text, str):
+        text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= most else f"{text[:most]}…"
 
 

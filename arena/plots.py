@@ -61,12 +61,12 @@ def _axes(place: int) -> dict[str, str]:
     return {"xaxis": f"x{'' if place == 1 else place}", "yaxis": f"y{'' if place == 1 else place}"}
 
 
-def _stacked(sizes: Sequence[int], title: str, up: Mapping[str, Any], least: int = HEIGHT) -> dict[str, Any]:
+def _stacked(sizes: Sequence[int], title: str, up: Mapping[str, Any]) -> dict[str, Any]:
     """The layout of plots below each other, the first on top, with heights that go by `sizes`."""
     heights = [max(size, 2) for size in sizes]
     gap = 0.0 if len(sizes) == 1 else 0.3 / len(sizes)
     unit = (1 - gap * (len(sizes) - 1)) / sum(heights)
-    layout: dict[str, Any] = {"height": max(least, 130 + 55 * sum(heights)) if len(sizes) > 1 else HEIGHT}
+    layout: dict[str, Any] = {"height": max(HEIGHT, 130 + 55 * sum(heights)) if len(sizes) > 1 else HEIGHT}
     top = 1.0
     for place, height in enumerate(heights, 1):
         across, along = _axes(place).values()
@@ -125,19 +125,19 @@ def front(points: pd.DataFrame) -> Chart:
     """
     across, up = [column for column in points.columns if f"{column}_low" in points.columns][:2]
     groups = [part for _, part in points.groupby("group", sort=True)] or [points]
-    data = [
+    traces = [
         trace | _axes(place) for place, part in enumerate(groups, 1) for trace in _front(part, across, up)
     ]
     layout = _stacked([4] * len(groups), f"{across} →", {"title": {"text": f"{up} →"}})
     apart = " Policies that never met stand in plots of their own." if len(groups) > 1 else ""
     return _chart(
-        f"{up} against {across}, as people find them", data, layout, f"Filled: on the front.{apart}"
+        f"{up} against {across}, as people find them", traces, layout, f"Filled: on the front.{apart}"
     )
 
 
 def _front(points: pd.DataFrame, across: str, up: str) -> list[dict[str, Any]]:
     best = points[points["front"]].sort_values(across)
-    data: list[dict[str, Any]] = [
+    traces: list[dict[str, Any]] = [
         {
             "type": "scatter",
             "mode": "lines",
@@ -149,7 +149,7 @@ def _front(points: pd.DataFrame, across: str, up: str) -> list[dict[str, Any]]:
     ]
     for chosen, symbol in ((True, "circle"), (False, "circle-open")):
         part = points[points["front"] == chosen]
-        data.append(
+        traces.append(
             {
                 "type": "scatter",
                 "mode": "markers+text",
@@ -166,7 +166,7 @@ def _front(points: pd.DataFrame, across: str, up: str) -> list[dict[str, Any]]:
                 "hovertemplate": f"%{{hovertext}}<br>{across} %{{x:.2f}}<br>{up} %{{y:.2f}}<extra></extra>",
             }
         )
-    return data
+    return traces
 
 
 def over_time(counts: pd.DataFrame) -> Chart:

@@ -10,7 +10,7 @@ import pandas as pd
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from arena.records import questions, votes_frame
+from arena.records import blind, questions, votes_frame
 from arena.schema import Battle
 from arena.store import Store
 
@@ -28,11 +28,10 @@ def preferences(store: Store, set_id: str | None = None) -> dict[str, Rows]:
         votes, listed = votes_frame(session, set_id), questions(session, set_id)
         query = select(Battle).options(joinedload(Battle.a), joinedload(Battle.b), joinedload(Battle.set))
         battles = {battle.id: battle for battle in session.scalars(query.where(Battle.kind == "plain"))}
-    blind = votes[(votes["kind"] == "plain") & ~votes["revised"].astype(bool)]
     rows = {
         question.key: [
             _row(battles[battle], question.text, answers.value_counts())
-            for battle, answers in blind.groupby("battle", sort=False)[question.key]
+            for battle, answers in blind(votes).groupby("battle", sort=False)[question.key]
         ]
         for question in listed
     }

@@ -57,13 +57,13 @@ GUIDELINE = standard(OPENING)
 
 def fitting(guideline: str, questions: Sequence[Question]) -> str:
     """The guideline as it was written; a standard one speaks of these questions."""
-    other = Question("other", "")
-    spoken = [
-        (*kept, *more)
-        for kept in ((), OPENING[:1], OPENING[1:], OPENING)
-        for more in ((), (other,), (other,) * 2)
+    own = Question("own", "")
+    asked = [
+        (*opening, *further)
+        for opening in ((), OPENING[:1], OPENING[1:], OPENING)
+        for further in ((), (own,), (own,) * 2)
     ]
-    return standard(questions) if guideline.strip() in {"", *map(standard, spoken)} else guideline
+    return standard(questions) if guideline.strip() in {"", *map(standard, asked)} else guideline
 
 
 def checked(questions: Sequence[Question]) -> tuple[Question, ...]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from arena import davidson
 from arena.errors import ArenaError
-from arena.records import asked
+from arena.records import asked, blind
 from common import digests
 from common.statistics import middle, resampled
 
@@ -110,12 +110,11 @@ class _Votes:
 
 
 @lru_cache(maxsize=16)
-def _ranking(given: _Votes, question: str, replicates: int) -> Ranking:
-    votes = given.frame
-    plain = votes[votes["kind"] == "plain"]
+def _ranking(votes: _Votes, question: str, replicates: int) -> Ranking:
+    plain = votes.frame[votes.frame["kind"] == "plain"]
     plain = plain[plain[question].notna()]
-    blind = plain[~plain["revised"].astype(bool)]
-    counted = blind[blind[question] != "skip"]
+    unseen = blind(plain)
+    counted = unseen[unseen[question] != "skip"]
     fits = [_fit(part, question, replicates) for part in _connected(counted)]
     table = pd.concat(
         [part.assign(group=number) for number, (part, _, _) in enumerate(fits, 1)], ignore_index=True
@@ -131,8 +130,8 @@ def _ranking(given: _Votes, question: str, replicates: int) -> Ranking:
         votes=len(counted),
         ties=int((counted[question] == "tie").sum()),
         both_bad=int((counted[question] == "both_bad").sum()),
-        skipped=len(blind) - len(counted),
-        revised=len(plain) - len(blind),
+        skipped=len(unseen) - len(counted),
+        revised=len(plain) - len(unseen),
     )
 
 

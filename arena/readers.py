@@ -37,8 +37,8 @@ def read_policies(path: Path) -> list[dict[str, Any]]:
     if not isinstance(entries, list) or len(entries) < 2:
         raise ArenaError(f"{path} must hold a JSON list of at least two policies.")
     for number, entry in enumerate(entries, start=1):
-        whole = isinstance(entry, dict) and isinstance(entry.get("name"), str)
-        if not whole or len({*KINDS} & set(entry)) != 1:
+        is_named = isinstance(entry, dict) and isinstance(entry.get("name"), str)
+        if not is_named or len({*KINDS} & set(entry)) != 1:
             raise ArenaError(f'{path}: policy {number} must have "name" and just one of {", ".join(KINDS)}.')
     if len({entry["name"] for entry in entries}) < len(entries):
         raise ArenaError(f"{path}: two policies have the same name. Give each its own.")

@@ -43,12 +43,11 @@ def votes_frame(session: Session, set_id: str | None = None) -> pd.DataFrame:
         query.where(Battle.set_id == set_id) if set_id is not None else query.where(BattleSet.notice == "")
     )
     votes = pd.DataFrame([tuple(row) for row in session.execute(query)], columns=["vote", *COLUMNS])
-    asked = [question.key for question in questions(session, set_id)]
-    given = select(Answer.vote_id, Answer.question, Answer.value)
-    answers: dict[str, dict[int, str]] = {key: {} for key in asked}
-    for vote, question, value in session.execute(given):
-        answers.setdefault(question, {})[vote] = value
-    for key in asked:
+    answers: dict[str, dict[int, str]] = {question.key: {} for question in questions(session, set_id)}
+    for vote, key, value in session.execute(select(Answer.vote_id, Answer.question, Answer.value)):
+        if key in answers:
+            answers[key][vote] = value
+    for key in answers:
         votes[key] = votes["vote"].map(answers[key]).astype(object)
     return votes.drop(columns="vote")
 
@@ -71,6 +70,11 @@ def every_question(session: Session) -> list[Question]:
     """The questions of all studies, whatever stands over them."""
     texts = {key: text for key, text in session.execute(select(Asked.key, Asked.text))}
     return [Question(key, text) for key, text in ({each.key: each.text for each in OPENING} | texts).items()]
+
+
+def blind(votes: pd.DataFrame) -> pd.DataFrame:
+    """The votes that rankings count: on plain battles, given before the names were seen."""
+    return votes[(votes["kind"] == "plain") & ~votes["revised"].astype(bool)]
 
 
 def asked(votes: pd.DataFrame) -> list[str]:

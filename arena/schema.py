@@ -90,9 +90,7 @@ class Run(Base):
     prompt: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
     leak: Mapped[str | None] = mapped_column(String(NAME))
-    about: Mapped[dict[str, Any]] = mapped_column(
-        JSON
-    )  # seed, token count, finish, seconds: whatever is known
+    about: Mapped[dict[str, Any]] = mapped_column(JSON)  # seed, tokens, finish, seconds: what is known
     turns: Mapped[list[list[str]]] = mapped_column(JSON, default=list, server_default="[]")
     tag: Mapped[str | None] = mapped_column(String(NAME))
 
@@ -231,7 +229,7 @@ class Vote(Base):
         return {answer.question: answer.value for answer in self.given}
 
     def answer(self, answers: Mapping[str, str], study: BattleSet) -> None:
-        """Put these answers in the place of those given before; answers to questions that are asked no more stay."""
+        """Puts these answers in the place of earlier ones; answers to questions that are no longer asked stay."""
         standing = {answer.question: answer for answer in self.given}
         for question, value in answers.items():
             if question in standing:

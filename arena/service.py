@@ -97,9 +97,9 @@ class Service:
             if person is None or session.get(Showing, (str(battle), person.id)) is None:
                 raise UnknownBattle(NOT_SHOWN)
             vote = self._vote(session, battle, person)
-            given = vote is not None and vote.undone_at is None
-            left = len(assignment.candidates(session, person.id, person.key, set_id, self._clock())) + given
-            return shown(session.get_one(Battle, battle), left, _judged(session, annotator, set_id) - given)
+            voted = vote is not None and vote.undone_at is None
+            left = self._left(session, person, set_id) + voted
+            return shown(session.get_one(Battle, battle), left, _judged(session, annotator, set_id) - voted)
 
     def check(self, set_id: str, annotator: str) -> None:
         """Raises NotServed where a study is not there, not open, or not for this person."""
@@ -190,15 +190,11 @@ class Service:
             if set_id is not None:
                 query = query.where(Battle.set_id == set_id)
             votes = list(session.scalars(query))
-            left: dict[str, bool] = {}
-            for vote in votes:
-                study = vote.battle.set
-                if study.reveal == "end" and not vote.told:
-                    if study.id not in left:
-                        left[study.id] = bool(
-                            assignment.candidates(session, person.id, person.key, study.id, self._clock())
-                        )
-                    vote.told = not left[study.id]
+            untold = [vote for vote in votes if vote.battle.set.reveal == "end" and not vote.told]
+            studies = {vote.battle.set_id for vote in untold}
+            finished = {id for id in studies if not self._left(session, person, id)}
+            for vote in untold:
+                vote.told = vote.battle.set_id in finished
             return [
                 Earlier(
                     shown(vote.battle, 0, 0),
@@ -246,6 +242,10 @@ class Service:
                     "A vote can be undone for a minute, and this one is older: open it under Your answers to correct it."
                 )
             vote.undone_at = now
+
+    def _left(self, session: Session, person: Annotator, set_id: str | None) -> int:
+        """How many battles a person has not judged, of one study or of all."""
+        return len(assignment.candidates(session, person.id, person.key, set_id, self._clock()))
 
     def _known(self, session: Session, name: str) -> Annotator | None:
         return session.scalars(select(Annotator).where(Annotator.key == key(name))).one_or_none()

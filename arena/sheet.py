@@ -156,9 +156,9 @@ def _named(header: Sequence[str]) -> list[str]:
     names: list[str] = []
     for place, cell in enumerate(stripped, start=1):
         first = cell or f"column {place}"
-        taken = {*names, *stripped[place:]} if first in names or not cell else set()
+        used = {*names, *stripped[place:]} if first in names or not cell else set()
         later = (f"{first} ({number})" for number in itertools.count(2))
-        names.append(next(name for name in itertools.chain([first], later) if name not in taken))
+        names.append(next(name for name in itertools.chain([first], later) if name not in used))
     return names
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
+from arena.records import blind
+
 SCORES = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
+"""What an answer gives to A; B has the rest."""
 
 
 def slices(votes: pd.DataFrame, question: str) -> pd.DataFrame:
     """A row a tag: `tag`, `votes`, and by each policy's name its win rate there, a tie being half a win; NaN where it was
     not compared. Blind, unskipped votes on plain battles count.
     """
-    plain = votes[(votes["kind"] == "plain") & ~votes["revised"].astype(bool) & votes["tag"].notna()]
+    plain = blind(votes[votes["tag"].notna()])
     plain = plain.assign(score=plain[question].map(SCORES)).dropna(subset="score")
     sides = pd.concat(
         [

@@ -93,11 +93,11 @@ def warning(file: str | None) -> str:
 
     file: SQLite's; None where a server keeps the votes.
     """
-    kept = file is None or mounted(Path(file)) or "TRADEWIND_VOTES_REPO" in os.environ
-    if _on_a_space() and not kept:
+    lasting = file is None or mounted(Path(file)) or "TRADEWIND_VOTES_REPO" in os.environ
+    if _on_a_space() and not lasting:
         return FLEETING
     named = os.environ.get("DATABASE_URL") or os.environ.get("TRADEWIND_DATA")
-    return HOMELESS if not (kept or named or _users_data()) else ""
+    return HOMELESS if not (lasting or named or _users_data()) else ""
 
 
 def _on_a_space() -> bool:

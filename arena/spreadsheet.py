@@ -45,8 +45,8 @@ def restore(cell: str) -> str:
     cell = re.sub(r"\r\n?", "\n", cell)
     if not cell.startswith("'"):
         return cell
-    rest = _from_json(cell[1:]) if cell.startswith("'\"") else cell[1:]
-    return rest if protect(rest) == cell else cell
+    text = _from_json(cell[1:]) if cell.startswith("'\"") else cell[1:]
+    return text if protect(text) == cell else cell
 
 
 def write(
@@ -182,6 +182,5 @@ def _fitted(path: Path, number: int, cells: list[str], header: Sequence[str]) ->
         )
     if not any(map(str.strip, cells)):
         raise ArenaError(f"{path.name}, row {number} is empty. Delete it.")
-    return [*cells, *[""] * (len(header) - len(cells))][
-        : len(header)
-    ]  # Excel leaves out empty cells at the end
+    padded = [*cells, *[""] * (len(header) - len(cells))]  # Excel leaves out empty cells at the end
+    return padded[: len(header)]

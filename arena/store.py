@@ -75,9 +75,9 @@ class Store:
     def __init__(
         self, url: str | None = None, *, journal: Journal | None = None, migrate: bool = False
     ) -> None:
-        given = url or default_url()
+        address = url or default_url()
         try:
-            self.url = database(given)
+            self.url = database(address)
             self.sqlite = self.url.get_backend_name() == "sqlite"
             self.file = self.url.database if self.sqlite else None
             mounted = self.file is not None and space.mounted(Path(self.file))
@@ -86,13 +86,13 @@ class Store:
                 raise StoreError(f"ARENA_JOURNAL is {mode!r}: give WAL or DELETE.")
             # SQLite has one writer at a time and lets the others poll: in one process they queue up instead.
             self._turn = threading.Lock() if self.sqlite else nullcontext()
-            self.engine = _sqlite(self.url, mode) if self.sqlite else _postgresql(self.url, pooled(given))
+            self.engine = _sqlite(self.url, mode) if self.sqlite else _postgresql(self.url, pooled(address))
             with self._answering():
                 self.version = self._set_up(migrate)
         except ArenaError:
             raise
         except (ArgumentError, ValueError) as error:
-            raise unusable(given, error) from error
+            raise unusable(address, error) from error
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -142,7 +142,7 @@ class Store:
             connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
-        """Close every connection."""
+        """Closes every connection."""
         self.engine.dispose()
 
     def _set_up(self, migrate: bool) -> str:
@@ -220,9 +220,8 @@ def _switch(connection: Any, journal: str) -> None:
 
 
 def _postgresql(url: URL, pooled: bool) -> Engine:
-    settings = (
-        {"prepare_threshold": None} if pooled else {}
-    )  # a pooler may hand a prepared statement to another server
+    # a pooler may hand a prepared statement to another server
+    settings = {"prepare_threshold": None} if pooled else {}
     return create_engine(url, pool_size=10, pool_pre_ping=True, pool_timeout=10, connect_args=settings)
 
 

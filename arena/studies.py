@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session, joinedload
 
 from arena.agreement import annotators
 from arena.assignment import complete
-from arena.battles import TRAP, balance, new_id
+from arena.battles import TRAP, balance, new_id, put_questions, repeat
 from arena.errors import ArenaError, of_field
-from arena.questions import Question, checked
+from arena.questions import MAX_WORDS, Question, checked
 from arena.records import votes_frame
 from arena.schema import NAME, Answer, Asked, Battle, BattleSet, Policy, Run, Showing, Vote
 from arena.service import GONE
@@ -59,14 +59,13 @@ class Detail:
     version: int
 
 
-def listing(store: Store, search: str = "") -> list[Study]:
-    """The studies whose name holds `search`, newest first, archived ones last."""
+def listing(store: Store) -> list[Study]:
+    """The newest ENOUGH studies, newest first, archived ones last."""
     with store.read() as session:
-        studies = session.scalars(select(BattleSet).order_by(BattleSet.created_at.desc(), BattleSet.id))
-        wanted = search.strip().casefold()
-        matching = [study for study in studies if wanted in study.name.casefold()][:ENOUGH]
-        rows = _counted(session, [study.id for study in matching])
-        listed = [_study(study, *rows[study.id]) for study in matching]
+        query = select(BattleSet).order_by(BattleSet.created_at.desc(), BattleSet.id).limit(ENOUGH)
+        studies = session.scalars(query).all()
+        rows = _counted(session, [study.id for study in studies])
+        listed = [_study(study, *rows[study.id]) for study in studies]
     return sorted(listed, key=lambda study: study.state == "archived")
 
 
@@ -94,8 +93,8 @@ def rename(store: Store, set_id: str, name: str) -> str:
     with of_field("name"):
         plain = clean_name(name, what="The name of the study")
     with store.write() as session, of_field("name"):
-        other = session.scalars(select(BattleSet).where(BattleSet.name == plain)).one_or_none()
-        if other is not None and other.id != set_id:
+        namesake = session.scalars(select(BattleSet).where(BattleSet.name == plain)).one_or_none()
+        if namesake is not None and namesake.id != set_id:
             raise ArenaError(f"There is a study {plain!r} already. Give this one another name.")
         get(session, set_id).name = plain
     return plain
@@ -121,18 +120,16 @@ def edit(store: Store, set_id: str, settings: Settings, questions: Sequence[Ques
         else:
             study.listed.clear()
             session.flush()
-            study.listed.extend(
-                Asked(key=each.key, text=each.text, position=place) for place, each in enumerate(asked)
-            )
+            study.listed.extend(put_questions(asked))
         return study.version
 
 
 def free_name(store: Store, name: str) -> str:
     """The name, or with a number behind it where a study has it already."""
     with store.read() as session:
-        taken = {*session.scalars(select(BattleSet.name))}
+        used = {*session.scalars(select(BattleSet.name))}
     stem = re.sub(r" \d+$", "", name)[: NAME - 6] or "Battles"
-    return next(each for each in chain([name], (f"{stem} {n}" for n in count(2))) if each not in taken)
+    return next(free for free in chain([name], (f"{stem} {n}" for n in count(2))) if free not in used)
 
 
 def show(store: Store, set_id: str, shown: bool) -> None:
@@ -163,10 +160,7 @@ def duplicate(store: Store, set_id: str, name: str) -> str:
             created_at=datetime.now(UTC),
             open=False,
             notice="",
-            listed=[
-                Asked(key=each.key, text=each.text, position=place)
-                for place, each in enumerate(old.questions)
-            ],
+            listed=put_questions([Question(asked.key, asked.text) for asked in old.questions]),
             **copied,
         )
         session.add(new)
@@ -280,12 +274,12 @@ def _retire(study: BattleSet, asked: Sequence[Question]) -> None:
     """The questions of a new version: equal ones go on, others end, and new ones get keys that were never used."""
     going = {each.key: each for each in study.questions}
     used = {each.key for each in study.listed}
-    kept = set()
+    going_on = set()
     for place, question in enumerate(asked):
         same = going.get(question.key)
         if same is not None and same.text == question.text:
             same.position = place
-            kept.add(question.key)
+            going_on.add(question.key)
             continue
         key, number = question.key, 2
         while key in used:
@@ -293,7 +287,7 @@ def _retire(study: BattleSet, asked: Sequence[Question]) -> None:
         used.add(key)
         study.listed.append(Asked(key=key, text=question.text, position=place, since=study.version))
     for key, old in going.items():
-        if key not in kept:
+        if key not in going_on:
             old.until = study.version
 
 
@@ -307,11 +301,7 @@ def _copy(session: Session, old: str, new: str) -> None:
     for battle in battles:
         if battle.kind == "repeat":
             first = copies[frozenset((battle.a_id, battle.b_id))]
-            session.add(
-                Battle(
-                    id=new_id(), set_id=new, kind="repeat", a_id=first.b_id, b_id=first.a_id, of_id=first.id
-                )
-            )
+            session.add(repeat(first))
         elif battle.kind == "trap":
             session.add(
                 Battle(
@@ -339,4 +329,4 @@ def _forget(session: Session, runs: set[str]) -> int:
 def mark(store: Store, set_id: str, notice: str) -> None:
     """The sentence that stands over a study wherever it is shown."""
     with store.write() as session:
-        get(session, set_id).notice = clean(notice, most=200, what="The notice")
+        get(session, set_id).notice = clean(notice, most=MAX_WORDS, what="The notice")

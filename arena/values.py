@@ -105,13 +105,13 @@ def history(what: str, value: Any) -> tuple[int, list[list[Any]]]:
     parts = _list(what, value)
     kinds: tuple[Any, ...] = (str, str, int, int, (int, type(None)))
     rows = parts[1] if len(parts) == 2 and isinstance(parts[1], list) else None
-    whole = rows is not None and all(
+    complete = rows is not None and all(
         isinstance(row, list)
         and len(row) == 5
         and all(isinstance(part, kind) for part, kind in zip(row, kinds, strict=True))
         for row in rows
     )
-    if not whole or not isinstance(parts[0], int) or len({row[0] for row in rows or []}) < len(rows or []):
+    if not complete or not isinstance(parts[0], int) or len({row[0] for row in rows or []}) < len(rows or []):
         _refuse(what, value, "leave it as it was exported")
     return parts[0], rows or []
 

@@ -35,8 +35,8 @@ def battle(
     correcting: bool = False,
 ) -> str:
     """The battle and its ballot, with answers given before if an error brought them back, or to be corrected."""
-    given = answers or {}
-    questions = "".join(_question(question, given.get(question.key, "")) for question in shown.questions)
+    chosen = answers or {}
+    questions = "".join(_question(question, chosen.get(question.key, "")) for question in shown.questions)
     go = "Keep the correction" if correcting else "Commit and reveal" if shown.reveal == "vote" else "Commit"
     above = _heading(shown) if correcting else _progress(shown)
     return f"""<article class="tw-arena" data-stage="{"correct" if correcting else "vote"}" data-battle="{escape(shown.battle)}">
@@ -58,7 +58,7 @@ def revealed(shown: Shown, reveal: Reveal, *, error: str = "") -> str:
         f'<button class="tw-undo" type="button" data-seconds="{left}">Undo <kbd>U</kbd> '
         f'<span class="tw-left">{left} s</span></button>'
     )
-    kept = (
+    outcome = (
         "Kept as a correction: the names were known, so it is left out of the blind ranking."
         if reveal.revised
         else "Your vote is stored."
@@ -66,7 +66,7 @@ def revealed(shown: Shown, reveal: Reveal, *, error: str = "") -> str:
     return f"""<article class="tw-arena" data-stage="reveal" data-battle="{escape(reveal.battle)}">
 {_progress(after)}
 {_texts(shown, _name("A", reveal.a), _name("B", reveal.b), _spec(reveal.a), _spec(reveal.b))}
-<div class="tw-ballot tw-result" role="status"><p>{kept} You answered: {answers}.</p>
+<div class="tw-ballot tw-result" role="status"><p>{outcome} You answered: {answers}.</p>
 <p class="tw-error" role="alert">{escape(error)}</p>
 <button class="tw-go" type="button">Next battle <kbd>Enter</kbd></button>
 {undo if left else ""}</div></article>"""
@@ -123,13 +123,9 @@ def _earlier(vote: Earlier) -> str:
     names = ""
     if vote.reveal.a is not None and vote.reveal.b is not None:
         names = f"<p>{_name('A', vote.reveal.a)} · {_name('B', vote.reveal.b)}</p>"
-    mark = (
-        ""
-        if not vote.corrected
-        else " · corrected after the names"
-        if vote.reveal.revised
-        else " · corrected"
-    )
+    mark = " · corrected" if vote.corrected else ""
+    if vote.corrected and vote.reveal.revised:
+        mark += " after the names"
     return (
         f'<li><p class="tw-opening" dir="auto">{escape(plain(vote.shown.prompt)[:200])}</p>'
         f"<p>{_answers(vote.shown, vote.reveal)}</p>{names}"

@@ -1,8 +1,12 @@
 """Battles and judges for the arena's tests."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import select
+
 from arena import OPENING, Output, Service, Store, create
+from arena.schema import BattleSet
 
 
 class Clock:
@@ -53,3 +57,17 @@ def judge_all(service: Service, annotator: str, order: tuple[str, ...] = ("base"
         service.vote(shown.battle, annotator, both(choice, choice))
         count += 1
     return count
+
+
+def listed(store: Store) -> dict[str, bool]:
+    """The names of the studies, newest first, and whether each is open."""
+    with store.read() as session:
+        sets = session.scalars(select(BattleSet).order_by(BattleSet.created_at.desc()))
+        return {battles.name: battles.open for battles in sets}
+
+
+def open_only(store: Store, names: Collection[str]) -> None:
+    """Show annotators the battles of these sets, and of no others."""
+    with store.write() as session:
+        for battles in session.scalars(select(BattleSet)):
+            battles.open = battles.name in names

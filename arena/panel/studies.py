@@ -146,7 +146,7 @@ def build(
                 left, sentence = act(set_id, *values)
             except ArenaError as error:
                 return *[gr.skip()] * 14, "", *faults.shown(error)
-            return *opened(left), notices.told(sentence), *faults.shown()
+            return *opened(left), notices.status(sentence), *faults.shown()
 
         return handler
 
@@ -216,7 +216,7 @@ def build(
             new = unpack(store, file)
         except ArenaError as error:
             return gr.skip(), notices.failed(str(error))
-        return listing(), notices.told(
+        return listing(), notices.status(
             ", ".join(f"{count} {table}" for table, count in new.items()) + " imported"
         )
 

@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from arena import Store, export, import_, ranking, votes_frame
-from arena.exchange import tables
 from arena.studies import listing
+from arena.tables import tables
 from tests.arena_postgres import free_port
 from tests.web.arena_app import SECRET
 from tests.web.conftest import serving

@@ -15,10 +15,11 @@ from sqlalchemy import func, select
 
 from arena import ArenaError, Output, Service, Store, archive, create, export, import_, ranking, votes_frame
 from arena.__main__ import main
-from arena.exchange import load, tables
 from arena.hub import Journal, Mirror
 from arena.readers import read_policies, read_prompts
+from arena.restoring import load
 from arena.schema import Run
+from arena.tables import tables
 from lm import SourceError
 from tests.arena_canned import answers, both, judge_all
 from tests.arena_hub import FolderHub

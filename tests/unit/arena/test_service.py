@@ -27,12 +27,11 @@ from arena import (
     send,
     votes_frame,
 )
-from arena.battles import listed, open_only
 from arena.errors import AlreadyVoted, ArenaError, TooFast, TooLate, UnknownBattle
-from arena.exchange import tables
 from arena.questions import parsed, written
 from arena.schema import Annotator
-from tests.arena_canned import Clock, answers, both, fill, judge_all
+from arena.tables import tables
+from tests.arena_canned import Clock, answers, both, fill, judge_all, listed, open_only
 
 pytest_plugins = ["tests.arena_fixtures"]
 

@@ -6,14 +6,13 @@ import gradio as gr
 import pytest
 
 from arena import ArenaError, Output, Service, Store, create, votes_frame
-from arena.battles import open_only
 from arena.panel import build, signed
 from lab.compare import sent
 from lm import load
 from pareto.panel import build as build_pareto
 from steering import Library
 from steering.panel import build as build_steering
-from tests.arena_canned import answers
+from tests.arena_canned import answers, open_only
 from tests.arena_space import on_a_space, serving
 from tests.tiny import tiny
 

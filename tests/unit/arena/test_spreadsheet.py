@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from arena import ArenaError, Output, Service, Store, create, export, import_
-from arena.exchange import FIELDS, tables
 from arena.spreadsheet import MAX_ROWS, protect, read, restore, write
+from arena.tables import FIELDS, tables
 from tests.arena_canned import both
 
 pytest_plugins = ["tests.arena_fixtures"]

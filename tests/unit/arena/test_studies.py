@@ -17,7 +17,6 @@ from arena import (
     votes_frame,
 )
 from arena.errors import AlreadyVoted, NotServed, QuestionsChanged
-from arena.exchange import tables
 from arena.hub import Journal
 from arena.judged import write as write_judged
 from arena.outside import Columns
@@ -27,6 +26,7 @@ from arena.questions import GUIDELINE, OPENING, standard
 from arena.schema import Policy, Run
 from arena.settings import Settings
 from arena.store import Store
+from arena.tables import tables
 from tests.arena_canned import Clock, answers, both, fill, judge_all
 
 pytest_plugins = ["tests.arena_fixtures"]
