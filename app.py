@@ -47,23 +47,11 @@ def compose(
     learner: Learner | None = None,
     ways: Ways | None = None,
 ) -> gr.Blocks:
-    """The page with its tabs. preparer: of what the model lacks; by default visitors may not start it. learner: what trains
+    """The page with its tabs. preparer: makes what the model lacks; by default visitors may not start it. learner: trains
     on votes, where somebody may. ways: to the pages of all models.
     """
     library = library or Library(model)
     preparer = preparer or Preparer(library, None, allowed=False)
-    about = (
-        (WEB / "about.md")
-        .read_text(encoding="utf-8")
-        .format(
-            model=model.name,
-            hash=model.hash,
-            layers=model.layers,
-            width=model.width,
-            cores=os.cpu_count(),
-            combiners=", ".join(combiner.title for combiner in COMBINERS.values()),
-        )
-    )
     with gr.Blocks(
         title="Tradewind", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
     ) as page:
@@ -100,8 +88,24 @@ def compose(
                     learner=learner,
                 )
             with gr.Tab("About"):
-                gr.Markdown(about, elem_classes="tw-essay")
+                gr.Markdown(about(model), elem_classes="tw-essay")
     return queued(page)
+
+
+def about(model: LanguageModel) -> str:
+    """The text of the About tab, in Markdown."""
+    return (
+        (WEB / "about.md")
+        .read_text(encoding="utf-8")
+        .format(
+            model=model.name,
+            hash=model.hash,
+            layers=model.layers,
+            width=model.width,
+            cores=os.cpu_count(),
+            combiners=", ".join(combiner.title for combiner in COMBINERS.values()),
+        )
+    )
 
 
 def mirrored(store: arena.Store, api: HfApi | None = None) -> arena.Mirror | None:
@@ -145,9 +149,9 @@ def settings() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def start(asked: argparse.Namespace) -> None:
+def start(options: argparse.Namespace) -> None:
     """Loads the model and serves the page."""
-    check_address(asked.host, asked.port)
+    check_address(options.host, options.port)
     if zero_gpu.here():
         zero_gpu.declare()
         print(f"warning: {zero_gpu.WARNING}", file=sys.stderr)
@@ -156,7 +160,9 @@ def start(asked: argparse.Namespace) -> None:
         print(f"warning: {warning}", file=sys.stderr)
     mirrored(store)
     space.login()
-    models = Models(offered(asked.model), asked.models_in_memory, partial(furnish, store, asked.prepare))
+    models = Models(
+        offered(options.model), options.models_in_memory, partial(furnish, store, options.prepare)
+    )
     try:
         page = models.first.furnish(
             lambda fraction, text: print(
@@ -167,7 +173,7 @@ def start(asked: argparse.Namespace) -> None:
         raise error.__cause__ or error from None
     # the hub may take its time to answer, and the page does not wait for it
     threading.Thread(target=warn, args=(models,), daemon=True).start()
-    serve(page, asked.host, asked.port, store.check, models.api(), models.doors)
+    serve(page, options.host, options.port, store.check, models.api(), models.doors)
 
 
 def warn(models: Models) -> None:
@@ -185,11 +191,11 @@ def furnish(store: arena.Store, prepares: bool, choice: Choice, ways: Ways) -> g
 
 def main() -> int:
     """Serves the page; what keeps it from starting becomes one sentence with the remedy, and exit code 2."""
-    asked = settings()
-    log.begin(asked.debug)
+    options = settings()
+    log.begin(options.debug)
     # how a Space is stopped: the mirror pushes the last votes at exit
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    return attempt(lambda: start(asked), asked.debug)
+    return attempt(lambda: start(options), options.debug)
 
 
 if __name__ == "__main__":

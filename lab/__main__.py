@@ -89,11 +89,11 @@ def _shower() -> Callable[[dict[str, Any]], None]:
 
 
 def _prepare(args: argparse.Namespace) -> None:
-    given = replacements(args.reward)
-    if unknown := [name for name in given if name not in OBJECTIVES]:
+    words = replacements(args.reward)
+    if unknown := [name for name in words if name not in OBJECTIVES]:
         raise ValueError(f"--reward names {', '.join(unknown)}: give {' or '.join(OBJECTIVES)}")
     model = load(args.model, engine="rows")
-    rewards = {name: named(word, model) for name, word in given.items()}
+    rewards = {name: named(word, model) for name, word in words.items()}
     wanted = Wanted(args.steps, args.seeds, args.samples, rewards)
     preparation = _preparation(args, model, wanted)
     pace = Pace.of(model, trains=TRADE_OFFS in preparation.only)
@@ -124,8 +124,8 @@ def _preparation(args: argparse.Namespace, model: LanguageModel, wanted: Wanted)
 
 def main() -> int:
     """Exit code 2 where it cannot be done, with one sentence."""
-    asked = _parser().parse_args()
-    return exit_code(lambda: _prepare(asked))
+    args = _parser().parse_args()
+    return exit_code(lambda: _prepare(args))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 front and goes back to the annotators. `python -m lab.circle`, which the page starts, does it in one go.
 """
 
-import argparse
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ import arena
 from arena import preferences, studies
 from arena.answering import generate
 from arena.schema import BattleSet
+from common.arguments import Parser, integer
 from lab.learner import PROGRESS
 from lab.policies import PLAIN
+from lab.process import write
 from lm import LanguageModel, Policy, SourceError, load
-from lm.paths import lab_folder, replacing
+from lm.paths import lab_folder
 from pareto.checkpoint import Checkpoint
 from pareto.evaluate import alike_prompts, evaluate, standard_prompts, standard_rewards
 from pareto.fit import fit
@@ -30,7 +32,7 @@ from pareto.pairs import Pair, held_out, messages, read_pairs
 from pareto.policy import tuned
 from pareto.prepare import MAX_PROMPT, block_of
 from pareto.rewards import Head, RewardError
-from pareto.settings import Settings, ordered
+from pareto.settings import BOUNDS, Settings, ordered
 from pareto.train import Trainer
 from ui.validation import sentence
 
@@ -75,8 +77,8 @@ def run(model: LanguageModel, store: arena.Store, circle: Circle, tell: Tell) ->
 def pairs_of(model: LanguageModel, store: arena.Store, circle: Circle) -> dict[str, list[Pair]]:
     """The study's preferences by question, of prompts that the model reads. Raises ValueError where there are too few."""
     folder = lab_folder(model.hash, "votes", circle.study)
-    there = preferences.write(store, folder, circle.study)
-    if missing := [key for key in circle.weights if not there.get(key)]:
+    counts = preferences.write(store, folder, circle.study)
+    if missing := [key for key in circle.weights if not counts.get(key)]:
         raise ValueError(f"No battle is decided on {', '.join(missing)} yet: judge more battles.")
     read = {key: read_pairs(folder / f"{key}.jsonl") for key in circle.weights}
     return {
@@ -89,13 +91,15 @@ def _heads(
     model: LanguageModel, circle: Circle, pairs: Mapping[str, list[Pair]], tell: Tell
 ) -> tuple[dict[str, Head], dict[str, Any]]:
     rewards, accuracy = {}, {}
+
+    def progress(at: int, key: str, fraction: float) -> None:
+        done = PARTS["heads"] * (at + fraction) / len(pairs)
+        tell(done, f"Reading the answers that people judged, on {key}")
+
     for at, key in enumerate(ordered(list(circle.weights))):
-        share = PARTS["heads"] / len(pairs)
-
-        def progress(fraction: float, at: int = at, key: str = key, share: float = share) -> None:
-            tell(share * (at + fraction), f"Reading the answers that people judged, on {key}")
-
-        rewards[key], report = fit(model, pairs[key], key, block_of(model), progress=progress)
+        rewards[key], report = fit(
+            model, pairs[key], key, block_of(model), progress=partial(progress, at, key)
+        )
         rewards[key].save(lab_folder(model.hash, "votes", circle.study) / f"{key}.safetensors")
         accuracy[key] = report["accuracy"]
     return rewards, accuracy
@@ -202,21 +206,15 @@ def teller(file: Path) -> Tell:
     return tell
 
 
-def write(file: Path, state: Mapping[str, Any]) -> None:
-    """Replaces a file by a JSON object at once."""
-    with replacing(file) as part:
-        part.write_text(json.dumps(state))
-
-
 def main() -> int:
     """Exit code 2 where it cannot be done, with one sentence on stderr; the votes are those of $DATABASE_URL."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Train a checkpoint on a study's votes, and send it back to the study's people."
     )
     parser.add_argument("--model", help="folder or hub id (default: $TRADEWIND_MODEL or the embedded model)")
     parser.add_argument("--study", required=True, help="id of the study")
     parser.add_argument("--weights", required=True, type=json.loads, help="JSON of a weight a question")
-    parser.add_argument("--steps", type=int, default=Settings.steps)
+    parser.add_argument("--steps", type=integer(*BOUNDS["steps"]), default=Settings.steps)
     parser.add_argument("--id", required=True, help="id of the checkpoint")
     options = parser.parse_args()
     if hasattr(os, "nice"):

@@ -52,7 +52,7 @@ class Learner:
 
     def start(self, study: str, weights: Any, steps: Any) -> None:
         """Starts a training. weights: by question; those of none are left out. Raises arena.ArenaError."""
-        lacking = {each["key"]: each["lacks"] for each in self.offer(study)["questions"]}
+        lacking = {question["key"]: question["lacks"] for question in self.offer(study)["questions"]}
         chosen = _weights(weights, lacking)
         if not isinstance(steps, int) or not MIN_STEPS <= steps <= MAX_STEPS:
             raise arena.ArenaError(f"Steps is {steps!r}: give a number from {MIN_STEPS} to {MAX_STEPS}.")
@@ -60,9 +60,9 @@ class Learner:
             if lacking[key]:
                 raise arena.ArenaError(f"{key}: {lacking[key]}")
         id = f"votes-{study[:6]}-{uuid.uuid4().hex[:4]}"
-        given = ["--study", study, "--weights", json.dumps(chosen), "--steps", str(steps), "--id", id]
+        options = ["--study", study, "--weights", json.dumps(chosen), "--steps", str(steps), "--id", id]
         url = self._store.url.render_as_string(hide_password=False)
-        if not self._process.start([*self._command, *given], {"DATABASE_URL": url}):
+        if not self._process.start([*self._command, *options], {"DATABASE_URL": url}):
             raise arena.ArenaError("Another training is under way: wait for it, or stop it.")
         self._study = study
 
@@ -88,10 +88,9 @@ def _prompt(prompt: Any) -> Any:
 
 
 def _weights(weights: Any, known: Mapping[str, str]) -> dict[str, float]:
-    given = weights if isinstance(weights, dict) else {}
     numbers = {
         key: float(value)
-        for key, value in given.items()
+        for key, value in (weights.items() if isinstance(weights, dict) else ())
         if key in known and isinstance(value, (int, float)) and math.isfinite(value) and value > 0
     }
     if not numbers:

@@ -242,11 +242,11 @@ class Models:
         return routes(self._chosen, self._listed)
 
     def _chosen(self, name: str) -> tuple[Policies, str]:
-        slug, _, rest = name.partition("/")
+        slug, _, policy = name.partition("/")
         choice = self.doors.get(slug)
         if not isinstance(choice, Choice):
             return self.first.served[0], name
-        return choice.served[0], rest or BASE
+        return choice.served[0], policy or BASE
 
     def _listed(self) -> dict[str, str]:
         return {
@@ -268,16 +268,16 @@ class Models:
 def _costs() -> dict[str, Cost]:
     """What models cost when they were loaded last on this machine."""
     try:
-        kept = json.loads((cache_folder("models") / COSTS).read_text())
-        return {name: Cost(float(seconds), int(taken)) for name, (seconds, taken) in kept.items()}
+        costs = json.loads((cache_folder("models") / COSTS).read_text())
+        return {name: Cost(float(seconds), int(bytes)) for name, (seconds, bytes) in costs.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
 def _keep(name: str, cost: Cost) -> None:
-    kept = {known: (each.seconds, each.bytes) for known, each in {**_costs(), name: cost}.items()}
+    costs = {known: (each.seconds, each.bytes) for known, each in {**_costs(), name: cost}.items()}
     with replacing(cache_folder("models") / COSTS) as part:
-        part.write_text(json.dumps(kept))
+        part.write_text(json.dumps(costs))
 
 
 def _slugs(names: Sequence[str]) -> list[str]:

@@ -43,7 +43,7 @@ class Pace:
     @classmethod
     def of(cls, model: LanguageModel, trains: bool) -> "Pace":
         """Measured on a model."""
-        ids = (model.text_ids(TEXT * 16))[:TOKENS]
+        ids = model.text_ids(TEXT * 16)[:TOKENS]
         rows = [Row(tuple(ids), Sampling(0.7, seed, DECODED)) for seed in range(ROWS)]
         model.generate(rows[:2])
         reading = _timed(lambda: model.read([[*ids[:-1], seed % 64] for seed in range(ROWS)]))

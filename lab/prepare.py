@@ -4,18 +4,19 @@ What is done is told by the files that are there, so a process may be killed at 
 processes share the work: each task is held by the lock of a file.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lab.lacking import PARTS, PROGRESS, STEER, TRADE_OFFS
 from lab.pace import METHODS, Pace
+from lab.process import write
 from lm import LanguageModel
-from lm.paths import lab_folder, replacing
+from lm.paths import lab_folder
 from pareto import prepare as trade_offs
 from pareto.front import stored
 from pareto.grid import Grid, Job, locked
@@ -102,52 +103,44 @@ class Preparation:
         names = list(library.concepts)
         return [task(name) for name in names[self.part - 1 :: self.parts]]
 
+    @cached_property
+    def _grid(self) -> Grid:
+        """The grid of the trade-offs, whose heads have to be there."""
+        return trade_offs.grid_of(self.model, self.wanted)
+
     def _trade_offs(self, pace: Pace) -> list[Task]:
         jobs = trade_offs.jobs_of(OBJECTIVES, self.wanted.seeds)
-        grids: list[Grid] = []
-
-        def grid() -> Grid:
-            if not grids:
-                grids.append(trade_offs.grid_of(self.model, self.wanted))
-            return grids[0]
-
-        def head(objective: str) -> Task:
-            def do(tell: Tell) -> None:
-                with locked(self.folder / f"head-{objective}.lock"):
-                    if not trade_offs.has_head(self.model, objective):
-                        trade_offs.fit_head(
-                            self.model, objective, lambda share: tell(share, "reading judged answers")
-                        )
-
-            return Task(
-                f"reward head {objective}",
-                pace.head(self.model, objective),
-                "reward heads",
-                lambda: trade_offs.has_head(self.model, objective),
-                do,
-            )
-
-        def job(each: Job) -> Task:
-            def do(tell: Tell) -> None:
-                grid().run([each], lambda id, share, note: tell(share, note))
-
-            seconds = pace.job(each, trade_offs.settings_of(self.wanted), self.wanted.samples)
-            return Task(
-                f"policy {each.name}",
-                seconds,
-                "trainings and scorings",
-                lambda: trade_offs.is_scored(self.model, each),
-                do,
-            )
+        units = list(dict.fromkeys(job.unit for job in jobs))[self.part - 1 :: self.parts]
+        mine = [job for job in jobs if job.unit in units]
 
         def put_up(tell: Tell) -> None:
             with locked(self.folder / "front.lock"):
-                trade_offs.put_up(grid())
+                trade_offs.put_up(self._grid)
 
-        units = list(dict.fromkeys(job.unit for job in jobs))[self.part - 1 :: self.parts]
-        mine = [each for each in jobs if each.unit in units]
+        heads = [self._head(pace, objective) for objective in self.wanted.heads()]
         front = Task("front", 1.0, "front", lambda: trade_offs.is_put_up(self.model, mine), put_up)
-        return [*map(head, self.wanted.heads()), *map(job, mine), front]
+        return [*heads, *(self._job(pace, job) for job in mine), front]
+
+    def _head(self, pace: Pace, objective: str) -> Task:
+        def do(tell: Tell) -> None:
+            with locked(self.folder / f"head-{objective}.lock"):
+                if not done():
+                    trade_offs.fit_head(
+                        self.model, objective, lambda share: tell(share, "reading judged answers")
+                    )
+
+        def done() -> bool:
+            return trade_offs.has_head(self.model, objective)
+
+        return Task(f"reward head {objective}", pace.head(self.model, objective), "reward heads", done, do)
+
+    def _job(self, pace: Pace, job: Job) -> Task:
+        def do(tell: Tell) -> None:
+            self._grid.run([job], lambda id, share, note: tell(share, note))
+
+        seconds = pace.job(job, trade_offs.settings_of(self.wanted), self.wanted.samples)
+        kind = "trainings and scorings"
+        return Task(f"policy {job.name}", seconds, kind, lambda: trade_offs.is_scored(self.model, job), do)
 
 
 class Clock:
@@ -155,7 +148,7 @@ class Clock:
 
     def __init__(self, tasks: Sequence[Task], file: Path, tell: Callable[[dict[str, Any]], None]):
         self.tasks, self._file, self._tell = list(tasks), file, tell
-        self._whole = sum(task.seconds for task in tasks) or 1.0
+        self._total = sum(task.seconds for task in tasks) or 1.0
         self._done = self._worked = 0.0
         self._began = self._noted = time.monotonic()
 
@@ -177,16 +170,15 @@ class Clock:
 
     def _note(self, note: str, under_way: float) -> None:
         self._noted = time.monotonic()
-        worked, left = self._worked + under_way, self._whole - self._done - under_way
-        slower = (self._noted - self._began) / worked if worked > ENOUGH * self._whole else 1.0
+        worked, left = self._worked + under_way, self._total - self._done - under_way
+        slower = (self._noted - self._began) / worked if worked > ENOUGH * self._total else 1.0
         state = {
-            "fraction": min(1.0, 1 - left / self._whole),
+            "fraction": min(1.0, 1 - left / self._total),
             "note": note,
             "seconds_left": max(0.0, left * slower),
             "process": os.getpid(),
         }
-        with replacing(self._file) as part:
-            part.write_text(json.dumps(state))
+        write(self._file, state)
         self._tell(state)
 
 

@@ -10,11 +10,11 @@ from steering import Library
 
 
 class Preparer:
-    """The preparation of the served model. allowed: whether visitors may start it; more: arguments of the command."""
+    """The preparation of the served model. name: as the command line has it; allowed: whether visitors may start it."""
 
-    def __init__(self, library: Library, name: str | None, *, allowed: bool, more: tuple[str, ...] = ()):
+    def __init__(self, library: Library, name: str | None, *, allowed: bool):
         self.library, self.allowed = library, allowed
-        self._command = ["-m", "lab", *([name] if name else []), *more]
+        self._command = ["-m", "lab", *([name] if name else [])]
         self._process = Process(lab_folder(library.model.hash) / PROGRESS)
         self.lacked = tuple(lacking(library.model))
 

@@ -9,8 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lm.paths import replacing
+
 ROOT = Path(__file__).parents[1]
 MAX_PROBLEM = 400
+
+
+def write(file: Path, state: Mapping[str, Any]) -> None:
+    """Says how far a command is: replaces the file that `Process.progress` reads, at once."""
+    with replacing(file) as part:
+        part.write_text(json.dumps(state))
 
 
 class Process:
@@ -55,10 +63,10 @@ class Process:
     def progress(self) -> dict[str, Any]:
         """What it told last; empty where it told nothing."""
         try:
-            told: dict[str, Any] = json.loads(self.progress_file.read_text())
+            state: dict[str, Any] = json.loads(self.progress_file.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             return {}
-        return told
+        return state
 
     def _follow(self, process: subprocess.Popen[str]) -> None:
         """Reads what the process writes, so that it never waits for a reader; its last line says why it failed."""
@@ -66,5 +74,5 @@ class Process:
         for line in process.stderr or ():
             last = line.strip() or last
         if process.wait() > 0:
-            said = last[:MAX_PROBLEM].removeprefix("error: ")
-            self.problem = said[:1].upper() + said[1:]
+            problem = last[:MAX_PROBLEM].removeprefix("error: ")
+            self.problem = problem[:1].upper() + problem[1:]

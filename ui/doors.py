@@ -60,34 +60,35 @@ class Doors:
             return await self._listed()(scope, receive, send)
         if scope["type"] != "http" or not path.startswith(BELOW):
             return await self._app(scope, receive, send)
-        slug, slash, rest = path.removeprefix(BELOW).partition("/")
+        slug, slash, below = path.removeprefix(BELOW).partition("/")
         if slash and slug not in self._doors:
             problem = UNKNOWN.format(name=f"{slug:.60}")
             return await _refused(scope, problem, 404)(scope, receive, send)
-        if elsewhere := self._elsewhere(scope, slug, slash, rest):
+        if elsewhere := self._elsewhere(scope, slug, slash, below):
             return await RedirectResponse(elsewhere)(scope, receive, send)
-        if rest == LISTED:
+        if below == LISTED:
             return await self._listed()(scope, receive, send)
-        await self._through(slug, rest)(scope, receive, send)
+        await self._through(slug, below)(scope, receive, send)
 
-    def _elsewhere(self, scope: Scope, slug: str, slash: str, rest: str) -> str:
+    def _elsewhere(self, scope: Scope, slug: str, slash: str, below: str) -> str:
         """Where a request belongs that does not belong here; nothing where it does."""
         root, query = scope.get("root_path", ""), scope["query_string"].decode("latin-1")
-        asked = f"?{query}" if query else ""
+        query = query and f"?{query}"
         if slug == self._first:
-            return f"{root}/{quote(rest)}{asked}"
+            return f"{root}/{quote(below)}{query}"
         if not slash:
-            return f"{root}{BELOW}{slug}/{asked}"
-        if rest.startswith("login/") or rest == "logout":  # who signs in, signs in for all pages
-            return f"{root}/{rest}?_target_url={quote(f'{root}{BELOW}{slug}/?tab=compare', safe='')}"
+            return f"{root}{BELOW}{slug}/{query}"
+        if below.startswith("login/") or below == "logout":  # who signs in, signs in for all pages
+            return f"{root}/{below}?_target_url={quote(f'{root}{BELOW}{slug}/?tab=compare', safe='')}"
         return ""
 
-    def _through(self, slug: str, rest: str) -> ASGIApp:
+    def _through(self, slug: str, below: str) -> ASGIApp:
         door = self._doors[slug]
 
         async def served(scope: Scope, receive: Receive, send: Send) -> None:
-            if rest == OPENING or (door.page is None and rest == "" and scope["method"] in ("GET", "HEAD")):
-                return await self._waited(door, rest == OPENING)(scope, receive, send)
+            reads = scope["method"] in ("GET", "HEAD")
+            if below == OPENING or (door.page is None and below == "" and reads):
+                return await self._waited(door, below == OPENING)(scope, receive, send)
             if problem := await self._opened(door):
                 return await JSONResponse({"detail": problem}, 503)(scope, receive, send)
             assert door.page is not None
@@ -101,12 +102,12 @@ class Doors:
             [door.state() for door in self._doors.values()], headers={"cache-control": "no-store"}
         )
 
-    def _waited(self, door: Door, told: bool) -> Response:
+    def _waited(self, door: Door, as_json: bool) -> Response:
         """How far a page is. It is begun by whoever asks for it, and again by each who comes after it failed."""
-        if not told or not door.problem:
+        if not as_json or not door.problem:
             door.open()
         headers = {"cache-control": "no-store", "retry-after": "2"}
-        if told:
+        if as_json:
             return JSONResponse(door.state(), headers=headers)
         return HTMLResponse(waiting(door.label), 503, headers)
 

@@ -26,10 +26,10 @@ def begin(debug: bool) -> None:
     )
     logging.basicConfig(level=logging.INFO if debug else logging.WARNING, handlers=[handler])
     for module in (queueing, routes):
-        vars(module)["traceback"] = _Told
+        vars(module)["traceback"] = _Traceback
 
 
-class _Told:
+class _Traceback:
     """Stands in for the module traceback where Gradio prints an error: it goes to the log instead."""
 
     @staticmethod

@@ -58,7 +58,7 @@ class _Body:
     """A request whose body is counted as it comes, and answered here where it is too long."""
 
     def __init__(self, most: int, scope: Scope, receive: Receive, send: Send) -> None:
-        self._left, self._refused, self._told = most, _too_long(most), False
+        self._left, self._refused, self._answered = most, _too_long(most), False
         self._scope, self._receive, self._send = scope, receive, send
 
     async def receive(self) -> Message:
@@ -71,8 +71,8 @@ class _Body:
     async def send(self, message: Message) -> None:
         if self._left >= 0:
             await self._send(message)
-        elif not self._told:
-            self._told = True
+        elif not self._answered:
+            self._answered = True
             await self._refused(self._scope, self._receive, self._send)
 
 

@@ -9,9 +9,9 @@ SCHEMES = ("http", "https", "socks5", "socks5h")
 
 def usable(name: str, value: str) -> str:
     """The address that a setting names, as httpx takes it. Raises ValueError where there is none."""
-    scheme, separator, rest = value.partition("://")
+    scheme, separator, address = value.partition("://")
     if separator and scheme == "socks":  # as GNOME writes it
-        return f"socks5://{rest}"
+        return f"socks5://{address}"
     if separator and scheme.lower() not in SCHEMES:
         raise ValueError(
             f"The proxy of {name} begins with {scheme}://: give {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}, or unset it."
@@ -19,9 +19,14 @@ def usable(name: str, value: str) -> str:
     return value
 
 
+def given() -> list[str]:
+    """The names of the settings that are there."""
+    return [name for name in os.environ if name.lower() in NAMES and os.environ[name]]
+
+
 def mend() -> None:
     """Makes the settings usable, or ends the process with one sentence and exit code 2."""
-    for name in [name for name in os.environ if name.lower() in NAMES and os.environ[name]]:
+    for name in given():
         try:
             os.environ[name] = usable(name, os.environ[name])
         except ValueError as error:

@@ -52,9 +52,7 @@ def serve(
     """Serves a page until the process ends. check: raises where the app cannot do its work; /health calls it.
     more: routes beside the page's; doors: to the other pages, see ui.doors.Doors.
     """
-    if (
-        gr.utils.get_space() is not None
-    ):  # nothing but the Space's own proxy reaches the app, and it tells who asks
+    if gr.utils.get_space() is not None:  # only the Space's own proxy reaches the app, and it tells who asks
         os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
     between = [Middleware(Doors, doors=doors)] if doors else []
     with without_proxies():
@@ -88,9 +86,7 @@ def mounted(page: gr.Blocks, path: str, more: Sequence[BaseRoute] = ()) -> FastA
         app_kwargs=_around(more),
         **LOOK,
     )
-    page.has_launched = (
-        True  # before that Gradio takes any file of the machine that a caller names for one it may show
-    )
+    page.has_launched = True  # else Gradio shows any file of the machine that a caller names
     return app
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lm import SourceError
-from ui.proxies import NAMES as PROXIES
+from ui import proxies
 from ui.validation import sentence
 
 log = logging.getLogger(__name__)
@@ -56,8 +56,7 @@ def _line(error: Exception) -> str:
 def _proxy(error: Exception) -> str:
     """The settings of a proxy that an error speaks of."""
     message = str(error).lower()
-    given = [name for name in os.environ if name.lower() in PROXIES and os.environ[name]]
-    return " and ".join(given) if "proxy" in message or "socks" in message else ""
+    return " and ".join(proxies.given()) if "proxy" in message or "socks" in message else ""
 
 
 def check_address(host: str, port: int) -> None:
@@ -91,8 +90,8 @@ def _unbound(host: str, port: int, error: OSError) -> str:
 @contextmanager
 def without_proxies() -> Iterator[None]:
     """No proxy stands between this process and itself: Gradio asks its own server whether it is up."""
-    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.lower() in PROXIES}
+    settings = {name: os.environ.pop(name) for name in proxies.given()}
     try:
         yield
     finally:
-        os.environ |= kept
+        os.environ |= settings

@@ -13,9 +13,9 @@ class FieldError(ValueError):
         self.field = field
 
 
-def bounded(asked: Mapping[str, Any], name: str, least: float, most: float) -> float:
-    """The number asked[name]. Raises FieldError where it is none or out of bounds."""
-    value = asked.get(name)
+def bounded(fields: Mapping[str, Any], name: str, least: float, most: float) -> float:
+    """The number fields[name]. Raises FieldError where it is none or out of bounds."""
+    value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
         raise FieldError(
             name, f"{_begun(name)} is {reprlib.repr(value)}: give a number from {least:,} to {most:,}."
