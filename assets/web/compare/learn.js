@@ -3,8 +3,8 @@
 import { addressOf } from '../shared/address.js';
 import { h } from '../shared/dom.js';
 import { duration } from '../shared/prepare.js';
+import { follower } from '../shared/sender.js';
 
-const EVERY = 2000;
 const STEPS = [[8, '8 steps, a first try'], [32, '32 steps'], [96, '96 steps']];
 const percent = (value) => `${Math.round(100 * value)} %`;
 
@@ -12,7 +12,7 @@ export default function mount({ element, props, trigger, watch }) {
   const root = element.firstElementChild;
   let known = /** @type {any} */ ({});
   let weights = {};
-  let timer = null;
+  const follow = follower(() => trigger('look', {}));
   const steps = h('select', {}, STEPS.map(([value, text]) => h('option', { value }, text)));
 
   const button = (label, act) => h('button', { type: 'button', class: 'tw-button', onclick: act }, label);
@@ -70,8 +70,7 @@ export default function mount({ element, props, trigger, watch }) {
       stopped && !running ? says('Stopped: nothing came of it.') : '',
       wrong ? h('p', { class: 'tw-error', role: 'alert' }, wrong) : '',
       of === study && result ? came(result) : '');
-    if (running) timer ??= setInterval(() => trigger('look', {}), EVERY);
-    else if (timer) timer = clearInterval(timer) ?? null;
+    follow(running);
   }
 
   function take() {

@@ -1,14 +1,11 @@
 // The place of the Compare tab in the address: its part, the study, and the name of whoever judges.
-import { addressOf, fieldsOf, note, returned } from '../shared/address.js';
+import { addressOf, fieldsOf, note, returned, tabRow } from '../shared/address.js';
 
 const VIEWS = { judge: 'Judge', results: 'Results', studies: 'Studies' };
 export const place = { view: 'judge', study: '', name: '' };
 
-const buttons = () => /** @type {HTMLElement[]} */ ([...document.querySelectorAll('.tw-compare > .tab-wrapper button[role="tab"]')]);
+const tabs = tabRow('.tw-compare', VIEWS);
 const fields = () => ({ ...place, view: place.view === 'judge' ? '' : place.view });
-const keyOf = (button) => Object.keys(VIEWS).find((key) => VIEWS[key] === button?.textContent.trim());
-const opened = () => keyOf(buttons().find((button) => button.getAttribute('aria-selected') === 'true'));
-const show = (view) => buttons().find((button) => button.textContent.trim() === VIEWS[view])?.click();
 
 /** Says in the address which study is looked at. */
 export function look(study) {
@@ -28,22 +25,20 @@ export default function mount({ props, trigger, watch }) {
     place.name = query.get('name') ?? '';
     asked = Boolean(place.study || place.name);
     if (asked) trigger('open', { study: place.study, name: place.name });
-    else show(place.view);
+    else tabs.show(place.view);
   }
 
-  document.addEventListener('click', (/** @type {MouseEvent & { target: Element }} */ { target, isTrusted }) => {
-    const button = target.closest?.('.tw-compare > .tab-wrapper button[role="tab"]');
-    const view = keyOf(button);
-    if (!view || !isTrusted || view === place.view) return;
+  tabs.clicked((view) => {
+    if (view === place.view) return;
     place.view = view;
     note('compare', fields(), true);
   });
   returned('compare', take);
   watch('value', () => {
     Object.assign(place, props.value);
-    if (asked) show(place.view);
+    if (asked) tabs.show(place.view);
     asked = false;
     note('compare', fields());
   });
-  take(fieldsOf('compare'), opened()); // a part that was clicked before this file arrived stays open
+  take(fieldsOf('compare'), tabs.open() ?? undefined); // a part that was clicked before this file arrived stays open
 }

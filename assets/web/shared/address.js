@@ -56,14 +56,26 @@ export function returned(tab, then) {
   addEventListener('popstate', () => { if (tabOf() === tab) then(fieldsOf(tab)); });
 }
 
-const buttons = () => /** @type {HTMLElement[]} */ ([...document.querySelectorAll('.tw-tabs > .tab-wrapper button[role="tab"]')]);
-const keyOf = (button) => Object.keys(NAMES).find((key) => NAMES[key] === button.textContent.trim());
+/** A row of tabs inside `parent`, by their keys: { open(), show(key), clicked(then) }. titles: what the tab of each key says. */
+export function tabRow(parent, titles) {
+  const selector = `${parent} > .tab-wrapper button[role="tab"]`;
+  const buttons = () => /** @type {HTMLElement[]} */ ([...document.querySelectorAll(selector)]);
+  const keyOf = (button) => Object.keys(titles).find((key) => titles[key] === button?.textContent.trim());
+  return {
+    /** The key of the tab that is open; null before there are tabs. */
+    open: () => keyOf(buttons().find((button) => button.getAttribute('aria-selected') === 'true')) ?? null,
+    show: (key) => buttons().find((button) => keyOf(button) === key)?.click(),
+    /** then(key) hears which tab a person clicks. */
+    clicked: (then) => document.addEventListener('click', (/** @type {MouseEvent & { target: Element }} */ { target, isTrusted }) => {
+      const key = keyOf(target.closest?.(selector));
+      if (key && isTrusted) then(key);
+    }),
+  };
+}
+
+const tabs = tabRow('.tw-tabs', NAMES);
 /** The tab that is open; null before there are tabs. */
-export const open = () => {
-  const selected = buttons().find((button) => button.getAttribute('aria-selected') === 'true');
-  return selected ? keyOf(selected) : null;
-};
-const show = (tab) => buttons().find((button) => keyOf(button) === tab)?.click();
+export const { open } = tabs;
 
 /** Opens the tab that the address names, and from then on keeps the address true. A click on a tab before that counts too. */
 export function followTabs() {
@@ -71,11 +83,8 @@ export function followTabs() {
     requestAnimationFrame(followTabs);
     return;
   }
-  document.addEventListener('click', (/** @type {MouseEvent & { target: Element }} */ { target, isTrusted }) => {
-    const button = target.closest?.('.tw-tabs > .tab-wrapper button[role="tab"]');
-    if (button && isTrusted) history.pushState(null, '', placeOf(keyOf(button)));
-  });
-  addEventListener('popstate', () => show(tabOf() ?? 'steer'));
-  if (tabOf()) show(tabOf());
+  tabs.clicked((tab) => history.pushState(null, '', placeOf(tab)));
+  addEventListener('popstate', () => tabs.show(tabOf() ?? 'steer'));
+  if (tabOf()) tabs.show(tabOf());
   else if (open() !== 'steer') history.pushState(null, '', placeOf(open()));
 }

@@ -34,6 +34,23 @@ export function nucleus(moved) {
   return { node, input, set: (p, temperature) => { warmth = temperature; set(p); } };
 }
 
+const WARM = 0.7;
+
+/** The seed and the dice that roll another: { node, input, set(seed) }. max: the largest seed; says: { label, roll, same: what every
+ * seed gives at temperature 0 }. changed(seed) hears a choice; a roll warms a temperature of 0, for which warm(temperature) says whether
+ * it was. */
+export function seedBox(max, says, changed, warm) {
+  const choose = (seed) => { input.value = seed; changed(seed); };
+  const input = h('input', { type: 'number', min: 0, max, step: 1, 'aria-label': says.label,
+    onchange: () => choose(Math.min(max, Math.max(0, Math.round(Number(input.value) || 0)))) });
+  const dice = h('button', { type: 'button', class: 'tw-dice', 'aria-label': says.roll, title: says.roll, onclick: () => {
+    rolled.textContent = warm(WARM) ? `The temperature is ${WARM} now: at 0 every seed gives the same ${says.same}.` : '';
+    choose(Math.floor(Math.random() * 10000));
+  } }, h('span', { 'aria-hidden': 'true' }, '⚄'));
+  const rolled = h('p', { class: 'tw-hint', role: 'status' });
+  return { node: h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), input, dice, rolled), input, set: (seed) => { input.value = seed; } };
+}
+
 /** The box by which the model thinks first: { node, set(on) }; hidden where its chat template has no such switch. */
 export function thinkingBox(model, knows, changed) {
   const box = h('input', { type: 'checkbox', onchange: () => changed(box.checked) });

@@ -1,8 +1,6 @@
 // A clickable chart with its title sentence, its table twin, and pictures to take along. plotly.js comes from the app itself, with the
 // first chart of an open tab; charts below the fold draw too, so that they are there in print.
 //
-// As a gr.HTML:  html_template='<div class="tw-chart"></div>', apply_default_css=False, and js_on_load:
-//   import(new URL('tw/shared/plot.js', document.baseURI)).then((m) => m.default({ element, trigger, props, watch })); // 'point'
 // Its value: { title, note, figure: { data, layout }, table: { columns, rows }, data: the same for the file where it holds more, file:
 // 'name.csv', empty: 'what to do next' }.
 // A zoom is kept while layout.uirevision stays the same.
@@ -112,7 +110,7 @@ export function chart(node, onPoint = (/** @type {any} */ _point) => {}, twinOf 
     plot.on('plotly_click', ({ points: [point], event }) => {
       onPoint({ trace: point.curveNumber, index: point.pointIndex ?? point.pointNumber, customdata: point.customdata ?? null, shift: event.shiftKey });
     });
-    plot.on('plotly_selected', (found) => onBrush(found ? [...new Set(found.points.map((point) => point.customdata).filter((id) => id != null))] : null));
+    plot.on('plotly_selected', (box) => onBrush(box ? [...new Set(box.points.map((point) => point.customdata).filter((id) => id != null))] : null));
     plot.on('plotly_deselect', () => onBrush(null));
     plot.on('plotly_relayout', zoomed);
     zoomed();

@@ -1,7 +1,7 @@
 // What the model lacks on a tab, and its preparation: begun, followed and stopped here.
 import { h } from './dom.js';
+import { follower } from './sender.js';
 
-const EVERY = 2000;
 const LACKS = {
   steer: (model) => `${model} has no calibrated vectors yet. Steering works without them, after a minute a concept, but nobody knows what it costs.`,
   'trade-offs': (model) => `${model} has no trained policies yet, and so no front.`,
@@ -16,7 +16,7 @@ export function duration(seconds) {
 
 export default function mount({ element, props, trigger, watch }) {
   const root = element.firstElementChild;
-  let timer = null;
+  const follow = follower(() => trigger('look', {}));
 
   function show() {
     const { part, model, missing, allowed, running, fraction, seconds_left: left, note, problem } = props.value;
@@ -31,8 +31,7 @@ export default function mount({ element, props, trigger, watch }) {
         h('span', { class: 'tw-hint', role: 'status' }, running ? [note, left == null ? '' : `, about ${duration(left)} left in all`].join('')
           : allowed ? 'It tells first how long it takes, and can be stopped: what is done stays done.' : '')),
       problem ? h('p', { class: 'tw-problem', role: 'alert' }, problem) : '');
-    if (running) timer ??= setInterval(() => trigger('look', {}), EVERY);
-    else if (timer) timer = clearInterval(timer) ?? null;
+    follow(running);
   }
 
   watch('value', show);

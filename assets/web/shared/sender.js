@@ -1,4 +1,4 @@
-// Requests that follow each other faster than they are answered.
+// Requests that follow each other: faster than they are answered, or again and again.
 
 /** Sends requests one after another, always the newest: one that comes while another has shown nothing yet waits for it, at most
  * `patience` milliseconds, and replaces any that waits already. */
@@ -18,4 +18,19 @@ export function lastWins(send, patience = 350) {
     go(request);
   }
   return { shown, push: (request) => (timer === null ? go(request) : (waiting = request)) };
+}
+
+const EVERY = 2000; // milliseconds
+
+/** follow(running): asks again and again while something runs. */
+export function follower(ask) {
+  let timer = null;
+  return (running) => {
+    if (running) {
+      timer ??= setInterval(ask, EVERY);
+      return;
+    }
+    clearInterval(timer);
+    timer = null;
+  };
 }

@@ -16,8 +16,8 @@ function between(points, x) {
 
 /** The calibrated cost of every target of a plan; null where one has none. concepts: name -> { costs }. */
 export function costsOf(plan, concepts) {
-  const found = plan.targets.map(({ concept, direction }) => concepts[concept]?.costs?.[`${plan.method} ${direction}`]);
-  return found.every(Boolean) ? found : null;
+  const costs = plan.targets.map(({ concept, direction }) => concepts[concept]?.costs?.[`${plan.method} ${direction}`]);
+  return costs.every(Boolean) ? costs : null;
 }
 
 /** The largest budget that a plan can have while its texts stay fluent. */

@@ -1,5 +1,5 @@
 // The left column of the Steer tab: prompt, concepts, layers, and what is seldom used. Every change asks for a new run.
-import { choice, faults, fold, nucleus, sheet, slider } from '../shared/controls.js';
+import { choice, faults, fold, nucleus, seedBox, sheet, slider } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { note } from '../shared/address.js';
 import { page } from '../shared/page.js';
@@ -13,7 +13,6 @@ import { holding } from './hold.js';
 import { budgetControl, costsOf, mostOf } from './budget.js';
 import { trainer } from './train.js';
 
-const WARM = 0.7; // where a roll of the dice leaves a temperature of 0
 const METHODS = [['auto', 'Best'], ['gcav', 'GCAV'], ['diffmean', 'DiffMean'], ['fixed', 'Fixed']];
 const METHOD_NOTES = {
   auto: 'The direction and the layers that had the most effect at equal cost, each concept its own; just enough of it, token by token.',
@@ -23,7 +22,7 @@ const METHOD_NOTES = {
 };
 const DOSINGS = [['cost', 'Cost'], ['p', 'Probability']];
 /** What an answer stands under: where it changes, a chosen beginning holds no longer. */
-const told = ({ way, prompt, system, history, thinking }) => JSON.stringify([way, prompt, system, history, thinking]);
+const asking = ({ way, prompt, system, history, thinking }) => JSON.stringify([way, prompt, system, history, thinking]);
 const SCOPES = [['all', 'Prompt and answer'], ['answer', 'Answer only']];
 
 export default function mount({ element, props, trigger, watch }) {
@@ -41,8 +40,8 @@ export default function mount({ element, props, trigger, watch }) {
   const sender = lastWins((next) => trigger('run', next));
 
   function go() {
-    if (begun !== null && begun !== told(request)) request.begin = [];
-    begun = told(request);
+    if (begun !== null && begun !== asking(request)) request.begin = [];
+    begun = asking(request);
     run += 1;
     const sent = { ...structuredClone(request), run };
     delete sent.problem;
@@ -94,24 +93,13 @@ export default function mount({ element, props, trigger, watch }) {
   const cap = slider('Cap on the push', { min: 0.05, max: 1, step: 0.05 }, (value) => (value >= 1 ? 'none' : `|ε| ≤ ${value.toFixed(2)} ‖e‖`),
     change((value) => (request.plan.cap = value >= 1 ? null : value)));
 
-  const seed = h('input', { type: 'number', min: 0, max: limits.seed, step: 1, 'aria-label': 'Seed', onchange: () => {
-    request.seed = Math.min(limits.seed, Math.max(0, Math.round(Number(seed.value) || 0)));
-    seed.value = request.seed;
-    go();
-  } });
-  const rolled = h('p', { class: 'tw-hint', role: 'status' });
-  /** At temperature 0 every seed gives the same text. */
-  function warm() {
-    rolled.textContent = request.temperature === 0 ? `The temperature is ${WARM} now: at 0 every seed gives the same text.` : '';
-    if (request.temperature === 0) temperature.set((request.temperature = WARM));
-    topP.set(request.top_p, request.temperature);
-  }
-  const dice = h('button', { type: 'button', class: 'tw-dice', 'aria-label': 'Roll a new seed', title: 'Roll a new seed', onclick: () => {
-    request.seed = Math.floor(Math.random() * 10000);
-    warm();
-    seed.value = request.seed;
-    go();
-  } }, h('span', { 'aria-hidden': 'true' }, '⚄'));
+  const seed = seedBox(limits.seed, { label: 'Seed', roll: 'Roll a new seed', same: 'text' }, (value) => { request.seed = value; go(); }, (warmth) => {
+    if (request.temperature !== 0) return false;
+    request.temperature = warmth;
+    temperature.set(warmth);
+    topP.set(request.top_p, warmth);
+    return true;
+  });
   const length = slider('Length', { min: 8, max: limits.tokens, step: 8 }, (value) => `${value} tokens`, change((value) => (request.max_new_tokens = value)));
   const temperature = slider('Temperature', { min: 0, max: limits.temperature, step: 0.05 }, (value) => (value ? value.toFixed(2) : '0, the likeliest token'),
     change((value) => { request.temperature = value; topP.set(request.top_p, value); }));
@@ -128,12 +116,12 @@ export default function mount({ element, props, trigger, watch }) {
   const [settings, more] = sheet('Settings',
     holdBox,
     h('section', {}, h('h2', {}, 'Layers'), layerBox),
-    h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice, rolled),
+    seed.node,
     h('div', { class: 'tw-folds' }, prompt.system,
       fold('Length and sampling', false, length.node, temperature.node, topP.node),
       fold('Method and scope', request.plan.method !== 'auto', method.node, methodNote, dosing.node, dosingNote, strength.node, scope.node, cap.node, condition),
       teaching));
-  const wrong = faults({ prompt: prompt.input, seed, max_new_tokens: length.input, temperature: temperature.input, top_p: topP.input });
+  const wrong = faults({ prompt: prompt.input, seed: seed.input, max_new_tokens: length.input, temperature: temperature.input, top_p: topP.input });
 
   element.firstElementChild.replaceChildren(
     prompt.box,
@@ -188,7 +176,7 @@ export default function mount({ element, props, trigger, watch }) {
     method.set(request.plan.method);
     scope.set(request.plan.scope);
     cap.set(request.plan.cap ?? 1);
-    seed.value = request.seed;
+    seed.set(request.seed);
     length.set(request.max_new_tokens);
     temperature.set(request.temperature);
     topP.set(request.top_p, request.temperature);
@@ -199,8 +187,8 @@ export default function mount({ element, props, trigger, watch }) {
   heard('wrong', wrong);
   heard('plan', ({ layers: used, curves, choice: how }) => layer.show(used, curves, how));
   heard('cosines', (cosines) => {
-    const told = Object.entries(cosines).map(([names, cosine]) => `${names} ${cosine.toFixed(2).replace('0.', '.').replace('-', '−')}`);
-    alike.textContent = told.length ? `Cosine between the directions: ${told.join(', ')}` : '';
+    const pairs = Object.entries(cosines).map(([names, cosine]) => `${names} ${cosine.toFixed(2).replace('0.', '.').replace('-', '−')}`);
+    alike.textContent = pairs.length ? `Cosine between the directions: ${pairs.join(', ')}` : '';
   });
   heard('ask', (edit) => { edit(request); show(); go(); });
   heard('sweep', (asked) => trigger('sweep', { ...asSent(structuredClone(request)), ...asked }));

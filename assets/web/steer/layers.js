@@ -116,9 +116,9 @@ export function layerControl(node, count, changed) {
   return {
     set(layers) { chosen = layers === 'auto' ? 'auto' : layers.filter((layer) => layer < count); draw(); },
     /** What the server says of the plan: its layers, the curves of its concepts, and how layers that nobody named were chosen. */
-    show(layers, found, choice) {
+    show(layers, accuracies, choice) {
       if (chosen === 'auto') auto = layers;
-      curves = found;
+      curves = accuracies;
       by = choice?.by ?? '';
       caption.title = choice?.chosen ?? '';
       draw();

@@ -87,7 +87,7 @@ export default function mount({ element, props, watch }) {
       h('div', { class: 'tw-which', role: 'group', 'aria-label': 'Shade by' }, names.length > 1 ? names : '', state && free.length && watched.length < MAX_WATCHED ? more : ''),
       name ? h('div', { class: 'tw-scale', title: `Shading: P(${high}) as the model reads its own text, token by token` },
         h('span', {}, low), h('i', { 'aria-hidden': 'true' }), h('span', {}, high)) : '',
-      asked && !asked.rival ? h('button', { type: 'button', class: 'tw-quiet tw-ask-too', title: 'A third text: the unsteered model, asked for the same in the system’s message and in yours', onclick: () => tell('ask', (request) => (request.rival = 'request')) }, '+ Ask in words') : '');
+      asked && !asked.rival ? h('button', { type: 'button', class: 'tw-quiet', title: 'A third text: the unsteered model, asked for the same in the system’s message and in yours', onclick: () => tell('ask', (request) => (request.rival = 'request')) }, '+ Ask in words') : '');
   }
 
   const watchOnly = (names) => tell('ask', (request) => (request.watch = names));

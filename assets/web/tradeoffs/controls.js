@@ -1,6 +1,6 @@
 // The left column of the Trade-offs tab: the prompt, the preference, and what is seldom used. It owns which points are picked.
 import { fieldsOf, note, returned } from '../shared/address.js';
-import { choice, faults, field, fold, nucleus, sheet, slider, thinkingBox } from '../shared/controls.js';
+import { choice, faults, field, fold, nucleus, seedBox, sheet, slider, thinkingBox } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { now } from './now.js';
 import { scorer } from './score.js';
@@ -8,7 +8,6 @@ import { lastWins } from '../shared/sender.js';
 import { lambda } from './figure.js';
 
 const TYPING = 500;
-const WARM = 0.7; // where a roll of the dice leaves a temperature of 0
 /** Whose answer the slider shows: the nearest training's, a mix of two trainings, or the one training's for all preferences. */
 const WAYS = [['curve', 'Continuous'], ['trained', 'Trained'], ['soup', 'Interpolated']];
 const FINE = 0.01; // of the slider where every place on it was trained for
@@ -50,19 +49,19 @@ export default function mount({ element, props, trigger, watch }) {
     const [method, place] = id.split(':');
     const live = method in mixes && place && Number(place) <= 1 ? [[method, { lambda: Number(place) }]] : [];
     const scored = [['trained', trained], ...Object.entries(mixes)].map(([name, each]) => [name, each.find((point) => point.id === id)]);
-    const found = [...live, ...scored].find(([, point]) => point);
-    if (found) [way, wish] = [found[0], found[1].lambda];
+    const known = [...live, ...scored].find(([, point]) => point);
+    if (known) [way, wish] = [known[0], known[1].lambda];
     tellWish();
   }
 
   /** Takes up a place of the address: its prompt, seed and the points that answer. False where it names none. */
   function restore(query) {
     for (const name of ['seed', 'max_new_tokens', 'temperature', 'top_p']) {
-      const told = query.get(name) ?? String(opening[name]);
-      request[name] = told.trim() && Number.isFinite(Number(told)) ? Number(told) : told; // what is no number, the server refuses with a sentence
+      const text = query.get(name) ?? String(opening[name]);
+      request[name] = text.trim() && Number.isFinite(Number(text)) ? Number(text) : text; // what is no number, the server refuses with a sentence
     }
     request.prompt = prompt.value = query.get('prompt') ?? opening.prompt;
-    seed.value = request.seed;
+    seed.set(request.seed);
     length.set(request.max_new_tokens);
     temperature.set(request.temperature);
     topP.set(request.top_p, request.temperature);
@@ -119,8 +118,8 @@ export default function mount({ element, props, trigger, watch }) {
     }));
   }
 
-  function offer(found) {
-    trained = found;
+  function offer(checkpoints) {
+    trained = checkpoints;
     const known = offered().map(([id]) => id);
     if (!known.includes(way)) way = known[0];
     preference.hidden = !known.length;
@@ -155,23 +154,13 @@ export default function mount({ element, props, trigger, watch }) {
     h('div', { class: 'tw-poles' }, h('span', {}, 'harmless'), h('span', {}, 'helpful')), h('p', { class: 'tw-value' }, says, value), far, scoreMix);
   const none = h('p', { class: 'tw-hint' }, 'No checkpoint of this model is here yet: train one with python -m pareto train, and add it below.');
 
-  const seed = h('input', { type: 'number', min: 0, max: limits.seed, step: 1, 'aria-label': 'Seed of the answers', value: request.seed, onchange: () => {
-    request.seed = Math.min(limits.seed, Math.max(0, Math.round(Number(seed.value) || 0)));
-    seed.value = request.seed;
-    go();
-  } });
-  const rolled = h('p', { class: 'tw-hint', role: 'status' });
-  /** At temperature 0 every seed gives the same answers. */
-  function warm() {
-    rolled.textContent = request.temperature === 0 ? `The temperature is ${WARM} now: at 0 every seed gives the same answers.` : '';
-    if (request.temperature === 0) temperature.set((request.temperature = WARM));
-    topP.set(request.top_p, request.temperature);
-  }
-  const dice = h('button', { type: 'button', class: 'tw-dice', 'aria-label': 'Roll another seed', title: 'Roll another seed', onclick: () => {
-    request.seed = seed.value = Math.floor(Math.random() * 10000);
-    warm();
-    go();
-  } }, h('span', { 'aria-hidden': 'true' }, '⚄'));
+  const seed = seedBox(limits.seed, { label: 'Seed of the answers', roll: 'Roll another seed', same: 'answers' }, (value) => { request.seed = value; go(); }, (warmth) => {
+    if (request.temperature !== 0) return false;
+    request.temperature = warmth;
+    temperature.set(warmth);
+    topP.set(request.top_p, warmth);
+    return true;
+  });
   const length = slider('Length', { min: 8, max: limits.tokens, step: 8 }, (tokens) => `${tokens} tokens`, (tokens) => { request.max_new_tokens = tokens; go(); });
   const temperature = slider('Temperature', { min: 0, max: limits.temperature, step: 0.05 }, (heat) => (heat ? heat.toFixed(2) : '0, the likeliest token'),
     (heat) => { request.temperature = heat; topP.set(request.top_p, heat); go(); });
@@ -187,18 +176,19 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   const [settings, more] = sheet('Settings',
-    h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), seed, dice, rolled),
+    seed.node,
     h('div', {}, score.progress,
       h('div', { class: 'tw-folds' },
         fold('Length and sampling', false, length.node, temperature.node, topP.node),
         fold('Add a checkpoint', false, score.checkpoint),
         plans.length || steered ? fold('Score a steered model', false, score.plan) : '')));
-  const wrong = faults({ prompt, seed, max_new_tokens: length.input, temperature: temperature.input, top_p: topP.input });
+  const wrong = faults({ prompt, seed: seed.input, max_new_tokens: length.input, temperature: temperature.input, top_p: topP.input });
 
   element.firstElementChild.replaceChildren(
     h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), thinking.node, tries),
     h('section', {}, h('div', { class: 'tw-split' }, h('h2', {}, 'Preference'), settings), preference, none),
     more);
+  seed.set(request.seed);
   length.set(request.max_new_tokens);
   temperature.set(request.temperature);
   topP.set(request.top_p, request.temperature);

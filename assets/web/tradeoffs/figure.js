@@ -29,8 +29,8 @@ export function places(data, set, axes = data.objectives) {
 }
 
 /** The points that no other one beats on both axes, from left to right. */
-export const best = (points) => points.filter((one) => !points.some((other) =>
-  other.x >= one.x && other.y >= one.y && (other.x > one.x || other.y > one.y))).sort((a, b) => a.x - b.x);
+export const best = (points) => points.filter((point) => !points.some((other) =>
+  other.x >= point.x && other.y >= point.y && (other.x > point.x || other.y > point.y))).sort((a, b) => a.x - b.x);
 
 const interval = (ends) => (ends ? ` [${short(ends[0])}, ${short(ends[1])}]` : '');
 
@@ -56,7 +56,8 @@ const bars = (points, ends, at, color) => ({
   thickness: 1, width: 0, color,
 });
 const pale = (color, share) => color + Math.round(2.55 * share).toString(16).padStart(2, '0');
-const plain = (text) => text.replaceAll('<', '&lt;');
+/** A name in a chart's words, where a tag in it is text. */
+export const plain = (text) => text.replaceAll('<', '&lt;');
 
 function marks(points, method, dim, names, brushed, title) {
   const { symbol, color } = markOf(method);

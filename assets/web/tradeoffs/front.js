@@ -60,7 +60,7 @@ export default function mount({ element, props, trigger, watch }) {
   const { chips, line, filter, show: showFilters } = filters(() => { tables = {}; draw(); });
   const axisPair = [h('label', {}, 'across', across), h('label', {}, 'up', up)];
   const measureLabel = h('label', {}, 'over the steps', measured);
-  const filterBox = h('div', { class: 'tw-filters' }, chips, h('div', { class: 'tw-axes' }, axisPair, measureLabel, line));
+  const filterBox = h('div', {}, chips, h('div', { class: 'tw-axes' }, axisPair, measureLabel, line));
   const clear = h('button', { type: 'button', class: 'tw-quiet', hidden: true, onclick: () => brush(null) }, 'Clear selection');
   element.firstElementChild.replaceChildren(h('div', { class: 'tw-sets' }, sets.node, views.node), example.node, filterBox, plot);
   const update = chart(plot, ({ customdata, shift }) => pick(customdata, shift), (table) => {
@@ -108,8 +108,8 @@ export default function mount({ element, props, trigger, watch }) {
   function restore(query) {
     const known = (options, name) => options.find(([value]) => value === query.get(name))?.[0] ?? options[0][0];
     const wanted = query.get('axes')?.split(',') ?? [];
-    const there = wanted.length === 2 && wanted.every((axis) => data.axes.some(({ id }) => id === axis));
-    turn({ set: known(SETS, 'set'), view: known(VIEWS, 'view'), axes: there ? wanted : data.objectives.slice(0, 2) });
+    const fits = wanted.length === 2 && wanted.every((axis) => data.axes.some(({ id }) => id === axis));
+    turn({ set: known(SETS, 'set'), view: known(VIEWS, 'view'), axes: fits ? wanted : data.objectives.slice(0, 2) });
     know('tradeoffs', place(), 'view');
     draw();
   }
@@ -180,19 +180,19 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   function draw() {
-    const told = data[set];
-    const shown = told.empty ? [] : points();
+    const heading = data[set];
+    const shown = heading.empty ? [] : points();
     if (set === 'models' && view === 'training' && !data.curves && asked !== 'curves') {
       asked = 'curves';
       trigger('curves', {});
     }
     if (brushed && !shown.some(({ id }) => brushed.has(id))) brushed = null;
     tables[set] ??= tableOf(shown, set, data.objectives);
-    showTools(told.empty);
+    showTools(heading.empty);
     hint.textContent = HINTS[set] ?? HINTS[view];
-    const made = shown.length || told.empty ? drawing(shown, told) : { title: told.title, empty: 'The filters hide every point: show all, or choose others.' };
-    update({ ...tables[set], file: `tradewind-front-${set}${view === 'plane' ? '' : `-${view}`}.csv`, ...made, ...(told.empty && { table: null }) });
-    plot.classList.toggle('tw-alone', Boolean(told.empty));
+    const drawn = shown.length || heading.empty ? drawing(shown, heading) : { title: heading.title, empty: 'The filters hide every point: show all, or choose others.' };
+    update({ ...tables[set], file: `tradewind-front-${set}${view === 'plane' ? '' : `-${view}`}.csv`, ...drawn, ...(heading.empty && { table: null }) });
+    plot.classList.toggle('tw-alone', Boolean(heading.empty));
     highlight();
   }
 

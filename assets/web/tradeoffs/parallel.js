@@ -1,10 +1,9 @@
 // Parallel coordinates: a line a policy, an axis a measure, each axis from its least to its largest value. A box drawn over an axis brushes.
 import { MEASURES } from './columns.js';
-import { lambda, short } from './figure.js';
+import { lambda, plain, short } from './figure.js';
 import { markOf } from './marks.js';
 
 const AXES = ['refusal_safe', 'refusal_unsafe', 'kl', 'toxicity', 'length'];
-const plain = (text) => text.replaceAll('<', '&lt;');
 
 /** The axes that at least two values can be told apart on: { key, title, words, low, high }. */
 function axesOf(points, objectives) {

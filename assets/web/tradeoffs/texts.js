@@ -40,9 +40,8 @@ export default function mount({ element, props, watch }) {
   function lay(heads) {
     const old = new Map(sides.map((each) => [each.id, each]));
     sides = heads.map((head) => {
-      const kept = old.get(head.id);
-      if (!kept || kept.about !== head.about || kept.name !== head.name) return side(head);
-      return kept;
+      const known = old.get(head.id);
+      return known?.about === head.about && known.name === head.name ? known : side(head);
     });
     columns.replaceChildren(...sides.map(({ node }) => node));
     held();
@@ -97,9 +96,8 @@ export default function mount({ element, props, watch }) {
     problem.textContent = next.problem ?? '';
     status.textContent = next.note ?? '';
     toCompare.hidden = !now.compare || next.phase !== 'done' || next.sides.length < 2;
-    toCompare.title = `To be judged blind: ${next.sides.slice(-2).map((side) => side.name).join(' against ')}`;
     save.hidden = next.phase === 'running' || next.phase === 'error';
-    if (!toCompare.hidden) toCompare.title = `Sends the answers of ${next.sides.slice(-2).map(({ name }) => name).join(' and ')} to blind judging`;
+    toCompare.title = `Sends the answers of ${next.sides.slice(-2).map(({ name }) => name).join(' and ')} to blind judging`;
     if (next.rows) drawMetrics(next.rows);
     if (shown) root.classList.remove('tw-old');
     if (shown && announced !== next.run) {

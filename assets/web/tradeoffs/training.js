@@ -1,9 +1,9 @@
 // The trainings of several checkpoints in one chart: a reward, KL, its weight beta, the gradients' cosines, each objective's share.
+import { plain } from './figure.js';
 import { markOf } from './marks.js';
 
 const WINDOW = 3; // steps on either side of a running mean
 const DASHES = ['solid', 'dash', 'dot', 'dashdot', 'longdash'];
-const plain = (text) => text.replaceAll('<', '&lt;');
 
 /** A running mean over steps; what was not measured counts as nothing. */
 export const smooth = (values) => values.map((_, at) => {
