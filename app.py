@@ -47,8 +47,8 @@ def compose(
     learner: Learner | None = None,
     ways: Ways | None = None,
 ) -> gr.Blocks:
-    """The page with its tabs. preparer: makes what the model lacks; by default visitors may not start it. learner: trains
-    on votes, where somebody may. ways: to the pages of all models.
+    """The page with its tabs. preparer: makes what the model lacks; by default visitors may not start it.
+    learner: trains on votes, where somebody may. ways: to the pages of all models.
     """
     library = library or Library(model)
     preparer = preparer or Preparer(library, None, allowed=False)

@@ -1,4 +1,6 @@
-"""`python -m arena create | columns | preferences | export | import | ranking | migrate`: the arena without a page."""
+"""`python -m arena create | columns | preferences | export | import | ranking | migrate`:
+the arena without a page.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Where votes are kept: any database URL that a person has becomes one that works, or a sentence that says why not."""
+"""Where votes are kept: any database URL that a person has becomes one that works,
+or a sentence that says why not.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,9 @@ _PARTS = re.compile(
 
 
 def database(url: str) -> URL:
-    """The URL as SQLAlchemy and psycopg take it: quotes and spaces around it, `postgres://`, other drivers of the two
-    databases, other drivers' options, and a password with @, #, / or % in it are understood. Raises StoreError.
+    """The URL as SQLAlchemy and psycopg take it: quotes and spaces around it, `postgres://`, other drivers of
+    the two databases, other drivers' options, and a password with @, #, / or % in it are understood. Raises
+    StoreError.
     """
     bare = url.strip().strip("'\"").strip()
     match = _PARTS.fullmatch(bare)
@@ -74,8 +77,8 @@ def _postgresql(url: str, match: re.Match[str]) -> URL:
 
 
 def _hosts(rest: str) -> tuple[dict[str, tuple[str, ...]], str]:
-    """Several hosts that stand in for each other (host1:5432,host2:5432), as the options that psycopg takes, and the rest
-    of the URL without them.
+    """Several hosts that stand in for each other (host1:5432,host2:5432), as the options that psycopg takes,
+    and the rest of the URL without them.
     """
     hosts = re.match("[^/?]*", rest)
     assert hosts is not None  # it may be empty

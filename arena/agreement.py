@@ -16,8 +16,8 @@ def alpha(answers: pd.DataFrame) -> float | None:
     """Krippendorff's alpha, nominal, of a table annotator x unit with NaN where there is no answer.
 
     1: full agreement, 0: what chance gives. None where no unit has two answers or all answers are one.
-    Krippendorff (2011), Computing Krippendorff's alpha-reliability, section C: of the answers that a unit pairs,
-    observed disagreement over the one expected of their values in any order.
+    Krippendorff (2011), Computing Krippendorff's alpha-reliability, section C: of the answers that a unit
+    pairs, observed disagreement over the one expected of their values in any order.
     """
     codes, values = pd.factorize(answers.to_numpy(dtype=object).ravel())
     indicator = np.eye(len(values))[codes] * (codes >= 0)[:, None]  # [annotator and unit, value]
@@ -52,9 +52,9 @@ def by_question(votes: pd.DataFrame) -> pd.DataFrame:
 def annotators(votes: pd.DataFrame) -> pd.DataFrame:
     """One row an annotator: votes, median seconds, consistency on swapped repeats, traps passed.
 
-    By the key of each question: share of repeats answered as before, sides swapped, of those that were skipped
-    neither time; `repeats` how many there were. `traps_passed`: share of the `traps` not skipped whose known
-    answer to the first question was found. NaN where there was none.
+    By the key of each question: share of repeats answered as before, sides swapped, of those that were
+    skipped neither time; `repeats` how many there were. `traps_passed`: share of the `traps` not skipped
+    whose known answer to the first question was found. NaN where there was none.
     """
     counted = votes[~votes["revised"].astype(bool)]
     repeats = counted[counted["kind"] == "repeat"].merge(
@@ -86,7 +86,9 @@ def annotators(votes: pd.DataFrame) -> pd.DataFrame:
 
 
 def _consistency(again: pd.Series, first: pd.Series) -> float:
-    """Share of answers to repeats that are those of the first time, sides swapped; skipped ones count nowhere."""
+    """Share of answers to repeats that are those of the first time, sides swapped;
+    skipped ones count nowhere.
+    """
     both = again.notna() & first.notna() & (again != "skip") & (first != "skip")
     return float((again[both].replace(SWAPPED) == first[both]).mean())
 

@@ -42,10 +42,10 @@ def generate(
 ) -> Iterator[list[Output]]:
     """Every entrant's answer to every prompt, as one list for every call of `respond`.
 
-    A call gets `batch` prompts, and the seed of the first: prompt i is answered with seed + i, whoever answers, so that
-    no two prompts share their noise. Closing the iterator ends it at the next list, setting `stop` at the next token.
-    Raises ArenaError, before anything is generated, at a prompt that cannot
-    be answered.
+    A call gets `batch` prompts, and the seed of the first: prompt i is answered with seed + i, whoever
+    answers, so that no two prompts share their noise. Closing the iterator ends it at the next list, setting
+    `stop` at the next token. Raises ArenaError, before anything is generated, at a prompt that cannot be
+    answered.
     """
     stop = stop or threading.Event()
     _check(entrants, prompts, max_new_tokens, stop)

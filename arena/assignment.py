@@ -72,8 +72,8 @@ _JUDGED = (
 
 
 def admitted(session: Session, annotator: int | None, key: str, set_id: str | None) -> list[str]:
-    """The ids of the sets whose battles are shown to a person: open, for them, and short of their share; of all sets but
-    those under a notice, such as practice, or of the one asked for.
+    """The ids of the sets whose battles are shown to a person: open, for them, and short of their share; of
+    all sets but those under a notice, such as practice, or of the one asked for.
     """
     judged = {set_id: count for set_id, count in session.execute(_JUDGED, {"annotator": annotator})}
     return [
@@ -86,7 +86,9 @@ def admitted(session: Session, annotator: int | None, key: str, set_id: str | No
 
 
 def complete() -> Select[int, str]:
-    """The standing votes (`vote`, `battle`) that answer all questions which their study asks now, and skip not all."""
+    """The standing votes (`vote`, `battle`) that answer all questions
+    which their study asks now, and skip not all.
+    """
     current = select(func.count()).where(Asked.set_id == Battle.set_id, Asked.until.is_(None))
     answered = (
         select(func.count())
@@ -144,8 +146,8 @@ _UNJUDGED = (
 def candidates(
     session: Session, annotator: int | None, key: str, set_id: str | None, now: datetime
 ) -> list[Candidate]:
-    """Every battle of open sets that the annotator (by id, None for one without votes, and key) has not judged nor put
-    together, of one set or of all.
+    """Every battle of open sets that the annotator (by id, None for one without votes, and key) has not
+    judged nor put together, of one set or of all.
     """
     person = {"annotator": annotator}
     votes = Counter({battle: count for battle, count in session.execute(_GIVEN)})

@@ -38,8 +38,8 @@ _sides = random.SystemRandom()  # never seeded: nobody can compute who stands wh
 class Output:
     """One answer that can enter a battle. `about` (seed, tokens, finish) is told after the vote.
 
-    turns: (role, content) of the system prompt and of earlier turns before the prompt. tag: a word for the prompt, by
-    which results are sliced.
+    turns: (role, content) of the system prompt and of earlier turns before the prompt. tag: a word for the
+        prompt, by which results are sliced.
     """
 
     prompt: str
@@ -89,9 +89,9 @@ def create(
         consistency.
     traps: share (0 to 0.5) of all battles that has a known answer: a run beside its own words, shuffled.
     add: put the battles into the set of this name if there is one; its other settings stay.
-    sender: who put the texts side by side, and so does not judge them. Annotators see nothing that an organizer has not
-        opened: where the set of this name is open, what is sent waits in the next, “name 2”, and one person has no
-        more than MAX_SENT battles that wait.
+    sender: who put the texts side by side, and so does not judge them. Annotators see nothing that an
+        organizer has not opened: where the set of this name is open, what is sent waits in the next, “name
+        2”, and one person has no more than MAX_SENT battles that wait.
 
     Sides are drawn at random, and for every two policies each stands on either side equally often (but for
     one battle when their number is odd). A set holds two texts for one prompt once. Raises ArenaError if
@@ -121,7 +121,9 @@ def create(
 def _pairs(
     session: Session, study: BattleSet, outputs: Sequence[Output]
 ) -> tuple[list[tuple[Run, Run]], dict[str, int]]:
-    """The pairs of runs that make new battles of a set, and how many were left out, by why. Raises ArenaError."""
+    """The pairs of runs that make new battles of a set, and how many were left out, by why.
+    Raises ArenaError.
+    """
     runs = _runs(session, outputs)
     pairs = [pair for by_policy in runs.values() for pair in itertools.combinations(by_policy.values(), 2)]
     if len(pairs) > MAX_BATTLES:
@@ -173,7 +175,9 @@ def send(store: Store, outputs: Sequence[Output], *, sender: str | None = None) 
 
 
 def _name(session: Session, name: str, sender: str | None) -> str:
-    """The set that battles go to: for a sender, the first of “name”, “name 2” and so on that was not opened yet."""
+    """The set that battles go to: for a sender, the first of “name”, “name 2” and so on
+    that was not opened yet.
+    """
     if sender is None:
         return name
     seen = (

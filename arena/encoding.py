@@ -21,14 +21,16 @@ SPREADSHEETS = "cp1252 cp1250 cp1251 cp1253 cp1254 cp1255 cp1256 cp932 cp949 gb1
 PYTHONS = {"undefined", "idna", "punycode", "unicode-escape", "raw-unicode-escape"}
 """Codecs for names and for programs, which no file of texts is written in."""
 ZEROS = 0.1
-"""Least share of zero bytes in UTF-16, whose separators and line ends have one each; another text may hold a stray one."""
+"""Least share of zero bytes in UTF-16, whose separators and line ends have one each;
+another text may hold a stray one.
+"""
 SAMPLE = 200_000
 """Bytes from which an encoding is guessed."""
 
 
 def decode(content: bytes, name: str, encoding: str | None = None) -> tuple[str, str]:
-    """The text of a file, and the encoding that was used: the one asked for, or UTF-8, UTF-16, UTF-32 or the local one
-    that fits best.
+    """The text of a file, and the encoding that was used: the one asked for, or UTF-8, UTF-16, UTF-32 or the
+    local one that fits best.
 
     name: of the file, for the error. Raises ArenaError.
     """

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 
 
 class ArenaError(ValueError):
-    """An input or a request the arena refuses. field: the field of a form that holds what is refused, if one does."""
+    """An input or a request the arena refuses.
+    field: the field of a form that holds what is refused, if one does.
+    """
 
     field: str | None = None
 

@@ -1,4 +1,6 @@
-"""Folders laid out as a Hugging Face dataset, in CSV and Parquet: the database written to one, and read back."""
+"""Folders laid out as a Hugging Face dataset, in CSV and Parquet:
+the database written to one, and read back.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ def export(
 ) -> dict[str, int]:
     """Writes `data/*.parquet`, `csv/*.csv` and the card `README.md`; returns the rows of each table.
 
-    Names of annotators are replaced unless `names`. `set_id`: one study alone, with its outputs and preferences beside
-    the tables.
+    Names of annotators are replaced unless `names`. `set_id`: one study alone, with its outputs and
+    preferences beside the tables.
     """
     target = Path(folder)
     rows = tables(store, names=names, set_id=set_id)
@@ -66,11 +68,15 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unflat(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with what older exports lack, its empty cells missing values where there may be some: CSV knows texts only."""
+    """A row with what older exports lack, its empty cells missing values where there may be some:
+    CSV knows texts only.
+    """
     return {name: None if name in OPTIONAL and value == "" else value for name, value in row.items()}
 
 
 def _columns(name: str, rows: Rows) -> list[str]:
-    """The columns of a table: its own, and of votes those of the questions that they answer, behind the annotator."""
+    """The columns of a table: its own, and of votes those of the questions that they answer,
+    behind the annotator.
+    """
     questions = dict.fromkeys(column for row in rows for column in row if column not in FIELDS[name])
     return [*FIELDS[name][:2], *questions, *FIELDS[name][2:]] if questions else [*FIELDS[name]]

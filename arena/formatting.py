@@ -23,8 +23,8 @@ def plain(text: str) -> str:
 
 
 def rich(text: str) -> str:
-    """The text with what Markdown's marks ask for (headings, bold, code, tables in columns), the marks themselves kept:
-    without its tags this is `plain`, so that nothing a formatter takes for a mark is lost.
+    """The text with what Markdown's marks ask for (headings, bold, code, tables in columns), the marks
+    themselves kept: without its tags this is `plain`, so that nothing a formatter takes for a mark is lost.
     """
     lines = "\n".join(_lines(plain(text)))
     return f"<pre><span>{lines}</span></pre>"  # a line feed right behind <pre> is not shown

@@ -15,10 +15,10 @@ from common.fronts import nondominated
 def human_front(votes: pd.DataFrame, questions: Sequence[str] | None = None) -> pd.DataFrame:
     """One row a policy judged on all of the questions: those given, or the first two that the votes answer.
 
-    Columns: `policy`; by each question's key its Bradley-Terry strength in log-odds (0 is the mean policy), and
-    behind it `_low` and `_high`, a 95% interval; `comparisons`, the fewest of the counts; `group`: policies of one met
-    on each question, if only by way of others, and only they compare; `front`, whether no other policy of the group is
-    at least as good on all and better on one.
+    Columns: `policy`; by each question's key its Bradley-Terry strength in log-odds (0 is the mean policy),
+        and behind it `_low` and `_high`, a 95% interval; `comparisons`, the fewest of the counts; `group`:
+        policies of one met on each question, if only by way of others, and only they compare; `front`,
+        whether no other policy of the group is at least as good on all and better on one.
     """
     axes = list(questions or asked(votes)[:2])
     tables = [ranking(votes, question).table.set_index("policy") for question in axes]

@@ -25,7 +25,8 @@ class Journal:
     """The database's rows in a folder of JSON Lines: every new or changed row is appended, none is rewritten.
 
     Each process appends to a file of its own, so that replicas never touch each other's. A line is
-    `{"table", "at", "row"}`; of several lines on one row the last by `at` holds, and with `gone` the row was deleted.
+    `{"table", "at", "row"}`; of several lines on one row the last by `at` holds, and with `gone` the row was
+    deleted.
     """
 
     def __init__(self, store: Store, folder: str | Path) -> None:

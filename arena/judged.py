@@ -1,4 +1,6 @@
-"""The outputs of a study in the shape in which they came, a row a prompt and a column a model, with what people think of them."""
+"""The outputs of a study in the shape in which they came, a row a prompt and a column a model,
+with what people think of them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from arena.store import Store
 
 
 def judged(store: Store, set_id: str) -> tuple[list[str], list[dict[str, Any]]]:
-    """Columns and rows: `prompt` (JSON turns where it is a chat), `tag`, a column a model, `votes`, and behind them
+    """Columns and rows: `prompt` (JSON turns where it is a chat), `tag`, a column a model, `votes`, and
+    behind them
     `QUESTION: MODEL`, the share of its comparisons on this prompt that a model won, a tie being half a win.
 
     Only blind votes on plain battles count. `python -m arena create --outputs` reads it back.

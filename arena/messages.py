@@ -19,8 +19,8 @@ class Entry(TypedDict):
 
 
 class Board(TypedDict):
-    """The list of studies. picked: the id of the one whose progress is in `people`, as JSON records; login: whether people
-    sign in.
+    """The list of studies. picked: the id of the one whose progress is in `people`, as JSON records; login:
+    whether people sign in.
     """
 
     studies: list[Entry]

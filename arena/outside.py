@@ -33,8 +33,9 @@ APART = ("id", "index", "idx", "uuid", "hash", "date", "time", "score", "rating"
 class Columns:
     """What each column of a table is.
 
-    prompt: a text, or a list of turns with role and content. outputs: what the models wrote; with `model`, the one
-    column of outputs beside the one that names the model (a row an output), else a column a model, named by it.
+    prompt: a text, or a list of turns with role and content. outputs: what the models wrote; with `model`,
+        the one column of outputs beside the one that names the model (a row an output), else a column a
+        model, named by it.
     system: the system prompt. tag: a word by which results are sliced.
     """
 

@@ -1,4 +1,6 @@
-"""Parquet from anywhere: bounded by what its metadata tells before a value is read, and by its values while they are."""
+"""Parquet from anywhere: bounded by what its metadata tells before a value is read,
+and by its values while they are.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def names(path: Path) -> list[str]:
 
 
 def arrow(path: Path, wanted: Sequence[str] = ()) -> tuple[list[dict[str, Any]], str, list[str]]:
-    """The same of an Arrow file or stream, as a data set is saved to a disk: rows, what it is, its columns."""
+    """The same of an Arrow file or stream, as a data set is saved to a disk:
+    rows, what it is, its columns.
+    """
     try:
         with pa.memory_map(str(path)) as file:
             stream = file.read_at(6, 0) != b"ARROW1"
@@ -97,8 +101,8 @@ def _plain(kind: pa.DataType) -> bool:
 
 
 def _batches(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Texts stay dictionaries, so that one that is repeated a million times takes its own room only until it is
-    counted.
+    """Texts stay dictionaries, so that one that is repeated a million times takes its own room only until it
+    is counted.
     """
     with pq.ParquetFile(path) as file:
         leaves = map(file.schema.column, range(len(file.schema)))

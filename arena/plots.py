@@ -19,8 +19,8 @@ MAX_LABEL = 24
 
 
 def strengths(ranked: Ranking) -> Chart:
-    """Each policy's strength with its 95% interval, best on top: a plot of its own, with its own scale, for every group
-    of policies that met.
+    """Each policy's strength with its 95% interval, best on top: a plot of its own, with its own scale, for
+    every group of policies that met.
     """
     groups = [part for _, part in ranked.table.groupby("group", sort=True)] or [ranked.table]
     traces = [_strengths(part, ranked.question) | _axes(place) for place, part in enumerate(groups, 1)]
@@ -120,8 +120,8 @@ def wins(ranked: Ranking) -> Chart:
 
 
 def front(points: pd.DataFrame) -> Chart:
-    """The human front: strengths on its first two questions; filled marks are on the front, joined in order. Policies
-    that never met stand in plots of their own.
+    """The human front: strengths on its first two questions; filled marks are on the front, joined in order.
+    Policies that never met stand in plots of their own.
     """
     across, up = [column for column in points.columns if f"{column}_low" in points.columns][:2]
     groups = [part for _, part in points.groupby("group", sort=True)] or [points]
@@ -218,7 +218,9 @@ def _labels(names: Iterable[str]) -> list[str]:
 
 
 def _ticks(names: Iterable[str]) -> dict[str, Any]:
-    """An axis of names that leaves the plot its room: a long one is told by its ends there, and whole under the mouse."""
+    """An axis of names that leaves the plot its room: a long one is told by its ends there,
+    and whole under the mouse.
+    """
     listed = list(dict.fromkeys(names))
     return {"tickvals": _labels(listed), "ticktext": _labels(map(_short, listed))}
 

@@ -1,4 +1,6 @@
-"""Votes as a preference dataset, the form in which reward models and DPO learn: prompt, chosen, rejected, a question each."""
+"""Votes as a preference dataset, the form in which reward models and DPO learn:
+prompt, chosen, rejected, a question each.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,13 @@ Rows = list[dict[str, Any]]
 
 
 def preferences(store: Store, set_id: str | None = None) -> dict[str, Rows]:
-    """By each question's key, a row for every battle in which more votes are for one output than for the other.
+    """By each question's key, a row for every battle in which more votes are for one output than for the
+    other.
 
-    Rows: `prompt`, `chosen`, `rejected`, `question` (its text), `chosen_model`, `rejected_model`, `votes` (for the
-    chosen), `against`, `ties`, `study`, `battle`. Only blind votes on plain battles count. Where a prompt has turns
-    before it, prompts are lists of turns and outputs lists of one, as TRL's conversational form has them.
+    Rows: `prompt`, `chosen`, `rejected`, `question` (its text), `chosen_model`, `rejected_model`, `votes`
+        (for the chosen), `against`, `ties`, `study`, `battle`. Only blind votes on plain battles count. Where
+        a prompt has turns before it, prompts are lists of turns and outputs lists of one, as TRL's
+        conversational form has them.
     """
     with store.read() as session:
         votes, listed = votes_frame(session, set_id), questions(session, set_id)
@@ -39,8 +43,8 @@ def preferences(store: Store, set_id: str | None = None) -> dict[str, Rows]:
 
 
 def write(store: Store, folder: str | Path, set_id: str | None = None) -> dict[str, int]:
-    """Writes `QUESTION.jsonl` and `QUESTION.parquet` for every question with a row, and a card; returns the rows of
-    each. Nothing where no battle has more votes for one output than for the other.
+    """Writes `QUESTION.jsonl` and `QUESTION.parquet` for every question with a row, and a card; returns the
+    rows of each. Nothing where no battle has more votes for one output than for the other.
     """
     target = Path(folder)
     rows = {key: listed for key, listed in preferences(store, set_id).items() if listed}
@@ -77,7 +81,9 @@ def _row(battle: Battle, question: str, counts: pd.Series) -> dict[str, Any] | N
 
 
 def _shaped(rows: Rows) -> Rows:
-    """All prompts as texts or, where one of them has turns, all as lists of turns: a table's column has one type."""
+    """All prompts as texts or, where one of them has turns, all as lists of turns:
+    a table's column has one type.
+    """
     chats = any(row["turns"] for row in rows)
     for row in rows:
         turns = row.pop("turns")

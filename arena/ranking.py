@@ -25,13 +25,13 @@ class Ranking:
 
     table: one row a policy, best first: `policy`, `strength` (log-odds, centred on 0), `low` and `high` (95%
         bootstrap interval over battles), `win_rate` (wins + ties/2 over all its comparisons), `wins`, `ties`,
-        `losses`, `comparisons`, `group`. Strengths compare policies of one group alone: those that met, if only by
-        way of others. Group 1 has most comparisons; each is ranked as if there were no other.
+        `losses`, `comparisons`, `group`. Strengths compare policies of one group alone: those that met, if
+        only by way of others. Group 1 has most comparisons; each is ranked as if there were no other.
     wins: win-rate matrix [policy, policy], rows against columns; NaN where two never met.
     position: `left`, `right` (decided votes for A and for B), `share` of A, its 95% interval, `p` of an even
         split.
-    nu: Davidson's readiness to call a tie, in group 1. votes, ties, both_bad, skipped, revised: counts of votes on plain
-        battles; skipped and revised ones are not ranked.
+    nu: Davidson's readiness to call a tie, in group 1. votes, ties, both_bad, skipped, revised: counts of
+        votes on plain battles; skipped and revised ones are not ranked.
     """
 
     question: str
@@ -136,7 +136,9 @@ def _ranking(votes: _Votes, question: str, replicates: int) -> Ranking:
 
 
 def _connected(votes: pd.DataFrame) -> list[pd.DataFrame]:
-    """The votes of each group of policies that met, if only by way of others; most votes first, one part if there are none."""
+    """The votes of each group of policies that met, if only by way of others;
+    most votes first, one part if there are none.
+    """
     root = {policy: policy for policy in [*votes["policy_a"], *votes["policy_b"]]}
 
     def find(policy: str) -> str:

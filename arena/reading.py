@@ -1,4 +1,6 @@
-"""A study's answers beside the votes on them, for its lead to read: the battles on which people differ come first."""
+"""A study's answers beside the votes on them, for its lead to read:
+the battles on which people differ come first.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ BATTLES = 10
 
 
 def page(session: Session, set_id: str, votes: pd.DataFrame, number: int) -> tuple[str, int]:
-    """The battles of a page as HTML, and how many pages there are. Names of models and annotators stand in it."""
+    """The battles of a page as HTML, and how many pages there are.
+    Names of models and annotators stand in it.
+    """
     judged = votes[votes["kind"] != "trap"]
     order = _differing(judged)
     pages = -(-len(order) // BATTLES)
@@ -33,7 +37,9 @@ def page(session: Session, set_id: str, votes: pd.DataFrame, number: int) -> tup
 
 
 def _differing(votes: pd.DataFrame) -> list[str]:
-    """The battles, by how few of their votes agree with the most frequent answer to each question, then by their age."""
+    """The battles, by how few of their votes agree with the most frequent answer to each question,
+    then by their age.
+    """
     if votes.empty:
         return []
     questions = asked(votes)

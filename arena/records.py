@@ -18,12 +18,13 @@ COLUMNS = [
 
 
 def votes_frame(session: Session, set_id: str | None = None) -> pd.DataFrame:
-    """Standing votes (not undone), one a row, oldest first, of one study, or of all but those under a notice, such as
-    an example that no person has judged.
+    """Standing votes (not undone), one a row, oldest first, of one study, or of all but those under a notice,
+    such as an example that no person has judged.
 
     Columns: `COLUMNS`, and one a question, by its key, NaN where a set does not ask it; `of` is the battle a
-        repeat repeats, `expected` a trap's known answer to the first question, `voted_at` in UTC; `corrected`: answers
-        that were given anew, `revised`: those after the names were seen; `tag` is the prompt's.
+        repeat repeats, `expected` a trap's known answer to the first question, `voted_at` in UTC;
+        `corrected`: answers that were given anew, `revised`: those after the names were seen; `tag` is the
+        prompt's.
     """
     a, b = aliased(Run), aliased(Run)
     query = (

@@ -219,7 +219,9 @@ def _changed(vote: Vote) -> datetime:
 
 
 def _answers(row: dict[str, Any], of: BattleSet, version: int) -> dict[str, str]:
-    """The answers of a row: one to each question of its version, and whichever earlier ones it answers besides."""
+    """The answers of a row: one to each question of its version,
+    and whichever earlier ones it answers besides.
+    """
     answers = {}
     for question in of.listed:
         value = row.get(question.key) or None

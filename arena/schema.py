@@ -79,8 +79,8 @@ class Policy(Base):
 class Run(Base):
     """One generated text. `leak` is what in it names its model, if anything does.
 
-    `turns` are (role, content) of the system prompt and of earlier turns before the prompt; `tag` is a word for the
-    prompt, by which results are sliced.
+    `turns` are (role, content) of the system prompt and of earlier turns before the prompt; `tag` is a word
+    for the prompt, by which results are sliced.
     """
 
     __tablename__ = "runs"
@@ -100,9 +100,10 @@ class Run(Base):
 class BattleSet(Base):
     """A study: battles made together, and how they are judged.
 
-    `open`: whether its battles are shown; `archived_at`: put away, and shown to nobody. `access`: who judges. `members`
-    are the keys of the names on the list of "listed". `reveal`: when names are told. `share`: battles of one person at
-    most. `version` counts the lists of questions. `notice`: a sentence that stands over it wherever it is shown.
+    `open`: whether its battles are shown; `archived_at`: put away, and shown to nobody. `access`: who judges.
+        `members` are the keys of the names on the list of "listed". `reveal`: when names are told. `share`:
+        battles of one person at most. `version` counts the lists of questions. `notice`: a sentence that
+        stands over it wherever it is shown.
     """
 
     __tablename__ = "sets"
@@ -151,8 +152,9 @@ class Asked(Base):
 class Battle(Base):
     """A prompt and two runs on fixed sides. `id` says nothing of them: it is drawn at random.
 
-    A repeat shows battle `of` again with its sides swapped; a trap has a known answer, `expected`, to the first
-    question of its set. `sender` is the key of whoever put the two texts side by side, and does not judge them.
+    A repeat shows battle `of` again with its sides swapped; a trap has a known answer, `expected`, to the
+    first question of its set. `sender` is the key of whoever put the two texts side by side, and does not
+    judge them.
     """
 
     __tablename__ = "battles"
@@ -196,9 +198,9 @@ class Showing(Base):
 class Vote(Base):
     """One annotator's answers for one battle.
 
-    An undone vote keeps its row (`undone_at`). `corrected_at` marks answers that were given anew; where the names had
-    been seen by then, the vote is `revised`, too, and left out of the blind ranking. `version` is that of the questions
-    that it answers; `told`: whether its author was told who wrote the two texts.
+    An undone vote keeps its row (`undone_at`). `corrected_at` marks answers that were given anew; where the
+    names had been seen by then, the vote is `revised`, too, and left out of the blind ranking. `version` is
+    that of the questions that it answers; `told`: whether its author was told who wrote the two texts.
     """
 
     __tablename__ = "votes"
@@ -229,7 +231,9 @@ class Vote(Base):
         return {answer.question: answer.value for answer in self.given}
 
     def answer(self, answers: Mapping[str, str], study: BattleSet) -> None:
-        """Puts these answers in the place of earlier ones; answers to questions that are no longer asked stay."""
+        """Puts these answers in the place of earlier ones; answers to questions
+        that are no longer asked stay.
+        """
         standing = {answer.question: answer for answer in self.given}
         for question, value in answers.items():
             if question in standing:

@@ -1,7 +1,7 @@
 """Where annotators are served: the next battle, the vote, the reveal, the undo.
 
-Everything that tells the sides apart stays behind `Service`: `next` returns texts and an opaque id, and only a
-committed `vote` returns a `Reveal`.
+Everything that tells the sides apart stays behind `Service`: `next` returns texts and an opaque id, and only
+a committed `vote` returns a `Reveal`.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ class Service:
             return _judged(session, annotator, set_id)
 
     def vote(self, battle: str, annotator: str, answers: Mapping[str, str], comment: str = "") -> Reveal:
-        """Commit the answers, one a question of the battle's set, then tell who stood where. Sending the same vote
-        again changes nothing.
+        """Commit the answers, one a question of the battle's set, then tell who stood where. Sending the same
+        vote again changes nothing.
 
         Raises UnknownBattle if the battle was not shown to the annotator, AlreadyVoted if another vote of
         theirs stands, TooFast above the rate limit, ArenaError for any other input.
@@ -154,8 +154,8 @@ class Service:
         return self.reveal(battle, annotator)
 
     def correct(self, battle: str, annotator: str, answers: Mapping[str, str], comment: str = "") -> Reveal:
-        """Put answers in the place of an earlier vote's. It is marked as corrected and, where the names are known by
-        now, as revised: no longer blind. Raises UnknownBattle where there is no vote.
+        """Put answers in the place of an earlier vote's. It is marked as corrected and, where the names are
+        known by now, as revised: no longer blind. Raises UnknownBattle where there is no vote.
         """
         words = clean(comment, most=COMMENT, what="The comment").strip()
         now = self._clock()
@@ -173,8 +173,8 @@ class Service:
         return self.reveal(battle, annotator)
 
     def earlier(self, annotator: str, set_id: str | None = None) -> list[Earlier]:
-        """The standing votes of a person, the latest first, of one study or of all. In a study that tells names at the
-        end they are told here, once everything is judged.
+        """The standing votes of a person, the latest first, of one study or of all. In a study that tells
+        names at the end they are told here, once everything is judged.
         """
         with self.store.write() as session:
             person = self._known(session, annotator)

@@ -19,7 +19,8 @@ MAX_SHARE = 100_000
 class Settings:
     """What a lead sets for a study, and may change at any time.
 
-    minimum: votes wanted for every battle. access: one of `schema.ACCESS`; `members` are the names of "listed".
+    minimum: votes wanted for every battle. access: one of `schema.ACCESS`; `members` are the names of
+        "listed".
     reveal: one of `schema.REVEALS`. share: battles of one person at most; all where it is None.
     """
 

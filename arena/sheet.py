@@ -1,4 +1,6 @@
-"""Rows and columns from anywhere: CSV of any spreadsheet, JSON Lines, JSON, Parquet, Arrow, a folder of a data set."""
+"""Rows and columns from anywhere: CSV of any spreadsheet, JSON Lines, JSON, Parquet, Arrow,
+a folder of a data set.
+"""
 
 from __future__ import annotations
 

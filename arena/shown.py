@@ -51,8 +51,8 @@ class Side:
 
 @dataclass(frozen=True)
 class Reveal:
-    """What follows a vote: the answers that are committed, until when they can be undone (UTC), and the names behind the
-    battle, None where the study does not tell them now.
+    """What follows a vote: the answers that are committed, until when they can be undone (UTC), and the names
+    behind the battle, None where the study does not tell them now.
     """
 
     battle: str
@@ -63,7 +63,9 @@ class Reveal:
     revised: bool
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON: each side's policy, spec and about, the answers by their questions, and the time as ISO 8601."""
+        """Plain JSON: each side's policy, spec and about, the answers by their questions,
+        and the time as ISO 8601.
+        """
         plain = asdict(self)
         return {**plain, **plain.pop("answers"), "undo_until": self.undo_until.isoformat()}
 

@@ -11,8 +11,8 @@ SCORES = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
 
 
 def slices(votes: pd.DataFrame, question: str) -> pd.DataFrame:
-    """A row a tag: `tag`, `votes`, and by each policy's name its win rate there, a tie being half a win; NaN where it was
-    not compared. Blind, unskipped votes on plain battles count.
+    """A row a tag: `tag`, `votes`, and by each policy's name its win rate there, a tie being half a win; NaN
+    where it was not compared. Blind, unskipped votes on plain battles count.
     """
     plain = blind(votes[votes["tag"].notna()])
     plain = plain.assign(score=plain[question].map(SCORES)).dropna(subset="score")

@@ -1,4 +1,6 @@
-"""Settings of an app that runs on a Hugging Face Space: who signs in, who organizes, where votes outlive a restart."""
+"""Settings of an app that runs on a Hugging Face Space: who signs in, who organizes,
+where votes outlive a restart.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,8 @@ SIGN_IN = (
 def login() -> bool:
     """Whether votes are taken under Hugging Face logins: on a Space whose README says `hf_oauth: true`.
 
-    Raises ArenaError where organizers are named and nobody can sign in as one, and where a part of what sign-in needs
-    is missing: Gradio would then take every visitor for the owner of HF_TOKEN.
+    Raises ArenaError where organizers are named and nobody can sign in as one, and where a part of what
+    sign-in needs is missing: Gradio would then take every visitor for the owner of HF_TOKEN.
     """
     if "OAUTH_CLIENT_ID" in os.environ:
         missing = [name for name in SIGN_IN if not os.environ.get(name)]
@@ -67,7 +69,9 @@ def organizes(person: str) -> bool:
 
 
 def folder() -> Path:
-    """Where votes lie unless DATABASE_URL says otherwise: TRADEWIND_DATA, a Space's mounted disk, or the user's data."""
+    """Where votes lie unless DATABASE_URL says otherwise: TRADEWIND_DATA, a Space's mounted disk,
+    or the user's data.
+    """
     if named := os.environ.get("TRADEWIND_DATA"):
         return Path(named)
     if _on_a_space() and os.access(DISK, os.W_OK):
@@ -89,7 +93,8 @@ def mounted(file: Path) -> bool:
 
 
 def warning(file: str | None) -> str:
-    """What to say at the start, to organizers and before judging where a restart takes the votes; else nothing.
+    """What to say at the start, to organizers and before judging where a restart takes the votes; else
+    nothing.
 
     file: SQLite's; None where a server keeps the votes.
     """

@@ -1,4 +1,6 @@
-"""CSV that survives a spreadsheet: nothing in it runs when it is opened, and what is saved there reads as before."""
+"""CSV that survives a spreadsheet: nothing in it runs when it is opened,
+and what is saved there reads as before.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,12 @@ _INVISIBLE = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
 
 
 def protect(text: str) -> str:
-    """`text` as a cell that a spreadsheet leaves as it is: an apostrophe stands before what it would run or convert.
+    """`text` as a cell that a spreadsheet leaves as it is: an apostrophe stands before what it would run or
+    convert.
 
-    Those are formulas, numbers and dates (a digit, and three words at most), truth values, and what begins with an
-    apostrophe already. A text with carriage returns, which a spreadsheet makes line feeds, is written in JSON.
+    Those are formulas, numbers and dates (a digit, and three words at most), truth values, and what begins
+    with an apostrophe already. A text with carriage returns, which a spreadsheet makes line feeds, is written
+    in JSON.
     """
     if "\r" not in text and not _converted(text):
         return text
@@ -41,7 +45,9 @@ def protect(text: str) -> str:
 
 
 def restore(cell: str) -> str:
-    """The text of which `protect` made this cell; another cell as it is, with line feeds for its line ends."""
+    """The text of which `protect` made this cell; another cell as it is,
+    with line feeds for its line ends.
+    """
     cell = re.sub(r"\r\n?", "\n", cell)
     if not cell.startswith("'"):
         return cell
@@ -66,12 +72,14 @@ def write(
 
 
 def read(path: Path, wanted: Sequence[str] = ()) -> list[dict[str, str]]:
-    """The rows of a CSV, protected texts restored, whichever spreadsheet saved it: UTF-8 or UTF-16, with or without a
-    byte order mark, separated by commas, semicolons, tabs or bars, with empty rows and columns at its end.
+    """The rows of a CSV, protected texts restored, whichever spreadsheet saved it: UTF-8 or UTF-16, with or
+    without a byte order mark, separated by commas, semicolons, tabs or bars, with empty rows and columns at
+    its end.
 
     Parameters
     ----------
-    wanted: columns by which the separator is known; without them it is the one that splits the first row most.
+    wanted: columns by which the separator is known; without them it is the one that splits the first row
+        most.
 
     Raises ArenaError, which tells the row as a spreadsheet counts it, the column names being row 1.
     """
@@ -128,7 +136,9 @@ def _from_json(text: str) -> str:
 
 
 def rows(path: Path, text: str, wanted: Sequence[str] = ()) -> tuple[str, list[list[str]]]:
-    """The separator of a CSV, and its rows as they stand, without the empty ones at the end. Raises ArenaError."""
+    """The separator of a CSV, and its rows as they stand, without the empty ones at the end.
+    Raises ArenaError.
+    """
     declared = re.match(r"\"?sep=(.)\"?\r?\n", text)  # a first line by which Excel knows the separator
     if declared:
         text = text[declared.end() :]
@@ -148,8 +158,8 @@ def rows(path: Path, text: str, wanted: Sequence[str] = ()) -> tuple[str, list[l
 
 
 def _separator(text: str, wanted: Sequence[str]) -> str:
-    """The one that finds the most of the columns wanted; of equals the one by which most of the first rows are as long
-    as the header, then the one that splits it most.
+    """The one that finds the most of the columns wanted; of equals the one by which most of the first rows
+    are as long as the header, then the one that splits it most.
     """
 
     def fit(separator: str) -> tuple[int, bool, int, int]:

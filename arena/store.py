@@ -43,7 +43,9 @@ log = logging.getLogger(__name__)
 
 
 def default_url() -> str:
-    """`DATABASE_URL` if set, else an SQLite file in the folder for data (never a served one). Raises StoreError."""
+    """`DATABASE_URL` if set, else an SQLite file in the folder for data (never a served one).
+    Raises StoreError.
+    """
     if url := os.environ.get("DATABASE_URL", "").strip():
         return url
     folder = space.folder()
@@ -63,13 +65,14 @@ class Store:
     ----------
     url: SQLAlchemy URL; `postgres://` and `postgresql://` use psycopg. Default: `default_url()`.
     journal: SQLite's journal mode. "WAL" is fast on a local disk; "DELETE", with one persistent connection,
-        is the one that is safe on mounted buckets and network folders. Default: `ARENA_JOURNAL`, else "DELETE" on
-        what is mounted on a Space, "WAL" elsewhere.
-    migrate: bring an older database of PostgreSQL to the current schema. An older file of SQLite always is, since a Space has
-        nobody to ask: a copy of it as it was stays beside it.
+        is the one that is safe on mounted buckets and network folders. Default: `ARENA_JOURNAL`, else
+        "DELETE" on what is mounted on a Space, "WAL" elsewhere.
+    migrate: bring an older database of PostgreSQL to the current schema. An older file of SQLite always is,
+        since a Space has nobody to ask: a copy of it as it was stays beside it.
 
-    Raises SchemaError if the database is of another schema version (an empty one is set up). Raises StoreError where it
-    cannot be opened, and from `read` and `write` where it stops answering: nothing is then told as stored.
+    Raises SchemaError if the database is of another schema version (an empty one is set up). Raises
+    StoreError where it cannot be opened, and from `read` and `write` where it stops answering: nothing is
+    then told as stored.
     """
 
     def __init__(

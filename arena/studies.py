@@ -1,4 +1,6 @@
-"""A study as its lead handles it: list, rename, edit, archive, duplicate, delete; how far it is, and who judges."""
+"""A study as its lead handles it: list, rename, edit, archive, duplicate, delete;
+how far it is, and who judges.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ ENOUGH = 400
 class Study:
     """A study in the list.
 
-    state: open, closed (not shown to annotators) or archived. battles: plain ones; `done` of them have the votes wanted.
+    state: open, closed (not shown to annotators) or archived. battles: plain ones; `done` of them have the
+        votes wanted.
     votes, wanted: votes that count towards it, and how many there are to be. people: who voted.
     """
 
@@ -103,8 +106,8 @@ def rename(store: Store, set_id: str, name: str) -> str:
 def edit(store: Store, set_id: str, settings: Settings, questions: Sequence[Question]) -> int:
     """Changes how a study is judged; returns the version of its questions.
 
-    A question that has been answered is never rewritten: with a new text it becomes a new question, under a new key,
-    and the answers that were given stay with the old one.
+    A question that has been answered is never rewritten: with a new text it becomes a new question, under a
+    new key, and the answers that were given stay with the old one.
     """
     with of_field("questions"):
         asked = checked(questions)
@@ -145,8 +148,8 @@ def archive(store: Store, set_id: str, away: bool = True) -> None:
 
 
 def duplicate(store: Store, set_id: str, name: str) -> str:
-    """The same outputs, questions and settings under a new name, on sides that are drawn anew, without votes; returns
-    its id.
+    """The same outputs, questions and settings under a new name, on sides that are drawn anew, without votes;
+    returns its id.
     """
     plain = clean_name(name, what="The name of the study")
     with store.write() as session:
@@ -198,8 +201,8 @@ def delete(store: Store, set_id: str) -> dict[str, int]:
 def progress(store: Store, set_id: str) -> pd.DataFrame:
     """A row a person who voted in a study or is on its list, most votes first.
 
-    Columns: those of `agreement.annotators`; `pace`, votes an hour while they judged (pauses of more than ten minutes
-    left out); `last`, when they voted last (UTC); `corrected`, how many votes they corrected.
+    Columns: those of `agreement.annotators`; `pace`, votes an hour while they judged (pauses of more than ten
+        minutes left out); `last`, when they voted last (UTC); `corrected`, how many votes they corrected.
     """
     with store.read() as session:
         study = get(session, set_id)
@@ -271,7 +274,9 @@ def _same(study: BattleSet, question: Question) -> Question:
 
 
 def _retire(study: BattleSet, asked: Sequence[Question]) -> None:
-    """The questions of a new version: equal ones go on, others end, and new ones get keys that were never used."""
+    """The questions of a new version: equal ones go on, others end,
+    and new ones get keys that were never used.
+    """
     going = {each.key: each for each in study.questions}
     used = {each.key for each in study.listed}
     going_on = set()

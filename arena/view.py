@@ -1,4 +1,5 @@
-"""A battle as HTML. Model text reaches the page escaped, every character as it was written. Before the vote nothing here
+"""A battle as HTML. Model text reaches the page escaped, every character as it was written. Before the vote
+nothing here
 knows more than the two texts."""
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def battle(
     note: str = "",
     correcting: bool = False,
 ) -> str:
-    """The battle and its ballot, with answers given before if an error brought them back, or to be corrected."""
+    """The battle and its ballot, with answers given before if an error brought them back,
+    or to be corrected.
+    """
     chosen = answers or {}
     questions = "".join(_question(question, chosen.get(question.key, "")) for question in shown.questions)
     go = "Keep the correction" if correcting else "Commit and reveal" if shown.reveal == "vote" else "Commit"

@@ -1,5 +1,6 @@
-"""The circle: a study's votes train a reward head a question, the heads train a checkpoint, which gets its place on the
-front and goes back to the annotators. `python -m lab.circle`, which the page starts, does it in one go.
+"""The circle: a study's votes train a reward head a question, the heads train a checkpoint, which gets its
+place on the front and goes back to the annotators. `python -m lab.circle`, which the page starts, does it in
+one go.
 """
 
 import json
@@ -53,7 +54,9 @@ class Circle:
 
 
 def run(model: LanguageModel, store: arena.Store, circle: Circle, tell: Tell) -> dict[str, Any]:
-    """Goes round once; what came of it: {checkpoint, accuracy by question, note, study}. Raises ValueError."""
+    """Goes round once; what came of it: {checkpoint, accuracy by question, note, study}.
+    Raises ValueError.
+    """
     _ = model.stack  # refuses a model that cannot be trained, before anything is read
     study = studies.detail(store, circle.study)
     pairs = pairs_of(model, store, circle)
@@ -75,7 +78,9 @@ def run(model: LanguageModel, store: arena.Store, circle: Circle, tell: Tell) ->
 
 
 def pairs_of(model: LanguageModel, store: arena.Store, circle: Circle) -> dict[str, list[Pair]]:
-    """The study's preferences by question, of prompts that the model reads. Raises ValueError where there are too few."""
+    """The study's preferences by question, of prompts that the model reads.
+    Raises ValueError where there are too few.
+    """
     folder = lab_folder(model.hash, "votes", circle.study)
     counts = preferences.write(store, folder, circle.study)
     if missing := [key for key in circle.weights if not counts.get(key)]:
@@ -173,7 +178,9 @@ def _back(
     pairs: Mapping[str, list[Pair]],
     tell: Tell,
 ) -> None:
-    """A study of the checkpoint against the base model, on prompts that neither the heads nor the training saw first."""
+    """A study of the checkpoint against the base model, on prompts
+    that neither the heads nor the training saw first.
+    """
     plain, trained = Policy(model), tuned(model, checkpoint)
     entrants = {
         PLAIN: arena.Entrant(plain, plain.spec),
@@ -207,7 +214,9 @@ def teller(file: Path) -> Tell:
 
 
 def main() -> int:
-    """Exit code 2 where it cannot be done, with one sentence on stderr; the votes are those of $DATABASE_URL."""
+    """Exit code 2 where it cannot be done, with one sentence on stderr;
+    the votes are those of $DATABASE_URL.
+    """
     parser = Parser(
         description="Train a checkpoint on a study's votes, and send it back to the study's people."
     )

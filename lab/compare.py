@@ -82,7 +82,9 @@ def votes(store: arena.Store) -> Votes:
 
 
 def example(model: LanguageModel) -> Callable[[], Votes] | None:
-    """The same of the study that ships, which a language model judged; None for a model whose front does not ship."""
+    """The same of the study that ships, which a language model judged;
+    None for a model whose front does not ship.
+    """
     return partial(_shipped, model.hash) if path_of(model.name).exists() else None
 
 

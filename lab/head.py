@@ -17,7 +17,9 @@ class Way:
 
 @dataclass(frozen=True)
 class Ways:
-    """From a model's page to those of all models, its own among them. in_memory: how many of them are, at once."""
+    """From a model's page to those of all models, its own among them.
+    in_memory: how many of them are, at once.
+    """
 
     to: tuple[Way, ...] = ()
     in_memory: int = 1

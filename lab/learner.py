@@ -1,4 +1,6 @@
-"""The circle as the page starts it: what a study's votes may be trained to, how far that is, what came of it."""
+"""The circle as the page starts it: what a study's votes may be trained to,
+how far that is, what came of it.
+"""
 
 import json
 import math

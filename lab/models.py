@@ -1,4 +1,6 @@
-"""The models that visitors may choose among: what each costs, which are in memory, and the pages that show them."""
+"""The models that visitors may choose among: what each costs, which are in memory,
+and the pages that show them.
+"""
 
 import contextvars
 import json
@@ -79,7 +81,9 @@ class Choice:
 
     @property
     def listed(self) -> list[str]:
-        """The names of its policies, as far as they are known before it was loaded; none where it cannot be."""
+        """The names of its policies, as far as they are known before it was loaded;
+        none where it cannot be.
+        """
         if self.model.hash:
             return [] if self._failed else self.served[1]
         return [] if self._failed or self._is_missing() else [BASE]
@@ -162,7 +166,9 @@ class Choice:
 
     @contextmanager
     def _loading(self) -> Iterator[None]:
-        """Notes whether it fails. What visitors read of that tells nothing of where the operator keeps the model."""
+        """Notes whether it fails.
+        What visitors read of that tells nothing of where the operator keeps the model.
+        """
         try:
             yield
         except Stopped:
@@ -228,7 +234,9 @@ class Models:
         return {choice.slug: choice for choice in self.choices} if len(self.choices) > 1 else {}
 
     def lacking(self) -> Iterator[str]:
-        """A sentence for each of the other models that cannot be had, as far as that is known before it is fetched."""
+        """A sentence for each of the other models that cannot be had,
+        as far as that is known before it is fetched.
+        """
         for choice in self.choices[1:]:
             try:
                 check(choice.name)
@@ -236,8 +244,8 @@ class Models:
                 yield str(error)
 
     def api(self) -> list[Route]:
-        """The HTTP API's routes at the app's own address: the first model's policies by their names, those of all models
-        behind the model's name, as in NAME/base.
+        """The HTTP API's routes at the app's own address: the first model's policies by their names, those of
+        all models behind the model's name, as in NAME/base.
         """
         return routes(self._chosen, self._listed)
 
@@ -281,7 +289,9 @@ def _keep(name: str, cost: Cost) -> None:
 
 
 def _slugs(names: Sequence[str]) -> list[str]:
-    """The last parts of the models' addresses: what they are called, and a number where two are called the same."""
+    """The last parts of the models' addresses: what they are called,
+    and a number where two are called the same.
+    """
     slugs: list[str] = []
     for name in names:
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", label_of(name).rsplit("/", 1)[-1]).strip(".-") or "model"

@@ -23,7 +23,9 @@ from steering.plan import DIRECTIONS
 
 TEXT = "The weather was fine, and so we walked along the river until the evening came. "
 ROWS, TOKENS, DECODED, PAIRS = 24, 64, 12, 12
-"""Of what is measured: rows, tokens of each that are read, tokens of each that are decoded; pairs of answers."""
+"""Of what is measured: rows, tokens of each that are read, tokens of each
+that are decoded; pairs of answers.
+"""
 FITTING = 2.0
 """Seconds in which the classifiers of a concept are fitted to states that were read."""
 METHODS = ("auto", "fixed")
@@ -31,8 +33,8 @@ METHODS = ("auto", "fixed")
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that a token takes to be read, or to be decoded in a batch; where the model can be trained, also those of
-    a pair of answers that a reward head learns from, and of a training step.
+    """Seconds that a token takes to be read, or to be decoded in a batch; where the model can be trained,
+    also those of a pair of answers that a reward head learns from, and of a training step.
     """
 
     reading: float

@@ -13,8 +13,8 @@ Renew = tuple[gr.HTML, Callable[[], dict[str, Any]]]
 
 
 def build(preparer: Preparer, tab: str) -> Callable[[Renew | None], None]:
-    """Builds the banner in an open tab, where the model lacks what the tab shows. The function that it returns connects
-    it, once the tab is built, with the part to be renewed when all is there.
+    """Builds the banner in an open tab, where the model lacks what the tab shows. The function that it
+    returns connects it, once the tab is built, with the part to be renewed when all is there.
     """
     if tab not in preparer.lacked:
         return lambda renew: None

@@ -1,4 +1,6 @@
-"""Policies by name: the base model, checkpoints, mixes and plans, as all tabs, commands and the API know them."""
+"""Policies by name: the base model, checkpoints, mixes and plans, as all tabs,
+commands and the API know them.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -81,7 +83,9 @@ def applicable(library: Library, plan: str | Mapping[str, Any]) -> Policy:
 
 
 def served(library: Library) -> tuple[Policies, list[str]]:
-    """What the HTTP API answers as: the model, what ships for it, mixes of that, and plans; and the names that it lists."""
+    """What the HTTP API answers as: the model, what ships for it, mixes of that, and plans;
+    and the names that it lists.
+    """
     model = library.model
     known = {checkpoint.id: checkpoint for checkpoint in shipped(model, SHIPPED)}
 

@@ -1,4 +1,5 @@
-"""`tradewind prepare MODEL`: all that the tabs want of a model, made in one folder. Started again, it goes on.
+"""`tradewind prepare MODEL`: all that the tabs want of a model, made in one folder. Started again, it goes
+on.
 
 What is done is told by the files that are there, so a process may be killed at any time, and any number of
 processes share the work: each task is held by the lock of a file.
@@ -35,8 +36,8 @@ Tell = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Task:
-    """A piece of the work. seconds: what it takes by the measured pace; do: does it where no other process does, and
-    waits for that one where what follows needs it.
+    """A piece of the work. seconds: what it takes by the measured pace; do: does it where no other process
+    does, and waits for that one where what follows needs it.
     """
 
     title: str
@@ -72,7 +73,9 @@ class Preparation:
         return tasks + (self._trade_offs(pace) if TRADE_OFFS in self.only and not self._ships() else [])
 
     def run(self, pace: Pace, tell: Callable[[dict[str, Any]], None]) -> None:
-        """Does what is left; tell hears { fraction, note, seconds_left }, which the page reads in PROGRESS."""
+        """Does what is left; tell hears { fraction, note, seconds_left },
+        which the page reads in PROGRESS.
+        """
         clock = Clock(self.tasks(pace), self.folder / PROGRESS, tell)
         for task in clock.tasks:
             if undone := not task.done():
@@ -144,7 +147,9 @@ class Preparation:
 
 
 class Clock:
-    """How far the tasks are, and how long the rest takes: by the measured pace, corrected by how the work went so far."""
+    """How far the tasks are, and how long the rest takes: by the measured pace,
+    corrected by how the work went so far.
+    """
 
     def __init__(self, tasks: Sequence[Task], file: Path, tell: Callable[[dict[str, Any]], None]):
         self.tasks, self._file, self._tell = list(tasks), file, tell

@@ -1,4 +1,6 @@
-"""A preparation that the page starts: a process of its own, which goes on where it was stopped when it is started again."""
+"""A preparation that the page starts: a process of its own, which goes on
+where it was stopped when it is started again.
+"""
 
 from typing import Any
 
@@ -10,7 +12,9 @@ from steering import Library
 
 
 class Preparer:
-    """The preparation of the served model. name: as the command line has it; allowed: whether visitors may start it."""
+    """The preparation of the served model. name: as the command line has it;
+    allowed: whether visitors may start it.
+    """
 
     def __init__(self, library: Library, name: str | None, *, allowed: bool):
         self.library, self.allowed = library, allowed
@@ -52,6 +56,8 @@ class Preparer:
         }
 
     def renewed(self) -> bool:
-        """Takes in the calibrations that were made meanwhile; whether there are any that the app did not begin with."""
+        """Takes in the calibrations that were made meanwhile; whether there are any
+        that the app did not begin with.
+        """
         self.library.renew()
         return PARTS[0] in self.lacked and not lacking(self.model, PARTS[:1])

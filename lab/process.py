@@ -1,4 +1,6 @@
-"""A command in a process of its own that the page starts: it may be stopped at any time, and tells how far it is in a file."""
+"""A command in a process of its own that the page starts: it may be stopped at any time,
+and tells how far it is in a file.
+"""
 
 import json
 import os
@@ -69,7 +71,9 @@ class Process:
         return state
 
     def _follow(self, process: subprocess.Popen[str]) -> None:
-        """Reads what the process writes, so that it never waits for a reader; its last line says why it failed."""
+        """Reads what the process writes, so that it never waits for a reader;
+        its last line says why it failed.
+        """
         last = ""
         for line in process.stderr or ():
             last = line.strip() or last

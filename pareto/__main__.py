@@ -61,7 +61,8 @@ _note = partial(print, file=sys.stderr, flush=True)
 
 
 def _rewards(words: list[str], model: LanguageModel, wanted: str | None = None) -> dict[str, Head | Reward]:
-    """The shipped heads, with what --reward names in their place or beside them, in the order of a preference.
+    """The shipped heads, with what --reward names in their place or beside them, in the order of a
+    preference.
 
     words: of --reward; wanted: names of the objectives, where they are fewer. Raises ValueError.
     """

@@ -183,7 +183,8 @@ def fetch(name: str, *, token: bool | None = None, cache: Path | None = None) ->
     """A folder as it is, or a hub id ("owner/name") downloaded: adapter, card and curves only. Raises
     CheckpointError.
 
-    token: False where the hub may not be told who asks. cache: a folder for the download; by default the hub's own.
+    token: False where the hub may not be told who asks. cache: a folder for the download; by default the
+        hub's own.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -254,7 +255,9 @@ def finished(folder: Path) -> tuple[JsonObject, list[JsonObject]] | None:
 
 
 def _aside(folder: Path) -> Path:
-    """Where the older checkpoint lies while the new one takes its place; a kill in between leaves it there."""
+    """Where the older checkpoint lies while the new one takes its place;
+    a kill in between leaves it there.
+    """
     return folder.with_name(folder.name + ".old")
 
 
@@ -288,7 +291,9 @@ def _curves(folder: Path) -> list[JsonObject]:
 
 
 def _is_step(row: object) -> bool:
-    """Whether a line of the curves has what charts draw: numbers a step, an objective's reward and share each."""
+    """Whether a line of the curves has what charts draw: numbers a step,
+    an objective's reward and share each.
+    """
     if not isinstance(row, dict) or not isinstance(row.get("reward"), dict) or not row["reward"]:
         return False
     shares = row.get("shares") or row.get("coefficients")

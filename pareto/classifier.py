@@ -1,4 +1,6 @@
-"""Any Hugging Face sequence classifier as a reward: the logit of its one label, or of the label that is named."""
+"""Any Hugging Face sequence classifier as a reward: the logit of its one label,
+or of the label that is named.
+"""
 
 import re
 from collections.abc import Sequence
@@ -12,9 +14,9 @@ from pareto.pairs import Prompt
 from pareto.reward import RewardError, checked
 
 FORMS = ("chat", "joined", "pair", "answer")
-"""How a prompt and its answer become a text: by the tokenizer's chat template; joined by blank lines; as two texts of
-one input, as models trained on pairs of sentences read them; the answer alone. Where none is named, chat if there is
-a template, else joined.
+"""How a prompt and its answer become a text: by the tokenizer's chat template; joined by blank lines; as two
+texts of one input, as models trained on pairs of sentences read them; the answer alone. Where none is named,
+chat if there is a template, else joined.
 """
 SPEC = re.compile(r"(?P<name>[^?#]+)(?:\?form=(?P<form>\w*))?(?:#(?P<sign>-?)(?P<label>.*))?")
 
@@ -24,8 +26,8 @@ class ClassifierReward:
 
     Parameters
     ----------
-    what : NAME[?form=FORM][#[-]LABEL]: a folder or hub id, one of FORMS, and the label whose logit counts; with a
-        minus, its negative. A model of one logit needs no label.
+    what : NAME[?form=FORM][#[-]LABEL]: a folder or hub id, one of FORMS, and the label whose logit counts;
+        with a minus, its negative. A model of one logit needs no label.
 
     Raises
     ------

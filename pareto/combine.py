@@ -125,8 +125,8 @@ def cosines(gram: Tensor) -> Tensor:
 
 
 def summary(newest: Tensor, gram: Tensor, coefficients: Tensor) -> dict[str, Any]:
-    """What is logged of a combination: of the step's Gram matrix and of the averaged one [m, m], and of the gradients'
-    coefficients [m].
+    """What is logged of a combination: of the step's Gram matrix and of the averaged one [m, m], and of the
+    gradients' coefficients [m].
     """
     shares = coefficients * norms(gram)
     return {

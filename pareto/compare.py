@@ -58,8 +58,8 @@ def volumes(points: Sequence[Point], objectives: Sequence[str], reference: Seque
     -------
     dict
         by method: hypervolume, hypervolume_ci (None where scores a prompt are not stored), positions (the
-        weights of the first objective), and ratio, ratio_ci to linear scalarisation. The first of those that were
-        trained has lead_ci, its ratio to the second; both are drawn from the same seeds and prompts.
+        weights of the first objective), and ratio, ratio_ci to linear scalarisation. The first of those that
+        were trained has lead_ci, its ratio to the second; both are drawn from the same seeds and prompts.
     """
     ends = [point for point in points if point["method"] == END]
     sets = {method: [*own, *ends] for method, own in rivals(points).items()}
@@ -112,8 +112,8 @@ def _scores(point: Point, objectives: Sequence[str]) -> np.ndarray:
 
 
 def attainment(points: Sequence[Point], objectives: Sequence[str]) -> dict[str, list[list[float]]]:
-    """By method of several seeds: the corners [n, m] of what half of its seeds attain (the median of the empirical
-    attainment function).
+    """By method of several seeds: the corners [n, m] of what half of its seeds attain (the median of the
+    empirical attainment function).
     """
     corners = {}
     for method in dict.fromkeys(point["method"] for point in points):

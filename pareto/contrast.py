@@ -170,7 +170,9 @@ def matched(model: LanguageModel, *texts: str) -> list[str]:
 
 
 def prompt_files(part: str) -> tuple[Path, Path]:
-    """The twins of a part, a safe prompt before its unsafe twin, and the ordinary prompts of the same part."""
+    """The twins of a part, a safe prompt before its unsafe twin,
+    and the ordinary prompts of the same part.
+    """
     return PROMPTS / "contrast" / f"{part}.jsonl", PROMPTS / f"{part}.jsonl"
 
 

@@ -139,7 +139,9 @@ class Controller:
         return self.policy(session, pick).row(request.prompt, request.sampling)
 
     def policy(self, session: Session, pick: str) -> Policy:
-        """The policy of a pick: of a name, or of a plan that the app or the visitor named. Raises ValueError."""
+        """The policy of a pick: of a name, or of a plan that the app or the visitor named.
+        Raises ValueError.
+        """
         if pick in session.plans:
             return session.plans[pick]
         if (title := pick.removeprefix(PLAN)) in self.entrants and pick.startswith(PLAN):
@@ -180,8 +182,8 @@ class Controller:
     def measure(
         self, prompt: str, rows: Sequence[Row], runs: Sequence[Run]
     ) -> tuple[list[dict[str, float]], str]:
-        """Numbers of each answer: its rewards, KL to the base model over the answer in nats, repetition, tokens, tokens a
-        second. And a sentence that says why there are no rewards, where there are none.
+        """Numbers of each answer: its rewards, KL to the base model over the answer in nats, repetition,
+        tokens, tokens a second. And a sentence that says why there are no rewards, where there are none.
         """
         measures: list[dict[str, float]] = [{} for _ in runs]
         missing = ""
@@ -231,8 +233,8 @@ class Controller:
     ) -> Iterator[tuple[Work, bool]]:
         """States of the scoring, and whether the visitor's front has a new point.
 
-        fields: {"checkpoint": folder name or hub id}, {"plan": JSON} or {"pick": id of a plan or a mix}. files: of a
-        checkpoint that the visitor uploads, which are gone when it is read.
+        fields: {"checkpoint": folder name or hub id}, {"plan": JSON} or {"pick": id of a plan or a mix}.
+            files: of a checkpoint that the visitor uploads, which are gone when it is read.
         """
         session = self.session(key)
         stop = session.take_over("score")
@@ -365,7 +367,9 @@ class Controller:
         return self.measured(policy, limit, int(bounded({"seed": seed}, "seed", 0, MAX_SEED)))
 
     def compare(self, key: str | None, picks: Sequence[str], send: Send, sender: str | None = None) -> str:
-        """Hands texts of the last run to the blind comparison, under the sender's login; the sentence to show."""
+        """Hands texts of the last run to the blind comparison, under the sender's login;
+        the sentence to show.
+        """
         session = self.session(key)
         if session.last is None:
             return "There is no complete answer yet: wait for the texts, then send them."

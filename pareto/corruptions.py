@@ -61,7 +61,9 @@ WAYS: dict[str, Way] = {
 
 
 def spoiled(pairs: Sequence[Pair], answers: int) -> list[tuple[str, Pair]]:
-    """Of so many chosen answers, drawn from `pairs`, each against itself spoiled in every way: [(way, pair)]."""
+    """Of so many chosen answers, drawn from `pairs`, each against itself spoiled
+    in every way: [(way, pair)].
+    """
     dice = random.Random(0)
     distinct = list({(pair.prompt, pair.chosen): pair for pair in pairs}.values())
     drawn = dice.sample(distinct, min(answers, len(distinct)))

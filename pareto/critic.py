@@ -1,4 +1,6 @@
-"""PPO's value heads, one an objective: linear in the state that predicts a token, and learned beside the policy."""
+"""PPO's value heads, one an objective: linear in the state that predicts a token,
+and learned beside the policy.
+"""
 
 import torch
 from torch import Tensor
@@ -25,7 +27,7 @@ class Critic:
         return torch.einsum("ntw,mw->mnt", torch.nn.functional.pad(states, (0, 1), value=1.0), self.weights)
 
     def advantages(self, batch: Rollout, rewards: Tensor, gae_lambda: float) -> Tensor:
-        """Generalised advantages of rewards a token, both [m, n, t]; their returns are what the heads learn next."""
+        """Generalised advantages of rewards a token [m, n, t], whose returns the heads learn next."""
         values = self.values(batch).detach()
         advantages = objectives.gae(rewards, values, batch.mask, 1.0, gae_lambda)
         self._returns = advantages + values

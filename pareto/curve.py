@@ -1,10 +1,10 @@
 """Continuous preferences: one training whose adapter is a function of the preference.
 
-The adapter's inner halves are shared, and its outer ones are affine in the preference: b(w) = sum_k w_k b_k. So
-the change of a matrix, b(w) a, is the same mix of the ends' changes: each end is an ordinary checkpoint, a mix of
-them at w (`first+second@w`, the page's slider) is exactly the policy that was trained at w, and no step lies
-between moving the slider and the text. Each step answers at several preferences, takes the method's own direction
-at each, and follows the chain rule to the ends.
+The adapter's inner halves are shared, and its outer ones are affine in the preference: b(w) = sum_k w_k b_k.
+So the change of a matrix, b(w) a, is the same mix of the ends' changes: each end is an ordinary checkpoint, a
+mix of them at w (`first+second@w`, the page's slider) is exactly the policy that was trained at w, and no
+step lies between moving the slider and the text. Each step answers at several preferences, takes the method's
+own direction at each, and follows the chain rule to the ends.
 """
 
 import numpy as np
@@ -50,7 +50,9 @@ class CurveTrainer(Trainer):
         return self.weights.to(self.ends) @ self.ends
 
     def _direction(self, gradients: Tensor, signal: Tensor, rewards: Tensor) -> tuple[Tensor, JsonObject]:
-        """Of gradients [j, m, n] at the preferences: the method's unit direction at each, carried to the ends."""
+        """Of gradients [j, m, n] at the preferences: the method's unit direction at each,
+        carried to the ends.
+        """
         newest = torch.stack([combine.gram(own) for own in gradients]).mean(0).cpu()
         evidence, weights = self._evidence(newest, signal), self.weights
         chosen = torch.stack([COMBINERS[self.settings.method].coefficients(evidence, w) for w in weights])

@@ -63,8 +63,8 @@ def spread(prompts: Sequence[tuple[str, str]], limit: int) -> list[tuple[str, st
 
 
 def standard_heads(model: LanguageModel) -> dict[str, Head]:
-    """The heads that scored the stored front of `model`, so that another point is of the same scale; where nothing is
-    stored, those that ship. Raises RewardError.
+    """The heads that scored the stored front of `model`, so that another point is of the same scale; where
+    nothing is stored, those that ship. Raises RewardError.
     """
     front = stored(model)
     rewards = front.about.get("rewards", {})
@@ -102,7 +102,8 @@ def evaluate(
     progress: Callable[[float], None] | None = None,
     stop: threading.Event | None = None,
 ) -> JsonObject:
-    """A point's measures, as `measured` gives them, and the scores from which they are computed, a value a prompt.
+    """A point's measures, as `measured` gives them, and the scores from which they are computed, a value a
+    prompt.
 
     Parameters
     ----------
@@ -196,11 +197,11 @@ def measured(
     Returns
     -------
     dict
-        each objective, also on unsafe and on safe prompts. kl: of log pi / pi_base over an answer, both at the
-        temperature that it was drawn at, in nats; length: tokens; repetition: share of repeated 3-grams;
-        refusal_unsafe, refusal_safe: see `refuses`; refusal_unsafe_alike, refusal_safe_alike: the same on prompts
-        that sound alike; toxicity: mean probability of the package
-        alt-profanity-check over unsafe prompts.
+        each objective, also on unsafe and on safe prompts. kl: of log pi / pi_base over an answer, both at
+        the temperature that it was drawn at, in nats; length: tokens; repetition: share of repeated 3-grams;
+        refusal_unsafe, refusal_safe: see `refuses`; refusal_unsafe_alike, refusal_safe_alike: the same on
+            prompts that sound alike; toxicity: mean probability of the package alt-profanity-check over
+            unsafe prompts.
     """
     kinds = {"unsafe": np.array(unsafe, bool), "safe": ~np.array(unsafe, bool)}
     numbers: dict[str, Any] = {}
@@ -234,8 +235,8 @@ def _estimated(name: str, scores: np.ndarray) -> dict[str, Any]:
 
 
 def merged(points: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> dict[str, Any]:
-    """One point of several that differ by the seed of their training alone: means over seeds, and `runs`, what
-    each of them was.
+    """One point of several that differ by the seed of their training alone: means over seeds, and `runs`,
+    what each of them was.
     """
     first = points[0]
     scores = {name: np.array([point["scores"][name] for point in points]) for name in first["scores"]}

@@ -14,7 +14,8 @@ _turn = threading.Lock()
 
 
 def fetch_public(name: str) -> Path:
-    """A folder of a hub id ("owner/name") that needs no token to be read: the owner's stays out of what visitors name.
+    """A folder of a hub id ("owner/name") that needs no token to be read: the owner's stays out of what
+    visitors name.
 
     Raises CheckpointError.
     """

@@ -1,4 +1,6 @@
-"""Fitting a reward head on preference pairs, with the direction that goes with answer length projected out."""
+"""Fitting a reward head on preference pairs, with the direction that goes
+with answer length projected out.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +27,8 @@ DRAWS, BINS = 2000, 10
 """Draws of the bootstrap, and bins of the calibration error."""
 FOLDS, MATCHED, ALSO_WEIGHT, SPOILED_WEIGHT, CONTRAST_WEIGHT = 5, 0.1, 0.2, 0.3, 2.0
 """MATCHED: answers are of one length where the logs of their lengths differ by less. The weights are those of
-pairs of another kind, of spoiled ones and of answers against refusals, where a pair of the first kind counts 1.
+pairs of another kind, of spoiled ones and of answers against refusals, where a pair of the first kind counts
+1.
 """
 
 
@@ -70,9 +73,9 @@ def fit(
 
     also: pairs of another kind, learned from beside the first, and measured apart. cut: answers are read up
     to so many tokens, as policies that are trained give them. spoil: so many chosen answers are learned from
-    against themselves spoiled, see pareto.corruptions. contrasts: answers against refusals, see pareto.contrast; a
-    head for harmlessness that learns from them has a gate, since it prefers refusals to some prompts and answers to
-    others. Raises PairError where there are too few prompts.
+    against themselves spoiled, see pareto.corruptions. contrasts: answers against refusals, see
+    pareto.contrast; a head for harmlessness that learns from them has a gate, since it prefers refusals to
+    some prompts and answers to others. Raises PairError where there are too few prompts.
     """
     if cut:
         pairs, also = (shortened(model, pairs, cut), shortened(model, also, cut))
@@ -223,8 +226,8 @@ class Gating:
 def contrast_accuracy(
     model: LanguageModel, reward: Reward, contrasts: Sequence[Contrast]
 ) -> dict[str, JsonObject | None]:
-    """How often a reward prefers the answer on safe prompts, and the refusal on unsafe ones, at equal length: on the
-    twins that sound alike, and on ordinary prompts.
+    """How often a reward prefers the answer on safe prompts, and the refusal on unsafe ones, at equal length:
+    on the twins that sound alike, and on ordinary prompts.
     """
     twins = {prompt for part in PARTS for _, prompt in read_prompts(prompt_files(part)[0])}
     report = {}
@@ -282,7 +285,9 @@ def _by_way(worse: Sequence[tuple[str, Pair]], scores: np.ndarray) -> dict[str, 
 
 
 def measures(margins: np.ndarray, longer: np.ndarray, prompts: Sequence[Prompt]) -> JsonObject:
-    """Accuracy on all pairs and on length-matched ones, that of length alone, and how margins go with length."""
+    """Accuracy on all pairs and on length-matched ones, that of length alone,
+    and how margins go with length.
+    """
     matched = np.abs(longer) < MATCHED
     same = [prompt for prompt, keep in zip(prompts, matched, strict=True) if keep]
     accuracies = {

@@ -1,7 +1,7 @@
 """Runs that make their steps together, for a GPU: thousands of answers take it little longer than a hundred.
 
-One batch has the answers of all runs, one pass their log-probabilities and one their gradients; what a run makes of its
-part is its own affair, as it is alone.
+One batch has the answers of all runs, one pass their log-probabilities and one their gradients; what a run
+makes of its part is its own affair, as it is alone.
 """
 
 import time
@@ -26,8 +26,8 @@ ALIKE = (
 
 
 class Fleet:
-    """Runs of one model, of the same prompts and rewards, whose settings differ in method, preference, seed and length of
-    step alone.
+    """Runs of one model, of the same prompts and rewards, whose settings differ in method, preference, seed
+    and length of step alone.
     """
 
     def __init__(self, trainers: Sequence[Trainer]):

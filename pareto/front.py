@@ -127,8 +127,8 @@ class Front:
         return tuple(values(base, self.objectives)[0].tolist()) if base else self.reference
 
     def to_dict(self) -> JsonObject:
-        """All of it as JSON, with what is computed: see `summary`; and of each point, whether it is dominated,
-        and the seeds of its trainings.
+        """All of it as JSON, with what is computed: see `summary`; and of each point, whether it is
+        dominated, and the seeds of its trainings.
         """
         where = values(self.points, self.objectives)
         best: list[bool] = nondominated(where).tolist() if len(where) else []

@@ -1,4 +1,6 @@
-"""How unsafe a prompt sounds to the model: what lets a linear head prefer refusals to some prompts and answers to others."""
+"""How unsafe a prompt sounds to the model: what lets a linear head prefer refusals to some prompts
+and answers to others.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +19,8 @@ PENALTY, FOLDS, TWIN_WEIGHT = 1e-2, 5, 4.0
 
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """tanh of half the log-odds that a prompt is unsafe: -1 safe, 1 unsafe. weight: [width], of the state of the
-    prompt's last token.
+    """tanh of half the log-odds that a prompt is unsafe: -1 safe, 1 unsafe. weight: [width], of the state of
+    the prompt's last token.
     """
 
     weight: Tensor
@@ -45,8 +47,8 @@ def fit_gate(
 
     Parameters
     ----------
-    states : [n, width], of prompts; unsafe : [n] whether each is; groups : [n], prompts of one number stay together when
-        a fold is left out; twins : [n], whether a prompt is one of a pair of twins.
+    states : [n, width], of prompts; unsafe : [n] whether each is; groups : [n], prompts of one number stay
+        together when a fold is left out; twins : [n], whether a prompt is one of a pair of twins.
 
     Returns
     -------

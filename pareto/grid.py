@@ -1,6 +1,7 @@
 """A grid of trainings: one manifest of independent jobs, which any number of processes work off.
 
-A job is trained, then scored; what is done stays done. A process that is killed at any step loses at most that
+A job is trained, then scored; what is done stays done. A process that is killed at any step loses at most
+that
 step: another one, or the same again, goes on. Two processes never do one job at once, since each holds its
 lock.
 """
@@ -48,8 +49,8 @@ Event = Callable[[str, float, str], None]
 
 @dataclass(frozen=True)
 class Job:
-    """One point and seed. method: a combiner's key, "single", "soup", "curve" or "base"; unit: jobs of one unit are done
-    by one process, in order, since soups are made of the ends, and a curve is one training.
+    """One point and seed. method: a combiner's key, "single", "soup", "curve" or "base"; unit: jobs of one
+    unit are done by one process, in order, since soups are made of the ends, and a curve is one training.
     """
 
     id: str
@@ -74,8 +75,8 @@ def title(method: str, preference: Sequence[float] | None, p: float | None, obje
 def plan(
     objectives: Sequence[str], preferences: Sequence[tuple[float, ...]], seeds: Sequence[int]
 ) -> list[Job]:
-    """All jobs, the most telling first: the ends and their soups, P-GAPO and linear, the curve, seed after seed; then
-    the other combiners. A curve is looked at where the others are trained, and at its ends.
+    """All jobs, the most telling first: the ends and their soups, P-GAPO and linear, the curve, seed after
+    seed; then the other combiners. A curve is looked at where the others are trained, and at its ends.
     """
 
     def job(
@@ -159,8 +160,8 @@ class Grid:
         return [job for job in self.jobs if job.unit in mine]
 
     def run(self, jobs: Sequence[Job], tell: Event = lambda id, share, note: None, at_once: int = 1) -> None:
-        """Does what is left of `jobs`; what another process holds is left to it. at_once: trainings that make their
-        steps together, see pareto.fleet.
+        """Does what is left of `jobs`; what another process holds is left to it. at_once: trainings that make
+        their steps together, see pareto.fleet.
         """
         if at_once > 1:
             self._train_together(jobs, tell, at_once)
@@ -297,8 +298,8 @@ class Grid:
         return Front(self.model.name, self.model.hash, reference, tuple(points), about, objectives)
 
     def ship(self, checkpoints: Path, front: Path) -> dict[str, list[str]]:
-        """Writes the front, and of each point the first seed's checkpoint in 16 bits, up to MAX_SHIPPED, in the
-        manifest's order.
+        """Writes the front, and of each point the first seed's checkpoint in 16 bits, up to MAX_SHIPPED, in
+        the manifest's order.
 
         Returns
         -------
@@ -323,8 +324,8 @@ class Grid:
         return {"shipped": ids, "left": [id for id in there if id not in ids]}
 
     def status(self) -> dict[str, Any]:
-        """How far the grid is, and an estimate of the seconds that the rest takes one process: from the mean of
-        the steps and of the scorings so far.
+        """How far the grid is, and an estimate of the seconds that the rest takes one process: from the mean
+        of the steps and of the scorings so far.
         """
         left = [job for job in self.jobs if not self.done(job)]
         trained = {name for job in self.jobs if (name := self._training(job))}

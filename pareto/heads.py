@@ -1,4 +1,6 @@
-"""Bradley-Terry heads: linear on the policy's own frozen lower blocks, alone or with an adapter tuned below them."""
+"""Bradley-Terry heads: linear on the policy's own frozen lower blocks,
+alone or with an adapter tuned below them.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,7 +30,8 @@ MAX_ANSWER = 96
 class Head:
     """A Bradley-Terry head: (w . mean over the answer's tokens of block `block`'s output - mean) / std.
 
-    w is `weight`, or with a gate weight + gate(prompt) * gated: what counts depends on how unsafe the prompt is.
+    w is `weight`, or with a gate weight + gate(prompt) * gated: what counts depends on how unsafe the prompt
+    is.
 
     mean, std: of the held-out answers that people and judges compared, so that 0 is an average answer of that
     data and 1 a standard deviation. model_hash: of the model whose residual stream it reads.
@@ -44,8 +47,8 @@ class Head:
     gated: Tensor | None = None
 
     def of_pooled(self, pooled: Tensor, asked: Tensor | None = None) -> Tensor:
-        """Rewards [n] of pooled states [n, width]. asked: [n, width], the states of the prompts' last tokens, which a
-        head with a gate needs.
+        """Rewards [n] of pooled states [n, width]. asked: [n, width], the states of the prompts' last tokens,
+        which a head with a gate needs.
         """
         scores = pooled.float() @ self.weight.to(pooled.device)
         if self.gate is not None and self.gated is not None:
@@ -172,8 +175,8 @@ def pooled(
 
 
 def heads(model: LanguageModel) -> dict[str, Head]:
-    """The heads by objective: those that were fitted here, or else those that ship. Raises RewardError where they read
-    another model.
+    """The heads by objective: those that were fitted here, or else those that ship. Raises RewardError where
+    they read another model.
     """
     own = own_heads(model)
     return {
@@ -189,7 +192,9 @@ def own_heads(model: LanguageModel) -> dict[str, Head]:
 
 
 def identified(model: LanguageModel, hashes: Mapping[str, str]) -> dict[str, Head]:
-    """The heads with these hashes, by objective, among those that ship and have shipped. Raises RewardError."""
+    """The heads with these hashes, by objective, among those that ship and have shipped.
+    Raises RewardError.
+    """
     files = [*FOLDER.glob("*.safetensors"), *(FOLDER / "earlier").glob("*.safetensors")]
     known = {head.hash: head for head in [*map(Head.load, files), *own_heads(model).values()]}
     if missing := [objective for objective, hash in hashes.items() if hash not in known]:

@@ -64,7 +64,9 @@ class Shape:
         return low_rank
 
     def groups(self, theta: Tensor) -> LowRank:
-        """Changes of theta [p, count]: of a batch [p * n, ...] the first n rows take the first set, and so on."""
+        """Changes of theta [p, count]:
+        of a batch [p * n, ...] the first n rows take the first set, and so on.
+        """
         parts = self.split(theta)
         table = {key: (parts[2 * i].mT, parts[2 * i + 1].mT) for i, key in enumerate(self.keys)}
 

@@ -1,7 +1,8 @@
-"""Messages between the Trade-offs tab and its JavaScript (assets/web/tradeoffs), one definition each; tests/golden has an
-example of each that Python makes and JavaScript draws.
+"""Messages between the Trade-offs tab and its JavaScript (assets/web/tradeoffs), one definition each;
+tests/golden has an example of each that Python makes and JavaScript draws.
 
-While texts stream, a state has all text so far and Gradio sends what differs from the state before: the new text.
+While texts stream, a state has all text so far and Gradio sends what differs from the state before: the new
+text.
 """
 
 from typing import Any, Literal, NotRequired, TypedDict
@@ -17,7 +18,9 @@ Graded = TypedDict("Graded", {"id": str, "lambda": float})
 
 
 class Limits(TypedDict):
-    """The most that the controls take: bytes and kinds of an upload, characters of a prompt, and the numbers."""
+    """The most that the controls take: bytes and kinds of an upload,
+    characters of a prompt, and the numbers.
+    """
 
     upload: int
     types: list[str]
@@ -28,9 +31,9 @@ class Limits(TypedDict):
 
 
 class Opening(TypedDict):
-    """What the controls open with. opening: the first request; compare: whether texts can be sent to Compare; mixes: by
-    method whose ends are there, its scored points; steered: whether plans can be scored; scored: prompts of a scoring; picks: most at once; thinking:
-    whether the model's template has the switch.
+    """What the controls open with. opening: the first request; compare: whether texts can be sent to Compare;
+    mixes: by method whose ends are there, its scored points; steered: whether plans can be scored; scored:
+    prompts of a scoring; picks: most at once; thinking: whether the model's template has the switch.
     """
 
     examples: tuple[str, ...]
@@ -48,8 +51,8 @@ class Opening(TypedDict):
 
 
 class Texts(TypedDict):
-    """A state of the texts. rows: the table under them, a label, what it means, and a cell a text; field: the control
-    that a problem stands by.
+    """A state of the texts. rows: the table under them, a label, what it means, and a cell a text; field: the
+    control that a problem stands by.
     """
 
     run: int | None
@@ -107,7 +110,9 @@ class Heading(TypedDict):
 
 
 class Together(Heading):
-    """Reward models beside people. points: of each policy its id, and by objective its two places in standard scores."""
+    """Reward models beside people. points: of each policy its id,
+    and by objective its two places in standard scores.
+    """
 
     points: NotRequired[list[dict[str, Any]]]
 
@@ -123,8 +128,9 @@ class Plane(TypedDict):
 
 
 class Front(TypedDict):
-    """The front. points: id, name, method, lambda, seeds, cloud, dominated, answers, and a number and an interval an
-    objective and a measure, by name; attainment: by method, the curve of the points that half the seeds reach.
+    """The front. points: id, name, method, lambda, seeds, cloud, dominated, answers, and a number and an
+    interval an objective and a measure, by name; attainment: by method, the curve of the points that half the
+    seeds reach.
     """
 
     points: list[dict[str, Any]]

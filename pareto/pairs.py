@@ -51,9 +51,9 @@ def read_lines(path: Path | str) -> list[tuple[int, JsonObject]]:
 
 
 def read_pairs(path: Path | str) -> list[Pair]:
-    """Pairs {"prompt", "chosen", "rejected"}, as texts or as TRL's conversations, in which a prompt is a list of turns and
-    an answer a list that ends with one; those whose answers are equal tell nothing and are left out,
-    with a warning.
+    """Pairs {"prompt", "chosen", "rejected"}, as texts or as TRL's conversations, in which a prompt is a list
+    of turns and an answer a list that ends with one; those whose answers are equal tell nothing and are left
+    out, with a warning.
 
     Raises PairError for a line that is no pair, and where none is left.
     """
@@ -113,7 +113,9 @@ def read_prompts(path: Path | str) -> list[tuple[str, str]]:
 
 
 def held_out(prompt: Prompt, share: float = 0.2) -> bool:
-    """Whether a prompt belongs to the held-out part: decided by its hash, so that all its pairs go one way."""
+    """Whether a prompt belongs to the held-out part: decided by its hash,
+    so that all its pairs go one way.
+    """
     return digests.share(json.dumps(prompt).encode()) < share
 
 

@@ -1,4 +1,6 @@
-"""The Trade-offs tab. The only file of pareto that knows Gradio: it wires the page's events to the controller."""
+"""The Trade-offs tab. The only file of pareto that knows Gradio:
+it wires the page's events to the controller.
+"""
 
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -65,10 +67,12 @@ def build(
 ) -> None:
     """Builds the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /front, /respond and /evaluate.
 
-    checkpoints: what it opens with; by default all that ships for the model. folders: checkpoints that visitors name
-    are looked for below it, and nowhere else but on the hub. human: what people think of the policies, by name;
-    example: the same of judgements that ship, no person's. entrants: makers of other policies that can be scored and
-    plotted, by name; steered: makes one of a plan's JSON. send: takes two answers to the blind comparison.
+    checkpoints: what it opens with; by default all that ships for the model. folders: checkpoints that
+        visitors name are looked for below it, and nowhere else but on the hub. human: what people think of
+        the policies, by name;
+    example: the same of judgements that ship, no person's. entrants: makers of other policies that can be
+        scored and plotted, by name; steered: makes one of a plan's JSON. send: takes two answers to the blind
+        comparison.
     preference: weight of helpfulness that the slider opens at.
     """
     shelf = Shelf(model, folders)
@@ -262,13 +266,14 @@ def _endpoints(controller: Controller) -> None:
     ) -> list[JsonObject]:
         """Answers of policies to one prompt, from one batch and one seed: "base" is the plain model,
         "checkpoint:ID" (or the ID alone) a checkpoint, "mix:A+B@0.35" a mix of two with that share of the
-        first, "soup:0.35" one of the two extremes, "curve:0.35" the curve's policy there, "plan:{...}" a steering plan.
+        first, "soup:0.35" one of the two extremes, "curve:0.35" the curve's policy there, "plan:{...}" a
+        steering plan.
 
         In place of prompt, which is null then: messages, a chat of {"role", "content"} with roles system,
         user and assistant; or continued, plain text to go on with.
 
-        top_p: below 1, tokens are drawn from the likeliest whose probability reaches it. thinking: the model thinks
-        first, where its chat template has that switch.
+        top_p: below 1, tokens are drawn from the likeliest whose probability reaches it. thinking: the model
+            thinks first, where its chat template has that switch.
         """
         fields = {
             "prompt": prompt,

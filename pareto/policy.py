@@ -18,7 +18,9 @@ def policies(
     find: Callable[[str], Checkpoint],
     plan: Callable[[str | Mapping[str, Any]], Policy] | None = None,
 ) -> Policies:
-    """Policies by their names. find: the checkpoint of an id, a folder or a hub id; plan: of a plan's JSON."""
+    """Policies by their names. find: the checkpoint of an id, a folder or a hub id;
+    plan: of a plan's JSON.
+    """
     return Policies(
         model,
         checkpoint=lambda id: tuned(model, find(id)),
@@ -34,8 +36,8 @@ def tuned(model: LanguageModel, checkpoint: Checkpoint) -> Policy:
 
 
 def mixed(model: LanguageModel, first: Checkpoint, second: Checkpoint, share: float) -> Policy:
-    """Interpolated weights, `share` of the first checkpoint, the rest of the second: a rewarded soup, or a curve's policy
-    at that preference.
+    """Interpolated weights, `share` of the first checkpoint, the rest of the second: a rewarded soup, or a
+    curve's policy at that preference.
     """
     weighted = [(end.adapter, part) for end, part in ((first, share), (second, 1 - share)) if part]
     preference = _between(first, second, share)

@@ -1,4 +1,6 @@
-"""What the Trade-offs tab wants of a model, from the data that ships: reward heads, a grid of trainings, a front."""
+"""What the Trade-offs tab wants of a model, from the data that ships:
+reward heads, a grid of trainings, a front.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,6 @@
-"""The kinds of rewards, and which one a word of the command line means. A new kind is a file and a line in KINDS."""
+"""The kinds of rewards, and which one a word of the command line means.
+A new kind is a file and a line in KINDS.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

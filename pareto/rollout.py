@@ -14,8 +14,8 @@ from pareto.lowrank import Shape
 
 @dataclass(frozen=True)
 class Asked:
-    """Of n answers that are wanted: prompts, seeds, and which policy gives each [n], in rising order. Answers to one
-    prompt are neighbours.
+    """Of n answers that are wanted: prompts, seeds, and which policy gives each [n], in rising order. Answers
+    to one prompt are neighbours.
     """
 
     prompts: list[str]
@@ -89,8 +89,8 @@ def sample(
     temperature: float,
     max_new_tokens: int,
 ) -> Rollout:
-    """One answer a prompt and seed, in one decode that keeps the output of block `block`. adapter: one for all
-    rows, or one a row.
+    """One answer a prompt and seed, in one decode that keeps the output of block `block`. adapter: one for
+    all rows, or one a row.
     """
     adapters = adapter if isinstance(adapter, Sequence) else [adapter] * len(prompts)
     rows = [
@@ -138,7 +138,8 @@ def gradients(
 
     Parameters
     ----------
-    policies : [j, parameters]; places : which of them gave each answer [n]; signal : weights of the answers [m, n].
+    policies : [j, parameters]; places : which of them gave each answer [n]; signal : weights of the answers
+        [m, n].
 
     Returns
     -------

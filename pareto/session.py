@@ -65,8 +65,9 @@ class Request:
 class Session(sessions.Session):
     """One browser tab: the front and the checkpoints as it knows them, and what is under way.
 
-    version: of the front that it has; last: request and sides of the last complete run, by pick; sent: which of them
-    are in the comparison already; own: ids of the points that it added; plans: steered policies by their picks;
+    version: of the front that it has; last: request and sides of the last complete run, by pick; sent: which
+        of them are in the comparison already; own: ids of the points that it added; plans: steered policies
+        by their picks;
     example: whether shipped judgements stand in for people's votes.
     """
 
@@ -111,7 +112,9 @@ class Session(sessions.Session):
         return bool(point.get("preference")) and self.ends(point["method"]) is not None
 
     def ends(self, method: str) -> tuple[Checkpoint, Checkpoint] | None:
-        """The checkpoints that a method of MIXES mixes, the first objective's and the second's, where both are there."""
+        """The checkpoints that a method of MIXES mixes, the first objective's and the second's,
+        where both are there.
+        """
         ends: dict[int, Checkpoint] = {}
         for checkpoint in self.checkpoints.values():
             preference = checkpoint.card.get("preference")
@@ -120,7 +123,9 @@ class Session(sessions.Session):
         return (ends[0], ends[1]) if method in MIXES and {0, 1} <= ends.keys() else None
 
     def _mix(self, method: str, weight: float) -> str:
-        """The name of a mix: `weight` of the helpful end, the rest of the harmless one. Raises CheckpointError."""
+        """The name of a mix: `weight` of the helpful end, the rest of the harmless one.
+        Raises CheckpointError.
+        """
         ends = self.ends(method)
         if ends is None:
             raise CheckpointError(

@@ -68,13 +68,14 @@ class Settings:
     rank, first
         of the adapter, and the lowest block that it changes (None: the block above the reward heads').
     lr
-        root mean square of a step's changes, the same for every method; it rises over `warmup` steps, and falls
-        to 0 in a line.
+        root mean square of a step's changes, the same for every method; it rises over `warmup` steps, and
+        falls to 0 in a line.
     momentum, memory
-        decays of the direction's average, and of that of the Gram matrix from which norms and cosines are read.
+        decays of the direction's average, and of that of the Gram matrix from which norms and cosines are
+        read.
     kl, beta, kl_target
-        the KL penalty "inside" every objective (paper) or "outside", as one more gradient; its weight; and the
-        nats an answer towards which the weight moves slowly (0: it stays).
+        the KL penalty "inside" every objective (paper) or "outside", as one more gradient; its weight; and
+        the nats an answer towards which the weight moves slowly (0: it stays).
     temperature
         of the policy: answers are drawn, and all log-probabilities taken, at it.
     guard

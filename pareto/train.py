@@ -29,8 +29,8 @@ from pareto.settings import Settings, SettingsError, ordered
 class Judged:
     """Answers of a step, and what they are worth.
 
-    places: which policy gave each [n]; rewards: [objectives, n], less the guard; kl: log pi / pi_ref [n]; signal: row
-    weights [m, n] of RLOO and DPO, or PPO's advantages [m, n, t].
+    places: which policy gave each [n]; rewards: [objectives, n], less the guard; kl: log pi / pi_ref [n];
+        signal: row weights [m, n] of RLOO and DPO, or PPO's advantages [m, n, t].
     """
 
     batch: Rollout
@@ -41,7 +41,9 @@ class Judged:
 
 
 class Trainer:
-    """A run: model, rewards and prompts in; a checkpoint folder out. It goes on where a killed run stopped."""
+    """A run: model, rewards and prompts in; a checkpoint folder out.
+    It goes on where a killed run stopped.
+    """
 
     def __init__(
         self,
@@ -52,8 +54,8 @@ class Trainer:
         folder: Path,
         card: JsonObject,
     ):
-        """rewards: by objective; the preference has their weights in the order of `ordered`. prompts: texts, of which
-        each step draws settings.prompts. Raises SettingsError.
+        """rewards: by objective; the preference has their weights in the order of `ordered`. prompts: texts,
+        of which each step draws settings.prompts. Raises SettingsError.
         """
         rewards = {name: rewards[name] for name in ordered(list(rewards))}
         self.model, self.rewards, self.prompts, self.settings = model, rewards, list(prompts), settings
@@ -190,8 +192,8 @@ class Trainer:
         return Judged(batch, asked.places, rewards, kl, self._signal(batch, rewards, reference, kl))
 
     def logged(self, judged: Judged, row: JsonObject, sampled: float, seconds: float) -> JsonObject:
-        """Ends the step: what is logged of it, all processes together. sampled: seconds of the `seconds` that answers
-        took.
+        """Ends the step: what is logged of it, all processes together. sampled: seconds of the `seconds` that
+        answers took.
         """
         s, tokens = self.settings, self._tokens(judged.batch)
         answers = s.prompts * s.group
@@ -314,7 +316,9 @@ class Trainer:
         return coefficients.to(gradients), combine.summary(newest, evidence.gram, coefficients)
 
     def _evidence(self, newest: Tensor, signal: Tensor) -> Evidence:
-        """What the method looks at, of this step's Gram matrix [m, m] and the weights of its answers [m, n, ...]."""
+        """What the method looks at, of this step's Gram matrix [m, m] and the weights
+        of its answers [m, n, ...].
+        """
         spread = self._reduced(signal.double().flatten(1).pow(2).mean(1)) / self.accelerator.num_processes
         return Evidence(self.grams.add(newest), spread.sqrt() * signal.shape[1], self.settings.p)
 

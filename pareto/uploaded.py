@@ -1,4 +1,6 @@
-"""Checkpoints that visitors upload: a zip, or the files of a folder. They are unpacked only to be read, and never kept."""
+"""Checkpoints that visitors upload: a zip, or the files of a folder.
+They are unpacked only to be read, and never kept.
+"""
 
 import re
 import shutil
@@ -21,8 +23,8 @@ MAX_MEMBERS = 256
 
 @contextmanager
 def unpacked(files: Sequence[Path]) -> Iterator[Path]:
-    """A folder with what a checkpoint is made of, from one zip or from the files themselves; it ends with the block.
-    Raises CheckpointError.
+    """A folder with what a checkpoint is made of, from one zip or from the files themselves; it ends with the
+    block. Raises CheckpointError.
     """
     first = files[0]
     if missing := [file.name for file in files if not file.is_file()]:

@@ -189,8 +189,8 @@ def _point(point: Mapping[str, Any], answers: bool, objectives: Sequence[str]) -
 
 
 def trainings(checkpoints: Mapping[str, Checkpoint]) -> messages.Trainings:
-    """How the trainings of checkpoints went, by id, for one chart of several: measures, what can be drawn, and
-    curves, of each its steps and its values by measure.
+    """How the trainings of checkpoints went, by id, for one chart of several: measures, what can be drawn,
+    and curves, of each its steps and its values by measure.
     """
     curves: dict[str, messages.Curve] = {
         id: {"steps": [row["step"] for row in checkpoint.curves], "measures": _measures(checkpoint.curves)}
@@ -243,7 +243,9 @@ def _models(
 
 
 def _duel(comparison: Mapping[str, Mapping[str, Any]]) -> str:
-    """Which of the methods that were trained at the same preferences covers most, or that it cannot be told."""
+    """Which of the methods that were trained at the same preferences covers most,
+    or that it cannot be told.
+    """
     rivals = {method: row for method, row in comparison.items() if row["positions"]}
     if len(rivals) < 2:
         return ""

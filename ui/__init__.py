@@ -1,1 +1,3 @@
-"""What all tabs share: sessions of the browser, validation of requests, background work, parts of the page."""
+"""What all tabs share: sessions of the browser, validation of requests, background work,
+parts of the page.
+"""

@@ -1,4 +1,6 @@
-"""Work that runs in threads of its own, while whoever waits for it holds none, and that ends when they leave."""
+"""Work that runs in threads of its own, while whoever waits for it holds none,
+and that ends when they leave.
+"""
 
 import asyncio
 import contextvars
@@ -130,7 +132,9 @@ def _threaded(work: Callable[[], Result], caller: Caller) -> "asyncio.Future[Res
 
 
 def end() -> None:
-    """Ends all work, as if everybody had left: what still computed would keep the program, or end in an abort."""
+    """Ends all work, as if everybody had left: what still computed would keep the program,
+    or end in an abort.
+    """
     dismiss()
     until = time.monotonic() + ENDING
     for thread in threading.enumerate():

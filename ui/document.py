@@ -1,4 +1,6 @@
-"""The page's document before its scripts arrive: what a link to it shows, its style, and a still picture of its frame."""
+"""The page's document before its scripts arrive: what a link to it shows, its style,
+and a still picture of its frame.
+"""
 
 import re
 from html import escape

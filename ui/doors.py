@@ -1,4 +1,6 @@
-"""Several pages behind one server: one at its root, the others below /models/, each made when somebody first asks for it."""
+"""Several pages behind one server: one at its root, the others below /models/,
+each made when somebody first asks for it.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -45,12 +47,14 @@ class Door(Protocol):
 
 
 class Doors:
-    """Hands a request to the page that its path names. Of a page that is not made yet, the document tells how far it is,
-    and all else waits for it.
+    """Hands a request to the page that its path names. Of a page that is not made yet, the document tells how
+    far it is, and all else waits for it.
     """
 
     def __init__(self, app: ASGIApp, doors: Mapping[str, Door]) -> None:
-        """doors: by the last part of their address; the first is that of the page at the root, which is `app`."""
+        """doors: by the last part of their address; the first is
+        that of the page at the root, which is `app`.
+        """
         self._app, self._doors, self._first = app, doors, next(iter(doors))
         self._lives: dict[str, asyncio.Task[None]] = {}
 
@@ -103,7 +107,9 @@ class Doors:
         )
 
     def _waited(self, door: Door, as_json: bool) -> Response:
-        """How far a page is. It is begun by whoever asks for it, and again by each who comes after it failed."""
+        """How far a page is.
+        It is begun by whoever asks for it, and again by each who comes after it failed.
+        """
         if not as_json or not door.problem:
             door.open()
         headers = {"cache-control": "no-store", "retry-after": "2"}

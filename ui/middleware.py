@@ -1,4 +1,6 @@
-"""What stands between the server and Gradio: the bounds of a request, and the path that a proxy has taken away."""
+"""What stands between the server and Gradio: the bounds of a request,
+and the path that a proxy has taken away.
+"""
 
 import re
 from urllib.parse import urlsplit
@@ -34,7 +36,9 @@ class Rooted:
 
 
 class Bounds:
-    """Refuses bodies that are too long, also where no length is told, and forgets the calls that are answered."""
+    """Refuses bodies that are too long, also where no length is told,
+    and forgets the calls that are answered.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -37,7 +37,9 @@ def part(value: Any, name: str, css: str) -> gr.HTML:
 
 
 def sent(event: gr.EventData) -> dict[str, Any]:
-    """What a part of the page sent with an event. Raises gr.Error where a caller that is no page sent something else."""
+    """What a part of the page sent with an event.
+    Raises gr.Error where a caller that is no page sent something else.
+    """
     if not isinstance(event._data, dict):
         raise gr.Error(
             "What came with the event is no object of named fields: send it as the page does.",

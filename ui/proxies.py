@@ -1,4 +1,6 @@
-"""Proxy settings as desktops write them, made into what httpx takes. To be imported before Gradio, which opens a client."""
+"""Proxy settings as desktops write them, made into what httpx takes.
+To be imported before Gradio, which opens a client.
+"""
 
 import os
 import sys

@@ -1,4 +1,6 @@
-"""What a caller of the page's events hears where Gradio itself cannot go on: a sentence, where it would say nothing."""
+"""What a caller of the page's events hears where Gradio itself cannot go on:
+a sentence, where it would say nothing.
+"""
 
 import logging
 import re
@@ -22,7 +24,9 @@ UNFIT = f"What came with this call is not what it takes, or names a file that wa
 
 
 def begin(page: gr.Blocks) -> None:
-    """Every error of a page's events is a sentence from now on. What a caller did wrong is one line of the log."""
+    """Every error of a page's events is a sentence from now on.
+    What a caller did wrong is one line of the log.
+    """
     page.preprocess_data = _speaking(page.preprocess_data, UNFIT, partial(log.warning, UNFIT))  # type: ignore[method-assign]
     page.call_function = _speaking(page.call_function, BROKEN, partial(log.exception, FAILED))  # type: ignore[method-assign]
 
@@ -41,7 +45,9 @@ def _speaking(step: Callable[Given, Step], sentence: str, note: Callable[[], Non
 
 
 class NamedCalls:
-    """Answers a call that names its values, and too few or others than the endpoint takes, with a sentence."""
+    """Answers a call that names its values,
+    and too few or others than the endpoint takes, with a sentence.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -25,7 +25,9 @@ from ui.theme import theme
 
 Page = gr.Blocks
 MAX_JOBS = 512
-"""Events under way at once: more than all limits of the tabs together, so that none waits for another's place."""
+"""Events under way at once: more than all limits of the tabs together,
+so that none waits for another's place.
+"""
 MAX_QUEUE = 256
 LOOK: dict[str, Any] = {
     "theme": theme(),
@@ -91,7 +93,9 @@ def mounted(page: gr.Blocks, path: str, more: Sequence[BaseRoute] = ()) -> FastA
 
 
 def _around(more: Sequence[BaseRoute], between: Sequence[Middleware] = ()) -> dict[str, Any]:
-    """What stands around every page: routes before its own, and middleware; `between`: before what changes documents."""
+    """What stands around every page: routes before its own, and middleware; `between`:
+    before what changes documents.
+    """
     routes = [
         *more,
         Route("/preview.png", _preview),

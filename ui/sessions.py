@@ -17,8 +17,8 @@ MAX_IDLE = 3600.0
 class Session:
     """One browser tab, and what is under way in it.
 
-    stops: of its works, by their names; one is here as long as its work holds it. seen: when the tab last asked for
-    something.
+    stops: of its works, by their names; one is here as long as its work holds it. seen: when the tab last
+        asked for something.
     """
 
     stops: MutableMapping[str, threading.Event] = field(default_factory=WeakValueDictionary, kw_only=True)
@@ -41,8 +41,8 @@ Own = TypeVar("Own", bound=Session)
 
 
 class Sessions(Generic[Own]):
-    """Sessions by their keys. Forgotten are those that were idle for long and, where there are too many, the longest unseen;
-    never one with work under way.
+    """Sessions by their keys. Forgotten are those that were idle for long and, where there are too many, the
+    longest unseen; never one with work under way.
     """
 
     def __init__(self, new: Callable[[], Own], most: int = MAX_SESSIONS, idle: float = MAX_IDLE):

@@ -26,7 +26,9 @@ MORE = "Start with --debug for the whole story."
 
 
 def attempt(start: Callable[[], object], debug: bool) -> int:
-    """The exit code of a start: 2 and one sentence on stderr where it fails, and the traceback before it with debug."""
+    """The exit code of a start: 2 and one sentence on stderr where it fails,
+    and the traceback before it with debug.
+    """
     try:
         start()
     except Exception as error:

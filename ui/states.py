@@ -1,4 +1,5 @@
-"""Gradio's state of a page, without the copy of every part's settings that it makes for links to a page's state: this page
+"""Gradio's state of a page, without the copy of every part's settings that it makes for links to a page's
+state: this page
 has none of those, and the copies cost more than most calls and hold some 370 kB a page."""
 
 from types import SimpleNamespace
@@ -9,7 +10,9 @@ from gradio.blocks import Blocks
 
 
 class Lean(state_holder.SessionState):
-    """What a page's session holds: its parts where they differ from the page's, and the values of its states."""
+    """What a page's session holds: its parts where they differ from the page's,
+    and the values of its states.
+    """
 
     def __init__(self, blocks: Blocks) -> None:
         super().__init__(SimpleNamespace(default_config=blocks.default_config, blocks={}))  # type: ignore[arg-type]

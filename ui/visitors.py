@@ -57,8 +57,8 @@ class Audience:
 
 
 class Turns:
-    """A line for work of one kind: `limit` at once. A free place goes to the visitor who has the fewest, of those to
-    the one who got a place longest ago.
+    """A line for work of one kind: `limit` at once. A free place goes to the visitor who has the fewest, of
+    those to the one who got a place longest ago.
 
     It belongs to the event loop that serves the page.
     """
@@ -71,7 +71,9 @@ class Turns:
 
     @asynccontextmanager
     async def of(self, audience: Audience) -> AsyncIterator[None]:
-        """Waits for a place. Raises gr.Error for a visitor who fills the line, CancelledError for one who left."""
+        """Waits for a place. Raises gr.Error for a visitor who fills the line,
+        CancelledError for one who left.
+        """
         visitor = audience.visitor
         waiting = sum(each == visitor for each, _ in self._line)
         if waiting >= MAX_WAITING:

@@ -28,13 +28,15 @@ def build(
     model_queue: str = "model",
     learner: Learner | None = None,
 ) -> None:
-    """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /battle, /vote, /answer, /undo, /ranking.
+    """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /battle, /vote, /answer, /undo,
+    /ranking.
 
     Parameters
     ----------
     policies: asked each time an organizer opens the list of what can be compared.
     login: sign in with Hugging Face (`hf_oauth`); votes are then taken under the login alone.
-    organizes: whether the person of this name may make, edit, export and import studies (an export tells all sides).
+    organizes: whether the person of this name may make, edit, export and import studies (an export tells all
+        sides).
     warning: what annotators and organizers read first, if anything.
     votes_a_minute: most votes of one person in a minute.
     model_queue: the app's `concurrency_id` for whatever runs the model.

@@ -32,7 +32,9 @@ def build(service: Service, login: bool) -> None:
         return {name: getattr(shown, name) for name in ("battle", "prompt", "a", "b", "remaining")}
 
     def vote(battle: str, annotator: str, *rest: Any) -> dict[str, Any]:
-        """Commit a vote on the opening questions (answers: a, b, tie, both_bad, skip), then tell who stood where."""
+        """Commit a vote on the opening questions (answers: a, b, tie, both_bad, skip),
+        then tell who stood where.
+        """
         *opening, comment, profile = rest
         given = {question.key: value for question, value in zip(OPENING, opening, strict=True)}
         with refusals():
@@ -45,7 +47,9 @@ def build(service: Service, login: bool) -> None:
         comment: str = "",
         profile: gr.OAuthProfile | None = None,
     ) -> dict[str, Any]:
-        """Commit a vote in a set with questions of its own: an answer to each by its key; then tell who stood where."""
+        """Commit a vote in a set with questions of its own: an answer to each by its key;
+        then tell who stood where.
+        """
         with refusals():
             if not isinstance(answers, dict):
                 raise ArenaError(

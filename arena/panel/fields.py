@@ -42,7 +42,9 @@ class Faults:
 
 
 def access_of(access: str, login: bool) -> str:
-    """Who may judge, as the page offers it: where people sign in, "open" is "signed", elsewhere the other way round."""
+    """Who may judge, as the page offers it: where people sign in, "open" is "signed",
+    elsewhere the other way round.
+    """
     return ("signed" if login else "open") if access in ("open", "signed") else access
 
 

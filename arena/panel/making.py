@@ -1,4 +1,6 @@
-"""A new study: from the app's policies, or from a file of outputs whose columns are shown and mapped first."""
+"""A new study: from the app's policies, or from a file
+of outputs whose columns are shown and mapped first.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,8 @@ def build(
     current: gr.State,
     status: gr.HTML,
 ) -> gr.events.Dependency:
-    """Builds the form in an open `gr.Tab`; returns the event after which there may be a new study, which is `current`
-    then, and which `status` tells of.
+    """Builds the form in an open `gr.Tab`; returns the event after which there may be a new study, which is
+    `current` then, and which `status` tells of.
     """
     faults = Faults()
     with gr.Accordion("New study", open=False, elem_classes="tw-new") as form:

@@ -8,8 +8,8 @@ from ui.parts import part
 
 
 class Place:
-    """The part of the page that reads the address at the start, tells it as the event 'open', and writes its value
-    into the address.
+    """The part of the page that reads the address at the start, tells it as the event 'open', and writes its
+    value into the address.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,6 @@
-"""Results: a study's ranking, agreement, slices and answers; drawn anew while somebody looks and votes come in."""
+"""Results: a study's ranking, agreement, slices and answers; drawn anew while somebody looks
+and votes come in.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,8 @@ AT_ONCE = 4
 def build(
     store: Store, who: Who, judging: gr.Dropdown, place: Place, tab: gr.Tab, learner: Learner | None = None
 ) -> gr.Dropdown:
-    """Builds the part in an open `gr.Tab`; its choice of a study, which others make too. judging: the study that is judged,
-    with which the choice begins; learner: what trains on votes, if anything does.
+    """Builds the part in an open `gr.Tab`; its choice of a study, which others make too. judging: the study
+    that is judged, with which the choice begins; learner: what trains on votes, if anything does.
     """
     with store.read() as session:  # after a restart Gradio takes what is there now
         known = every_question(session)
@@ -113,7 +115,9 @@ def build(
 
 
 def choose(store: Store, study: str) -> gr.Dropdown:
-    """The choice of a study as it is when somebody chose one elsewhere: all of them where it is not offered."""
+    """The choice of a study as it is when somebody chose one elsewhere:
+    all of them where it is not offered.
+    """
     listed = offered(store)
     return gr.Dropdown(listed, value=study if study in [id for _, id in listed] else "")
 

@@ -60,7 +60,9 @@ def build(
     results: gr.Dropdown,
     tab: gr.Tab,
 ) -> None:
-    """Builds the part in an open `gr.Tab`. results: the study whose results are shown, which is the one picked here."""
+    """Builds the part in an open `gr.Tab`. results: the study whose results are shown,
+    which is the one picked here.
+    """
     board = part({}, "compare/studies", "tw-studies")
     picked = gr.State("")
     status, faults = gr.HTML(elem_classes="tw-status"), Faults()
