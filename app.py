@@ -177,7 +177,7 @@ def start(options: argparse.Namespace) -> None:
 
 
 def warn(models: Models) -> None:
-    """Tells of the further models that cannot be had: their pages say so too, once somebody opens them."""
+    """Warns of the further models that cannot be loaded: their pages say so too, once somebody opens them."""
     for problem in models.lacking():
         print(f"warning: {problem}", file=sys.stderr)
 

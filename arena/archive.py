@@ -16,14 +16,14 @@ from arena.tables import FIELDS
 
 
 def pack(store: Store, folder: str | Path, set_id: str | None = None) -> Path:
-    """Export without names into `folder`/arena.zip: all studies, or one with its outputs and preferences."""
+    """Exports without names into `folder`/arena.zip: all studies, or one with its outputs and preferences."""
     with TemporaryDirectory() as exported:
         export(store, exported, set_id=set_id)
         return Path(shutil.make_archive(str(Path(folder) / "arena"), "zip", exported))
 
 
 def unpack(store: Store, file: str | Path) -> dict[str, int]:
-    """Import what `pack` wrote; returns the new rows of each table. Raises ArenaError at anything else."""
+    """Imports what `pack` wrote; returns the new rows of each table. Raises ArenaError at anything else."""
     names = {
         f"{folder}/{table}.{kind}"
         for table in FIELDS

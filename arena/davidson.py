@@ -32,7 +32,7 @@ class Strengths:
 def fit(
     first: ArrayLike, second: ArrayLike, counts: ArrayLike, items: int, *, prior: float = 3.0, steps: int = 60
 ) -> Strengths:
-    """Fit any number of data sets at once.
+    """Fits any number of data sets at once.
 
     Parameters
     ----------

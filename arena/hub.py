@@ -37,7 +37,7 @@ class Journal:
         self._written: dict[tuple[str, ...], str] = {}
 
     def reload(self) -> dict[str, int]:
-        """Read every file of the folder into the store; returns the new rows of each table.
+        """Reads every file of the folder into the store; returns the new rows of each table.
 
         What stands behind a file's last line end was broken off while it was written, and is left out.
         """
@@ -58,7 +58,7 @@ class Journal:
         return added
 
     def append(self) -> int:
-        """Append what is new or changed since the last call; returns the number of lines.
+        """Appends what is new or changed since the last call; returns the number of lines.
 
         Lines that cannot be written (OSError) are tried again at the next call.
         """
@@ -149,6 +149,6 @@ class Mirror(CommitScheduler):
         )
 
     def push_to_hub(self):  # type: ignore[no-untyped-def]  # as in huggingface_hub
-        """Append what is new, then commit the files that grew."""
+        """Appends what is new, then commit the files that grew."""
         self.journal.append()
         return super().push_to_hub()

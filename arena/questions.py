@@ -56,7 +56,7 @@ GUIDELINE = standard(OPENING)
 
 
 def fitting(guideline: str, questions: Sequence[Question]) -> str:
-    """The guideline as it was written; a standard one speaks of these questions."""
+    """The guideline as it was written; in place of a standard one, that for these questions."""
     own = Question("own", "")
     asked = [
         (*opening, *further)

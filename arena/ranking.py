@@ -81,7 +81,7 @@ class Ranking:
 
 
 def ranking(votes: pd.DataFrame, question: str, *, replicates: int = BOOTSTRAP) -> Ranking:
-    """Rank the policies by the votes of `records.votes_frame` on one of its questions.
+    """Ranks the policies by the votes of `records.votes_frame` on one of its questions.
 
     Ties and "both bad" count as ties (Davidson's model). Only blind votes on plain battles count: a revised
     vote and a repeat follow the reveal of their own names, and traps and skips compare nothing. Intervals:

@@ -220,7 +220,7 @@ def _changed(vote: Vote) -> datetime:
 
 def _answers(row: dict[str, Any], of: BattleSet, version: int) -> dict[str, str]:
     """The answers of a row: one to each question of its version,
-    and whichever earlier ones it answers besides.
+    and the earlier ones that it answers too.
     """
     answers = {}
     for question in of.listed:

@@ -120,7 +120,7 @@ class Service:
             return _judged(session, annotator, set_id)
 
     def vote(self, battle: str, annotator: str, answers: Mapping[str, str], comment: str = "") -> Reveal:
-        """Commit the answers, one a question of the battle's set, then tell who stood where. Sending the same
+        """Commits the answers, one a question of the battle's set, then tell who stood where. Sending the same
         vote again changes nothing.
 
         Raises UnknownBattle if the battle was not shown to the annotator, AlreadyVoted if another vote of
@@ -154,7 +154,7 @@ class Service:
         return self.reveal(battle, annotator)
 
     def correct(self, battle: str, annotator: str, answers: Mapping[str, str], comment: str = "") -> Reveal:
-        """Put answers in the place of an earlier vote's. It is marked as corrected and, where the names are
+        """Puts answers in the place of an earlier vote's. It is marked as corrected and, where the names are
         known by now, as revised: no longer blind. Raises UnknownBattle where there is no vote.
         """
         words = clean(comment, most=COMMENT, what="The comment").strip()
@@ -225,7 +225,7 @@ class Service:
             return revealed(vote)
 
     def undo(self, battle: str, annotator: str) -> None:
-        """Take a vote back within a minute of it; `next` then shows its battle again.
+        """Takes a vote back within a minute of it; `next` then shows its battle again.
 
         The names have been seen, so the vote that follows is marked as revised and not counted as blind. A
         revised vote stands.

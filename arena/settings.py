@@ -32,7 +32,7 @@ class Settings:
     share: int | None = None
 
     def put(self, study: BattleSet, questions: Sequence[Question]) -> None:
-        """Sets them, checked; a standard guideline speaks of `questions`. Raises ArenaError."""
+        """Sets them, checked; a standard guideline becomes that for `questions`. Raises ArenaError."""
         with of_field("guideline"):
             study.guideline = clean(fitting(self.guideline, questions), most=PROMPT, what="The guideline")
         with of_field("minimum"):

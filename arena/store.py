@@ -167,7 +167,7 @@ class Store:
         return version
 
     def _upgrade(self, head: str | None) -> str | None:
-        """Run the missing migrations in one transaction; replicas that start together take turns."""
+        """Runs the missing migrations in one transaction; replicas that start together take turns."""
         with self.engine.connect().execution_options(arena_write=True) as connection, connection.begin():
             if not self.sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})

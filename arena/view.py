@@ -53,7 +53,7 @@ def battle(
 
 
 def revealed(shown: Shown, reveal: Reveal, *, error: str = "") -> str:
-    """The battle after its vote is committed: names, plans, the answers, undo while it can be had."""
+    """The battle after its vote is committed: names, plans, the answers, and undo while there is time."""
     left = max(0, int((reveal.undo_until - datetime.now(UTC)).total_seconds()))
     answers = _answers(shown, reveal)
     after = replace(shown, done=shown.done + 1, remaining=shown.remaining - 1)

@@ -234,7 +234,7 @@ class Models:
         return {choice.slug: choice for choice in self.choices} if len(self.choices) > 1 else {}
 
     def lacking(self) -> Iterator[str]:
-        """A sentence for each of the other models that cannot be had,
+        """A sentence for each of the other models that cannot be loaded,
         as far as that is known before it is fetched.
         """
         for choice in self.choices[1:]:

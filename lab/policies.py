@@ -22,7 +22,7 @@ from ui.validation import sentence
 
 SHIPPED = Path(os.environ.get("TRADEWIND_CHECKPOINTS", CHECKPOINTS))
 PLAIN = "base model"
-"""What the model as it came is called on every tab."""
+"""What the unchanged model is called on every tab."""
 
 
 def policies(

@@ -32,7 +32,7 @@ class ClassifierReward:
     Raises
     ------
     RewardError
-        Where the model cannot be had, is no classifier, or has several labels and none is named.
+        Where the model cannot be loaded, is no classifier, or has several labels and none is named.
     """
 
     def __init__(self, what: str):

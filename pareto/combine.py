@@ -19,7 +19,7 @@ FLOOR = 1e-8
 
 
 class PreferenceError(ValueError):
-    """A preference vector that is none."""
+    """A preference vector that is not one: other than m numbers from 0 to 1 that sum to 1."""
 
 
 def preference(values: Sequence[float], objectives: int) -> Tensor:

@@ -99,7 +99,7 @@ def collect(
     """Samples answers and refusals of TOKENS tokens to (kind, prompt).
 
     own: refusals that people wrote, OWN of which each prompt gets. policies: adapters that answer freely;
-    what they say counts as a refusal or an answer by DECLINES. The model besides continues REFUSING to every
+    what they say counts as a refusal or an answer by DECLINES. The model also continues REFUSING to every
     prompt, and COMPLYING to the unsafe ones.
     """
     dice = random.Random(seed)

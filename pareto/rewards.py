@@ -80,7 +80,7 @@ KINDS = (
 
 
 def named(what: str, model: LanguageModel) -> Head | Reward:
-    """The reward that a word means; see KINDS. Raises RewardError where it cannot be had."""
+    """The reward that a word means; see KINDS. Raises RewardError where it cannot be loaded."""
     if not what.strip():
         raise RewardError(f"Reward {what!r} is empty: give {', '.join(kind.title for kind in KINDS)}.")
     return next(kind for kind in KINDS if kind.claims(what)).load(what, model)

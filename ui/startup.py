@@ -56,7 +56,7 @@ def _line(error: Exception) -> str:
 
 
 def _proxy(error: Exception) -> str:
-    """The settings of a proxy that an error speaks of."""
+    """The settings of a proxy that an error is about."""
     message = str(error).lower()
     return " and ".join(proxies.given()) if "proxy" in message or "socks" in message else ""
 

@@ -28,7 +28,7 @@ def build(
     model_queue: str = "model",
     learner: Learner | None = None,
 ) -> None:
-    """Build the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /battle, /vote, /answer, /undo,
+    """Builds the tab in an open `gr.Tab` or `gr.Blocks`, and the endpoints /battle, /vote, /answer, /undo,
     /ranking.
 
     Parameters

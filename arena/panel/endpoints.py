@@ -32,7 +32,7 @@ def build(service: Service, login: bool) -> None:
         return {name: getattr(shown, name) for name in ("battle", "prompt", "a", "b", "remaining")}
 
     def vote(battle: str, annotator: str, *rest: Any) -> dict[str, Any]:
-        """Commit a vote on the opening questions (answers: a, b, tie, both_bad, skip),
+        """Commits a vote on the opening questions (answers: a, b, tie, both_bad, skip),
         then tell who stood where.
         """
         *opening, comment, profile = rest
@@ -47,7 +47,7 @@ def build(service: Service, login: bool) -> None:
         comment: str = "",
         profile: gr.OAuthProfile | None = None,
     ) -> dict[str, Any]:
-        """Commit a vote in a set with questions of its own: an answer to each by its key;
+        """Commits a vote in a set with questions of its own: an answer to each by its key;
         then tell who stood where.
         """
         with refusals():
@@ -60,7 +60,7 @@ def build(service: Service, login: bool) -> None:
     _declare(vote)
 
     def undo(battle: str, annotator: str, profile: gr.OAuthProfile | None = None) -> dict[str, str]:
-        """Take a vote back within a minute of it."""
+        """Takes a vote back within a minute of it."""
         with refusals():
             service.undo(battle, signed(annotator, profile, login))
         return {"undone": battle}

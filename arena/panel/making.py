@@ -117,7 +117,7 @@ def build(
         return gr.CheckboxGroup(list(policies())), studies.free_name(store, name)
 
     def on_asked(lines: str, text: str) -> str:
-        """The guideline, which speaks of the questions that are asked where its author wrote none."""
+        """The guideline; where its author wrote none, the standard one for these questions."""
         try:
             return fitting(text, parsed(lines))
         except ArenaError:

@@ -239,7 +239,7 @@ export default function mount({ element, props, trigger, watch }) {
     go();
   }
 
-  /** Goes on without concepts that are not to be had, and says so. */
+  /** Goes on without concepts that are missing, and says so. */
   function lost(concepts, says) {
     without(request, concepts.map(({ name }) => name), opening);
     afford();

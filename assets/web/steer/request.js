@@ -109,7 +109,7 @@ export function asSent({ way, prompt, system, history, thinking, undo: _, ...req
 /** The concepts that a request names. */
 export const namesOf = ({ plan, watch = [] }) => [...new Set([...plan.targets.map(({ concept }) => concept), ...plan.hold, ...(plan.when ? [plan.when.concept] : []), ...watch])];
 
-/** Takes concepts that are not to be had out of a request; `opening` lends its targets where none stay. */
+/** Takes missing concepts out of a request; `opening` lends its targets where none stay. */
 export function without(request, names, opening) {
   const stays = (name) => !names.includes(name);
   const { plan } = request;
