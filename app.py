@@ -1,7 +1,5 @@
 """Tradewind: reads the settings, composes the panels, launches."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import signal

@@ -2,8 +2,6 @@
 the arena without a page.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json

@@ -2,8 +2,6 @@
 or a sentence that says why not.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from urllib.parse import quote, unquote

@@ -1,7 +1,5 @@
 """How far annotators agree with each other, with themselves and with known answers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

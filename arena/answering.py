@@ -1,7 +1,5 @@
 """Answers of policies to prompts, for a study."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """An export as one zip file, as the page sends and takes it."""
 
-from __future__ import annotations
-
 import shutil
 import zipfile
 import zlib

@@ -1,7 +1,5 @@
 """Which battle an annotator sees next: by need, without letting repeats and traps be foreseen."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Making battles: who meets whom, on which side, which again and which as a trap."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import random

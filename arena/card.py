@@ -1,7 +1,5 @@
 """The card of an exported data set."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from arena.questions import parsed

@@ -5,8 +5,6 @@ p_i = exp(strength_i). The log-likelihood is concave in (strengths, log nu): New
 maximum.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

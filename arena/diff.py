@@ -1,7 +1,5 @@
 """Which words two texts share, in the same order."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 

@@ -1,7 +1,5 @@
 """Bytes of a text file, from whichever program wrote them, as text."""
 
-from __future__ import annotations
-
 import codecs
 
 from charset_normalizer import from_bytes

@@ -2,8 +2,6 @@
 answers unjudged, for practice.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from sqlalchemy import select

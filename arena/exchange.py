@@ -2,8 +2,6 @@
 the database written to one, and read back.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

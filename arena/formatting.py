@@ -1,7 +1,5 @@
 """A model's text as the page shows it: every character that was written, as HTML without a tag of its own."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from html import escape

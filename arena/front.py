@@ -1,7 +1,5 @@
 """The human front: how people find each policy on one question against how they find it on others."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

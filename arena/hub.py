@@ -1,7 +1,5 @@
 """Votes on a Space without a disk: JSON Lines, pushed to a dataset repository and reloaded at start."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from datetime import UTC, datetime

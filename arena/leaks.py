@@ -4,8 +4,6 @@ A name that is coined (Qwen, ChatGPT) tells wherever a text says "I am" before i
 name (Llama, Claude, Gemini) tells only where it stands as a name, with nothing behind it that makes it another's.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any

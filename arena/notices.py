@@ -1,7 +1,5 @@
 """Short messages of the results and of the organizer's view, as HTML."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from html import escape
 from typing import Any

@@ -1,7 +1,5 @@
 """Outputs made elsewhere: which column of a table is the prompt, and which hold what the models wrote."""
 
-from __future__ import annotations
-
 import json
 import math
 import numbers

@@ -1,7 +1,5 @@
 """The arena's charts, as plain data for assets/web/plot.js; colours are the page's own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any

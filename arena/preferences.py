@@ -2,8 +2,6 @@
 prompt, chosen, rejected, a question each.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

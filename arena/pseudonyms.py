@@ -1,7 +1,5 @@
 """What stands in an export for the names of annotators that stay at home."""
 
-from __future__ import annotations
-
 import hmac
 
 from sqlalchemy import select

@@ -1,7 +1,5 @@
 """What annotators are asked about two texts: a list a study, the opening pair where it names none."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

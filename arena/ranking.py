@@ -1,7 +1,5 @@
 """Who is preferred, on each question: strengths with intervals, win rates, position bias."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any

@@ -1,7 +1,5 @@
 """The files a study is made from: prompts, policies, answers made elsewhere."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

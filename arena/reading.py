@@ -2,8 +2,6 @@
 the battles on which people differ come first.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable
 from html import escape
 from typing import Any

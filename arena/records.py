@@ -1,7 +1,5 @@
 """Votes as a table, the form in which they are ranked and measured."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

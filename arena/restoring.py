@@ -1,7 +1,5 @@
 """The rows of an export put into a store: checked, each once, in one transaction."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The tables of the arena. A change here needs a migration in `migrations/versions`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -122,12 +120,12 @@ class BattleSet(Base):
     version: Mapped[int] = mapped_column(default=1, server_default="1")
     notice: Mapped[str] = mapped_column(String(200), default="", server_default="")
 
-    listed: Mapped[list[Asked]] = relationship(
+    listed: Mapped[list["Asked"]] = relationship(
         order_by="Asked.position", cascade="all, delete-orphan", lazy="selectin"
     )
 
     @property
-    def questions(self) -> list[Asked]:
+    def questions(self) -> "list[Asked]":
         """The questions that are asked now."""
         current = [question for question in self.listed if question.until is None]
         return sorted(current, key=lambda question: question.position)
@@ -223,7 +221,7 @@ class Vote(Base):
 
     battle: Mapped[Battle] = relationship()
     annotator: Mapped[Annotator] = relationship()
-    given: Mapped[list[Answer]] = relationship(cascade="all, delete-orphan", lazy="selectin")
+    given: Mapped[list["Answer"]] = relationship(cascade="all, delete-orphan", lazy="selectin")
 
     @property
     def answers(self) -> dict[str, str]:

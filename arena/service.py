@@ -4,8 +4,6 @@ Everything that tells the sides apart stays behind `Service`: `next` returns tex
 a committed `vote` returns a `Reveal`.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """How a study is judged: guideline, votes wanted, who judges, when names are told."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 

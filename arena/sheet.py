@@ -2,8 +2,6 @@
 a folder of a data set.
 """
 
-from __future__ import annotations
-
 import gzip
 import itertools
 import json

@@ -1,7 +1,5 @@
 """What an annotator may know: a battle before the vote, without names, and who stood where after it."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """Who wins on which prompts: win rates by the prompts' tags."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from arena.records import blind

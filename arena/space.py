@@ -2,8 +2,6 @@
 where votes outlive a restart.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

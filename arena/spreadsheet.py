@@ -2,8 +2,6 @@
 and what is saved there reads as before.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import itertools

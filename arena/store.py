@@ -1,7 +1,5 @@
 """Where votes live: SQLite by default, PostgreSQL by a URL. Every write is one transaction."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sqlite3

@@ -2,8 +2,6 @@
 how far it is, and who judges.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

@@ -1,7 +1,5 @@
 """The whole database as three tables of plain rows: runs, battles, votes."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime
 from typing import Any

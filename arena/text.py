@@ -1,7 +1,5 @@
 """Texts that come from outside: bounded, and free of what a database cannot hold."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 

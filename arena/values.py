@@ -1,7 +1,5 @@
 """Values of imported rows: each as the store wants it, or an ArenaError that names it and its remedy."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

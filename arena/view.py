@@ -2,8 +2,6 @@
 nothing here
 knows more than the two texts."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The Compare tab: judge, results, studies. The only folder of the arena that knows Gradio."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import gradio as gr

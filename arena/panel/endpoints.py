@@ -1,7 +1,5 @@
 """The arena for scripts: /battle, /vote, /answer, /undo, /ranking."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from inspect import Parameter, Signature
 from typing import Any

@@ -1,7 +1,5 @@
 """How a study is judged, as fields of a form: the same for a new study and for one that is edited."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gradio as gr

@@ -1,7 +1,5 @@
 """Judge: the sign-in, the battle, the answers given before."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gradio as gr

@@ -1,7 +1,5 @@
 """Learn from a study's votes: what may be trained on them, begun, followed and stopped on the page."""
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 
 import gradio as gr

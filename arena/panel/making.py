@@ -2,8 +2,6 @@
 of outputs whose columns are shown and mapped first.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping

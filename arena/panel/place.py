@@ -1,7 +1,5 @@
 """Where the visitor is: the page's address and the arena's study and name keep each other true."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ui.parts import part

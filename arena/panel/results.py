@@ -2,8 +2,6 @@
 and votes come in.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

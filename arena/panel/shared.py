@@ -1,7 +1,5 @@
 """What the three parts of the tab share: who is at the page, and how a refusal is said."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Studies: the list, one study as its lead edits it, and the way to a new one."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
