@@ -61,8 +61,6 @@ def test_the_list_counts_what_is_done_of_what_is_wanted(lite, clock):
     judge_all(service, "Bo")
     judge_all(service, "Cy")
     assert (study_of(lite).done, study_of(lite).votes, study_of(lite).people) == (12, 24, 3)
-    assert [study.name for study in studies.listing(lite, "SE")] == ["Set"]
-    assert studies.listing(lite, "nothing like it") == []
 
 
 def test_a_renamed_study_keeps_its_votes_and_no_two_have_one_name(lite):
