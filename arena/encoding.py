@@ -22,6 +22,10 @@ ZEROS = 0.1
 """Least share of zero bytes in UTF-16, whose separators and line ends have one each;
 another text may hold a stray one.
 """
+WHOLE = 4
+"""Whole characters of UTF-8 beyond ASCII for each broken one, from which on a text is
+taken for spoiled UTF-8.
+"""
 SAMPLE = 200_000
 """Bytes from which an encoding is guessed."""
 
@@ -32,6 +36,10 @@ def decode(content: bytes, name: str, encoding: str | None = None) -> tuple[str,
 
     name: of the file, for the error. Raises ArenaError.
     """
+    if encoding is None and (place := _spoiled(content)):
+        raise ArenaError(
+            f"{name} is UTF-8 but for some bytes, the first in line {place}: save it as “CSV UTF-8”, or name its encoding."
+        )
     used = _known(encoding) if encoding else _guessed(content)
     try:
         return content.decode(used).removeprefix("\ufeff"), used.removesuffix("-sig")
@@ -39,6 +47,17 @@ def decode(content: bytes, name: str, encoding: str | None = None) -> tuple[str,
         raise ArenaError(
             f"{name} is no text in {used}: save it as “CSV UTF-8”, or name its encoding."
         ) from None
+
+
+def _spoiled(content: bytes) -> int | None:
+    """The line with the first byte that is no UTF-8, in a text that else is: other encodings rarely look like it."""
+    if 0 in content or _utf8(content):
+        return None
+    text = content.decode("utf-8", "replace")
+    broken = text.count("\ufffd") - content.count("\ufffd".encode())
+    if sum(letter > "\x7f" for letter in text) - broken < WHOLE * broken:
+        return None
+    return 1 + text[: text.index("\ufffd")].count("\n")
 
 
 def _known(encoding: str) -> str:

@@ -17,7 +17,7 @@ COINED = (
     r"(?:chat)?glm|智[谱譜](?:清言)?|豆包|doubao|混元|hunyuan|百川|baichuan|讯飞星火|星火认知|spark desk|internlm|书生|零一万物|"
     r"command[ -]r\b\+?|(?-i:Command A)\b|c4ai|aya expanse|stable ?lm|openassistant|open-assistant|gpt4all|wizardlm|openchat|open-?hermes|"
     r"nemotron|exaone|엑사원|하이퍼클로바|seed[ -]oss|lfm ?\d[\w.]*|hyper ?clova(?: ?x)?|클로바(?: ?x)?|gigachat|гигачат|yandexgpt|яндекс ?gpt|lamda|t[uü]lu|olmo|rwkv|"
-    r"minimax|phi[ -]?[1-9][\w.]*|gemma[ -]?[1-9][\w.]*|llama[ -]?[1-9][\w.]*|meta ai|meta[ -]llama|code ?llama|tiny ?llama|dbrx|jamba|starcoder|"
+    r"minimax|(?:sonnet|opus|haiku) \d[\w.]*|phi[ -]?[1-9][\w.]*|gemma[ -]?[1-9][\w.]*|llama[ -]?[1-9][\w.]*|meta ai|meta[ -]llama|code ?llama|tiny ?llama|dbrx|jamba|starcoder|"
     r"제미나이|딥시크|큐웬|ディープシーク|дипсик|квен|ديب ?سيك|كوين|bing chat|copilot chat"
 )
 """Names that are nothing else, as a regular expression."""
@@ -52,7 +52,7 @@ _AS = (
 )
 _ARTICLE = r"(?:an?|the|un[ea]?|uma?|ο|η|το|l['’]|l[ea]|el|lo|il|o|eine?n?|de[rmn]|die|das|een|en|ett|et|just|only|simply|actually|your|named|called|نموذج|מודל)"
 _MODEL = (
-    r"(?:large |ai )?(?:language )?(?:\w*model\w*|modèle|\w*malli\w*|assistant\w*|assistent\w*|asistente|assistente|chat ?bot|llm|ai\b|ia\b|ki\b)|"
+    r"(?:large |ai )?(?:language )?(?:\w*model\w*|modèle|\w*malli\w*|assistant\w*(?!\s+(?:professor|manager|editor|director|teacher|coach|cook|engineer)\b)|assistent\w*|asistente|assistente|chat ?bot|llm|ai\b|ia\b|ki\b)|"
     r"модел\w*|ассистент\w*|помощник\w*|асистент\w*|помічник\w*|нейросет\w*|نموذج|مساعد|מודל|עוזר|モデル|アシスタント|模型|助手|助理|人工智能|人工知能|모델|어시스턴트|비서|인공지능|"
     r"mô hình|trợ lý|मॉडल|सहायक|แบบจำลอง|โมเดล|ผู้ช่วย|μοντέλο|βοηθός|avustaja|yapay zek[aâ]|asistan\w*"
 )
@@ -87,13 +87,16 @@ _COINED = rf"(?:{COINED})"
 _WORD = rf"{_CAPITAL}(?:{WORDS}){_VERSION}"
 _JOINT = rf"[\s,:–—-]*(?:{_ARTICLE}\s*){{0,2}}(?:(?:{_MODEL})[\s,:]+)?[\"“'«「*_]*"
 _OF = r"(?:\b(?:from|by|at|of|de|du|des|da|do|del|della|di|von|vom|aus|van|par|por|fra|från|od|ze?|из|от|من)\b|\bd['’]|来自|來自)"
-_POSSESSIVE = r"(?:your|my|our|his|her|their|mon|ma|votre|mein|meine|dein|deine|tu|mi|su|\w+['’]s)"
+_POSSESSIVE = r"(?:your|my|our|his|her|their|mon|ma|votre|mein|meine|dein|deine|tu|mi|su|tuo|tua|mio|mia|suo|sua|teu|meu|minha|seu|din|min|mijn|jouw|\w+['’]s)"
+_RELATION = r"(?:brother|sister|father|mother|friend|neighbou?r|son|daughter|uncle|aunt|boss|colleague|husband|wife|cousin|teacher|dog|cat)\b"
 _LIVES = r"(?:live|work|teach|study|paint|drive|own|sell|grew|come|came|moved|was born|have (?:two|three|a|an|been)|am \d|['’]m \d|(?:am|['’]m) (?:from|in|at))\b"
 _ANOTHER = (  # what follows makes it the name of a person, an animal or a thing
-    rf"(?!,?\s+(?:an?|the|une?|une|eine?|{_POSSESSIVE})\s+(?!(?:\S+\s+){{0,4}}(?:{_MODEL})))"
+    rf"(?!,?\s+(?:an?|the|une?|una|uma?|eine?|el|la|il|lo|{_POSSESSIVE})\s+(?!(?:\S+\s+){{0,4}}(?:{_MODEL})))"
     rf"(?!\s*[,，]?\s*{_OF}(?!\s*(?:\S+\s+){{0,3}}(?:{_BRAND}|{_MODEL})))"
     rf"(?!,?\s+(?:and\s+)?i\s*{_LIVES}(?![^.!?\n]{{0,30}}(?:{_BRAND}|{_MODEL})))"
     rf"(?!,?\s+(?:and\s+)?i(?:['’]m| am)\s+an?\s+(?!(?:\S+\s+){{0,4}}(?:{_MODEL})))"
+    r"(?!,?\s+and\s+this\s+is\b)"
+    r"(?!\s*座)"  # the sign of the zodiac
     r"(?!,\s+(?:aged\s+)?\d{1,2}\b)"
 )
 _NAMED = re.compile(rf"{_START}{_BRAND}", re.IGNORECASE)
@@ -105,7 +108,8 @@ _CLAIMS = tuple(
         rf"{_START}(?:{_I_AM})[\s,]*(?:{_ARTICLE}\s*){{1,2}}{_WORD}[\s-]*(?:\w+[\s-]){{0,2}}(?:{_MODEL})",
         rf"{_START}(?:{_AS})[\s,]*(?:{_ARTICLE}\s*)?{_COINED}(?:[ -](?:{_MODEL}))?\W[^.!?\n。！？]{{0,30}}?\b{_FIRST_PERSON}\b",
         rf"{_START}(?:como|come|jako|en tant que|in quanto|作为|作為|身为|بصفتي)[\s,]*(?:{_ARTICLE}\s*)?(?:{_MODEL}\s*)?{_COINED}",
-        rf"{_START}(?:{_AS})[\s,]*(?:{_ARTICLE}\s*)?{_WORD}(?:[ -](?:{_MODEL}))?,[^.!?\n]{{0,15}}?\b{_FIRST_PERSON}\b",
+        rf"{_START}(?:{_AS})[\s,]*(?:{_ARTICLE}\s*)?{_WORD}[ -](?:{_MODEL}),[^.!?\n]{{0,15}}?\b{_FIRST_PERSON}\b",
+        rf"{_START}(?:{_AS})[\s,]*{_WORD},[^.!?\n]{{0,15}}?\b{_FIRST_PERSON}\b(?!\s+{_RELATION})",
         rf"{_START}(?:{_I_AM})[\s,]*(?:{_ARTICLE}\s*){{1,2}}(?:\S+\s+){{0,5}}?(?:{_MODEL})[^.!?\n]{{0,50}}?\b{_BY}\s*(?:\w+\s+){{0,3}}?{_BRAND}\b",
         rf"{_START}(?:{_I_AM})[\s,]*(?:{_MODEL})[^.!?\n]{{0,50}}?{_BY}\s*(?:\w+\s+){{0,3}}?{_BRAND}\b",
         rf"{_START}(?:{_I_AM})[\s,]*(?:{_ARTICLE}\s*)?(?:{_BRAND})['’]s\s+(?:\w+\s+){{0,3}}(?:{_MODEL}|{_ANY})",
@@ -122,6 +126,10 @@ _CLAIMS = tuple(
         rf"\bi(?:['’]m| am)?\s+(?:\w+\s+)?(?:run(?:ning)? on|based on|powered by|built (?:on|upon)|an? (?:instance|version) of)\s+(?:the\s+)?(?:{_COINED}|{_WORD}{_END})",
         rf"\b(?:generated|written|produced|answered) by\s+(?:an? ai\W+)?{_COINED}\W*$",
         rf"(?:sincerely|regards|wishes|yours|cheers|best|love)\W+{_COINED}\W*$",
+        rf"\bmy (?:training data|knowledge cut-?off|language model)\b[^.!?\n]{{0,50}}?\b{_BRAND}\b",
+        rf"\bi, {_COINED},",
+        rf"(?:^|\n|[—–-])\s*{_ANY}{_VERSION}\s*\((?:by )?(?:{MAKERS})\)\W*$",
+        rf"{_START}я\b[^.!?\n]{{0,40}}?(?:модел\w*|ассистент\w*|помощник\w*|нейросет\w*)\s+(?:\w+\s+)?{_BRAND}",
         rf"\bменя\s+(?:создал|разработал|обучил)\w*\s+(?:\w+\s+)?{_BRAND}",
         rf"{_START}{_COINED}(?:['’]\w+|\s+vagyok|\s+here\b|です|と申します)",
         rf"^\W{{0,3}}{_COINED}\W{{0,2}}[:：]",

@@ -21,6 +21,22 @@ SAMPLE = 3
 """Rows that are shown before a file is taken."""
 PARTS = (".arrow", ".parquet", ".jsonl", ".json", ".csv", ".tsv")
 """Kinds of files of which a data set's folder is made; one folder holds one kind, the first of these."""
+OTHERS = {
+    b"PK\x03\x04": "a spreadsheet's own file or a zip",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet's own file",
+    b"BZh": "packed by bzip2",
+    b"\xfd7zXZ": "packed by xz",
+    b"7z\xbc\xaf": "packed by 7-Zip",
+    b"\x28\xb5\x2f\xfd": "packed by Zstandard",
+    b"%PDF": "a PDF",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"GIF8": "a picture",
+    b"SQLite": "a database",
+    b"\x80\x04\x95": "a pickle, which can run code",
+    b"\x89HDF": "an HDF5 file",
+}
+"""How files of other programs begin, and what they are."""
 NOT_DATA = {"dataset_info.json", "dataset_dict.json", "state.json", "dataset_infos.json"}
 
 
@@ -95,16 +111,36 @@ def _file(path: Path, wanted: Sequence[str], encoding: str | None) -> Sheet:
         return _numbered(path, parquet.read(path, wanted, nested=True), "Parquet", parquet.names(path))
     if head in (b"ARROW1", b"\xff\xff\xff\xff" + head[4:]):
         return _numbered(path, *parquet.arrow(path, wanted))
-    if head.startswith(b"PK\x03\x04"):
-        raise ArenaError(
-            f"{path.name} is a spreadsheet's own file or a zip: save it as “CSV UTF-8”, or unpack it first."
-        )
+    if what := next((what for start, what in OTHERS.items() if head.startswith(start)), None):
+        raise ArenaError(f"{path.name} is {what}: save it as “CSV UTF-8”, or unpack it first.")
     text, used = decode(_content(path), path.name, encoding)
+    if text.lstrip()[:9].lower().startswith(("<html", "<!doctype", "<table", "<?xml", "{\\rtf")):
+        raise ArenaError(
+            f"{path.name} is a page or document, whatever its name says: save it as “CSV UTF-8”."
+        )
+    if path.suffix.lower() in (".csv", ".tsv") and not _is_json(
+        text
+    ):  # a column's name may begin with a bracket
+        return _csv(path, text, used, wanted)
     if text.lstrip()[:1] == "[":
         return _json(path, text, used)
     if text.lstrip()[:1] == "{":
         return _lines(path, text, used)
     return _csv(path, text, used, wanted)
+
+
+def _is_json(text: str) -> bool:
+    """Whether the first line, or the whole text, is JSON."""
+    start = text.lstrip()[:1]
+    return bool(start) and start in "[{" and (_parses(text.lstrip().split("\n", 1)[0]) or _parses(text))
+
+
+def _parses(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _content(path: Path) -> bytes:

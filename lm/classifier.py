@@ -1,15 +1,17 @@
 """Sequence classifiers of transformers: a folder or hub id that gives every text a logit a label."""
 
+import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from lm.devices import device_here
 from lm.folder import QUANTISED
+from lm.sources import reason
 
 MAX_BATCH = 8
 UNBOUNDED = 1_000_000
@@ -40,8 +42,10 @@ class Classifier:
         # Without a padding token transformers takes -1 for none, and reads the last token of every text.
         if model.config.pad_token_id is None:
             model.config.pad_token_id = -1
-        self.labels = [str(model.config.id2label[index]) for index in range(model.config.num_labels)]
+        names = model.config.id2label  # it may count from 1, or leave some out
+        self.labels = [str(names.get(index, f"LABEL_{index}")) for index in range(model.config.num_labels)]
         self._longest = _longest(self.tokenizer, model)
+        self._try()
 
     def label(self, asked: str) -> int:
         """The index of a label by its name; "" names the only one. Raises ClassifierError."""
@@ -53,9 +57,7 @@ class Classifier:
                 f"name the one that counts, as in {self.name}#{self.labels[-1]}."
             )
         fitting = [index for index, label in enumerate(self.labels) if label == asked]
-        fitting = fitting or [
-            i for i, label in enumerate(self.labels) if label.casefold() == asked.casefold()
-        ]
+        fitting = fitting or [i for i, label in enumerate(self.labels) if _folded(label) == _folded(asked)]
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
@@ -82,6 +84,24 @@ class Classifier:
             )
         )
 
+    def _try(self) -> None:
+        """Scores a short text. Raises ClassifierError where that fails."""
+        known = self._model.get_input_embeddings().num_embeddings
+        inputs = self.encode("Hi")
+        most = max([self.tokenizer.vocab_size - 1, *inputs["input_ids"]])
+        if most >= known:
+            raise ClassifierError(
+                f"Classifier {self.name} has a tokenizer with token {most}, and its model knows 0 to {known - 1}: take the tokenizer "
+                "that the model was trained with."
+            )
+        try:
+            if inputs["input_ids"]:
+                self.logits([inputs])
+        except Exception as error:  # of whatever kind: the first run of somebody else's model code
+            raise ClassifierError(
+                f"Classifier {self.name} cannot score a text ({reason(error)}): fetch it again, or give another one."
+            ) from error
+
     @torch.inference_mode()
     def logits(self, inputs: Sequence[dict[str, list[int]]]) -> Tensor:
         """Logits of encoded texts, float32 [n, labels]."""
@@ -98,11 +118,17 @@ class Classifier:
         return scores
 
 
+def _folded(label: str) -> str:
+    """A label however it is written: in capitals, or with its accents as characters of their own."""
+    return unicodedata.normalize("NFC", label.casefold())
+
+
 def _loaded(name: str) -> tuple[Any, Any]:
     """Tokenizer and model. Raises ClassifierError."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    how = {"trust_remote_code": False}
+    here = Path(name).expanduser()
+    name, how = str(here) if here.is_dir() else name, {"trust_remote_code": False}
     dtype = "auto" if device_here().type != "cpu" else torch.float32
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **how)
@@ -115,10 +141,9 @@ def _loaded(name: str) -> tuple[Any, Any]:
             return_dict=True,
             **how,
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:  # of whatever kind: files of many formats
         raise ClassifierError(
-            f"Classifier {name} cannot be loaded ({reason}): "
+            f"Classifier {name} cannot be loaded ({reason(error)}): "
             "give the folder or hub id of a sequence classifier with safetensors weights."
         ) from None
     if unlike := sorted(report["mismatched_keys"]):

@@ -187,6 +187,16 @@ I'm an assistant named Claude.
 我是Gemini，来自谷歌。
 Hi, Claude here from Anthropic.
 I am Nova, and I am here to help.
+My training data was collected by OpenAI until 2023.
+I, ChatGPT, think that this is right.
+Best, — Claude (Anthropic)
+My knowledge cutoff, says ChatGPT, is 2021.
+Я — Алиса, голосовой помощник Яндекса.
+I am Sonnet 4.5 from Anthropic.
+Soy Gemini, el modelo de lenguaje de Google.
+As Claude, I find this hard.
+As a Claude model, I find this hard.
+As an assistant made by Anthropic, I agree.
 """.strip().splitlines()
 
 SPEAKS = """
@@ -311,6 +321,20 @@ Ich bin Claude von nebenan.
 Jag är Nova från Malmö.
 Я Клод из Парижа.
 我是Claude，来自巴黎。
+As a Gemini, I love to talk.
+As a Llama, I spit.
+Soy Gemma, la vecina.
+Sono Gemma, tua zia.
+Sou Gemma, a tua vizinha.
+私はジェミニ座ではなく双子座です。
+I'm Ernie, and this is Bert.
+I am an assistant professor paid by Microsoft Research.
+I am an assistant manager from Amazon.
+As Claude, my brother, said, I am late.
+I heard Opus 27 and I am happy.
+My training at Apple took a year.
+Ask Gemini (Google) or I will.
+Я спросил помощника в магазине.
 """.strip().splitlines()
 
 

@@ -1,9 +1,11 @@
 """Outputs from anywhere: every habit of files is read alike, every bad row is told by its number, nothing is half taken."""
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 
 import pandas as pd
 import pytest
@@ -169,6 +171,42 @@ BAD = [
     ("a.jsonl", '{"prompt": "p", "model a": {"x": 1}, "model b": "2"}\n', "a.jsonl, line 1: 'model a' holds a dict"),
     ("a.json", '[{"prompt": "p", "model a": "1", "model b": "2"}, 7]', "a.json, row 2 is no JSON object"),
 ]  # fmt: skip
+
+
+ELSE = {
+    "old.xls": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600),
+    "o.csv.bz2": bz2.compress(b"prompt,a,b\np,1,2\n"),
+    "o.csv.xz": lzma.compress(b"prompt,a,b\np,1,2\n"),
+    "o.csv.zst": b"\x28\xb5\x2f\xfd\x04\x00" * 20,
+    "o.pdf": b"%PDF-1.7\n" + bytes(range(256)),
+    "o.png": b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
+    "o.db": b"SQLite format 3\0" + bytes(200),
+    "o.pkl": b"\x80\x04\x95" + bytes(50),
+    "page.xls": b"<html><table><tr><td>prompt</td></tr></table></html>",
+    "o.rtf": b"{\\rtf1\\ansi prompt,a,b\\par}",
+}
+
+
+@pytest.mark.parametrize("name", ELSE)
+def test_what_is_no_table_of_text_is_called_what_it_is(tmp_path, name):
+    (tmp_path / name).write_bytes(ELSE[name])
+    with pytest.raises(ArenaError, match=rf"{name} is (a|packed) .*: save it as “CSV UTF-8”") as told:
+        sheet.read(tmp_path / name)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("header", ["[prompt],a,b", "{prompt},a,b", "[1],a,b"])
+def test_a_column_of_a_csv_may_begin_with_a_bracket(tmp_path, header):
+    (tmp_path / "o.csv").write_text(f"{header}\np,1,2\n")
+    assert sheet.read(tmp_path / "o.csv").columns == tuple(header.split(","))
+
+
+def test_utf_8_with_a_broken_byte_is_told_by_its_line_and_not_read_as_something_else(tmp_path):
+    path = tmp_path / "o.csv"
+    path.write_bytes("prompt,a,b\né,ü,ö\nß,“x”,y\n".encode() + b"q,\xff,z\n")
+    with pytest.raises(ArenaError, match="o.csv is UTF-8 but for some bytes, the first in line 4: save it"):
+        sheet.read(path)
+    assert sheet.read(path, encoding="latin-1").rows[2].cells["a"] == "ÿ"
 
 
 @pytest.mark.parametrize("name, content, message", BAD)

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BartConfig,
     BertConfig,
     DistilBertConfig,
     GPT2Config,
@@ -123,6 +124,70 @@ def test_labels_are_taken_as_they_are_written(tmp_path, labels, asked, index, si
     changed(name, id2label=dict(enumerate(labels)), label2id={})
     got = ClassifierReward(f"{name}#{asked}").score(["Q"], ["good"])
     torch.testing.assert_close(got[0], sign * logits(name, "Q\n\ngood")[index], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "index"),
+    [
+        ({"1": "a", "2": "b"}, "a", 1),  # counted from 1
+        ({"1": "a", "2": "b"}, "LABEL_0", 0),
+        ({"0": "a", "7": "b"}, "LABEL_1", 1),
+        ({"0": "ne\u0301gatif", "1": "positif"}, "N\u00e9gatif", 0),
+        ({"0": "n\u00e9gatif", "1": "positif"}, "ne\u0301gatif", 0),
+    ],
+)
+def test_labels_are_found_however_they_are_counted_and_composed(tmp_path, names, asked, index):
+    name = classifier(tmp_path, "bert", num_labels=2)
+    changed(name, id2label=names, label2id={})
+    got = ClassifierReward(f"{name}#{asked}").score(["Q"], ["good"])
+    torch.testing.assert_close(got[0], logits(name, "Q\n\ngood")[index], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"hidden_size": "wide"}, "expected int, got str"),
+        ({"pad_token_id": 9999}, "Padding_idx must be within"),
+        ({"id2label": ["a"]}, "cannot be loaded"),
+        ({"model_type": "nothing"}, "cannot be loaded"),
+        (
+            {"quantization_config": {"quant_method": "awq", "bits": 4, "zero_point": True}},
+            "cannot be loaded .*gptqmodel",
+        ),
+    ],
+)
+def test_a_config_that_fits_no_classifier_is_one_sentence(tmp_path, values, says):
+    name = classifier(tmp_path, "bert", num_labels=1)
+    changed(name, **values)
+    with pytest.raises(RewardError, match=says) as error:
+        ClassifierReward(name)
+    assert "\n" not in str(error.value) and str(error.value).endswith(".")
+
+
+def test_a_tokenizer_of_another_model_is_refused_before_anything_is_scored(tmp_path):
+    name = classifier(tmp_path, "bert", num_labels=1)
+    model = AutoModelForSequenceClassification.from_config(
+        BertConfig(**BERT | {"vocab_size": 100}, num_labels=1)
+    )
+    model.save_pretrained(name)
+    with pytest.raises(RewardError, match="tokenizer with token 257, and its model knows 0 to 99"):
+        ClassifierReward(name)
+
+
+def test_a_classifier_that_fails_on_a_text_is_refused_before_anything_is_scored(tmp_path):
+    """Its tokenizer writes no end token, from which BART reads its answer."""
+    name = classifier(tmp_path, "bert", num_labels=1)
+    config = BartConfig(vocab_size=258, d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
+                        encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=128, num_labels=1, pad_token_id=0, eos_token_id=257)  # fmt: skip
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(name)
+    with pytest.raises(RewardError, match=r"cannot score a text \(.*<eos> token"):
+        ClassifierReward(name)
+
+
+def test_a_classifier_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    classifier(tmp_path / "mine", "bert", num_labels=1)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert ClassifierReward("~/mine").score(["Q"], ["good"]).isfinite().all()
 
 
 @pytest.mark.parametrize("labels", [("x", "x"), ("X", "x")])
