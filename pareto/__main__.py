@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from common.command import typed
@@ -57,7 +56,8 @@ def _full(fraction: float) -> str:
     return "=" * full + " " * (BAR - full)
 
 
-_note = partial(print, file=sys.stderr, flush=True)
+def _note(text: str, end: str = "\n") -> None:
+    print(text, end=end, file=sys.stderr, flush=True)
 
 
 def _rewards(words: list[str], model: LanguageModel, wanted: str | None = None) -> dict[str, Head | Reward]:
