@@ -19,6 +19,7 @@ from steering import logistic
 from steering.calibration import Calibration
 from steering.concepts import MIN_TEXTS, Concept, ConceptError
 from steering.examples import distinct, folds, held_out, one_of_each
+from steering.responses import filtered
 
 QUESTION = "Please go on."
 RANDOM_DIRECTIONS = 16
@@ -167,9 +168,7 @@ def train(
 ) -> CAV:
     """Trains a concept's vectors at every layer (section 3.1 of the paper). Raises lm.Stopped."""
     if settings.source == "output":
-        from steering.responses import filtered
-
-        concept = filtered(model, concept, settings, stop=stop)
+        concept = filtered(model, concept, settings.seed, stop=stop)
     positive, negative = (_without_copies(concept, side) for side in ("positive", "negative"))
     report = progress or (lambda share: None)
     activations = read(

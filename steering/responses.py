@@ -2,21 +2,17 @@
 
 import dataclasses
 import threading
-from typing import TYPE_CHECKING
 
 from lm import LanguageModel, Row, Sampling
 from lm.caller import heed
 from steering.concepts import MIN_TEXTS, Concept, ConceptError
 from steering.scorers import scorer
 
-if TYPE_CHECKING:
-    from steering.cav import Settings
-
 LENGTH = 32
 
 
 def filtered(
-    model: LanguageModel, concept: Concept, settings: "Settings", *, stop: threading.Event | None = None
+    model: LanguageModel, concept: Concept, seed: int, *, stop: threading.Event | None = None
 ) -> Concept:
     """The concept with texts whose response falls on their side of the responses' mean score.
 
@@ -28,10 +24,7 @@ def filtered(
             f"Concept {concept.name!r} has no independent scorer: train it from its input texts."
         )
     texts = concept.positive + concept.negative
-    rows = [
-        Row(tuple(model.chat_ids(text)), Sampling(seed=settings.seed, max_new_tokens=LENGTH))
-        for text in texts
-    ]
+    rows = [Row(tuple(model.chat_ids(text)), Sampling(seed=seed, max_new_tokens=LENGTH)) for text in texts]
     judge = scorer(concept.scorer)
     runs = model.generate(rows, stop=stop)
     heed(stop)

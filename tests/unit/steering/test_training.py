@@ -216,7 +216,7 @@ def test_output_labels_keep_texts_whose_response_is_on_their_side(model, monkeyp
     from steering import responses
 
     monkeypatch.setattr(responses, "scorer", lambda name: _Ordered())
-    kept = responses.filtered(model, CONCEPT, Settings(source="output"))
+    kept = responses.filtered(model, CONCEPT, 0)
     assert kept.positive == CONCEPT.positive[:10] and kept.negative == CONCEPT.negative[:9]
 
 
