@@ -29,7 +29,7 @@ def policies(
     entries: Sequence[Mapping[str, Any]], library: Library | None = None
 ) -> dict[str, arena.Entrant]:
     """Answers of the entries of a policies file: {"name", and "plan": {...}, "checkpoint": id, folder or hub
-    id, "mix": "A+B@0.35", or "base": true}.
+    id, "mix": "A+B@0.35" or "curve:0.35", or "base": true}.
 
     Raises arena.ArenaError.
     """
@@ -44,7 +44,12 @@ def policies(
 def resolver(library: Library) -> Policies:
     """Policies by their names, as all tabs, commands and the API know them."""
     model = library.model
-    return tuned_policies(model, lambda name: find(name, model, SHIPPED), partial(planned, library))
+    return tuned_policies(
+        model,
+        lambda name: find(name, model, SHIPPED),
+        lambda: shipped(model, SHIPPED),
+        partial(planned, library),
+    )
 
 
 def planned(library: Library, plan: str | Mapping[str, Any]) -> Policy:
@@ -95,4 +100,4 @@ def served(library: Library) -> tuple[Policies, list[str]]:
         return known[id]
 
     names = [BASE, *(f"checkpoint:{id}" for id in known)]
-    return tuned_policies(model, of_id, partial(planned, library)), names
+    return tuned_policies(model, of_id, known.values, partial(planned, library)), names

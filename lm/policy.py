@@ -1,5 +1,6 @@
 """Who answers prompts: a model with edits and an adapter. All tabs, commands and the API share its name."""
 
+import re
 import reprlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,14 @@ BASE_ABOUT = {
 SEED_STEP = 1_000_003
 """Seeds between two answers to the same prompt."""
 TEMPERATURE = 0.7
-GRAMMAR = "base, checkpoint:ID, mix:A+B@0.35 (the share of A) or plan:{...}"
+MIXES = ("soup", "curve")
+"""Methods whose policies lie between two ends that ship or were added: `curve:0.35` is one of them."""
+GRAMMAR = (
+    "base, checkpoint:ID, mix:A+B@0.35 (the share of A), "
+    "curve:0.35 or soup:0.35 (the weight of helpfulness) or plan:{...}"
+)
+NUMBER = re.compile(r"\d{0,3}\.?\d{1,20}(e-\d{1,2})?", re.ASCII)
+"""A share, as names write it."""
 
 
 def seeds(seed: int, count: int, *, first: int = 0, sample: int = 0) -> list[int]:
@@ -103,7 +111,8 @@ class Policy:
 
 
 class Policies:
-    """Policies by their names, in one grammar: `base`, `checkpoint:ID`, `mix:A+B@0.35`, `plan:{...}`.
+    """Policies by their names, in one grammar: `base`, `checkpoint:ID`, `mix:A+B@0.35`, `curve:0.35`,
+    `soup:0.35`, `plan:{...}`.
 
     Older forms are understood: a checkpoint's bare ID, A+B@0.35, a plan's JSON, and an entry of a policies
     file.
@@ -115,12 +124,15 @@ class Policies:
         *,
         checkpoint: Callable[[str], Policy] | None = None,
         mix: Callable[[str, str, float], Policy] | None = None,
+        between: Callable[[str, float], Policy] | None = None,
         plan: Callable[[str | Mapping[str, Any]], Policy] | None = None,
     ):
-        """checkpoint: of an ID, a folder or a hub id; mix: of two of them and the share of the first; plan:
-        of a plan's JSON. What is missing is refused.
+        """checkpoint: of an ID, a folder or a hub id; mix: of two of them and the share of the first;
+        between: of a method of MIXES and the share of its first end; plan: of a plan's JSON. What is missing
+        is refused.
         """
-        self.model, self._checkpoint, self._mix, self._plan = model, checkpoint, mix, plan
+        self.model = model
+        self._checkpoint, self._mix, self._between, self._plan = checkpoint, mix, between, plan
 
     def __call__(self, name: str | Mapping[str, Any]) -> Policy:
         """The policy of a name. Raises ValueError where there is none."""
@@ -129,12 +141,20 @@ class Policies:
             return Policy(self.model)
         if kind == "mix":
             return self._known(self._mix, kind)(*_mixed(what))
+        if kind in MIXES:
+            return self._known(self._between, kind)(kind, _weight(kind, what))
         return self._known(self._checkpoint if kind == "checkpoint" else self._plan, kind)(what)
 
     def _known(self, make: Callable[..., Policy] | None, kind: str) -> Callable[..., Policy]:
         if make is None:
             raise PolicyError(f"Policies of the kind {kind} are not known here: name one of another kind.")
         return make
+
+
+def between(name: str) -> tuple[str, float] | None:
+    """The method and the weight of a name such as `curve:0.35`; None for other names. Raises PolicyError."""
+    kind, colon, what = name.partition(":")
+    return (kind, _weight(kind, what)) if colon and kind in MIXES else None
 
 
 def parse(name: str | Mapping[str, Any]) -> tuple[str, Any]:
@@ -146,6 +166,8 @@ def parse(name: str | Mapping[str, Any]) -> tuple[str, Any]:
         return BASE, ""
     if colon and kind in ("checkpoint", "mix", "plan") and what.strip():
         return kind, what.strip()
+    if colon and kind in MIXES:
+        return kind, what
     if name.lstrip().startswith("{"):
         return "plan", name
     if "+" in name and "@" in name:
@@ -170,18 +192,30 @@ def _entry(entry: Mapping[str, Any]) -> tuple[str, Any]:
             f"The {kind} of policy {entry.get('name')!r} is {reprlib.repr(entry[kind])}: give a text, as in "
             f"{'A+B@0.35' if kind == 'mix' else 'pgapo-0.5'}."
         )
-    return kind, entry[kind]
+    return parse(entry[kind]) if kind == "mix" and between(entry[kind]) else (kind, entry[kind])
 
 
 def _mixed(what: str) -> tuple[str, str, float]:
     both, _, share = what.rpartition("@")
     ends = both.split("+")
-    try:
-        weight = float(share)
-    except ValueError:
-        weight = -1.0
-    if len(ends) != 2 or not all(ends) or not 0 <= weight <= 1:
+    weight = _share(share)
+    if len(ends) != 2 or not all(ends) or weight is None:
         raise PolicyError(
-            f"{what!r} is no mix: give A+B@0.35, two checkpoints and the share of the first from 0 to 1."
+            f"{reprlib.repr(what)} is no mix: give A+B@0.35, two checkpoints and the share of the first from 0 to 1."
         )
     return ends[0], ends[1], weight
+
+
+def _weight(method: str, what: str) -> float:
+    weight = _share(what)
+    if weight is None:
+        raise PolicyError(
+            f"{reprlib.repr(f'{method}:{what}')} is no {method}: give {method}: and the weight of helpfulness "
+            f"from 0 to 1, as in {method}:0.35."
+        )
+    return weight
+
+
+def _share(text: str) -> float | None:
+    """A number from 0 to 1."""
+    return float(text) if NUMBER.fullmatch(text) and float(text) <= 1 else None

@@ -16,7 +16,7 @@ from lm.prompts import of_arguments
 from pareto import combine, contrast
 from pareto.arguments import exit_code, replacements, weights, writable
 from pareto.checkpoint import FOLDER as CHECKPOINTS
-from pareto.checkpoint import find
+from pareto.checkpoint import find, shipped
 from pareto.combiners import COMBINERS
 from pareto.curve import CurveTrainer
 from pareto.evaluate import ANSWER, HELD_OUT, alike_prompts, evaluate, standard_heads, standard_rewards
@@ -74,8 +74,8 @@ def _rewards(words: list[str], model: LanguageModel, wanted: str | None = None) 
             raise ValueError(
                 f"--objectives has {', '.join(unknown)}: give --reward OBJECTIVE=WHAT for it, too."
             )
-    shipped = heads(model) if {*names} & {*OBJECTIVES} - {*replaced} else {}
-    return {name: named(replaced[name], model) if name in replaced else shipped[name] for name in names}
+    own = heads(model) if {*names} & {*OBJECTIVES} - {*replaced} else {}
+    return {name: named(replaced[name], model) if name in replaced else own[name] for name in names}
 
 
 def _scorers(args: argparse.Namespace, model: LanguageModel) -> dict[str, Reward]:
@@ -84,7 +84,7 @@ def _scorers(args: argparse.Namespace, model: LanguageModel) -> dict[str, Reward
 
 
 def _policy(name: str, model: LanguageModel) -> Policy:
-    return policies(model, lambda id: find(id, model))(name)
+    return policies(model, lambda id: find(id, model), lambda: shipped(model))(name)
 
 
 def _train(args: argparse.Namespace, model: LanguageModel) -> JsonObject | None:

@@ -14,6 +14,7 @@ from typing import Any
 from common.bounds import MAX_SEED
 from lm import LanguageModel, Policy, Row, Run, Stopped
 from lm.metrics import repetition
+from lm.policy import between
 from pareto import view
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.evaluate import evaluate, spread, standard_prompts
@@ -23,7 +24,7 @@ from pareto.messages import Card, Texts, Work
 from pareto.picks import card, named, side
 from pareto.policy import policies, tuned
 from pareto.rewards import Reward, RewardError
-from pareto.session import BASE, PLAN, Request, Session, Side, mixed
+from pareto.session import BASE, PLAN, Request, Session, Side
 from pareto.uploaded import unpacked
 from ui import sessions
 from ui.background import following, frame, left
@@ -147,7 +148,9 @@ class Controller:
         if (title := pick.removeprefix(PLAN)) in self.entrants and pick.startswith(PLAN):
             session.plans[pick] = self.entrants[title]()
             return session.plans[pick]
-        return policies(self.model, session.checkpoint, self.steered)(session.name(pick))
+        return policies(self.model, session.checkpoint, session.checkpoints.values, self.steered)(
+            session.name(pick)
+        )
 
     def _stream(
         self, session: Session, request: Request, rows: list[Row], state: Texts, stop: threading.Event
@@ -302,7 +305,7 @@ class Controller:
             policy = self.steered(fields["plan"])
             session.plans[policy.about["id"]] = policy
             return policy
-        if pick.startswith(PLAN) or mixed(pick):
+        if pick.startswith(PLAN) or between(pick):
             policy = self.policy(session, pick)
             return replace(
                 policy, about={"preference": policy.about.get("preference"), **named(session, pick)}

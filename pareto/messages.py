@@ -32,7 +32,7 @@ class Limits(TypedDict):
 
 class Opening(TypedDict):
     """What the controls open with. opening: the first request; compare: whether texts can be sent to Compare;
-    mixes: by method whose ends are there, its scored points; steered: whether plans can be scored; scored:
+    mixes: by method whose ends are there, its scored points; ends: these ends; steered: whether plans can be scored; scored:
     prompts of a scoring; picks: most at once; thinking: whether the model's template has the switch.
     """
 
@@ -41,6 +41,7 @@ class Opening(TypedDict):
     compare: bool
     trained: list[Graded]
     mixes: dict[str, list[Graded]]
+    ends: dict[str, list[str]]
     plans: list[str]
     steered: bool
     scored: int

@@ -17,6 +17,7 @@ from common.fronts import nondominated
 from common.jsons import JsonObject
 from common.messages import Said
 from lm import LanguageModel
+from lm.policy import MIXES
 from lm.prompts import MAX_CHARACTERS
 from pareto import messages, view
 from pareto.checkpoint import FOLDER, Checkpoint
@@ -26,7 +27,7 @@ from pareto.evaluate import standard_rewards
 from pareto.front import Front
 from pareto.messages import Graded, Opening
 from pareto.policy import known
-from pareto.session import MAX_PICKS, MIXES, Request, Session
+from pareto.session import MAX_PICKS, Request, Session
 from pareto.shelf import Shelf
 from ui.background import answer, stream
 from ui.middleware import MAX_FILE
@@ -207,6 +208,7 @@ def _opening(controller: Controller, compare: bool, preference: float) -> Openin
         "model": controller.model.name,
         "trained": _trained(controller.stranger()),
         "mixes": _mixes(controller.stranger()),
+        "ends": _ends(controller.stranger()),
         "plans": list(controller.entrants),
         "steered": controller.steered is not None,
         "scored": SCORED,
@@ -246,6 +248,11 @@ def _mixes(session: Session) -> dict[str, list[Graded]]:
     }
 
 
+def _ends(session: Session) -> dict[str, list[str]]:
+    """By method whose mixes answer here: the checkpoints that it mixes."""
+    return {method: [end.id for end in pair] for method in MIXES if (pair := session.ends(method))}
+
+
 def _endpoints(controller: Controller) -> None:
     def front() -> JsonObject:
         """The scored points that ship, their reference and each method's hypervolume."""
@@ -267,7 +274,7 @@ def _endpoints(controller: Controller) -> None:
         """Answers of policies to one prompt, from one batch and one seed: "base" is the plain model,
         "checkpoint:ID" (or the ID alone) a checkpoint, "mix:A+B@0.35" a mix of two with that share of the
         first, "soup:0.35" one of the two extremes, "curve:0.35" the curve's policy there, "plan:{...}" a
-        steering plan.
+        steering plan: the names that all commands and the HTTP API take.
 
         In place of prompt, which is null then: messages, a chat of {"role", "content"} with roles system,
         user and assistant; or continued, plain text to go on with.

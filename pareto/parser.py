@@ -194,7 +194,9 @@ def _contrast(commands: Commands, parents: list[Parser]) -> None:
 def _evaluate(commands: Commands, parents: list[Parser]) -> None:
     sub = commands.add_parser("evaluate", parents=parents, help="score a checkpoint on held-out prompts")
     sub.add_argument(
-        "checkpoint", help="base, checkpoint:ID (or a folder, or a hub id), or mix:A+B@0.35, the share of A"
+        "checkpoint",
+        help="base, checkpoint:ID (or a folder, or a hub id), mix:A+B@0.35, the share of A, or curve:0.35 or "
+        "soup:0.35, the weight of helpfulness",
     )
     sub.add_argument("--prompts", type=Path, default=HELD_OUT, help="JSON Lines of prompt and kind")
     sub.add_argument("--samples", type=integer(1, 100), default=2)

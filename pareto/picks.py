@@ -1,20 +1,21 @@
 """What the page tells of a pick: the head of its text, and its card."""
 
+from lm.policy import between
 from pareto import view
 from pareto.detail import detail
 from pareto.messages import Card, Head
 from pareto.policy import known, title_at
-from pareto.session import BASE, PLAN, Session, mixed, weight
+from pareto.session import BASE, PLAN, Session
 
 
 def side(session: Session, pick: str) -> Head:
-    """The head of a pick's text. Raises CheckpointError where it names no place between two ends."""
+    """The head of a pick's text. Raises PolicyError where it names no place between two ends."""
     point, checkpoint = session.point(pick), session.checkpoints.get(pick)
     about = view.about(point, session.front.objectives)
     if point is None and pick == BASE:
         return view.side(BASE, view.methods()[BASE], BASE, "as it came")
-    if point is None and (method := mixed(pick)):
-        share = weight(pick)
+    if point is None and (live := between(pick)):
+        method, share = live
         return view.side(pick, title_at(method, (share, 1 - share)), method, about, share)
     if point is None and pick.startswith(PLAN):
         return view.side(pick, pick.removeprefix(PLAN), "steered", about)

@@ -1,10 +1,11 @@
 """Checkpoints, and mixes of them, as policies."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lm import Adapter, LanguageModel, Policies, Policy
-from pareto.checkpoint import Checkpoint
+from lm.policy import MIXES
+from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.heads import OBJECTIVES
 
 
@@ -16,17 +17,42 @@ def title_at(method: str, weights: Sequence[float]) -> str:
 def policies(
     model: LanguageModel,
     find: Callable[[str], Checkpoint],
+    known: Callable[[], Iterable[Checkpoint]],
     plan: Callable[[str | Mapping[str, Any]], Policy] | None = None,
 ) -> Policies:
-    """Policies by their names. find: the checkpoint of an id, a folder or a hub id;
-    plan: of a plan's JSON.
+    """Policies by their names. find: the checkpoint of an id, a folder or a hub id; known: those among which
+    the two ends of `curve:0.35` and `soup:0.35` are; plan: of a plan's JSON.
     """
+
+    def between(method: str, weight: float) -> Policy:
+        pair = ends(method, known())
+        if pair is None:
+            raise CheckpointError(
+                f"A {method} needs its two checkpoints, one for each objective alone: add them first."
+            )
+        return mixed(model, *pair, weight)
+
     return Policies(
         model,
         checkpoint=lambda id: tuned(model, find(id)),
         mix=lambda first, second, share: mixed(model, find(first), find(second), share),
+        between=between,
         plan=plan,
     )
+
+
+def ends(method: str, checkpoints: Iterable[Checkpoint]) -> tuple[Checkpoint, Checkpoint] | None:
+    """The checkpoints that a method of MIXES mixes, the first objective's and the second's, where both are
+    there: of the standard objectives, else of others that both have.
+    """
+    groups: dict[tuple[str, ...], dict[int, Checkpoint]] = {OBJECTIVES: {}}
+    for checkpoint in checkpoints:
+        preference = checkpoint.card.get("preference") or ()
+        if len(preference) > 1 and max(preference) == 1 and checkpoint.on_curve == (method == "curve"):
+            objectives = tuple(checkpoint.card.get("objectives", OBJECTIVES))
+            groups.setdefault(objectives, {}).setdefault(preference.index(1), checkpoint)
+    pairs = [(group[0], group[1]) for group in groups.values() if {0, 1} <= group.keys()]
+    return pairs[0] if method in MIXES and pairs else None
 
 
 def tuned(model: LanguageModel, checkpoint: Checkpoint) -> Policy:

@@ -1,7 +1,5 @@
 """Who asks on the Trade-offs tab, and for what."""
 
-import re
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,19 +7,17 @@ from typing import Any
 from common.bounds import MAX_SEED, MAX_TEMPERATURE
 from common.jsons import JsonObject
 from lm import Policy, Run, Sampling
+from lm.policy import MIXES
 from lm.prompts import FIELDS, MAX_NEW_TOKENS, Prompt, read
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.front import Front
+from pareto.policy import ends
 from ui import sessions
 from ui.validation import bounded
 
 MAX_PICKS = 3
 BASE, PLAN = "base", "plan:"
 """The id of the base model, and the start of the ids of plans ("plan:less toxic")."""
-MIXES = ("soup", "curve")
-"""Methods whose policies are mixes of two ends; the id of a live one is "soup:0.35"."""
-NUMBER = re.compile(r"\d{0,3}\.?\d{1,20}", re.ASCII)
-"""The share of a live mix, as its id writes it."""
 Side = tuple[str, Policy, Run]
 """What a policy is called, the policy, and its answer."""
 
@@ -93,16 +89,12 @@ class Session(sessions.Session):
         return self.checkpoints[id]
 
     def name(self, pick: str) -> str:
-        """The name of a pick's policy, as lm.policy.Policies takes it: a live mix is one of the two extremes.
-        Raises CheckpointError.
-        """
+        """The name of a pick's policy, as lm.policy.Policies takes it."""
         point = self.point(pick)
         if point and point["method"] == BASE:
             return BASE
-        if method := mixed(pick):
-            return self._mix(method, weight(pick))
         if pick not in self.checkpoints and point and point["method"] in MIXES and point.get("preference"):
-            return self._mix(point["method"], point["preference"][0])
+            return f"{point['method']}:{point['preference'][0]:g}"
         return pick
 
     def answers(self, point: Mapping[str, Any]) -> bool:
@@ -112,39 +104,5 @@ class Session(sessions.Session):
         return bool(point.get("preference")) and self.ends(point["method"]) is not None
 
     def ends(self, method: str) -> tuple[Checkpoint, Checkpoint] | None:
-        """The checkpoints that a method of MIXES mixes, the first objective's and the second's,
-        where both are there.
-        """
-        ends: dict[int, Checkpoint] = {}
-        for checkpoint in self.checkpoints.values():
-            preference = checkpoint.card.get("preference")
-            if preference is not None and max(preference) == 1 and checkpoint.on_curve == (method == "curve"):
-                ends.setdefault(preference.index(1), checkpoint)
-        return (ends[0], ends[1]) if method in MIXES and {0, 1} <= ends.keys() else None
-
-    def _mix(self, method: str, weight: float) -> str:
-        """The name of a mix: `weight` of the helpful end, the rest of the harmless one.
-        Raises CheckpointError.
-        """
-        ends = self.ends(method)
-        if ends is None:
-            raise CheckpointError(
-                f"A {method} needs its two checkpoints, one for each objective alone: add them first."
-            )
-        return f"mix:{ends[0].id}+{ends[1].id}@{weight:g}"
-
-
-def mixed(pick: str) -> str | None:
-    """The method of a live mix's id, None for other ids."""
-    method, colon, _ = pick.partition(":")
-    return method if colon and method in MIXES else None
-
-
-def weight(pick: str) -> float:
-    """The weight of helpfulness in the id of a live mix. Raises CheckpointError."""
-    method, _, written = pick.partition(":")
-    if not NUMBER.fullmatch(written) or float(written) > 1:
-        raise CheckpointError(
-            f"{reprlib.repr(pick)} is no {method}: give {method}: and the weight of helpfulness from 0 to 1, as in {method}:0.35."
-        )
-    return float(written)
+        """The checkpoints that a method of MIXES mixes, where both are there."""
+        return ends(method, self.checkpoints.values())

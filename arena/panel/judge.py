@@ -31,14 +31,48 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
     change = gr.Button(visible=False, size="sm", elem_classes="tw-who")
     page = part(view.welcome(who.login), "compare/arena", "tw-judge")
 
-    def named(person: str, typed: str, profile: Profile) -> str:
-        """Who is at the page, also where the app was started anew since the sign-in."""
-        return person or signed("" if who.login else typed, profile, who.login)
+    judging = Judging(service, who)
+    served: dict[str, Any] = {
+        "api_visibility": "private",
+        "concurrency_limit": SERVED,
+        "show_progress": "hidden",
+    }
+    name = who.name
+    state, about = [name, shown, page], [form, change, place.part]
+    for trigger in (enter.click, typed.submit):
+        trigger(judging.on_start, [typed, chosen], [*state, *about], concurrency_id="battles", **served)
+    place.part.open(
+        judging.on_open, None, [typed, chosen, *state, *about], concurrency_id="battles", **served
+    )
+    change.click(lambda: (gr.Row(visible=True), gr.Button(visible=False)), None, [form, change], **served)
+    page.next(judging.on_next, [name, typed, chosen], state, concurrency_id="battles", **served)
+    page.earlier(judging.on_earlier, [name, typed, chosen], state, concurrency_id="battles", **served)
+    page.look(judging.on_look, [name, typed, chosen], state, concurrency_id="battles", **served)
+    page.vote(judging.on_vote, [name, shown, typed, chosen], state, concurrency_id="votes", **served)
+    page.undo(judging.on_undo, [name, shown, typed, chosen], state, concurrency_id="votes", **served)
+    page.practise(
+        judging.on_practise, [name, typed], [chosen, *state, *about], concurrency_id="battles", **served
+    )
+    chosen.focus(lambda: gr.Dropdown(offered(service.store)), None, chosen, **served)
+    return chosen
 
-    def begin(typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
-        person = signed("" if who.login else typed, profile, who.login)
-        current, html = following(service, person, study)
-        name = next((name for name, id in offered(service.store) if id == study), "a study that is not there")
+
+class Judging:
+    """What the part does on each event: the values of its components."""
+
+    def __init__(self, service: Service, who: Who) -> None:
+        self.service, self.who = service, who
+
+    def named(self, person: str, typed: str, profile: Profile) -> str:
+        """Who is at the page, also where the app was started anew since the sign-in."""
+        return person or signed("" if self.who.login else typed, profile, self.who.login)
+
+    def begin(self, typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
+        person = signed("" if self.who.login else typed, profile, self.who.login)
+        current, html = following(self.service, person, study)
+        name = next(
+            (name for name, id in offered(self.service.store) if id == study), "a study that is not there"
+        )
         label = f"{person} · {name} · change"
         return (
             person,
@@ -49,59 +83,69 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
             Place.at(study, person),
         )
 
-    def on_start(typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
+    def on_start(self, typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
         with refusals():
-            return begin(typed, study, profile)
+            return self.begin(typed, study, profile)
 
-    def on_open(event: gr.EventData, profile: Profile) -> tuple[Any, ...]:
+    def on_open(self, event: gr.EventData, profile: Profile) -> tuple[Any, ...]:
         """Takes up what the address names: a study, and the name of whoever comes back."""
         study, name = str(sent(event).get("study") or "")[:32], str(sent(event).get("name") or "")
-        choices = offered(service.store)
+        choices = offered(self.service.store)
         known = study in [id for _, id in choices]
         fields = (gr.Textbox(value=name), gr.Dropdown(choices, value=study if known else ""))
         try:
             if study and not known:
-                service.check(study, name or "nobody")
-            if name or who.login:
-                return *fields, *begin(name, study, profile)
-            html = view.invited(service.about(study), who.login) if study else view.welcome(who.login)
+                self.service.check(study, name or "nobody")
+            if name or self.who.login:
+                return *fields, *self.begin(name, study, profile)
+            html = (
+                view.invited(self.service.about(study), self.who.login)
+                if study
+                else view.welcome(self.who.login)
+            )
         except ArenaError as error:
             html = view.refused(str(error))
         return *fields, "", None, html, gr.Row(visible=True), gr.Button(visible=False), Place.at(study, name)
 
-    def on_practise(person: str, typed: str, profile: Profile) -> tuple[Any, ...]:
+    def on_practise(self, person: str, typed: str, profile: Profile) -> tuple[Any, ...]:
         with refusals():
-            study = example.practise(service.store)
-            begun = begin(named(person, typed, profile), study, profile)
-            return gr.Dropdown(offered(service.store), value=study), *begun
+            study = example.practise(self.service.store)
+            begun = self.begin(self.named(person, typed, profile), study, profile)
+            return gr.Dropdown(offered(self.service.store), value=study), *begun
 
     def recalled(
-        event: gr.EventData, person: str, current: Shown | None, typed: str, study: str, profile: Profile
+        self,
+        event: gr.EventData,
+        person: str,
+        current: Shown | None,
+        typed: str,
+        study: str,
+        profile: Profile,
     ) -> tuple[str, str, Shown]:
         """The battle of an event, who is at the page, and what it shows."""
-        battle, person = str(sent(event).get("battle")), named(person, typed, profile)
+        battle, person = str(sent(event).get("battle")), self.named(person, typed, profile)
         if current is not None and current.battle == battle:
             return battle, person, current
-        return battle, person, service.again(battle, person, study or None)
+        return battle, person, self.service.again(battle, person, study or None)
 
-    def on_next(person: str, typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
+    def on_next(self, person: str, typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
         with refusals():
-            person = named(person, typed, profile)
-            return person, *following(service, person, study)
+            person = self.named(person, typed, profile)
+            return person, *following(self.service, person, study)
 
-    def on_earlier(person: str, typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
+    def on_earlier(self, person: str, typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
         with refusals():
-            person = named(person, typed, profile)
-            return person, None, view.earlier(service.earlier(person, study or None))
+            person = self.named(person, typed, profile)
+            return person, None, view.earlier(self.service.earlier(person, study or None))
 
     def on_look(
-        person: str, typed: str, study: str, profile: Profile, event: gr.EventData
+        self, person: str, typed: str, study: str, profile: Profile, event: gr.EventData
     ) -> tuple[Any, ...]:
         """An earlier answer, to be looked at and corrected."""
         battle = str(sent(event).get("battle"))
         with refusals():
-            person = named(person, typed, profile)
-            votes = service.earlier(person, study or None)
+            person = self.named(person, typed, profile)
+            votes = self.service.earlier(person, study or None)
             vote = next((vote for vote in votes if vote.reveal.battle == battle), None)
             if vote is None:
                 raise ArenaError("There is no vote of yours on this battle.")
@@ -109,28 +153,34 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
             return person, vote.shown, html
 
     def on_vote(
-        person: str, current: Shown | None, typed: str, study: str, profile: Profile, event: gr.EventData
+        self,
+        person: str,
+        current: Shown | None,
+        typed: str,
+        study: str,
+        profile: Profile,
+        event: gr.EventData,
     ) -> tuple[Any, ...]:
         fields = sent(event)
         given, comment = fields.get("answers"), str(fields.get("comment", ""))
         answers = {str(key): str(value) for key, value in given.items()} if isinstance(given, dict) else {}
         correcting = fields.get("correcting") is True
         try:
-            battle, person, seen = recalled(event, person, current, typed, study, profile)
+            battle, person, seen = self.recalled(event, person, current, typed, study, profile)
         except ArenaError:
-            return "", None, view.welcome(who.login)
+            return "", None, view.welcome(self.who.login)
         try:
             if correcting:
-                service.correct(battle, person, answers, comment)
-                return person, None, view.earlier(service.earlier(person, study or None), note=CORRECTED)
-            reveal = service.vote(battle, person, answers, comment)
+                self.service.correct(battle, person, answers, comment)
+                return person, None, view.earlier(self.service.earlier(person, study or None), note=CORRECTED)
+            reveal = self.service.vote(battle, person, answers, comment)
             if reveal.a is None:
-                return person, *following(service, person, study)
+                return person, *following(self.service, person, study)
             return person, seen, view.revealed(seen, reveal)
         except AlreadyVoted as error:
-            return person, seen, view.revealed(seen, service.reveal(battle, person), error=str(error))
+            return person, seen, view.revealed(seen, self.service.reveal(battle, person), error=str(error))
         except QuestionsChanged as error:
-            seen = service.again(battle, person, study or None)
+            seen = self.service.again(battle, person, study or None)
             return person, seen, view.battle(seen, comment=comment, error=str(error), correcting=correcting)
         except ArenaError as error:
             html = view.battle(
@@ -139,39 +189,25 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
             return person, seen, html
 
     def on_undo(
-        person: str, current: Shown | None, typed: str, study: str, profile: Profile, event: gr.EventData
+        self,
+        person: str,
+        current: Shown | None,
+        typed: str,
+        study: str,
+        profile: Profile,
+        event: gr.EventData,
     ) -> tuple[Any, ...]:
         try:
-            battle, person, seen = recalled(event, person, current, typed, study, profile)
-            service.undo(battle, person)
+            battle, person, seen = self.recalled(event, person, current, typed, study, profile)
+            self.service.undo(battle, person)
         except TooLate as error:
-            return person, seen, view.revealed(seen, service.reveal(battle, person), error=str(error))
+            return person, seen, view.revealed(seen, self.service.reveal(battle, person), error=str(error))
         except StoreError as error:
             raise gr.Error(str(error), print_exception=False) from error
         except ArenaError:
-            return "", None, view.welcome(who.login)
+            return "", None, view.welcome(self.who.login)
         note = "Vote taken back. You have seen the names: a new answer is kept as a correction, not as blind."
         return person, seen, view.battle(seen, note=note)
-
-    served: dict[str, Any] = {
-        "api_visibility": "private",
-        "concurrency_limit": SERVED,
-        "show_progress": "hidden",
-    }
-    name = who.name
-    state, about = [name, shown, page], [form, change, place.part]
-    for trigger in (enter.click, typed.submit):
-        trigger(on_start, [typed, chosen], [*state, *about], concurrency_id="battles", **served)
-    place.part.open(on_open, None, [typed, chosen, *state, *about], concurrency_id="battles", **served)
-    change.click(lambda: (gr.Row(visible=True), gr.Button(visible=False)), None, [form, change], **served)
-    page.next(on_next, [name, typed, chosen], state, concurrency_id="battles", **served)
-    page.earlier(on_earlier, [name, typed, chosen], state, concurrency_id="battles", **served)
-    page.look(on_look, [name, typed, chosen], state, concurrency_id="battles", **served)
-    page.vote(on_vote, [name, shown, typed, chosen], state, concurrency_id="votes", **served)
-    page.undo(on_undo, [name, shown, typed, chosen], state, concurrency_id="votes", **served)
-    page.practise(on_practise, [name, typed], [chosen, *state, *about], concurrency_id="battles", **served)
-    chosen.focus(lambda: gr.Dropdown(offered(service.store)), None, chosen, **served)
-    return chosen
 
 
 def following(service: Service, person: str, study: str) -> tuple[Shown | None, str]:

@@ -2,22 +2,21 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import gradio as gr
 import pandas as pd
 
-from arena import example, notices, studies
+from arena import notices, studies
 from arena.answering import Entrant
 from arena.archive import pack, unpack
-from arena.errors import ArenaError, of_field
+from arena.errors import ArenaError
 from arena.messages import Board, Entry
-from arena.panel import making
-from arena.panel.fields import Faults, access_of, fields
+from arena.panel import acts, making
+from arena.panel.editor import Editor
 from arena.panel.results import choose
 from arena.panel.shared import Profile, Who, refusals
-from arena.questions import parsed, written
-from arena.settings import Settings
 from arena.store import Store
 from ui.parts import part, sent
 
@@ -63,30 +62,8 @@ def build(
     """
     board = part({}, "compare/studies", "tw-studies")
     picked = gr.State("")
-    status, faults = gr.HTML(elem_classes="tw-status"), Faults()
-    with gr.Column(visible=False, elem_classes="tw-edit") as editor:
-        with gr.Row():
-            with gr.Column(scale=2):
-                title = gr.Textbox("", label="Name", max_length=80, max_lines=1)
-                faults.of("name")
-                asked = gr.Textbox("", label="Questions, key: text on each line", lines=3, max_length=2_000)
-                faults.of("questions")
-                guideline = gr.Textbox("", label="Guideline (Markdown)", lines=8, max_length=8_000)
-                faults.of("guideline")
-            with gr.Column(scale=1):
-                access, members, reveal, minimum, share = fields(who.login, faults)
-        with gr.Row(elem_classes="tw-actions"):
-            save = gr.Button("Save changes", variant="primary")
-            shown = gr.Button("Close to annotators")
-            away = gr.Button("Archive")
-        with gr.Row(elem_classes="tw-actions"):
-            out = gr.Button("Export study (.zip)")
-            copy = gr.Button("Duplicate")
-            drop = gr.Button("Delete…")
-        with gr.Row(visible=False, elem_classes="tw-asked") as sure:
-            typed = gr.Textbox("", label="The export is saved. Type the study's name to delete it for good")
-            delete = gr.Button("Delete for good", variant="stop")
-        faults.below()
+    status = gr.HTML(elem_classes="tw-status")
+    editor = Editor(who.login)
     archive = gr.DownloadButton(visible="hidden", elem_id="tw-export")  # by itself it wants a second press
     with gr.Column() as leads:
         made = making.build(store, who, policies, model_queue, picked, status)
@@ -95,151 +72,91 @@ def build(
             into = gr.UploadButton("Import an export (.zip)", file_types=[".zip"])
             sample = gr.Button("Add the example study")
 
-    def listing(set_id: str = "") -> Board:
-        """What the list shows."""
-        return board_of(store, set_id, who.login)
+    lead = Lead(store, who, editor)
+    name = who.name
+    everything = [picked, board, *editor.parts]
+    tab.select(lead.enter, [name, picked], [*everything, leads], **PRIVATE)
+    board.pick(lead.pick, [name], [*everything, status], **PRIVATE)
+    picked.change(lambda set_id: choose(store, set_id), picked, results, **PRIVATE)
+    for button, act, given in (
+        (editor.save, acts.save, editor.values),
+        (editor.shown, acts.show, []),
+        (editor.away, acts.archive, []),
+        (editor.copy, acts.copy, []),
+        (editor.delete, acts.delete, [editor.typed]),
+        (sample, acts.add_example, []),
+    ):
+        after = [*everything, status, *editor.faults.parts]
+        button.click(lead.acting(partial(act, store)), [name, picked, *given], after, **PRIVATE)
+    editor.access.change(
+        lambda value: gr.Textbox(visible=value == "listed"), editor.access, editor.members, **PRIVATE
+    )
+    click = {"js": "() => document.getElementById('tw-export').click()", **PRIVATE}
+    for button, handler, of in ((editor.out, lead.export, [name, picked]), (every, lead.export_all, [name])):
+        button.click(handler, of, archive, **PRIVATE).success(None, None, None, **click)
+    saved = editor.drop.click(lead.export, [name, picked], archive, **PRIVATE)
+    saved.success(lambda: gr.Row(visible=True), None, editor.sure, **click)
+    into.upload(lead.take_in, [name, into], [board, status], **PRIVATE)
+    made.success(lead.enter, [name, picked], [*everything, leads], **PRIVATE)
 
-    def opened(set_id: str) -> tuple[Any, ...]:
-        """The fields of a study, and the list with it picked; the list alone where none is."""
-        if not set_id:
-            return "", listing(), gr.Column(visible=False), *[gr.skip()] * 11
-        detail = studies.detail(store, set_id)
-        settings, state = detail.settings, detail.study.state
-        return (
-            set_id,
-            listing(set_id),
-            gr.Column(visible=True),
-            detail.study.name,
-            written(detail.questions),
-            settings.guideline,
-            access_of(settings.access, who.login),
-            gr.Textbox("\n".join(settings.members), visible=settings.access == "listed"),
-            settings.reveal,
-            settings.minimum,
-            settings.share or 0,
-            gr.Button(
-                "Open to annotators" if state == "closed" else "Close to annotators",
-                visible=state != "archived",
-            ),
-            gr.Button("Take out of the archive" if state == "archived" else "Archive"),
-            gr.Row(visible=False),
-        )
 
-    def entered(person: str, set_id: str, profile: Profile) -> tuple[Any, ...]:
+class Lead:
+    """What the part does on each event: the values of its components."""
+
+    def __init__(self, store: Store, who: Who, editor: Editor) -> None:
+        self.store, self.who, self.editor = store, who, editor
+
+    def opened(self, set_id: str) -> list[Any]:
+        """The list with a study picked, and its form; the list alone where none is."""
+        board = board_of(self.store, set_id, self.who.login)
+        form = self.editor.of(studies.detail(self.store, set_id)) if set_id else self.editor.hidden
+        return [set_id, board, *form]
+
+    def enter(self, person: str, set_id: str, profile: Profile) -> list[Any]:
+        """Whoever is no organizer finds nothing here."""
         with refusals():
-            if not who.is_organizer(person, profile):
-                hidden = gr.Column(visible=False)
-                return "", {"refused": True}, hidden, *[gr.skip()] * 11, hidden
-            return *opened(set_id), gr.Column(visible=True)
+            if not self.who.is_organizer(person, profile):
+                return ["", {"refused": True}, *self.editor.hidden, gr.Column(visible=False)]
+            return [*self.opened(set_id), gr.Column(visible=True)]
 
-    def on_pick(person: str, profile: Profile, event: gr.EventData) -> tuple[Any, ...]:
-        who.check(person, profile)
+    def pick(self, person: str, profile: Profile, event: gr.EventData) -> list[Any]:
+        """A study of the list."""
+        self.who.check(person, profile)
         with refusals():
-            return *opened(str(sent(event).get("study") or "")), ""
+            return [*self.opened(str(sent(event).get("study") or "")), ""]
 
-    def acting(act: Callable[..., tuple[str, str]]) -> Callable[..., tuple[Any, ...]]:
+    def acting(self, act: Callable[..., acts.Told]) -> Callable[..., list[Any]]:
         """A handler that does something to the picked study, then shows it anew with one sentence."""
+        faults = self.editor.faults
 
-        def handler(person: str, set_id: str, profile: Profile, *values: Any) -> tuple[Any, ...]:
-            who.check(person, profile)
+        def handler(person: str, set_id: str, profile: Profile, *values: Any) -> list[Any]:
+            self.who.check(person, profile)
             try:
                 left, sentence = act(set_id, *values)
             except ArenaError as error:
-                return *[gr.skip()] * 14, "", *faults.shown(error)
-            return *opened(left), notices.status(sentence), *faults.shown()
+                return [*[gr.skip()] * (2 + len(self.editor.parts)), "", *faults.shown(error)]
+            return [*self.opened(left), notices.status(sentence), *faults.shown()]
 
         return handler
 
-    def on_save(
-        set_id: str,
-        name: str,
-        lines: str,
-        text: str,
-        judges: str,
-        names: str,
-        reveal: str,
-        votes: int,
-        most: int,
-    ) -> tuple[str, str]:
-        before = studies.detail(store, set_id)
-        settings = Settings(text, votes, judges, names.splitlines(), reveal, int(most or 0) or None)
-        with of_field("questions"):
-            listed = parsed(lines)
-        studies.rename(store, set_id, name)
-        version = studies.edit(store, set_id, settings, listed)
-        new = version > before.version
-        kept = f": its questions are version {version} now, and earlier votes keep theirs" if new else ""
-        return set_id, f"“{name}” is saved{kept}"
-
-    def on_show(set_id: str) -> tuple[str, str]:
-        closed = studies.detail(store, set_id).study.state == "closed"
-        studies.show(store, set_id, closed)
-        return (
-            set_id,
-            "Annotators see its battles from now on" if closed else "Annotators see its battles no longer",
-        )
-
-    def on_archive(set_id: str) -> tuple[str, str]:
-        archived = studies.detail(store, set_id).study.state == "archived"
-        studies.archive(store, set_id, not archived)
-        return set_id, "It is out of the archive" if archived else "It is archived, with all its votes"
-
-    def on_copy(set_id: str) -> tuple[str, str]:
-        name = studies.free_name(store, f"{studies.detail(store, set_id).study.name[:70]}, copy")
-        return studies.duplicate(
-            store, set_id, name
-        ), "The copy has no votes and is closed: open it when it is ready"
-
-    def on_delete(set_id: str, name: str) -> tuple[str, str]:
-        right = studies.detail(store, set_id).study.name
-        if name.strip() != right:
-            raise ArenaError(f"The name is {name.strip()[:80]!r}: type “{right}” to delete this study.")
-        counts = studies.delete(store, set_id)
-        return "", f"“{right}” is deleted, with {counts['votes']} votes on {counts['battles']} battles"
-
-    def on_export(person: str, set_id: str, profile: Profile) -> Iterator[str]:
-        who.check(person, profile)
-        with (
-            refusals(),
-            tempfile.TemporaryDirectory() as folder,
-        ):  # Gradio takes a copy before it asks for more
-            yield str(pack(store, folder, set_id))
-
-    def on_export_all(person: str, profile: Profile) -> Iterator[str]:
-        who.check(person, profile)
+    def export(self, person: str, set_id: str, profile: Profile) -> Iterator[str]:
+        """One study as a file; Gradio takes a copy of it before it asks for more."""
+        self.who.check(person, profile)
         with refusals(), tempfile.TemporaryDirectory() as folder:
-            yield str(pack(store, folder))
+            yield str(pack(self.store, folder, set_id))
 
-    def on_import(person: str, file: str, profile: Profile) -> tuple[Any, str]:
-        who.check(person, profile)
+    def export_all(self, person: str, profile: Profile) -> Iterator[str]:
+        """All studies as a file."""
+        self.who.check(person, profile)
+        with refusals(), tempfile.TemporaryDirectory() as folder:
+            yield str(pack(self.store, folder))
+
+    def take_in(self, person: str, file: str, profile: Profile) -> tuple[Any, str]:
+        """An export of this arena or another."""
+        self.who.check(person, profile)
         try:
-            new = unpack(store, file)
+            new = unpack(self.store, file)
         except ArenaError as error:
             return gr.skip(), notices.failed(str(error))
-        return listing(), notices.status(
-            ", ".join(f"{count} {table}" for table, count in new.items()) + " imported"
-        )
-
-    name = who.name
-    everything: list[Any] = [picked, board, editor, title, asked, guideline, access, members, reveal, minimum, share, shown, away, sure]  # fmt: skip
-    click = {"js": "() => document.getElementById('tw-export').click()", **PRIVATE}
-    tab.select(entered, [name, picked], [*everything, leads], **PRIVATE)
-    board.pick(on_pick, [name], [*everything, status], **PRIVATE)
-    picked.change(lambda set_id: choose(store, set_id), picked, results, **PRIVATE)
-    values: list[Any] = [title, asked, guideline, access, members, reveal, minimum, share]
-    for button, act, given in (
-        (save, on_save, values),
-        (shown, on_show, []),
-        (away, on_archive, []),
-        (copy, on_copy, []),
-        (delete, on_delete, [typed]),
-        (sample, lambda _: (example.add(store), "The example is here: see it under Results"), []),
-    ):
-        button.click(acting(act), [name, picked, *given], [*everything, status, *faults.parts], **PRIVATE)
-    access.change(lambda value: gr.Textbox(visible=value == "listed"), access, members, **PRIVATE)
-    for button, handler, given in ((out, on_export, [name, picked]), (every, on_export_all, [name])):
-        button.click(handler, given, archive, **PRIVATE).success(None, None, None, **click)
-    saved = drop.click(on_export, [name, picked], archive, **PRIVATE)
-    saved.success(lambda: gr.Row(visible=True), None, sure, js=click["js"], **PRIVATE)
-    into.upload(on_import, [name, into], [board, status], **PRIVATE)
-    made.success(entered, [name, picked], [*everything, leads], **PRIVATE)
+        counts = ", ".join(f"{count} {table}" for table, count in new.items())
+        return board_of(self.store, "", self.who.login), notices.status(f"{counts} imported")

@@ -18,6 +18,7 @@ export const EVENTS = {
   'front-asked': 'a run of Trade-offs is asked for',
   'front-shown': 'a run of Trade-offs shows its first token: its number',
   'front-pick': 'a point is picked: { point, add }',
+  'front-points': 'the points of the front are others',
   'front-keep': 'an answer stays, or no longer: its id',
   'front-held': 'which answers stay has changed',
   'front-drop': 'an answer is taken away: its id',

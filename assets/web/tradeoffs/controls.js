@@ -6,20 +6,19 @@ import { now } from './now.js';
 import { scorer } from './score.js';
 import { lastWins } from '../shared/sender.js';
 import { lambda } from './figure.js';
+import { WAYS, called, placeOf } from './wish.js';
 
 const TYPING = 500;
-/** Whose answer the slider shows: the nearest training's, a mix of two trainings, or the one training's for all preferences. */
-const WAYS = [['curve', 'Continuous'], ['trained', 'Trained'], ['soup', 'Interpolated']];
 const FINE = 0.01; // of the slider where every place on it was trained for
 /** @type {[number, string][]} */
 const DEGREES = [[0.999, 'only helpful'], [0.8, 'mostly helpful'], [0.56, 'rather helpful'], [0.44, 'balanced'], [0.2, 'rather harmless'], [0.001, 'mostly harmless'], [0, 'only harmless']];
 /** The fields of the address that bring a request and its points back. */
-const placeOf = ({ prompt, seed, max_new_tokens, temperature, top_p, thinking }, picks) => (
+const addressed = ({ prompt, seed, max_new_tokens, temperature, top_p, thinking }, picks) => (
   { point: picks.join(','), prompt, seed, max_new_tokens, temperature, top_p: top_p === 1 ? null : top_p, thinking: thinking ? 1 : null });
 const words = (value) => DEGREES.find(([least]) => value >= least - 1e-9)[1];
 
 export default function mount({ element, props, trigger, watch }) {
-  const { mixes, plans, steered, limits, examples, opening, picks: most, scored } = props.value;
+  const { mixes, ends, plans, steered, limits, examples, opening, picks: most, scored } = props.value;
   let { trained } = props.value;
   now.compare = props.value.compare;
   const { preference: opened, ...request } = opening;
@@ -31,6 +30,7 @@ export default function mount({ element, props, trigger, watch }) {
   const offered = () => WAYS.filter(([id]) => (id === 'trained' ? trained.length : id in mixes));
   let way = offered()[0]?.[0];
   let wish = opened;
+  let aside = false; // what is shown stands on none of the ways
   let linked = false;
   const sender = lastWins((next) => trigger('run', next));
 
@@ -41,16 +41,16 @@ export default function mount({ element, props, trigger, watch }) {
     now.asked = { ...request, picks: [...picks], kept: [...kept], selected, run };
     tell('front-asked', now.asked);
     sender.push(now.asked);
-    if (run > 1 || linked) note('tradeoffs', placeOf(request, picks), step);
+    if (run > 1 || linked) note('tradeoffs', addressed(request, picks), step);
   }
 
-  /** Moves the slider to a policy that stands on one of its three ways; others leave it where it is. */
+  /** Moves the slider to the policy that is shown; of one that stands on none of the ways it has the preference, if there is one, and says so. */
   function show(id) {
-    const [method, place] = id.split(':');
-    const live = method in mixes && place && Number(place) <= 1 ? [[method, { lambda: Number(place) }]] : [];
-    const scored = [['trained', trained], ...Object.entries(mixes)].map(([name, each]) => [name, each.find((point) => point.id === id)]);
-    const known = [...live, ...scored].find(([, point]) => point);
-    if (known) [way, wish] = [known[0], known[1].lambda];
+    selected = id;
+    const place = id && placeOf(id, { trained, mixes, ends });
+    aside = !place;
+    if (place) [way, wish] = place;
+    else wish = now.point(id)?.lambda ?? wish;
     tellWish();
   }
 
@@ -68,10 +68,9 @@ export default function mount({ element, props, trigger, watch }) {
     request.thinking = props.value.thinking && query.has('thinking');
     thinking.set(request.thinking);
     if (!query.get('point')) return false;
-    picks = query.get('point').split(',');
+    picks = query.get('point').split(',').map((id) => called(id, { mixes, ends }));
     kept = picks.slice(0, -1);
-    selected = picks.at(-1);
-    show(selected);
+    show(picks.at(-1));
     return true;
   }
 
@@ -104,9 +103,9 @@ export default function mount({ element, props, trigger, watch }) {
   const far = h('p', { class: 'tw-hint', role: 'status' });
   const range = h('input', {
     type: 'range', class: 'tw-range tw-preference', min: 0, max: 1, step: 0.05, 'aria-label': 'Preference, from harmless to helpful', value: wish,
-    oninput: () => { wish = Number(range.value); tellWish(); if (wished() !== selected) pick(wished()); },
+    oninput: () => { wish = Number(range.value); aside = false; tellWish(); if (wished() !== selected) pick(wished()); },
   });
-  const ways = choice('Whose answer', WAYS, (next) => { way = next; tellWish(); pick(wished()); });
+  const ways = choice('Whose answer', WAYS, (next) => { way = next; aside = false; tellWish(); pick(wished()); });
   const scoreMix = h('button', { type: 'button', class: 'tw-quiet tw-add', onclick: () => score.start({ pick: wished() }) }, 'Score this mix and plot it');
   const ticks = h('div', { class: 'tw-ticks', 'aria-hidden': 'true' });
 
@@ -130,16 +129,21 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   function tellWish() {
-    range.value = wish;
-    says.textContent = words(wish);
-    value.textContent = `λ helpful ${lambda(wish)}`;
-    range.setAttribute('aria-valuetext', `${words(wish)}, λ ${lambda(wish)}`);
-    ways.set(way);
     range.step = way === 'curve' ? FINE : 0.05;
-    scoreMix.hidden = way === 'trained' || measured() != null;
+    range.value = wish;
+    preference.classList.toggle('tw-aside', aside);
+    says.textContent = aside ? `${now.point(selected)?.name ?? selected ?? 'the base model alone'}` : words(wish);
+    value.textContent = aside ? '' : `λ helpful ${lambda(wish)}`;
+    range.setAttribute('aria-valuetext', aside ? `on none of its ways: ${says.textContent}` : `${words(wish)}, λ ${lambda(wish)}`);
+    ways.set(aside ? null : way);
+    scoreMix.hidden = aside || way === 'trained' || measured() != null;
     scoreMix.textContent = `Score this ${way === 'curve' ? 'place' : 'mix'} and plot it`;
     mark();
-    for (const tick of ticks.children) tick.classList.toggle('tw-on', tick.dataset.id === wished());
+    for (const tick of ticks.children) tick.classList.toggle('tw-on', !aside && tick.dataset.id === wished());
+    if (aside) {
+      far.textContent = 'What is shown is on none of these ways. Move the slider or choose a way to come back.';
+      return;
+    }
     if (way !== 'trained') {
       far.textContent = way === 'curve' ? 'One training for all preferences: every place on this slider was trained for.'
         : `Interpolated weights, not trained: ${Math.round(100 * wish)} % of only helpful, ${Math.round(100 * (1 - wish))} % of only harmless.`;
@@ -165,11 +169,11 @@ export default function mount({ element, props, trigger, watch }) {
   const temperature = slider('Temperature', { min: 0, max: limits.temperature, step: 0.05 }, (heat) => (heat ? heat.toFixed(2) : '0, the likeliest token'),
     (heat) => { request.temperature = heat; topP.set(request.top_p, heat); go(); });
   const topP = nucleus((p) => { request.top_p = p; go(); });
-  const score = scorer({ plans, steered, scored, most: limits.upload, types: limits.types, start: (asked) => trigger('score', asked), stop: () => trigger('stop', { work: 'score' }), answer: (id) => pick(id) });
+  const score = scorer({ plans, steered, scored, most: limits.upload, types: limits.types, start: (asked) => trigger('score', asked), stop: () => trigger('stop', { work: 'score' }), answer: (id) => { show(id); pick(id); } });
 
   /** What the tab opens with. */
   function begin() {
-    [picks, kept, wish] = [[], [], opened];
+    [picks, kept, wish, aside] = [[], [], opened, false];
     tellWish();
     if (way) pick(wished());
     else go();
@@ -194,10 +198,8 @@ export default function mount({ element, props, trigger, watch }) {
   topP.set(request.top_p, request.temperature);
   offer(trained);
 
-  heard('front-pick', ({ point, add }) => {
-    show(point.id);
-    pick(point.id, add, true);
-  });
+  heard('front-pick', ({ point, add }) => { show(point.id); pick(point.id, add, true); });
+  heard('front-points', tellWish);
   heard('front-keep', (id) => {
     kept = kept.includes(id) ? kept.filter((each) => each !== id) : [...kept, id];
     now.asked.kept = [...kept];
@@ -206,7 +208,7 @@ export default function mount({ element, props, trigger, watch }) {
   heard('front-drop', (id) => {
     picks = picks.filter((each) => each !== id);
     kept = kept.filter((each) => each !== id);
-    if (selected === id) selected = picks.at(-1) ?? null;
+    if (selected === id) show(picks.at(-1) ?? null);
     go();
   });
   heard('front-shown', (shown) => { if (shown === run) sender.shown(); });

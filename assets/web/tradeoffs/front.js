@@ -38,6 +38,7 @@ export default function mount({ element, props, trigger, watch }) {
   let asked = '';
   const orders = {};
   learn(data.marks);
+  offer();
 
   const plot = h('div', { class: 'tw-chart tw-plane' });
   const hint = h('p', { class: 'tw-hint', role: 'status' });
@@ -73,6 +74,11 @@ export default function mount({ element, props, trigger, watch }) {
   plot.append(about);
   if (!matchMedia('(max-width: 44rem)').matches) /** @type {HTMLElement} */ (tools.firstElementChild).click();
   plot.addEventListener('keydown', (event) => { if (event.key === 'Escape' && brushed) brush(null); });
+
+  function offer() {
+    now.points = data.points;
+    tell('front-points');
+  }
 
   const all = () => (set === 'both' ? places(data, 'models').filter((p) => data.both.points.some(({ id }) => id === p.id)) : places(data, set, axes));
   const points = () => {
@@ -203,6 +209,7 @@ export default function mount({ element, props, trigger, watch }) {
     const { paper, curves, measures } = data;
     data = { paper, ...(curves && { curves, measures }), ...props.value };
     if (props.value.curves) asked = '';
+    offer();
     tables = {};
     draw();
   });

@@ -26,6 +26,8 @@ def model():
         ("mix:A+B@0.35", "mix", "A+B@0.35"),
         ("A+B@0.35", "mix", "A+B@0.35"),
         ({"mix": "A+B@0.35"}, "mix", "A+B@0.35"),
+        ("curve:0.35", "curve", "0.35"),
+        ({"mix": "soup:0.35"}, "soup", "0.35"),
         ('plan:{"targets": []}', "plan", '{"targets": []}'),
         ('{"targets": []}', "plan", '{"targets": []}'),
         ({"targets": []}, "plan", {"targets": []}),
@@ -50,6 +52,8 @@ def test_a_resolver_makes_what_a_name_stands_for(model):
     for wrong in ("mix:a@0.5", "mix:a+b", "mix:a+b@2", "mix:a+b@x", "mix:+b@1", "mix:a+b@nan"):
         with pytest.raises(PolicyError, match="share of the first"):
             policies(wrong)
+    with pytest.raises(PolicyError, match="kind soup"):
+        policies("soup:0.5")
     with pytest.raises(PolicyError, match="kind plan"):
         policies("plan:{}")
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from pareto.compare import END
 from pareto.fleet import Fleet
 from pareto.front import Front
 from pareto.grid import CURVE, UNTRAINED, Grid, plan
-from pareto.policy import mixed
+from pareto.policy import ends, mixed, policies
 from pareto.rewards import FunctionReward
 from pareto.session import Session
 from pareto.settings import BOUNDS, Settings, SettingsError
@@ -266,8 +267,11 @@ def test_the_ends_of_a_curve_ship_and_answer_at_every_preference(model, tmp_path
     session = Session(Front.load(tmp_path / "front.json"), {end.id: end for end in ends})
     assert session.ends("curve") == tuple(ends) and session.ends("soup") is None
     assert all(session.answers(point) for point in session.front.points)
-    assert session.name("curve:0.25") == "mix:curve-1+curve-0@0.25"
-    assert session.name("curve-0.5") == "mix:curve-1+curve-0@0.5"
+    assert (session.name("curve:0.25"), session.name("curve-0.5")) == ("curve:0.25", "curve:0.5")
+    known = policies(model, session.checkpoint, session.checkpoints.values)
+    for name in ("curve:0.25", "mix:curve-1+curve-0@0.25", {"mix": "curve:0.25"}):
+        policy = known(name)
+        assert (policy.name, policy.about["name"]) == ("mix:curve-1+curve-0@0.25", "curve 0.25 : 0.75")
     about = mixed(model, *ends, 0.25).about
     assert about["method"] == "curve" and about["preference"] == [0.25, 0.75]
     scored = {point["id"]: point["name"] for point in session.front.points}
@@ -275,7 +279,22 @@ def test_the_ends_of_a_curve_ship_and_answer_at_every_preference(model, tmp_path
     assert live == {id: scored[id] for id in live}, "a live place is written as a scored one is"
     assert about["name"] == picks.side(session, "curve:0.25")["name"] == "curve 0.25 : 0.75"
     with pytest.raises(CheckpointError, match="soup"):
-        session.name("soup:0.25")
+        known("soup:0.25")
+
+
+def test_a_mix_has_ends_of_the_same_objectives(model):
+    def end(id: str, preference: tuple[float, ...], *objectives: str) -> SimpleNamespace:
+        card = {"preference": preference, "objectives": objectives}
+        return SimpleNamespace(id=id, card=card, on_curve=False)
+
+    helpful, harmless = (
+        end(id, place, "helpful", "harmless") for id, place in (("h", (1.0, 0.0)), ("n", (0.0, 1.0)))
+    )
+    votes = [end("a", (1.0,), "kinder"), end("b", (0.0, 1.0), "kinder", "clearer")]
+    assert ends("soup", [*votes, helpful, harmless]) == (helpful, harmless)
+    assert ends("soup", [*votes, helpful]) is None
+    own = end("c", (1.0, 0.0), "kinder", "clearer")
+    assert ends("soup", [*votes, own]) == (own, votes[1])
 
 
 def test_a_grid_whose_settings_suit_no_curve_goes_without_one(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lm import Adapter, Policy, Stopped, load
+from lm.policy import PolicyError, between
 from lm.prompts import prompt_ids
 from pareto import front as fronts
 from pareto import view
@@ -21,7 +22,7 @@ from pareto.evaluate import spread
 from pareto.front import Front, path_of
 from pareto.panel import _paper
 from pareto.rewards import FunctionReward, RewardError
-from pareto.session import Request, weight
+from pareto.session import Request
 from pareto.shelf import Shelf
 from pareto.table import table
 from tests.tiny import LAYERS, THINKING, WIDTH, save_tokenizer, tiny
@@ -275,10 +276,11 @@ def test_requests_are_bounded(changes: dict, says: str) -> None:
 @pytest.mark.parametrize("share", ["", "2", "-0.1", "nan", "x", "0_1", " 0.5", "-0.0", "1e0", "9" * 5000])
 @pytest.mark.parametrize("method", ["soup", "curve"])
 def test_mixes_outside_the_line_are_refused(method: str, share: str) -> None:
-    with pytest.raises(CheckpointError, match=f"from 0 to 1, as in {method}:0.35") as refused:
-        weight(f"{method}:{share}")
+    with pytest.raises(PolicyError, match=f"from 0 to 1, as in {method}:0.35") as refused:
+        between(f"{method}:{share}")
     assert len(str(refused.value)) < 200
-    assert [weight(f"{method}:{share}") for share in ("0", "1", ".25", "0.35")] == [0, 1, 0.25, 0.35]
+    shares = ("0", "1", ".25", "0.35", f"{1e-5:g}")
+    assert [between(f"{method}:{share}") for share in shares] == [(method, float(share)) for share in shares]
 
 
 def test_a_mix_at_an_end_is_that_checkpoint(controller: Controller) -> None:

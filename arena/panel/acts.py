@@ -1,0 +1,68 @@
+"""What a lead does to a study: each act returns the id of the study that is shown next, and a sentence."""
+
+from arena import example, studies
+from arena.errors import ArenaError, of_field
+from arena.questions import parsed
+from arena.settings import Settings
+from arena.store import Store
+
+Told = tuple[str, str]
+
+
+def save(
+    store: Store,
+    study: str,
+    name: str,
+    lines: str,
+    guideline: str,
+    access: str,
+    members: str,
+    reveal: str,
+    minimum: int,
+    share: int,
+) -> Told:
+    """The study with what its form holds. Raises ArenaError, as all of them do."""
+    before = studies.detail(store, study)
+    settings = Settings(guideline, minimum, access, members.splitlines(), reveal, int(share or 0) or None)
+    with of_field("questions"):
+        listed = parsed(lines)
+    studies.rename(store, study, name)
+    version = studies.edit(store, study, settings, listed)
+    new = version > before.version
+    kept = f": its questions are version {version} now, and earlier votes keep theirs" if new else ""
+    return study, f"“{name}” is saved{kept}"
+
+
+def show(store: Store, study: str) -> Told:
+    """Opens it to annotators, or closes it."""
+    closed = studies.detail(store, study).study.state == "closed"
+    studies.show(store, study, closed)
+    return study, f"Annotators see its battles {'from now on' if closed else 'no longer'}"
+
+
+def archive(store: Store, study: str) -> Told:
+    """Puts it into the archive, or takes it out."""
+    archived = studies.detail(store, study).study.state == "archived"
+    studies.archive(store, study, not archived)
+    return study, "It is out of the archive" if archived else "It is archived, with all its votes"
+
+
+def copy(store: Store, study: str) -> Told:
+    """A copy of it without votes."""
+    name = studies.free_name(store, f"{studies.detail(store, study).study.name[:70]}, copy")
+    new = studies.duplicate(store, study, name)
+    return new, "The copy has no votes and is closed: open it when it is ready"
+
+
+def delete(store: Store, study: str, name: str) -> Told:
+    """Deletes it, where its name was typed."""
+    right = studies.detail(store, study).study.name
+    if name.strip() != right:
+        raise ArenaError(f"The name is {name.strip()[:80]!r}: type “{right}” to delete this study.")
+    counts = studies.delete(store, study)
+    return "", f"“{right}” is deleted, with {counts['votes']} votes on {counts['battles']} battles"
+
+
+def add_example(store: Store, study: str) -> Told:
+    """Adds the judgements that ship."""
+    return example.add(store), "The example is here: see it under Results"
