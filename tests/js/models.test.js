@@ -12,6 +12,7 @@ Object.assign(globalThis, {
   setTimeout: (_work, pause) => timers.push(pause), clearTimeout() {},
 });
 const { cost, followModels, size } = await import('../../assets/web/shared/models.js');
+const { asSent, fromAddress, placeOf } = await import('../../assets/web/steer/request.js');
 
 const READY = { name: 'first', state: 'ready', seconds: 0.4, bytes: 6e8, elapsed: null };
 const ASLEEP = { name: 'second', state: 'asleep', seconds: 12, bytes: 2.13e9, elapsed: null };
@@ -69,6 +70,11 @@ test('what is asked goes along to another model, what is this model’s own stay
   assert.deepEqual([searchParams.get('prompt'), searchParams.get('seed'), searchParams.get('__theme')], ['Tell me & me', '3', 'dark']);
   assert.deepEqual(JSON.parse(searchParams.get('plan')), { targets: plan.targets, hold: plan.hold, when: null, method: 'auto', scope: 'all', strength: null });
   assert.equal(searchParams.get('begin'), null);
+  const own = { way: 'chat', prompt: '', system: '', plan };
+  const asked = fromAddress(own, `?${searchParams}`, '');
+  assert.equal(asked.from, 'first', 'the other page says where it was taken over from');
+  assert.equal(asSent(asked).from, undefined);
+  assert.equal(placeOf({ ...asked, history: [] }).from, undefined, 'and says it once');
 });
 
 test('the tab stays, and a point of this model’s front is left here', async () => {

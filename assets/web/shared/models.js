@@ -20,9 +20,9 @@ function told({ state, seconds, bytes, elapsed }) {
   return seconds == null ? 'not loaded here yet' : cost({ seconds, bytes });
 }
 
-/** The address of another model's page with what is asked at `from`, as far as that is not this model's own: which layers are
- * steered and what it costs are. */
-export function carried(address, tab, from) {
+/** The address of another model's page with what is asked at `from`, as far as that is not this model's own, called `name`: which layers are
+ * steered and what it costs are. The other page says so. */
+export function carried(address, tab, from, name = '') {
   const url = new URL(address);
   const { search } = new URL(from);
   const here = fieldsOf(tab, search);
@@ -34,6 +34,7 @@ export function carried(address, tab, from) {
     try {
       const { targets, hold = [], when = null, method = 'auto', scope = 'all', strength = null } = JSON.parse(here.get('plan'));
       url.searchParams.set('plan', JSON.stringify({ targets, hold, when, method, scope, strength }));
+      if (name) url.searchParams.set('from', name);
     } catch { /* a plan that this page cannot read either */ }
   }
   return url.href;
@@ -77,7 +78,7 @@ export function followModels(menu) {
   menu.addEventListener('keydown', (event) => { if (event.key === 'Escape' && menu.open) { close(); summary.focus(); } });
   document.addEventListener('pointerdown', (/** @type {any} */ event) => { if (!menu.contains(event.target)) close(); });
   links.forEach((link, at) => {
-    const point = () => { link.href = at === own ? location.href : carried(new URL(addresses[at], document.baseURI), open() ?? 'steer', location.href); };
+    const point = () => { link.href = at === own ? location.href : carried(new URL(addresses[at], document.baseURI), open() ?? 'steer', location.href, links[own].querySelector('b').textContent); };
     for (const name of ['pointerdown', 'focus', 'click']) link.addEventListener(name, point);
   });
   links[own].addEventListener('click', (event) => { event.preventDefault(); close(); });

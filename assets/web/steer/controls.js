@@ -50,7 +50,7 @@ export default function mount({ element, props, trigger, watch }) {
     sender.push(asSent(sent));
     if (run === 1) return;
     note('steer', placeOf(request));
-    problem.textContent = ''; // of the link, which was answered
+    problem.textContent = moved.textContent = ''; // of the link, which was answered
   }
   const change = (edit) => (value) => { edit(value); go(); };
 
@@ -111,7 +111,8 @@ export default function mount({ element, props, trigger, watch }) {
   const learn = trainer(training, { train: teach, use: teach, write: (asked) => trigger('write', asked), stop: () => trigger('stop', { work: 'train' }) });
   const teaching = fold('Teach it a concept of your own', false, training);
   const problem = h('p', { class: 'tw-problem', role: 'alert' }, request.problem);
-  prompt.box.append(problem);
+  const moved = h('p', { class: 'tw-hint tw-moved', role: 'status' }, request.from && `Taken over from ${request.from}. Layers, how far to go and earlier turns stayed there: they are that model’s own.`);
+  prompt.box.append(problem, moved);
 
   const [settings, more] = sheet('Settings',
     holdBox,

@@ -8,7 +8,7 @@ import { kept, packed } from './own.js';
 export const SIDES = ['unsteered', 'steered'];
 const FIELDS = ['seed', 'max_new_tokens', 'temperature', 'top_p'];
 const RIVALS = ['request', 'both'];
-const KNOWN = ['plan', 'prompt', 'continue', 'system', 'thinking', 'rival', 'watch', 'begin', ...FIELDS];
+const KNOWN = ['plan', 'from', 'prompt', 'continue', 'system', 'thinking', 'rival', 'watch', 'begin', ...FIELDS];
 /** What a person calls the fields of a link. */
 const CALLED = { plan: 'the plan', history: 'the earlier turns', max_new_tokens: 'length', top_p: 'top p', when: 'the condition', rival: 'the request in words', watch: 'what is watched', begin: 'the beginning' };
 const filled = (list) => (list?.length ? JSON.stringify(list) : null);
@@ -87,6 +87,7 @@ export function fromAddress(own, search = location.search, fragment = location.h
   if (RIVALS.includes(query.get('rival'))) request.rival = query.get('rival');
   else if (query.has('rival')) leave('rival');
   for (const field of ['watch', 'begin']) take(field, query.get(field), (json) => { request[field] = itemsIn(field, JSON.parse(json), leave); });
+  if (query.get('from')) request.from = query.get('from').slice(0, 80);
   if (left.size) request.problem = leftOut([...left].map((field) => (Object.hasOwn(CALLED, field) ? CALLED[field] : field.slice(0, 40))));
   return request;
 }
@@ -102,7 +103,7 @@ export function placeOf({ way, prompt, system, history, thinking, plan, ...reque
 }
 
 /** A request as the server takes it. */
-export function asSent({ way, prompt, system, history, thinking, undo: _, ...request }) {
+export function asSent({ way, prompt, system, history, thinking, undo: _, from: __, ...request }) {
   return way === 'continue' ? { ...request, continue: prompt } : { ...request, prompt, system, history, thinking };
 }
 
