@@ -155,7 +155,7 @@ def _front(points: pd.DataFrame, across: str, up: str) -> list[dict[str, Any]]:
                 "y": _plain(part[up]),
                 "text": _labels(map(_short, part["policy"])),
                 "hovertext": _labels(part["policy"]),
-                "textposition": "top center",
+                "textposition": _beside(part[across], points[across]),
                 "textfont": {"color": "var(--tw-ink)"},
                 "cliponaxis": False,
                 "marker": {"size": 11, "color": "var(--tw-accent)", "symbol": symbol, "line": {"width": 1.5}},
@@ -165,6 +165,12 @@ def _front(points: pd.DataFrame, across: str, up: str) -> list[dict[str, Any]]:
             }
         )
     return traces
+
+
+def _beside(values: pd.Series, all_of_them: pd.Series) -> list[str]:
+    """Where labels stand: off their whiskers, towards the middle of the plot."""
+    middle = (all_of_them.min() + all_of_them.max()) / 2
+    return ["top left" if value > middle else "top right" for value in values]
 
 
 def over_time(counts: pd.DataFrame) -> Chart:
