@@ -233,7 +233,8 @@ class BatchedEngine:
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             cache = self._pool.data[layer]
             cache[:, rows[:, None], :, positions] = torch.stack((k, v)).permute(1, 3, 0, 2, 4)
-            return self.stack.grouped(q, cache[0][where][:, :, :keys], cache[1][where][:, :, :keys], mask)
+            cached = cache[:, where, :, :keys]
+            return self.stack.grouped(q, cached[0], cached[1], mask)
 
         return attend
 

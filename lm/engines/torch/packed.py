@@ -27,7 +27,9 @@ class Codes:
         """float32 [..., n] for x [..., k]."""
         flat = x.reshape(-1, x.shape[-1]).bfloat16()
         product: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(flat, self._codes, GROUP, self._grid)
-        return product[:, : self._n].float().view(*x.shape[:-1], self._n)
+        if product.shape[1] > self._n:
+            product = product[:, : self._n]
+        return product.float().view(*x.shape[:-1], self._n)
 
 
 class Halves:

@@ -119,9 +119,12 @@ class Stack:
         return F.embedding(ids, self._embedding).float()
 
     def rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """cos and sin [n, 1, positions, head_width / 2] for positions [n, positions]."""
+        """What the head's values and what their two halves, swapped, are multiplied by: cos and signed sin
+        [n, 1, positions, head_width] for positions [n, positions].
+        """
         angles = positions[:, None, :, None].float() * self._frequencies
-        return angles.cos() * self._scaling, angles.sin() * self._scaling
+        cos, sin = angles.cos() * self._scaling, angles.sin() * self._scaling
+        return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
     def layer(
         self, layer: int, x: Tensor, rotary: tuple[Tensor, Tensor], attend: Attend, low_rank: LowRank
@@ -138,15 +141,23 @@ class Stack:
         """
         w, b = weights
         h = F.rms_norm(x, (self.width,), b["norm_attention"], self.epsilon).to(self.dtype)
-        qkv = _product(h, w["qkv"], b["qkv"])
-        sizes = [self.sizes[name][1] for name in ("q_proj", "k_proj", "v_proj")]
-        q, k, v = (
-            _plus(part, change(module, h)).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
-            for part, module in zip(qkv.split(sizes, -1), ("q_proj", "k_proj", "v_proj"), strict=True)
-        )
-        both = torch.cat([self._normed(q, b["norm_q"]), self._normed(k, b["norm_k"])], 1)
-        q, k = self._turned(both, rotary).split([self.heads, self.kv_heads], 1)
+        qkv = self._changed(_product(h, w["qkv"], b["qkv"]), h, change)
+        heads = qkv.view(*qkv.shape[:-1], -1, self.head_width).transpose(1, 2)
+        qk, v = heads.split([self.heads + self.kv_heads, self.kv_heads], 1)
+        if b["norm_q"] is not None:
+            q, k = qk.split([self.heads, self.kv_heads], 1)
+            qk = torch.cat([self._normed(q, b["norm_q"]), self._normed(k, b["norm_k"])], 1)
+        q, k = self._turned(qk.float(), rotary).split([self.heads, self.kv_heads], 1)
         return q, k, v
+
+    def _changed(self, qkv: Tensor, h: Tensor, change: Change) -> Tensor:
+        """Queries, keys and values with the low-rank changes of each."""
+        modules = ("q_proj", "k_proj", "v_proj")
+        changes = [change(module, h) for module in modules]
+        if all(change is None for change in changes):
+            return qkv
+        parts = qkv.split([self.sizes[module][1] for module in modules], -1)
+        return torch.cat([_plus(part, change) for part, change in zip(parts, changes, strict=True)], -1)
 
     def end(self, weights: Weights, x: Tensor, attended: Tensor, change: Change) -> Tensor:
         """The rest of the layer: x [n, positions, width] after it, of x before it and of what it attended to,
@@ -164,17 +175,15 @@ class Stack:
         return x.float() if norm is None else F.rms_norm(x.float(), (self.head_width,), norm, self.epsilon)
 
     def _turned(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        (cos, sin), (a, b) = rotary, x.chunk(2, -1)
-        return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(self.dtype)
+        cos, sin = rotary
+        return (x * cos + x.roll(self.head_width // 2, -1) * sin).to(self.dtype)
 
     def grouped(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         """Attention of q [n, heads, l, w] to k, v [n, kv_heads, t, w] where `mask` says: heads that share
         keys are one batch.
         """
-        share, length = self.heads // self.kv_heads, q.shape[2]
-        q = torch.unflatten(q, 1, (self.kv_heads, share)).flatten(2, 3)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return torch.unflatten(attended, 2, (share, length)).flatten(1, 2)
+        together = q.reshape(len(q), self.kv_heads, -1, self.head_width)
+        return F.scaled_dot_product_attention(together, k, v, attn_mask=mask).reshape(q.shape)
 
     def mask(self, positions: Tensor, keys: int) -> Tensor:
         """Which of the first `keys` positions each of positions [n, l] may see, for `grouped`: bool [n, 1,
