@@ -1,10 +1,10 @@
 """Tradewind: reads the settings, composes the panels, launches."""
 
-import argparse
 import os
 import signal
 import sys
 import threading
+from argparse import Namespace
 from functools import partial
 
 import ui.proxies  # isort: skip  # noqa: F401  # before Gradio
@@ -15,6 +15,7 @@ from huggingface_hub import HfApi
 import arena
 from arena import space
 from arena.panel import build as build_arena
+from common.arguments import Parser, integer
 from lab.compare import example, send, send_tuned, votes
 from lab.head import Ways, head
 from lab.lacking import STEER, TRADE_OFFS
@@ -34,7 +35,11 @@ from ui import log
 from ui.document import WEB
 from ui.parts import module
 from ui.server import queued, serve
-from ui.startup import attempt, check_address
+from ui.startup import MAX_PORT, attempt, check_address
+
+MAX_IN_MEMORY = 1_000
+YES, NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+"""Values of a variable that is a switch."""
 
 
 def compose(
@@ -114,9 +119,9 @@ def mirrored(store: arena.Store, api: HfApi | None = None) -> arena.Mirror | Non
     return arena.Mirror(store, repo, api=api) if repo else None
 
 
-def settings() -> argparse.Namespace:
-    """Command line over environment over defaults."""
-    parser = argparse.ArgumentParser(description="Tradewind: steer a language model, and see what it costs.")
+def settings() -> Namespace:
+    """Command line over environment over defaults; an empty variable counts as none."""
+    parser = Parser(description="Tradewind: steer a language model, and see what it costs.")
     parser.add_argument(
         "--model",
         nargs="+",
@@ -126,28 +131,39 @@ def settings() -> argparse.Namespace:
     )
     parser.add_argument(
         "--models-in-memory",
-        type=int,
-        default=os.environ.get("TRADEWIND_MODELS_IN_MEMORY", "1"),
+        type=integer(1, MAX_IN_MEMORY),
+        default=os.environ.get("TRADEWIND_MODELS_IN_MEMORY") or "1",
         metavar="N",
         help="how many of them are in memory at once (default: 1)",
     )
     parser.add_argument(
-        "--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to listen on"
+        "--host", default=os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1", help="address to listen on"
     )
     parser.add_argument(
-        "--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"), help="port to listen on"
+        "--port",
+        type=integer(1, MAX_PORT),
+        default=os.environ.get("GRADIO_SERVER_PORT") or "7860",
+        help="port to listen on",
     )
     parser.add_argument(
         "--prepare",
         action="store_true",
-        default=bool(os.environ.get("TRADEWIND_PREPARE")),
+        default=_switched_on(parser, "TRADEWIND_PREPARE"),
         help="visitors may start what `tradewind prepare` does, where the model lacks it",
     )
     parser.add_argument("--debug", action="store_true", help="say more in the log where something fails")
     return parser.parse_args()
 
 
-def start(options: argparse.Namespace) -> None:
+def _switched_on(parser: Parser, name: str) -> bool:
+    """Whether a variable says yes; ends the process where it says neither yes nor no."""
+    value = os.environ.get(name, "").strip()
+    if value.lower() not in (*YES, *NO):
+        parser.error(f"{name} is {value!r}: give 1, or 0.")
+    return value.lower() in YES
+
+
+def start(options: Namespace) -> None:
     """Loads the model and serves the page."""
     check_address(options.host, options.port)
     if zero_gpu.here():

@@ -25,6 +25,10 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "tools": ([],),
     "tool_choice": ("none", "auto"),
     "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "top_k": (-1, 0),
+    "min_p": (0,),
+    "repetition_penalty": (1,),
 }
 """Fields that change nothing at these values; others are not supported."""
 OVERLOOKED = {"user", "metadata", "store", "service_tier", "safety_identifier", "parallel_tool_calls"}
@@ -183,9 +187,12 @@ def _turn(message: Any) -> dict[str, Any]:
         raise Refused("A message is no object: give role and content.", "messages")
     content = message.get("content")
     if isinstance(content, list):
-        if not all(isinstance(part, Mapping) and part.get("type") == "text" for part in content):
+        texts = [
+            part.get("text") for part in content if isinstance(part, Mapping) and part.get("type") == "text"
+        ]
+        if len(texts) < len(content) or not all(isinstance(text, str) for text in texts):
             raise Refused("A message has parts that are no text: give text alone.", "messages")
-        content = "".join(str(part.get("text", "")) for part in content)
+        content = "".join(texts)
     role = "system" if message.get("role") == "developer" else message.get("role")
     return {"role": role, "content": content}
 
@@ -228,8 +235,8 @@ def _top(asked: Mapping[str, Any], chat: bool) -> int | None:
 
 
 def _stops(asked: Mapping[str, Any]) -> tuple[str, ...]:
-    stops = asked.get("stop", [])
-    stops = [stops] if isinstance(stops, str) else stops
+    stops = asked.get("stop", "")
+    stops = [stops] * bool(stops) if isinstance(stops, str) else stops
     if (
         not isinstance(stops, list)
         or len(stops) > MAX_STOPS

@@ -3,13 +3,13 @@ or a sentence that says why not.
 """
 
 import re
-from pathlib import Path
 from urllib.parse import quote, unquote
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from arena.errors import StoreError
+from common.folders import expanded
 
 EXAMPLES = "write postgresql://user:password@host:5432/name, or sqlite:////folder/votes.sqlite3"
 POOLERS = {
@@ -23,22 +23,24 @@ POOLERS = {
 _PARTS = re.compile(
     r"(?P<scheme>[\w+.:-]+?)://(?:(?P<user>[^:@/?]*)(?::(?P<password>.*))?@)?(?P<rest>[^@]*)", re.DOTALL
 )
+_FILE = re.compile(r"sqlite3?(?:\+\w+)?://(?P<rest>.*)", re.IGNORECASE)
+"""On one line: a file's path may hold whatever else there is."""
 
 
 def database(url: str) -> URL:
     """The URL as SQLAlchemy and psycopg take it: quotes and spaces around it, `postgres://`, other drivers of
-    the two databases, other drivers' options, and a password with @, #, / or % in it are understood. Raises
-    StoreError.
+    the two databases, other drivers' options, a password with @, #, / or % in it, and whatever letters are in
+    the path of a file are understood. Raises StoreError.
     """
     bare = url.strip().strip("'\"").strip()
+    if file := _FILE.fullmatch(bare):
+        return _sqlite(bare, file["rest"])
     match = _PARTS.fullmatch(bare)
     if match is None or any(character.isspace() for character in bare):
         raise StoreError(f"The database URL {_hidden(bare)!r} is none: {EXAMPLES}.")
     kind = match["scheme"].lower().partition("+")[0]
     if kind in ("postgres", "postgresql"):
         return _postgresql(bare, match)
-    if kind in ("sqlite", "sqlite3"):
-        return _sqlite(bare, match["rest"])
     raise StoreError(
         f"The database URL speaks of {kind}, but votes live in PostgreSQL or SQLite: {EXAMPLES}."
     )
@@ -93,7 +95,7 @@ def _sqlite(url: str, rest: str) -> URL:
             f"The database URL {url} has two slashes: write sqlite:///{rest} for a file beside you, four for a whole path."
         )
     address = _parsed(f"sqlite://{rest}", url)
-    file = Path(address.database or "").expanduser()
+    file = expanded(address.database or "")
     if file.is_dir():
         raise StoreError(f"The database {file} is a folder: give a file in it, as {file / 'votes.sqlite3'}.")
     if not str(file).startswith("file:") and not file.parent.is_dir():

@@ -3,6 +3,7 @@ with what people think of them.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,14 @@ def judged(store: Store, set_id: str) -> tuple[list[str], list[dict[str, Any]]]:
             select(Battle).where(Battle.set_id == set_id).options(joinedload(Battle.a), joinedload(Battle.b))
         )
         battles = {battle.id: battle for battle in session.scalars(query.order_by(Battle.id))}
+    runs = [run for battle in battles.values() for run in (battle.a, battle.b) if run.policy_name != TRAP]
+    models = sorted({run.policy_name for run in runs})
+    scored = [f"{question.key}: {model}" for question in listed for model in models]
+    texts = _columns(models, {"prompt", "tag", "votes", *scored})
     rows: dict[str, dict[str, Any]] = {}
-    for battle in battles.values():
-        for run in (battle.a, battle.b):
-            if run.policy_name != TRAP:
-                row = rows.setdefault(_prompt(run), {"prompt": _prompt(run), "tag": run.tag, "votes": 0})
-                row[run.policy_name] = run.text
+    for run in runs:
+        row = rows.setdefault(_prompt(run), {"prompt": _prompt(run), "tag": run.tag, "votes": 0})
+        row[texts[run.policy_name]] = run.text
     won: dict[tuple[str, str], list[float]] = {}
     for vote in blind(votes).to_dict("records"):
         battle = battles[vote["battle"]]
@@ -48,14 +51,19 @@ def judged(store: Store, set_id: str) -> tuple[list[str], list[dict[str, Any]]]:
                     won.setdefault((_prompt(run), column), []).append(share)
     for (prompt, column), scores in won.items():
         rows[prompt][column] = round(sum(scores) / len(scores), 4)
-    models = sorted(
-        {name for row in rows.values() for name in row}
-        - {"prompt", "tag", "votes"}
-        - {column for _, column in won}
-    )
-    scored = [f"{question.key}: {model}" for question in listed for model in models]
     tags = ["tag"] if any(row["tag"] for row in rows.values()) else []
-    return ["prompt", *tags, *models, "votes", *scored], list(rows.values())
+    return ["prompt", *tags, *texts.values(), "votes", *scored], list(rows.values())
+
+
+def _columns(models: Sequence[str], taken: set[str]) -> dict[str, str]:
+    """The column of each model's texts: its name, with a word behind it where another column is called so."""
+    columns: dict[str, str] = {}
+    for model in models:
+        column = model
+        while column in taken or (column != model and column in models):
+            column += " (model)"
+        columns[model] = column
+    return columns
 
 
 def write(store: Store, folder: str | Path, set_id: str) -> int:

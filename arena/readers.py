@@ -6,6 +6,7 @@ from typing import Any
 
 from arena.battles import Output
 from arena.errors import ArenaError
+from common.reading import lines_of, text_of
 
 
 def read_prompts(path: Path) -> list[str]:
@@ -30,7 +31,7 @@ def read_policies(path: Path) -> list[dict[str, Any]]:
     """The entries of a policies file: a name, and just one of KINDS."""
     try:
         entries = json.loads(_text(path))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ArenaError(f"{path} is not JSON: {error}.") from error
     if not isinstance(entries, list) or len(entries) < 2:
         raise ArenaError(f"{path} must hold a JSON list of at least two policies.")
@@ -59,20 +60,20 @@ def read_runs(path: Path) -> list[Output]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ArenaError(f"{path} is not UTF-8 text. Save it as such.") from error
+        return text_of(path)
+    except ValueError as error:
+        raise ArenaError(str(error)) from None
 
 
 def _lines(path: Path) -> dict[int, str]:
     """The lines that are not empty, by their numbers."""
-    return {number: line for number, line in enumerate(_text(path).split("\n"), start=1) if line.strip()}
+    return {number: line for number, line in enumerate(lines_of(_text(path)), 1) if line.strip()}
 
 
 def _json(line: str, path: Path, number: int) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ArenaError(f"{path}, line {number} is not a JSON object: {error}.") from error
     if not isinstance(row, dict):
         raise ArenaError(f"{path}, line {number} is not a JSON object but a {type(row).__name__}.")

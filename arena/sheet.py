@@ -2,14 +2,19 @@
 a folder of a data set.
 """
 
+import bz2
 import gzip
 import itertools
 import json
+import lzma
+import unicodedata
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import pyarrow as pa
 
 from arena import parquet, spreadsheet
 from arena.encoding import decode
@@ -19,24 +24,46 @@ from arena.spreadsheet import MAX_BYTES, MAX_ROWS
 
 SAMPLE = 3
 """Rows that are shown before a file is taken."""
-PARTS = (".arrow", ".parquet", ".jsonl", ".json", ".csv", ".tsv")
+PARTS = (
+    (".arrow", ".feather"),
+    (".parquet",),
+    (".jsonl", ".ndjson"),
+    (".json",),
+    (".csv",),
+    (".tsv",),
+)
 """Kinds of files of which a data set's folder is made; one folder holds one kind, the first of these."""
+PACKED: dict[bytes, Callable[[Path], IO[bytes]]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+    b"\x28\xb5\x2f\xfd": lambda path: pa.input_stream(str(path), compression="zstd"),
+}
+"""How packed files begin, and what unpacks them."""
+SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+"""Of packed files."""
 OTHERS = {
     b"PK\x03\x04": "a spreadsheet's own file or a zip",
     b"\xd0\xcf\x11\xe0": "a spreadsheet's own file",
-    b"BZh": "packed by bzip2",
-    b"\xfd7zXZ": "packed by xz",
     b"7z\xbc\xaf": "packed by 7-Zip",
-    b"\x28\xb5\x2f\xfd": "packed by Zstandard",
+    b"Rar!": "packed by RAR",
+    b"\x04\x22\x4d\x18": "packed by LZ4",
+    b"Obj\x01": "an Avro file",
+    b"FEA1": "a Feather file of the first version",
     b"%PDF": "a PDF",
     b"\x89PNG": "a picture",
     b"\xff\xd8\xff": "a picture",
     b"GIF8": "a picture",
     b"SQLite": "a database",
-    b"\x80\x04\x95": "a pickle, which can run code",
+    b"\x80\x02": "a pickle, which can run code",
+    b"\x80\x03": "a pickle, which can run code",
+    b"\x80\x04": "a pickle, which can run code",
+    b"\x80\x05": "a pickle, which can run code",
+    b"\x93NUMPY": "an array of NumPy",
     b"\x89HDF": "an HDF5 file",
 }
 """How files of other programs begin, and what they are."""
+TWICE = {b"PAR1": "Parquet, packed once more", b"ARROW1": "Arrow, packed once more"}
 NOT_DATA = {"dataset_info.json", "dataset_dict.json", "state.json", "dataset_infos.json"}
 
 
@@ -98,10 +125,16 @@ def _parts(folder: Path) -> list[Path]:
         and file.name not in NOT_DATA
         and not any(part.startswith((".", "_", "cache-")) for part in file.relative_to(folder).parts)
     ]
-    for suffix in PARTS:
-        if parts := [file for file in files if file.suffix == suffix]:
+    for suffixes in PARTS:
+        if parts := [file for file in files if _kind(file) in suffixes]:
             return parts
-    raise ArenaError(f"{folder} holds no data: give a folder with {', '.join(PARTS)} files.")
+    known = ", ".join(itertools.chain(*PARTS))
+    raise ArenaError(f"{folder} holds no data: give a folder with {known} files.")
+
+
+def _kind(file: Path) -> str:
+    """What a file is by its name, packed or not."""
+    return Path(file.stem if file.suffix in SUFFIXES else file.name).suffix.lower()
 
 
 def _file(path: Path, wanted: Sequence[str], encoding: str | None) -> Sheet:
@@ -111,22 +144,26 @@ def _file(path: Path, wanted: Sequence[str], encoding: str | None) -> Sheet:
         return _numbered(path, parquet.read(path, wanted, nested=True), "Parquet", parquet.names(path))
     if head in (b"ARROW1", b"\xff\xff\xff\xff" + head[4:]):
         return _numbered(path, *parquet.arrow(path, wanted))
-    if what := next((what for start, what in OTHERS.items() if head.startswith(start)), None):
-        raise ArenaError(f"{path.name} is {what}: save it as “CSV UTF-8”, or unpack it first.")
-    text, used = decode(_content(path), path.name, encoding)
+    _refuse_others(path, head, OTHERS)
+    content = _content(path)
+    _refuse_others(path, content[:6], OTHERS | TWICE)
+    text, used = decode(content, path.name, encoding)
     if text.lstrip()[:9].lower().startswith(("<html", "<!doctype", "<table", "<?xml", "{\\rtf")):
         raise ArenaError(
             f"{path.name} is a page or document, whatever its name says: save it as “CSV UTF-8”."
         )
-    if path.suffix.lower() in (".csv", ".tsv") and not _is_json(
-        text
-    ):  # a column's name may begin with a bracket
+    if _kind(path) in (".csv", ".tsv") and not _is_json(text):  # a column's name may begin with a bracket
         return _csv(path, text, used, wanted)
     if text.lstrip()[:1] == "[":
         return _json(path, text, used)
     if text.lstrip()[:1] == "{":
         return _lines(path, text, used)
     return _csv(path, text, used, wanted)
+
+
+def _refuse_others(path: Path, head: bytes, others: Mapping[bytes, str]) -> None:
+    if what := next((what for start, what in others.items() if head.startswith(start)), None):
+        raise ArenaError(f"{path.name} is {what}: save it as “CSV UTF-8”, or unpack it first.")
 
 
 def _is_json(text: str) -> bool:
@@ -144,13 +181,14 @@ def _parses(text: str) -> bool:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a file, unpacked where it is a .gz, bounded either way."""
+    """The bytes of a file, unpacked where it is packed, bounded either way."""
     with path.open("rb") as plain:
-        packed = plain.read(2) == b"\x1f\x8b"
+        head = plain.read(6)
+    unpacked = next((opener for start, opener in PACKED.items() if head.startswith(start)), None)
     try:
-        with (gzip.open if packed else open)(path, "rb") as file:
+        with unpacked(path) if unpacked else path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+    except (zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         raise ArenaError(f"{path.name} cannot be unpacked: {error}. Pack it anew.") from None
     if len(content) > MAX_BYTES:
         raise ArenaError(f"{path.name} has more than {MAX_BYTES:,} bytes. Give it in parts.")
@@ -167,6 +205,12 @@ def _csv(path: Path, text: str, encoding: str, wanted: Sequence[str]) -> Sheet:
         names.pop()
     _within(path, len(names), len(body))
     columns = _named(names)
+    if any(
+        unicodedata.category(letter) == "Cc" for name in columns for letter in name if letter not in "\t\r\n"
+    ):
+        raise ArenaError(
+            f"{path.name} has column names with control characters, as files of other programs do: save it as “CSV UTF-8”."
+        )
     for number, cells in body:
         if any(map(str.strip, cells[len(columns) :])):
             raise ArenaError(
@@ -188,7 +232,7 @@ def _csv(path: Path, text: str, encoding: str, wanted: Sequence[str]) -> Sheet:
 
 def _named(header: Sequence[str]) -> list[str]:
     """Names for all columns: `column 1` where there is none, `score (2)` for the second of a name."""
-    stripped = [cell.strip() for cell in header]
+    stripped = [spreadsheet.named(cell.strip()) for cell in header]
     names: list[str] = []
     for place, cell in enumerate(stripped, start=1):
         first = cell or f"column {place}"

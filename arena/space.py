@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from arena.errors import ArenaError
-from common.folders import temporary
+from common.folders import expanded, temporary
 
 DISK = Path("/data")
 """Where a Space's persistent storage or a bucket is mounted; TRADEWIND_DATA names another place."""
@@ -71,7 +71,7 @@ def folder() -> Path:
     or the user's data.
     """
     if named := os.environ.get("TRADEWIND_DATA"):
-        return Path(named)
+        return expanded(named)
     if _on_a_space() and os.access(DISK, os.W_OK):
         return DISK / "tradewind"
     return _users_data() or temporary() / "votes"
@@ -86,7 +86,7 @@ def _users_data() -> Path | None:
 
 def mounted(file: Path) -> bool:
     """Whether a file lies on what is mounted on a Space: a network folder, where SQLite's WAL is not safe."""
-    places = [DISK, Path(os.environ.get("TRADEWIND_DATA") or DISK)]
+    places = [DISK, expanded(os.environ.get("TRADEWIND_DATA") or DISK)]
     return _on_a_space() and any(file.absolute().is_relative_to(place) for place in places)
 
 

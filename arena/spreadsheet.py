@@ -53,6 +53,16 @@ def restore(cell: str) -> str:
     return text if protect(text) == cell else cell
 
 
+def heading(name: str) -> str:
+    """The name of a column as a cell that runs nothing."""
+    return f"'{name}" if _runs(name) or name.startswith("'") else name
+
+
+def named(cell: str) -> str:
+    """The name of which `heading` made this cell; another one as it is."""
+    return cell[1:] if heading(cell[1:]) == cell else cell
+
+
 def write(
     path: Path, columns: Sequence[str], listed: Iterable[Mapping[str, Any]], texts: Collection[str]
 ) -> None:
@@ -62,7 +72,7 @@ def write(
     """
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         lines = csv.writer(file)
-        lines.writerow(columns)
+        lines.writerow(map(heading, columns))
         for row in listed:
             lines.writerow(
                 [protect(row.get(name) or "") if name in texts else row.get(name) for name in columns]
@@ -115,12 +125,20 @@ def text_of(path: Path) -> str:
         raise ArenaError(f"{path.name} is not UTF-8 text. Save it as “CSV UTF-8”.") from None
 
 
+def _runs(text: str) -> bool:
+    """Whether a spreadsheet takes it for a formula."""
+    return unicodedata.normalize("NFKC", _bare(text)[:1]).startswith(("=", "+", "-", "@"))
+
+
+def _bare(text: str) -> str:
+    return text.strip().strip(_INVISIBLE).strip()
+
+
 def _converted(text: str) -> bool:
-    bare = text.strip().strip(_INVISIBLE).strip()
-    first = unicodedata.normalize("NFKC", bare[:1])
+    bare = _bare(text)
     return (
         text.startswith(("\t", "\n", "'"))
-        or first.startswith(("=", "+", "-", "@"))
+        or _runs(text)
         or bare.casefold() in TRUTHS
         or (len(bare) <= 60 and _NUMBER_OR_DATE.fullmatch(bare) is not None)
     )

@@ -40,9 +40,9 @@ _MIGRATION_LOCK = 7_204_115  # any number, the same in every replica
 log = logging.getLogger(__name__)
 
 
-def default_url() -> str:
-    """`DATABASE_URL` if set, else an SQLite file in the folder for data (never a served one).
-    Raises StoreError.
+def default_url() -> str | URL:
+    """`DATABASE_URL` if set, else that of an SQLite file in the folder for data (never a served one), whatever
+    letters are in its path. Raises StoreError.
     """
     if url := os.environ.get("DATABASE_URL", "").strip():
         return url
@@ -53,7 +53,7 @@ def default_url() -> str:
         raise StoreError(
             f"The folder {folder} for the votes cannot be made ({error.strerror}): set DATABASE_URL to a file elsewhere."
         ) from error
-    return f"sqlite:///{folder / 'arena.sqlite3'}"
+    return URL.create("sqlite", database=str(folder / "arena.sqlite3"))
 
 
 class Store:
@@ -78,7 +78,7 @@ class Store:
     ) -> None:
         address = url or default_url()
         try:
-            self.url = database(address)
+            self.url = address if isinstance(address, URL) else database(address)
             self.sqlite = self.url.get_backend_name() == "sqlite"
             self.file = self.url.database if self.sqlite else None
             mounted = self.file is not None and space.mounted(Path(self.file))
@@ -87,13 +87,15 @@ class Store:
                 raise StoreError(f"ARENA_JOURNAL is {mode!r}: give WAL or DELETE.")
             # SQLite has one writer at a time and lets the others poll: in one process they queue up instead.
             self._turn = threading.Lock() if self.sqlite else nullcontext()
-            self.engine = _sqlite(self.url, mode) if self.sqlite else _postgresql(self.url, pooled(address))
+            self.engine = (
+                _sqlite(self.url, mode) if self.sqlite else _postgresql(self.url, pooled(str(address)))
+            )
             with self._answering():
                 self.version = self._set_up(migrate)
         except ArenaError:
             raise
         except (ArgumentError, ValueError) as error:
-            raise unusable(address, error) from error
+            raise unusable(str(address), error) from error
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -1,8 +1,16 @@
-"""A folder for a user who has no home."""
+"""Folders as people write them, and one for a user who has no home."""
 
 import os
 import tempfile
 from pathlib import Path
+
+
+def expanded(written: str | Path) -> Path:
+    """A path in which `~` is the user's home; as it is where there is no such user, or they have none."""
+    try:
+        return Path(written).expanduser()
+    except RuntimeError:
+        return Path(written)
 
 
 def temporary() -> Path:

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from api.routes import routes
+from common.folders import expanded
 from lab.head import Way, Ways
 from lab.policies import served
 from lm import LanguageModel, Policies, SourceError, Stopped, load
@@ -67,6 +68,7 @@ class Choice:
         self.page: FastAPI | None = None
         self.problem = self.waits = ""
         self._failed = False
+        self._known = is_path(name) or name == DEFAULT_NAME
 
     @cached_property
     def library(self) -> Library:
@@ -81,12 +83,12 @@ class Choice:
 
     @property
     def listed(self) -> list[str]:
-        """The names of its policies, as far as they are known before it was loaded;
-        none where it cannot be.
+        """The names of its policies, as far as they are known before it was loaded; none where it cannot be,
+        or where no hub has said yet that it is there.
         """
         if self.model.hash:
             return [] if self._failed else self.served[1]
-        return [] if self._failed or self._is_missing() else [BASE]
+        return [] if self._failed or not self._known or self._is_missing() else [BASE]
 
     @property
     def opening(self) -> bool:
@@ -149,6 +151,11 @@ class Choice:
             self._fetching = 0.0
         _ = self.model.engine
 
+    def check(self) -> None:
+        """Looks at its folder, or asks the hub, and lists it where it is there. Raises SourceError, ValueError."""
+        check(self.name)
+        self._known = True
+
     def _is_missing(self) -> bool:
         """Whether a look at its folder tells that it cannot be loaded; a hub is not asked."""
         if not is_path(self.name):
@@ -176,9 +183,14 @@ class Choice:
         except Exception as error:
             self._failed = True
             if isinstance(error, (SourceError, ValueError)):
-                raise NotInMemory(str(error).replace(self.name, self.label)) from error
+                raise NotInMemory(self._discreet(str(error))) from error
             raise
         self._failed = False
+
+    def _discreet(self, problem: str) -> str:
+        for name in (self.name, str(expanded(self.name))):
+            problem = problem.replace(name, self.label)
+        return problem
 
     def _open(self) -> None:
         CALLER.set(caller := Caller(self))
@@ -239,7 +251,7 @@ class Models:
         """
         for choice in self.choices[1:]:
             try:
-                check(choice.name)
+                choice.check()
             except (SourceError, ValueError) as error:
                 yield str(error)
 
@@ -276,7 +288,7 @@ class Models:
 def _costs() -> dict[str, Cost]:
     """What models cost when they were loaded last on this machine."""
     try:
-        costs = json.loads((cache_folder("models") / COSTS).read_text())
+        costs = json.loads((cache_folder("models") / COSTS).read_text("utf-8"))
         return {name: Cost(float(seconds), int(bytes)) for name, (seconds, bytes) in costs.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
@@ -284,8 +296,11 @@ def _costs() -> dict[str, Cost]:
 
 def _keep(name: str, cost: Cost) -> None:
     costs = {known: (each.seconds, each.bytes) for known, each in {**_costs(), name: cost}.items()}
-    with replacing(cache_folder("models") / COSTS) as part:
-        part.write_text(json.dumps(costs))
+    try:
+        with replacing(cache_folder("models") / COSTS) as part:
+            part.write_text(json.dumps(costs))
+    except OSError as error:
+        log.info("what a model costs is not kept: %s", error)  # a cache that is full or read-only serves, too
 
 
 def _slugs(names: Sequence[str]) -> list[str]:

@@ -5,10 +5,10 @@ commands and the API know them.
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import arena
+from common.folders import expanded
 from lm import Policies, Policy, SourceError, load
 from lm.policy import GRAMMAR, PolicyError
 from pareto.checkpoint import FOLDER as CHECKPOINTS
@@ -20,7 +20,7 @@ from steering import Library, Plan
 from steering.steer import policy as plan_policy
 from ui.validation import sentence
 
-SHIPPED = Path(os.environ.get("TRADEWIND_CHECKPOINTS", CHECKPOINTS))
+SHIPPED = expanded(os.environ.get("TRADEWIND_CHECKPOINTS") or CHECKPOINTS)
 PLAIN = "base model"
 """What the unchanged model is called on every tab."""
 

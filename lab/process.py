@@ -65,7 +65,7 @@ class Process:
     def progress(self) -> dict[str, Any]:
         """What it told last; empty where it told nothing."""
         try:
-            state: dict[str, Any] = json.loads(self.progress_file.read_text())
+            state: dict[str, Any] = json.loads(self.progress_file.read_text("utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
             return {}
         return state

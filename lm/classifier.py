@@ -1,14 +1,15 @@
 """Sequence classifiers of transformers: a folder or hub id that gives every text a logit a label."""
 
+import os
 import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from common.folders import expanded
 from lm.devices import device_here
 from lm.folder import QUANTISED
 from lm.sources import reason
@@ -118,6 +119,14 @@ class Classifier:
         return scores
 
 
+def split(what: str) -> tuple[str, str]:
+    """A classifier's name, and what is said of it from a # or ? on. The name of a folder may hold these, too."""
+    ends = [at for at, letter in enumerate(what) if letter in "?#"]
+    folders = (end for end in (len(what), *reversed(ends)) if os.path.isdir(expanded(what[:end])))
+    end = next(folders, min(ends, default=len(what)))
+    return what[:end], what[end:]
+
+
 def _folded(label: str) -> str:
     """A label however it is written: in capitals, or with its accents as characters of their own."""
     return unicodedata.normalize("NFC", label.casefold())
@@ -127,8 +136,8 @@ def _loaded(name: str) -> tuple[Any, Any]:
     """Tokenizer and model. Raises ClassifierError."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    here = Path(name).expanduser()
-    name, how = str(here) if here.is_dir() else name, {"trust_remote_code": False}
+    here = expanded(name)
+    name, how = str(here) if os.path.isdir(here) else name, {"trust_remote_code": False}
     dtype = "auto" if device_here().type != "cpu" else torch.float32
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **how)

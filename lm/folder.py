@@ -116,6 +116,8 @@ def _is_of_codes(name: str, kind: str) -> bool:
 
 
 def _without_weights(folder: Path) -> str:
+    if lost := next((path.name for path in sorted(folder.glob("*.safetensors")) if not path.exists()), None):
+        return f"{lost} of {folder} is a link to a file that is gone: fetch the model again"
     if other := sorted(path.name for path in folder.glob("*.safetensors")):
         return f"{folder} holds {other[0]} but neither {WEIGHTS} nor {INDEX}: fetch the model again"
     if pickles := sorted(path.name for pattern in PICKLES for path in folder.glob(pattern)):
@@ -140,9 +142,14 @@ def header(path: Path) -> dict[str, Stored]:
     """The tensors of a safetensors file by name. Raises SourceError where
     the file is none, or shorter than its header says.
     """
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        text = file.read(length) if length <= MAX_HEADER else b""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            text = file.read(length) if length <= MAX_HEADER else b""
+    except OSError as error:
+        raise SourceError(
+            f"{path} cannot be read ({error.strerror}): change its rights, or fetch the model again."
+        ) from None
     size = path.stat().st_size
     try:
         tensors: dict[str, Stored] = json.loads(text)
@@ -198,7 +205,8 @@ def read_json(path: Path) -> JsonObject:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
-        raise SourceError(f"{path} cannot be read ({type(error).__name__}): fetch the model again.") from None
+        why = error.strerror if isinstance(error, OSError) else type(error).__name__
+        raise SourceError(f"{path} cannot be read ({why}): fetch the model again.") from None
     if not isinstance(value, dict):
         raise SourceError(f"{path} holds no JSON object: fetch the model again.")
     return value

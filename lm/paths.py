@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from common.folders import temporary
+from common.folders import expanded, temporary
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,9 @@ def cache_folder(*parts: str) -> Path:
     be written), made if it is missing. Raises OSError where it cannot be.
     """
     chosen = os.environ.get("TRADEWIND_CACHE")
-    base = Path(chosen) if chosen else _users_cache(os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
+    base = (
+        expanded(chosen) if chosen else _users_cache(os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
+    )
     folder = base.joinpath(*parts)
     try:
         folder.mkdir(parents=True, exist_ok=True)

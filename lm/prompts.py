@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from common.reading import text_of
 from lm.codec import PromptError
 from lm.model import LanguageModel
 from lm.unicode import well_formed
@@ -237,6 +238,6 @@ def _bounded(what: str, characters: int, most: int) -> None:
 
 def _file(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
+        return json.loads(text_of(path))
     except (OSError, ValueError, RecursionError) as error:
         raise PromptError(f"{path} is no JSON file of a chat ({error}): give a list of turns.") from None

@@ -1,6 +1,7 @@
 """Where a model's files come from: the embedded default's wheel, a folder, or the hub."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common import digests
+from common.folders import expanded
 from lm.paths import cache_folder
 
 Progress = Callable[[float, str], None]
@@ -24,6 +26,14 @@ DEFAULT_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 PATIENCE = 20
 """Seconds for the hub to say whether it knows a model."""
+ADDRESS = re.compile(
+    r"(?:https?://(?P<host>[^/]+)|(?:www\.)?(?:huggingface\.co|hf\.co))/"
+    r"(?P<kind>datasets/|spaces/)?(?P<id>[^/?#]+/[^/?#]+)(?P<more>.*)"
+)
+"""A page of the hub, as a browser shows its address."""
+REVISION = re.compile(r"(?P<id>[\w.-]+(?:/[\w.-]+)?)@(?P<revision>\S+)")
+SNAPSHOT = re.compile(r"models--(?P<id>.+)/snapshots/[0-9a-f]{40}")
+"""Where the hub's client keeps a model."""
 
 
 class SourceError(RuntimeError):
@@ -61,8 +71,14 @@ def reason(error: BaseException) -> str:
 
 
 def label_of(name: str) -> str:
-    """What a model is called that is given by folder or hub id: a folder by its own name."""
-    return name if _is_id(name) else name.rstrip("/").rsplit("/", 1)[-1]
+    """What a model is called that is given by folder or hub id: a folder by its own name, and one of the hub's
+    cache by the id.
+    """
+    if _is_id(name):
+        return name
+    path = os.path.abspath(expanded(name))
+    kept = SNAPSHOT.search(Path(path).as_posix())
+    return kept["id"].replace("--", "/", 1) if kept else os.path.basename(path) or path
 
 
 def is_path(name: str) -> bool:
@@ -72,7 +88,7 @@ def is_path(name: str) -> bool:
 
 def allowed(given: str | None) -> list[str]:
     """The names in a setting, separated by commas: hub ids, folders, or DEFAULT_NAME."""
-    if given and Path(given).is_dir():
+    if given and os.path.isdir(expanded(given)):
         return [given]
     return [name.strip() for name in (given or "").split(",") if name.strip()]
 
@@ -85,7 +101,7 @@ def folder_of(name: str) -> Path:
 
     try:
         folder = Path(snapshot_download(name, allow_patterns=[*MODEL_FILES]))
-    except (OSError, ValueError, RuntimeError) as error:  # what the hub's client and its connection raise
+    except Exception as error:  # of whatever kind: the hub's client, its connection, a proxy, the disk
         raise SourceError(_unfetched(name, error)) from error
     if not any(folder.iterdir()):
         raise SourceError(f"Model {name!r} holds no files of a model on the hub: check the id.")
@@ -101,27 +117,51 @@ def known(name: str) -> Path | None:
     try:
         if not isinstance(try_to_load_from_cache(name, "config.json"), str):
             HfApi().model_info(name, timeout=PATIENCE)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of whatever kind, as above
         raise SourceError(_unfetched(name, error)) from error
     return None
 
 
 def _here(name: str) -> Path | None:
     """A folder on this machine; None for an id on the hub. Raises SourceError for what can be neither."""
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path, shown = expanded(name), repr(name if len(name) <= 200 else name[:200] + "…")
+    if os.path.isdir(path) and name.strip():
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise SourceError(f"Model {shown} is a folder that may not be read: change its rights.")
         return path
-    if path.exists():
-        raise SourceError(f"Model {name!r} is a file: give the folder that holds it, or a hub id.")
+    if os.path.exists(path):
+        raise SourceError(f"Model {shown} is a file: give the folder that holds it, or a hub id.")
+    if os.path.islink(path):
+        raise SourceError(f"Model {shown} is a link to nothing that can be read: mend it, or give a hub id.")
+    if advice := misread(name):
+        raise SourceError(f"Model {shown} {advice}.")
     if not _is_id(name):
-        raise SourceError(f"Model {name!r} is no folder here: check the path, or give a hub id.")
+        raise SourceError(f"Model {shown} is no folder here: check the path, or give a hub id.")
     return None
+
+
+def misread(name: str) -> str:
+    """What a name is that people paste for a hub id, and what to give; nothing for another one."""
+    if page := ADDRESS.fullmatch(name.strip()):
+        if page["kind"]:
+            return f"is the page of a {page['kind'][:-2]} on the hub: give the id of a model, owner/name"
+        return f"is the address of a page: give its hub id, {page['id']}"
+    if "://" in name:
+        return "is an address: give the path of a folder, or a hub id"
+    if dated := REVISION.fullmatch(name):
+        return (
+            f"names a revision, and the newest is what an id stands for: give {dated['id']}, or fetch that one with "
+            f"`hf download {dated['id']} --revision {dated['revision']} --local-dir FOLDER` and give the folder"
+        )
+    return ""
 
 
 def _is_id(name: str) -> bool:
     """Whether a name can only be an id on the hub."""
-    path = Path(name).expanduser()
-    return not (path.is_dir() or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1)
+    path = expanded(name)
+    return not (
+        os.path.isdir(path) or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    )
 
 
 def _unfetched(name: str, error: Exception) -> str:
@@ -162,7 +202,7 @@ def _unfetched(name: str, error: Exception) -> str:
         )
     return (
         f"Model {name!r} could not be fetched from the hub ({reason(error)}): "
-        "check the network and the disk, or give a local folder."
+        "check the network, its proxy and the disk, or give a local folder."
     )
 
 

@@ -3,23 +3,25 @@
 import json
 import logging
 import math
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 
 from huggingface_hub import model_info, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from common import digests
+from common.folders import expanded
 from common.jsons import JsonObject
 from lm import Adapter, LanguageModel
 from lm.paths import lab_folder, replacing
 from lm.peft_folder import CONFIG
 from lm.peft_folder import WEIGHTS as ADAPTER
+from lm.sources import misread
 from pareto.combine import PreferenceError, preference
 
 log = logging.getLogger(__name__)
@@ -176,7 +178,7 @@ def find(name: str, model: LanguageModel, folder: Path = FOLDER) -> Checkpoint:
     except CheckpointError as error:
         here = f"those that are here are {', '.join(known)}" if known else f"none of {model.name} is here"
         raise CheckpointError(f"{str(error).removesuffix('.')}; {here}.") from None
-    return Checkpoint.load(fetched, model, Path(name).name if Path(name).is_dir() else name)
+    return Checkpoint.load(fetched, model, None if os.path.isdir(expanded(name)) else name)
 
 
 def fetch(name: str, *, token: bool | None = None, cache: Path | None = None) -> Path:
@@ -186,8 +188,10 @@ def fetch(name: str, *, token: bool | None = None, cache: Path | None = None) ->
     token: False where the hub may not be told who asks. cache: a folder for the download; by default the
         hub's own.
     """
-    if Path(name).is_dir():
-        return Path(name)
+    if os.path.isdir(folder := expanded(name)):
+        return Path(os.path.abspath(folder))  # also the one that is called "." has a name
+    if advice := misread(name):
+        raise CheckpointError(f"{name[:200]} {advice}.")
     try:
         siblings = model_info(name, files_metadata=True, token=token).siblings or []
         if (size := sum(file.size or 0 for file in siblings if file.rfilename in FILES)) > MAX_BYTES:
@@ -195,9 +199,11 @@ def fetch(name: str, *, token: bool | None = None, cache: Path | None = None) ->
                 f"{name} holds {size / 2**30:.1f} GiB, and a checkpoint at most {MAX_BYTES / 2**30:g}: give a repository that holds an adapter alone."
             )
         return Path(snapshot_download(name, allow_patterns=list(FILES), token=token, cache_dir=cache))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # of whatever kind: the hub's client, its connection, a proxy, the disk
         raise CheckpointError(
-            f"{name} is no folder, and the hub did not give it ({type(error).__name__}): check the name."
+            f"{name[:200]} is no folder, and the hub did not give it ({type(error).__name__}): check the name."
         ) from None
 
 
@@ -214,8 +220,8 @@ def save(folder: Path, adapter: Adapter, card: JsonObject, curves: list[JsonObje
             "id": folder.name,
             "adapter_sha256": digests.of_file(staging / ADAPTER),
         }
-        (staging / CARD).write_text(json.dumps(whole, indent=1) + "\n")
-        (staging / CURVES).write_text("".join(json.dumps(row) + "\n" for row in curves))
+        (staging / CARD).write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
+        (staging / CURVES).write_text("".join(json.dumps(row) + "\n" for row in curves), "utf-8")
         if (folder / STATE).exists():
             shutil.copy2(folder / STATE, staging / STATE)
         old = _aside(folder)
@@ -283,7 +289,11 @@ def _check(card: JsonObject, name: str) -> None:
 def _curves(folder: Path) -> list[JsonObject]:
     path = folder / CURVES
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        return (
+            [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
+            if path.is_file()
+            else []
+        )
     except (ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{CURVES} of {folder.name} is damaged ({error}): copy the folder again."
@@ -313,7 +323,7 @@ def _is_number(value: object) -> bool:
 
 def _json(path: Path) -> JsonObject:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise CheckpointError(
             f"{path.parent.name} has no {path.name}: give a folder that holds a PEFT adapter."

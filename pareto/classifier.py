@@ -2,14 +2,15 @@
 or of the label that is named.
 """
 
+import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from jinja2 import TemplateError
 from torch import Tensor
 
-from lm.classifier import Classifier, ClassifierError
+from common.folders import expanded
+from lm.classifier import Classifier, ClassifierError, split
 from pareto.pairs import Prompt
 from pareto.reward import RewardError, checked
 
@@ -18,7 +19,7 @@ FORMS = ("chat", "joined", "pair", "answer")
 texts of one input, as models trained on pairs of sentences read them; the answer alone. Where none is named,
 chat if there is a template, else joined.
 """
-SPEC = re.compile(r"(?P<name>[^?#]+)(?:\?form=(?P<form>\w*))?(?:#(?P<sign>-?)(?P<label>.*))?")
+OPTIONS = re.compile(r"(?:\?form=(?P<form>\w*))?(?:#(?P<sign>-?)(?P<label>.*))?")
 
 
 class ClassifierReward:
@@ -36,12 +37,13 @@ class ClassifierReward:
     """
 
     def __init__(self, what: str):
-        parts = SPEC.fullmatch(what)
-        if parts is None:
+        name, options = split(what)
+        parts = OPTIONS.fullmatch(options)
+        if parts is None or not name:
             raise RewardError(
                 f"Reward {what!r} cannot be read: give NAME, NAME#LABEL or NAME?form=answer#LABEL."
             )
-        name, sign, wanted = parts["name"], parts["sign"] or "", parts["label"] or ""
+        sign, wanted = parts["sign"] or "", parts["label"] or ""
         try:
             self._classifier = Classifier(name)
             if sign + wanted in self._classifier.labels:  # a label may begin with a minus
@@ -94,5 +96,4 @@ class ClassifierReward:
 
 def is_folder(name: str) -> bool:
     """Whether a spec names a folder of this machine."""
-    parts = SPEC.fullmatch(name)
-    return parts is not None and Path(parts["name"]).exists()
+    return os.path.isdir(expanded(split(name)[0]))

@@ -90,7 +90,7 @@ class Front:
     def load(cls, path: Path | str) -> "Front":
         """Reads what `save` wrote. Raises FrontError."""
         try:
-            content = json.loads(Path(path).read_text())
+            content = json.loads(Path(path).read_text("utf-8"))
             return cls(
                 content["model"],
                 content["model_hash"],
@@ -212,7 +212,7 @@ def stored(model: LanguageModel) -> Front:
     """The front of a model, with the points that were put on it here; see `filed`."""
     front = filed(model)
     for file in own_points(model):
-        front = front.with_point(json.loads(file.read_text()))
+        front = front.with_point(json.loads(file.read_text("utf-8")))
     return front
 
 

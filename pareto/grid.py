@@ -143,7 +143,7 @@ class Grid:
         with locked(self.folder / "manifest.lock"):
             if not path.exists():
                 _write(path, manifest)
-            elif (known := json.loads(path.read_text())) != manifest:
+            elif (known := json.loads(path.read_text("utf-8"))) != manifest:
                 changed = [key for key in manifest if known.get(key) != manifest[key]]
                 raise SettingsError(
                     f"{self.folder} holds a grid of other {', '.join(changed)}: give another --out, or the same arguments."
@@ -272,7 +272,11 @@ class Grid:
 
     def scored(self) -> list[JsonObject]:
         """The scores of the jobs that are done, in the manifest's order."""
-        return [json.loads((self.folder / job.id / SCORE).read_text()) for job in self.jobs if self.done(job)]
+        return [
+            json.loads((self.folder / job.id / SCORE).read_text("utf-8"))
+            for job in self.jobs
+            if self.done(job)
+        ]
 
     def front(self) -> Front:
         """What is scored so far, each point a mean over its seeds."""
@@ -361,7 +365,7 @@ def _mean(values: Sequence[float]) -> float:
 def _curves(folder: Path) -> list[JsonObject]:
     """The steps so far of a training; those of a finished curve lie with its ends."""
     path = next((path for path in (folder / CURVES, *folder.glob(f"*/{CURVES}")) if path.exists()), None)
-    return [] if path is None else [json.loads(line) for line in path.read_text().splitlines()]
+    return [] if path is None else [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def _grouped(trainers: Iterable[Trainer]) -> list[list[Trainer]]:

@@ -3,11 +3,13 @@
 import gzip
 import json
 import logging
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from common import digests
+from common.folders import expanded
 from common.jsons import JsonObject
 
 log = logging.getLogger(__name__)
@@ -32,13 +34,15 @@ class Pair:
 
 def read_lines(path: Path | str) -> list[tuple[int, JsonObject]]:
     """Numbered objects of a JSON Lines file (.gz is unpacked). Raises PairError."""
-    path = Path(path)
+    path = expanded(path)
+    if path.is_dir():
+        raise PairError(f"{path} is a folder: give a JSON Lines file.")
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
             rows = [(number, json.loads(line)) for number, line in enumerate(file, 1) if line.strip()]
     except FileNotFoundError:
         raise PairError(f"{path} does not exist: give a JSON Lines file.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, gzip.BadGzipFile) as error:
+    except (ValueError, RecursionError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise PairError(
             f"{path} is not JSON Lines in UTF-8 ({error}): give one JSON object a line."
         ) from None

@@ -185,7 +185,7 @@ def _front(
 
 
 def _paper() -> messages.Plane:
-    published = json.loads(PAPER.read_text())
+    published = json.loads(PAPER.read_text("utf-8"))
     places = np.array([(point["helpful"], point["harmless"]) for point in published["points"]])
     points = [
         point | {"dominated": not best}

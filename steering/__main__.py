@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from common.folders import expanded
 from common.jsons import JsonObject
+from common.reading import lines_of, text_of
 from common.statistics import estimate
 from lm import SourceError, load
 from lm.paths import cache_folder
@@ -33,11 +36,15 @@ from steering.sweep import sweep
 
 
 def _plan(text: str) -> Plan:
-    return Plan.from_json(text if text.lstrip().startswith("{") else Path(text).read_text())
+    if text.lstrip()[:1] in ("{", "["):
+        return Plan.from_json(text)
+    if not os.path.isfile(path := expanded(text)):
+        raise ValueError(f"Plan is {text[:80]!r}, neither JSON nor a file: give one of them.")
+    return Plan.from_json(text_of(path))
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+    return [line for line in lines_of(text_of(path)) if line.strip()]
 
 
 def _train(args: argparse.Namespace, library: Library) -> JsonObject:

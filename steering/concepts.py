@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from common import digests
+from common.reading import lines_of, text_of
 from lm.unicode import well_formed
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "concepts"
@@ -95,7 +96,7 @@ class Concept:
         if len(text) > MAX_BYTES:
             raise ConceptError(f"{name}: {len(text):,} characters are too many: give at most {MAX_BYTES:,}.")
         sides: dict[str, list[str]] = {"positive": [], "negative": []}
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(lines_of(text), 1):
             if line.strip():
                 for side, value in _line(line, f"{name}, line {number}").items():
                     sides[side].append(value)
@@ -111,11 +112,9 @@ class Concept:
         if size > MAX_BYTES:
             raise ConceptError(f"{path.name} has {size:,} bytes: give at most {MAX_BYTES:,}.")
         try:
-            text = path.read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ConceptError(
-                f"{path.name} is no UTF-8 text (byte {error.start:,}): give JSON Lines."
-            ) from None
+            text = text_of(path)
+        except ValueError as error:
+            raise ConceptError(str(error)) from None
         return cls.parse(text, name or path.stem, **details)
 
     @classmethod
@@ -133,9 +132,9 @@ class Concept:
 def _line(line: str, where: str) -> dict[str, str]:
     try:
         value = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConceptError(
-            f"{where} is no JSON ({getattr(error, 'msg', 'nested too deep')}): give one object a line."
+            f"{where} is no JSON ({getattr(error, 'msg', 'too deep, or a number too long')}): give one object a line."
         ) from None
     if not isinstance(value, dict) or not value.keys() & {"positive", "negative"}:
         raise ConceptError(f'{where} has no such object: give one with "positive", "negative" or both.')
@@ -157,5 +156,5 @@ def _text(value: object, where: str) -> str:
 @cache
 def shipped() -> dict[str, Concept]:
     """The concepts of assets/concepts, by name."""
-    about = json.loads((SHIPPED / "concepts.json").read_text())
+    about = json.loads((SHIPPED / "concepts.json").read_text("utf-8"))
     return {name: Concept.load(SHIPPED / f"{name}.jsonl", name, **details) for name, details in about.items()}

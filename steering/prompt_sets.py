@@ -27,7 +27,7 @@ def harmless(count: int) -> list[str]:
 
 
 def _kinds(name: str) -> dict[str, list[str]]:
-    lines = [json.loads(line) for line in (FOLDER / f"{name}.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (FOLDER / f"{name}.jsonl").read_text("utf-8").splitlines()]
     kinds = {
         kind: [line["prompt"] for line in lines if line["kind"] == kind] for kind in ("helpful", "unsafe")
     }

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from scipy.special import expit
 
-from lm.classifier import Classifier
+from lm.classifier import Classifier, ClassifierError, split
 from steering import logistic
 from steering.concepts import Concept
 from steering.encoder import embed
@@ -61,7 +61,7 @@ class Head:
     @classmethod
     def load(cls, name: str) -> "Head":
         """Reads a head of assets/scorers."""
-        fields = json.loads((HEADS / f"{name}.json").read_text())
+        fields = json.loads((HEADS / f"{name}.json").read_text("utf-8"))
         return cls(**fields | {"weights": tuple(fields["weights"])})
 
 
@@ -72,9 +72,11 @@ class Judge:
 
     def __init__(self, what: str):
         """what: NAME#LABEL, or NAME where the classifier has one label."""
-        name, _, label = what.partition("#")
+        name, label = split(what)
+        if label.startswith("?"):
+            raise ClassifierError(f"Scorer {what!r} cannot be read: give NAME, or NAME#LABEL.")
         self._classifier = Classifier(name)
-        self._label = self._classifier.label(label)
+        self._label = self._classifier.label(label.removeprefix("#"))
 
     def __call__(self, text: str) -> float:
         """P(label) of a text; .5 for an empty one."""

@@ -14,7 +14,7 @@ from arena.panel.shared import Profile, Who
 from arena.readers import read_runs
 
 NONE = ("(none)", "")
-FILES = [".csv", ".tsv", ".txt", ".jsonl", ".json", ".parquet", ".arrow", ".gz"]
+FILES = [".csv", ".tsv", ".txt", ".jsonl", ".json", ".parquet", ".arrow", ".feather", *sheet.SUFFIXES]
 
 
 class Upload:

@@ -45,7 +45,7 @@ def load(source: Path) -> ctypes.CDLL:
     target = cache_folder("native") / f"{source.stem}-{_key(cc, source)}.so"
     failure = target.with_suffix(".failed")
     if failure.exists():
-        raise NoCompiler(_remedy(cc, failure.read_text(), failure))
+        raise NoCompiler(_remedy(cc, failure.read_text("utf-8"), failure))
     if not target.exists():
         _build(cc, source, target, failure)
     try:
@@ -63,7 +63,9 @@ def _build(cc: str, source: Path, target: Path, failure: Path) -> None:
         for tuning in TUNINGS:
             command = [cc, *FLAGS, *tuning, str(source), "-o", str(built), "-lm"]
             try:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=MAX_SECONDS)
+                done = subprocess.run(
+                    command, capture_output=True, encoding="utf-8", errors="replace", timeout=MAX_SECONDS
+                )
             except (OSError, subprocess.TimeoutExpired) as error:
                 raise NoCompiler(_remedy(cc, str(error), None)) from None
             if done.returncode == 0 and built.exists():
@@ -71,7 +73,7 @@ def _build(cc: str, source: Path, target: Path, failure: Path) -> None:
             errors = (done.stderr or done.stdout).strip()
         lasting = done.returncode > 0 and "No space left" not in errors
         if lasting:
-            failure.write_text(errors[-2000:])
+            failure.write_text(errors[-2000:], "utf-8")
         raise NoCompiler(_remedy(cc, errors, failure if lasting else None))
 
 
@@ -92,6 +94,6 @@ def _key(cc: str, source: Path) -> str:
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
     flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     return platform.machine() + platform.processor() + flags

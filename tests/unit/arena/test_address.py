@@ -238,3 +238,25 @@ def test_a_server_that_goes_away_is_one_sentence_and_what_was_told_is_there_when
     assert stored(url) == 1
     service.vote(shown.battle, "Ada", both("a", "b"))
     assert stored(url) == 2
+
+
+@pytest.mark.parametrize("name", ["my votes", "a#b?c=d", "100%", "a@b:c", "ünï 😀", "it's", "a;b&c"])
+def test_votes_may_lie_in_a_folder_of_any_name(tmp_path, monkeypatch, name):
+    """As on macOS, where all of them lie below “Application Support”."""
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setenv("TRADEWIND_DATA", str(tmp_path / name))
+    Store().close()
+    assert (tmp_path / name / "arena.sqlite3").stat().st_size > 0
+    if "?" not in name:  # where the options of a URL begin
+        url = f"sqlite:///{tmp_path / name / 'other.sqlite3'}"
+        Store(url).close()
+        assert (tmp_path / name / "other.sqlite3").stat().st_size > 0
+
+
+def test_a_home_is_where_votes_may_lie(tmp_path, monkeypatch):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TRADEWIND_DATA", "~/votes")
+    Store().close()
+    assert (tmp_path / "votes" / "arena.sqlite3").is_file()
+    assert database("sqlite:///~nosuchuser.sqlite3").database == "~nosuchuser.sqlite3"

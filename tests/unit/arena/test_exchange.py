@@ -13,10 +13,26 @@ import yaml
 from huggingface_hub import HfApi
 from sqlalchemy import func, select
 
-from arena import ArenaError, Output, Service, Store, archive, create, export, import_, ranking, votes_frame
+from arena import (
+    ArenaError,
+    Output,
+    Service,
+    Store,
+    archive,
+    create,
+    export,
+    import_,
+    outside,
+    ranking,
+    sheet,
+    votes_frame,
+)
 from arena.__main__ import main
 from arena.hub import Journal, Mirror
-from arena.readers import read_policies, read_prompts
+from arena.outside import Columns
+from arena.questions import Question
+from arena.readers import read_policies, read_prompts, read_runs
+from arena.records import questions
 from arena.restoring import load
 from arena.schema import Run
 from arena.tables import tables
@@ -438,8 +454,8 @@ def test_a_line_without_a_prompt_is_named(tmp_path, line):
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path):
-    (tmp_path / "prompts.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(ArenaError, match="is not UTF-8 text"):
+    (tmp_path / "prompts.txt").write_bytes(b"\xff")
+    with pytest.raises(ArenaError, match="is no UTF-8 text"):
         read_prompts(tmp_path / "prompts.txt")
 
 
@@ -452,3 +468,69 @@ def test_a_model_that_cannot_be_had_is_one_line_and_exit_code_2(tmp_path, capsys
     files = ["--prompts", write(tmp_path / "p.txt", "p"), "--policies", policies]
     assert main(["create", *files, "--database", f"sqlite:///{tmp_path / 'a.sqlite3'}"]) == 2
     assert capsys.readouterr().err == "error: There is no model: give a folder.\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_of_prompts_and_answers_may_begin_with_a_mark(tmp_path, encoding):
+    lines = [
+        {"prompt": f"p {n}\u2028q", "policy": name, "text": f"{name} {n}"} for n in range(2) for name in "xy"
+    ]
+    for name, text in {
+        "prompts.txt": "first\u2028still\r\nsecond\r\n",
+        "prompts.jsonl": "\n".join(json.dumps(line, ensure_ascii=False) for line in lines),
+        "policies.json": json.dumps([{"name": "x", "base": True}, {"name": "y", "checkpoint": "z"}]),
+    }.items():
+        (tmp_path / name).write_bytes(text.encode(encoding))
+    assert read_prompts(tmp_path / "prompts.txt") == ["first\u2028still", "second"]
+    assert read_prompts(tmp_path / "prompts.jsonl") == ["p 0\u2028q", "p 1\u2028q"]
+    assert [run.text for run in read_runs(tmp_path / "prompts.jsonl")] == ["x 0", "y 0", "x 1", "y 1"]
+    assert [entry["name"] for entry in read_policies(tmp_path / "policies.json")] == ["x", "y"]
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, "9" * 5_000])
+@pytest.mark.parametrize("option", ["--runs", "--policies"])
+def test_json_that_no_reader_takes_is_one_line_on_stderr(tmp_path, capsys, content, option):
+    files = {"--runs": content} if option == "--runs" else {"--policies": content, "--prompts": "p"}
+    options = [part for name, text in files.items() for part in (name, write(tmp_path / f"{name}.txt", text))]
+    assert main(["create", *options, "--database", f"sqlite:///{tmp_path / 'a.sqlite3'}"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+AWKWARD = ("votes", "prompt", "tag", "helpful: base", "base", "votes (model)", "=1+1", "'@x", 'a,b"c')
+
+
+def test_models_that_are_called_as_columns_are_come_back_as_they_went(lite, tmp_path):
+    outputs = [
+        Output(f"p {n}", name, f"it says {place}, {n}")
+        for n in range(2)
+        for place, name in enumerate(AWKWARD)
+    ]
+    study = create(lite, "Set", outputs)
+    service = Service(lite, votes_a_minute=1000)
+    while (shown := service.next("Ada")) is not None:
+        service.vote(shown.battle, "Ada", both("a", "tie"))
+    export(lite, tmp_path / "out", set_id=study.set)
+    for file in ("outputs.csv", "outputs.parquet"):
+        table = sheet.read(tmp_path / "out" / file)
+        columns = [
+            name
+            for name in table.columns
+            if isinstance(table.rows[0].cells[name], str) and "says" in table.rows[0].cells[name]
+        ]
+        assert {"=1+1", "'@x", "base"} < {*columns}
+        again = outside.read(tmp_path / "out" / file, Columns("prompt", tuple(columns)))
+        assert {(each.prompt, each.text) for each in again} == {(each.prompt, each.text) for each in outputs}
+        assert all(int(row.cells["votes"]) == len(AWKWARD) * (len(AWKWARD) - 1) // 2 for row in table.rows)
+
+
+def test_a_question_is_one_line_however_it_was_typed(lite, tmp_path):
+    asked = [Question("warm", "Which is\u2028 kinder,\r\nor \x0bwarmer?"), Question("sure", "a\x85b: c")]
+    create(lite, "Set", answers(1), questions=asked)
+    export(lite, tmp_path / "out")
+    other = empty(tmp_path)
+    import_(other, tmp_path / "out")
+    with other.read() as session:
+        assert questions(session) == [
+            Question("warm", "Which is kinder, or warmer?"),
+            Question("sure", "a b: c"),
+        ]

@@ -1,13 +1,20 @@
 """Files from strangers and from strange programs: rows, or one sentence that names file, cause and remedy."""
 
+import bz2
 import datetime
+import gzip
 import io
 import json
+import lzma
+import pickle
 import re
 import time
 import zipfile
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.orc as orc
 import pyarrow.parquet as pq
 import pytest
 
@@ -189,3 +196,64 @@ def test_dates_and_decimals_of_parquet_are_shown_as_written(tmp_path):
     with io.StringIO() as out:
         json.dump([str(row.cells["when"]) for row in found.rows], out)
         assert out.getvalue() == '["2026-01-31"]'
+
+
+PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": lambda data: pa.compress(data, "zstd", asbytes=True)}  # fmt: skip
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "tsv"])
+def test_packed_files_are_read_alone_and_in_folders(tmp_path, packer, kind):
+    separator = {"csv": ",", "tsv": "\t"}.get(kind)
+    text = (
+        json.dumps(ROW)
+        if separator is None
+        else "\n".join(map(separator.join, zip(*ROW.items(), strict=True)))
+    )
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for part in range(2):
+        (folder / f"part-{part}.{kind}{packer}").write_bytes(PACKERS[packer](text.encode()))
+    assert [row.cells for row in sheet.read(folder).rows] == [ROW, ROW]
+    assert [row.cells for row in sheet.read(folder / f"part-0.{kind}{packer}").rows] == [ROW]
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_what_is_packed_and_cut_short_is_refused(tmp_path, packer):
+    path = tmp_path / f"a.jsonl{packer}"
+    path.write_bytes(PACKERS[packer](json.dumps(ROW).encode() * 50)[:-12])
+    assert "cannot be unpacked" in refused(path)
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_what_unpacks_without_end_is_refused(tmp_path, monkeypatch, packer):
+    monkeypatch.setattr(sheet, "MAX_BYTES", 1_000)
+    path = tmp_path / f"a.jsonl{packer}"
+    path.write_bytes(PACKERS[packer](b" " * 10_000_000))
+    assert "more than 1,000 bytes" in refused(path)
+
+
+def test_feather_is_read_alone_and_in_a_folder(tmp_path):
+    feather.write_feather(pa.table({name: [text] for name, text in ROW.items()}), tmp_path / "a.feather")
+    assert sheet.read(tmp_path / "a.feather").rows[0].cells == ROW
+    assert sheet.read(tmp_path).rows[0].cells == ROW
+
+
+OTHER = {
+    "a.orc": lambda path: orc.write_table(pa.table({name: [text] * 9 for name, text in ROW.items()}), path),
+    "a.parquet.gz": lambda path: path.write_bytes(gzip.compress(b"PAR1" + b"x" * 50)),
+    "a.npy": lambda path: np.save(path, np.zeros(4)),
+    "a.pkl": lambda path: path.write_bytes(pickle.dumps([ROW], protocol=2)),
+    "a.pt": lambda path: path.write_bytes(pickle.dumps([ROW], protocol=5)),
+    "a.avro": lambda path: path.write_bytes(b"Obj\x01\x04\x16avro.schema"),
+    "a.lz4": lambda path: path.write_bytes(b"\x04\x22\x4d\x18d@\xa7"),
+    "a.rar": lambda path: path.write_bytes(b"Rar!\x1a\x07\x01"),
+    "a.csv": lambda path: path.write_bytes(bytes(range(256)) * 9),
+    "a.tsv": lambda path: path.write_bytes(b"\x7fELF\x02\x01\x01\tb\nc\td\n"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_files_of_other_programs_are_one_sentence(tmp_path, name):
+    OTHER[name](tmp_path / name)
+    refused(tmp_path / name)

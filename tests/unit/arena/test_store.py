@@ -223,7 +223,7 @@ def test_an_unknown_journal_mode_is_refused(tmp_path):
 def test_the_database_is_outside_the_working_folder_unless_set(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    assert default_url() == f"sqlite:///{tmp_path / 'data' / 'tradewind' / 'arena.sqlite3'}"
+    assert str(default_url()) == f"sqlite:///{tmp_path / 'data' / 'tradewind' / 'arena.sqlite3'}"
     monkeypatch.setenv("DATABASE_URL", "postgresql://somewhere/votes")
     assert default_url() == "postgresql://somewhere/votes"
 

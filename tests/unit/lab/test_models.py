@@ -9,7 +9,7 @@ import pytest
 from starlette.applications import Starlette
 
 from lab.models import Models, offered
-from lm.sources import DEFAULT_NAME
+from lm.sources import DEFAULT_NAME, SourceError
 from tests.tiny import tiny
 
 
@@ -114,3 +114,15 @@ def test_requests_are_counted_together_whichever_pages_they_come_by(
 
     assert asyncio.run(both()) == [200, 429]
     assert text(models, "base")[0] == 200
+
+
+def test_a_hub_model_is_listed_when_a_hub_has_said_that_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(name: str) -> None:
+        if name != "owner/there":
+            raise SourceError(f"Model {name!r} is not on the hub.")
+
+    monkeypatch.setattr("lab.models.check", check)
+    models = Models([DEFAULT_NAME, "owner/there", "owner/nowhere"], 1, unfurnished)
+    assert owners(models) == {DEFAULT_NAME}
+    assert [*models.lacking()] == ["Model 'owner/nowhere' is not on the hub."]
+    assert owners(models) == {DEFAULT_NAME, "owner/there"}

@@ -389,3 +389,35 @@ def test_a_tuned_head_learns_what_was_planted_and_comes_back_as_it_was_saved(mod
 
 def score_pairs_right(reward, made) -> float:
     return fit.score_pairs(reward.model, reward, made)["accuracy"]["value"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", b"[" * 100_000),
+        ("a.jsonl", b"9" * 5_000),
+        ("a.jsonl", b"PAR1\x15\x04\x15"),
+        ("a.jsonl", '{"prompt": "é"}'.encode("latin-1")),
+        ("a.jsonl.gz", gzip.compress(b'{"prompt": "p"}' * 50)[:-12]),
+        ("a.jsonl.gz", b"\x1f\x8b\x08\x00" + b"\xff" * 40),
+        ("a.jsonl.gz", b"plain"),
+    ],
+)
+def test_pairs_that_no_reader_takes_are_one_sentence(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(
+        PairError, match=f"{name} is not JSON Lines in UTF-8 .*: give one JSON object a line.$"
+    ):
+        read_pairs(tmp_path / name)
+
+
+def test_a_folder_is_no_file_of_pairs(tmp_path):
+    with pytest.raises(PairError, match="is a folder: give a JSON Lines file"):
+        read_pairs(tmp_path)
+
+
+def test_pairs_may_begin_with_a_mark(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(
+        b'\xef\xbb\xbf{"prompt": "p\xe2\x80\xa8q", "chosen": "x", "rejected": "y"}\r\n'
+    )
+    assert read_pairs(tmp_path / "a.jsonl") == [Pair("p\u2028q", "x", "y")]

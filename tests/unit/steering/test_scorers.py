@@ -6,6 +6,7 @@ import re
 import pytest
 
 from lm.classifier import ClassifierError
+from pareto.rewards import ClassifierReward
 from steering import __main__ as command
 from steering.scorers import heads, scorer
 from tests.tiny import tiny
@@ -107,3 +108,15 @@ def test_a_number_out_of_its_bounds_is_one_sentence_that_names_it(given, capsys)
     error = capsys.readouterr().err
     assert ended.value.code == 2 and error.count("\n") == 1
     assert re.match(r"error: argument --[a-z-]+: .* give (one|a number) from \d", error)
+
+
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a#b?c#d", "?", "#1 model"])
+def test_a_folder_may_hold_the_signs_that_begin_a_label(tmp_path, name):
+    (tmp_path / name).mkdir()
+    folder = classifier(tmp_path / name, "bert", **TWO)
+    text = TEXTS[0]
+    for label, chance in zip(TWO["id2label"].values(), logits(folder, text).softmax(0), strict=True):
+        assert scorer(f"{folder}#{label}")(text) == pytest.approx(float(chance), abs=1e-5)
+    assert ClassifierReward(f"{folder}?form=answer#POSITIVE").score(["p"], [text]) == pytest.approx(
+        float(logits(folder, text)[1]), abs=1e-4
+    )

@@ -416,3 +416,10 @@ def test_template_and_sink_are_not_read(model, frame, position):
     torch.testing.assert_close(
         read(model, [text, "other"], Settings(frame=frame, position=position))[0], expected
     )
+
+
+def test_what_stands_within_a_line_of_a_concept_file_ends_none(tmp_path):
+    rows = [{"positive": f"good\u2028{n}\x85", "negative": f"bad {n}"} for n in range(9)]
+    lines = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + lines.encode())
+    assert Concept.load(tmp_path / "a.jsonl").positive == tuple(row["positive"] for row in rows)

@@ -1,0 +1,21 @@
+"""Text files that people bring: UTF-8 with or without a byte order mark, UTF-16 with one; lines ended anyhow."""
+
+import codecs
+import re
+from pathlib import Path
+
+WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def text_of(path: Path) -> str:
+    """The text of a file, without its mark. Raises ValueError with one sentence, OSError."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-16" if content.startswith(WIDE) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8 text (byte {error.start:,}): save it as UTF-8.") from None
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text. Unlike str.splitlines, what stands within a line of JSON, such as U+2028, ends none."""
+    return re.split(r"\r\n|\r|\n", text)
