@@ -1,11 +1,9 @@
 """Outputs from anywhere: every habit of files is read alike, every bad row is told by its number, nothing is half taken."""
 
-import bz2
 import csv
 import gzip
 import io
 import json
-import lzma
 
 import pandas as pd
 import pytest
