@@ -192,7 +192,7 @@ def _turn(message: Any) -> dict[str, Any]:
         ]
         if len(texts) < len(content) or not all(isinstance(text, str) for text in texts):
             raise Refused("A message has parts that are no text: give text alone.", "messages")
-        content = "".join(texts)
+        content = "".join(map(str, texts))
     role = "system" if message.get("role") == "developer" else message.get("role")
     return {"role": role, "content": content}
 
