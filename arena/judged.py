@@ -14,7 +14,7 @@ from sqlalchemy.orm import joinedload
 from arena import spreadsheet
 from arena.battles import TRAP
 from arena.records import blind, questions, votes_frame
-from arena.schema import Battle
+from arena.schema import Battle, Run
 from arena.slices import SCORES
 from arena.store import Store
 
@@ -24,6 +24,7 @@ def judged(store: Store, set_id: str) -> tuple[list[str], list[dict[str, Any]]]:
     behind them
     `QUESTION: MODEL`, the share of its comparisons on this prompt that a model won, a tie being half a win.
 
+    Rows and models stand in the order of the file from which they came, else models in that of their names.
     Only blind votes on plain battles count. `python -m arena create --outputs` reads it back.
     """
     with store.read() as session:
@@ -33,7 +34,8 @@ def judged(store: Store, set_id: str) -> tuple[list[str], list[dict[str, Any]]]:
         )
         battles = {battle.id: battle for battle in session.scalars(query.order_by(Battle.id))}
     runs = [run for battle in battles.values() for run in (battle.a, battle.b) if run.policy_name != TRAP]
-    models = sorted({run.policy_name for run in runs})
+    lines = {_prompt(run): _number(run, "row") for run in runs}
+    models = _models(runs)
     scored = [f"{question.key}: {model}" for question in listed for model in models]
     texts = _columns(models, {"prompt", "tag", "votes", *scored})
     rows: dict[str, dict[str, Any]] = {}
@@ -52,7 +54,9 @@ def judged(store: Store, set_id: str) -> tuple[list[str], list[dict[str, Any]]]:
     for (prompt, column), scores in won.items():
         rows[prompt][column] = round(sum(scores) / len(scores), 4)
     tags = ["tag"] if any(row["tag"] for row in rows.values()) else []
-    return ["prompt", *tags, *texts.values(), "votes", *scored], list(rows.values())
+    return ["prompt", *tags, *texts.values(), "votes", *scored], sorted(
+        rows.values(), key=lambda row: lines[row["prompt"]]
+    )
 
 
 def _columns(models: Sequence[str], taken: set[str]) -> dict[str, str]:
@@ -75,6 +79,21 @@ def write(store: Store, folder: str | Path, set_id: str) -> int:
     spreadsheet.write(Path(folder) / "outputs.csv", columns, rows, texts)
     pd.DataFrame(rows, columns=columns).to_parquet(Path(folder) / "outputs.parquet", index=False)
     return len(rows)
+
+
+def _models(runs: Sequence[Run]) -> list[str]:
+    """The models in the order of their columns, else of their first rows, else of their names."""
+    places: dict[str, tuple[float, float, str]] = {}
+    for run in runs:
+        place = _number(run, "column"), _number(run, "row"), run.policy_name
+        places[run.policy_name] = min(places.get(run.policy_name, place), place)
+    return sorted(places, key=lambda model: places[model])
+
+
+def _number(run: Run, name: str) -> float:
+    """Where it stood in its file; 0 where nobody knows."""
+    value = run.about.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _prompt(run: Any) -> str:

@@ -84,8 +84,8 @@ def read(path: Path, columns: Columns, *, encoding: str | None = None) -> list[O
     sheet.missing(table, path.name, columns.wanted)
     outputs: list[Output] = []
     places: dict[tuple[Any, ...], tuple[str, str]] = {}
-    for row in table.rows:
-        for output in _outputs(row, columns):
+    for number, row in enumerate(table.rows, 1):
+        for output in _outputs(row, number, columns):
             question = (output.prompt, output.turns, output.policy)
             place, text = places.setdefault(question, (row.place, output.text))
             if text != output.text:
@@ -110,13 +110,13 @@ def _check(columns: Columns) -> None:
         raise ArenaError("A column is named twice: give each column one part.")
 
 
-def _outputs(row: Row, columns: Columns) -> Iterator[Output]:
+def _outputs(row: Row, number: int, columns: Columns) -> Iterator[Output]:
     texts = {name: _text(row, name, row.cells.get(name)) for name in columns.outputs}
     if not any(text.strip() for text in texts.values()):
         return
     prompt, turns = _asked(row, columns)
     tag = _text(row, columns.tag, row.cells.get(columns.tag)).strip()[:NAME] if columns.tag else ""
-    for name, text in texts.items():
+    for column, (name, text) in enumerate(texts.items(), 1):
         if text.strip():
             model = name if columns.model is None else _text(row, columns.model, row.cells.get(columns.model))
             yield Output(
@@ -124,7 +124,7 @@ def _outputs(row: Row, columns: Columns) -> Iterator[Output]:
                 _checked(row, model),
                 _bounded(row, f"The output of {model[:NAME]!r}", text, TEXT),
                 OUTSIDE,
-                {},
+                {"row": number, "column": column},
                 turns,
                 tag or None,
             )

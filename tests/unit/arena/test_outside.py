@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena import ArenaError, sheet
+from arena import ArenaError, create, export, sheet
 from arena.__main__ import main
 from arena.outside import Columns, guess, read
 from arena.spreadsheet import write
@@ -245,3 +245,15 @@ def test_a_parquet_file_that_lies_about_its_size_is_refused(tmp_path, monkeypatc
     monkeypatch.setattr("arena.parquet.MAX_ROWS", 2)
     with pytest.raises(ArenaError, match="big.parquet has 3 rows; the most is 2"):
         read(tmp_path / "big.parquet", WIDE)
+
+
+def test_outputs_leave_in_the_order_in_which_they_came(store, tmp_path):
+    header = ("prompt", "zebra", "ant", "mule")
+    rows = [(f"Question {n}?", f"z {n}", f"a {n}", f"m {n}") for n in (9, 2, 11, 1, 7, 3)]
+    path = tmp_path / "in.csv"
+    path.write_text(text_of(rows=rows, header=header), "utf-8")
+    made = create(store, "Ordered", read(path, Columns("prompt", header[1:])), repeats=0.2, traps=0.2)
+    export(store, tmp_path / "out", set_id=made.set)
+    table = pd.read_parquet(tmp_path / "out" / "outputs.parquet")
+    assert tuple(table.columns[:4]) == header
+    assert [*table[[*header]].itertuples(index=False, name=None)] == rows
