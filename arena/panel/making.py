@@ -57,7 +57,8 @@ def build(
     access.change(lambda value: gr.Textbox(visible=value == "listed"), access, members, **PRIVATE)
     given = [who.name, *upload.parts, *answers.parts, title, asked, guideline, *judging]
     after = [current, status, form, upload.file, title, *faults.parts]
-    work = make.click(maker.make, given, after, concurrency_id=model_queue, **PRIVATE)
+    quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}  # it tells how far it is
+    work = make.click(maker.make, given, after, concurrency_id=model_queue, **quiet)
     stop.click(maker.stop, None, faults.parts, cancels=[work], **PRIVATE)
     return work
 
@@ -140,6 +141,7 @@ class Maker:
             parsed(values[self._asked + 1])  # before anything is generated
         path, *columns = values[: self._uploaded]
         if path:
+            yield notices.status("Reading the file")
             yield outputs(Path(path), *columns)
         else:
             yield from generated(self.policies(), stop, *values[self._uploaded : self._asked])

@@ -48,11 +48,11 @@ def build(
         alike = gr.Dataframe(label="Agreement by question", interactive=False)
         sliced = gr.Dataframe(label="Win rate by the prompts' tags", interactive=False)
         people = gr.Dataframe(label="Annotators", interactive=False)
+    answers = gr.HTML(elem_classes="tw-reading")
     with gr.Row(elem_classes="tw-asked"):
         page = gr.Number(
             1, label="Page of the answers", precision=0, minimum=1, visible=False, elem_classes="tw-page"
         )
-    answers = gr.HTML(elem_classes="tw-reading")
     learning = Learning(learner, who, chosen)
 
     def draw(question: str, study: str, person: str, at: float, profile: Profile) -> tuple[Any, ...]:
@@ -103,11 +103,16 @@ def build(
 
     outputs = [chosen, question, watch, summary, tallied, strength, wins, table, front, time_line, points, alike, sliced, people, page, answers, learning.part]  # fmt: skip
     asked_for = [question, chosen, who.name, page]
-    settings: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": AT_ONCE}
+    settings: dict[str, Any] = {
+        "api_visibility": "private",
+        "concurrency_limit": AT_ONCE,
+        "show_progress": "minimal",
+        "show_progress_on": [summary],
+    }
     tab.select(enter, [question, judging, chosen, who.name, page], outputs, **settings)
     gr.on([chosen.input, question.input, page.change], draw, asked_for, outputs, **settings)
     chosen.input(Place.at, [chosen, who.name], place.part, api_visibility="private")
-    watch.fresh(fresh, asked_for, outputs, show_progress="hidden", **settings)
+    watch.fresh(fresh, asked_for, outputs, **settings | {"show_progress": "hidden"})
     judging.input(lambda study: choose(store, study), judging, chosen, api_visibility="private")
     return chosen
 

@@ -74,9 +74,10 @@ def build(
 
     lead = Lead(store, who, editor)
     name = who.name
+    moment: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": [status], **PRIVATE}
     everything = [picked, board, *editor.parts]
-    tab.select(lead.enter, [name, picked], [*everything, leads], **PRIVATE)
-    board.pick(lead.pick, [name], [*everything, status], **PRIVATE)
+    tab.select(lead.enter, [name, picked], [*everything, leads], **moment)
+    board.pick(lead.pick, [name], [*everything, status], **moment)
     picked.change(lambda set_id: choose(store, set_id), picked, results, **PRIVATE)
     for button, act, given in (
         (editor.save, acts.save, editor.values),
@@ -87,7 +88,7 @@ def build(
         (sample, acts.add_example, []),
     ):
         after = [*everything, status, *editor.faults.parts]
-        button.click(lead.acting(partial(act, store)), [name, picked, *given], after, **PRIVATE)
+        button.click(lead.acting(partial(act, store)), [name, picked, *given], after, **moment)
     editor.access.change(
         lambda value: gr.Textbox(visible=value == "listed"), editor.access, editor.members, **PRIVATE
     )
@@ -96,8 +97,8 @@ def build(
         button.click(handler, of, archive, **PRIVATE).success(None, None, None, **click)
     saved = editor.drop.click(lead.export, [name, picked], archive, **PRIVATE)
     saved.success(lambda: gr.Row(visible=True), None, editor.sure, **click)
-    into.upload(lead.take_in, [name, into], [board, status], **PRIVATE)
-    made.success(lead.enter, [name, picked], [*everything, leads], **PRIVATE)
+    into.upload(lead.take_in, [name, into], [board, status], **moment)
+    made.success(lead.enter, [name, picked], [*everything, leads], **moment)
 
 
 class Lead:

@@ -60,7 +60,13 @@ class Upload:
         looked = [self._mapping, generated, self._seen, *self._columns, *self._faults.parts]
         events = (self.file.upload, self.file.clear, self._encoding.submit, self._encoding.blur)
         for event in events:
-            event(self._look, [self._who.name, self.file, self._encoding], looked, **settings)
+            event(
+                self._look,
+                [self._who.name, self.file, self._encoding],
+                looked,
+                show_progress_on=[self.file],
+                **settings,
+            )
 
     def _look(self, person: str, path: str | None, encoding: str, profile: Profile) -> list[Any]:
         """The columns of a file, its first rows, and what the columns seem to be."""
