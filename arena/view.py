@@ -117,7 +117,7 @@ def earlier(votes: Sequence[Earlier], *, note: str = "") -> str:
     rows = "".join(_earlier(vote) for vote in votes)
     return f"""<article class="tw-arena" data-stage="earlier"><div class="tw-heading"><h3>Your answers</h3>{BACK}</div>{_note(note)}
 <p class="tw-count">A correction is kept and marked; where you know who wrote what by then, it no longer counts as blind.</p>
-<ol class="tw-earlier">{rows}</ol></article>"""
+<ol class="tw-answered">{rows}</ol></article>"""
 
 
 def _earlier(vote: Earlier) -> str:
@@ -167,7 +167,7 @@ def _texts(shown: Shown, a: str, b: str, about_a: str = "", about_b: str = "") -
         for title, text, words, about in sides
     )
     turns = "".join(
-        f'<div class="tw-turn"><h3>{escape(ROLES.get(role, role))}</h3><p dir="auto">{escape(plain(words))}</p></div>'
+        f'<div class="tw-before"><h3>{escape(ROLES.get(role, role))}</h3><p dir="auto">{escape(plain(words))}</p></div>'
         for role, words in shown.turns
     )
     return f"""<section class="tw-prompt">{turns}<h3>Prompt</h3><p dir="auto">{escape(plain(shown.prompt))}</p></section>

@@ -48,7 +48,7 @@ def build(
         alike = gr.Dataframe(label="Agreement by question", interactive=False)
         sliced = gr.Dataframe(label="Win rate by the prompts' tags", interactive=False)
         people = gr.Dataframe(label="Annotators", interactive=False)
-    answers = gr.HTML(elem_classes="tw-reading")
+    answers = gr.HTML(elem_classes="tw-read-all")
     with gr.Row(elem_classes="tw-asked"):
         page = gr.Number(
             1, label="Page of the answers", precision=0, minimum=1, visible=False, elem_classes="tw-page"

@@ -23,3 +23,17 @@ def test_no_tab_imports_another() -> None:
         for path in re.findall(r"""(?:from|import\() ?'(\.[^']*)'""", file.read_text(encoding="utf-8")):
             other = (file.parent / path).resolve().parent.name
             assert other in {room, "shared"}, f"{file.relative_to(ROOT)} imports {path}"
+
+
+def styled(room: str) -> set[str]:
+    """The classes that a tab's styles begin with: they hold wherever an element has the class."""
+    css = re.sub(r"/\*.*?\*/", "", (WEB / room / f"{room}.css").read_text(encoding="utf-8"), flags=re.DOTALL)
+    selectors = [one.strip() for rule in re.findall(r"([^{};]+)\{", css) for one in rule.split(",")]
+    return {name[1] for one in selectors if (name := re.match(r"\.(tw-[a-z-]+)", one))}
+
+
+def test_no_tab_styles_what_another_one_does() -> None:
+    """All tabs are on one page: a class of one room that another styles looks as that other one wants."""
+    steer, tradeoffs, compare = (styled(room) for room in ("steer", "tradeoffs", "compare"))
+    assert len(steer) > 50 and len(compare) > 30
+    assert not steer & tradeoffs and not steer & compare and not tradeoffs & compare

@@ -45,7 +45,7 @@ export function conversation() {
   const list = h('ol', { class: 'tw-turns' });
   const note = h('p', { class: 'tw-hint tw-left-out', role: 'status' });
   const newest = h('p', { class: 'tw-newest' });
-  const undo = h('p', { class: 'tw-hint tw-undo' }, 'Later turns were given up. ', quiet('Take them back', '', () => tell('ask', (request) => { Object.assign(request, request.undo); delete request.undo; })));
+  const undo = h('p', { class: 'tw-hint tw-given-up' }, 'Later turns were given up. ', quiet('Take them back', '', () => tell('ask', (request) => { Object.assign(request, request.undo); delete request.undo; })));
   const earlier = h('section', { class: 'tw-earlier', 'aria-label': 'Earlier turns', hidden: true }, fold, list, note, undo, newest);
 
   const words = h('input', { type: 'text', 'aria-label': 'Reply to both', placeholder: 'Reply to both…', autocomplete: 'off', oninput: ready, onkeydown: (event) => { if (event.key === 'Enter') send(); } });

@@ -33,7 +33,7 @@ export function promptBox(request, { examples, chats, limits }, changed) {
   const systemFold = fold('System message', request.system !== '', chats.system ? system : null, note);
   request.thinking &&= chats.thinking;
   const thinking = thinkingBox(chats.model, chats.thinking, (on) => { request.thinking = on; now(); });
-  const hint = h('p', { class: 'tw-hint tw-plain' });
+  const hint = h('p', { class: 'tw-hint tw-untemplated' });
 
   const attempt = (text) => h('button', { type: 'button', class: 'tw-quiet', title: text, onclick: () => { request.prompt = prompt.value = text; now(); } }, text);
   const afresh = () => h('button', { type: 'button', class: 'tw-quiet', onclick: () => tell('ask', (asked) => { asked.history = []; asked.prompt = examples.chat[0]; }) }, 'New conversation');

@@ -32,7 +32,7 @@ export default function mount({ element, props, watch }) {
   const sides = [side('unsteered', 'Base model'), side('steered', 'Steered'), side('requested', 'Asked in words')];
   const rival = choice('The request in words', RIVALS, (value) => tell('ask', (request) => (request.rival = value)));
   const noRival = h('button', { type: 'button', class: 'tw-quiet', 'aria-label': 'Drop the request in words', onclick: () => tell('ask', (request) => (request.rival = null)) }, '×');
-  const wish = h('p', { class: 'tw-hint tw-wish' });
+  const wish = h('p', { class: 'tw-hint tw-worded' });
   sides[2].node.firstElementChild.after(h('div', { class: 'tw-rival' }, rival.node, noRival), wish);
   let asked = page.asked;
   let state = null;
