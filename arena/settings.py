@@ -1,12 +1,13 @@
 """How a study is judged: guideline, votes wanted, who judges, when names are told."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arena.errors import ArenaError, of_field
 from arena.questions import GUIDELINE, Question, fitting
 from arena.schema import ACCESS, PROMPT, REVEALS, BattleSet
 from arena.text import clean, key
+from arena.values import one_of
 
 MAX_MINIMUM = 1_000
 MAX_MEMBERS = 1_000
@@ -40,9 +41,9 @@ class Settings:
                 None if self.share is None else whole("The share of a person", self.share, MAX_SHARE)
             )
         with of_field("access"):
-            study.access = _one_of("Who may judge", self.access, ACCESS)
+            study.access = one_of("Who may judge", self.access, ACCESS)
         with of_field("reveal"):
-            study.reveal = _one_of("When names are told", self.reveal, REVEALS)
+            study.reveal = one_of("When names are told", self.reveal, REVEALS)
         with of_field("members"):
             study.members = _members(self.members) if self.access == "listed" else []
 
@@ -66,9 +67,3 @@ def whole(what: str, value: float, most: int, *, least: int = 1) -> int:
     ):
         raise ArenaError(f"{what} is {value}: give a whole number from {least} to {most:,}.")
     return int(value)
-
-
-def _one_of(what: str, value: str, known: Collection[str]) -> str:
-    if value not in known:
-        raise ArenaError(f"{what} is {str(value)[:40]!r}: give one of {', '.join(known)}.")
-    return value

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -21,7 +21,7 @@ def identifier(what: str, value: Any) -> str:
     return str(value)
 
 
-def one_of(what: str, value: Any, allowed: Sequence[str | None]) -> Any:
+def one_of(what: str, value: Any, allowed: Collection[str | None]) -> Any:
     """`value`, which must be one of those allowed."""
     if not (value is None or isinstance(value, str)) or value not in allowed:
         listed = f"one of {', '.join(map(str, allowed))}" if len(allowed) > 1 else "nothing"

@@ -24,7 +24,7 @@ from steering.cav import CAV, Settings, train
 from steering.concepts import Concept, shipped
 from steering.control_vectors import MAX_BYTES, export, imported
 from steering.evaluate import evaluate, labelled, sample
-from steering.frontier import Bench, frontier, spread, to_dict
+from steering.frontier import Comparison, frontier, spread, to_dict
 from steering.frontier_tables import SUMMARISED, markdown, summary
 from steering.library import Library
 from steering.parser import parser
@@ -277,7 +277,7 @@ def _frontier(args: argparse.Namespace, library: Library) -> JsonObject | str:
                 f"There are no prompts (--count {args.count}, "
                 f"{args.prompts or 'held-out ones'}): give at least one."
             )
-        bench = Bench(
+        comparison = Comparison(
             library,
             name,
             direction,
@@ -287,7 +287,7 @@ def _frontier(args: argparse.Namespace, library: Library) -> JsonObject | str:
         )
         path = args.folder and args.folder / f"{name}-{direction}.jsonl"
         tell = _tell(f"{name} {direction}")
-        for share, results in frontier(bench, spread(prompts, args.seeds), path):
+        for share, results in frontier(comparison, spread(prompts, args.seeds), path):
             tell(share)
             so_far = results
         tables.append((name, direction, so_far))
@@ -295,7 +295,7 @@ def _frontier(args: argparse.Namespace, library: Library) -> JsonObject | str:
         return {f"{name} {direction}": to_dict(results) for name, direction, results in tables}
     whole = (
         [summary(tables)]
-        if all({texts.method for texts in results} >= SUMMARISED for *_, results in tables)
+        if all({result.method for result in results} >= SUMMARISED for *_, results in tables)
         else []
     )
     return "\n\n".join([*whole, *(markdown(*table) for table in tables)])

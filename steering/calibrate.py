@@ -50,7 +50,7 @@ class Extent:
 
 
 @dataclasses.dataclass(frozen=True)
-class Texts:
+class Answers:
     """Runs at one dose; of each text KL to the base model, NLL under it, repetition, independent score."""
 
     kl: np.ndarray
@@ -104,15 +104,15 @@ class Bench:
             self.cav, calibration=dataclasses.replace(known, direction=direction, layers=layers)
         )
 
-    def measure(self, steered: Sequence[tuple[Edit, ...]]) -> list[Texts]:
+    def measure(self, steered: Sequence[tuple[Edit, ...]]) -> list[Answers]:
         """Answers with each of several steerings, all in one decode. Raises lm.Stopped."""
         rows = [dataclasses.replace(row, edits=edits) for row in self._rows for edits in steered]
         answers = compared(self._model, rows, [row.prompt for row in rows], stop=self._stop)
         return [self._texts(answers[i :: len(steered)]) for i in range(len(steered))]
 
-    def _texts(self, answers: Sequence[Compared]) -> Texts:
+    def _texts(self, answers: Sequence[Compared]) -> Answers:
         runs = tuple(answer.run for answer in answers)
-        return Texts(
+        return Answers(
             np.array([np.mean(answer.kl) for answer in answers]),
             np.array([np.mean(answer.nll) for answer in answers]),
             np.array([repetition(run.ids) for run in runs]),
@@ -120,7 +120,7 @@ class Bench:
             runs,
         )
 
-    def point(self, dose: float, texts: Texts) -> Point:
+    def point(self, dose: float, texts: Answers) -> Point:
         """A dose as a point of the curve."""
         worse = texts.nll - self.base.nll
         broken = (texts.repetition > np.maximum(REPETITION, self.base.repetition)) | (worse > SURPRISE)
@@ -130,7 +130,7 @@ class Bench:
         score = None if texts.score is None else round(float(texts.score.mean()), 4)
         return Point(dose, kl, nll, repeated, share, score)
 
-    def at(self, method: str, direction: str, doses: Sequence[float], **plan: Any) -> list[Texts]:
+    def at(self, method: str, direction: str, doses: Sequence[float], **plan: Any) -> list[Answers]:
         """Answers at several doses of a method; plan: its other fields."""
         return self.measure([self.edits(method, direction, dose, **plan) for dose in doses])
 
@@ -158,7 +158,7 @@ def candidates(cav: CAV) -> list[tuple[str, tuple[int, ...]]]:
     return [(direction, band) for band in bands for direction in ("diffmean", "gcav")]
 
 
-def effect(bench: Bench, direction: str, tried: Sequence[Texts]) -> np.ndarray:
+def effect(bench: Bench, direction: str, tried: Sequence[Answers]) -> np.ndarray:
     """The gain in score of each text at a KL of COMPARED, interpolated from the base text over the doses."""
     assert bench.base.score is not None
     sense = sense_of(direction)

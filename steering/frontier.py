@@ -87,7 +87,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Texts:
+class Result:
     """One method at one setting, a number a prompt (mean over the seeds)."""
 
     method: str
@@ -135,7 +135,7 @@ def _by_budget(library: Library, name: str, direction: str, method: str) -> list
     return [Plan((target,), method=method, budget=budget) for budget in budgets]
 
 
-class Bench:
+class Comparison:
     """One concept in one direction, whose settings are all answered to the same prompts from the same seeds.
     continued: the prompts are plain texts that the model goes on with.
     """
@@ -221,34 +221,34 @@ class Bench:
 
 
 def frontier(
-    bench: Bench,
+    comparison: Comparison,
     asked: Sequence[tuple[str, int]],
     path: Path | None = None,
     *,
     together: int = TOGETHER,
     stop: threading.Event | None = None,
-) -> Iterator[tuple[float, list[Texts]]]:
-    """All settings of a bench on prompts with seeds, some together at a time: the
+) -> Iterator[tuple[float, list[Result]]]:
+    """All settings of a comparison on prompts with seeds, some together at a time: the
     share done, and the means so far.
 
     path: JSON Lines that the texts are added to as they come: a measurement that was stopped goes on from it,
     and one that gets more prompts, seeds or settings measures those alone. Raises lm.Stopped, and ValueError
     where the file holds texts of other conditions.
     """
-    known = [] if path is None else _resumed(path, bench)
+    known = [] if path is None else _resumed(path, comparison)
     keys = {(text.method, text.setting, text.edits, text.prompt, text.seed): text for text in known}
     texts: list[Text] = []
     for at in range(0, len(asked), together):
         wanted = {
-            (setting.method, setting.name, bench.digests[setting], prompt, seed): (setting, prompt, seed)
+            (setting.method, setting.name, comparison.digests[setting], prompt, seed): (setting, prompt, seed)
             for prompt, seed in asked[at : at + together]
-            for setting in bench.settings
+            for setting in comparison.settings
         }
-        fresh = bench.texts([item for key, item in wanted.items() if key not in keys], stop)
+        fresh = comparison.texts([item for key, item in wanted.items() if key not in keys], stop)
         if path is not None:
             _append(path, [dataclasses.asdict(text) for text in fresh])
         texts += [*(keys[key] for key in wanted if key in keys), *fresh]
-        yield min(1.0, (at + together) / len(asked)), grouped(texts, bench.settings)
+        yield min(1.0, (at + together) / len(asked)), grouped(texts, comparison.settings)
 
 
 def spread(prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
@@ -256,9 +256,9 @@ def spread(prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]
     return [(prompt, seeds[i // TOGETHER % len(seeds)]) for i, prompt in enumerate(prompts)]
 
 
-def _resumed(path: Path, bench: Bench) -> list[Text]:
-    conditions, texts = load(path) if path.exists() else (bench.conditions, [])
-    if conditions != bench.conditions:
+def _resumed(path: Path, comparison: Comparison) -> list[Text]:
+    conditions, texts = load(path) if path.exists() else (comparison.conditions, [])
+    if conditions != comparison.conditions:
         raise ValueError(f"{path} was measured with another model, scorer or length: give another folder.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
@@ -277,7 +277,7 @@ def load(path: Path) -> tuple[dict[str, Any], list[Text]]:
     return json.loads(lines[0]), [Text(**json.loads(line)) for line in lines[1:]]
 
 
-def grouped(texts: Sequence[Text], settings: Sequence[Setting]) -> list[Texts]:
+def grouped(texts: Sequence[Text], settings: Sequence[Setting]) -> list[Result]:
     """The texts of each setting as means over the seeds, for the prompts and seeds that all have."""
     kinds: dict[tuple[str, str], dict[tuple[str, int], Text]] = {(s.method, s.name): {} for s in settings}
     for text in texts:
@@ -291,21 +291,23 @@ def grouped(texts: Sequence[Text], settings: Sequence[Setting]) -> list[Texts]:
             np.mean([(text.score, text.kl, text.nll, text.repetition) for text in group], axis=0)
             for group in each
         ]
-        results.append(Texts(*kind, *np.array(numbers).reshape(-1, 4).T))
+        results.append(Result(*kind, *np.array(numbers).reshape(-1, 4).T))
     return results
 
 
-def of(results: Sequence[Texts], method: str) -> list[Texts]:
+def of(results: Sequence[Result], method: str) -> list[Result]:
     """The settings of a method by rising KL."""
-    return sorted((texts for texts in results if texts.method == method), key=lambda texts: texts.kl.mean())
+    return sorted(
+        (result for result in results if result.method == method), key=lambda result: result.kl.mean()
+    )
 
 
-def to_dict(results: Sequence[Texts]) -> list[JsonObject]:
+def to_dict(results: Sequence[Result]) -> list[JsonObject]:
     """Results as plain data."""
     return [
         {
             name: value.tolist() if isinstance(value, np.ndarray) else value
-            for name, value in vars(texts).items()
+            for name, value in vars(result).items()
         }
-        for texts in results
+        for result in results
     ]

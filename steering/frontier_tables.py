@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from common.statistics import estimate
-from steering.frontier import BASE, BOTH, CONSTANT, DEFAULT, PAPER, REQUEST, Texts, of
+from steering.frontier import BASE, BOTH, CONSTANT, DEFAULT, PAPER, REQUEST, Result, of
 from steering.plan import sense_of
 
 COMPARED = 0.1
@@ -14,18 +14,18 @@ SUMMARISED = {BASE, DEFAULT, CONSTANT, REQUEST, BOTH}
 """Methods that a summary needs."""
 
 
-def at_equal_kl(results: Sequence[Texts], method: str, cost: float = COMPARED) -> np.ndarray:
+def at_equal_kl(results: Sequence[Result], method: str, cost: float = COMPARED) -> np.ndarray:
     """The score of each prompt at a KL, between a method's settings; the base model is at 0 nats, and beyond
     the last setting its score holds.
     """
     own = [results[0], *of(results, method)]
-    roots = np.sqrt([texts.kl.mean() for texts in own])
+    roots = np.sqrt([result.kl.mean() for result in own])
     return np.array(
         [np.interp(np.sqrt(cost), roots, scores) for scores in np.stack([t.score for t in own]).T]
     )
 
 
-def markdown(name: str, direction: str, results: Sequence[Texts]) -> str:
+def markdown(name: str, direction: str, results: Sequence[Result]) -> str:
     """A table of means with 95 % bootstrap intervals over prompts, and the difference at equal KL."""
     lines = [
         f"### {name}, {_way(direction)} ({len(results[0].score)} prompts)",
@@ -33,11 +33,11 @@ def markdown(name: str, direction: str, results: Sequence[Texts]) -> str:
         "| method | setting | score | KL, nats a token | surprise, nats | repeated |",
         "|---|---|---|---|---|---|",
     ]
-    for texts in results:
-        score, cost = _cell(texts.score), _cell(texts.kl) if texts.kl.any() else "0"
+    for result in results:
+        score, cost = _cell(result.score), _cell(result.kl) if result.kl.any() else "0"
         lines.append(
-            f"| {texts.method} | {texts.setting} "
-            f"| {score} | {cost} | {texts.nll.mean():.2f} | {texts.repetition.mean():.3f} |"
+            f"| {result.method} | {result.setting} "
+            f"| {score} | {cost} | {result.nll.mean():.2f} | {result.repetition.mean():.3f} |"
         )
     if not of(results, DEFAULT):
         return "\n".join(lines)
@@ -47,13 +47,13 @@ def markdown(name: str, direction: str, results: Sequence[Texts]) -> str:
     return "\n".join([*lines, "", close])
 
 
-def ahead(results: Sequence[Texts], direction: str, rival: str) -> np.ndarray:
+def ahead(results: Sequence[Result], direction: str, rival: str) -> np.ndarray:
     """How much further the default moves the score of each prompt than a rival does, at COMPARED nats."""
     further: np.ndarray = at_equal_kl(results, DEFAULT) - at_equal_kl(results, rival)
     return sense_of(direction) * further
 
 
-def summary(tables: Sequence[tuple[str, str, Sequence[Texts]]]) -> str:
+def summary(tables: Sequence[tuple[str, str, Sequence[Result]]]) -> str:
     """One row a concept and direction: the default against a constant push at COMPARED nats, against the
     strongest request at that request's KL, and what the request gains from the default beside it.
     """
@@ -81,7 +81,7 @@ def summary(tables: Sequence[tuple[str, str, Sequence[Texts]]]) -> str:
     )
 
 
-def _summary_row(name: str, direction: str, results: Sequence[Texts]) -> str:
+def _summary_row(name: str, direction: str, results: Sequence[Result]) -> str:
     sense = sense_of(direction)
     [request] = of(results, REQUEST)
     both = of(results, BOTH)[-1]
@@ -100,9 +100,9 @@ def _summary_row(name: str, direction: str, results: Sequence[Texts]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def rising(results: Sequence[Texts], direction: str) -> list[bool]:
+def rising(results: Sequence[Result], direction: str) -> list[bool]:
     """Whether the mean score moves the wanted way at each step, from the base model up the default's budgets."""
-    scores = [sense_of(direction) * texts.score.mean() for texts in (results[0], *of(results, DEFAULT))]
+    scores = [sense_of(direction) * result.score.mean() for result in (results[0], *of(results, DEFAULT))]
     return [bool(later > earlier) for earlier, later in zip(scores, scores[1:], strict=False)]
 
 

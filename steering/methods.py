@@ -16,7 +16,7 @@ from common.messages import Chart
 from common.statistics import estimate
 from lm.prompts import MAX_CHARACTERS
 from steering.concepts import Concept
-from steering.frontier import BASE, BOTH, CONSTANT, DEFAULT, PAPER, REQUEST, Bench, Texts, frontier, of
+from steering.frontier import BASE, BOTH, CONSTANT, DEFAULT, PAPER, REQUEST, Comparison, Result, frontier, of
 from steering.library import Library
 from steering.plan import Plan, sense_of
 
@@ -86,7 +86,7 @@ def compare(
 ) -> Iterator[tuple[float, Chart]]:
     """Yields the share done and the chart so far, of a plan's first target. Raises PlanError, lm.Stopped."""
     target = plan.targets[0]
-    bench = Bench(
+    comparison = Comparison(
         library,
         target.concept,
         target.direction,
@@ -96,18 +96,18 @@ def compare(
     )
     pairs = [(prompt, seed) for prompt in cases.prompts for seed in cases.seeds]
     step = TOGETHER * len(cases.seeds)
-    for share, results in frontier(bench, pairs, stop=stop, together=step):
-        yield share, chart(bench, results, len(cases.seeds))
+    for share, results in frontier(comparison, pairs, stop=stop, together=step):
+        yield share, chart(comparison, results, len(cases.seeds))
 
 
-def chart(bench: Bench, results: Sequence[Texts], seeds: int) -> Chart:
+def chart(comparison: Comparison, results: Sequence[Result], seeds: int) -> Chart:
     """Score over KL: a line a method from the base model on, in a band of 95 % over the prompts."""
-    concept, methods = bench.concept, [method for method in COLORS if of(results, method)]
-    plans = {(setting.method, setting.name): setting.plan for setting in bench.settings}
+    concept, methods = comparison.concept, [method for method in COLORS if of(results, method)]
+    plans = {(setting.method, setting.name): setting.plan for setting in comparison.settings}
     data = [_band(results, method) for method in methods if method != BASE]
     for method in methods:
         own = of(results, method)
-        steered = [plans[texts.method, texts.setting] for texts in own]
+        steered = [plans[result.method, result.setting] for result in own]
         data.append(_line(method, own, [None if plan is None else plan.budget for plan in steered]))
     layout = {
         "height": 380,
@@ -117,24 +117,24 @@ def chart(bench: Bench, results: Sequence[Texts], seeds: int) -> Chart:
     }
     count = len(results[0].score)
     return {
-        "title": _title(concept, bench.direction, results),
+        "title": _title(concept, comparison.direction, results),
         "note": f"{count} prompts, {seeds} {'seed' if seeds == 1 else 'seeds'}, "
-        f"{bench.tokens} tokens at temperature {bench.temperature:g} and top p 1; "
+        f"{comparison.tokens} tokens at temperature {comparison.temperature:g} and top p 1; "
         "an independent scorer's mean, with 95 % intervals over the prompts. "
         "Click a point of the default to take its budget over.",
         "figure": {"data": data, "layout": layout},
         "table": {
             "columns": ["method", "setting", concept.name, "low", "high", "kl", "surprise", "repetition"],
-            "rows": [_row(texts) for texts in results],
+            "rows": [_row(result) for result in results],
         },
         "file": "tradewind-methods.csv",
     }
 
 
-def _title(concept: Concept, direction: str, results: Sequence[Texts]) -> str:
+def _title(concept: Concept, direction: str, results: Sequence[Result]) -> str:
     sense = sense_of(direction)
-    of_all = [texts for method in COLORS for texts in of(results, method)]
-    best = max(of_all, key=lambda texts: sense * texts.score.mean())
+    of_all = [result for method in COLORS for result in of(results, method)]
+    best = max(of_all, key=lambda result: sense * result.score.mean())
     goal = f"{'More' if sense > 0 else 'Less'} {concept.name}"
     before = results[0].score.mean()
     if best.method == BASE:
@@ -146,13 +146,13 @@ def _title(concept: Concept, direction: str, results: Sequence[Texts]) -> str:
     return f"{goal}: {best.method} goes furthest, {moved}{sure}"
 
 
-def _line(method: str, own: Sequence[Texts], budgets: Sequence[float | None]) -> JsonObject:
-    spans = [estimate(texts.score) for texts in own]
+def _line(method: str, own: Sequence[Result], budgets: Sequence[float | None]) -> JsonObject:
+    spans = [estimate(result.score) for result in own]
     return {
         "type": "scatter",
         "mode": "lines+markers",
         "name": method,
-        "x": [round(float(texts.kl.mean()), 4) for texts in own],
+        "x": [round(float(result.kl.mean()), 4) for result in own],
         "y": [round(mean, 4) for mean, _, _ in spans],
         "error_y": {
             "type": "data",
@@ -163,18 +163,18 @@ def _line(method: str, own: Sequence[Texts], budgets: Sequence[float | None]) ->
             "width": 0,
         },
         "customdata": list(budgets) if method == DEFAULT else None,
-        "text": [texts.setting for texts in own],
+        "text": [result.setting for result in own],
         "line": {"color": COLORS[method], "width": 2},
         "marker": {"size": 8, "symbol": MARKS[method], "color": COLORS[method]},
         "hovertemplate": "%{y:.2f} at %{x:.2f} nats, %{text}<extra>" + method + "</extra>",
     }
 
 
-def _band(results: Sequence[Texts], method: str) -> JsonObject:
+def _band(results: Sequence[Result], method: str) -> JsonObject:
     """The intervals along a method's line, from the base model on."""
     own = [results[0], *of(results, method)]
-    spans = [estimate(texts.score) for texts in own]
-    costs = [round(float(texts.kl.mean()), 4) for texts in own]
+    spans = [estimate(result.score) for result in own]
+    costs = [round(float(result.kl.mean()), 4) for result in own]
     return {
         "type": "scatter",
         "mode": "none",
@@ -188,6 +188,6 @@ def _band(results: Sequence[Texts], method: str) -> JsonObject:
     }
 
 
-def _row(texts: Texts) -> list[Any]:
-    numbers = *estimate(texts.score), *(np.mean(part) for part in (texts.kl, texts.nll, texts.repetition))
-    return [texts.method, texts.setting, *(round(float(number), 4) for number in numbers)]
+def _row(result: Result) -> list[Any]:
+    numbers = *estimate(result.score), *(np.mean(part) for part in (result.kl, result.nll, result.repetition))
+    return [result.method, result.setting, *(round(float(number), 4) for number in numbers)]

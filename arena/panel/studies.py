@@ -1,9 +1,10 @@
 """Studies: the list, one study as its lead edits it, and the way to a new one."""
 
+import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 import pandas as pd
@@ -35,18 +36,7 @@ def board_of(store: Store, set_id: str, login: bool) -> Board:
 
 
 def _entry(study: studies.Study) -> Entry:
-    return {
-        "id": study.id,
-        "name": study.name,
-        "state": study.state,
-        "created_at": f"{study.created_at:%Y-%m-%d}",
-        "battles": study.battles,
-        "done": study.done,
-        "votes": study.votes,
-        "wanted": study.wanted,
-        "people": study.people,
-        "notice": study.notice,
-    }
+    return cast(Entry, dataclasses.asdict(study) | {"created_at": f"{study.created_at:%Y-%m-%d}"})
 
 
 def build(

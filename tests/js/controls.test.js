@@ -5,34 +5,45 @@ import { parseHTML } from 'linkedom';
 
 const { window, document } = parseHTML('<!doctype html><html><body></body></html>');
 Object.assign(globalThis, { document, CustomEvent: window.CustomEvent, location: new URL('https://example.org/'), addEventListener() {} });
-const { seedBox } = await import('../../assets/web/shared/controls.js');
+const { drawing } = await import('../../assets/web/shared/controls.js');
 const { tabRow } = await import('../../assets/web/shared/address.js');
 const { follower } = await import('../../assets/web/shared/sender.js');
 
 test('a seed stays within its bounds, and a roll of the dice warms a temperature of 0 and says so', () => {
   const heard = [];
-  let temperature = 0;
-  const box = seedBox(100, { label: 'Seed', roll: 'Roll', same: 'text' }, (seed) => heard.push(seed), (warmth) => {
-    const cold = temperature === 0;
-    if (cold) temperature = warmth;
-    return cold;
-  });
-  box.set(7);
-  assert.equal(box.input.value, '7');
+  const request = { seed: 7, max_new_tokens: 16, temperature: 0, top_p: 0.9 };
+  const drawn = drawing({ seed: 100, tokens: 64, temperature: 2 }, { label: 'Seed', roll: 'Roll', same: 'text' }, request, () => heard.push({ ...request }));
+  drawn.show();
+  assert.equal(drawn.inputs.seed.value, '7');
+  assert.match(drawn.topP.node.textContent, /no effect at temperature 0/);
   assert.deepEqual(heard, [], 'what is shown is not asked for');
   for (const [typed, seed] of [['12', 12], ['-3', 0], ['1e9', 100], ['x', 0]]) {
-    box.input.value = typed;
-    box.input.dispatchEvent(new window.Event('change'));
-    assert.equal(heard.at(-1), seed);
+    drawn.inputs.seed.value = typed;
+    drawn.inputs.seed.dispatchEvent(new window.Event('change'));
+    assert.deepEqual(heard.at(-1), { ...request, seed, temperature: 0 });
   }
-  const dice = box.node.querySelector('button');
-  const says = box.node.querySelector('p');
+  const dice = drawn.seed.node.querySelector('button');
+  const says = drawn.seed.node.querySelector('p');
   dice.dispatchEvent(new window.Event('click'));
-  assert.equal(temperature, 0.7);
+  assert.equal(request.temperature, 0.7);
+  assert.equal(drawn.inputs.temperature.value, '0.7');
+  assert.match(drawn.topP.node.textContent, /0.90, the likeliest/);
   assert.match(says.textContent, /every seed gives the same text/);
-  assert.equal(heard.at(-1), Number(box.input.value));
+  assert.equal(heard.at(-1).seed, Number(drawn.inputs.seed.value));
   dice.dispatchEvent(new window.Event('click'));
   assert.equal(says.textContent, '');
+});
+
+test('what a slider of drawing is moved to is asked for', () => {
+  let asked = 0;
+  const request = { seed: 7, max_new_tokens: 16, temperature: 0.5, top_p: 1 };
+  const drawn = drawing({ seed: 100, tokens: 64, temperature: 2 }, { label: 'Seed', roll: 'Roll', same: 'text' }, request, () => { asked += 1; });
+  for (const [name, to] of [['max_new_tokens', 32], ['temperature', 0], ['top_p', 0.5]]) {
+    drawn.inputs[name].value = String(to);
+    drawn.inputs[name].dispatchEvent(new window.Event('input'));
+    assert.equal(request[name], to);
+  }
+  assert.equal(asked, 3);
 });
 
 test('a row of tabs knows which is open, opens others, and hears no click of a script', () => {

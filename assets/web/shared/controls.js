@@ -27,19 +27,12 @@ export function slider(label, options, say, moved) {
   return { node: h('div', { class: 'tw-field' }, h('span', { class: 'tw-split' }, label, output), input), input, set: (value) => { input.value = value; show(); } };
 }
 
-/** The slider of top p: { node, input, set(value, temperature) }. At temperature 0 it says that it does nothing. */
-export function nucleus(moved) {
-  let warmth = 1;
-  const { node, input, set } = slider('Top p', { min: 0, max: 1, step: 0.05 }, (p) => (warmth === 0 ? 'no effect at temperature 0' : p === 1 ? '1, every token' : `${p.toFixed(2)}, the likeliest`), moved);
-  return { node, input, set: (p, temperature) => { warmth = temperature; set(p); } };
-}
-
 const WARM = 0.7;
 
 /** The seed and the dice that roll another: { node, input, set(seed) }. max: the largest seed; says: { label, roll, same: what every
  * seed gives at temperature 0 }. changed(seed) hears a choice; a roll warms a temperature of 0, for which warm(temperature) says whether
  * it was. */
-export function seedBox(max, says, changed, warm) {
+function seedBox(max, says, changed, warm) {
   const choose = (seed) => { input.value = seed; changed(seed); };
   const input = h('input', { type: 'number', min: 0, max, step: 1, 'aria-label': says.label,
     onchange: () => choose(Math.min(max, Math.max(0, Math.round(Number(input.value) || 0)))) });
@@ -49,6 +42,28 @@ export function seedBox(max, says, changed, warm) {
   } }, h('span', { 'aria-hidden': 'true' }, '⚄'));
   const rolled = h('p', { class: 'tw-hint', role: 'status' });
   return { node: h('div', { class: 'tw-seed' }, h('span', {}, 'Seed'), input, dice, rolled), input, set: (seed) => { input.value = seed; } };
+}
+
+/** How texts are drawn: { seed, length, temperature, topP, inputs, show() }, the first four as sliders are. What is chosen goes to
+ * the request and changed() hears it; show() brings back what the request holds. limits: { seed, tokens, temperature }; says: see seedBox. */
+export function drawing(limits, says, request, changed) {
+  const asks = (name) => (value) => { request[name] = value; show(); changed(); };
+  const seed = seedBox(limits.seed, says, asks('seed'), (warmth) => {
+    const cold = request.temperature === 0;
+    if (cold) request.temperature = warmth;
+    return cold;
+  });
+  const length = slider('Length', { min: 8, max: limits.tokens, step: 8 }, (value) => `${value} tokens`, asks('max_new_tokens'));
+  const temperature = slider('Temperature', { min: 0, max: limits.temperature, step: 0.05 }, (value) => (value ? value.toFixed(2) : '0, the likeliest token'), asks('temperature'));
+  const likeliest = (p) => (request.temperature === 0 ? 'no effect at temperature 0' : p === 1 ? '1, every token' : `${p.toFixed(2)}, the likeliest`);
+  const topP = slider('Top p', { min: 0, max: 1, step: 0.05 }, likeliest, asks('top_p'));
+  function show() {
+    seed.set(request.seed);
+    length.set(request.max_new_tokens);
+    temperature.set(request.temperature);
+    topP.set(request.top_p);
+  }
+  return { seed, length, temperature, topP, show, inputs: { seed: seed.input, max_new_tokens: length.input, temperature: temperature.input, top_p: topP.input } };
 }
 
 /** The box by which the model thinks first: { node, set(on) }; hidden where its chat template has no such switch. */

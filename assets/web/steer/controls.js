@@ -1,5 +1,5 @@
 // The left column of the Steer tab: prompt, concepts, layers, and what is seldom used. Every change asks for a new run.
-import { choice, faults, fold, nucleus, seedBox, sheet, slider } from '../shared/controls.js';
+import { choice, drawing, faults, fold, sheet, slider } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { note } from '../shared/address.js';
 import { page } from '../shared/page.js';
@@ -93,17 +93,7 @@ export default function mount({ element, props, trigger, watch }) {
   const cap = slider('Cap on the push', { min: 0.05, max: 1, step: 0.05 }, (value) => (value >= 1 ? 'none' : `|ε| ≤ ${value.toFixed(2)} ‖e‖`),
     change((value) => (request.plan.cap = value >= 1 ? null : value)));
 
-  const seed = seedBox(limits.seed, { label: 'Seed', roll: 'Roll a new seed', same: 'text' }, (value) => { request.seed = value; go(); }, (warmth) => {
-    if (request.temperature !== 0) return false;
-    request.temperature = warmth;
-    temperature.set(warmth);
-    topP.set(request.top_p, warmth);
-    return true;
-  });
-  const length = slider('Length', { min: 8, max: limits.tokens, step: 8 }, (value) => `${value} tokens`, change((value) => (request.max_new_tokens = value)));
-  const temperature = slider('Temperature', { min: 0, max: limits.temperature, step: 0.05 }, (value) => (value ? value.toFixed(2) : '0, the likeliest token'),
-    change((value) => { request.temperature = value; topP.set(request.top_p, value); }));
-  const topP = nucleus(change((value) => (request.top_p = value)));
+  const drawn = drawing(limits, { label: 'Seed', roll: 'Roll a new seed', same: 'text' }, request, go);
 
   const training = h('div');
   let taught = {};
@@ -117,12 +107,12 @@ export default function mount({ element, props, trigger, watch }) {
   const [settings, more] = sheet('Settings',
     holdBox,
     h('section', {}, h('h2', {}, 'Layers'), layerBox),
-    seed.node,
+    drawn.seed.node,
     h('div', { class: 'tw-folds' }, prompt.system,
-      fold('Length and sampling', false, length.node, temperature.node, topP.node),
+      fold('Length and sampling', false, drawn.length.node, drawn.temperature.node, drawn.topP.node),
       fold('Method and scope', request.plan.method !== 'auto', method.node, methodNote, dosing.node, dosingNote, strength.node, scope.node, cap.node, condition),
       teaching));
-  const wrong = faults({ prompt: prompt.input, seed: seed.input, max_new_tokens: length.input, temperature: temperature.input, top_p: topP.input });
+  const wrong = faults({ prompt: prompt.input, ...drawn.inputs });
 
   element.firstElementChild.replaceChildren(
     prompt.box,
@@ -177,10 +167,7 @@ export default function mount({ element, props, trigger, watch }) {
     method.set(request.plan.method);
     scope.set(request.plan.scope);
     cap.set(request.plan.cap ?? 1);
-    seed.set(request.seed);
-    length.set(request.max_new_tokens);
-    temperature.set(request.temperature);
-    topP.set(request.top_p, request.temperature);
+    drawn.show();
     shape();
   }
 

@@ -1,6 +1,6 @@
 // The left column of the Trade-offs tab: the prompt, the preference, and what is seldom used. It owns which points are picked.
 import { fieldsOf, note, returned } from '../shared/address.js';
-import { choice, faults, field, fold, nucleus, seedBox, sheet, slider, thinkingBox } from '../shared/controls.js';
+import { choice, drawing, faults, field, fold, sheet, slider, thinkingBox } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { now } from './now.js';
 import { scorer } from './score.js';
@@ -61,10 +61,7 @@ export default function mount({ element, props, trigger, watch }) {
       request[name] = text.trim() && Number.isFinite(Number(text)) ? Number(text) : text; // what is no number, the server refuses with a sentence
     }
     request.prompt = prompt.value = query.get('prompt') ?? opening.prompt;
-    seed.set(request.seed);
-    length.set(request.max_new_tokens);
-    temperature.set(request.temperature);
-    topP.set(request.top_p, request.temperature);
+    drawn.show();
     request.thinking = props.value.thinking && query.has('thinking');
     thinking.set(request.thinking);
     if (!query.get('point')) return false;
@@ -158,17 +155,7 @@ export default function mount({ element, props, trigger, watch }) {
     h('div', { class: 'tw-poles' }, h('span', {}, 'harmless'), h('span', {}, 'helpful')), h('p', { class: 'tw-value' }, says, value), far, scoreMix);
   const none = h('p', { class: 'tw-hint' }, 'No checkpoint of this model is here yet: train one with python -m pareto train, and add it below.');
 
-  const seed = seedBox(limits.seed, { label: 'Seed of the answers', roll: 'Roll another seed', same: 'answers' }, (value) => { request.seed = value; go(); }, (warmth) => {
-    if (request.temperature !== 0) return false;
-    request.temperature = warmth;
-    temperature.set(warmth);
-    topP.set(request.top_p, warmth);
-    return true;
-  });
-  const length = slider('Length', { min: 8, max: limits.tokens, step: 8 }, (tokens) => `${tokens} tokens`, (tokens) => { request.max_new_tokens = tokens; go(); });
-  const temperature = slider('Temperature', { min: 0, max: limits.temperature, step: 0.05 }, (heat) => (heat ? heat.toFixed(2) : '0, the likeliest token'),
-    (heat) => { request.temperature = heat; topP.set(request.top_p, heat); go(); });
-  const topP = nucleus((p) => { request.top_p = p; go(); });
+  const drawn = drawing(limits, { label: 'Seed of the answers', roll: 'Roll another seed', same: 'answers' }, request, go);
   const score = scorer({ plans, steered, scored, most: limits.upload, types: limits.types, start: (asked) => trigger('score', asked), stop: () => trigger('stop', { work: 'score' }), answer: (id) => { show(id); pick(id); } });
 
   /** What the tab opens with. */
@@ -180,22 +167,19 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   const [settings, more] = sheet('Settings',
-    seed.node,
+    drawn.seed.node,
     h('div', {}, score.progress,
       h('div', { class: 'tw-folds' },
-        fold('Length and sampling', false, length.node, temperature.node, topP.node),
+        fold('Length and sampling', false, drawn.length.node, drawn.temperature.node, drawn.topP.node),
         fold('Add a checkpoint', false, score.checkpoint),
         plans.length || steered ? fold('Score a steered model', false, score.plan) : '')));
-  const wrong = faults({ prompt, seed: seed.input, max_new_tokens: length.input, temperature: temperature.input, top_p: topP.input });
+  const wrong = faults({ prompt, ...drawn.inputs });
 
   element.firstElementChild.replaceChildren(
     h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), thinking.node, tries),
     h('section', {}, h('div', { class: 'tw-split' }, h('h2', {}, 'Preference'), settings), preference, none),
     more);
-  seed.set(request.seed);
-  length.set(request.max_new_tokens);
-  temperature.set(request.temperature);
-  topP.set(request.top_p, request.temperature);
+  drawn.show();
   offer(trained);
 
   heard('front-pick', ({ point, add }) => { show(point.id); pick(point.id, add, true); });

@@ -227,11 +227,11 @@ def _cav() -> CAV:
 ASKED = ["How are you?", "Why?", "Tell me."]
 
 
-def frontier_bench(library, **changes) -> frontiers.Bench:
-    return frontiers.Bench(library, "loud", "amplify", **{"tokens": 6, "temperature": 1.0} | changes)
+def frontier_bench(library, **changes) -> frontiers.Comparison:
+    return frontiers.Comparison(library, "loud", "amplify", **{"tokens": 6, "temperature": 1.0} | changes)
 
 
-def measured(bench, asked, *args, **settings) -> list[frontiers.Texts]:
+def measured(bench, asked, *args, **settings) -> list[frontiers.Result]:
     *_, (share, results) = frontiers.frontier(bench, asked, *args, **settings)
     assert share == 1
     return results
@@ -319,8 +319,8 @@ def test_after_a_new_calibration_only_what_it_changed_is_measured_again(library,
 
 
 def test_equal_kl_is_read_between_the_settings():
-    def texts(method: str, kl: float, score: float) -> frontiers.Texts:
-        return frontiers.Texts(method, "", *(np.full(4, value) for value in (score, kl, 1.0, 0.0)))
+    def texts(method: str, kl: float, score: float) -> frontiers.Result:
+        return frontiers.Result(method, "", *(np.full(4, value) for value in (score, kl, 1.0, 0.0)))
 
     results = [texts("base", 0.0, 0.2), texts("a", 0.4, 0.6), texts("b", 0.025, 0.3), texts("b", 0.1, 0.9)]
     assert tables.at_equal_kl(results, "a") == pytest.approx(0.2 + 0.4 * 0.5)
@@ -331,7 +331,7 @@ def test_what_cannot_be_judged_has_no_frontier(library):
     bare = Library(library.model, {})
     bare.add(dataclasses.replace(LOUD, scorer=None), library.cav("loud"))
     with pytest.raises(PlanError, match="no independent scorer"):
-        frontiers.Bench(bare, "loud", "amplify")
+        frontiers.Comparison(bare, "loud", "amplify")
 
 
 def test_the_snippet_of_a_taught_concept_finds_its_budget_again(library, tmp_path, monkeypatch):

@@ -57,13 +57,13 @@ def test_the_chart_has_a_line_and_a_band_a_method_and_is_drawn_as_it_comes(contr
 
 def test_the_points_are_those_of_the_frontier_from_the_command_line(calibrated):
     from steering.frontier import METHODS as EVERY
-    from steering.frontier import Bench, frontier, of
+    from steering.frontier import Comparison, frontier, of
 
     *_, (_, chart) = compare(
         calibrated, Plan.from_json(PLAN), Cases.parse(METHODS), max_new_tokens=6, temperature=1.0
     )
-    bench = Bench(calibrated, "loud", "amplify", methods=EVERY, tokens=6, temperature=1.0)
-    *_, (_, results) = frontier(bench, [(prompt, seed) for prompt in PROMPTS for seed in (0, 4)])
+    comparison = Comparison(calibrated, "loud", "amplify", methods=EVERY, tokens=6, temperature=1.0)
+    *_, (_, results) = frontier(comparison, [(prompt, seed) for prompt in PROMPTS for seed in (0, 4)])
     line = next(line for line in chart["figure"]["data"] if line.get("name") == "default")
     assert line["y"] == pytest.approx([texts.score.mean() for texts in of(results, "default")], abs=1e-4)
     assert line["x"] == pytest.approx([texts.kl.mean() for texts in of(results, "default")], abs=1e-4)
