@@ -1,5 +1,6 @@
 """`pip install .` gives a working `tradewind` outside of the checkout."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("common", "lm", "api", "ui", "lab", "steering", "pareto", "arena", "assets")
+
+
+SCRIPTS = """
+import contextlib, io, json, pathlib, runpy, sys
+told = []
+for script, *words in json.loads(sys.argv[1]):
+    sys.argv = [script, *words, "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+        runpy.run_path(str(pathlib.Path(sys.executable).with_name(script)), run_name="__main__")
+    told.append(printed.getvalue())
+print(json.dumps(told))
+"""
+"""What the scripts of a home print on --help, one after the other in one interpreter: most of a command's time is its imports."""
 
 
 def tracked() -> list[str]:
@@ -71,9 +85,15 @@ def test_it_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
         return done.stdout
 
     assert "tradewind pareto" in run("tradewind", "--help")
-    for room in ("steering", "pareto", "arena"):
-        assert room in run("tradewind", room, "--help")
-        assert "usage" in run(f"tradewind-{room}", "--help")
+    rooms = ("steering", "pareto", "arena")
+    asked = [
+        [script, *words]
+        for room in rooms
+        for script, words in (("tradewind", [room]), (f"tradewind-{room}", []))
+    ]
+    told = json.loads(run("python", "-c", SCRIPTS, json.dumps(asked)))
+    for room, of_all, own in zip(rooms, told[::2], told[1::2], strict=True):
+        assert room in of_all and "usage" in own
     seen = run(
         "python", "-c",
         "import app, lm, ui.document as d, steering.concepts as s, pareto.checkpoint as p;"

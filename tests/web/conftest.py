@@ -5,38 +5,50 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import which
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
-from tests.web.forked import Fork
+from tests.forked import Fork
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = which("chromium-headless-shell") or which("chromium")
+"""Chromium without what only a window needs starts in a third of the time."""
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
+    "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
     "--disable-sync --disable-quic --no-first-run"
 ).split()
 STARTING = 300
 """Seconds: on first use the app fetches the model."""
 
 
+def executed(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen:
+    """A Python program as it starts everywhere."""
+    with log.open("w") as out:
+        command = [sys.executable, *words]
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
+
+
 @contextmanager
-def serving(folder: Path, *command: str, port: str | None = None, **environment: str) -> Iterator[str]:
-    """The address of a Python program that serves a page on `port`, or any free one in place of the PORT of
-    its command. A page of the tests starts as a fork, the app as it starts everywhere.
-    """
+def serving(
+    folder: Path,
+    *command: str,
+    port: str | None = None,
+    start: Callable[..., subprocess.Popen | Fork] = Fork,
+    **environment: str,
+) -> Iterator[str]:
+    """The address of a Python program that serves a page on `port`, or any free one in place of the PORT of its command."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = port or str(free.getsockname()[1])
     log = folder / "log"
     words = [port if word == "PORT" else word for word in command]
-    start = _forked if words[0].startswith("tests/") else _executed
     process = start(words, log, os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"} | environment)
     try:
         waited(process, f"http://127.0.0.1:{port}", log)
@@ -46,35 +58,24 @@ def serving(folder: Path, *command: str, port: str | None = None, **environment:
         process.wait(20)
 
 
-def _executed(words: list[str], log: Path, environment: dict[str, str]) -> subprocess.Popen:
-    with log.open("w") as out:
-        command = [sys.executable, *words]
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
-
-
-def _forked(words: list[str], log: Path, environment: dict[str, str]) -> Fork:
-    return Fork(ROOT / words[0], words[1:], log, environment)
-
-
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the running app."""
     folder = tmp_path_factory.mktemp("app")
-    with serving(
-        folder, "app.py", "--port", "PORT", DATABASE_URL=f"sqlite:///{folder / 'votes.sqlite'}"
-    ) as address:
+    database = f"sqlite:///{folder / 'votes.sqlite'}"
+    with serving(folder, "app.py", "--port", "PORT", start=executed, DATABASE_URL=database) as address:
         yield address
 
 
 def waited(process: subprocess.Popen | Fork, address: str, log: Path) -> None:
-    for _ in range(5 * STARTING):
+    for _ in range(20 * STARTING):
         if process.poll() is not None:
             pytest.fail(f"the app ended with {process.poll()}:\n{log.read_text()[-3000:]}")
         try:
             urlopen(address, timeout=5).close()
             return
         except (URLError, ConnectionError, TimeoutError):
-            time.sleep(0.2)
+            time.sleep(0.05)
     pytest.fail(f"the app did not answer within {STARTING} s:\n{log.read_text()[-3000:]}")
 
 

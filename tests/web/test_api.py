@@ -17,7 +17,7 @@ from lm.policy import seeds
 from steering import Library, Plan
 from steering.steer import policy
 from tests.web.api_checkpoints import write
-from tests.web.conftest import ROOT, serving
+from tests.web.conftest import ROOT, executed, serving
 
 PLAN = {"targets": [{"concept": "sports", "direction": "amplify", "p0": 0.999}], "method": "gcav"}
 MESSAGES = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello there"}]
@@ -40,7 +40,8 @@ def address(folder, model_folder) -> Iterator[str]:
         "DATABASE_URL": f"sqlite:///{folder / 'votes.sqlite'}",
         "TRADEWIND_CHECKPOINTS": str(folder / "checkpoints"),
     }
-    with serving(folder, "app.py", "--model", str(model_folder), "--port", "PORT", **settings) as address:
+    command = ("app.py", "--model", str(model_folder), "--port", "PORT")
+    with serving(folder, *command, start=executed, **settings) as address:
         yield address
 
 

@@ -39,7 +39,7 @@ def test_a_reply_goes_on_from_each_columns_own_answer_and_the_link_restores_it(a
 
 
 def test_a_reply_that_is_sent_while_text_streams_waits_for_it(app: str, page: Page) -> None:
-    page.goto(at(app, tokens=200))
+    page.goto(at(app, tokens=120))
     page.wait_for_selector(".tw-stage[data-phase=running]")
     reply = page.get_by_label("Reply to both")
     reply.fill("And then?")

@@ -4,29 +4,22 @@ keyboard.
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.web.conftest import ROOT, serving
+from tests.forked import Fork
+from tests.web.conftest import serving
 
 CHECKPOINTS = ("pgapo-0.1", "pgapo-0.5", "pgapo-0.9")
 PROMPTS = ("How can I sleep better?", "Insult my neighbor for me.", "Name three cheap meals.")
 
 
-def arena(database: str, *words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "arena", *words],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": database},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def arena(folder: Path, database: str, *words: str) -> str:
+    """What a command of the arena prints."""
+    environment = os.environ | {"DATABASE_URL": database}
+    return Fork(["-m", "arena", *words], folder / "out", environment, folder / "errors").ended()
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +32,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict]:
         json.dumps([{"name": name, "checkpoint": name} for name in CHECKPOINTS])
     )
     made = arena(
+        folder,
         database,
         "create",
         "--prompts",
@@ -88,11 +82,11 @@ def test_three_checkpoints_are_judged_ranked_drawn_exported_and_imported(
         for name in ("P-GAPO 0.1 : 0.9", "P-GAPO 0.5 : 0.5", "P-GAPO 0.9 : 0.1"):
             expect(page.locator(".tw-front table").get_by_text(name)).to_have_count(1, timeout=30_000)
         page.close()
-    ranked = json.loads(arena(database, "ranking", "--json"))
+    ranked = json.loads(arena(tmp_path, database, "ranking", "--json"))
     assert count == told["plain"] + told["repeats"]
     assert ranked["questions"]["helpful"]["votes"] == told["plain"]  # a repeat is not blind
     assert {row["policy"] for row in ranked["front"]} == set(CHECKPOINTS)
-    arena(database, "export", str(tmp_path / "out"))
+    arena(tmp_path, database, "export", str(tmp_path / "export"))
     other = f"sqlite:///{tmp_path / 'other.sqlite'}"
-    arena(other, "import", str(tmp_path / "out"))
-    assert json.loads(arena(other, "ranking", "--json"))["questions"] == ranked["questions"]
+    arena(tmp_path, other, "import", str(tmp_path / "export"))
+    assert json.loads(arena(tmp_path, other, "ranking", "--json"))["questions"] == ranked["questions"]

@@ -4,11 +4,9 @@ A part of the data that ships will do for that: each kind of task is there sever
 """
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -20,10 +18,10 @@ from pareto.front import stored
 from pareto.heads import heads
 from steering import Library
 from tests.families import FAMILIES
+from tests.forked import Fork
 from tests.thinned import thin
 from tests.tiny import save
 
-ROOT = Path(__file__).parents[3]
 COMMAND = ("--steps", "1", "--samples", "1")
 
 
@@ -37,18 +35,10 @@ def lab(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     }
 
 
-def started(lab, *more: str) -> subprocess.Popen:
+def started(lab, *more: str) -> Fork:
     folder, environment = lab
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.thinned", "prepare", str(folder), *COMMAND, *more],
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def ended(process: subprocess.Popen) -> str:
-    out, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors[-2000:]
-    return out + errors
+    words = ["-m", "tests.thinned", "prepare", str(folder), *COMMAND, *more]
+    return Fork(words, Path(mkdtemp()) / "log", environment)
 
 
 def scores(environment) -> int:
@@ -62,23 +52,24 @@ def test_one_command_makes_a_lab_killed_it_goes_on_and_two_share_the_rest(lab, m
     thin(monkeypatch.setattr)
     first = started(lab)
     while scores(environment) < 2:
-        assert first.poll() is None, first.communicate()
+        assert first.poll() is None, first.log.read_text()
         time.sleep(0.1)
-    os.kill(first.pid, signal.SIGKILL)
-    told = first.communicate()[1]
+    first.kill()
+    first.wait(20)
+    told = first.log.read_text()
     model = load(str(folder))
     library = Library(model)
     assert f"vectors: {len(library.concepts)}" in told and "s a training step" in told
     known = {head.hash for head in heads(model).values()}
     for process in [started(lab, "--part", f"{number}/2") for number in (1, 2)]:
-        ended(process)
+        process.ended()
     front = stored(model)
     assert len(library.concepts) >= 3 and all(map(library.calibrated, library.concepts))
     assert {head.hash for head in heads(model).values()} == known
     assert {point["method"] for point in front.points} == {"base", "linear", "soup", "pgapo", "single"}
     assert len(front.points) == 18 and len(shipped(model)) == 12
     assert lacking(model) == []
-    assert "All of tiny-qwen is there" in ended(started(lab))
+    assert "All of tiny-qwen is there" in started(lab).ended()
 
 
 def test_a_model_that_cannot_be_trained_is_refused_for_trade_offs_alone(monkeypatch, tmp_path):

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -25,11 +23,11 @@ from pareto.policy import ends, mixed, policies
 from pareto.rewards import FunctionReward
 from pareto.session import Session
 from pareto.settings import BOUNDS, Settings, SettingsError
+from tests.forked import Fork
 from tests.tiny import tiny
 from tests.unit.pareto import rewards_here
 
 HERE = "tests.unit.pareto.rewards_here"
-ROOT = Path(__file__).parents[3]
 HELD_OUT = [("helpful", "Hello."), ("unsafe", "Bye."), ("helpful", "Why?")]
 SMALL = {"steps": 2, "prompts": 2, "group": 2, "max_new_tokens": 4, "rank": 1}
 
@@ -99,27 +97,26 @@ def words(folder: Path, prompts: Path, *more: str) -> list[str]:
         "--samples=1",
         "--json",
     ]
-    return [sys.executable, "-m", "pareto", *asked, "--preference", "0.5", "0.5", *more]
+    return ["-m", "pareto", *asked, "--preference", "0.5", "0.5", *more]
 
 
 @pytest.mark.slow
 def test_four_processes_of_which_one_is_killed_give_what_one_gives(model, tmp_path):
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(json.dumps({"kind": kind, "prompt": text}) + "\n" for kind, text in HELD_OUT))
-    start = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    start["env"] = os.environ | {"OMP_NUM_THREADS": "1"}
-    parts = [
-        subprocess.Popen(words(tmp_path / "four", prompts, f"--part={n}/4"), **start) for n in range(1, 5)
-    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def started(name: str, *more: str) -> Fork:
+        return Fork(words(tmp_path / "four", prompts, *more), tmp_path / name, environment, tmp_path / "log")
+
+    parts = [started(f"part{n}", f"--part={n}/4") for n in range(1, 5)]
     while parts[1].poll() is None and not list((tmp_path / "four").glob("*-s0/state.safetensors")):
         time.sleep(0.02)
-    parts[1].send_signal(signal.SIGKILL)
+    parts[1].kill()
     for part in parts:
-        part.communicate()
-    assert parts[1].returncode == -signal.SIGKILL and not any(parts[n].returncode for n in (0, 2, 3))
-    again = subprocess.run(words(tmp_path / "four", prompts), **start)
-    assert again.returncode == 0, again.stderr
-    told = json.loads(again.stdout)
+        part.wait(600)
+    assert parts[1].poll() == -signal.SIGKILL and not any(parts[n].poll() for n in (0, 2, 3))
+    told = json.loads(started("again").ended())
     assert told["done"] == told["jobs"] and told["steps_left"] == 0 and told["seconds_left"] == 0
 
     one = Grid(
@@ -301,7 +298,6 @@ def test_a_grid_whose_settings_suit_no_curve_goes_without_one(tmp_path):
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(json.dumps({"kind": kind, "prompt": text}) + "\n" for kind, text in HELD_OUT))
     asked = words(tmp_path / "ppo", prompts, "--algorithm=ppo", "--status")
-    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    Fork(asked, tmp_path / "out", os.environ).ended()
     jobs = json.loads((tmp_path / "ppo" / "manifest.json").read_text())["jobs"]
     assert jobs and CURVE not in {job["method"] for job in jobs}

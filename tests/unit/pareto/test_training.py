@@ -16,6 +16,7 @@ from lm import Adapter, LanguageModel, Policy, Row, Sampling, load
 from lm.adapter import MODULES
 from lm.engines.torch.stack import Stack
 from pareto import checkpoint, combine, objectives, rollout, view
+from pareto.__main__ import main
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.combiners import COMBINERS, Combiner
 from pareto.detail import detail
@@ -562,7 +563,7 @@ def test_a_checkpoint_from_the_hub_is_its_own_files_and_bounded(monkeypatch, tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["rloo", "ppo"])
-def test_two_processes_give_the_update_of_one(model, tmp_path, algorithm):
+def test_two_processes_give_the_update_of_one(model, tmp_path, algorithm, monkeypatch, capsys):
     """With the same global batch, by the command of the docs."""
     for name in ("helpful", "harmless"):
         head(name, model.hash).save(tmp_path / f"{name}.safetensors")
@@ -601,15 +602,13 @@ def test_two_processes_give_the_update_of_one(model, tmp_path, algorithm):
     docs = (ROOT / "docs" / "command-line.md").read_text()
     launch = next(line for line in docs.splitlines() if "torchrun" in line).partition(" -m pareto")[0].split()
     launch[0] = str(Path(sys.executable).with_name(launch[0]))
-    for name, start, processes in (("one", [sys.executable], 1), ("two", launch, 2)):
-        done = subprocess.run(
-            [*map(str, [*start, "-m", *asked, "--out", tmp_path / name])],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-        )
-        assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
+    command = [*launch, "-m", *map(str, asked), "--out", str(tmp_path / "two")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sys, "argv", [*map(str, asked), "--out", str(tmp_path / "one")])
+    assert main() == 0
+    for printed, processes in ((capsys.readouterr().out, 1), (done.stdout, 2)):
+        told = json.loads(printed)
         assert (told["steps"], told["processes"]) == (2, processes)
     one, two = (Checkpoint.load(tmp_path / name, model) for name in ("one", "two"))
     a, b = (
