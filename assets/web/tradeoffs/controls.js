@@ -1,6 +1,6 @@
 // The left column of the Trade-offs tab: the prompt, the preference, and what is seldom used. It owns which points are picked.
 import { fieldsOf, note, returned } from '../shared/address.js';
-import { choice, drawing, faults, field, fold, sheet, slider, thinkingBox } from '../shared/controls.js';
+import { choice, drawing, faults, field, fold, sheet, thinkingBox } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { now } from './now.js';
 import { scorer } from './score.js';
