@@ -7,7 +7,7 @@ import threading
 from argparse import Namespace
 from functools import partial
 
-import ui.proxies  # isort: skip  # noqa: F401  # before Gradio
+from ui import listening, proxies  # isort: skip  # noqa: F401  # before Gradio
 
 import gradio as gr
 from huggingface_hub import HfApi
@@ -136,13 +136,11 @@ def settings() -> Namespace:
         metavar="N",
         help="how many of them are in memory at once (default: 1)",
     )
-    parser.add_argument(
-        "--host", default=os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1", help="address to listen on"
-    )
+    parser.add_argument("--host", default=listening.HOST or "127.0.0.1", help="address to listen on")
     parser.add_argument(
         "--port",
         type=integer(1, MAX_PORT),
-        default=os.environ.get("GRADIO_SERVER_PORT") or "7860",
+        default=listening.PORT or "7860",
         help="port to listen on",
     )
     parser.add_argument(

@@ -60,7 +60,9 @@ def serve(
     with without_proxies():
         page.launch(
             prevent_thread_lock=True,
-            server_name=host,
+            server_name=f"[{host.strip('[]')}]"
+            if ":" in host
+            else host,  # IPv6, as addresses of pages have it
             server_port=port,
             share=False,
             favicon_path=WEB / "shared" / "favicon.svg",

@@ -3,13 +3,19 @@
 import errno
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
+import httpx
 import pytest
 
 from lm import SourceError
 from ui import proxies
 from ui.proxies import NAMES as PROXIES
 from ui.startup import attempt, check_address, explained, without_proxies
+
+ROOT = Path(__file__).parents[3]
 
 
 def failed(capsys: pytest.CaptureFixture, error: BaseException, debug: bool = False) -> str:
@@ -99,7 +105,11 @@ def test_a_port_that_is_taken():
     [
         ("socks://h:1", "socks5://h:1"),
         ("socks5h://h:1", "socks5h://h:1"),
-        ("h:3128", "h:3128"),
+        ("h:3128", "http://h:3128"),
+        (' "http://h:1"\n', "http://h:1"),
+        ("socks5://[::1]:9", "socks5://[::1]:9"),
+        ("http://us%40er:p@ss:w/o#r?d@h:1", "http://us%40er:p%40ss%3Aw%2Fo%23r%3Fd@h:1"),
+        ("user@h:1", "http://user@h:1"),
         ("HTTP://h:1", "HTTP://h:1"),
     ],
 )
@@ -109,7 +119,20 @@ def test_a_proxy_as_desktops_write_it(monkeypatch, given, used):
     assert os.environ["ALL_PROXY"] == used
 
 
-@pytest.mark.parametrize("given", ["socks4://h:1", "ftp://h", "://"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "socks4://h:1",
+        "ftp://h",
+        "://",
+        "direct://",
+        "http://h:port",
+        "http://h:99999",
+        "http://[::1:9",
+        "http://",
+        "a b:1",
+    ],
+)
 def test_a_proxy_of_no_kind_ends_the_start(monkeypatch, capsys, given):
     monkeypatch.setenv("https_proxy", given)
     with pytest.raises(SystemExit) as ended:
@@ -122,3 +145,50 @@ def test_a_model_that_cannot_be_had_is_no_fault_of_the_app():
     assert explained(SourceError("Model 'x' is no folder here: check the path.")) == (
         "Model 'x' is no folder here: check the path."
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("localhost, 127.0.0.1,.example.com,10.0.0.0/8", "localhost,127.0.0.1,.example.com,10.0.0.0/8"),
+        ("::1,[::1],::1/128,fe80::/10", "::1,::1,::1"),
+        ("*", "*"),
+        ("h:80,h:port,é,", "h:80"),
+        ("", ""),
+    ],
+)
+def test_hosts_without_a_proxy_are_those_that_a_client_takes(monkeypatch, given, kept):
+    for name in (*proxies.given(), "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", given)
+    monkeypatch.setenv("http_proxy", "http://h:1")
+    proxies.mend()
+    assert os.environ["no_proxy"] == kept
+    httpx.Client(trust_env=True).close()
+
+
+def test_a_proxy_of_blanks_is_none(monkeypatch):
+    monkeypatch.setenv("https_proxy", "  ")
+    proxies.mend()
+    assert "https_proxy" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        (
+            {"GRADIO_SERVER_PORT": "abc"},
+            "argument --port: 'abc' is no whole number: give one from 1 to 65,535.",
+        ),
+        ({"GRADIO_SERVER_PORT": "70000"}, "argument --port: 70000 is out of range"),
+        ({"TRADEWIND_MODELS_IN_MEMORY": "many"}, "argument --models-in-memory: 'many' is no whole number"),
+        ({"TRADEWIND_PREPARE": "perhaps"}, "TRADEWIND_PREPARE is 'perhaps': give 1, or 0."),
+        ({"https_proxy": "http://h:port"}, "The proxy of https_proxy is 'h:port'"),
+        ({"GRADIO_SERVER_NAME": "http://127.0.0.1", "GRADIO_SERVER_PORT": ""}, "Host is 'http://127.0.0.1'"),
+    ],
+)
+def test_the_environment_is_refused_in_one_sentence_before_anything_is_loaded(variables, says):
+    done = subprocess.run(
+        [sys.executable, "app.py"], env=os.environ | variables, capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 2 and says in done.stderr and len(done.stderr.splitlines()) == 1
