@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
+from tests.scratch import scratch
 
 
 def free_port() -> int:
@@ -30,7 +31,7 @@ def server() -> Iterator[str]:
     if found is None:
         pytest.fail("PostgreSQL's server is missing. Install it, e.g.: apt-get install postgresql")
     programs = Path(found).parent
-    folder, port = Path(tempfile.mkdtemp(prefix="arena-pg-")), free_port()
+    folder, port = scratch("arena-pg-"), free_port()
     user: dict[str, object] = {}
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         shutil.chown(folder, "postgres", "postgres")
@@ -44,7 +45,6 @@ def server() -> Iterator[str]:
         yield f"postgresql://tester@127.0.0.1:{port}"
     finally:
         subprocess.run([*control, "-w", "-m", "immediate", "stop"], **run)
-        shutil.rmtree(folder)
 
 
 def new_database(url: str, template: str = "template1") -> str:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -20,6 +19,7 @@ from lm.engines.torch.batched import BatchedEngine
 from lm.engines.torch.stack import Stack
 from lm.engines.transformers import decoder_layers, stack_of
 from tests.families import FAMILIES
+from tests.scratch import scratch
 from tests.tiny import tiny
 
 ENGINES = {
@@ -128,7 +128,7 @@ def adapter_of(model) -> Path:
         for name, parameter in tuned.named_parameters():
             if "lora_" in name:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
-    folder = Path(mkdtemp(prefix="tiny-adapter-"))
+    folder = scratch("tiny-adapter-")
     tuned.save_pretrained(folder)
     tuned.unload()
     return folder

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedTokenizerFast
 
 from tests.families import FAMILIES, LAYERS, SHAPE, WIDTH
+from tests.scratch import scratch
 
 __all__ = [
     "CHATML",
@@ -42,7 +42,7 @@ THINKING = CHATML.replace(
 @cache
 def tiny(family: str) -> Path:
     """A folder with a random model of the family and a tokenizer of single bytes."""
-    return save(Path(mkdtemp(prefix=f"tiny-{family}-")), FAMILIES[family]())
+    return save(scratch(f"tiny-{family}-"), FAMILIES[family]())
 
 
 def random_model(config):
