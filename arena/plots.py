@@ -23,9 +23,9 @@ def strengths(ranked: Ranking) -> Chart:
     groups = [part for _, part in ranked.table.groupby("group", sort=True)] or [ranked.table]
     traces = [_strengths(part, ranked.question) | _axes(place) for place, part in enumerate(groups, 1)]
     up = {"showgrid": False, **_ticks(ranked.table["policy"])}
-    layout = _stacked([len(part) for part in groups], "Bradley-Terry strength, log-odds", up)
+    layout = _stacked([len(part) for part in groups], "strength, log-odds", up)
     apart = " Each group has a scale of its own." if len(groups) > 1 else ""
-    return _chart(_verdict(ranked), traces, layout, f"Bars are 95% intervals.{apart}")
+    return _chart(_verdict(ranked), traces, layout, f"Bradley-Terry strengths with 95% intervals.{apart}")
 
 
 def _strengths(part: pd.DataFrame, question: str) -> dict[str, Any]:

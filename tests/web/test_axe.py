@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from arena import Store, studies
 from tests.node import ROOT, npm
 from tests.web.conftest import serving
 
@@ -140,10 +141,15 @@ def test_a_study_with_votes(
     folder: Path = tmp_path_factory.mktemp("votes")
     database = f"sqlite:///{folder / 'arena.sqlite3'}"
     with serving(folder, "tests/web/arena_app.py", database, "PORT") as address:
+        store = Store(database)
+        studies.rename(store, studies.listing(store)[0].id, "N" * 80)
         scheme.goto(address)
         scheme.get_by_label("Your name").fill("A" * 60)
         scheme.keyboard.press("Enter")
         scheme.wait_for_selector("[data-stage=vote]")
+        for width in (390, 1440):
+            scheme.set_viewport_size({"width": width, "height": 900})
+            assert scheme.evaluate("document.documentElement.scrollWidth") <= width, "a battle"
         for key in ("1", "2", "Enter"):
             scheme.keyboard.press(key)
         scheme.wait_for_selector("[data-stage=reveal]")
