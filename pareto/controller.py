@@ -83,25 +83,33 @@ class Controller:
         self._sessions.stop(key, work)
 
     def stranger(self) -> Session:
-        """Somebody who has what ships, and nothing else."""
-        return Session(self.front, dict(self.checkpoints), version=self.version)
+        """Somebody whose page shows what was there when the app began, and who has added nothing."""
+        return Session(self.front, dict(self.checkpoints))
 
     def news(self, key: str | None) -> bool:
-        """Whether the front has changed since this was last asked for the session, whose tab then has it:
-        somebody may have scored a checkpoint in another process.
+        """Whether the front is another one than the session's tab shows, which then has it: somebody may have
+        scored a checkpoint in another process.
         """
-        with self._looking:
-            if news := self._changed():
-                self.front, self.version, self._rewards = news[0], self.version + 1, None
-                self.checkpoints = {checkpoint.id: checkpoint for checkpoint in news[1]}
-        session = self.session(key)
+        session = self._renewed(key)
         if session.version == self.version:
             return False
         mine = [point for point in session.front.points if point["id"] in session.own]
         session.front = reduce(Front.with_point, mine, self.front)
-        session.checkpoints = session.checkpoints | self.checkpoints
         session.version = self.version
         return True
+
+    def _renewed(self, key: str | None) -> Session:
+        """The tab of a session, with the checkpoints that are there now."""
+        self._look()
+        session = self.session(key)
+        session.checkpoints = session.checkpoints | self.checkpoints
+        return session
+
+    def _look(self) -> None:
+        with self._looking:
+            if news := self._changed():
+                self.front, self.version, self._rewards = news[0], self.version + 1, None
+                self.checkpoints = {checkpoint.id: checkpoint for checkpoint in news[1]}
 
     @property
     def rewards(self) -> Rewards:
@@ -115,7 +123,7 @@ class Controller:
         """States of the texts, and the card of the selected point, first and last: a page that was not drawn
         yet when the first one came has it then. A newer run of the session ends this one.
         """
-        session = self.session(key)
+        session = self._renewed(key)
         stop = session.take_over("run")
         state: Texts = {"run": fields.get("run"), "phase": "running", "sides": [], "texts": []}
         try:
@@ -222,6 +230,7 @@ class Controller:
         """The endpoint's answer: {"id", "text", "metrics"} for each of what ships, decoded in one batch."""
         if not request.picks:
             raise ValueError("checkpoint_ids is empty: give one id at least, such as base.")
+        self._look()
         session = self.stranger()
         rows = [self.row(session, pick, request) for pick in request.picks]
         runs = self.model.generate(rows)

@@ -100,6 +100,22 @@ def test_a_point_that_another_process_wrote_is_there_without_a_restart(model, tm
     assert [each["id"] for each in controller.session("a").front.points] == ["base", "new", "mine"]
     assert [each["id"] for each in controller.session("b").front.points] == ["base", "new"]
     assert controller.front.points == controller.stranger().front.points
+    assert controller.news("b") and not controller.news("b"), "its page was made before there were news"
+
+
+def test_a_link_to_a_checkpoint_that_was_just_trained_is_answered_at_once(
+    controller: Controller, model
+) -> None:
+    """A page that opens with it asks for its answer before it looks for news."""
+    helpful = controller.checkpoints.pop("helpful")
+    asked = ASKED | {"picks": ["helpful"]}
+    assert "no checkpoint" in last(controller.run("a", asked))["problem"]
+    news = [(controller.front, [helpful, *controller.checkpoints.values()])]
+    controller._changed = lambda: news.pop() if news else None
+    assert last(controller.run("b", asked))["phase"] == "done"
+    assert last(controller.run("a", asked))["phase"] == "done", (
+        "nor need a page that is open wait for its look"
+    )
 
 
 def last(states) -> dict:
