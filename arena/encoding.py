@@ -2,7 +2,7 @@
 
 import codecs
 
-from charset_normalizer import from_bytes
+from charset_normalizer import CharsetMatch, from_bytes
 
 from arena.errors import ArenaError
 
@@ -14,8 +14,11 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 """Byte order marks; those of UTF-32 begin as those of UTF-16 do."""
-SPREADSHEETS = "cp1252 cp1250 cp1251 cp1253 cp1254 cp1255 cp1256 cp932 cp949 gb18030 big5 mac_roman".split()
-"""In what spreadsheets save a plain CSV, by the language of the computer."""
+SPREADSHEETS = (
+    "cp1252 cp1250 cp1251 cp1253 cp1254 cp1255 cp1256 cp932 cp949 gb18030 big5 mac_roman "
+    "koi8_r cp866 euc_jp cp874"
+).split()
+"""In what spreadsheets save a plain CSV, by the language of the computer, and older programs theirs."""
 PYTHONS = {"undefined", "idna", "punycode", "unicode-escape", "raw-unicode-escape"}
 """Codecs for names and for programs, which no file of texts is written in."""
 ZEROS = 0.1
@@ -81,11 +84,20 @@ def _guessed(content: bytes) -> str:
     sample = content[:SAMPLE]
     if sample.count(0) > ZEROS * len(sample) or (0 in sample and not _utf8(content)):
         return "utf-16-le" if sample[1::2].count(0) >= sample[::2].count(0) else "utf-16-be"
+    if b"\x1b$" in sample and sample.isascii():
+        return "iso2022_jp"
     if _utf8(content):
         return "utf-8"
-    best = from_bytes(sample, cp_isolation=[*SPREADSHEETS]).best()
+    matches = from_bytes(sample, cp_isolation=[*SPREADSHEETS])
+    best = next((match for match in matches if not _shouts(match)), None)
     alike = best.could_be_from_charset if best is not None else []  # these give the same text
     return next((encoding for encoding in SPREADSHEETS if encoding in alike), "cp1252")
+
+
+def _shouts(match: CharsetMatch) -> bool:
+    """Whether it would be Russian in capitals: these are the bytes of Hebrew."""
+    letters = [letter for letter in str(match) if letter.isalpha() and not letter.isascii()]
+    return match.encoding == "koi8_r" and 2 * sum(map(str.isupper, letters)) > len(letters)
 
 
 def _utf8(content: bytes) -> bool:

@@ -100,7 +100,7 @@ def read(path: Path, columns: Columns, *, encoding: str | None = None) -> list[O
 def _check(columns: Columns) -> None:
     if columns.model is None and not 2 <= len(columns.outputs) <= MAX_MODELS:
         raise ArenaError(
-            f"{len(columns.outputs)} columns of outputs are named: give 2 to {MAX_MODELS}, or one and the column of the model."
+            f"{len(columns.outputs)} of the columns hold outputs: name 2 to {MAX_MODELS}, or one and the column of the model."
         )
     if columns.model is not None and len(columns.outputs) != 1:
         raise ArenaError(

@@ -118,10 +118,11 @@ def _batches(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Iterator[
 
 def _bytes(column: pa.Array) -> int:
     """What the values of a column take when none shares its room with another."""
+    if pa.types.is_map(column.type):
+        return sum(map(_bytes, (column.keys, column.items)))
     if pa.types.is_nested(column.type):
         inside = column.flatten()
-        parts = inside if isinstance(inside, list) else [inside]
-        return int(column.nbytes if pa.types.is_map(column.type) else 0) + sum(map(_bytes, parts))
+        return sum(map(_bytes, inside if isinstance(inside, list) else [inside]))
     if not pa.types.is_dictionary(column.type):
         return int(column.nbytes)
     lengths = pc.binary_length(column.dictionary)

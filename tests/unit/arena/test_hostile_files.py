@@ -257,3 +257,34 @@ OTHER = {
 def test_files_of_other_programs_are_one_sentence(tmp_path, name):
     OTHER[name](tmp_path / name)
     refused(tmp_path / name)
+
+
+SPOKEN = {
+    "koi8-r": "вопрос,ответ а,ответ б\nКакая сегодня погода в Москве,Сегодня солнечно и тепло,Идёт сильный дождь\n",
+    "cp866": "вопрос,ответ а,ответ б\nКакая сегодня погода в Москве,Сегодня солнечно и тепло,Идёт сильный дождь\n",
+    "cp1251": "вопрос,ответ а,ответ б\nКакая сегодня погода в Москве,Сегодня солнечно и тепло,Идёт сильный дождь\n",
+    "euc_jp": "質問,回答甲,回答乙\n今日の天気はどうですか、東京では,晴れですよ。散歩に行きましょう,雨が降ります。傘を持って\n",
+    "shift_jis": "質問,回答甲,回答乙\n今日の天気はどうですか、東京では,晴れですよ。散歩に行きましょう,雨が降ります。傘を持って\n",
+    "iso2022_jp": "質問,回答甲,回答乙\n今日の天気はどうですか,晴れですよ,雨が降ります\n",
+    "cp874": "คำถาม,คำตอบ ก,คำตอบ ข\nวันนี้อากาศเป็นอย่างไร,วันนี้แดดจ้าและร้อน,ฝนตกหนักมาก\n",
+    "cp1255": "שאלה,תשובה א,תשובה ב\nמה מזג האוויר היום בתל אביב,היום שמשי וחם מאוד,יורד גשם חזק\n",
+    "gb18030": "问题,回答甲,回答乙\n今天北京的天气怎么样,今天天气晴朗，适合散步,下雨了，请带伞\n",
+    "cp949": "질문,답변 가,답변 나\n오늘 서울 날씨가 어떻습니까,오늘은 맑고 따뜻합니다,비가 많이 옵니다\n",
+    "cp1252": "frage,antwort a,antwort b\nWie spät ist es für Jürgen?,Es ist fünf – schön!,“Später” sagt er…\n",
+}
+
+
+@pytest.mark.parametrize("encoding", SPOKEN)
+def test_a_short_text_is_read_in_the_encoding_that_its_language_is_written_in(tmp_path, encoding):
+    (tmp_path / "a.csv").write_bytes(SPOKEN[encoding].encode(encoding))
+    table = sheet.read(tmp_path / "a.csv")
+    lines = [tuple(line.split(",")) for line in SPOKEN[encoding].splitlines()]
+    assert [table.columns, *(tuple(row.cells.values()) for row in table.rows)] == lines
+
+
+def test_columns_of_keys_and_values_are_read_beside_texts(tmp_path):
+    pairs = pa.array([[("k", "v")]], pa.map_(pa.string(), pa.string()))
+    pq.write_table(
+        pa.table({**{name: [text] for name, text in ROW.items()}, "pairs": pairs}), tmp_path / "a.parquet"
+    )
+    assert sheet.read(tmp_path / "a.parquet").rows[0].cells == ROW | {"pairs": [("k", "v")]}
