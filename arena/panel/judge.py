@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from arena import example, view
+from arena import example, notices, view
 from arena.errors import AlreadyVoted, ArenaError, NotServed, QuestionsChanged, StoreError, TooLate
 from arena.panel.endpoints import SERVED
 from arena.panel.place import Place
@@ -28,6 +28,7 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
         enter = gr.Button("Start judging", variant="primary")
         if who.login:
             gr.LoginButton()
+    fault = gr.HTML(visible=False, elem_classes="tw-by")
     change = gr.Button(visible=False, size="sm", elem_classes="tw-who")
     page = part(view.welcome(who.login), "compare/arena", "tw-judge")
 
@@ -40,7 +41,8 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
     name = who.name
     state, about = [name, shown, page], [form, change, place.part]
     for trigger in (enter.click, typed.submit):
-        trigger(judging.on_start, [typed, chosen], [*state, *about], concurrency_id="battles", **served)
+        after = [*state, *about, fault]
+        trigger(judging.on_start, [typed, chosen], after, concurrency_id="battles", **served)
     place.part.open(
         judging.on_open, None, [typed, chosen, *state, *about], concurrency_id="battles", **served
     )
@@ -84,8 +86,11 @@ class Judging:
         )
 
     def on_start(self, typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
-        with refusals():
-            return self.begin(typed, study, profile)
+        """The first battle; a name that is refused is told by its field."""
+        try:
+            return *self.begin(typed, study, profile), gr.HTML(visible=False)
+        except ArenaError as error:
+            return *[gr.skip()] * 6, gr.HTML(notices.failed(str(error)), visible=True)
 
     def on_open(self, event: gr.EventData, profile: Profile) -> tuple[Any, ...]:
         """Takes up what the address names: a study, and the name of whoever comes back."""

@@ -15,7 +15,7 @@ export function promptBox(request, { examples, chats, limits }, changed) {
   const soon = () => { clearTimeout(typing); typing = setTimeout(changed, TYPING); };
 
   const prompt = h('textarea', {
-    rows: 3, 'aria-label': 'Prompt', id: 'tw-prompt', oninput: () => { request.prompt = prompt.value; soon(); },
+    rows: 3, 'aria-label': 'Prompt', id: 'tw-prompt', oninput: () => { request.prompt = prompt.value; tellFull(); soon(); },
     onkeydown: (event) => { if (event.key === 'Enter' && !event.shiftKey && request.way === 'chat') { event.preventDefault(); now(); } },
   });
   const ways = choice('How to ask', WAYS, (way) => {
@@ -35,6 +35,13 @@ export function promptBox(request, { examples, chats, limits }, changed) {
   const thinking = thinkingBox(chats.model, chats.thinking, (on) => { request.thinking = on; now(); });
   const hint = h('p', { class: 'tw-hint tw-untemplated' });
 
+  const full = h('p', { class: 'tw-hint tw-untemplated', role: 'status' });
+  /** A browser cuts what is pasted beyond the bound, and says nothing. */
+  function tellFull() {
+    const most = limits[request.way];
+    full.textContent = prompt.value.length < most ? '' : `A prompt has ${most.toLocaleString('en')} characters at most: what is beyond them is left out.`;
+  }
+
   const attempt = (text) => h('button', { type: 'button', class: 'tw-quiet', title: text, onclick: () => { request.prompt = prompt.value = text; now(); } }, text);
   const afresh = () => h('button', { type: 'button', class: 'tw-quiet', onclick: () => tell('ask', (asked) => { asked.history = []; asked.prompt = examples.chat[0]; }) }, 'New conversation');
 
@@ -43,6 +50,7 @@ export function promptBox(request, { examples, chats, limits }, changed) {
     prompt.value = request.prompt;
     prompt.maxLength = limits[request.way];
     prompt.placeholder = HINTS[request.way];
+    tellFull();
     system.value = request.system;
     systemFold.hidden = request.way !== 'chat';
     thinking.set(request.thinking);
@@ -52,6 +60,6 @@ export function promptBox(request, { examples, chats, limits }, changed) {
   }
 
   const box = h('section', { class: 'tw-prompt-box' },
-    h('div', { class: 'tw-field' }, h('div', { class: 'tw-split tw-ask' }, h('label', { for: 'tw-prompt' }, 'Prompt'), ways.node), prompt), thinking.node, tries, hint);
+    h('div', { class: 'tw-field' }, h('div', { class: 'tw-split tw-ask' }, h('label', { for: 'tw-prompt' }, 'Prompt'), ways.node), prompt), full, thinking.node, tries, hint);
   return { box, input: prompt, system: systemFold, show };
 }

@@ -7,6 +7,8 @@ import pytest
 
 from arena import ArenaError, Output, Service, Store, create, votes_frame
 from arena.panel import build, signed
+from arena.panel.judge import Judging
+from arena.panel.shared import Who
 from lab.compare import sent
 from lm import load
 from pareto.panel import build as build_pareto
@@ -27,6 +29,15 @@ def test_without_a_login_a_name_is_taken_as_typed():
     assert signed("  Ada   L ", None, login=False) == "Ada L"
     with pytest.raises(ArenaError, match="1 to 80 characters"):
         signed("", None, login=False)
+
+
+def test_a_name_that_is_refused_is_told_by_its_field_and_the_sentence_goes_when_it_is_mended(lite):
+    create(lite, "Set", answers(2), repeats=0.0)
+    judging = Judging(Service(lite), Who(gr.State(""), False, bool))
+    *_, fault = judging.on_start("  ", "", None)
+    assert fault.visible and "1 to 80 characters" in fault.value
+    person, *_, fault = judging.on_start("Ada", "", None)
+    assert person == "Ada" and not fault.visible
 
 
 def test_with_a_login_only_the_login_votes():
