@@ -85,6 +85,11 @@ class Sleeper(LanguageModel):
             raise
         except (SourceError, ValueError) as error:
             raise NotInMemory(str(error)) from error
+        except OSError as error:  # a disk or a cache, of which visitors need not know where it lies
+            why = error.strerror or "the cache cannot be written"
+            raise NotInMemory(
+                f"{self.name} cannot be loaded ({why}): free the disk or mend its rights, or choose another model."
+            ) from error
         except Exception as error:
             log.error("a model could not be loaded", exc_info=error)
             raise NotInMemory(

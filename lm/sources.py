@@ -97,9 +97,9 @@ def folder_of(name: str) -> Path:
     """The folder of a model given by folder or hub id. Raises SourceError where there is none."""
     if path := _here(name):
         return path
-    from huggingface_hub import snapshot_download
-
     try:
+        from huggingface_hub import snapshot_download
+
         folder = Path(snapshot_download(name, allow_patterns=[*MODEL_FILES]))
     except Exception as error:  # of whatever kind: the hub's client, its connection, a proxy, the disk
         raise SourceError(_unfetched(name, error)) from error
@@ -112,9 +112,9 @@ def known(name: str) -> Path | None:
     """The folder of a model if it is here; None if the hub knows it. Fetches nothing. Raises SourceError."""
     if path := _here(name):
         return path
-    from huggingface_hub import HfApi, try_to_load_from_cache
-
     try:
+        from huggingface_hub import HfApi, try_to_load_from_cache
+
         if not isinstance(try_to_load_from_cache(name, "config.json"), str):
             HfApi().model_info(name, timeout=PATIENCE)
     except Exception as error:  # of whatever kind, as above
@@ -166,6 +166,10 @@ def _is_id(name: str) -> bool:
 
 def _unfetched(name: str, error: Exception) -> str:
     """Why a model could not be fetched, and what to do."""
+    endpoint = os.environ.get("HF_ENDPOINT")
+    told = "" if endpoint is None else f" (HF_ENDPOINT is {endpoint!r})"
+    if isinstance(error, UnicodeEncodeError):
+        return f"Model {name!r} could not be fetched: HF_TOKEN holds letters that no token has, so copy it again."
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -201,7 +205,7 @@ def _unfetched(name: str, error: Exception) -> str:
             "check the network (and HF_HUB_OFFLINE), or give a local folder."
         )
     return (
-        f"Model {name!r} could not be fetched from the hub ({reason(error)}): "
+        f"Model {name!r} could not be fetched from the hub{told} ({reason(error)}): "
         "check the network, its proxy and the disk, or give a local folder."
     )
 

@@ -68,3 +68,11 @@ def test_further_models_that_cannot_be_had_are_warned_of_before_anybody_opens_th
         strict=True,
     ):
         assert says in line
+
+
+def test_a_cache_that_cannot_be_is_one_sentence_and_no_story(monkeypatch, capsys, tmp_path, caplog):
+    monkeypatch.setenv("TRADEWIND_CACHE", "/dev/null")
+    assert "The cache /dev/null/models cannot be written" in start(
+        monkeypatch, capsys, tmp_path, model=str(tiny("llama"))
+    )
+    assert not caplog.records

@@ -1,10 +1,12 @@
 """Where people keep models, and what they paste for one: each is found, or is one sentence with the remedy."""
 
+import json
 import os
 import re
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 
 from lm import SourceError, loading
@@ -131,3 +133,34 @@ def test_links_that_lead_nowhere_are_told_as_links(here):
     (here / "gone").symlink_to("/nowhere")
     for name in ("loop", "gone"):
         assert "is a link to nothing that can be read" in refused(name)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            httpx.ProxyError("refused"),
+            r"could not be fetched from the hub \(HF_ENDPOINT is 'mirror'\) \(refused\)",
+        ),
+        (
+            httpx.UnsupportedProtocol("no http"),
+            r"HF_ENDPOINT is 'mirror'\) \(no http\): check the network, its proxy",
+        ),
+        (httpx.InvalidURL("Invalid port: 'x'"), "Invalid port"),
+        (httpx.TooManyRedirects("too many"), "too many"),
+        (json.JSONDecodeError("Expecting value", "<html>", 0), "Expecting value"),
+        (UnicodeEncodeError("ascii", "é", 0, 1, "no"), "HF_TOKEN holds letters that no token has"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (KeyError("sha"), "'sha' is missing"),
+    ],
+)
+def test_whatever_the_hubs_client_ends_with_is_one_sentence(monkeypatch, error, says):
+    def failed(*_, **__):
+        raise error
+
+    monkeypatch.setenv("HF_ENDPOINT", "mirror")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", failed)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", failed)
+    assert re.search(says, refused("owner/name"))
+    with pytest.raises(SourceError, match=says):
+        loading.check("owner/name")

@@ -184,6 +184,7 @@ def test_a_proxy_of_blanks_is_none(monkeypatch):
         ({"TRADEWIND_MODELS_IN_MEMORY": "many"}, "argument --models-in-memory: 'many' is no whole number"),
         ({"TRADEWIND_PREPARE": "perhaps"}, "TRADEWIND_PREPARE is 'perhaps': give 1, or 0."),
         ({"https_proxy": "http://h:port"}, "The proxy of https_proxy is 'h:port'"),
+        ({"HF_HUB_DOWNLOAD_TIMEOUT": "long"}, "A variable of the hub's client (HF_...) cannot be used"),
         ({"GRADIO_SERVER_NAME": "http://127.0.0.1", "GRADIO_SERVER_PORT": ""}, "Host is 'http://127.0.0.1'"),
     ],
 )
@@ -192,3 +193,26 @@ def test_the_environment_is_refused_in_one_sentence_before_anything_is_loaded(va
         [sys.executable, "app.py"], env=os.environ | variables, capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 2 and says in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("lab", "/lab"),
+        ("/lab/", "/lab"),
+        (" lab/a/ ", "/lab/a"),
+        ("/", ""),
+        ("", ""),
+        ("https://h/lab/", "https://h/lab"),
+    ],
+)
+def test_a_root_path_is_understood_however_its_slashes_stand(given, used):
+    code = "import ui.listening, os; print(os.environ['GRADIO_ROOT_PATH'])"
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"GRADIO_ROOT_PATH": given},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert told.stdout.strip() == used
