@@ -79,6 +79,8 @@ test('what cannot be read is left out alone, and named in one sentence', () => {
     [{ when: 'film' }, '', {}, 'the condition'], [{ layers: 'all' }, '', {}, 'layers'], [{ cap: 'none' }, '', {}, 'cap'], [{ scope: 'some' }, '', {}, 'scope'],
     [{ method: 'fixed', strength: 'much' }, '', { method: 'fixed', strength: 1 }, 'strength'], [{ constructor: 1 }, '', {}, 'constructor'],
     [{ targets: [{ concept: 'film' }, { concept: 3 }] }, '', { targets: [{ concept: 'film', direction: 'amplify', p0: 0.99 }] }, 'targets'],
+    [{ targets: [{ concept: 'film', p0: 'high' }] }, '', {}, 'targets'], [{ targets: [] }, '', {}, 'targets'], [{ layers: null }, '', {}, 'layers'], [{ layers: [{}] }, '', {}, 'layers'],
+    [{ method: [] }, '', {}, 'method'], [{ scope: null }, '', {}, 'scope'], [{ cap: {} }, '', {}, 'cap'], [{ strength: '1' }, '', {}, 'strength'],
     [{ targets: [], hold: ['sports', 'film'] }, '', { hold: ['film'] }, 'targets'], [{ targets: 'film' }, '', {}, 'targets'], [{ targets: [null] }, '', {}, 'targets'],
     [{ colour: 1, hold: 1 }, '&seed=many&temperature=', {}, 'hold, colour, seed, temperature'],
     [{}, '&watch=%7B&begin=[1,"a"]&rival=me', { }, 'the request in words, what is watched, the beginning'],

@@ -61,17 +61,23 @@ def near(page: Page, slider: Locator, text: Locator) -> None:
     assert below["y"] + 48 < page.viewport_size["height"]
 
 
-def test_what_a_slider_changes_is_seen_while_it_moves(app: str, held: Page) -> None:
+def fits(page: Page) -> None:
+    """Nothing is wider than the screen, and no ring round what has the focus is cut."""
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+    page.keyboard.press("Tab")
+    assert page.evaluate(CLIPPED) == []
+
+
+def test_steer_fits_and_what_a_slider_changes_is_seen_while_it_moves(app: str, held: Page) -> None:
     steered(held, app)
     near(held, held.locator(".tw-range:visible").first, held.locator(".tw-steered .tw-text"))
+    fits(held)
+
+
+def test_trade_offs_fits_and_what_a_slider_changes_is_seen_while_it_moves(app: str, held: Page) -> None:
     answered(held, app)
     near(held, held.locator(".tw-preference"), held.locator(".tw-answers .tw-side:not(.tw-base) .tw-text"))
-
-
-def test_nothing_is_wider_than_the_screen(app: str, held: Page) -> None:
-    for visit in (steered, answered):
-        visit(held, app)
-        assert held.evaluate("document.documentElement.scrollWidth") <= held.viewport_size["width"]
+    fits(held)
 
 
 def test_a_phone_folds_the_other_controls_into_a_sheet(app: str, chrome: Browser) -> None:
@@ -88,13 +94,6 @@ def test_a_phone_folds_the_other_controls_into_a_sheet(app: str, chrome: Browser
     page.set_viewport_size({"width": TABLET[0], "height": TABLET[1]})
     expect(seed).to_be_visible()
     page.close()
-
-
-def test_no_ring_round_what_has_the_focus_is_cut(app: str, held: Page) -> None:
-    for visit in (steered, answered):
-        visit(held, app)
-        held.keyboard.press("Tab")
-        assert held.evaluate(CLIPPED) == []
 
 
 @pytest.mark.parametrize(

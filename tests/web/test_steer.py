@@ -258,13 +258,13 @@ def test_a_bad_link_is_one_sentence(app: str, page: Page) -> None:
 
 @pytest.mark.parametrize(
     "plan",
-    [{"targets": [None]}, {"targets": []}, {"targets": [{"concept": "film", "p0": "high"}]}, {"layers": None}, {"layers": "x"},
-     {"layers": [{}]}, {"method": []}, {"strength": "1"}, {"scope": None}, {"cap": {}}],
+    [{"targets": [None]}, {"layers": "x"}],
     ids=json.dumps,
 )  # fmt: skip
 def test_what_a_link_holds_that_is_unreadable_is_one_sentence_beside_all_else(
     app: str, page: Page, plan: dict
 ) -> None:
+    """What of every field is unreadable: tests/js/requests.test.js."""
     page.goto(at(app, **plan))
     settled(page)
     expect(page.locator(".tw-console .tw-problem").first).to_have_text(
@@ -355,7 +355,8 @@ def teach(page: Page, name: str) -> None:
 
 def upload(page: Page, name: str, content: bytes) -> None:
     """Opens a file of examples."""
-    page.get_by_text("Teach it a concept of your own").click()
+    if not page.get_by_label("Name of the concept").is_visible():
+        page.get_by_text("Teach it a concept of your own").click()
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Open a file").click()
     chooser.value.set_files({"name": name, "mimeType": "text/plain", "buffer": content})
@@ -380,46 +381,31 @@ def test_a_concept_of_ones_own(app: str, page: Page) -> None:
     assert vector(page).suggested_filename == "seadog-SmolLM2-135M-Instruct.safetensors"
 
 
-def test_a_lopsided_concept_is_refused(app: str, page: Page) -> None:
-    page.goto(at(app))
-    settled(page)
-    page.get_by_text("Teach it a concept of your own").click()
-    page.get_by_label("Name of the concept").fill("empty")
-    page.get_by_label("Texts that show it").fill("one\ntwo")
-    page.get_by_role("button", name="Learn it").click()
-    expect(page.locator(".tw-folds .tw-problem")).to_contain_text("at least")
-
-
 DIFFERENT = [f"Number {n} is {word}." for n, word in enumerate("one two red four cold six high low".split())]
 
 
-@pytest.mark.parametrize(
-    ("positive", "negative", "says"),
-    [
-        (
-            ["Arr, matey!"] * 8,
-            DIFFERENT,
-            "of the positive side's 8 texts only 1 differ: give at least 8.",
-        ),
-        (DIFFERENT, DIFFERENT, "8 texts stand on both sides"),
-        (DIFFERENT, [], "the negative side has 0 texts: give at least 8"),
-        ([], DIFFERENT, "the positive side has 0 texts: give at least 8"),
-    ],
-)
-def test_examples_that_teach_nothing_are_one_sentence(
-    app: str, page: Page, positive: list[str], negative: list[str], says: str
-) -> None:
+LOPSIDED = [
+    (["one", "two"], [], "at least"),
+    (["Arr, matey!"] * 8, DIFFERENT, "of the positive side's 8 texts only 1 differ: give at least 8."),
+    (DIFFERENT, DIFFERENT, "8 texts stand on both sides"),
+    (DIFFERENT, [], "the negative side has 0 texts: give at least 8"),
+    ([], DIFFERENT, "the positive side has 0 texts: give at least 8"),
+]
+
+
+def test_examples_that_teach_nothing_are_one_sentence(app: str, page: Page) -> None:
     page.goto(at(app))
     settled(page)
     page.get_by_text("Teach it a concept of your own").click()
     page.get_by_label("Name of the concept").fill("odd")
-    page.get_by_label("Texts that show it").fill("\n".join(positive))
-    page.get_by_label("Texts that do not").fill("\n".join(negative))
-    page.get_by_role("button", name="Learn it").click()
-    problem = page.locator(".tw-folds .tw-problem")
-    expect(problem).to_contain_text(says)
-    assert not re.search(r"\. [A-Z]", problem.inner_text())
-    assert page.get_by_label("Texts that show it").input_value() == "\n".join(positive)
+    for positive, negative, says in LOPSIDED:
+        page.get_by_label("Texts that show it").fill("\n".join(positive))
+        page.get_by_label("Texts that do not").fill("\n".join(negative))
+        page.get_by_role("button", name="Learn it").click()
+        problem = page.locator(".tw-folds .tw-problem")
+        expect(problem).to_contain_text(says)
+        assert not re.search(r"\. [A-Z]", problem.inner_text())
+        assert page.get_by_label("Texts that show it").input_value() == "\n".join(positive)
 
 
 SPANISH = [
@@ -488,26 +474,24 @@ def test_a_file_of_examples_is_learned_under_its_name(app: str, page: Page) -> N
     assert "Learned from 10 and 10 examples" in page.locator(".tw-folds [role=status]").inner_text()
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "says"),
-    [
-        ("latin.jsonl", "café".encode("latin-1"), "UTF-8"),
-        ("lines.txt", b"Arr!\nAhoy!", "line 1 is no JSON"),
-        ("half.jsonl", b'{"positive": "Arr!"}', "at least 8"),
-        ("sports.jsonl", b'{"positive": "Arr!", "negative": "Hello."}', "is taken"),
-        ("huge.jsonl", b"x" * 5_000_001, "5 MB"),
-    ],
-)
-def test_a_file_that_holds_no_concept_is_one_sentence(
-    app: str, page: Page, name: str, content: bytes, says: str
-) -> None:
+NO_CONCEPTS = [
+    ("latin.jsonl", "café".encode("latin-1"), "UTF-8"),
+    ("lines.txt", b"Arr!\nAhoy!", "line 1 is no JSON"),
+    ("half.jsonl", b'{"positive": "Arr!"}', "at least 8"),
+    ("sports.jsonl", b'{"positive": "Arr!", "negative": "Hello."}', "is taken"),
+    ("huge.jsonl", b"x" * 5_000_001, "5 MB"),
+]
+
+
+def test_a_file_that_holds_no_concept_is_one_sentence(app: str, page: Page) -> None:
     page.goto(at(app))
     settled(page)
-    upload(page, name, content)
-    problem = page.locator(".tw-folds .tw-problem")
-    expect(problem).to_contain_text(says)
-    assert problem.inner_text().count(". ") == 0
-    assert page.get_by_label("Concept 1", exact=True).input_value() == "sports"
+    for name, content, says in NO_CONCEPTS:
+        upload(page, name, content)
+        problem = page.locator(".tw-folds .tw-problem")
+        expect(problem).to_contain_text(says)
+        assert problem.inner_text().count(". ") == 0
+        assert page.get_by_label("Concept 1", exact=True).input_value() == "sports", name
 
 
 def test_the_vector_downloads_as_often_as_asked(app: str, page: Page, tmp_path: Path) -> None:
