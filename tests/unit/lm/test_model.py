@@ -21,6 +21,7 @@ from lm.loading import PACKED, _packed
 from lm.paths import cache_folder
 from lm.sampling import MAX_NOISE, draw, gumbel
 from tests.tiny import CONFIGS, LAYERS, NATIVE, WIDTH, tiny
+from tests.unit.lm.test_native import KERNELS, OLDER
 
 ENGINES = [(family, "reference") for family in CONFIGS] + [
     (family, engine) for family in NATIVE for engine in ("native", "packed", "batched")
@@ -603,12 +604,12 @@ def test_the_upper_blocks_on_a_recorded_state_give_the_log_probabilities_of_the_
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names x86 processors")
-@pytest.mark.parametrize("processor", ["haswell", "x86-64-v2"])
+@pytest.mark.parametrize("processor", OLDER)
 def test_older_processors_compute_the_same(processor, monkeypatch):
-    """The engine's narrower paths: AVX2, and plain vectors."""
+    """The engine's narrower paths: AVX2, and plain vectors; from the library that the tests of the kernels build."""
     ours = load(str(tiny("qwen3")), engine="native")
     monkeypatch.setattr(build, "TUNINGS", ((f"-march={processor}",),))
-    monkeypatch.setattr("lm.engines.native.engine.library", build.library.__wrapped__)
+    monkeypatch.setattr("lm.engines.native.engine.library", lambda: build.load(KERNELS))
     other = load(str(tiny("qwen3")), engine="native")
     assert other.engine._library._name != ours.engine._library._name
     a, b = (model.logprobs([PROMPT], [1], edits=[(edit(1, goal=5.0),)])[0] for model in (ours, other))

@@ -23,8 +23,9 @@ from lm.engines.native.pack import grid8, pack
 from tests.unit.lm.test_edits import random_edit
 
 KERNELS = Path(__file__).with_name("kernels.c")
-PROCESSORS = ["native", "haswell", "x86-64-v2"] if platform.machine() == "x86_64" else ["native"]
-"""haswell: AVX2; x86-64-v2: plain vectors."""
+OLDER = ["haswell", pytest.param("x86-64-v2", marks=pytest.mark.slow)]
+"""haswell: AVX2; x86-64-v2: plain vectors, which take gcc most of a minute."""
+PROCESSORS = ["native", *OLDER] if platform.machine() == "x86_64" else ["native"]
 
 
 @pytest.fixture(scope="module", params=PROCESSORS)

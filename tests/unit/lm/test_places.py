@@ -190,6 +190,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save(tmp_path_factory.mktemp("large"), config))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["native", "reference"])
 def test_memory_falls_when_a_model_sleeps(large: str, engine: str) -> None:
     shared = Places()
