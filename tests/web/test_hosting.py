@@ -91,9 +91,9 @@ def test_an_app_that_is_stopped_ends_its_work_and_itself() -> None:
     waiting = [
         listen(host, name, begin(host, name)) for name in ("kept", "answered", "streamed") for _ in range(2)
     ]
-    time.sleep(1)
+    assert settled(host, len(waiting), within=30)
     process.terminate()
-    printed, _ = process.communicate(timeout=20)
+    printed, _ = process.communicate(timeout=60)
     assert process.returncode == 0, printed
     assert "terminate called" not in printed
     for connection in waiting:
