@@ -486,7 +486,9 @@ NO_CONCEPTS = [
 def test_a_file_that_holds_no_concept_is_one_sentence(app: str, page: Page) -> None:
     page.goto(at(app))
     settled(page)
+    page.get_by_text("Teach it a concept of your own").click()
     for name, content, says in NO_CONCEPTS:
+        page.get_by_label("Name of the concept").fill("")
         upload(page, name, content)
         problem = page.locator(".tw-folds .tw-problem")
         expect(problem).to_contain_text(says)
