@@ -239,12 +239,22 @@ def test_a_curve_answers_at_every_place_of_a_fine_slider(chrome: Browser, tmp_pa
             )
             assert told[0]["text"].strip() == text(page).strip()
         link = page.url
+        pressed = page.locator(".tw-wish .tw-choice [aria-pressed=true]")
+        visit(page, link.replace("curve%3A0.51", "gapo"))
+        expect(page.locator(".tw-wish .tw-says")).to_have_text("gapo name")
+        expect(pressed).to_have_count(0)
+        expect(page.locator(".tw-wish .tw-hint")).to_contain_text("on none of these ways")
+        before = run(page)
+        slider.press("ArrowRight")
+        newer(page, before)
+        expect(pressed).to_have_count(1)
         for place, way, value in (
             (link, "Continuous", "0.51"),
+            (link.replace("curve%3A0.51", "mix%3Acurve-1%2Bcurve-0%400.51"), "Continuous", "0.51"),
             (link.replace("curve%3A0.51", "soup%3A0.75"), "Interpolated", "0.75"),
         ):
             visit(page, place)
-            expect(page.locator(".tw-wish .tw-choice [aria-pressed=true]")).to_have_text(way)
+            expect(pressed).to_have_text(way)
             assert slider.input_value() == value, "a link brings the slider back"
         before = run(page)
         page.get_by_role("button", name="Trained").click()

@@ -38,8 +38,10 @@ export default function mount({ element, props, trigger, watch }) {
 
   function came({ name, checkpoint, accuracy, note, study, study_name: back }) {
     const measured = Object.entries(accuracy).map(([key, { value, low, high }]) => `${key} ${percent(value)} (${percent(low)} to ${percent(high)})`);
+    const guesses = Object.keys(accuracy).filter((key) => accuracy[key].low <= 0.5);
     return h('div', { class: 'tw-came', role: 'status' },
       h('p', {}, h('bdi', {}, name), ` is trained. Of battles that they never saw the heads call as people did: ${measured.join(', ')}; 50 % is chance.`),
+      guesses.length ? says(`So few votes do not show that ${guesses.join(' and ')} ${guesses.length > 1 ? 'are' : 'is'} learned better than by chance: judge more battles, and train again.`) : '',
       h('p', {}, note || link('See it on the front', 'tradeoffs', { point: checkpoint }), ' · ', link(`Judge “${back}”`, 'compare', { study })));
   }
 
