@@ -29,7 +29,7 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
         if who.login:
             gr.LoginButton()
     fault = gr.HTML(visible=False, elem_classes="tw-by")
-    change = gr.Button(visible=False, size="sm", elem_classes="tw-who")
+    change = gr.Button(visible=False, size="sm", elem_classes="tw-signed")
     page = part(view.welcome(who.login), "compare/arena", "tw-judge")
 
     judging = Judging(service, who)

@@ -25,11 +25,20 @@ def test_no_tab_imports_another() -> None:
             assert other in {room, "shared"}, f"{file.relative_to(ROOT)} imports {path}"
 
 
+def selectors(room: str) -> list[str]:
+    """Of a tab's styles."""
+    css = re.sub(r"/\*.*?\*/", "", (WEB / room / f"{room}.css").read_text(encoding="utf-8"), flags=re.DOTALL)
+    return [one.strip() for rule in re.findall(r"([^{};]+)\{", css) for one in rule.split(",")]
+
+
 def styled(room: str) -> set[str]:
     """The classes that a tab's styles begin with: they hold wherever an element has the class."""
-    css = re.sub(r"/\*.*?\*/", "", (WEB / room / f"{room}.css").read_text(encoding="utf-8"), flags=re.DOTALL)
-    selectors = [one.strip() for rule in re.findall(r"([^{};]+)\{", css) for one in rule.split(",")]
-    return {name[1] for one in selectors if (name := re.match(r"\.(tw-[a-z-]+)", one))}
+    return {name[1] for one in selectors(room) if (name := re.match(r"\.(tw-[a-z-]+)", one))}
+
+
+def alone(room: str) -> set[str]:
+    """The classes that are a whole selector."""
+    return {name[1] for one in selectors(room) if (name := re.fullmatch(r"\.(tw-[a-z-]+)", one))}
 
 
 def test_no_tab_styles_what_another_one_does() -> None:
@@ -37,3 +46,10 @@ def test_no_tab_styles_what_another_one_does() -> None:
     steer, tradeoffs, compare = (styled(room) for room in ("steer", "tradeoffs", "compare"))
     assert len(steer) > 50 and len(compare) > 30
     assert not steer & tradeoffs and not steer & compare and not tradeoffs & compare
+    known = {
+        room: set(re.findall(r"\.(tw-[a-z-]+)", " ".join(selectors(room)))) for room in ("steer", "tradeoffs")
+    }
+    assert not alone("compare") & (known["steer"] | known["tradeoffs"])
+    assert not alone("tradeoffs") & known["steer"], (
+        "the texts and controls of Steer are those of Trade-offs, too"
+    )

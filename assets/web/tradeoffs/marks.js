@@ -22,6 +22,7 @@ const SYMBOLS = {
   pentagon: polygon(5, UP),
   hexagon: polygon(6, UP),
   star: star(),
+  bowtie: 'M1.5 2.5L8 8L1.5 13.5ZM14.5 2.5L8 8L14.5 13.5Z',
   cross: CROSS,
   x: CROSS,
 };
@@ -34,7 +35,7 @@ const marks = {
   soup: { symbol: 'cross', color: 'var(--tw-soup)' },
   curve: { symbol: 'hexagon', color: 'var(--tw-curve)' },
   steered: { symbol: 'star', color: 'var(--tw-accent)' },
-  own: { symbol: 'hexagon', color: 'var(--tw-high)' },
+  own: { symbol: 'bowtie', color: 'var(--tw-low)' },
   other: { symbol: 'hexagon', color: 'var(--tw-line)' },
 };
 
