@@ -57,7 +57,7 @@ def revealed(shown: Shown, reveal: Reveal, *, error: str = "") -> str:
     after = replace(shown, done=shown.done + 1, remaining=shown.remaining - 1)
     undo = (
         f'<button class="tw-undo" type="button" data-seconds="{left}">Undo <kbd>U</kbd> '
-        f'<span class="tw-left">{left} s</span></button>'
+        f'<span class="tw-seconds">{left} s</span></button>'
     )
     outcome = (
         "Kept as a correction: the names were known, so it is left out of the blind ranking."

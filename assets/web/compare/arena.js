@@ -106,7 +106,7 @@ export default function mount({ element, props, trigger, watch }) {
     const end = Date.now() + 1000 * Number(button.dataset.seconds);
     timer = setInterval(() => {
       const left = Math.ceil((end - Date.now()) / 1000);
-      if (left > 0) button.querySelector('.tw-left').textContent = `${left} s`;
+      if (left > 0) button.querySelector('.tw-seconds').textContent = `${left} s`;
       else {
         clearInterval(timer);
         button.remove();
