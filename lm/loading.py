@@ -186,6 +186,7 @@ def _transformers(
 ) -> LanguageModel:
     values = files.config_of(folder)
     config = read_config(label, folder)
+    _check_window(label, config)
     weights = files.weight_files(folder)
     files.require_declared(label, values, weights)
     tokenizer = read_tokenizer(label, folder)
@@ -216,6 +217,19 @@ def _transformers(
             label, files.checksum(weights), tokenizer, stop_ids, running, lambda: model, config.model_type
         )
     )
+
+
+def _check_window(label: str, config: PreTrainedConfig) -> None:
+    """Raises SourceError for a Llama with a window: transformers keeps it in the cache and not in a single pass,
+    so that an answer would depend on how it is computed.
+    """
+    window = getattr(config, "sliding_window", None)
+    if config.model_type == "llama" and window is not None:
+        if window < min(config.max_position_embeddings, LONGEST_CONTEXT):
+            raise SourceError(
+                f"config.json of {label} has sliding_window {window}, and layers of a llama have no window: "
+                "remove it, or give model_type mistral, whose layers have one."
+            )
 
 
 def _float32_bytes(config: PreTrainedConfig, weights: list[Path]) -> int:

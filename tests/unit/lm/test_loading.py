@@ -824,3 +824,20 @@ def test_weights_are_hashed_once_and_again_where_they_changed(cache, tmp_path, m
     assert hashed(b"other") and not hashed(b"other")
     path.write_bytes(b"abc")
     assert hashed(b"abc") and hashed(b"abc")
+
+
+@pytest.mark.parametrize("engine", ["auto", "native", "reference"])
+@pytest.mark.parametrize("window", [16, 0])
+def test_a_window_that_the_family_does_not_know_is_refused_on_every_engine(folder, engine, window):
+    """transformers answers otherwise with a cache than without, where it is shorter than the text."""
+    change(folder, "config.json", sliding_window=window)
+    with pytest.raises(
+        SourceError, match=f"sliding_window {window}, and layers of a llama have no window: remove it"
+    ):
+        load(str(folder), engine=engine)
+
+
+@pytest.mark.parametrize("window", [None, 512, 4096])
+def test_a_window_that_no_text_outgrows_is_none(folder, window):
+    change(folder, "config.json", sliding_window=window)
+    assert gap(folder, "native") < NATIVE_GAP
