@@ -459,10 +459,9 @@ def test_scoring_waits_its_turn_and_stops_while_it_waits(address: str, page: Pag
         visit(each, address)
         each.get_by_role("button", name="Interpolated").click()
         each.get_by_label("Preference, from harmless to helpful").press("ArrowRight")
+    for each, says in ((page, "Answering"), (other, "another visitor")):
         each.get_by_role("button", name="Score this mix").click()
-        expect(each.locator(".tw-score .tw-hint")).to_contain_text(
-            "Answering" if each is page else "another visitor"
-        )
+        expect(each.locator(".tw-score .tw-hint")).to_contain_text(says)
     other.locator(".tw-score").get_by_role("button", name="Stop").click()
     expect(other.locator(".tw-score .tw-hint")).to_contain_text("Stopped", timeout=3_000)
     expect(page.locator(".tw-score .tw-hint")).to_contain_text("Answering")
