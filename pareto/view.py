@@ -262,13 +262,13 @@ def _duel(comparison: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _scored(points: Sequence[Mapping[str, Any]]) -> str:
-    most = max((point["prompts"] or 0 for point in points), default=0)
-    fewer = sum((point["prompts"] or 0) < most for point in points)
-    if not most:
+    counts = sorted({point["prompts"] for point in points if point["prompts"]})
+    if not counts:
         return "rewards of the reward models."
+    many = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     trained = max((len(point["seeds"]) for point in points), default=1)
     several = f", means of up to {trained} trainings" if trained > 1 else ""
-    return f"{most} held-out prompts a point{several}{f', fewer for {fewer} scored on this page' if fewer else ''}."
+    return f"{many} held-out prompts a point{several}."
 
 
 EXAMPLE = "Judged by a language model, not by people, in the study that ships."

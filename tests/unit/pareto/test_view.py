@@ -223,7 +223,9 @@ def test_an_empty_front_says_what_to_do() -> None:
 
 def test_points_scored_on_fewer_prompts_are_told() -> None:
     told = view.front(Front("m", "h", (-2.0, -2.0), (point("a", 1, 1), point("b", 0, 0, prompts=24))))
-    assert "fewer for 1" in told["models"]["note"]
+    assert "; 24 to 240 held-out prompts a point." in told["models"]["note"]
+    alike = view.front(Front("m", "h", (-2.0, -2.0), (point("a", 1, 1), point("b", 0, 0))))
+    assert "; 240 held-out prompts a point." in alike["models"]["note"]
 
 
 def test_votes_are_matched_by_id_or_name_and_joined_on_one_scale() -> None:
