@@ -67,4 +67,5 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        if part.exists():  # on a read-only disk even to delete nothing is refused
+            part.unlink()

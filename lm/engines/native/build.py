@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import subprocess
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -73,7 +74,8 @@ def _build(cc: str, source: Path, target: Path, failure: Path) -> None:
             errors = (done.stderr or done.stdout).strip()
         lasting = done.returncode > 0 and "No space left" not in errors
         if lasting:
-            failure.write_text(errors[-2000:], "utf-8")
+            with suppress(OSError):  # a cache that is read-only: the next start tries again
+                failure.write_text(errors[-2000:], "utf-8")
         raise NoCompiler(_remedy(cc, errors, failure if lasting else None))
 
 

@@ -307,6 +307,20 @@ def test_a_folder_mounted_noexec_is_no_compiler(small, tmp_path, monkeypatch):
         subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
+def test_a_folder_mounted_read_only_is_no_compiler(small, tmp_path, monkeypatch):
+    mount = tmp_path / "read-only"
+    (mount / "native").mkdir(parents=True)
+    commands = (["mount", "--bind", mount, mount], ["mount", "-o", "remount,ro,bind", mount])
+    if any(subprocess.run(command, capture_output=True).returncode for command in commands):
+        pytest.skip("needs the right to mount")
+    try:
+        monkeypatch.setenv("TRADEWIND_CACHE", str(mount))
+        with pytest.raises(build.NoCompiler, match="cannot build the fast engine .*Read-only file system"):
+            build.load(small)
+    finally:
+        subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
 def test_no_compiler_is_told(small, monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CC", raising=False)
