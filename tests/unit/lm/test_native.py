@@ -315,7 +315,7 @@ def test_a_folder_mounted_read_only_is_no_compiler(small, tmp_path, monkeypatch)
         pytest.skip("needs the right to mount")
     try:
         monkeypatch.setenv("TRADEWIND_CACHE", str(mount))
-        with pytest.raises(build.NoCompiler, match="cannot build the fast engine .*Read-only file system"):
+        with pytest.raises(build.NoCompiler, match="cannot build the fast engine"):
             build.load(small)
     finally:
         subprocess.run(["umount", "-l", str(mount)], check=True)
