@@ -123,7 +123,8 @@ def _check_fields(asked: Mapping[str, Any], chat: bool) -> None:
 def _policy(asked: Mapping[str, Any], choose: Choose) -> Policy:
     name = asked.get("model")
     if not isinstance(name, str):
-        raise Refused("Model is missing: give a name of /v1/models.", "model")
+        problem = f"Model is {name!r:.60}" if "model" in asked else "Model is missing"
+        raise Refused(f"{problem}: give a name of /v1/models.", "model")
     policies, own = choose(name)
     if "plan" in asked:
         if own != BASE:
@@ -166,7 +167,14 @@ def _prompts(asked: Mapping[str, Any], chat: bool) -> list[Asked]:
     several = _list(prompt, "prompt")
     if several and all(type(item) is int for item in several):
         return [read(several)]
-    return [Continuation(item) if isinstance(item, str) else read(_list(item, "prompt")) for item in several]
+    return [Continuation(item) if isinstance(item, str) else read(_tokens(item)) for item in several]
+
+
+def _tokens(item: Any) -> list[int]:
+    """A prompt in token ids."""
+    if any(type(token) is not int for token in _list(item, "prompt")):
+        raise Refused(f"A prompt is {item!r:.60}: give a text or a list of token ids.", "prompt")
+    return list(item)
 
 
 def _thinking(asked: Mapping[str, Any]) -> bool:
@@ -199,9 +207,8 @@ def _turn(message: Any) -> dict[str, Any]:
 
 def _list(value: Any, name: str) -> list[Any]:
     if not isinstance(value, list) or not value:
-        raise Refused(
-            f"{name.capitalize()} is {type(value).__name__}: give a text or a list that is not empty.", name
-        )
+        problem = "an empty list" if value == [] else f"{value!r:.60}"
+        raise Refused(f"{name.capitalize()} is {problem}: give a text or a list that is not empty.", name)
     if len(value) > 65_536:
         raise Refused(f"{name.capitalize()} has {len(value):,} items: shorten it.", name)
     return value

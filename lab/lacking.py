@@ -17,9 +17,14 @@ def lacking(model: LanguageModel, parts: Sequence[str] = PARTS) -> list[str]:
     return [part for part in parts if not (_steers if part == STEER else _trades)(model)]
 
 
-def _steers(model: LanguageModel) -> bool:
+def uncalibrated(model: LanguageModel) -> list[str]:
+    """The concepts without calibrated vectors."""
     library = Library(model)
-    return all(map(library.calibrated, library.concepts))
+    return [name for name in library.concepts if not library.calibrated(name)]
+
+
+def _steers(model: LanguageModel) -> bool:
+    return not uncalibrated(model)
 
 
 def _trades(model: LanguageModel) -> bool:

@@ -4,7 +4,7 @@ where it was stopped when it is started again.
 
 from typing import Any
 
-from lab.lacking import PARTS, PROGRESS, lacking
+from lab.lacking import PARTS, PROGRESS, STEER, lacking, uncalibrated
 from lab.process import Process
 from lm import LanguageModel
 from lm.paths import lab_folder
@@ -46,6 +46,7 @@ class Preparer:
             "part": part,
             "model": self.model.name,
             "missing": bool(missing),
+            "concepts": self._concepts() if part == STEER else [],
             "lacked": part in self.lacked,
             "allowed": self.allowed,
             "running": running,
@@ -54,6 +55,11 @@ class Preparer:
             "note": progress.get("note", "Measuring how long it takes"),
             "problem": self._process.problem,
         }
+
+    def _concepts(self) -> list[str]:
+        """Those that lack calibrated vectors, where others have them."""
+        lack = uncalibrated(self.model)
+        return lack if len(lack) < len(self.library.concepts) else []
 
     def renewed(self) -> bool:
         """Takes in the calibrations that were made meanwhile; whether there are any

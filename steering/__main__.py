@@ -47,14 +47,21 @@ def _lines(path: Path) -> list[str]:
     return [line for line in lines_of(text_of(path)) if line.strip()]
 
 
+def _written(out: Path | None, library: Library, concept: Concept, cav: CAV) -> Path:
+    """Where the vectors are kept: where the app finds them, if they are as it would train them."""
+    if out is None and library.concepts.get(concept.name) == concept and cav.settings == Settings():
+        return library.keep(concept.name, cav)
+    path = (out or cache_folder("trained", library.model.hash)) / f"{concept.name}.safetensors"
+    cav.save(path)
+    return path
+
+
 def _train(args: argparse.Namespace, library: Library) -> JsonObject:
     done: dict[str, JsonObject] = {}
-    out = args.out or cache_folder("trained", library.model.hash)
     for name in args.concepts or list(shipped()):
         concept = shipped()[name] if name in shipped() else Concept.load(name)
         cav = train(library.model, concept, Settings(source=args.source, position=args.position))
-        path = out / f"{concept.name}.safetensors"
-        cav.save(path)
+        path = _written(args.out, library, concept, cav)
         done[concept.name] = {
             name: [round(float(v), 3) for v in getattr(cav, name)]
             for name in ("accuracy", "shuffled", "random")

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections import ChainMap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lm import LanguageModel
@@ -117,10 +117,17 @@ class Library:
         cav.save(self._cache(name))
         return cav
 
-    def keep(self, name: str, cav: CAV) -> None:
-        """Puts vectors of a concept in the place of those that are here, and in the user's cache."""
+    def keep(self, name: str, cav: CAV) -> Path:
+        """Puts vectors of a concept in the place of those that are here, and in the user's cache, whose file it
+        returns. A calibration of the same vectors stays theirs.
+        """
+        stored = self._stored(name)
+        if cav.calibration is None and stored is not None and stored.w.equal(cav.w):
+            cav = replace(cav, calibration=stored.calibration)
         self.add(self.concepts[name], cav)
-        cav.save(self._cache(name))
+        path = self._cache(name)
+        cav.save(path)
+        return path
 
     def _cache(self, name: str) -> Path:
         return lab_folder(self.model.hash, "vectors") / f"{name}-{self.concepts[name].hash}.safetensors"

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, ParamSpec
 
 import gradio as gr
+from gradio.route_utils import FnIndexInferError
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -45,7 +46,7 @@ def _speaking(step: Callable[Given, Step], sentence: str, note: Callable[[], Non
 
 
 class NamedCalls:
-    """Answers a call that names its values,
+    """Answers a call of an endpoint that is not there, or that names its values,
     and too few or others than the endpoint takes, with a sentence.
     """
 
@@ -55,6 +56,11 @@ class NamedCalls:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._app(scope, receive, send)
+        except FnIndexInferError:
+            name = scope["path"].rstrip("/").rpartition("/")[2]
+            log.warning("a call was refused, for an endpoint that is not there")
+            problem = f"There is no endpoint {name!r:.60}: {HELP}"
+            await JSONResponse({"detail": problem}, 404)(scope, receive, send)
         except (TypeError, KeyError) as error:  # of Gradio, which looks the names up
             if scope["type"] != "http" or not NAMED_CALL.search(scope["path"]):
                 raise

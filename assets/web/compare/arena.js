@@ -74,8 +74,8 @@ export default function mount({ element, props, trigger, watch }) {
   function commit() {
     const answers = Object.fromEntries(questions().map((question) => [question.dataset.question, answer(question)]));
     if (Object.values(answers).includes('')) {
-      element.querySelector('.tw-error').textContent = 'Answer every question first; 5 skips one.';
-      active().querySelector('input').focus();
+      element.querySelector('.tw-error').textContent = 'Answer every question first; one that you cannot answer can be skipped.';
+      questions().find((question) => !answer(question)).querySelector('input').focus();
       return mark();
     }
     if (element.querySelector('.tw-go').disabled) return;

@@ -3,10 +3,15 @@ import { h } from './dom.js';
 import { follower } from './sender.js';
 
 const LACKS = {
-  steer: (model) => `${model} has no calibrated vectors yet. Steering works without them, after a minute a concept, but nobody knows what it costs.`,
+  steer: (model, concepts) => `${model} has no calibrated vectors ${concepts.length ? `of ${list(concepts)} ` : ''}yet. Steering works without them, after a minute a concept, but nobody knows what it costs.`,
   'trade-offs': (model) => `${model} has no trained policies yet, and so no front.`,
 };
 const MAKES = { steer: 'Make vectors and calibrations', 'trade-offs': 'Train policies and score them' };
+
+/** a, b and c. */
+function list(words) {
+  return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
+}
 
 /** 40 s, 12 min, 3.5 h. */
 export function duration(seconds) {
@@ -19,12 +24,12 @@ export default function mount({ element, props, trigger, watch }) {
   const follow = follower(() => trigger('look', {}));
 
   function show() {
-    const { part, model, missing, allowed, running, fraction, seconds_left: left, note, problem } = props.value;
+    const { part, model, missing, concepts, allowed, running, fraction, seconds_left: left, note, problem } = props.value;
     root.hidden = !missing && !running;
     const button = (label, name) => h('button', { type: 'button', class: 'tw-button', onclick: () => trigger(name, {}) }, label);
     const command = `tradewind prepare ${model}`;
     root.replaceChildren(
-      h('p', {}, missing ? LACKS[part](model) : 'All is there for this tab; the rest is being made.'),
+      h('p', {}, missing ? LACKS[part](model, concepts) : 'All is there for this tab; the rest is being made.'),
       running ? h('div', { class: 'tw-meter' }, h('div', { style: `width: ${100 * (fraction ?? 0)}%` })) : '',
       h('div', { class: 'tw-line' },
         running ? button('Stop', 'stop') : allowed ? button(MAKES[part], 'start') : h('span', { class: 'tw-hint' }, 'Whoever runs this app makes them with ', h('code', {}, command), '.'),

@@ -72,3 +72,9 @@ def test_fields_that_ask_for_nothing_are_taken(policies, neutral):
 def test_fields_that_ask_for_what_is_not_done_are_refused(policies, asking):
     with pytest.raises(Refused, match=f"^{next(iter(asking))} .* is not supported: leave it out"):
         read(policies, **asking)
+
+
+@pytest.mark.parametrize("prompt", [[[True]], [[1, "a"]], [[1], ["a"]], [[1.5]], [{}]])
+def test_token_ids_are_whole_numbers(policies, prompt):
+    with pytest.raises(Refused, match="^(A prompt|Prompt) is .*: give a text or a list"):
+        parse({"model": "base", "prompt": prompt}, lambda name: (policies, name), chat=False)

@@ -5,6 +5,7 @@ A part of the data that ships will do for that: each kind of task is there sever
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -12,11 +13,13 @@ import pytest
 
 from lab.lacking import lacking
 from lab.prepare import Preparation
+from lab.preparer import Preparer
 from lm import load
 from pareto.checkpoint import shipped
 from pareto.front import stored
 from pareto.heads import heads
-from steering import Library
+from steering import Library, train
+from steering.calibration import Calibration
 from tests.families import FAMILIES
 from tests.forked import Fork
 from tests.thinned import thin
@@ -70,6 +73,21 @@ def test_one_command_makes_a_lab_killed_it_goes_on_and_two_share_the_rest(lab, m
     assert len(front.points) == 18 and len(shipped(model)) == 12
     assert lacking(model) == []
     assert "All of tiny-qwen is there" in started(lab).ended()
+
+
+def test_the_banner_names_the_concepts_that_others_are_ahead_of(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
+    model = load(str(save(tmp_path / "qwen", FAMILIES["qwen2"]())))
+    library = Library(model)
+    preparer = Preparer(library, None, allowed=False)
+    state = preparer.state("steer")
+    assert state["missing"] and state["concepts"] == []
+    none = (0.0,) * model.layers
+    measured = Calibration("gcav", (1,), none, none, {}, prompts=1, tokens=1, temperature=0.7)
+    for name in list(library.concepts)[1:]:
+        library.keep(name, replace(train(model, library.concepts[name]), calibration=measured))
+    state = preparer.state("steer")
+    assert state["missing"] and state["concepts"] == list(library.concepts)[:1]
 
 
 def test_a_model_that_cannot_be_trained_is_refused_for_trade_offs_alone(monkeypatch, tmp_path):

@@ -12,6 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 from lm import LanguageModel, Stopped, load
 from steering import CAV, Concept, ConceptError, Library, PlanError, Settings, logistic, train
+from steering.__main__ import main
+from steering.calibration import Calibration
 from steering.cav import best_layers, fit, framed, read
 from steering.examples import folds, remarks
 from tests.tiny import LAYERS, WIDTH, tiny
@@ -203,6 +205,22 @@ def test_a_fit_never_holds_more_than_one_layers_gram(model, monkeypatch):
     monkeypatch.setattr(logistic, "fit", lambda gram, *more: shapes.append(gram.shape) or exact(gram, *more))
     train(model, CONCEPT)
     assert shapes and {len(shape) for shape in shapes} == {2}
+
+
+def test_what_the_command_trains_is_what_the_app_steers_with(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
+    model = load(str(tiny("llama")))
+    assert Library(model).ready("refusal") is None
+    assert main(["train", "refusal", "--model", str(tiny("llama"))]) == 0
+    library = Library(model)
+    trained = library.ready("refusal")
+    assert trained is not None and trained.w.equal(train(model, library.concepts["refusal"]).w)
+    none = (0.0,) * LAYERS
+    measured = Calibration("gcav", (1,), none, none, {}, prompts=1, tokens=1, temperature=0.7)
+    library.keep("refusal", dataclasses.replace(trained, calibration=measured))
+    assert main(["train", "refusal", "--model", str(tiny("llama"))]) == 0
+    again = Library(model).ready("refusal")
+    assert again is not None and again.calibration == measured
 
 
 def test_output_labels_need_responses_that_show_the_concept(model):

@@ -45,3 +45,10 @@ def test_values_of_other_names_are_one_sentence_that_names_one(client, caplog, e
     assert answer.json()["detail"].count(".") == 1
     (line,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert line.exc_info is None and names not in line.getMessage()
+
+
+def test_an_endpoint_that_is_not_there_is_not_found(client, caplog):
+    answer = client.post("/gradio_api/call/sing", json={"data": []})
+    assert answer.status_code == 404 and "'sing'" in answer.json()["detail"]
+    (line,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert line.exc_info is None
