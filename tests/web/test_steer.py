@@ -451,6 +451,8 @@ def test_a_control_vector_of_another_width_is_one_sentence(app: str, page: Page,
     expect(problem).to_contain_text("has 64 numbers a layer")
     expect(problem).to_contain_text("give a vector of this model.")
     assert page.get_by_label("Concept 1", exact=True).input_value() == "sports"
+    upload(page, "other.txt", b"")
+    expect(page.get_by_label("Name of the concept")).to_have_value("other")
 
 
 def test_a_link_with_a_budget_that_no_calibration_reaches_is_one_sentence(app: str, page: Page) -> None:

@@ -29,6 +29,7 @@ function base64(bytes) {
  * written, act.use(own) takes up one that this browser keeps, act.stop() ends either. Returns show(state), which hears the server. */
 export function trainer(node, act) {
   let working = '';
+  let ofFile = ''; // the name that a file gave
   const sentence = h('input', {
     type: 'text', maxlength: MAX_SENTENCE, placeholder: 'like a weary ship’s captain', 'aria-label': 'What the concept is, in a sentence',
     onkeydown: (event) => { if (event.key === 'Enter') { event.preventDefault(); write(); } },
@@ -85,7 +86,7 @@ export function trainer(node, act) {
     if (!chosen) return;
     try {
       const content = await read(chosen);
-      name.value ||= chosen.name.replace(/\.\w+$/, '').slice(0, 60);
+      if (!name.value || name.value === ofFile) name.value = ofFile = chosen.name.replace(/\.\w+$/, '').slice(0, 60);
       submit(content);
     } catch (error) {
       problem(error.message);
