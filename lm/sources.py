@@ -126,7 +126,7 @@ def _here(name: str) -> Path | None:
     """A folder on this machine; None for an id on the hub. Raises SourceError for what can be neither."""
     path, shown = expanded(name), repr(name if len(name) <= 200 else name[:200] + "…")
     if os.path.isdir(path) and name.strip():
-        if not os.access(path, os.R_OK | os.X_OK):
+        if not _readable(path):
             raise SourceError(f"Model {shown} is a folder that may not be read: change its rights.")
         return path
     if os.path.exists(path):
@@ -154,6 +154,16 @@ def misread(name: str) -> str:
             f"`hf download {dated['id']} --revision {dated['revision']} --local-dir FOLDER` and give the folder"
         )
     return ""
+
+
+def _readable(folder: Path) -> bool:
+    """Whether its names and its files can be had, tried and not asked: `access` overlooks capabilities."""
+    try:
+        with os.scandir(folder):
+            os.stat(folder / ".")
+    except OSError:
+        return False
+    return True
 
 
 def _is_id(name: str) -> bool:

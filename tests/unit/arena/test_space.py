@@ -36,9 +36,9 @@ def test_the_app_on_a_space_takes_votes_under_logins_and_is_organized_by_its_own
         kind, told = call("battle", "Ada", "")
         assert kind == "complete" and json.loads(told)[0]["battle"]
         for login, end in ((None, "error"), ("Ada", "error"), ("Lab", "complete")):
-            assert call("on_export_all", login, None)[0] == end
+            assert call("export_all", login, None)[0] == end
         monkeypatch.setenv("TRADEWIND_ORGANIZERS", "ada, bob")
-        assert [call("on_export_all", login, None)[0] for login in ("Ada", "lab")] == ["complete", "error"]
+        assert [call("export_all", login, None)[0] for login in ("Ada", "lab")] == ["complete", "error"]
 
 
 def test_the_app_at_home_takes_names_as_typed_and_is_organized_by_anybody(model, lite, monkeypatch):
@@ -46,7 +46,7 @@ def test_the_app_at_home_takes_names_as_typed_and_is_organized_by_anybody(model,
     create(lite, "Set", answers(2), repeats=0.0)
     with serving(app.compose(model, lite)) as call:
         assert call("battle", None, "Ada")[0] == "complete"
-        assert call("on_export_all", None, None)[0] == "complete"
+        assert call("export_all", None, None)[0] == "complete"
 
 
 def test_on_a_space_without_a_known_owner_nobody_organizes(monkeypatch):

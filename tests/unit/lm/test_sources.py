@@ -1,5 +1,6 @@
 """Where people keep models, and what they paste for one: each is found, or is one sentence with the remedy."""
 
+import errno
 import json
 import os
 import re
@@ -93,7 +94,10 @@ def test_a_folder_in_place_of_a_file_is_one_sentence(here, file):
 
 
 def test_a_folder_that_may_not_be_read_is_one_sentence(here, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda *_: False)  # as root, whom nothing is forbidden
+    def forbidden(folder):  # to root nothing is
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "scandir", forbidden)
     assert "is a folder that may not be read: change its rights" in refused("my model")
 
 

@@ -118,7 +118,7 @@ def test_rewards_that_are_none_are_one_sentence(command, prompts, tmp_path, what
 @pytest.mark.parametrize(
     ("more", "says"),
     [(["--samples", "0"], "--samples"), (["--samples", "nan"], "--samples"), (["--max-new-tokens", "-1"], "--max-new-tokens"),
-     (["--seed", "-1"], "--seed"), (["--prompts", "/nowhere/p.jsonl"], "/nowhere/p.jsonl"), (["--prompts", "/"], "/: ")],
+     (["--seed", "-1"], "--seed"), (["--prompts", "/nowhere/p.jsonl"], "/nowhere/p.jsonl"), (["--prompts", "/"], "/ is a folder")],
 )  # fmt: skip
 def test_evaluation_refuses_wrong_arguments_by_name(command, more, says):
     both = [f"--reward={name}={HERE}:{name}" for name in ("harmless", "helpful")]
