@@ -50,7 +50,8 @@ static void quantize_row(const float *x, int k, int bits, uint32_t *pairs, float
 }
 
 /* Rows r < R times B neighbouring blocks of 16 outputs. One function for each size: with sizes fixed the accumulators stay in
- * registers. Within a group the sums are of integers, exact in any order; groups are added in order. */
+ * registers. Within a group the sums are of integers, exact in any order; groups are added in order. While several rows are multiplied, the
+ * next tile's weights are fetched; one row is done too soon for that, and the processor's own prefetching is quicker. */
 #define TILE(bits, B, R) \
     static void tile_##bits##_##B##_##R(const Linear *w, int block, Quantized x, int row, float *y, int ldy) { \
         enum { HALF = 16 / bits, STEPS = GROUP * bits / 32, COLUMNS = B * PER }; \
@@ -68,7 +69,7 @@ static void quantize_row(const float *x, int k, int bits, uint32_t *pairs, float
                 UNROLL for (int c = 0; c < COLUMNS; c++) { \
                     const uint32_t *from = codes + ((size_t)(c / PER) * words + g * STEPS + u) * BLOCK + c % PER * LANES; \
                     word[c] = *(const vu *)from; \
-                    __builtin_prefetch(from + (size_t)B * words * BLOCK); \
+                    if (R > 1) __builtin_prefetch(from + (size_t)B * words * BLOCK); \
                 } \
                 UNROLL for (int i = 0; i < HALF; i++) UNROLL for (int r = 0; r < R; r++) { \
                     vu pair = pairs[(size_t)r * ldx + (g * STEPS + u) * HALF + i] - (vu){0}; \
@@ -79,7 +80,7 @@ static void quantize_row(const float *x, int k, int bits, uint32_t *pairs, float
             UNROLL for (int c = 0; c < COLUMNS; c++) { \
                 const uint16_t *p = grid + ((size_t)(c / PER) * groups + g) * 2 * BLOCK + c % PER * LANES; \
                 vf scale = load_halves(p), least = load_halves(p + BLOCK); \
-                __builtin_prefetch(p + (size_t)B * groups * 2 * BLOCK); \
+                if (R > 1) __builtin_prefetch(p + (size_t)B * groups * 2 * BLOCK); \
                 UNROLL for (int r = 0; r < R; r++) { \
                     const float *px = gx + ((size_t)r * groups + g) * 2; \
                     acc[c * R + r] += __builtin_convertvector(dot[c * R + r], vf) * (scale * px[0]); \
