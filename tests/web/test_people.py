@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from arena import Store, studies, votes_frame
 from arena.studies import listing
@@ -209,3 +209,19 @@ def test_results_open_on_the_study_that_was_picked(app, pages) -> None:
     lead.get_by_role("tab", name="Results").click()
     expect(chosen).to_have_value(NAME)
     expect(lead.get_by_text("1 (0 ties, 0 both bad, 0 skipped)")).to_be_visible()
+
+
+def test_nobody_starts_before_the_page_has_read_its_link(app, pages) -> None:
+    address, store = app
+    ada, *_ = pages
+    held: list[Route] = []
+    ada.route("**/compare/place.js", lambda route: held.append(route))
+    with ada.expect_request("**/compare/place.js"):
+        ada.goto(f"{address}/?tab=compare&study={the(store).id}")
+    name = ada.get_by_label("Your name")
+    name.wait_for(state="attached")
+    expect(name).to_be_hidden()
+    held.pop().continue_()
+    name.fill("Ada")
+    ada.keyboard.press("Enter")
+    ada.get_by_role("button", name="Ada · Eggs · change").wait_for()

@@ -16,7 +16,8 @@ export function look(study) {
 /** The address of a study, for one person where a name is given. */
 export const linkTo = (study, name = '') => addressOf('compare', { study, name }, new URL(location.pathname, location.href).href);
 
-export default function mount({ props, trigger, watch }) {
+export default function mount({ element, props, trigger, watch }) {
+  const root = element.firstElementChild;
   let asked = false;
 
   function take(query, otherwise = 'judge') {
@@ -24,6 +25,7 @@ export default function mount({ props, trigger, watch }) {
     place.study = query.get('study') ?? '';
     place.name = query.get('name') ?? '';
     asked = Boolean(place.study || place.name);
+    root.toggleAttribute('data-known', !asked); // nobody signs in before the link is read
     if (asked) trigger('open', { study: place.study, name: place.name });
     else tabs.show(place.view);
   }
@@ -38,6 +40,7 @@ export default function mount({ props, trigger, watch }) {
     Object.assign(place, props.value);
     if (asked) tabs.show(place.view);
     asked = false;
+    root.toggleAttribute('data-known', true);
     note('compare', fields());
   });
   take(fieldsOf('compare'), tabs.open() ?? undefined); // a part that was clicked before this file arrived stays open
