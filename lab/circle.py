@@ -20,7 +20,7 @@ from arena import preferences, studies
 from arena.answering import generate
 from arena.schema import BattleSet
 from common.arguments import Parser, integer
-from lab.learner import PROGRESS
+from lab.learner import BROUGHT, PROGRESS, brought
 from lab.policies import PLAIN
 from lab.process import write
 from lm import LanguageModel, Policy, SourceError, load
@@ -54,8 +54,8 @@ class Circle:
 
 
 def run(model: LanguageModel, store: arena.Store, circle: Circle, tell: Tell) -> dict[str, Any]:
-    """Goes round once; what came of it: {checkpoint, accuracy by question, note, study}.
-    Raises ValueError.
+    """Goes round once; what came of it, which is kept beside the model's front: {checkpoint, accuracy by
+    question, note, study}. Raises ValueError.
     """
     _ = model.stack  # refuses a model that cannot be trained, before anything is read
     study = studies.detail(store, circle.study)
@@ -67,7 +67,7 @@ def run(model: LanguageModel, store: arena.Store, circle: Circle, tell: Tell) ->
     _back(model, store, name, study, checkpoint, pairs, tell)
     with store.read() as session:
         back = session.scalars(select(BattleSet.id).where(BattleSet.name == name)).one()
-    return {
+    came = {
         "checkpoint": checkpoint.id,
         "name": checkpoint.name,
         "accuracy": accuracy,
@@ -75,6 +75,8 @@ def run(model: LanguageModel, store: arena.Store, circle: Circle, tell: Tell) ->
         "study": back,
         "study_name": name,
     }
+    write(lab_folder(model.hash) / BROUGHT, brought(model.hash) | {circle.study: came})
+    return came
 
 
 def pairs_of(model: LanguageModel, store: arena.Store, circle: Circle) -> dict[str, list[Pair]]:
@@ -232,7 +234,7 @@ def main() -> int:
         model = load(options.model, engine="rows")
         file = lab_folder(model.hash) / PROGRESS
         circle = Circle(options.study, options.weights, options.steps, options.id)
-        write(file, {"fraction": 1.0, "result": run(model, arena.Store(), circle, teller(file))})
+        run(model, arena.Store(), circle, teller(file))
     except (ValueError, SourceError, OSError) as error:
         print(f"error: {sentence(error)}", file=sys.stderr)
         return 2

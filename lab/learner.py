@@ -17,6 +17,8 @@ from pareto.pairs import MIN_FITTED, MIN_HELD_OUT, held_out
 
 PROGRESS = "circle.json"
 """Where the process says how far it is, in the model's lab folder."""
+BROUGHT = "brought.json"
+"""What the last training on each study brought, by the study's id, beside it."""
 MIN_STEPS, MAX_STEPS = 2, 200
 
 
@@ -26,6 +28,7 @@ class Learner:
     def __init__(self, model: LanguageModel, name: str | None, store: arena.Store):
         self._store = store
         self._command = ["-m", "lab.circle", *(["--model", name] if name else [])]
+        self._hash = model.hash
         self._process = Process(lab_folder(model.hash) / PROGRESS)
         self._study = ""
 
@@ -37,11 +40,12 @@ class Learner:
             {"key": question.key, "text": question.text, "lacks": lacks(pairs.get(question.key, []))}
             for question in detail.questions
         ]
-        return {"study": study, "questions": questions, **self.state()}
+        return {"study": study, "questions": questions, **self.state(study)}
 
-    def state(self) -> dict[str, Any]:
-        """How far a training is, and what came of it."""
+    def state(self, study: str) -> dict[str, Any]:
+        """How far a training is, and what the last one on this study brought."""
         progress, running = self._process.progress(), self._process.running
+        at_work = running and self._study == study
         return {
             "of": self._study,
             "running": running,
@@ -49,7 +53,7 @@ class Learner:
             "fraction": progress.get("fraction"),
             "note": progress.get("note", "Loading the model"),
             "seconds_left": progress.get("seconds_left"),
-            "result": None if running else progress.get("result"),
+            "result": None if at_work else brought(self._hash).get(study),
         }
 
     def start(self, study: str, weights: Any, steps: Any) -> None:
@@ -71,6 +75,12 @@ class Learner:
     def stop(self) -> None:
         """Ends the training; nothing comes of it."""
         self._process.stop()
+
+
+def brought(model_hash: str) -> dict[str, Any]:
+    """What `lab.circle.run` returned for each study on which a model was trained, by the study's id."""
+    file = lab_folder(model_hash) / BROUGHT
+    return dict(json.loads(file.read_text("utf-8"))) if file.exists() else {}
 
 
 def lacks(pairs: list[dict[str, Any]]) -> str:

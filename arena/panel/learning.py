@@ -15,8 +15,8 @@ class Learner(Protocol):
     def offer(self, study: str) -> dict[str, Any]:
         """The questions of a study, each with what it lacks, and how far a training is."""
 
-    def state(self) -> dict[str, Any]:
-        """How far a training is."""
+    def state(self, study: str) -> dict[str, Any]:
+        """How far a training is, and what the last one on this study brought."""
 
     def start(self, study: str, weights: Any, steps: Any) -> None:
         """Starts one. Raises ArenaError."""
@@ -40,17 +40,17 @@ class Learning:
                 asked = sent(event)
                 learner.start(study, asked.get("weights"), asked.get("steps"))
             except ArenaError as error:
-                return learner.state() | {"refused": str(error)}
-            return learner.state()
+                return learner.state(study) | {"refused": str(error)}
+            return learner.state(study)
 
-        def on_stop(person: str, profile: Profile) -> dict[str, Any]:
+        def on_stop(study: str, person: str, profile: Profile) -> dict[str, Any]:
             who.check(person, profile)
             learner.stop()
-            return learner.state() | {"stopped": True}
+            return learner.state(study) | {"stopped": True}
 
-        def on_look(person: str, profile: Profile) -> dict[str, Any]:
+        def on_look(study: str, person: str, profile: Profile) -> dict[str, Any]:
             with refusals():
-                return learner.state() if who.is_organizer(person, profile) else {}
+                return learner.state(study) if who.is_organizer(person, profile) else {}
 
         settings: dict[str, Any] = {
             "api_visibility": "private",
@@ -58,8 +58,8 @@ class Learning:
             "concurrency_limit": 8,
         }
         self.part.start(on_start, [study, who.name], self.part, **settings)
-        self.part.stop(on_stop, [who.name], self.part, **settings)
-        self.part.look(on_look, [who.name], self.part, **settings)
+        self.part.stop(on_stop, [study, who.name], self.part, **settings)
+        self.part.look(on_look, [study, who.name], self.part, **settings)
 
     def of(self, study: str, organizer: bool, votes: int) -> dict[str, Any]:
         """What the part shows of a study."""

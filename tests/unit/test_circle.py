@@ -142,6 +142,9 @@ def test_one_call_goes_round_the_circle_and_the_front_has_a_point_more(judged, m
     assert back.study.name == came["study_name"] == "Own, after training" and back.study.battles >= 1
     assert [question.key for question in back.questions] == ["kinder", "clearer"]
     assert Service(store).next("Ada", came["study"]) is not None
+    learner = Learner(model, MODEL, store)  # as after a restart
+    assert learner.offer(study)["result"] == learner.state(study)["result"] == came
+    assert learner.state(came["study"])["result"] is None
 
 
 def test_too_few_votes_are_told_in_a_sentence_and_nothing_starts(judged):
@@ -159,20 +162,20 @@ def test_too_few_votes_are_told_in_a_sentence_and_nothing_starts(judged):
     ):
         with pytest.raises(ArenaError, match=refused):
             learner.start(study, weights, steps)
-    assert not learner.state()["running"]
+    assert not learner.state(study)["running"]
 
 
 def test_a_training_from_the_page_is_a_process_that_can_be_stopped(judged):
     store, study = judged
     learner = Learner(load(MODEL), MODEL, store)
     learner.start(study, {"kinder": 3, "clearer": 0}, 8)
-    assert learner.state()["running"] and learner.state()["of"] == study
+    assert learner.state(study)["running"] and learner.state(study)["of"] == study
     with pytest.raises(ArenaError, match="under way"):
         learner.start(study, {"kinder": 1}, 8)
     learner.stop()
     deadline = time.monotonic() + 20
-    while learner.state()["running"]:
+    while learner.state(study)["running"]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert (learner.state()["problem"], learner.state()["result"]) == ("", None)
+    assert (learner.state(study)["problem"], learner.state(study)["result"]) == ("", None)
     assert len(studies.listing(store)) == 1

@@ -71,7 +71,7 @@ export default function mount({ element, props, trigger, watch }) {
       ...(running ? bar() : ready.length ? form(ready) : []),
       stopped && !running ? says('Stopped: nothing came of it.') : '',
       wrong ? h('p', { class: 'tw-error', role: 'alert' }, wrong) : '',
-      of === study && result ? came(result) : '');
+      result ? came(result) : '');
     follow(running);
   }
 
