@@ -11,8 +11,10 @@ from ui import listening, proxies  # isort: skip  # noqa: F401  # before Gradio
 
 import gradio as gr
 from huggingface_hub import HfApi
+from starlette.middleware import Middleware
 
 import arena
+from api.errors import Formed
 from arena import space
 from arena.panel import build as build_arena
 from common.arguments import Parser, integer
@@ -185,7 +187,8 @@ def start(options: Namespace) -> None:
         raise error.__cause__ or error from None
     # the hub may take its time to answer, and the page does not wait for it
     threading.Thread(target=warn, args=(models,), daemon=True).start()
-    serve(page, options.host, options.port, store.check, models.api(), models.doors)
+    formed = [Middleware(Formed)]
+    serve(page, options.host, options.port, store.check, models.api(), models.doors, formed)
 
 
 def warn(models: Models) -> None:

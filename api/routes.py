@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import time
 import uuid
 from collections import Counter
@@ -17,12 +16,10 @@ from starlette.routing import Route
 from api.answering import alternatives, answering
 from api.asked import Choose, Refused, Request, parse
 from api.choice import Choice
+from api.errors import problem, refusal
 from api.shapes import ScoredTokens, Shape
 from lm.caller import CALLER, Caller
-from lm.places import NotInMemory
-from ui.validation import sentence
 
-log = logging.getLogger(__name__)
 MAX_REQUESTS, MAX_REQUESTS_OF_ONE = 64, 16
 """Requests answered at once, and those of one address."""
 _busy: Counter[Hashable] = Counter()
@@ -45,14 +42,14 @@ def routes(choose: Choose, listed: Callable[[], Mapping[str, str]]) -> list[Rout
         name, known = http.path_params["name"], listed()
         if name in known:
             return JSONResponse(model(name, known[name]))
-        return _refusal(Refused(f"There is no model {name!r:.60}.", "model", 404, "model_not_found"))
+        return refusal(Refused(f"There is no model {name!r:.60}.", "model", 404, "model_not_found"))
 
     def endpoint(chat: bool) -> Callable[[Http], Any]:
         async def answer(http: Http) -> Response:
             visitor = http.client.host if http.client else None
             if _busy[visitor] >= MAX_REQUESTS_OF_ONE or _busy.total() >= MAX_REQUESTS:
                 problem = "Too many requests are being answered: ask again when one of them is."
-                return _refusal(Refused(problem, None, 429, "rate_limit_exceeded"))
+                return refusal(Refused(problem, None, 429, "rate_limit_exceeded"))
             _busy[visitor] += 1
             caller = Caller(visitor)
 
@@ -97,7 +94,7 @@ async def _answer(http: Http, choose: Choose, chat: bool, caller: Caller) -> Res
     try:
         body = json.loads(await http.body())
     except (ValueError, RecursionError):
-        return _refusal(Refused("The body is no JSON: send a JSON object."))
+        return refusal(Refused("The body is no JSON: send a JSON object."))
     try:
         async with _watched(http, caller):
             request = await _threaded(lambda: parse(body, choose, chat=chat), caller)
@@ -107,7 +104,7 @@ async def _answer(http: Http, choose: Choose, chat: bool, caller: Caller) -> Res
         async with _watched(http, caller):
             return JSONResponse(await _whole(request, shape, caller))
     except Exception as error:
-        return _refusal(error)
+        return refusal(error)
 
 
 async def _whole(request: Request, shape: Shape, caller: Caller) -> dict[str, Any]:
@@ -155,7 +152,7 @@ async def _stream(http: Http, request: Request, shape: Shape, caller: Caller) ->
         if request.tells_usage:
             yield _event(shape.last(list(choices.values())))
     except Exception as error:
-        yield _event(_problem(error)[1])
+        yield _event(problem(error)[1])
     yield "data: [DONE]\n\n"
 
 
@@ -190,29 +187,3 @@ async def _threaded(work: Callable[[], Any], caller: Caller) -> Any:
         return work()
 
     return await asyncio.to_thread(body)
-
-
-def _refusal(error: Exception) -> Response:
-    status, body = _problem(error)
-    return JSONResponse(body, status)
-
-
-def _problem(error: Exception) -> tuple[int, dict[str, Any]]:
-    """An error in OpenAI's form. What is no fault of the request is told by its kind alone, and logged."""
-    if not isinstance(error, ValueError):
-        log.error("an answer failed", exc_info=error)
-        fault = f"The answer failed by a fault of the app ({type(error).__name__}), which its log explains."
-        return _body(500, fault, "server_error")
-    message = sentence(error)
-    if isinstance(error, NotInMemory):
-        return _body(503, message, "server_error", "model", "model_not_ready")
-    if not isinstance(error, Refused):
-        return _body(400, message, "invalid_request_error")
-    kind = "rate_limit_error" if error.status == 429 else "invalid_request_error"
-    return _body(error.status, message, kind, error.param, error.code)
-
-
-def _body(
-    status: int, message: str, kind: str, param: str | None = None, code: str | None = None
-) -> tuple[int, dict[str, Any]]:
-    return status, {"error": {"message": message, "type": kind, "param": param, "code": code}}

@@ -50,13 +50,15 @@ def serve(
     check: Callable[[], object],
     more: Sequence[BaseRoute] = (),
     doors: Mapping[str, Door] | None = None,
+    outside: Sequence[Middleware] = (),
 ) -> None:
     """Serves a page until the process ends. check: raises where the app cannot do its work; /health calls it.
-    more: routes beside the page's; doors: to the other pages, see ui.doors.Doors.
+    more: routes beside the page's; doors: to the other pages, see ui.doors.Doors; outside: what stands before
+    all pages.
     """
     if gr.utils.get_space() is not None:  # only the Space's own proxy reaches the app, and it tells who asks
         os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
-    between = [Middleware(Doors, doors=doors)] if doors else []
+    between = [*outside, *([Middleware(Doors, doors=doors)] if doors else [])]
     with without_proxies():
         page.launch(
             prevent_thread_lock=True,

@@ -209,7 +209,12 @@ def test_a_text_that_is_echoed_is_scored(client, library, plan):
 def test_usage_ends_a_stream_that_asks_for_it(client):
     chunks = list(
         client.chat.completions.create(
-            model="base", messages=MESSAGES, max_tokens=5, stream=True, stream_options={"include_usage": True}
+            model="base",
+            messages=MESSAGES,
+            max_tokens=5,
+            seed=0,
+            stream=True,
+            stream_options={"include_usage": True},
         )
     )
     assert chunks[-1].choices == [] and chunks[-1].usage.completion_tokens == 5
@@ -270,6 +275,37 @@ def test_what_cannot_be_answered_is_an_error_in_openais_form(address, changes, s
 def test_a_body_that_is_no_object_is_an_error(address, body):
     answer = httpx.post(f"{address}/v1/completions", content=body)
     assert answer.status_code == 400 and "object" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "says"),
+    [
+        ("GET", "", 404, "no endpoint '/v1': ask /v1/models, "),
+        ("POST", "/embeddings", 404, "no endpoint '/v1/embeddings'"),
+        ("GET", "/completions", 405, "Method is 'GET': /v1/completions takes POST."),
+        ("DELETE", "/models/base", 405, "Method is 'DELETE': /v1/models/base takes "),
+        ("OPTIONS", "/chat/completions", 405, "takes POST."),
+        ("POST", "/completions", 413, "1,000,000 bytes: send less."),
+    ],
+)
+@pytest.mark.parametrize("accept", ["*/*", "text/html"])
+def test_what_the_router_refuses_is_an_error_in_openais_form(address, method, path, status, says, accept):
+    content = b"x" * 1_100_000 if status == 413 else b""
+    answer = httpx.request(method, f"{address}/v1{path}", content=content, headers={"accept": accept})
+    error = answer.json()["error"]
+    assert answer.status_code == status and says in error["message"] and error["message"].endswith(".")
+    assert error["type"] == "invalid_request_error" and error.keys() == {"message", "type", "param", "code"}
+
+
+def test_a_body_of_unknown_length_is_refused_in_openais_form(address):
+    answer = httpx.post(f"{address}/v1/completions", content=iter([b"x" * 600_000] * 2))
+    assert answer.status_code == 413 and "send less" in answer.json()["error"]["message"]
+
+
+def test_the_api_of_a_model_that_is_not_there_is_an_error_in_openais_form(address):
+    for path in ("models", "completions"):
+        answer = httpx.get(f"{address}/models/none/v1/{path}", headers={"accept": "text/html"})
+        assert answer.status_code == 404 and "no model none" in answer.json()["error"]["message"]
 
 
 def test_half_an_emoji_is_answered(address):
