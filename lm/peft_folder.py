@@ -99,7 +99,8 @@ def _parts(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor
             raise ValueError(_no_part(name, folder.name))
         key = match["stack"], int(match["layer"]), match["path"]
         halves.setdefault(key, {})[match["half"]] = tensor.float()
-    if not halves or any(len(half) < 2 for half in halves.values()):
+    whole = all(len(half) == 2 and all(each.ndim == 2 for each in half.values()) for half in halves.values())
+    if not halves or not whole:
         raise ValueError(
             f"The adapter in {folder.name} lacks a half of a matrix, or all of them: copy it again."
         )

@@ -319,3 +319,71 @@ def test_bloom_has_its_matrices_under_names_of_its_own(tmp_path):
     AutoModelForCausalLM.from_config(config).save_pretrained(base)
     folder = trained(base, tmp_path / "tuned", target_modules=["query_key_value"])
     assert {module for _, module in Adapter.load(folder).parts} == {"self_attention.query_key_value"}
+
+
+def renamed(folder: Path, rename) -> Path:
+    path = folder / "adapter_model.safetensors"
+    save_file({rename(name): tensor.clone() for name, tensor in load_file(path).items()}, path)
+    return folder
+
+
+PREFIX = "base_model.model."
+SPELLINGS = {
+    "without a prefix": lambda name: name.removeprefix(PREFIX),
+    "with the prefix twice": lambda name: PREFIX + name,
+    "default": lambda name: name.replace(".weight", ".default.weight"),
+    "a name of its own": lambda name: name.replace(".weight", ".run-1_b.weight"),
+    "compiled": lambda name: "_orig_mod." + name,
+    "compiled inside": lambda name: name.replace(PREFIX, PREFIX + "_orig_mod."),
+    "data parallel": lambda name: "module." + name,
+    "FSDP": lambda name: name.replace(".self_attn", "._fsdp_wrapped_module.self_attn"),
+    "checkpointed": lambda name: name.replace(".mlp", "._checkpoint_wrapped_module.mlp"),
+    "of the model without its head": lambda name: name.replace("model.layers", "layers"),
+    "of a multimodal model": lambda name: name.replace("model.layers", "model.language_model.layers"),
+    "of an older multimodal model": lambda name: name.replace("model.layers", "language_model.model.layers"),
+}
+
+
+@pytest.mark.parametrize("rename", SPELLINGS.values(), ids=SPELLINGS)
+def test_other_spellings_of_the_same_matrices_are_the_same_adapter(rename, tmp_path):
+    base = tiny("llama")
+    folder = trained(base, tmp_path, alpha_pattern={r"layers\.1\..*v_proj": 16})
+    plain = Adapter.load(folder)
+    other = Adapter.load(renamed(folder, rename))
+    assert torch.equal(tradewind_says(base, other), tradewind_says(base, plain))
+    assert Adapter.mix([(plain, 0.5), (other, 0.5)]).parts.keys() == plain.parts.keys()
+
+
+@pytest.mark.parametrize(("first", "second"), [("a", "b"), ("default", None)])
+def test_a_file_of_several_adapters_is_refused(first, second, tmp_path):
+    folder = trained(tiny("llama"), tmp_path)
+    path = folder / "adapter_model.safetensors"
+    names = [f".{name}" if name else "" for name in (first, second)]
+    tensors = load_file(path).items()
+    save_file({k.replace(".weight", f"{name}.weight"): t.clone() for name in names for k, t in tensors}, path)
+    with pytest.raises(ValueError, match=f"holds several adapters, {first} and {second or 'one without'}"):
+        Adapter.load(folder)
+
+
+def test_a_path_that_is_no_adapter_folder_says_what_is_missing(tmp_path):
+    folder = trained(tiny("llama"), tmp_path / "outer" / "mine")
+    for path, says in (
+        (folder / "adapter_config.json", "adapter_config.json is missing"),
+        (folder.parent, "adapter_config.json is missing .*: give mine in it"),
+        (tmp_path / "nothing", "adapter_config.json is missing"),
+    ):
+        with pytest.raises(ValueError, match=f"{path.name} is no adapter folder: {says}"):
+            Adapter.load(path)
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+    with pytest.raises(ValueError, match=r"adapter_model.safetensors is missing .*pickles are not\)\.$"):
+        Adapter.load(folder)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (4,)])
+def test_halves_that_training_has_not_gathered_are_refused(shape, tmp_path):
+    """As DeepSpeed's ZeRO-3 leaves them."""
+    folder = trained(tiny("llama"), tmp_path)
+    path = folder / "adapter_model.safetensors"
+    save_file({name: torch.zeros(shape) for name in load_file(path)}, path)
+    with pytest.raises(ValueError, match="lacks a half of a matrix, or all of them: copy it again"):
+        Adapter.load(folder)
