@@ -12,6 +12,8 @@ from lm import peft_folder
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _PARENT = {name: "self_attn" if name[0] in "qkvo" else "mlp" for name in MODULES}
 STACK = "model.layers"
+WRAPPERS = {"model", "language_model", "text_model"}
+"""Parts of a stack's path that versions of transformers, and its classes of one family, put in other places."""
 
 
 def path_in_layer(module: str) -> str:
@@ -23,6 +25,11 @@ def module_at(path: str) -> str:
     """The module that lies at a path in its layer: the inverse of `path_in_layer`."""
     name = path.rpartition(".")[2]
     return name if name in _PARENT and path == path_in_layer(name) else path
+
+
+def _bare(stack: str) -> list[str]:
+    """A stack's path as all spellings of it have it."""
+    return [part for part in stack.split(".") if part not in WRAPPERS]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +66,7 @@ class Adapter:
             Where a part has no place in the model.
         """
         remedy = "load the adapter's own base model"
-        if stack != self.stack:
+        if _bare(stack) != _bare(self.stack):
             raise ValueError(
                 f"The adapter changes layers of {self.stack}, and this model's are {stack}: {remedy}."
             )
@@ -98,9 +105,10 @@ class Adapter:
         """The adapter whose change is the weighted sum of the others' (rewarded soup); ranks add up. Raises
         ValueError where they are of different families.
         """
-        if len(stacks := {adapter.stack for adapter, _ in weighted}) > 1:
+        stacks = {".".join(_bare(adapter.stack)): adapter.stack for adapter, _ in weighted}
+        if len(stacks) > 1:
             raise ValueError(
-                f"Adapters of {' and '.join(sorted(stacks))} cannot be mixed: give two of one model."
+                f"Adapters of {' and '.join(sorted(stacks.values()))} cannot be mixed: give two of one model."
             )
         parts: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
         for key in sorted({key for adapter, _ in weighted for key in adapter.parts}):
@@ -109,4 +117,4 @@ class Adapter:
                 torch.cat([a for (a, _), _ in shares]),
                 torch.cat([b * weight for (_, b), weight in shares], dim=1),
             )
-        return cls(parts, *stacks)
+        return cls(parts, *stacks.values())

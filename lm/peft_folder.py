@@ -61,8 +61,13 @@ PATIENCE = 0.2
 """Seconds for a pattern of the config to find a module: some take forever."""
 MAX_SETTING = 1e9
 """Largest rank and alpha: beyond, and at NaN, no answer is finite."""
+WRAPPERS = re.compile(
+    r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.|^module\."
+)
+"""What torch.compile, FSDP, checkpointing and data parallelism put into the names of tensors."""
 PART = re.compile(
-    r"(?:base_model\.model\.)?(?P<stack>\D+?)\.(?P<layer>\d+)\.(?P<path>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight"
+    r"(?:base_model\.model\.)*(?P<stack>\D+?)\.(?P<layer>\d+)\.(?P<path>.+)"
+    r"\.lora_(?P<half>[AB])(?:\.(?P<adapter>[^.]+))?\.weight"
 )
 OTHER_TOWERS = re.compile(r"vision|visual|audio|speech|image|encoder(?!.*decoder)")
 
@@ -93,12 +98,19 @@ def read(folder: Path) -> tuple[str, Parts]:
 
 def _parts(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tuple[str, Parts]:
     halves: dict[tuple[str, int, str], dict[str, Tensor]] = {}
+    adapters = set()
     for name, tensor in tensors.items():
-        match = PART.fullmatch(name)
+        match = PART.fullmatch(WRAPPERS.sub("", name))
         if match is None or OTHER_TOWERS.search(match["stack"]):
             raise ValueError(_no_part(name, folder.name))
         key = match["stack"], int(match["layer"]), match["path"]
         halves.setdefault(key, {})[match["half"]] = tensor.float()
+        adapters.add(match["adapter"] or "one without a name")
+    if len(adapters) > 1:
+        raise ValueError(
+            f"{WEIGHTS} of {folder.name} holds several adapters, {' and '.join(sorted(adapters))}: "
+            "save each in a folder of its own."
+        )
     whole = all(len(half) == 2 and all(each.ndim == 2 for each in half.values()) for half in halves.values())
     if not halves or not whole:
         raise ValueError(
@@ -201,14 +213,16 @@ def _targeted(config: Mapping[str, Any], layer: int, path: str) -> bool:
 
 
 def _files(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if missing := next((name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()), None):
+        inside = " and ".join(sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}")))
+        remedy = f": give {inside} in it" * bool(inside)
+        raise ValueError(
+            f"{folder.name} is no adapter folder: {missing} is missing "
+            f"(PEFT adapters with safetensors are read, pickles are not){remedy}."
+        )
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS)
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"{folder.name} is no adapter folder: {Path(error.filename).name} is missing "
-            "(PEFT adapters with safetensors are read, pickles are not)."
-        ) from None
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(
             f"The adapter in {folder.name} is truncated or damaged ({error}): copy it again."

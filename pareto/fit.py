@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 
 from common import digests
 from common.jsons import JsonObject
@@ -345,13 +346,13 @@ def lengths_of(ids: Sequence[Sequence[int]], starts: Sequence[int]) -> np.ndarra
     return np.array([len(row) - start for row, start in zip(ids, starts, strict=True)], float)
 
 
-def _regress(inputs: np.ndarray, weights: np.ndarray, penalty: float) -> np.ndarray:
-    from sklearn.linear_model import LogisticRegression  # a second that the app's start need not wait for
+def _signed(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.r_[differences, -differences], np.r_[np.ones(len(differences)), np.zeros(len(differences))]
 
+
+def _regress(inputs: np.ndarray, weights: np.ndarray, penalty: float) -> np.ndarray:
     regression = LogisticRegression(C=penalty, fit_intercept=False, max_iter=1000).fit(
-        np.r_[inputs, -inputs],
-        np.r_[np.ones(len(inputs)), np.zeros(len(inputs))],
-        np.r_[weights, weights],
+        *_signed(inputs), np.r_[weights, weights]
     )
     return np.asarray(regression.coef_[0])
 
@@ -369,7 +370,7 @@ def _left_out(
 
 def _slope(margins: np.ndarray) -> float:
     """What margins are multiplied by to be log-odds."""
-    return float(_regress(margins[:, None], np.ones(len(margins)), 1e6)[0])
+    return float(LogisticRegression(C=1e6, fit_intercept=False).fit(*_signed(margins[:, None])).coef_[0, 0])
 
 
 def _likelihood(margins: np.ndarray) -> float:
