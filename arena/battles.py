@@ -119,8 +119,8 @@ def create(
 def _pairs(
     session: Session, study: BattleSet, outputs: Sequence[Output]
 ) -> tuple[list[tuple[Run, Run]], dict[str, int]]:
-    """The pairs of runs that make new battles of a set, and how many were left out, by why.
-    Raises ArenaError.
+    """The pairs of runs that make new battles of a set, and how many were left out, by why. The set keeps the
+    runs of which no pair is shown. Raises ArenaError.
     """
     runs = _runs(session, outputs)
     pairs = [pair for by_policy in runs.values() for pair in itertools.combinations(by_policy.values(), 2)]
@@ -139,6 +139,9 @@ def _pairs(
         raise ArenaError(
             f"The set {study.name!r} holds this battle already. Change a plan, a seed or a prompt."
         )
+    shown = {run.id for pair in blind for run in pair}
+    for run in itertools.chain.from_iterable(by_policy.values() for by_policy in runs.values()):
+        run.set_id = None if run.id in shown else study.id
     same, leaks, known = len(pairs) - len(distinct), len(distinct) - len(blind), len(blind) - len(new)
     return new, {"same": same, "leaks": leaks, "known": known}
 

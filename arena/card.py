@@ -44,7 +44,8 @@ Questions, by the columns of their answers:
   known answer to the first question, `expected`. `questions` and `guideline` are those of the set.
 - **runs**: `policy`, its `spec` (JSON: plan, checkpoint or base model), `prompt`, `text`, and `about` (JSON:
   seed,
-  tokens). `leak`: words of the text that name its model; such runs enter no battle.
+  tokens). `leak`: words of the text that name its model; such runs enter no battle. `set_id`: the set that keeps
+  it, where no battle shows it.
 
 A vote is blind to the names of its own battle. Where a prompt has several battles, an annotator may know a text
 again from the reveal of an earlier one; battles on prompts without a reveal come first.

@@ -33,7 +33,9 @@ def judged(store: Store, set_id: str) -> tuple[list[str], list[dict[str, Any]]]:
             select(Battle).where(Battle.set_id == set_id).options(joinedload(Battle.a), joinedload(Battle.b))
         )
         battles = {battle.id: battle for battle in session.scalars(query.order_by(Battle.id))}
-    runs = [run for battle in battles.values() for run in (battle.a, battle.b) if run.policy_name != TRAP]
+        kept = session.scalars(select(Run).where(Run.set_id == set_id)).all()
+    shown = [run for battle in battles.values() for run in (battle.a, battle.b) if run.policy_name != TRAP]
+    runs = [*shown, *kept]
     lines = {_prompt(run): _number(run, "row") for run in runs}
     models = _models(runs)
     scored = [f"{question.key}: {model}" for question in listed for model in models]

@@ -89,6 +89,7 @@ def _add_run(session: Session, row: dict[str, Any]) -> bool:
             about=values.mapping("about", row["about"]),
             turns=values.turns("turns", row["turns"]),
             tag=None if row["tag"] is None else clean_name(row["tag"], what="A tag"),
+            set_id=None if row["set_id"] is None else values.identifier("set_id", row["set_id"]),
         )
     )
     session.flush()

@@ -78,7 +78,7 @@ class Run(Base):
     """One generated text. `leak` is what in it names its model, if anything does.
 
     `turns` are (role, content) of the system prompt and of earlier turns before the prompt; `tag` is a word
-    for the prompt, by which results are sliced.
+    for the prompt, by which results are sliced. `set_id` is the study that keeps it, where no battle shows it.
     """
 
     __tablename__ = "runs"
@@ -91,6 +91,7 @@ class Run(Base):
     about: Mapped[dict[str, Any]] = mapped_column(JSON)  # seed, tokens, finish, seconds: what is known
     turns: Mapped[list[list[str]]] = mapped_column(JSON, default=list, server_default="[]")
     tag: Mapped[str | None] = mapped_column(String(NAME))
+    set_id: Mapped[str | None] = mapped_column(String(32), index=True)
 
     policy: Mapped[Policy] = relationship()
 

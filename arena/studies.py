@@ -190,6 +190,7 @@ def delete(store: Store, set_id: str) -> dict[str, int]:
         session.execute(remove(Showing).where(Showing.battle_id.in_(battles)))
         session.execute(remove(Battle).where(Battle.set_id == study.id, Battle.of_id.is_not(None)))
         session.execute(remove(Battle).where(Battle.set_id == study.id))
+        session.execute(remove(Run).where(Run.set_id == study.id))
         session.delete(study)
         session.flush()
         counts["runs"] = _forget(session, runs)
@@ -316,6 +317,9 @@ def _copy(session: Session, old: str, new: str) -> None:
                     expected=battle.expected,
                 )
             )
+    for run in session.scalars(select(Run).where(Run.set_id == old)).all():
+        copied = {column.key: getattr(run, column.key) for column in Run.__table__.columns}
+        session.add(Run(**copied | {"id": new_id(), "set_id": new}))
     session.flush()
 
 

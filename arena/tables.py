@@ -15,7 +15,7 @@ from arena.store import Store
 Rows = list[dict[str, Any]]
 
 FIELDS = {
-    "runs": ("run", "policy", "spec", "prompt", "text", "leak", "about", "turns", "tag"),
+    "runs": ("run", "policy", "spec", "prompt", "text", "leak", "about", "turns", "tag", "set_id"),
     "battles": (
         "battle", "set", "set_id", "guideline", "questions", "minimum", "open", "set_created_at", "kind", "run_a",
         "run_b", "of", "expected", "sender", "access", "members", "reveal", "share", "notice", "archived_at", "history",
@@ -31,6 +31,7 @@ NEWER: dict[str, Any] = {
     "sender": None,
     "turns": None,
     "tag": None,
+    "set_id": None,
     "access": "signed",
     "members": None,
     "reveal": "vote",
@@ -61,7 +62,7 @@ TEXTS = {
     "history",
 }
 OPTIONAL = {
-    "leak", "of", "expected", "undone_at", "questions", "sender", "turns", "tag", "members", "share", "archived_at",
+    "leak", "of", "expected", "undone_at", "questions", "sender", "turns", "tag", "set_id", "members", "share", "archived_at",
     "history", "corrected_at",
 }  # fmt: skip
 IDENTITY = {"runs": ("run",), "battles": ("battle",), "votes": ("battle", "annotator")}
@@ -97,7 +98,7 @@ def _of(rows: dict[str, Rows], set_id: str) -> dict[str, Rows]:
     ids = {row["battle"] for row in battles}
     runs = {row[side] for row in battles for side in ("run_a", "run_b")}
     return {
-        "runs": [row for row in rows["runs"] if row["run"] in runs],
+        "runs": [row for row in rows["runs"] if row["run"] in runs or row["set_id"] == set_id],
         "battles": battles,
         "votes": [row for row in rows["votes"] if row["battle"] in ids],
     }
@@ -111,6 +112,7 @@ def _run(run: Run) -> dict[str, Any]:
     turns = json.dumps(run.turns, ensure_ascii=False) if run.turns else None
     cells = (
         run.id, run.policy_name, run.policy.spec, run.prompt, run.text, run.leak, run.about, turns, run.tag,
+        run.set_id,
     )  # fmt: skip
     return dict(zip(FIELDS["runs"], cells, strict=True))
 

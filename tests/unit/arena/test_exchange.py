@@ -400,7 +400,7 @@ def policies(entries):
     ]
     assert [row["front"] for row in reports[0]["front"]] == [True, False, False]
     assert main(["migrate", "--database", database]) == 0
-    assert capsys.readouterr().out == "schema 0004\n"
+    assert capsys.readouterr().out == "schema 0005\n"
     sys.modules.pop("canned")
 
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena import ArenaError, create, export, sheet
+from arena import ArenaError, create, export, import_, sheet, studies
 from arena.__main__ import main
 from arena.outside import Columns, guess, read
 from arena.spreadsheet import write
 from arena.store import Store
+from arena.tables import tables
 
 pytest_plugins = ["tests.arena_fixtures"]
 
@@ -257,3 +258,35 @@ def test_outputs_leave_in_the_order_in_which_they_came(store, tmp_path):
     table = pd.read_parquet(tmp_path / "out" / "outputs.parquet")
     assert tuple(table.columns[:4]) == header
     assert [*table[[*header]].itertuples(index=False, name=None)] == rows
+
+
+def test_prompts_that_nobody_is_shown_leave_with_the_others(store, tmp_path):
+    header = ("prompt", "tag", "zebra", "ant")
+    rows = [
+        ("Equal?", "x", "Yes", "Yes"),
+        ("Shown?", "y", "Yes", "No"),
+        ("Told?", "x", "I am ChatGPT", "Hm"),
+        ("Alone?", "y", "Yes", None),
+    ]
+    path = tmp_path / "in.csv"
+    path.write_text(text_of(rows=rows, header=header), "utf-8")
+    made = create(store, "All", read(path, Columns("prompt", header[2:], tag="tag")), repeats=0.0)
+    assert (made.plain, made.same, made.leaks) == (1, 1, 1)
+    elsewhere = Store(f"sqlite:///{tmp_path / 'elsewhere.sqlite3'}")
+    copy = studies.duplicate(store, made.set, "Copy")
+
+    def left(of: Store, study: str, folder: str) -> list[tuple]:
+        export(of, tmp_path / folder, set_id=study)
+        table = pd.read_parquet(tmp_path / folder / "outputs.parquet")
+        assert table["votes"].tolist() == [0] * len(rows)
+        return [
+            *table.astype(object).where(table.notna(), None)[[*header]].itertuples(index=False, name=None)
+        ]
+
+    assert left(store, made.set, "out") == rows
+    import_(elsewhere, tmp_path / "out")
+    assert left(elsewhere, made.set, "again") == rows
+    studies.delete(store, made.set)
+    assert left(store, copy, "copy") == rows
+    studies.delete(store, copy)
+    assert not tables(store, names=True)["runs"]

@@ -34,7 +34,7 @@ def test_the_migrations_make_the_schema_of_the_models(store):
 def test_a_database_of_an_unknown_version_is_refused(url, migrate):
     with Store(url).write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(SchemaError, match="schema version 9999, not 0004.*Use the version of Tradewind"):
+    with pytest.raises(SchemaError, match="schema version 9999, not 0005.*Use the version of Tradewind"):
         Store(url, migrate=migrate)
 
 
@@ -87,7 +87,7 @@ def test_an_older_database_is_migrated_without_losing_a_vote(url, revision):
     old_database(url, revision)
     if url.startswith("postgresql"):
         with pytest.raises(
-            SchemaError, match=f"schema version {revision}, not 0004.*python -m arena migrate"
+            SchemaError, match=f"schema version {revision}, not 0005.*python -m arena migrate"
         ):
             Store(url)
     with Store(url, migrate=True).read() as session:
@@ -124,7 +124,7 @@ def test_an_older_file_leaves_a_copy_as_it_was_and_only_once(tmp_path, caplog):
     old_database(f"sqlite:///{file}")
     Store(f"sqlite:///{file}").close()
     assert [record.getMessage() for record in caplog.records] == [
-        f"The votes go from schema version 0002 to 0004; a copy as they were is {file}.0002."
+        f"The votes go from schema version 0002 to 0005; a copy as they were is {file}.0002."
     ]
     with closing(sqlite3.connect(f"{file}.0002")) as copy:
         assert copy.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",)
@@ -151,7 +151,7 @@ def test_replicas_that_open_an_older_file_together_migrate_it_once(tmp_path):
     address = f"sqlite:///{tmp_path / 'votes.sqlite3'}"
     old_database(address)
     with ThreadPoolExecutor(4) as pool:
-        assert [store.version for store in pool.map(lambda _: Store(address), range(4))] == ["0004"] * 4
+        assert [store.version for store in pool.map(lambda _: Store(address), range(4))] == ["0005"] * 4
     with closing(sqlite3.connect(tmp_path / "votes.sqlite3.0002")) as copy:
         assert copy.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",)
 
@@ -203,7 +203,7 @@ def test_replicas_that_start_together_set_up_one_schema(url):
     for thread in threads:
         thread.join()
     assert failures == []
-    assert Store(url).version == "0004"
+    assert Store(url).version == "0005"
 
 
 @pytest.mark.parametrize(("journal", "mode"), [("WAL", "wal"), ("DELETE", "delete")])
