@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 
 from common import digests
 from common.jsons import JsonObject
@@ -351,6 +350,8 @@ def _signed(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _regress(inputs: np.ndarray, weights: np.ndarray, penalty: float) -> np.ndarray:
+    from sklearn.linear_model import LogisticRegression  # a second that the app's start need not wait for
+
     regression = LogisticRegression(C=penalty, fit_intercept=False, max_iter=1000).fit(
         *_signed(inputs), np.r_[weights, weights]
     )
@@ -370,7 +371,7 @@ def _left_out(
 
 def _slope(margins: np.ndarray) -> float:
     """What margins are multiplied by to be log-odds."""
-    return float(LogisticRegression(C=1e6, fit_intercept=False).fit(*_signed(margins[:, None])).coef_[0, 0])
+    return float(_regress(margins[:, None], np.ones(len(margins)), 1e6)[0])
 
 
 def _likelihood(margins: np.ndarray) -> float:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from lm import LanguageModel
@@ -63,6 +62,8 @@ def fit_gate(
 
 
 def _fitted(states: np.ndarray, unsafe: np.ndarray, weights: np.ndarray) -> Gate:
+    from sklearn.linear_model import LogisticRegression  # a second that the app's start need not wait for
+
     mean, scale = states.mean(0), states.std(0) + 1e-6
     regression = LogisticRegression(C=PENALTY, max_iter=1000)
     regression.fit((states - mean) / scale, unsafe, sample_weight=weights)
