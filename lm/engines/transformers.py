@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -52,12 +52,14 @@ def stack_of(model: "PreTrainedModel") -> tuple[str, nn.ModuleList]:
     raise ValueError(f"{model.config.model_type} has no list of {count} decoder layers")
 
 
-def _matrices(layer: nn.Module) -> dict[str, tuple[int, int]]:
-    """(in, out) of a layer's linear modules by name, as lm.adapter names them."""
+def _matrices(layer: nn.Module, apart: Container[nn.Module]) -> dict[str, tuple[int, int]]:
+    """(in, out) of a layer's linear modules but `apart`, by name, as lm.adapter names them."""
     sizes = {}
     for path, module in layer.named_modules():
         # Any class: a quantized linear has these attributes too.
         linear: Any = module
+        if module in apart:
+            continue
         if hasattr(linear, "in_features") and hasattr(linear, "out_features"):
             sizes[module_at(path)] = (linear.in_features, linear.out_features)
         elif hasattr(linear, "nx") and hasattr(linear, "nf"):  # GPT-2's Conv1D
@@ -159,7 +161,19 @@ class ReferenceEngine:
 
     @cached_property
     def _sizes(self) -> list[dict[str, tuple[int, int]]]:
-        return [_matrices(layer) for layer in self._layers]
+        """Of each layer; without the modules that return more than a product, such as some routers."""
+        apart: set[nn.Module] = set()
+
+        def note(module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
+            if not isinstance(output, Tensor):
+                apart.add(module)
+
+        with ExitStack() as hooks:
+            for layer in self._layers:
+                for module in layer.modules():
+                    hooks.callback(module.register_forward_hook(note).remove)
+            self.forward([Feed(self.open(1, (), None, 0), [PROBE])])
+        return [_matrices(layer, apart) for layer in self._layers]
 
     def fits(self, adapter: Adapter | None) -> None:
         """Raises ValueError where the adapter is not of this model; see lm.engines.base.Engine."""

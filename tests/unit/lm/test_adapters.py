@@ -387,3 +387,13 @@ def test_halves_that_training_has_not_gathered_are_refused(shape, tmp_path):
     save_file({name: torch.zeros(shape) for name in load_file(path)}, path)
     with pytest.raises(ValueError, match="lacks a half of a matrix, or all of them: copy it again"):
         Adapter.load(folder)
+
+
+@pytest.mark.parametrize("family", ["llama4_text", "phimoe"])
+def test_a_router_that_returns_more_than_a_product_has_no_place_for_an_adapter(family):
+    engine = load(str(tiny(family))).engine
+    name = next(path for path, _ in engine._layers[0].named_modules() if path.endswith("router"))
+    part = torch.zeros(1, WIDTH), torch.zeros(4, 1)
+    with pytest.raises(ValueError, match=f"changes {name}, which does not fit this model, whose layer 0 has"):
+        engine.fits(Adapter({(0, name): part}, engine._stack))
+    engine.fits(Adapter({(0, "q_proj"): (torch.zeros(1, WIDTH), torch.zeros(WIDTH, 1))}, engine._stack))
