@@ -26,11 +26,11 @@ from arena.questions import ANSWERS
 from arena.ranking import strengths
 from arena.records import asked, votes_frame
 from arena.schema import COMMENT, Annotator, Battle, BattleSet, Run, Showing, Vote
-from arena.shown import UNDO, About, Earlier, Reveal, Shown, revealed, shown
+from arena.shown import UNDO, About, Answered, Earlier, Reveal, Shown, revealed, shown
 from arena.store import Store
 from arena.text import clean, clean_name, key
 
-MAX_EARLIER = 500  # votes that are listed to who gave them
+A_PAGE = 50  # votes of those that a person gave, listed to them at once
 MAX_NEWCOMERS = 200  # people who were shown a battle in the last minutes and have never voted
 _WHOLE = (joinedload(Battle.a), joinedload(Battle.b), joinedload(Battle.set))
 """What of a battle is read with it, in one query."""
@@ -170,30 +170,37 @@ class Service:
             vote.corrected_at, vote.revised = now, vote.revised or vote.told
         return self.reveal(battle, annotator)
 
-    def earlier(self, annotator: str, set_id: str | None = None) -> list[Earlier]:
-        """The standing votes of a person, the latest first, of one study or of all. In a study that tells
-        names at the end they are told here, once everything is judged.
+    def earlier(
+        self, annotator: str, set_id: str | None = None, *, page: int = 1, battle: str = ""
+    ) -> Answered:
+        """A page of the standing votes of a person, of one study or of all; the page that holds a battle,
+        where one is named. In a study that tells names at the end they are told here, once everything is
+        judged.
         """
         with self.store.write() as session:
             person = self._known(session, annotator)
             if person is None:
-                return []
+                return Answered([], 1, 1)
             query = (
-                select(Vote)
+                select(Vote.battle_id)
                 .join(Battle, Vote.battle_id == Battle.id)
                 .where(Vote.annotator_id == person.id, Vote.undone_at.is_(None))
                 .order_by(Vote.voted_at.desc(), Vote.id.desc())
-                .limit(MAX_EARLIER)
             )
             if set_id is not None:
                 query = query.where(Battle.set_id == set_id)
-            votes = list(session.scalars(query))
+            given = list(session.scalars(query))
+            pages = max(1, -(-len(given) // A_PAGE))
+            page = given.index(battle) // A_PAGE + 1 if battle in given else min(max(page, 1), pages)
+            listed = given[A_PAGE * (page - 1) : A_PAGE * page]
+            mine = select(Vote).where(Vote.annotator_id == person.id, Vote.battle_id.in_(listed))
+            votes = sorted(session.scalars(mine), key=lambda vote: listed.index(vote.battle_id))
             untold = [vote for vote in votes if vote.battle.set.reveal == "end" and not vote.told]
             studies = {vote.battle.set_id for vote in untold}
             finished = {id for id in studies if not self._left(session, person, id)}
             for vote in untold:
                 vote.told = vote.battle.set_id in finished
-            return [
+            rows = [
                 Earlier(
                     shown(vote.battle, 0, 0),
                     revealed(vote),
@@ -203,6 +210,7 @@ class Service:
                 )
                 for vote in votes
             ]
+            return Answered(rows, page, pages)
 
     def reveal(self, battle: str, annotator: str) -> Reveal:
         """Who stood where, for a battle on which this annotator's vote is committed; else UnknownBattle."""

@@ -79,6 +79,15 @@ class Earlier:
     corrected: bool
 
 
+@dataclass(frozen=True)
+class Answered:
+    """A page of the votes that an annotator gave before, the latest first."""
+
+    votes: list[Earlier]
+    page: int
+    pages: int
+
+
 def shown(battle: Battle, remaining: int, done: int) -> Shown:
     """A battle as it is shown: texts, and nothing that tells the sides apart."""
     questions = tuple(Question(question.key, question.text) for question in battle.set.questions)

@@ -3,7 +3,7 @@ nothing here
 knows more than the two texts."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from html import escape
@@ -13,10 +13,9 @@ from markdown_it import MarkdownIt
 from arena.formatting import differences, plain, rich
 from arena.questions import Question
 from arena.schema import COMMENT
-from arena.shown import About, Earlier, Reveal, Shown, Side
+from arena.shown import About, Answered, Earlier, Reveal, Shown, Side
 
 ROLES = {"system": "System prompt", "user": "User, earlier", "assistant": "Assistant, earlier"}
-EARLIER = '<button type="button" class="tw-quiet" data-open="earlier">Your answers</button>'
 PRACTISE = '<button type="button" class="tw-quiet" data-open="practise">Practise on an example</button>'
 BACK = '<button type="button" class="tw-quiet" data-open="next">Back to judging</button>'
 LABELS = {"a": "A", "b": "B", "tie": "Tie", "both_bad": "Both bad", "skip": "Skip"}
@@ -92,7 +91,7 @@ def finished(done: int, reveal: str = "vote") -> str:
         says = "Make a study under Studies, or send two texts from Steer or Trade-offs."
         return _plate("No battle yet", says, PRACTISE)
     names = " Your answers now tell who wrote what." if reveal == "end" else ""
-    return _plate("All judged", f"You have judged {_count(done)}. Thank you.{names}", EARLIER)
+    return _plate("All judged", f"You have judged {_count(done)}. Thank you.{names}", _listed())
 
 
 def invited(study: About, login: bool) -> str:
@@ -110,14 +109,28 @@ def refused(error: str) -> str:
     return _plate("This study cannot be judged now", error)
 
 
-def earlier(votes: Sequence[Earlier], *, note: str = "") -> str:
-    """A person's answers, the latest first, each with a way to correct it."""
-    if not votes:
+def earlier(answered: Answered, *, note: str = "") -> str:
+    """A page of a person's answers, the latest first, each with a way to correct it."""
+    if not answered.votes:
         return _plate("No answers yet", "Judge a battle first.", BACK)
-    rows = "".join(_earlier(vote) for vote in votes)
+    rows = "".join(_earlier(vote) for vote in answered.votes)
     return f"""<article class="tw-arena" data-stage="earlier"><div class="tw-heading"><h3>Your answers</h3>{BACK}</div>{_note(note)}
 <p class="tw-count">A correction is kept and marked; where you know who wrote what by then, it no longer counts as blind.</p>
-<ol class="tw-answered">{rows}</ol></article>"""
+<ol class="tw-answered">{rows}</ol>{_pages(answered)}</article>"""
+
+
+def _pages(answered: Answered) -> str:
+    if answered.pages == 1:
+        return ""
+    later = _listed("Later", page=answered.page - 1) if answered.page > 1 else ""
+    before = _listed("Earlier", page=answered.page + 1) if answered.page < answered.pages else ""
+    at = f'<span class="tw-count">Page {answered.page} of {answered.pages}</span>'
+    return f'<nav class="tw-pages" aria-label="Pages of your answers">{later}{at}{before}</nav>'
+
+
+def _listed(label: str = "Your answers", *, page: int = 1, battle: str = "") -> str:
+    """The way to a page of one's answers, or to that which holds a battle."""
+    return f'<button type="button" class="tw-quiet" data-open="earlier" data-page="{page}" data-battle="{escape(battle)}">{label}</button>'
 
 
 def _earlier(vote: Earlier) -> str:
@@ -190,7 +203,8 @@ def _question(question: Question, chosen: str) -> str:
 
 
 def _heading(shown: Shown) -> str:
-    return f'<div class="tw-heading"><h3>{escape(shown.study)}: an earlier answer</h3>{EARLIER}</div>'
+    back = _listed(battle=shown.battle)
+    return f'<div class="tw-heading"><h3>{escape(shown.study)}: an earlier answer</h3>{back}</div>'
 
 
 def _progress(shown: Shown) -> str:
@@ -201,7 +215,7 @@ def _progress(shown: Shown) -> str:
         f'<div class="tw-progress" role="progressbar" aria-label="Battles judged" aria-valuemin="0" '
         f'aria-valuemax="{total}" aria-valuenow="{done}">'
         f'<div style="width:{100 * done / total:.1f}%"></div></div>'
-        f'<p class="tw-count">{escape(shown.study)} · {done} judged, {left} to go {EARLIER}</p>'
+        f'<p class="tw-count">{escape(shown.study)} · {done} judged, {left} to go {_listed()}</p>'
     )
 
 

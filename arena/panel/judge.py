@@ -138,10 +138,17 @@ class Judging:
             person = self.named(person, typed, profile)
             return person, *following(self.service, person, study)
 
-    def on_earlier(self, person: str, typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
+    def on_earlier(
+        self, person: str, typed: str, study: str, profile: Profile, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        """A page of the answers, or that on which a battle stands."""
+        asked = sent(event)
+        page, battle = asked.get("page"), str(asked.get("battle") or "")
         with refusals():
             person = self.named(person, typed, profile)
-            return person, None, view.earlier(self.service.earlier(person, study or None))
+            number = page if isinstance(page, int) else 1
+            answered = self.service.earlier(person, study or None, page=number, battle=battle)
+            return person, None, view.earlier(answered)
 
     def on_look(
         self, person: str, typed: str, study: str, profile: Profile, event: gr.EventData
@@ -150,8 +157,8 @@ class Judging:
         battle = str(sent(event).get("battle"))
         with refusals():
             person = self.named(person, typed, profile)
-            votes = self.service.earlier(person, study or None)
-            vote = next((vote for vote in votes if vote.reveal.battle == battle), None)
+            answered = self.service.earlier(person, study or None, battle=battle)
+            vote = next((vote for vote in answered.votes if vote.reveal.battle == battle), None)
             if vote is None:
                 raise ArenaError("There is no vote of yours on this battle.")
             html = view.battle(vote.shown, answers=vote.reveal.answers, comment=vote.comment, correcting=True)
@@ -177,7 +184,8 @@ class Judging:
         try:
             if correcting:
                 self.service.correct(battle, person, answers, comment)
-                return person, None, view.earlier(self.service.earlier(person, study or None), note=CORRECTED)
+                answered = self.service.earlier(person, study or None, battle=battle)
+                return person, None, view.earlier(answered, note=CORRECTED)
             reveal = self.service.vote(battle, person, answers, comment)
             if reveal.a is None:
                 return person, *following(self.service, person, study)

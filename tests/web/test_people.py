@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from arena import Store, studies, votes_frame
+from arena import Output, Service, Store, create, studies, votes_frame
 from arena.studies import listing
 from tests.web.conftest import serving
 
@@ -225,3 +225,37 @@ def test_nobody_starts_before_the_page_has_read_its_link(app, pages) -> None:
     name.fill("Ada")
     ada.keyboard.press("Enter")
     ada.get_by_role("button", name="Ada · Eggs · change").wait_for()
+
+
+def test_many_answers_stand_on_pages_and_a_correction_comes_back_to_its_page(app, pages) -> None:
+    address, store = app
+    ada, *_ = pages
+    texts = [Output(f"Prompt {n}", name, f"{name} {n}") for n in range(60) for name in ("one", "two")]
+    study = create(store, "Many", texts, repeats=0.0).set
+    service = Service(store, votes_a_minute=1_000)
+    given = []
+    for _ in range(51):
+        given.insert(0, service.next("Ada", study).battle)
+        service.vote(given[0], "Ada", {"helpful": "a", "harmless": "a"})
+    judges(ada, address, "Ada", study)
+    ada.get_by_role("button", name="Your answers").click()
+    listed = ada.locator(".tw-answered li")
+    expect(listed).to_have_count(50)
+    expect(ada.get_by_role("button", name="Later")).to_have_count(0)
+    ada.get_by_role("button", name="Earlier").click()
+    expect(listed).to_have_count(1)
+    ada.get_by_text("Page 2 of 2").wait_for()
+    ada.get_by_role("button", name="Look again").click()
+    ada.wait_for_selector("[data-stage=correct]")
+    assert battle(ada) == given[-1]
+    ada.get_by_role("button", name="Your answers").click()
+    ada.get_by_text("Page 2 of 2").wait_for()
+    ada.get_by_role("button", name="Look again").click()
+    ada.wait_for_selector("[data-stage=correct]")
+    votes(ada, "2", "2")
+    ada.get_by_text("The correction is kept").wait_for()
+    ada.get_by_text("Page 2 of 2").wait_for()
+    ada.get_by_role("button", name="Later").click()
+    ada.get_by_text("Page 1 of 2").wait_for()
+    ada.keyboard.press("Enter")  # on the way back
+    ada.wait_for_selector("[data-stage=vote]")

@@ -119,8 +119,9 @@ export default function mount({ element, props, trigger, watch }) {
     if (!button) return;
     if (button.dataset.open || button.dataset.correct) {
       moved = true;
-      if (button.dataset.correct) trigger('look', { battle: button.dataset.correct });
-      else trigger(button.dataset.open, {});
+      const { correct, open, page, battle } = button.dataset;
+      if (correct) trigger('look', { battle: correct });
+      else trigger(open, open === 'earlier' ? { page: Number(page), battle } : {});
     } else if (button.dataset.view) toggle(button.dataset.view);
     else if (button.classList.contains('tw-undo')) undo();
     else if (button.type === 'button' && button.classList.contains('tw-go')) next();
@@ -174,8 +175,8 @@ export default function mount({ element, props, trigger, watch }) {
     show();
     mark();
     countdown();
-    const first = element.querySelector('fieldset input') ?? element.querySelector('.tw-go');
-    first?.focus({ preventScroll: true });
+    const first = element.querySelector('fieldset input') ?? element.querySelector('.tw-go') ?? (moved && element.querySelector('.tw-heading button'));
+    if (first) first.focus({ preventScroll: true });
     if (moved && stage() !== 'reveal') element.scrollIntoView({ block: 'start' });
     moved = false;
   }

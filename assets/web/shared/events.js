@@ -71,7 +71,7 @@ export const TRIGGERS = {
     "undo": "take a vote back: { battle }",
     "next": "the next battle",
     "practise": "battles that count for nothing",
-    "earlier": "the list of one's own answers",
+    "earlier": "a page of one's own answers, or that which holds a battle: { page, battle }",
     "look": "an answer of one's own, to correct it: { battle }"
   },
   "compare/studies": {

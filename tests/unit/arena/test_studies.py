@@ -122,18 +122,38 @@ def test_names_are_told_when_the_lead_says(lite, clock, reveal):
     first = service.next("Ada")
     after = service.vote(first.battle, "Ada", both("a", "a"))
     assert (after.a is not None) == (reveal == "vote")
-    assert (service.earlier("Ada")[0].reveal.a is not None) == (reveal == "vote")
+    assert (service.earlier("Ada").votes[0].reveal.a is not None) == (reveal == "vote")
     corrected = service.correct(first.battle, "Ada", both("b", "b"))
     assert corrected.revised == (reveal == "vote"), "a correction is blind as long as nobody told the names"
     service.vote(service.next("Ada").battle, "Ada", both("a", "a"))
     assert service.next("Ada") is None
-    told = [earlier.reveal.a is not None for earlier in service.earlier("Ada")]
+    told = [earlier.reveal.a is not None for earlier in service.earlier("Ada").votes]
     assert told == [reveal != "never"] * 2
     votes = frame(lite).set_index("battle")
     assert votes["corrected"].tolist().count(True) == 1 and votes.loc[first.battle, "helpful"] == "b"
     assert ranking(frame(lite), "helpful").votes == (1 if reveal == "vote" else 2)
     again = service.correct(first.battle, "Ada", both("a", "a"))
     assert again.revised == (reveal != "never")
+
+
+def test_a_persons_answers_stand_on_pages_that_hold_each_once(lite, clock, monkeypatch):
+    monkeypatch.setattr("arena.service.A_PAGE", 2)
+    create(lite, "Set", answers(7, ("base", "kind")), repeats=0.0, reveal="never")
+    service = Service(lite, clock=clock, votes_a_minute=1000)
+    given = []
+    for _ in range(5):
+        given.insert(0, service.next("Ada").battle)
+        clock.move(1)
+        service.vote(given[0], "Ada", both("a", "a"))
+    pages = [service.earlier("Ada", page=page) for page in (1, 2, 3)]
+    assert [vote.reveal.battle for page in pages for vote in page.votes] == given
+    assert [(page.page, page.pages, len(page.votes)) for page in pages] == [(1, 3, 2), (2, 3, 2), (3, 3, 1)]
+    for asked, page in ((-1, 1), (0, 1), (10**9, 3)):
+        assert service.earlier("Ada", page=asked) == pages[page - 1]
+    for number, battle in enumerate(given):
+        assert service.earlier("Ada", battle=battle).page == number // 2 + 1
+    assert service.earlier("Ada", battle="nowhere") == pages[0]
+    assert (service.earlier("Bob").votes, service.earlier("Bob").pages) == ([], 1)
 
 
 def test_a_blind_undo_counts_and_one_after_the_names_does_not(lite, clock):
