@@ -97,6 +97,11 @@ class CAV:
         return self.w / length.clamp_min(1e-12)
 
     @property
+    def imported(self) -> bool:
+        """Whether it comes from a control vector: it knows no texts that its accuracy could be of."""
+        return bool(self.accuracy.isnan().all())
+
+    @property
     def layers(self) -> tuple[int, ...]:
         """The layers that have a direction: all of them, but for an imported vector."""
         return tuple(self.gap.nonzero()[:, 0].tolist())

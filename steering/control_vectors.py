@@ -47,8 +47,8 @@ def export(cav: CAV, path: Path | str, *, method: str = "gcav", family: str = ""
 
     A control vector holds the layers and the length of the calibrated constant push, so that a scale
     of 1 is as far as the text stays fluent; without a calibration the length is the distance between
-    the sides' means. llama.cpp has no place for layer 0, and knows neither gates nor budgets. family:
-    the model's, for the file's hint.
+    the sides' means, and an imported vector goes out as it came. llama.cpp has no place for layer 0, and knows
+    neither gates nor budgets. family: the model's, for the file's hint. Raises ValueError.
     """
     path = Path(path)
     rows = directions(method, cav)
@@ -66,6 +66,13 @@ def export(cav: CAV, path: Path | str, *, method: str = "gcav", family: str = ""
 def _write_gguf(cav: CAV, path: Path, rows: Tensor, family: str) -> None:
     from gguf import GGUFWriter
 
+    as_it_came = cav.imported and cav.calibration is None
+    layers = [layer for layer in (cav.layers if as_it_came else calibrated_layers(cav)) if layer]
+    if not layers:
+        raise ValueError(
+            f"{cav.concept} has a direction at layer 0 alone, for which a llama.cpp control vector has no place: "
+            "give a name that ends in .safetensors."
+        )
     curve = cav.calibration and cav.calibration.curve("fixed", "amplify")
     strength = curve.dose(curve.fluent) if curve else 1.0
     writer = GGUFWriter(path, "controlvector")
@@ -74,9 +81,8 @@ def _write_gguf(cav: CAV, path: Path, rows: Tensor, family: str) -> None:
     writer.add_string("tradewind.concept", cav.concept)
     writer.add_string("tradewind.model", f"{cav.model} ({cav.model_hash})")
     writer.add_float32("tradewind.strength", strength)
-    for layer in calibrated_layers(cav):
-        if layer:
-            writer.add_tensor(f"direction.{layer}", (rows[layer] * strength * cav.gap[layer]).numpy())
+    for layer in layers:
+        writer.add_tensor(f"direction.{layer}", (rows[layer] * strength * cav.gap[layer]).numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

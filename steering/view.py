@@ -134,7 +134,7 @@ def _opens(opens: float | None) -> list[str]:
 
 def curves(cav: CAV) -> Curves:
     """Held-out accuracy at every layer, beside its two controls; nothing where no texts are known."""
-    if cav.accuracy.isnan().all():
+    if cav.imported:
         return {"accuracy": [], "shuffled": [], "random": []}
     return {
         "accuracy": _rounded(cav.accuracy),

@@ -84,6 +84,28 @@ def test_a_files_vectors_are_added_as_they_are_at_strength_one(library, tmp_path
         )
 
 
+@pytest.mark.parametrize("layers", [[1, 2], [2], [0, 1, 2]])
+def test_what_is_imported_goes_out_as_it_came(library, tmp_path, layers):
+    rows = some(library.model.width, layers)
+    _, cav = imported(library.model, written(tmp_path / "v.gguf", rows), "v")
+    again = export(cav, tmp_path / "w.gguf", method="diffmean", family="llama").read_bytes()
+    _, back = read_gguf(again, "w")
+    assert [*back] == [layer for layer in layers if layer]
+    for layer, row in back.items():
+        np.testing.assert_allclose(row, rows[layer], rtol=1e-5, atol=1e-6)
+    if layers[0]:
+        _, second = imported(library.model, again, "v")
+        for name in ("w", "b", "diffmean", "gap"):
+            torch.testing.assert_close(getattr(second, name), getattr(cav, name), rtol=1e-3, atol=1e-5)
+
+
+def test_a_vector_of_layer_0_alone_has_no_control_vector(library, tmp_path):
+    _, cav = imported(library.model, written(tmp_path / "v.gguf", some(library.model.width, [0])), "v")
+    with pytest.raises(ValueError, match="v has a direction at layer 0 alone, .*ends in .safetensors"):
+        export(cav, tmp_path / "w.gguf")
+    assert not (tmp_path / "w.gguf").exists()
+
+
 def test_an_imported_concept_has_a_gate_a_cost_and_a_place_on_disk(library, tmp_path):
     own = library.session()
     concept, cav = imported(library.model, written(tmp_path / "v.gguf", some(library.model.width)), "v")
