@@ -3,6 +3,8 @@
 import sys
 from importlib import import_module
 
+from common.command import require_folder
+
 ROOMS = {
     "prepare": "make all that the tabs want of a model",
     "steering": "steer from the command line: generate, sweep, train, evaluate, export",
@@ -16,6 +18,7 @@ USAGE = "usage: tradewind [--model MODEL] [--host HOST] [--port PORT] [--debug]\
 
 def main() -> int:
     """The exit code of a command."""
+    require_folder()
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     if word in ROOMS:
         sys.argv = [f"tradewind {word}", *sys.argv[2:]]

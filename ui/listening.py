@@ -6,6 +6,10 @@ same way at variables of its own, and says so here first.
 import os
 import sys
 
+from common.command import require_folder
+
+require_folder()
+
 
 def _below(root: str) -> str:
     """The path that a proxy serves the app under, with a slash before it and none behind; an address as it is."""

@@ -216,3 +216,15 @@ def test_a_root_path_is_understood_however_its_slashes_stand(given, used):
         cwd=ROOT,
     )
     assert told.stdout.strip() == used
+
+
+@pytest.mark.parametrize(
+    "words", [["app.py"], ["tradewind.py"], ["tradewind.py", "steering", "generate"], ["tradewind.py", "arena", "ranking"]]
+)  # fmt: skip
+def test_a_start_in_a_folder_that_is_gone_is_one_sentence(tmp_path, words):
+    here = tmp_path / "here"
+    here.mkdir()
+    script = f"rmdir {here} && exec {sys.executable} {ROOT / words[0]} {' '.join(words[1:])}"
+    done = subprocess.run(["sh", "-c", script], cwd=here, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: The current folder has been deleted: change to another one with cd.\n"
