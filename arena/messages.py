@@ -1,6 +1,6 @@
 """Messages between the Compare tab and its JavaScript (assets/web/compare)."""
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 
 class Entry(TypedDict):
@@ -27,3 +27,12 @@ class Board(TypedDict):
     picked: str
     people: str
     login: bool
+
+
+class Listing(TypedDict):
+    """A table of results, numbers rounded; file: what its CSV is called."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[Any]]
+    file: str

@@ -62,7 +62,7 @@ def _axes(place: int) -> dict[str, str]:
 def _stacked(sizes: Sequence[int], title: str, up: Mapping[str, Any]) -> dict[str, Any]:
     """The layout of plots below each other, the first on top, with heights that go by `sizes`."""
     heights = [max(size, 2) for size in sizes]
-    gap = 0.0 if len(sizes) == 1 else 0.3 / len(sizes)
+    gap = 0.0 if len(sizes) == 1 else 0.44 / len(sizes)
     unit = (1 - gap * (len(sizes) - 1)) / sum(heights)
     layout: dict[str, Any] = {"height": max(HEIGHT, 130 + 55 * sum(heights)) if len(sizes) > 1 else HEIGHT}
     top = 1.0

@@ -2,6 +2,7 @@
 and votes come in.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 from arena import notices, plots, reading
 from arena.agreement import agreement, annotators, by_question, over_time
 from arena.front import human_front
+from arena.messages import Listing
 from arena.panel.learning import Learner, Learning
 from arena.panel.place import Place
 from arena.panel.shared import Profile, Who, offered, refusals
@@ -41,13 +43,10 @@ def build(
     with gr.Column(visible=False) as tallied:
         with gr.Row(elem_classes="tw-charts"):
             strength, wins = _chart(), _chart()
-        table = gr.Dataframe(label="Ranking", interactive=False)
+        table = _table()
         with gr.Row(elem_classes="tw-charts"):
             front, time_line = _chart(), _chart()
-        points = gr.Dataframe(label="Human front", interactive=False)
-        alike = gr.Dataframe(label="Agreement by question", interactive=False)
-        sliced = gr.Dataframe(label="Win rate by the prompts' tags", interactive=False)
-        people = gr.Dataframe(label="Annotators", interactive=False)
+        points, alike, sliced, people = (_table() for _ in range(4))
     answers = gr.HTML(elem_classes="tw-read-all")
     with gr.Row(elem_classes="tw-asked"):
         page = gr.Number(
@@ -76,13 +75,13 @@ def build(
             gr.Column(visible=len(votes) > 0),
             plots.strengths(result),
             plots.wins(result),
-            _tidy(result.table),
+            _listed("Ranking", _spaced(result.table)),
             None if human is None else plots.front(human),
             plots.over_time(over_time(votes)),
-            gr.Dataframe(None if human is None else _tidy(human), visible=human is not None),
-            _tidy(by_question(votes)),
-            gr.Dataframe(_tidy(slices(votes, question)), visible=bool(votes["tag"].notna().any())),
-            _tidy(annotators(votes)),
+            None if human is None else _listed("Human front", _spaced(human)),
+            _listed("Agreement by question", _spaced(by_question(votes))),
+            _listed("Win rate by the prompts' tags", slices(votes, question)),
+            _listed("Annotators", _spaced(annotators(votes))),
             gr.Number(visible=pages > 1, maximum=max(pages, 1)),
             read,
             learning.of(study, organizer, len(votes)),
@@ -133,5 +132,17 @@ def _chart() -> gr.HTML:
     return part(None, "shared/plot", "tw-chart")
 
 
-def _tidy(table: pd.DataFrame) -> pd.DataFrame:
-    return table.round(2).rename(columns=lambda name: name.replace("_", " "))
+def _listed(title: str, table: pd.DataFrame) -> Listing:
+    """A table as the page draws it; its file is called by its title."""
+    plain = json.loads(table.to_json(orient="split", index=False, double_precision=2))
+    file = f"{title.lower().replace(' ', '-')}.csv"
+    return {"title": title, "columns": plain["columns"], "rows": plain["data"], "file": file}
+
+
+def _spaced(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns with names of our own, as words."""
+    return table.rename(columns=lambda name: name.replace("_", " "))
+
+
+def _table() -> gr.HTML:
+    return part(None, "compare/table", "tw-listing")

@@ -10,6 +10,7 @@ import { csv, download, h, table } from './dom.js';
 import { walker } from './walker.js';
 
 const COARSE = matchMedia('(pointer: coarse)').matches;
+const [NARROW, NARROW_LABEL] = [480, 14]; // pixels of a chart, and letters of a name beside its axis
 const PICTURE = { width: 960, height: 640, scale: 2 };
 const lines = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replace(/(.{60,90}?) /g, '$1<br>');
 let library = null;
@@ -31,7 +32,13 @@ function resolved(value, style) {
   return value;
 }
 
-function themed(figure, style) {
+/** A name beside an axis where there is little room: its ends. */
+function ends(text) {
+  const letters = text.match(/&#?\w+;|./gu) ?? [];
+  return letters.length > NARROW_LABEL ? [...letters.slice(0, 7), '…', ...letters.slice(-6)].join('') : text;
+}
+
+function themed(figure, style, narrow = false) {
   const axis = {
     gridcolor: 'var(--tw-rule)', zerolinecolor: 'var(--tw-rule)', linecolor: 'var(--tw-line)', tickcolor: 'var(--tw-line)', ticks: 'outside',
     ticklen: 4, automargin: true, title: { standoff: 8 },
@@ -45,6 +52,7 @@ function themed(figure, style) {
   };
   for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
     layout[name] = { ...axis, ...layout[name], title: { ...axis.title, ...layout[name].title } };
+    if (narrow && layout[name].ticktext) layout[name].ticktext = layout[name].ticktext.map(ends);
   }
   return resolved({ data: figure.data, layout }, style);
 }
@@ -103,7 +111,7 @@ export function chart(node, onPoint = (/** @type {any} */ _point) => {}, twinOf 
     if (!seen || !value?.figure) return;
     const library = await plotly();
     if (!value?.figure) return;
-    const { data, layout } = themed(value.figure, getComputedStyle(node));
+    const { data, layout } = themed(value.figure, getComputedStyle(node), node.clientWidth < NARROW);
     layout.uirevision = `${layout.uirevision} ${zooms}`;
     for (const name of ['plotly_click', 'plotly_selected', 'plotly_deselect', 'plotly_relayout']) plot.removeAllListeners?.(name);
     await library.react(plot, data, layout, { displaylogo: false, responsive: true, displayModeBar: false, doubleClick: 'reset', showTips: false });

@@ -1,11 +1,37 @@
-// A table whose columns sort and whose rows can be picked and brushed, by mouse and by keyboard.
+// Tables whose columns sort; the rows of `sorted` can be picked and brushed, too, by mouse and by keyboard.
 import { h } from './dom.js';
 
 const compare = (a, b) => Number(a == null) - Number(b == null) || (typeof a === 'number' && typeof b === 'number' ? a - b : String(a).localeCompare(String(b)));
 
-/** { node, mark(ids, selected, brushed) } for { columns, rows, ids, show, hints }: ids name the rows, show[i] writes column i's values,
- * hints[i] says what column i means. onRow(id, event) hears a click or Enter on a row, onBrush(ids) rows that the mouse was dragged over
- * or that Shift and the arrow keys took in; order { by, falling } is kept by the caller, so that new rows keep it. */
+/** The heads of a table that sort its lines, which show `rows` and stand in `body`; order { by, falling } is kept by the caller, so that new
+ * rows keep it; hints[i] says what column i means. */
+export function heads({ columns, rows, hints = [] }, lines, body, order) {
+  const all = columns.map((name, column) => h('th', { scope: 'col', title: hints[column] },
+    h('button', { type: 'button', class: 'tw-sort', onclick: () => turn(column) }, name)));
+
+  function turn(column) {
+    order.falling = order.by === column ? !order.falling : typeof rows.find((row) => row[column] != null)?.[column] === 'number';
+    order.by = column;
+    sort();
+  }
+
+  function sort() {
+    const { by, falling } = order;
+    all.forEach((head, i) => (i === by ? head.setAttribute('aria-sort', falling ? 'descending' : 'ascending') : head.removeAttribute('aria-sort')));
+    const places = rows.map((_, i) => i).sort((a, b) => {
+      const [left, right] = [rows[a][by], rows[b][by]];
+      return left == null || right == null || !falling ? compare(left, right) : -compare(left, right);
+    });
+    body.append(...places.map((i) => lines[i]));
+  }
+
+  if (order.by != null) sort();
+  return all;
+}
+
+/** { node, mark(ids, selected, brushed) } for { columns, rows, ids, show, hints }: ids name the rows, show[i] writes column i's values; the rest
+ * as for `heads`. onRow(id, event) hears a click or Enter on a row, onBrush(ids) rows that the mouse was dragged over or that Shift and the
+ * arrow keys took in. */
 export function sorted({ columns, rows, ids, show = [], hints = [] }, onRow, order = {}, onBrush = null) {
   let from = null;
   let dragged = false;
@@ -40,25 +66,6 @@ export function sorted({ columns, rows, ids, show = [], hints = [] }, onRow, ord
     },
   }, row.map((value, column) => h('td', {}, value == null ? '' : (show[column] ?? String)(value, i)))));
   const body = h('tbody', {}, lines);
-  const heads = columns.map((name, column) => h('th', { scope: 'col', title: hints[column] },
-    h('button', { type: 'button', class: 'tw-sort', onclick: () => turn(column) }, name)));
-
-  function turn(column) {
-    order.falling = order.by === column ? !order.falling : typeof rows.find((row) => row[column] != null)?.[column] === 'number';
-    order.by = column;
-    sort();
-  }
-
-  function sort() {
-    const { by, falling } = order;
-    heads.forEach((head, i) => (i === by ? head.setAttribute('aria-sort', falling ? 'descending' : 'ascending') : head.removeAttribute('aria-sort')));
-    const places = rows.map((_, i) => i).sort((a, b) => {
-      const [left, right] = [rows[a][by], rows[b][by]];
-      return left == null || right == null || !falling ? compare(left, right) : -compare(left, right);
-    });
-    body.append(...places.map((i) => lines[i]));
-  }
-
   function mark(picked, selected, brushed = null) {
     for (const line of lines) {
       line.setAttribute('aria-selected', String(picked.includes(line.dataset.id)));
@@ -67,8 +74,8 @@ export function sorted({ columns, rows, ids, show = [], hints = [] }, onRow, ord
     }
   }
 
-  if (order.by != null) sort();
   const node = h('div', { class: 'tw-scroll' },
-    h('table', { class: `tw-table tw-sorted${onBrush ? ' tw-brushed' : ''}`, role: 'grid', 'aria-multiselectable': 'true' }, h('thead', {}, h('tr', {}, heads)), body));
+    h('table', { class: `tw-table tw-sorted${onBrush ? ' tw-brushed' : ''}`, role: 'grid', 'aria-multiselectable': 'true' },
+      h('thead', {}, h('tr', {}, heads({ columns, rows, hints }, lines, body, order))), body));
   return { node, mark };
 }
