@@ -43,7 +43,7 @@ PRESS = """(slider) => new Promise((resolve) => {
   slider.dispatchEvent(new Event('change', { bubbles: true }));
 })"""
 WITHOUT_MODEL = """
-import app, gradio, peft, plotly, sklearn.linear_model, transformers
+import lab.launch, gradio, peft, plotly, sklearn.linear_model, transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.models.llama import modeling_llama
 print(open('/proc/self/status').read())

@@ -1,6 +1,6 @@
 """What a model lacks, said at the head of a tab, with the way to make it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -8,7 +8,7 @@ import gradio as gr
 from lab.preparer import Preparer
 from ui.parts import part
 
-Renew = tuple[gr.HTML, Callable[[], dict[str, Any]]]
+Renew = tuple[gr.HTML, Callable[[], Mapping[str, Any]]]
 """A part of a tab and the value that it has now."""
 
 
@@ -27,7 +27,7 @@ def build(preparer: Preparer, tab: str) -> Callable[[Renew | None], None]:
             value = preparer.state(tab)
             if renew is None:
                 return value
-            return value, renew[1]() | {"renewed": True} if preparer.renewed() else gr.skip()
+            return value, {**renew[1](), "renewed": True} if preparer.renewed() else gr.skip()
 
         def on_start() -> Any:
             preparer.start()

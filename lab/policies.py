@@ -5,6 +5,7 @@ commands and the API know them.
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import arena
@@ -20,9 +21,13 @@ from steering import Library, Plan
 from steering.steer import policy as plan_policy
 from ui.validation import sentence
 
-SHIPPED = expanded(os.environ.get("TRADEWIND_CHECKPOINTS") or CHECKPOINTS)
 PLAIN = "base model"
 """What the unchanged model is called on every tab."""
+
+
+def checkpoint_folder() -> Path:
+    """Where the checkpoints lie that ship: of the environment, or of the repository."""
+    return expanded(os.environ.get("TRADEWIND_CHECKPOINTS") or CHECKPOINTS)
 
 
 def policies(
@@ -46,8 +51,8 @@ def resolver(library: Library) -> Policies:
     model = library.model
     return tuned_policies(
         model,
-        lambda name: find(name, model, SHIPPED),
-        lambda: shipped(model, SHIPPED),
+        lambda name: find(name, model, checkpoint_folder()),
+        lambda: shipped(model, checkpoint_folder()),
         partial(planned, library),
     )
 
@@ -75,7 +80,7 @@ def roster(library: Library) -> dict[str, arena.Entrant]:
     steered = ({"name": name, "plan": plan} for name, plan in plans(library).items())
     trained = {
         checkpoint.name: _entrant(tuned(library.model, checkpoint))
-        for checkpoint in shipped(library.model, SHIPPED)
+        for checkpoint in shipped(library.model, checkpoint_folder())
     }
     return policies([{"name": PLAIN, "base": True}], library) | trained | policies([*steered], library)
 
@@ -92,7 +97,7 @@ def served(library: Library) -> tuple[Policies, list[str]]:
     and the names that it lists.
     """
     model = library.model
-    known = {checkpoint.id: checkpoint for checkpoint in shipped(model, SHIPPED)}
+    known = {checkpoint.id: checkpoint for checkpoint in shipped(model, checkpoint_folder())}
 
     def of_id(id: str) -> Checkpoint:
         if id not in known:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 _FORKS = get_context("forkserver")
-_FORKS.set_forkserver_preload(["app", "lab.__main__", "pareto.__main__", "arena.__main__"])
+_FORKS.set_forkserver_preload(["lab.launch", "lab.__main__", "pareto.__main__", "arena.__main__"])
 
 
 class Fork:

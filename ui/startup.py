@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lm import SourceError
 from ui import proxies
 from ui.validation import sentence
 
@@ -46,9 +45,15 @@ def explained(error: Exception) -> str:
         return sentence(ValueError(DISK[error.errno].format(file=file, setting=SETTING)))
     if proxy := _proxy(error):
         return f"The proxy of {proxy} cannot be used ({_line(error)}): mend it, or unset it."
-    if isinstance(error, (ValueError, OSError, SourceError)) and str(error):
+    if str(error) and (isinstance(error, (ValueError, OSError)) or _is_of_a_source(error)):
         return sentence(ValueError(_line(error)))
     return f"The start failed by a fault of the app ({type(error).__name__}: {_line(error)}): update it, or report this."
+
+
+def _is_of_a_source(error: Exception) -> bool:
+    from lm import SourceError  # seconds of imports, which no wrong address waits for
+
+    return isinstance(error, SourceError)
 
 
 def _line(error: Exception) -> str:

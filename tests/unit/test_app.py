@@ -6,6 +6,8 @@ import pytest
 from huggingface_hub.errors import RepositoryNotFoundError
 
 import app
+import arena
+from lab import launch
 from lab.models import Models
 from lm import SourceError
 from lm.sources import DEFAULT_NAME
@@ -37,13 +39,13 @@ def test_a_download_that_failed_is_one_sentence(monkeypatch, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "error", [OSError("Cannot find empty port in range: 7860-7860"), app.arena.ArenaError("Schema 2.")]
+    "error", [OSError("Cannot find empty port in range: 7860-7860"), arena.ArenaError("Schema 2.")]
 )
 def test_a_port_or_a_database_that_is_taken_is_one_sentence(monkeypatch, capsys, tmp_path, error):
     def refused(*asked):
         raise error
 
-    monkeypatch.setattr(app, "serve", refused)
+    monkeypatch.setattr(launch, "serve", refused)
     assert str(error).removesuffix(".") in start(monkeypatch, capsys, tmp_path, model=str(tiny("llama")))
 
 
@@ -59,7 +61,7 @@ def test_further_models_that_cannot_be_had_are_warned_of_before_anybody_opens_th
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("no folder")
     names = [str(tiny("llama")), str(tmp_path / "nowhere"), str(tmp_path / "empty"), str(tmp_path / "file"), str(tiny("qwen2")), "some/body", DEFAULT_NAME]  # fmt: skip
-    app.warn(Models(names, 1, lambda choice, ways: None))
+    launch.warn(Models(names, 1, lambda choice, ways: None))
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     assert [line.endswith(".") for line in told] == [True] * 4
     for line, says in zip(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-import app
 import arena
+from lab.page import compose
 from lm import load
 from tests.tiny import tiny
 from ui.server import mounted
@@ -37,7 +37,7 @@ CALLS: dict[str, list[Any]] = {
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """The whole page on a tiny model."""
     store = arena.Store(f"sqlite:///{tmp_path_factory.mktemp('fuzz') / 'votes.sqlite'}")
-    with TestClient(mounted(app.compose(load(str(tiny("llama"))), store), "")) as client:
+    with TestClient(mounted(compose(load(str(tiny("llama"))), store), "")) as client:
         yield client
 
 

@@ -96,7 +96,7 @@ def test_it_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
         assert room in of_all and "usage" in own
     seen = run(
         "python", "-c",
-        "import app, lm, ui.document as d, steering.concepts as s, pareto.checkpoint as p;"
+        "import app, lab.launch, lm, ui.document as d, steering.concepts as s, pareto.checkpoint as p;"
         "print(d.__file__, d.WEB.is_dir(), d.PREVIEW.is_file(), s.SHIPPED.is_dir(), p.FOLDER.is_dir())",
     ).split()  # fmt: skip
     assert Path(seen[0]).is_relative_to(home) and seen[1:] == ["True"] * 4

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import app
+from lab import launch
 from lm import Row, Sampling, device_here, load
 from tests.tiny import tiny
 
@@ -60,7 +61,7 @@ def test_models_stay_on_the_cpu(spaces: ModuleType) -> None:
 def test_the_app_starts_and_says_that_it_is_on_the_cpu(spaces, monkeypatch, capsys, tmp_path) -> None:
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'votes.sqlite'}")
     monkeypatch.setattr("sys.argv", ["app.py", "--model", str(tiny("llama")), "--port", "7999"])
-    monkeypatch.setattr(app, "serve", lambda *_: spaces.startup())
+    monkeypatch.setattr(launch, "serve", lambda *_: spaces.startup())
     assert app.main() == 0
     assert "ZeroGPU" in capsys.readouterr().err and len(spaces.lent) == 1
 
@@ -69,6 +70,6 @@ def test_elsewhere_nothing_asks_for_the_package(monkeypatch, capsys, tmp_path) -
     monkeypatch.setitem(sys.modules, "spaces", None)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'votes.sqlite'}")
     monkeypatch.setattr("sys.argv", ["app.py", "--model", str(tiny("llama")), "--port", "7999"])
-    monkeypatch.setattr(app, "serve", lambda *_: None)
+    monkeypatch.setattr(launch, "serve", lambda *_: None)
     assert app.main() == 0
     assert "ZeroGPU" not in capsys.readouterr().err

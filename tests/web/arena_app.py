@@ -86,7 +86,7 @@ def app(store: Store) -> gr.Blocks:
 
 
 if __name__ == "__main__":
-    from app import serve
+    from ui.server import serve
 
     database, port, *rest = sys.argv[1:]
     opened = Store(database)

@@ -145,7 +145,7 @@ def app(model: LanguageModel, folder: Path, kind: str) -> gr.Blocks:
 
 
 if __name__ == "__main__":
-    from app import serve
+    from ui.server import serve
 
     where, port, *kind = sys.argv[1:]
     serve(

@@ -17,7 +17,7 @@ from lm.policy import seeds
 from steering import Library, Plan
 from steering.steer import policy
 from tests.web.api_checkpoints import write
-from tests.web.conftest import ROOT, executed, serving
+from tests.web.conftest import ROOT, serving
 
 PLAN = {"targets": [{"concept": "sports", "direction": "amplify", "p0": 0.999}], "method": "gcav"}
 MESSAGES = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello there"}]
@@ -41,7 +41,7 @@ def address(folder, model_folder) -> Iterator[str]:
         "TRADEWIND_CHECKPOINTS": str(folder / "checkpoints"),
     }
     command = ("app.py", "--model", str(model_folder), "--port", "PORT")
-    with serving(folder, *command, start=executed, **settings) as address:
+    with serving(folder, *command, **settings) as address:
         yield address
 
 

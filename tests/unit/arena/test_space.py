@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-import app
 from arena import ArenaError, Store, create, space, votes_frame
+from lab.launch import mirrored
+from lab.page import compose
 from lm import load
 from tests.arena_canned import answers
 from tests.arena_hub import FolderHub
 from tests.arena_space import on_a_space, serving
 from tests.tiny import tiny
 
+ROOT = Path(__file__).parents[3]
 pytest_plugins = ["tests.arena_fixtures"]
 
 
@@ -30,7 +32,7 @@ def model():
 def test_the_app_on_a_space_takes_votes_under_logins_and_is_organized_by_its_owner(model, lite, monkeypatch):
     on_a_space(monkeypatch)
     create(lite, "Set", answers(2), repeats=0.0)
-    with serving(app.compose(model, lite)) as call:
+    with serving(compose(model, lite)) as call:
         kind, told = call("battle", None, "Ada")
         assert kind == "error" and "Sign in with Hugging Face first" in told
         kind, told = call("battle", "Ada", "")
@@ -44,7 +46,7 @@ def test_the_app_on_a_space_takes_votes_under_logins_and_is_organized_by_its_own
 def test_the_app_at_home_takes_names_as_typed_and_is_organized_by_anybody(model, lite, monkeypatch):
     monkeypatch.delenv("OAUTH_CLIENT_ID", raising=False)
     create(lite, "Set", answers(2), repeats=0.0)
-    with serving(app.compose(model, lite)) as call:
+    with serving(compose(model, lite)) as call:
         assert call("battle", None, "Ada")[0] == "complete"
         assert call("export_all", None, None)[0] == "complete"
 
@@ -64,19 +66,19 @@ def test_organizers_without_a_sign_in_are_refused(monkeypatch):
 
 def test_the_app_on_a_space_without_a_disk_finds_its_votes_again(model, lite, tmp_path, monkeypatch):
     on_a_space(monkeypatch)
-    assert app.mirrored(lite) is None
+    assert mirrored(lite) is None
     monkeypatch.setenv("TRADEWIND_VOTES_REPO", "lab/votes")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "first"))
     create(lite, "Set", answers(2), repeats=0.0)
     hub = FolderHub(tmp_path / "hub")
-    mirror = app.mirrored(lite, hub)
-    with serving(app.compose(model, lite)) as call:
+    mirror = mirrored(lite, hub)
+    with serving(compose(model, lite)) as call:
         battle = json.loads(call("battle", "ada", "")[1])[0]["battle"]
         assert call("vote", "ada", battle, "", "a", "tie", "")[0] == "complete"
     mirror.trigger().result(timeout=30)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "second"))
     reborn = Store(f"sqlite:///{tmp_path / 'reborn.sqlite3'}")
-    again = app.mirrored(reborn, hub)
+    again = mirrored(reborn, hub)
     with reborn.read() as session:
         (vote,) = votes_frame(session).to_dict("records")
     assert (vote["battle"], vote["annotator"], vote["helpful"]) == (battle, "ada", "a")
@@ -85,10 +87,10 @@ def test_the_app_on_a_space_without_a_disk_finds_its_votes_again(model, lite, tm
 
 ENDING = """
 import atexit, itertools, time
-import app
-app.mirrored = lambda store: atexit.register(print, "pushed", flush=True)
-app.serve = lambda *page: [time.sleep(.1) for _ in itertools.count()]  # as Gradio waits
-app.compose = lambda *parts: print("serving", flush=True)
+import app, lab.launch
+lab.launch.mirrored = lambda store: atexit.register(print, "pushed", flush=True)
+lab.launch.serve = lambda *page: [time.sleep(.1) for _ in itertools.count()]  # as Gradio waits
+lab.launch.compose = lambda *parts: print("serving", flush=True)
 app.main()
 """
 
@@ -97,9 +99,7 @@ app.main()
 def test_a_space_that_is_stopped_pushes_once_more(tmp_path):
     environment = os.environ | {"DATABASE_URL": f"sqlite:///{tmp_path / 'votes.sqlite3'}"}
     command = [sys.executable, "-c", ENDING, "--model", str(tiny("qwen2"))]
-    process = subprocess.Popen(
-        command, cwd=Path(app.__file__).parent, env=environment, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     while not process.stdout.readline().endswith("serving\n"):
         assert process.poll() is None
     process.terminate()
@@ -141,11 +141,11 @@ def test_whoever_would_lose_votes_is_told(model, lite, monkeypatch):
     assert space.warning(lite.file) == ""
     on_a_space(monkeypatch)
     assert "lost when this Space restarts" in space.warning(lite.file)
-    assert "lost when this Space restarts" in str(app.compose(model, lite).config)
+    assert "lost when this Space restarts" in str(compose(model, lite).config)
     assert space.warning(None) == "" == space.warning("/data/tradewind/arena.sqlite3")
     monkeypatch.setenv("TRADEWIND_VOTES_REPO", "lab/votes")
     assert space.warning(lite.file) == ""
-    assert "lost when this Space restarts" not in str(app.compose(model, lite).config)
+    assert "lost when this Space restarts" not in str(compose(model, lite).config)
 
 
 def test_a_user_without_a_home_votes_in_a_folder_of_their_own_and_is_warned(monkeypatch, tmp_path):

@@ -189,10 +189,29 @@ def test_a_proxy_of_blanks_is_none(monkeypatch):
     ],
 )
 def test_the_environment_is_refused_in_one_sentence_before_anything_is_loaded(variables, says):
+    told, imported = refused(variables)
+    assert says in told and not imported & {"torch", "gradio"}
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_loaded():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        told, imported = refused({"GRADIO_SERVER_PORT": port})
+    assert f"port {port} is in use" in told.lower() and not imported & {"torch", "gradio"}
+
+
+def refused(variables: dict[str, str]) -> tuple[str, set[str]]:
+    """The one sentence with which the app does not start, and the modules that it had imported by then."""
     done = subprocess.run(
-        [sys.executable, "app.py"], env=os.environ | variables, capture_output=True, text=True, cwd=ROOT
-    )
-    assert done.returncode == 2 and says in done.stderr and len(done.stderr.splitlines()) == 1
+        [sys.executable, "-X", "importtime", "app.py"],
+        env=os.environ | variables, capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    lines = done.stderr.splitlines()
+    (told,) = (line for line in lines if not line.startswith("import time:"))
+    assert done.returncode == 2
+    return told, {line.rpartition("|")[2].strip() for line in lines}
 
 
 @pytest.mark.parametrize(
