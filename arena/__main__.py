@@ -31,6 +31,7 @@ from arena.store import Store
 from arena.studies import listing
 from common.arguments import Parser, integer, number
 from common.bounds import MAX_SEED
+from common.command import exit_code
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -38,12 +39,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status: 0, or 2 with one line that says what to do."""
     options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except (ArenaError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: options.run(options))
 
 
 def _parser() -> argparse.ArgumentParser:

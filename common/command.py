@@ -1,8 +1,10 @@
-"""The command that a process runs, as a person would type it, and the folder that it runs in."""
+"""The command that a process runs, as a person would type it, the folder that it runs in, and its errors."""
 
+import errno
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -23,3 +25,33 @@ def require_folder() -> None:
     except FileNotFoundError:
         print("error: The current folder has been deleted: change to another one with cd.", file=sys.stderr)
         sys.exit(2)
+
+
+def exit_code(command: Callable[[], None], mendable: type[Exception] = ValueError) -> int:
+    """Runs a command: 0, or 2 after one sentence on stderr about what the caller can mend: a ValueError, what the
+    system has against it, or `mendable`.
+    """
+    try:
+        command()
+        sys.stdout.flush()
+    except (ValueError, mendable) as error:
+        sentence = str(error)
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        sentence = _described(error)
+    else:
+        return 0
+    print(f"error: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _described(error: OSError) -> str:
+    """An operating system's error in one sentence, with its remedy."""
+    if error.strerror is None:
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "free some space; the last state that was kept is whole" if full else "check the path"
+    return f"{where}{error.strerror}: {remedy}."

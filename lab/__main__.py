@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from common.arguments import Parser, integer
+from common.command import exit_code
 from lab.lacking import PARTS, STEER, TRADE_OFFS
 from lab.pace import Pace
 from lab.prepare import Preparation, Task, left
-from lm import LanguageModel, load
-from pareto.arguments import exit_code, replacements, share
+from lm import LanguageModel, SourceError, load
+from pareto.arguments import replacements, share
 from pareto.prepare import Wanted
 from pareto.rewards import KINDS, OBJECTIVES, named
 from pareto.settings import BOUNDS
@@ -125,7 +126,7 @@ def _preparation(args: argparse.Namespace, model: LanguageModel, wanted: Wanted)
 def main() -> int:
     """Exit code 2 where it cannot be done, with one sentence."""
     args = _parser().parse_args()
-    return exit_code(lambda: _prepare(args))
+    return exit_code(lambda: _prepare(args), SourceError)
 
 
 if __name__ == "__main__":

@@ -58,9 +58,16 @@ def _users_cache(xdg: str | None, home: str | None) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to be written beside `path`, which takes its place at once when it is whole, or not at all."""
+    """A file to be written beside `path`, which takes its place at once when it is whole, or not at all. Raises
+    OSError, of `path`, where none can be written there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        part.touch()
+    except OSError as error:
+        error.filename = str(path)
+        raise
     try:
         yield part
         with open(part, "rb") as file:

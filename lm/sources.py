@@ -214,6 +214,11 @@ def _unfetched(name: str, error: Exception) -> str:
             f"Model {name!r} is neither here nor could the hub be reached: "
             "check the network (and HF_HUB_OFFLINE), or give a local folder."
         )
+    if getattr(error, "filename", None) or "home directory" in str(error):
+        return (
+            f"Model {name!r} could not be kept in the cache of the hub's client ({reason(error)}): "
+            "set HF_HOME to a folder that can be written and has room, or give a local folder."
+        )
     return (
         f"Model {name!r} could not be fetched from the hub{told} ({reason(error)}): "
         "check the network, its proxy and the disk, or give a local folder."

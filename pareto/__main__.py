@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from common.command import typed
+from common.command import exit_code, typed
 from common.jsons import JsonObject
-from lm import LanguageModel, Policy, Sampling, load
+from lm import LanguageModel, Policy, Sampling, SourceError, load
 from lm.prompts import of_arguments
 from pareto import combine, contrast
-from pareto.arguments import exit_code, replacements, weights, writable
+from pareto.arguments import replacements, weights, writable
 from pareto.checkpoint import FOLDER as CHECKPOINTS
 from pareto.checkpoint import find, shipped
 from pareto.combiners import COMBINERS
@@ -359,7 +359,7 @@ def main() -> int:
                 else json.dumps(result, indent=None if args.json else 1)
             )
 
-    return exit_code(run)
+    return exit_code(run, SourceError)
 
 
 if __name__ == "__main__":

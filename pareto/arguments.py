@@ -1,15 +1,10 @@
 """Values of the command line: read, bounded, and refused in one sentence that names the argument."""
 
 import argparse
-import errno
 import math
-import os
 import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-from lm import SourceError
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 """What an objective may be called."""
@@ -96,29 +91,3 @@ def writable(folder: Path, argument: str) -> None:
         raise ValueError(
             f"{argument} is {folder}, which cannot be written to ({error.strerror}): give another folder."
         ) from None
-
-
-def exit_code(command: Callable[[], None]) -> int:
-    """Runs a command: 0, or 2 after one sentence on stderr about what the caller can mend."""
-    try:
-        command()
-        sys.stdout.flush()
-    except (ValueError, SourceError) as error:
-        sentence = str(error)
-    except BrokenPipeError:  # whoever read the output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        sentence = _described(error)
-    else:
-        return 0
-    print(f"error: {sentence}", file=sys.stderr)
-    return 2
-
-
-def _described(error: OSError) -> str:
-    """An operating system's error in one sentence, with its remedy."""
-    where = f"{error.filename}: " if error.filename else ""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    remedy = "free some space; the last state that was kept is whole" if full else "check the path"
-    return f"{where}{error.strerror or error}: {remedy}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.command import exit_code
 from common.folders import expanded
 from common.jsons import JsonObject
 from common.reading import lines_of, text_of
@@ -84,23 +85,22 @@ def _train(args: argparse.Namespace, library: Library) -> JsonObject:
 def main(argv: list[str] | None = None) -> int:
     """Runs a command; errors of the user's input become one line."""
     args = parser().parse_args(argv)
-    try:
-        if args.command in _WITHOUT_MODEL:
-            print(_WITHOUT_MODEL[args.command](args))
-            return 0
-        library = Library(load(args.model))
-        if args.command != "train":
-            _own(library, args.concepts, args.vectors)
-            library.concepts |= dict(_judged_by(library, each) for each in args.scorer)
-        result = _COMMANDS[args.command](args, library)
-    except (ValueError, OSError, SourceError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: _run(args), SourceError)
+
+
+def _run(args: argparse.Namespace) -> None:
+    if args.command in _WITHOUT_MODEL:
+        print(_WITHOUT_MODEL[args.command](args))
+        return
+    library = Library(load(args.model))
+    if args.command != "train":
+        _own(library, args.concepts, args.vectors)
+        library.concepts |= dict(_judged_by(library, each) for each in args.scorer)
+    result = _COMMANDS[args.command](args, library)
     if args.json:
         print(json.dumps(result))
     elif args.command != "train":
         print(result if isinstance(result, str) else json.dumps(result, indent=1))
-    return 0
 
 
 def _own(library: Library, concepts: list[Path], vectors: list[Path]) -> None:

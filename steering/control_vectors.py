@@ -54,7 +54,8 @@ def export(cav: CAV, path: Path | str, *, method: str = "gcav", family: str = ""
     rows = directions(method, cav)
     if path.suffix == ".safetensors":
         about = {"model": cav.model, "model_hash": cav.model_hash, "concept": cav.concept, "method": method}
-        save_file({f"direction.{layer}": row.clone() for layer, row in enumerate(rows)}, path, about)
+        with replacing(path) as part:
+            save_file({f"direction.{layer}": row.clone() for layer, row in enumerate(rows)}, part, about)
     elif path.suffix == ".gguf":
         with replacing(path) as part:
             _write_gguf(cav, part, rows, FAMILIES.get(family, family))

@@ -110,12 +110,13 @@ print(json.dumps({name: told(name) for name in sys.argv[1:]}))
 address of the hub once."""
 
 
-def fetch(names, hub: str, folder) -> dict[str, str]:
+def fetch(names, hub: str, folder, **settings: str) -> dict[str, str]:
     env = {
         **os.environ,
         "HF_ENDPOINT": hub,
         "HF_HOME": str(folder / "hf"),
         "TRADEWIND_CACHE": str(folder / "cache"),
+        **settings,
     }
     done = subprocess.run([sys.executable, "-c", SCRIPT, *names], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
@@ -150,3 +151,10 @@ def test_a_model_that_the_hub_does_not_give_is_one_sentence(told, name, message)
 def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path):
     told = fetch(["owner/tiny"], "http://127.0.0.1:9", tmp_path)["owner/tiny"]
     assert told.startswith("Model 'owner/tiny' is neither here nor could the hub be reached")
+
+
+@pytest.mark.parametrize("cache", ["~nobody-of-this-name/hub", "/proc/hub"])
+def test_a_cache_that_the_hubs_client_cannot_have_is_one_sentence(hub, tmp_path, cache):
+    told = fetch(["owner/tiny"], hub, tmp_path, HF_HOME=cache)["owner/tiny"]
+    says = "Model 'owner/tiny' could not be kept in the cache of the hub's client ("
+    assert told.startswith(says) and "set HF_HOME to a folder that can be written" in told
