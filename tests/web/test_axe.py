@@ -8,7 +8,9 @@ from playwright.sync_api import Browser, Page
 
 from arena import Store, studies
 from tests.node import ROOT, npm
+from tests.tiny import tiny
 from tests.web.conftest import serving
+from tests.web.test_results import study  # noqa: F401
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 FINDINGS = """async () => (await axe.run(document, { resultTypes: ['violations'] })).violations
@@ -64,6 +66,9 @@ def test_steer(app: str, scheme: Page, nothing: Callable[[str], None]) -> None:
     scheme.get_by_label("Prompt", exact=True).first.fill("")
     scheme.wait_for_selector(".tw-prompt-box .tw-fault:not(:empty)")
     nothing("an empty prompt")
+    scheme.get_by_role("button", name="Learn it").click()
+    scheme.locator(".tw-problem:visible", has_text="name").first.wait_for()
+    nothing("a concept without a name")
     scheme.goto(
         f"{app}?tab=steer&plan=%7B%22targets%22%3A%5B%7B%22concept%22%3A%22film%22%2C%22direction%22%3A%22amplify%22%2C%22p0%22%3A1%7D%5D%7D"
     )
@@ -170,3 +175,85 @@ def test_a_study_with_votes(
         scheme.get_by_role("button", name="New study").click()
         scheme.get_by_label("Name of the study").wait_for()
         nothing("the forms of a study and of a new one")
+
+
+def test_long_names_in_groups_that_never_met(
+    scheme: Page,
+    nothing: Callable[[str], None],
+    study: str,  # noqa: F811
+) -> None:
+    scheme.goto(study)
+    scheme.get_by_role("columnheader", name="strength").wait_for()
+    for summary in scheme.locator(".tw-read > summary").all()[:2]:
+        summary.click()
+    for width in (390, 1440):
+        scheme.set_viewport_size({"width": width, "height": 900})
+        nothing(f"results at {width} px")
+
+
+def test_forms_of_compare_that_refuse_what_they_hold(
+    scheme: Page, nothing: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder: Path = tmp_path_factory.mktemp("refused")
+    (folder / "odd.csv").write_bytes(b"\x00\x01")
+    (folder / "odd.zip").write_bytes(b"no zip")
+    with serving(
+        folder, "tests/web/arena_app.py", f"sqlite:///{folder / 'arena.sqlite3'}", "PORT"
+    ) as address:
+        scheme.goto(address)
+        scheme.get_by_role("button", name="Start judging").click()
+        scheme.locator(".tw-by .tw-error").wait_for()
+        nothing("no name")
+        scheme.get_by_label("Your name").fill("Ada")
+        scheme.keyboard.press("Enter")
+        scheme.wait_for_selector("[data-stage=vote]")
+        scheme.get_by_role("button", name="Commit").click()
+        scheme.get_by_text("Answer every question first").wait_for()
+        nothing("no answer")
+        scheme.get_by_role("tab", name="Studies").click()
+        scheme.locator(".tw-study").click()
+        scheme.get_by_label("Questions, key: text on each line").first.fill("no question")
+        scheme.get_by_role("button", name="Save changes").click()
+        scheme.locator(".tw-edit .tw-by .tw-error").wait_for()
+        scheme.get_by_role("button", name="Delete…").click()
+        scheme.get_by_role("button", name="Delete for good").click()
+        scheme.get_by_text("to delete this study").wait_for()
+        nothing("a study that is not saved and not deleted")
+        scheme.get_by_role("button", name="New study").click()
+        scheme.get_by_role("button", name="Make battles").click()
+        scheme.locator(".tw-new .tw-by .tw-error").wait_for()
+        nothing("a study of nothing")
+        scheme.locator(".tw-new input[type=file]").set_input_files(folder / "odd.csv")
+        scheme.get_by_text("odd.csv").first.wait_for()
+        scheme.wait_for_function("document.querySelectorAll('.tw-new .tw-by .tw-error').length === 1")
+        nothing("a file that is none")
+        scheme.locator("input[type=file][accept*=zip]").set_input_files(folder / "odd.zip")
+        scheme.locator(".tw-status .tw-error").wait_for()
+        nothing("an import that is none")
+
+
+def test_what_a_model_lacks(
+    scheme: Page, nothing: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder: Path = tmp_path_factory.mktemp("lacking")
+    environment = {"DATABASE_URL": f"sqlite:///{folder / 'votes.sqlite'}", "TRADEWIND_CACHE": str(folder)}
+    command = ("app.py", "--port", "PORT", "--model", str(tiny("qwen2")), "--prepare")
+    with serving(folder, *command, **environment) as address:
+        scheme.goto(address)
+        scheme.wait_for_selector(".tw-stage[data-phase=done]", timeout=120_000)
+        banner = scheme.locator(".tw-lacking:visible")
+        banner.wait_for()
+        nothing("what Steer lacks")
+        scheme.get_by_role("tab", name="Trade-offs").click()
+        banner.wait_for()
+        nothing("what Trade-offs lacks")
+        banner.get_by_role("button").first.click()
+        banner.get_by_role("progressbar").wait_for()
+        nothing("while it is made")
+        banner.get_by_role("button", name="Stop").click()
+        banner.get_by_role("progressbar").wait_for(state="detached")
+        nothing("stopped")
+        for width in (390, 768):
+            scheme.set_viewport_size({"width": width, "height": 900})
+            nothing(f"at {width} px")
+            assert scheme.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,7 +1,7 @@
 // Training on a study's votes: weights of its questions, begun, followed and stopped here. The value: a study with its questions, and the
 // state of the training; what a value lacks stays as it was.
 import { addressOf } from '../shared/address.js';
-import { h } from '../shared/dom.js';
+import { filled, h, meter } from '../shared/dom.js';
 import { duration } from '../shared/prepare.js';
 import { follower } from '../shared/sender.js';
 
@@ -47,8 +47,7 @@ export default function mount({ element, props, trigger, watch }) {
 
   function bar() {
     const { of, study, fraction, note, seconds_left: left } = known;
-    const done = 100 * (fraction ?? 0);
-    return [h('div', { class: 'tw-meter', role: 'progressbar', 'aria-label': 'Training', 'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-valuenow': Math.round(done) }, h('div', { style: `width: ${done}%` })),
+    return [filled(meter('Training'), fraction ?? 0),
       says(of === study ? '' : 'For another study: ', note, left == null ? '' : `, about ${duration(left)} left in all`),
       h('div', {}, button('Stop', () => trigger('stop', {})))];
   }

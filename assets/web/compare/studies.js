@@ -1,17 +1,11 @@
 // The list of studies and, of the one that is picked, its links and its people. A part whose value is what the list shows.
-import { copy, h } from '../shared/dom.js';
+import { copy, filled, h, meter } from '../shared/dom.js';
 import { linkTo, look, place } from './place.js';
 
 const STATES = { open: 'Open', closed: 'Closed', archived: 'Archived' };
 const percent = (value) => (value == null ? '' : `${Math.round(100 * value)}%`);
 const number = (value, digits = 1) => (value == null ? '' : value.toLocaleString('en', { maximumFractionDigits: digits }));
 const day = (value) => (value ? new Date(value).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' }) : 'not yet');
-
-function meter(done, wanted, label) {
-  const share = wanted ? (100 * done) / wanted : 0;
-  return h('div', { class: 'tw-meter', role: 'progressbar', 'aria-label': label, 'aria-valuemin': 0, 'aria-valuemax': wanted, 'aria-valuenow': done },
-    h('div', { style: `width:${share.toFixed(1)}%` }));
-}
 
 /** Gradio's name for where a file is dropped says other words than those on it. */
 function unnamed() {
@@ -33,7 +27,7 @@ export default function mount({ element, props, trigger, watch }) {
       h('td', {}, h('button', { type: 'button', class: 'tw-study', 'aria-pressed': String(study.id === picked), onclick: open }, h('bdi', {}, study.name)),
         study.notice ? h('p', { class: 'tw-count' }, study.notice) : null),
       h('td', {}, STATES[study.state]),
-      h('td', {}, `${study.done} of ${study.battles}`, meter(study.done, study.battles, `Battles of ${study.name} with all votes`)),
+      h('td', {}, `${study.done} of ${study.battles}`, filled(meter(`Battles of ${study.name} with all votes`), study.battles ? study.done / study.battles : 0)),
       h('td', {}, `${study.votes} of ${study.wanted}`),
       h('td', {}, String(study.people)),
       h('td', {}, study.created_at));

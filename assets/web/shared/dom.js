@@ -53,6 +53,16 @@ export function table({ columns, rows }) {
       h('tbody', {}, rows.map((row) => h('tr', {}, row.map((value) => h('td', {}, value == null ? '' : String(value))))))));
 }
 
+/** A bar that tells how far something is, called `label`. */
+export const meter = (label) => h('div', { class: 'tw-meter', role: 'progressbar', 'aria-label': label, 'aria-valuemin': 0, 'aria-valuemax': 100 }, h('div'));
+
+/** The bar, filled by a share from 0 to 1. */
+export function filled(bar, share) {
+  bar.setAttribute('aria-valuenow', String(Math.round(100 * share)));
+  bar.firstChild.style.width = `${100 * share}%`;
+  return bar;
+}
+
 /** Copies text and says so on the button for a moment. */
 export async function copy(button, text) {
   const label = button.textContent;

@@ -1,5 +1,5 @@
 // What the model lacks on a tab, and its preparation: begun, followed and stopped here.
-import { h } from './dom.js';
+import { filled, h, meter } from './dom.js';
 import { follower } from './sender.js';
 
 const LACKS = {
@@ -30,7 +30,7 @@ export default function mount({ element, props, trigger, watch }) {
     const command = `tradewind prepare ${model}`;
     root.replaceChildren(
       h('p', {}, missing ? LACKS[part](model, concepts) : 'All is there for this tab; the rest is being made.'),
-      running ? h('div', { class: 'tw-meter' }, h('div', { style: `width: ${100 * (fraction ?? 0)}%` })) : '',
+      running ? filled(meter('Preparation'), fraction ?? 0) : '',
       h('div', { class: 'tw-line' },
         running ? button('Stop', 'stop') : allowed ? button(MAKES[part], 'start') : h('span', { class: 'tw-hint' }, 'Whoever runs this app makes them with ', h('code', {}, command), '.'),
         h('span', { class: 'tw-hint', role: 'status' }, running ? [note, left == null ? '' : `, about ${duration(left)} left in all`].join('')

@@ -2,7 +2,7 @@
 // prompts, and the chart that answers. A click on a point takes its magnitude over.
 import { field, fold } from '../shared/controls.js';
 import { chart } from '../shared/plot.js';
-import { h, tell } from '../shared/dom.js';
+import { filled, h, meter, tell } from '../shared/dom.js';
 
 const IDLE = 'Sweep the magnitude';
 const METHODS = 'Compare the methods';
@@ -22,9 +22,9 @@ export default function mount({ element, props, watch }) {
     field('Prompts, one a line', prompts),
     field('Seeds, with spaces between', seeds),
     compare);
-  const meter = h('div', { class: 'tw-meter', hidden: true }, h('div'));
+  const bar = meter('Sweep');
   const problem = h('p', { class: 'tw-problem', role: 'alert' });
-  element.firstElementChild.replaceChildren(plot, meter, problem, h('div', { class: 'tw-line tw-sweeps' }, button, bands), h('div', { class: 'tw-folds tw-versus' }, several));
+  element.firstElementChild.replaceChildren(plot, bar, problem, h('div', { class: 'tw-line tw-sweeps' }, button, bands), h('div', { class: 'tw-folds tw-versus' }, several));
   const update = chart(plot, ({ customdata }) => {
     if (customdata == null) return;
     tell('ask', (request) => {
@@ -38,8 +38,8 @@ export default function mount({ element, props, watch }) {
     working = fraction != null;
     button.textContent = working ? 'Stop' : IDLE;
     bands.hidden = compare.hidden = working;
-    meter.hidden = fraction == null;
-    meter.firstChild.style.width = `${100 * (fraction ?? 0)}%`;
+    bar.hidden = fraction == null;
+    filled(bar, fraction ?? 0);
     problem.textContent = wrong;
     if (drawn) update(drawn);
   }

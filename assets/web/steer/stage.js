@@ -1,6 +1,6 @@
 // The right side of the Steer tab: both texts as they stream, shaded by the concept's probability, and what the steering cost.
 import { choice } from '../shared/controls.js';
-import { copy, csv, download, h, heard, table, tell } from '../shared/dom.js';
+import { copy, csv, download, filled, h, heard, meter, table, tell } from '../shared/dom.js';
 import { probability, ranges } from '../shared/words.js';
 import { page } from '../shared/page.js';
 import { conversation } from './conversation.js';
@@ -43,7 +43,8 @@ export default function mount({ element, props, watch }) {
   const legend = h('div', { class: 'tw-legend' });
   const status = h('p', { class: 'tw-status', role: 'status' });
   const held = h('p', { class: 'tw-held', role: 'status' });
-  const meter = h('div', { class: 'tw-meter', hidden: true }, h('div'));
+  const bar = meter('Waiting');
+  bar.hidden = true;
   const problem = h('p', { class: 'tw-problem', role: 'alert' });
   const stop = h('button', { type: 'button', class: 'tw-quiet tw-stop', hidden: true, onclick: () => tell('stop', 'run') }, 'Stop');
   const quiet = (label, act) => h('button', { type: 'button', class: 'tw-quiet', onclick: (event) => act(event.currentTarget) }, label);
@@ -69,7 +70,7 @@ export default function mount({ element, props, watch }) {
   const tip = h('div', { class: 'tw-tip', role: 'tooltip', hidden: true });
   root.replaceChildren(
     h('div', { class: 'tw-bar' }, legend, tools), problem, talk.earlier,
-    forked, h('div', { class: 'tw-columns' }, sides.map(({ node }) => node)), under, meter, status, held, talk.reply, metrics, asTable, tip);
+    forked, h('div', { class: 'tw-columns' }, sides.map(({ node }) => node)), under, bar, status, held, talk.reply, metrics, asTable, tip);
 
   const concept = () => state?.concepts?.[picked] ?? { name: '', low: '', high: '' };
 
@@ -180,8 +181,8 @@ export default function mount({ element, props, watch }) {
     root.dataset.phase = next.phase;
     stop.hidden = !live;
     problem.textContent = next.problem ?? '';
-    meter.hidden = next.fraction == null;
-    meter.firstChild.style.width = `${100 * (next.fraction ?? 0)}%`;
+    bar.hidden = next.fraction == null;
+    filled(bar, next.fraction ?? 0);
     status.textContent = next.note ?? '';
     held.textContent = next.held ?? '';
     program();

@@ -1,5 +1,5 @@
 // A concept of one's own: described in a sentence, in two boxes of examples, or as a file; learned on the server, used at once.
-import { download, h } from '../shared/dom.js';
+import { download, filled, h, meter } from '../shared/dom.js';
 import { forget, kept, lines } from './own.js';
 
 const MAX_BYTES = 5_000_000;
@@ -42,7 +42,8 @@ export function trainer(node, act) {
   const file = h('input', { type: 'file', accept: '.jsonl,.txt,.gguf', hidden: true, onchange: opened });
   const send = h('button', { type: 'button', class: 'tw-button', onclick: () => (working ? act.stop() : submit({})) }, IDLE);
   const note = h('p', { class: 'tw-hint', role: 'status' });
-  const meter = h('div', { class: 'tw-meter', hidden: true }, h('div'));
+  const bar = meter('Learning');
+  bar.hidden = true;
   const mine = h('div', { class: 'tw-mine' });
   node.append(
     mine,
@@ -51,7 +52,7 @@ export function trainer(node, act) {
     h('label', { class: 'tw-field' }, h('span', {}, 'Name'), name),
     ...boxes.map(({ label, box, number }) => h('label', { class: 'tw-field' }, h('span', { class: 'tw-split' }, label, number), box)),
     h('div', { class: 'tw-line' }, send, h('button', { type: 'button', class: 'tw-quiet', onclick: () => file.click() }, 'Open a file'), file),
-    meter, note,
+    bar, note,
     h('p', { class: 'tw-hint' }, 'A file holds JSON Lines, each {"positive": …, "negative": …}, or a llama.cpp control vector (.gguf). This browser keeps the last 8 concepts.'));
 
   function drawMine() {
@@ -113,8 +114,8 @@ export function trainer(node, act) {
     send.textContent = busy && working !== 'write' ? 'Stop' : IDLE;
     draft.textContent = busy && working === 'write' ? 'Stop' : WRITE;
     if (!busy) working = '';
-    meter.hidden = !busy;
-    meter.firstChild.style.width = `${100 * (state.fraction ?? 0)}%`;
+    bar.hidden = !busy;
+    filled(bar, state.fraction ?? 0);
     problem(state.problem ?? '');
     if (!state.problem) note.textContent = state.note ?? '';
     if (state.drafts) fill(state.drafts);

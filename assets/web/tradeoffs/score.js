@@ -1,6 +1,6 @@
 // Scoring another policy, so that it gets its place on the plot: a checkpoint by name, a steered model, a mix.
 import { field } from '../shared/controls.js';
-import { h } from '../shared/dom.js';
+import { filled, h, meter } from '../shared/dom.js';
 import { page } from '../shared/page.js';
 
 const OPEN = 'The plan that is open in the Steer tab';
@@ -47,8 +47,8 @@ export function scorer({ plans, steered, scored, most, start, stop, answer, type
   });
 
   const end = h('button', { type: 'button', class: 'tw-quiet tw-stop', onclick: stop }, 'Stop');
-  const meter = h('div', { class: 'tw-meter' }, h('div'));
-  const bar = h('div', { class: 'tw-line tw-scoring', hidden: true }, meter, end);
+  const bar = meter('Scoring');
+  const line = h('div', { class: 'tw-line tw-scoring', hidden: true }, bar, end);
   const note = h('p', { class: 'tw-hint', role: 'status' });
   const problem = h('p', { class: 'tw-problem', role: 'alert' });
 
@@ -68,8 +68,8 @@ export function scorer({ plans, steered, scored, most, start, stop, answer, type
     working = fraction != null;
     uploads.disconnect();
     [...buttons, files].forEach((button) => { button.disabled = working; });
-    bar.hidden = !working;
-    meter.firstChild.style.width = `${100 * (fraction ?? 0)}%`;
+    line.hidden = !working;
+    filled(bar, fraction ?? 0);
     note.textContent = says;
     problem.textContent = wrong;
     if (done) answer(done);
@@ -78,6 +78,6 @@ export function scorer({ plans, steered, scored, most, start, stop, answer, type
   return {
     checkpoint: h('div', {}, field('Folder or hub id', name), h('div', { class: 'tw-line' }, buttons[0], files), h('p', { class: 'tw-hint' }, `${many} Only safetensors are read. It lives in this tab only.`)),
     plan: h('div', {}, field('Plan of the Steer tab', which), buttons[1], h('p', { class: 'tw-hint' }, many)),
-    progress: h('div', { class: 'tw-score' }, bar, note, problem), start: begin, show,
+    progress: h('div', { class: 'tw-score' }, line, note, problem), start: begin, show,
   };
 }
