@@ -1,7 +1,9 @@
 """Bytes of a text file, from whichever program wrote them, as text."""
 
 import codecs
+from collections.abc import Sequence
 
+import regex
 from charset_normalizer import CharsetMatch, from_bytes
 
 from arena.errors import ArenaError
@@ -19,6 +21,29 @@ SPREADSHEETS = (
     "koi8_r cp866 euc_jp cp874"
 ).split()
 """In what spreadsheets save a plain CSV, by the language of the computer, and older programs theirs."""
+LATIN = (
+    ("cp1252", "äöüß àâæçèéêëîïôœùûüÿ áéíñóúüªº àáâãçéêíóôõúªº àèéìíòóùúªº äåéö åæéø àáèéêëïóöü àçèéíïòóúü"),
+    ("cp1254", "âçîöûüğış"),
+    ("cp1250", "áčďéěíňóřšťúůýž óąćęłńśźż áéíóöúüőű âîășşţț čćđšž áäčďéíĺľňóôŕšťúýž äöüß"),
+    ("iso8859_15", "àâæçèéêëîïôœùûüÿ äöüß áéíñóúüªº äåéöšž àáâãçéêíóôõúªº àèéìíòóùúªº åæéø"),
+    ("cp1252", "áæéíðóöúýþ"),
+    ("cp1257", "ąčęėįšųūž āčēģīķļņšūž äõöüšž"),
+    ("iso8859_2", "áčďéěíňóřšťúůýž óąćęłńśźż áéíóöúüőű âîăşţ čćđšž áäčďéíĺľňóôŕšťúýž"),
+    ("mac_roman", "äöüß àâæçèéêëîïôœùûüÿ áéíñóúüªº àáâãçéêíóôõúªº àèéìíòóùúªº äåéö åæéø"),
+    ("cp850", "äöüß àâæçèéêëîïôùûüÿ áéíñóúüªº àáâãçéêíóôõúªº àèéìíòóùúªº äåéö åæéø"),
+)
+"""Encodings and the letters beyond ASCII of each language that is written in them, the likeliest first: where
+all letters of a text are of one language, it tells more than a few words' statistics.
+"""
+SYMBOLS, QUOTES = "©®°±²³¹×½¼¾•™£€", "«»‹›“”„‘‚¿¡§"
+MARKS_IN_TEXTS = {*"\xa0·’–—…", *SYMBOLS, *QUOTES}
+"""What else beyond ASCII such texts hold."""
+UNLIKELY = regex.compile(
+    rf"\p{{L}}[{QUOTES}]\p{{L}}|[{SYMBOLS}]\p{{L}}"
+    r"|\p{Ll}(?![A-Z])\p{Lu}"
+    r"|(?<!\p{L})(?:(?![A-Za-z])\p{L}){2,}(?!\p{L})"
+)
+"""Where a mark stands in a word, a capital beyond ASCII too, or a word has no letter of ASCII, it is another encoding."""
 PYTHONS = {"undefined", "idna", "punycode", "unicode-escape", "raw-unicode-escape"}
 """Codecs for names and for programs, which no file of texts is written in."""
 ZEROS = 0.1
@@ -88,10 +113,27 @@ def _guessed(content: bytes) -> str:
         return "iso2022_jp"
     if _utf8(content):
         return "utf-8"
+    if plain := next((name for name, letters in LATIN if _reads_as(sample, name, letters.split())), None):
+        return plain
     matches = from_bytes(sample, cp_isolation=[*SPREADSHEETS])
     best = next((match for match in matches if not _shouts(match)), None)
     alike = best.could_be_from_charset if best is not None else []  # these give the same text
     return next((encoding for encoding in SPREADSHEETS if encoding in alike), "cp1252")
+
+
+def _reads_as(sample: bytes, encoding: str, languages: Sequence[str]) -> bool:
+    """Whether all letters of a text are of one language, and it is spelled as languages are."""
+    try:
+        text = sample.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    beyond = {sign for sign in text if not sign.isascii()}
+    letters = {letter.lower()[0] for letter in beyond if letter.isalpha()}
+    return (
+        any(letters <= {"i", *language} for language in languages)  # "İ" is an i with a dot more
+        and all(sign.isalpha() or sign in MARKS_IN_TEXTS for sign in beyond)
+        and not UNLIKELY.search(text)
+    )
 
 
 def _shouts(match: CharsetMatch) -> bool:

@@ -274,6 +274,31 @@ SPOKEN = {
 }
 
 
+SHORT = [
+    ("cp1254", "Nasıl?,İyi,Kötü"),
+    ("cp1254", "Çok güzel bir gün,teşekkürler,İstanbul'da yağmur yağıyor"),
+    ("iso8859_15", "Combien ça coûte ?,Cela coûte 20 €.,L'œil"),
+    ("iso8859_15", "Mikä on hinta?,5 € kilolta,Šakki"),
+    ("cp1252", "Combien ça coûte ?,L’œuvre coûte 5 €,Ça va"),
+    ("cp1252", "Hvað er þetta?,Þetta er bók,Ég veit það ekki"),
+    ("cp1250", "Jak se máte?,Dobře děkuji,Špatně"),
+    ("cp1250", "Co to jest?,Może śnieg,Łódź"),
+    ("cp1250", "Hogy vagy?,Jól köszönöm,Őszintén hűvös"),
+    ("iso8859_2", "Jak se máte?,Dobře děkuji,Špatně"),
+    ("cp1257", "Kaip sekasi?,Ačiū gerai,Šiandien šalta"),
+    ("mac_roman", "Wie spät?,Es ist fünf,Für Jürgen"),
+    ("cp850", "Wie spät?,Es ist fünf,Für Jürgen"),
+]
+
+
+@pytest.mark.parametrize(("encoding", "line"), SHORT)
+def test_a_line_of_a_language_in_latin_letters_is_read_as_it_was_written(tmp_path, encoding, line):
+    (tmp_path / "a.csv").write_bytes(f"prompt,a,b\n{line}\n".encode(encoding))
+    table = sheet.read(tmp_path / "a.csv")
+    assert [*table.rows[0].cells.values()] == line.split(",")
+    assert table.about.startswith(f"CSV in {encoding}, ")
+
+
 @pytest.mark.parametrize("encoding", SPOKEN)
 def test_a_short_text_is_read_in_the_encoding_that_its_language_is_written_in(tmp_path, encoding):
     (tmp_path / "a.csv").write_bytes(SPOKEN[encoding].encode(encoding))
