@@ -30,7 +30,7 @@ from arena.settings import MAX_MINIMUM
 from arena.store import Store
 from arena.studies import listing
 from common.arguments import Parser, integer, number
-from common.bounds import MAX_SEED
+from common.bounds import MAX_NEW_TOKENS, MAX_SEED
 from common.command import exit_code
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
@@ -103,7 +103,7 @@ def _create_parser(commands: Commands, shared: Parser) -> None:
         "--traps", type=number(0, 0.5), default=0.0, help="share of battles with a known answer"
     )
     make.add_argument("--seed", type=integer(0, MAX_SEED), default=0, help="seed of the generation")
-    make.add_argument("--max-new-tokens", type=int, default=128)
+    make.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=128)
     make.set_defaults(run=_create)
 
 

@@ -19,7 +19,7 @@ from lm.unicode import well_formed
 
 MAX_CHARACTERS, MAX_CHAT_CHARACTERS, MAX_TURNS = 4_000, 16_000, 64
 """Of a single prompt; of all turns of a chat, or of a text to be continued; turns of a chat."""
-MAX_PROMPT_TOKENS, MAX_NEW_TOKENS = 2_048, 512
+MAX_PROMPT_TOKENS = 2_048
 ROLES = ("system", "user", "assistant")
 FIELDS = ("prompt", "messages", "continue")
 """Under which a request names what is asked: one of them."""

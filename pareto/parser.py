@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from common.arguments import Parser, integer, number
-from lm.prompts import MAX_NEW_TOKENS, add_arguments
+from common.bounds import MAX_NEW_TOKENS
+from lm.prompts import add_arguments
 from pareto import contrast
 from pareto.arguments import objective, share
 from pareto.evaluate import ANSWER, HELD_OUT

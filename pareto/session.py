@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.bounds import MAX_SEED, MAX_TEMPERATURE
+from common.bounds import MAX_NEW_TOKENS, MAX_SEED, MAX_TEMPERATURE
 from common.jsons import JsonObject
 from lm import Policy, Run, Sampling
 from lm.policy import MIXES
-from lm.prompts import FIELDS, MAX_NEW_TOKENS, Prompt, read
+from lm.prompts import FIELDS, Prompt, read
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.front import Front
 from pareto.policy import ends

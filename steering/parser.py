@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from common.arguments import Parser, integer, number
-from common.bounds import MAX_SEED
-from lm.prompts import MAX_NEW_TOKENS, add_arguments
+from common.bounds import MAX_NEW_TOKENS, MAX_SEED
+from lm.prompts import add_arguments
 from steering.frontier import METHODS
+from steering.plan import MAX_STRENGTH
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 MAX_TEXTS = 10**9
@@ -160,7 +161,10 @@ def _sweep(commands: Commands, shared: Parser, using: Parser, decode: Parser) ->
     group.add_argument("--prompt")
     group.add_argument("--prompts", type=Path, help="a file, one prompt a line")
     command.add_argument(
-        "--values", type=float, nargs="+", help="p0, or strengths for the method fixed (default: nine)"
+        "--values",
+        type=number(0, MAX_STRENGTH),
+        nargs="+",
+        help="p0, or strengths for the method fixed (default: nine)",
     )
     command.add_argument("--bands", nargs="+", help="bands of layers such as 5-9 10-14")
     command.add_argument("--csv", type=Path)

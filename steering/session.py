@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from common.bounds import MAX_SEED, MAX_TEMPERATURE
+from common.bounds import MAX_NEW_TOKENS, MAX_SEED, MAX_TEMPERATURE
 from lm import LanguageModel, Run
-from lm.prompts import MAX_NEW_TOKENS, Prompt
+from lm.prompts import Prompt
 from steering.conversation import STEERED, Prompts
 from steering.library import Library
 from steering.plan import Layers, Plan

@@ -10,10 +10,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from common.bounds import MAX_NEW_TOKENS
 from common.jsons import JsonObject
 from lm import Decoding, Edit, Policy, Row, Run, Sampling
 from lm.edits.trace import MAX_TARGETS
-from lm.prompts import MAX_NEW_TOKENS, Asked, prompt_ids
+from lm.prompts import Asked, prompt_ids
 from steering.edits import Steering, edits, feasible, reader, steering
 from steering.library import Library
 from steering.messages import SideName

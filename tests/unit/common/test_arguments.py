@@ -1,0 +1,37 @@
+"""Every number of every command line has bounds, and one that lies beyond them is one sentence."""
+
+import argparse
+from collections.abc import Iterator
+
+import pytest
+
+from arena.__main__ import _parser as arena
+from arena.__main__ import main
+from lab.__main__ import _parser as prepare
+from pareto.parser import parser as pareto
+from steering.parser import parser as steering
+
+
+def actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Those of a parser and of its commands."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from actions(below)
+        else:
+            yield action
+
+
+@pytest.mark.parametrize("parser", [arena, prepare, pareto, steering])
+def test_no_number_is_without_bounds(parser):
+    loose = [action.dest for action in actions(parser()) if action.type in (int, float, complex)]
+    assert loose == []
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "513", "1e9", "nan"])
+def test_a_length_beyond_its_bounds_is_one_sentence(capsys, count):
+    with pytest.raises(SystemExit):
+        main(["create", "--max-new-tokens", count])
+    told = capsys.readouterr().err
+    assert told.startswith("error: argument --max-new-tokens: ") and "from 1 to 512" in told
+    assert told.count("\n") == 1
