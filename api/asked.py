@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from common.bounds import MAX_TEMPERATURE
+from common.bounds import MAX_NEW_TOKENS, MAX_TEMPERATURE
 from lm import Policies, Policy, Sampling
 from lm.codec import THINKING
 from lm.policy import BASE, PolicyError, seeds
 from lm.policy import parse as parse_name
-from lm.prompts import MAX_NEW_TOKENS, Asked, Continuation, prompt_ids, read
+from lm.prompts import Asked, Continuation, prompt_ids, read
 
 MAX_CHOICES, MAX_STOPS, MAX_STOP, MAX_TOP = 32, 8, 200, 20
 """Choices of a request, prompts times n; stop strings, and characters of each; alternatives of a token."""
@@ -105,7 +105,7 @@ def parse(body: Any, choose: Choose, *, chat: bool) -> Request:
         echo,
         length > 0,
         streams,
-        isinstance(options := asked.get("stream_options"), Mapping) and bool(options.get("include_usage")),
+        _tells_usage(asked),
     )
 
 
@@ -193,6 +193,9 @@ def _turn(message: Any) -> dict[str, Any]:
     """A turn as lm.prompts has it: the developer is the system, a content in text parts is one text."""
     if not isinstance(message, Mapping):
         raise Refused("A message is no object: give role and content.", "messages")
+    more = [name for name, value in message.items() if value and name not in ("role", "content", "name")]
+    if more:
+        raise Refused(f"A message has {more[0]!r:.60}, which is not supported: leave it out.", "messages")
     content = message.get("content")
     if isinstance(content, list):
         texts = [
@@ -220,7 +223,8 @@ def _length(
     longest = max(map(len, prompts))
     room = policy.model.context - longest
     name = "max_completion_tokens" if "max_completion_tokens" in asked else "max_tokens"
-    length = _whole(asked, name, least, MAX_NEW_TOKENS, min(room, MAX_NEW_TOKENS if chat else SHORT))
+    usual = max(least, min(room, MAX_NEW_TOKENS if chat else SHORT))
+    length = _whole(asked, name, least, MAX_NEW_TOKENS, usual)
     if length > room:
         raise Refused(
             f"The prompt has {longest:,} tokens, with "
@@ -253,6 +257,15 @@ def _stops(asked: Mapping[str, Any]) -> tuple[str, ...]:
             f"Stop must be a text or up to {MAX_STOPS} texts of 1 to {MAX_STOP} characters.", "stop"
         )
     return tuple(stops)
+
+
+def _tells_usage(asked: Mapping[str, Any]) -> bool:
+    options = asked.get("stream_options", {})
+    if not isinstance(options, Mapping):
+        raise Refused(
+            f"stream_options is {options!r:.60}: give an object with include_usage.", "stream_options"
+        )
+    return _flag({name: value for name, value in options.items() if value is not None}, "include_usage")
 
 
 def _flag(asked: Mapping[str, Any], name: str) -> bool:

@@ -78,3 +78,41 @@ def test_fields_that_ask_for_what_is_not_done_are_refused(policies, asking):
 def test_token_ids_are_whole_numbers(policies, prompt):
     with pytest.raises(Refused, match="^(A prompt|Prompt) is .*: give a text or a list"):
         parse({"model": "base", "prompt": prompt}, lambda name: (policies, name), chat=False)
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_a_prompt_that_fills_the_context_is_told_by_its_length(policies, chat):
+    """And not by a number of new tokens that nobody gave."""
+    text = "x" * policies.model.context
+    asked = {"messages": [{"role": "user", "content": text}]} if chat else {"prompt": text}
+    with pytest.raises(
+        Refused, match=r"^The prompt has \d+ tokens, with 1 new ones more than the 512"
+    ) as caught:
+        parse({"model": "base"} | asked, lambda name: (policies, name), chat=chat)
+    assert caught.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    "more", [{"tool_calls": [{"id": "a"}]}, {"function_call": {"name": "f"}}, {"audio": {"id": "b"}}]
+)
+def test_what_a_message_holds_beside_its_text_is_refused_by_name(policies, more):
+    with pytest.raises(Refused, match=f"^A message has '{next(iter(more))}', which is not supported"):
+        read(policies, messages=[{"role": "assistant", "content": "Hi"} | more, *ASKED["messages"]])
+
+
+def test_an_answer_of_openais_client_is_a_message(policies):
+    empty = {"refusal": None, "annotations": [], "audio": None, "function_call": None, "tool_calls": None}
+    turns = [
+        {"role": "user", "content": "Hi", "name": "ann"},
+        {"role": "assistant", "content": "Yes"} | empty,
+    ]
+    bare = [{name: turn[name] for name in ("role", "content")} for turn in turns]
+    assert (
+        read(policies, messages=turns + turns[:1]).prompts == read(policies, messages=bare + bare[:1]).prompts
+    )
+
+
+@pytest.mark.parametrize("options", [3, "usage", [], {"include_usage": "yes"}, {"include_usage": 1}])
+def test_options_of_a_stream_are_an_object_of_flags(policies, options):
+    with pytest.raises(Refused, match="^(stream_options|include_usage) is .*: give "):
+        read(policies, stream=True, stream_options=options)
