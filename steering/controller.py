@@ -1,6 +1,7 @@
 """The Steer tab's work: checks what the page asks for, runs it, and tells the page how it goes."""
 
 import logging
+import reprlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -57,7 +58,7 @@ class Controller:
         session = self.session(key)
         number = asked.get("run", 0)
         if type(number) is not int:
-            problem = f"Run is {str(number)[:40]!r}: give a whole number."
+            problem = f"Run is {reprlib.repr(number)}: give a whole number."
             yield {"run": None, "phase": "error", "problem": problem, "field": None}, None
             return
         if number < session.newest:

@@ -192,11 +192,11 @@ class Plan:
         targets, condition = fields.get("targets"), fields.get("when")
         if not isinstance(targets, list) or not all(isinstance(target, Mapping) for target in targets):
             raise PlanError(
-                f"Targets is {str(targets)[:40]!r}: give a list of objects with concept, direction, p0."
+                f"Targets is {reprlib.repr(targets)}: give a list of objects with concept, direction, p0."
             )
         if not isinstance(condition, Mapping | None):
             raise PlanError(
-                f"When is {str(condition)[:40]!r}: give an object with concept, side and p, or null."
+                f"When is {reprlib.repr(condition)}: give an object with concept, side and p, or null."
             )
         try:
             fields["targets"] = tuple(Target(**target) for target in targets)
@@ -250,7 +250,7 @@ def _fields(text: str | Mapping[str, Any]) -> dict[str, Any]:
             raise PlanError(f"The plan is not JSON ({error}): give an object.") from None
     if not isinstance(text, Mapping):
         raise PlanError(
-            f"A plan is {str(text)[:40]!r}: give a JSON object with "
+            f"A plan is {reprlib.repr(text)}: give a JSON object with "
             "targets, layers, method, strength, scope, cap, budget, hold, when."
         )
     return dict(text)

@@ -157,4 +157,4 @@ def test_different_histories_are_not_sent_to_a_blind_comparison(desk):
 @pytest.mark.parametrize("number", ["1", None, 1.5, True, [1]])
 def test_a_run_whose_number_is_none_is_refused_in_one_sentence(desk, number):
     ((state, _),) = desk.run("visitor", ASKED | {"run": number})
-    assert (state["phase"], state["problem"]) == ("error", f"Run is {str(number)!r}: give a whole number.")
+    assert (state["phase"], state["problem"]) == ("error", f"Run is {number!r}: give a whole number.")

@@ -1,6 +1,7 @@
 """A concept of one's own: from a sentence, from a control vector, and what a person is told of their examples."""
 
 import base64
+import json
 import threading
 
 import pytest
@@ -124,3 +125,9 @@ def test_ones_own_concept_may_be_taught_again_and_a_shipped_one_not(controller):
 def test_a_person_is_told_what_their_examples_lack(controller, positive, negative, says):
     *_, last = controller.train("tab", {"name": "mine", "positive": positive, "negative": negative})
     assert says in (last.get("problem") or last["note"])
+
+
+@pytest.mark.parametrize("value", [5, None, True, "", [1]])
+def test_what_is_no_text_is_told_as_it_stands_in_the_file(controller, value):
+    *_, last = controller.train("tab", {"name": "mine", "lines": json.dumps({"positive": value})})
+    assert last["problem"] == f"mine, line 1, positive is {value!r}: give a text that is not empty."
