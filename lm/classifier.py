@@ -1,5 +1,6 @@
 """Sequence classifiers of transformers: a folder or hub id that gives every text a logit a label."""
 
+import math
 import os
 import unicodedata
 from collections.abc import Sequence
@@ -87,7 +88,8 @@ class Classifier:
 
     def _try(self) -> None:
         """Scores a short text. Raises ClassifierError where that fails."""
-        known = self._model.get_input_embeddings().num_embeddings
+        # a few families hash characters and know no vocabulary
+        known = getattr(self._model.config.get_text_config(), "vocab_size", math.inf)
         inputs = self.encode("Hi")
         most = max([self.tokenizer.vocab_size - 1, *inputs["input_ids"]])
         if most >= known:

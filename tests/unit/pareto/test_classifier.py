@@ -11,6 +11,7 @@ from transformers import (
     AutoTokenizer,
     BartConfig,
     BertConfig,
+    CanineConfig,
     DistilBertConfig,
     GPT2Config,
     LlamaConfig,
@@ -181,6 +182,16 @@ def test_a_classifier_that_fails_on_a_text_is_refused_before_anything_is_scored(
                         encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=128, num_labels=1, pad_token_id=0, eos_token_id=257)  # fmt: skip
     AutoModelForSequenceClassification.from_config(config).save_pretrained(name)
     with pytest.raises(RewardError, match=r"cannot score a text \(.*<eos> token"):
+        ClassifierReward(name)
+
+
+def test_a_family_that_hashes_letters_is_no_fault_of_the_app(tmp_path):
+    """CANINE has no embedding of tokens that its tokenizer's could be held against, and reads no two letters."""
+    name = classifier(tmp_path, "bert", num_labels=1)
+    shape = {key: size for key, size in BERT.items() if key != "vocab_size"}
+    config = CanineConfig(**shape, num_hash_buckets=64, num_hash_functions=2, num_labels=1)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(name)
+    with pytest.raises(RewardError, match="cannot score a text"):
         ClassifierReward(name)
 
 
