@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,12 @@ def _parts(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor
             f"{WEIGHTS} of {folder.name} holds several adapters, {' and '.join(sorted(adapters))}: "
             "save each in a folder of its own."
         )
+    for option in ("modules_to_save", "trainable_token_indices"):
+        if config.get(option):
+            raise ValueError(
+                f"The adapter in {folder.name} has {option} {config[option]!r:.80}, "
+                f"whose tensors its {WEIGHTS} lacks: copy it again."
+            )
     whole = all(len(half) == 2 and all(each.ndim == 2 for each in half.values()) for half in halves.values())
     if not halves or not whole:
         raise ValueError(
@@ -129,7 +135,8 @@ def _parts(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor
         if not _targeted(config, layer, f"{stack}.{layer}.{path}"):
             raise ValueError(
                 f"The adapter in {folder.name} changes {path} of layer {layer}, "
-                f"which target_modules or layers_to_transform of its {CONFIG} leaves out: copy it again."
+                f"which target_modules, exclude_modules or layers_to_transform of its {CONFIG} leaves out: "
+                "copy it again."
             )
         rank = _of_pattern(config, "rank_pattern", f"{stack}.{layer}.{path}", "r")
         if half["A"].shape[0] != rank:
@@ -184,10 +191,12 @@ def refuse(config: Mapping[str, Any], name: str) -> None:
                 raise ValueError(
                     f"{CONFIG} of {name} gives {place} {value!r}: give a number{' above 0' * (option == 'r')}."
                 )
-    if isinstance(targets := config.get("target_modules"), str) and not _is_expression(targets):
-        raise ValueError(
-            f"{CONFIG} of {name} gives target_modules {targets!r:.80}: give a regular expression or a list."
-        )
+    for option in ("target_modules", "exclude_modules"):
+        given = config.get(option) or []
+        if not (_is_expression(given) if isinstance(given, str) else isinstance(given, list)):
+            raise ValueError(
+                f"{CONFIG} of {name} gives {option} {given!r:.80}: give a regular expression or a list."
+            )
 
 
 def _is_number(value: object) -> bool:
@@ -205,11 +214,20 @@ def _is_expression(text: str) -> bool:
 def _targeted(config: Mapping[str, Any], layer: int, path: str) -> bool:
     """Whether a config names a module that its file holds: PEFT overlooks what it does not."""
     targets, layers = config.get("target_modules"), config.get("layers_to_transform")
-    if isinstance(targets, str):
-        return targets == "all-linear" or regex.fullmatch(targets, path, timeout=PATIENCE) is not None
-    if targets and not any(f".{path}".endswith(f".{target}") for target in targets):
+    if (excluded := config.get("exclude_modules")) and _names(excluded, path):
         return False
+    if targets and targets != "all-linear" and not _names(targets, path):
+        return False
+    if isinstance(targets, str):
+        return True
     return layers is None or layer in (layers if isinstance(layers, list) else [layers])
+
+
+def _names(modules: str | Sequence[object], path: str) -> bool:
+    """Whether a regular expression, or a list of the ends of names, names the module at a path."""
+    if isinstance(modules, str):
+        return regex.fullmatch(modules, path, timeout=PATIENCE) is not None
+    return any(f".{path}".endswith(f".{module}") for module in modules)
 
 
 def _files(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
