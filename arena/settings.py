@@ -7,7 +7,7 @@ from arena.errors import ArenaError, of_field
 from arena.questions import GUIDELINE, Question, fitting
 from arena.schema import ACCESS, PROMPT, REVEALS, BattleSet
 from arena.text import clean, key
-from arena.values import one_of
+from arena.values import one_of, whole
 
 MAX_MINIMUM = 1_000
 MAX_MEMBERS = 1_000
@@ -35,10 +35,10 @@ class Settings:
         with of_field("guideline"):
             study.guideline = clean(fitting(self.guideline, questions), most=PROMPT, what="The guideline")
         with of_field("minimum"):
-            study.minimum = whole("The number of votes wanted", self.minimum, MAX_MINIMUM)
+            study.minimum = whole("The number of votes wanted", self.minimum, 1, MAX_MINIMUM)
         with of_field("share"):
             study.share = (
-                None if self.share is None else whole("The share of a person", self.share, MAX_SHARE)
+                None if self.share is None else whole("The share of a person", self.share, 1, MAX_SHARE)
             )
         with of_field("access"):
             study.access = one_of("Who may judge", self.access, ACCESS)
@@ -55,15 +55,3 @@ def _members(names: Sequence[str]) -> list[str]:
             f"The list of who may judge has {len(listed)} names: give 1 to {MAX_MEMBERS:,}, one a line."
         )
     return listed
-
-
-def whole(what: str, value: float, most: int, *, least: int = 1) -> int:
-    """A whole number within bounds. Raises ArenaError."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not least <= value <= most
-        or value != int(value)
-    ):
-        raise ArenaError(f"{what} is {value}: give a whole number from {least} to {most:,}.")
-    return int(value)

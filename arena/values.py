@@ -141,4 +141,5 @@ def _not_json(word: str) -> NoReturn:
 
 def _refuse(what: str, value: Any, remedy: str) -> NoReturn:
     shown = str(value)
-    raise ArenaError(f"{what} is {shown if len(shown) <= 40 else shown[:40] + '…'!r}: {remedy}.")
+    shown = shown if len(shown) <= 40 else shown[:40] + "…"
+    raise ArenaError(f"{what} is {repr(shown) if isinstance(value, str) else shown}: {remedy}.")

@@ -12,7 +12,7 @@ from arena.answering import Entrant, generate
 from arena.battles import Output
 from arena.errors import ArenaError, of_field
 from arena.panel.fields import Faults
-from arena.settings import whole
+from arena.values import whole
 from common.bounds import MAX_SEED
 
 MAX_ANSWERS = 2_000
@@ -45,12 +45,12 @@ def generated(
     """Progress as HTML, and at the end the outputs. Raises ArenaError."""
     asked = list(dict.fromkeys(line.strip() for line in lines.splitlines() if line.strip()))
     with of_field("prompts"):
-        first = whole("The seed", seed or 0, MAX_SEED, least=0)
-        length = whole("The number of tokens", tokens, MAX_TOKENS)
+        first = whole("The seed", seed or 0, 0, MAX_SEED)
+        length = whole("The number of tokens", tokens, 1, MAX_TOKENS)
         if missing := next((policy for policy in picked if policy not in known), None):
             raise ArenaError(f"There is no policy {missing[:60]!r} any more: choose from the list.")
         entrants = {policy: known[policy] for policy in picked}
-        _check_request(asked, entrants, length)
+        _check_request(asked, entrants)
     total, began = len(asked) * len(entrants), time.monotonic()
     yield notices.working(0, total, 0.0)
     outputs: list[Output] = []
@@ -60,12 +60,12 @@ def generated(
     yield outputs
 
 
-def _check_request(prompts: list[str], entrants: Mapping[str, Entrant], tokens: int) -> None:
+def _check_request(prompts: list[str], entrants: Mapping[str, Entrant]) -> None:
     """Bounds of a request that a page may send: callers need not use the sliders."""
     if not prompts or len(entrants) < 2:
         raise ArenaError("Give a file of outputs, or at least one prompt and two policies or more.")
-    if len(prompts) * len(entrants) > MAX_ANSWERS or not 1 <= tokens <= MAX_TOKENS:
+    if len(prompts) * len(entrants) > MAX_ANSWERS:
         raise ArenaError(
-            f"{len(prompts)} prompts for {len(entrants)} policies with {tokens} tokens are more than a page "
-            f"may ask: at most {MAX_ANSWERS:,} answers of {MAX_TOKENS} tokens. Use python -m arena create for more."
+            f"{len(prompts)} prompts for {len(entrants)} policies are more than a page may ask: "
+            f"at most {MAX_ANSWERS:,} answers. Use python -m arena create for more."
         )
