@@ -35,7 +35,9 @@ test('a request that shows nothing is waited for no longer than patience', async
 test('an address brings its request back', () => {
   const asked = { ...own, prompt: 'a & b = ü?', seed: 4_294_967_295, temperature: 0.75, top_p: 0.9, plan: { ...plan, layers: [3, 4], cap: 0.5 } };
   const { search } = new URL(addressOf('steer', placeOf(asked), 'http://lab.example/x/?__theme=dark&old=1'));
-  assert.deepEqual(fromAddress(own, search, ''), asked);
+  const back = fromAddress(own, search, '');
+  assert.deepEqual(back, asked);
+  assert.equal(new URL(addressOf('steer', placeOf(back), 'http://lab.example/x/?__theme=dark')).search, search);
   assert.equal(tabOf(search), 'steer');
   assert.equal(fieldsOf('compare', search).size, 0);
 });

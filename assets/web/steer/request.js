@@ -41,7 +41,7 @@ function planIn(json, own, leave) {
   const given = JSON.parse(json);
   if (typeof given !== 'object' || given === null || Array.isArray(given)) throw new Error('no plan');
   const asked = { targets: null, ...given };
-  if (Array.isArray(asked.targets)) asked.targets = asked.targets.map((each) => ({ direction: 'amplify', p0: 0.99, ...each }));
+  if (Array.isArray(asked.targets)) asked.targets = asked.targets.map((each) => ({ concept: each?.concept, direction: 'amplify', p0: 0.99, ...each }));
   const plan = { ...own, budget: null, hold: [], when: null };
   for (const [field, value] of Object.entries(asked)) {
     const shown = Object.hasOwn(ITEMS, field) ? itemsIn(field, value, leave) : value;
