@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from common.fronts import nondominated
-from common.jsons import JsonObject
+from common.jsons import JsonObject, is_number
 from lm import LanguageModel
 from lm.paths import lab_folder, replacing
 from pareto.compare import attainment, hypervolume, monotone, seeds, values, volumes
@@ -56,6 +56,10 @@ def spacing(points: np.ndarray) -> float:
     return float(np.linalg.norm(gaps, axis=1).std()) if len(gaps) else 0.0
 
 
+def _are_numbers(given: Sequence[object], count: int) -> bool:
+    return len(given) == count and all(map(is_number, given))
+
+
 class FrontError(ValueError):
     """A front file that cannot be read."""
 
@@ -91,7 +95,7 @@ class Front:
         """Reads what `save` wrote. Raises FrontError."""
         try:
             content = json.loads(Path(path).read_text("utf-8"))
-            return cls(
+            front = cls(
                 content["model"],
                 content["model_hash"],
                 tuple(content["reference"]),
@@ -99,11 +103,28 @@ class Front:
                 content.get("about", {}),
                 tuple(content.get("objectives", OBJECTIVES)),
             )
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            front._check()
+            return front
+        except (OSError, AttributeError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise FrontError(
                 f"{path} is no front ({type(error).__name__}: {error}): give a file that "
                 "python -m pareto evaluate --add wrote."
             ) from None
+
+    def _check(self) -> None:
+        """Raises ValueError where what it holds is nothing to compute with."""
+        count = len(self.objectives)
+        if not all(isinstance(name, str) for name in (self.model, self.model_hash, *self.objectives)):
+            raise ValueError("a name is no text")
+        if not _are_numbers(self.reference, count):
+            raise ValueError(f"reference is {[*self.reference]!r:.60}, not {count} numbers")
+        for place, point in enumerate(self.points, 1):
+            named = isinstance(point.get("id"), str) and isinstance(point.get("method"), str)
+            preference = point.get("preference")
+            if not named or not _are_numbers([point.get(name) for name in self.objectives], count):
+                raise ValueError(f"point {place} lacks id, method or one of {', '.join(self.objectives)}")
+            if preference is not None and not _are_numbers(preference, count):
+                raise ValueError(f"preference of point {place} is {preference!r:.60}, not {count} numbers")
 
     def save(self, path: Path | str) -> None:
         """Writes the front, replaced at once: a point a line, so that a point more is a line more."""

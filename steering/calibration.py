@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from common.jsons import is_number
+
 REPETITION, SURPRISE = 0.1, 1.0
 """A text breaks where more than this share of its 3-grams come back, or where the base model is this many
 nats a token more surprised by it than by its own answer.
@@ -108,12 +110,33 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Calibration":
-        """Reads what `to_dict` gave. Raises TypeError or KeyError where it is something else."""
+        """Reads what `to_dict` gave. Raises TypeError, KeyError, AttributeError or ValueError where it is
+        something else.
+        """
         fields = dict(data)
-        for name in ("layers", "mean", "spread"):
-            fields[name] = tuple(fields[name])
-        fields["curves"] = {
-            name: Curve(tuple(Point(**point) for point in curve["points"]), curve["off"])
-            for name, curve in fields["curves"].items()
-        }
+        fields["layers"] = tuple(fields["layers"])
+        if not fields["layers"] or any(type(layer) is not int for layer in fields["layers"]):
+            raise ValueError(f"layers are {data['layers']!r:.60}")
+        for name in ("mean", "spread"):
+            fields[name] = tuple(map(_number, fields[name]))
+        for name in ("prompts", "tokens", "temperature"):
+            _number(fields[name])
+        fields["curves"] = {name: _curve(curve) for name, curve in fields["curves"].items()}
         return cls(**fields)
+
+
+def _curve(data: Mapping[str, Any]) -> Curve:
+    if not data["points"]:
+        raise ValueError("a curve has no points")
+    for point in data["points"]:
+        for name, value in point.items():
+            if name != "score" or value is not None:
+                _number(value)
+    return Curve(tuple(Point(**point) for point in data["points"]), _number(data["off"]))
+
+
+def _number(value: object) -> float:
+    """The value, where it is a finite number."""
+    if not is_number(value):
+        raise ValueError(f"{value!r:.40} is no finite number")
+    return value

@@ -124,14 +124,17 @@ class CAV:
                 tensors = {name: file.get_tensor(name) for name in TENSORS}
             _check(tensors)
             settings = Settings(**json.loads(about.pop("settings")))
-            calibration = about.pop("calibration", None)
+            written = about.pop("calibration", None)
+            calibration = None if written is None else Calibration.from_dict(json.loads(written))
+            if calibration and not {*calibration.layers} <= {*range(len(tensors["w"]))}:
+                raise ValueError(f"it was calibrated at layers {[*calibration.layers]}")
             return cls(
                 settings=settings,
-                calibration=None if calibration is None else Calibration.from_dict(json.loads(calibration)),
+                calibration=calibration,
                 **about,
                 **tensors,
             )
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{Path(path).name} is no concept vector of Tradewind ({error}): train it again."
             ) from None

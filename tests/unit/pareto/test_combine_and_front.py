@@ -10,6 +10,7 @@ from torchjd.aggregation import MGDA
 
 from common.fronts import nondominated
 from pareto import combine, front
+from pareto.front import Front, FrontError
 
 PAPER = json.loads((Path(__file__).parents[3] / "assets" / "fronts" / "paper.json").read_text())
 
@@ -150,3 +151,32 @@ def test_a_front_is_what_nothing_dominates():
 def test_mgda_does_not_see_the_scale_of_the_gradients(scale):
     g = gradients(3, 4)
     torch.testing.assert_close(combine.mgda(combine.gram(g * scale)), combine.mgda(combine.gram(g)))
+
+
+POINT = {"id": "a", "method": "linear", "preference": [0.5, 0.5], "helpful": 1.0, "harmless": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"points": [3]}, "no attribute 'get'"),
+        ({"points": [POINT, {}]}, "point 2 lacks id, method or one of helpful, harmless"),
+        ({"points": [POINT | {"helpful": "x"}]}, "point 1 lacks id, method or one of"),
+        ({"points": [POINT | {"helpful": float("nan")}]}, "point 1 lacks id, method or one of"),
+        ({"points": [POINT | {"id": 5}]}, "point 1 lacks id, method or one of"),
+        ({"points": [POINT | {"preference": [1.0]}]}, r"preference of point 1 is \[1.0\], not 2 numbers"),
+        ({"reference": [1]}, r"reference is \[1\], not 2 numbers"),
+        ({"reference": "ab"}, "reference is .*, not 2 numbers"),
+        ({"objectives": [1, 2]}, "a name is no text"),
+        ({"model": None}, "a name is no text"),
+    ],
+)
+def test_a_front_that_nothing_can_be_computed_with_is_refused(tmp_path, change, says):
+    path = tmp_path / "front.json"
+    Front("m", "h", (-2.0, -2.0), (POINT,)).save(path)
+    assert Front.load(path).to_dict() == Front("m", "h", (-2.0, -2.0), (POINT,)).to_dict()
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(
+        FrontError, match=rf"front\.json is no front \(.*{says}.*\): give a file that python -m pareto"
+    ):
+        Front.load(path)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from lm import Row, Sampling, Stopped, load
 from steering import CAV, Concept, Library, Plan, PlanError, Target, steer, train
@@ -148,6 +150,37 @@ def test_a_calibration_is_kept_in_the_vectors_file(library, tmp_path):
     cav.save(tmp_path / "v.safetensors")
     assert CAV.load(tmp_path / "v.safetensors").calibration == cav.calibration
     assert Calibration.from_dict(cav.calibration.to_dict()) == cav.calibration
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"curves": []},
+        {"curves": {"auto amplify": {"points": [], "off": -4.0}}},
+        {"curves": {"auto amplify": {"points": "none", "off": -4.0}}},
+        {"curves": {"auto amplify": {"points": [{"dose": "1"}], "off": -4.0}}},
+        {"curves": {"auto amplify": {"points": [], "off": None}}},
+        {"layers": []},
+        {"layers": "12"},
+        {"layers": [LAYERS]},
+        {"layers": [1.0]},
+        {"mean": "none"},
+        {"spread": [float("nan")]},
+        {"prompts": "many"},
+        {"temperature": None},
+    ],
+)
+def test_a_saved_calibration_that_nothing_can_be_computed_with_is_refused(library, tmp_path, change):
+    cav, path = library.cav("loud"), tmp_path / "v.safetensors"
+    cav.save(path)
+    with safe_open(path, "pt") as file:
+        about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    about["calibration"] = json.dumps(cav.calibration.to_dict() | change)
+    save_file(tensors, path, about)
+    with pytest.raises(
+        ValueError, match=r"^v\.safetensors is no concept vector of Tradewind \(.*\): train it again\.$"
+    ):
+        CAV.load(path)
 
 
 def test_a_calibration_tells_what_was_measured(library):
