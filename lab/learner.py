@@ -3,13 +3,13 @@ how far that is, what came of it.
 """
 
 import json
-import math
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import arena
 from arena import preferences, studies
+from common.jsons import is_number
 from lab.process import Process
 from lm import LanguageModel
 from lm.paths import lab_folder
@@ -103,7 +103,7 @@ def _weights(weights: Any, known: Mapping[str, str]) -> dict[str, float]:
     numbers = {
         key: float(value)
         for key, value in (weights.items() if isinstance(weights, dict) else ())
-        if key in known and isinstance(value, (int, float)) and math.isfinite(value) and value > 0
+        if key in known and is_number(value) and value > 0
     }
     if not numbers:
         raise arena.ArenaError("No question has a weight: give one of them more than 0.")

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import os
 import shutil
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from common import digests
 from common.folders import expanded
-from common.jsons import JsonObject
+from common.jsons import JsonObject, is_number
 from lm import Adapter, LanguageModel
 from lm.paths import lab_folder, replacing
 from lm.peft_folder import CONFIG
@@ -312,13 +311,9 @@ def _is_step(row: object) -> bool:
     return (
         isinstance(shares, list)
         and len(shares) == len(row["reward"])
-        and all(map(_is_number, [*single, *shares]))
-        and all(value is None or _is_number(value) for value in maybe)
+        and all(map(is_number, [*single, *shares]))
+        and all(value is None or is_number(value) for value in maybe)
     )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _json(path: Path) -> JsonObject:

@@ -156,6 +156,7 @@ def test_too_few_votes_are_told_in_a_sentence_and_nothing_starts(judged):
         ({"clearer": 1}, 8, "20 decided battles"),
         ({}, 8, "No question has a weight"),
         ({"kinder": float("nan")}, 8, "No question has a weight"),
+        ({"kinder": 10**400}, 8, "No question has a weight"),
         ({"other": 1}, 8, "No question has a weight"),
         ({"kinder": 1}, 10**9, "Steps is 1000000000"),
         ("x", "y", "No question has a weight"),

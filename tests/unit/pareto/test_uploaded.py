@@ -180,6 +180,7 @@ def test_a_damaged_zip_is_one_sentence(folder, tmp_path, damage):
         ("adapter_config.json", b"\xff"), ("adapter_config.json", b"[" * 100_000), ("adapter_config.json", b"{}"),
         (ADAPTER, b"\xff" * 100), ("curves.jsonl", b"\xff\n"), ("curves.jsonl", b"[" * 100_000), ("curves.jsonl", b"[1]\n2\n"),
         ("curves.jsonl", b'{"step": "x"}\n{"step": "y"}\n'),
+        ("curves.jsonl", b'{"step": 1, "kl": 1%s, "reward": {"helpful": 1}, "shares": [1]}' % (b"0" * 400)),
     ],
 )  # fmt: skip
 def test_what_is_inside_is_one_sentence_and_no_traceback(controller, folder, tmp_path, caplog, name, content):
