@@ -174,7 +174,9 @@ def train(
     progress: Callable[[float], None] | None = None,
     stop: threading.Event | None = None,
 ) -> CAV:
-    """Trains a concept's vectors at every layer (section 3.1 of the paper). Raises lm.Stopped."""
+    """Trains a concept's vectors at every layer (section 3.1 of the paper). Raises lm.Stopped, ConceptError where
+    the model reads all texts alike.
+    """
     if settings.source == "output":
         concept = filtered(model, concept, settings.seed, stop=stop)
     positive, negative = (_without_copies(concept, side) for side in ("positive", "negative"))
@@ -182,6 +184,12 @@ def train(
     activations = read(
         model, positive + negative, settings, lambda share: report(READING * share), stop
     ).transpose(0, 1)
+    alike = (activations == activations[:, :1]).all(dim=2).all(dim=1)
+    if alike.any():
+        raise ConceptError(
+            f"{concept.name}: {model.name} reads all texts alike at layer {int(alike.nonzero()[0])}: "
+            "give texts in letters that its tokenizer knows, or take another model."
+        )
     labels = torch.tensor([1.0] * len(positive) + [0.0] * len(negative))
     w, b = fit(activations, labels, settings.penalty, stop)
     means = [activations[:, labels == side].mean(1) for side in (1, 0)]

@@ -441,3 +441,14 @@ def test_what_stands_within_a_line_of_a_concept_file_ends_none(tmp_path):
     lines = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + lines.encode())
     assert Concept.load(tmp_path / "a.jsonl").positive == tuple(row["positive"] for row in rows)
+
+
+def test_texts_that_the_model_cannot_tell_apart_are_refused_by_name():
+    """As a tokenizer reads letters that it does not know: all are one token."""
+    model = load(str(tiny("llama")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model.codec, "answer_ids", lambda text: [7])
+        with pytest.raises(
+            ConceptError, match=f"^{CONCEPT.name}: .* reads all texts alike at layer 0: give texts in letters"
+        ):
+            train(model, CONCEPT)
