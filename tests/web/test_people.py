@@ -259,3 +259,27 @@ def test_many_answers_stand_on_pages_and_a_correction_comes_back_to_its_page(app
     ada.get_by_text("Page 1 of 2").wait_for()
     ada.keyboard.press("Enter")  # on the way back
     ada.wait_for_selector("[data-stage=vote]")
+
+
+def test_what_is_chosen_and_not_committed_outlives_a_reload_for_its_author_alone(app, pages) -> None:
+    address, store = app
+    ada, *_ = pages
+    judges(ada, address, "Ada")
+    shown = battle(ada)
+    for key in ("2", "c"):
+        ada.keyboard.press(key)
+    ada.keyboard.type("half a thought")
+    ada.reload()
+    ada.wait_for_selector("[data-stage=vote]")
+    assert battle(ada) == shown
+    assert [each.get_attribute("value") for each in ada.locator("input:checked").all()] == ["b"]
+    expect(ada.get_by_label("Comment, optional")).to_have_value("half a thought")
+    judges(ada, address, "Bob")
+    assert ada.locator("input:checked").count() == 0
+    expect(ada.get_by_label("Comment, optional")).to_have_value("")
+    judges(ada, address, "Ada")
+    votes(ada, "2", "1")
+    told(ada)
+    ada.keyboard.press("u")
+    ada.get_by_text("Vote taken back").wait_for()
+    assert ada.locator("input:checked").count() == 0, "a vote that was taken back is given anew"

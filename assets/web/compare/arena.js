@@ -1,7 +1,10 @@
 // The battle view: keys, view switches and the events 'vote', 'undo', 'next', 'earlier' and 'look' that Python listens to.
 // A part of the page (ui/parts.py) whose value is the battle as HTML; the page knows no more than the two texts.
+import { TAB, keep, recall } from '../shared/storage.js';
+import { place } from './place.js';
 
 const PATIENCE = 15_000;
+const DRAFT = 'draft';
 
 export default function mount({ element, props, trigger, watch }) {
   const views = { rich: false, diff: false };
@@ -22,6 +25,26 @@ export default function mount({ element, props, trigger, watch }) {
   function mark() {
     const current = active();
     questions().forEach((question) => question.classList.toggle('tw-active', question === current));
+    remember();
+  }
+
+  const given = () => Object.fromEntries(questions().map((question) => [question.dataset.question, answer(question)]));
+
+  /** What is chosen and not committed outlives a reload, as after an interruption of the server. */
+  function remember() {
+    if (stage() === 'vote') keep(DRAFT, JSON.stringify({ of: [arena().dataset.battle, place.name], answers: given(), comment: element.querySelector('textarea').value }), TAB);
+    if (stage() === 'reveal') keep(DRAFT, '', TAB);
+  }
+
+  function restore() {
+    const draft = JSON.parse(recall(DRAFT, TAB) || '{}');
+    if (stage() !== 'vote' || draft.of?.join() !== [arena().dataset.battle, place.name].join()) return;
+    for (const question of questions()) {
+      const input = question.querySelector(`input[value="${draft.answers[question.dataset.question]}"]`);
+      if (input) input.checked = true;
+    }
+    element.querySelector('textarea').value ||= draft.comment;
+    element.querySelector('.tw-comment').open ||= Boolean(draft.comment);
   }
 
   function choose(question, index) {
@@ -72,7 +95,7 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   function commit() {
-    const answers = Object.fromEntries(questions().map((question) => [question.dataset.question, answer(question)]));
+    const answers = given();
     if (Object.values(answers).includes('')) {
       element.querySelector('.tw-error').textContent = 'Answer every question first; one that you cannot answer can be skipped.';
       questions().find((question) => !answer(question)).querySelector('input').focus();
@@ -132,6 +155,7 @@ export default function mount({ element, props, trigger, watch }) {
   });
   element.addEventListener('change', mark);
   element.addEventListener('focusin', mark);
+  element.addEventListener('input', remember);
 
   document.addEventListener('keydown', (/** @type {KeyboardEvent & { target: HTMLElement }} */ event) => {
     if (!arena() || element.offsetParent === null) return;
@@ -173,6 +197,7 @@ export default function mount({ element, props, trigger, watch }) {
     clearTimeout(waiting);
     element.querySelector('.tw-judge').innerHTML = props.value;
     show();
+    restore();
     mark();
     countdown();
     const first = element.querySelector('fieldset input') ?? element.querySelector('.tw-go') ?? (moved && element.querySelector('.tw-heading button'));

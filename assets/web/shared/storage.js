@@ -1,18 +1,20 @@
-// What this browser keeps for the page. In a frame of another site it may keep nothing, and then nothing breaks.
+// What this browser keeps for the page, or one tab of it (TAB). In a frame of another site it may keep nothing, and then nothing breaks.
+
+export const TAB = 'sessionStorage';
 
 /** The kept text of a name; null where there is none, or nothing may be kept. */
-export function recall(name) {
+export function recall(name, where = 'localStorage') {
   try {
-    return window.localStorage.getItem(`tw-${name}`);
+    return window[where].getItem(`tw-${name}`);
   } catch {
     return null;
   }
 }
 
 /** Keeps a text where that is allowed. */
-export function keep(name, text) {
+export function keep(name, text, where = 'localStorage') {
   try {
-    window.localStorage.setItem(`tw-${name}`, text);
+    window[where].setItem(`tw-${name}`, text);
   } catch {
     // a frame of another site: the choice holds until the page is left
   }
