@@ -1,11 +1,13 @@
 """An export as one zip file, as the page sends and takes it."""
 
+import re
 import shutil
 import zipfile
 import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from arena import studies
 from arena.errors import ArenaError
 from arena.exchange import export, import_
 from arena.spreadsheet import MAX_BYTES
@@ -14,10 +16,14 @@ from arena.tables import FIELDS
 
 
 def pack(store: Store, folder: str | Path, set_id: str | None = None) -> Path:
-    """Exports without names into `folder`/arena.zip: all studies, or one with its outputs and preferences."""
+    """Exports without names into a zip in `folder`: all studies, or one with its outputs and preferences,
+    which the file is called by.
+    """
+    name = "arena" if set_id is None else studies.detail(store, set_id).study.name
+    file = Path(folder) / (re.sub(r"\W+", "-", name).strip("-") or "study")
     with TemporaryDirectory() as exported:
         export(store, exported, set_id=set_id)
-        return Path(shutil.make_archive(str(Path(folder) / "arena"), "zip", exported))
+        return Path(shutil.make_archive(str(file), "zip", exported))
 
 
 def unpack(store: Store, file: str | Path) -> dict[str, int]:

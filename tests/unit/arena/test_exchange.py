@@ -25,6 +25,7 @@ from arena import (
     outside,
     ranking,
     sheet,
+    studies,
     votes_frame,
 )
 from arena.__main__ import main
@@ -222,6 +223,12 @@ def test_an_archive_comes_back_and_takes_no_more_than_it_may(lite, tmp_path, mon
     file = archive.pack(judge(lite), tmp_path)
     other = empty(tmp_path)
     assert archive.unpack(other, file)["votes"] == len(tables(lite, names=True)["votes"])
+    (study,) = studies.listing(lite)
+    studies.rename(lite, study.id, "Drei Köche: 1/2?")
+    assert file.name == "arena.zip"
+    assert archive.pack(lite, tmp_path, study.id).name == "Drei-Köche-1-2.zip"
+    studies.rename(lite, study.id, "🙂")
+    assert archive.pack(lite, tmp_path, study.id).name == "study.zip"
     monkeypatch.setattr(archive, "MAX_BYTES", 1000)
     with pytest.raises(ArenaError, match="unpacks to .* bytes of tables; the most is 1,000"):
         archive.unpack(other, file)
