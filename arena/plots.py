@@ -96,8 +96,9 @@ def wins(ranked: Ranking) -> Chart:
         "z": [_plain(row) for row in rates.to_numpy(dtype=float)],
         "x": _labels(rates.columns),
         "y": _labels(rates.index),
-        "zmin": 0,
-        "zmax": 1,
+        "zmin": -0.5,  # so that ink is read on the ends, too
+        "zmax": 1.5,
+        "textfont": {"color": "var(--tw-ink)"},
         "colorscale": [[0, "var(--tw-low)"], [0.5, "var(--tw-raised)"], [1, "var(--tw-high)"]],
         "xgap": 1,
         "ygap": 1,

@@ -47,5 +47,8 @@ def test_numbers_stand_beside_the_longest_names_on_a_phone(study: str, chrome: B
             assert number["x"] + number["width"] <= 390, table.inner_text()[:80]
     for plot in page.locator(".tw-plot .plot:visible").all():
         assert plot.bounding_box()["width"] > 150, "names leave a plot its room"
+    page.get_by_role("tab", name="Studies").click()
+    page.locator(".tw-study").wait_for()
+    assert page.locator("td:has(.tw-study)").bounding_box()["width"] >= 160, "a name is no column of letters"
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     context.close()

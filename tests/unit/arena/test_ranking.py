@@ -1,5 +1,7 @@
 """Rankings against a published example and by their properties; agreement; the human front."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from arena import ArenaError, agreement, annotators, davidson, human_front, over_time, plots, ranking
 from arena.agreement import alpha
 from arena.records import COLUMNS
+from ui.document import WEB
 
 # Davidson (1970), JASA 65: six brands of chocolate pudding. i, j, i preferred, j preferred, no preference.
 PUDDING = np.array(
@@ -381,3 +384,26 @@ def test_a_long_name_leaves_a_chart_its_room_and_is_whole_under_the_mouse():
     marks = [trace for trace in plots.front(human_front(votes))["figure"]["data"] if "text" in trace]
     assert {*marks[0]["hovertext"], *marks[1]["hovertext"]} == {one, other}
     assert all(len(text) <= plots.MAX_LABEL for trace in marks for text in trace["text"])
+
+
+@pytest.mark.parametrize("scheme", [":root", ".dark"])
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_a_win_rate_is_read_on_its_colour(scheme, rate):
+    css = (WEB / "shared" / "base.css").read_text("utf-8")
+    colors = dict(re.findall(r"(--tw-\w+): (#\w{6})", css.split(f"{scheme} {{")[1].split("}")[0]))
+    wins = plots.wins(ranking(votes_of([("1", "x", "y", "p", "a", "a")]), "helpful"))
+    (trace,) = wins["figure"]["data"]
+
+    def shown(variable: str) -> np.ndarray:
+        digits = colors[variable.removeprefix("var(").removesuffix(")")]
+        return np.array([int(digits[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+
+    def luminance(color: np.ndarray) -> float:
+        linear = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    at = (rate - trace["zmin"]) / (trace["zmax"] - trace["zmin"])
+    low, middle, high = (shown(color) for _, color in trace["colorscale"])
+    fill = middle + abs(2 * at - 1) * ((high if at > 0.5 else low) - middle)
+    bright, dark = sorted([luminance(fill), luminance(shown(trace["textfont"]["color"]))], reverse=True)
+    assert (bright + 0.05) / (dark + 0.05) >= 4.5
