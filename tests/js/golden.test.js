@@ -49,7 +49,7 @@ test('the stage draws its first state and its last, and asks for the lens of a t
   assert.deepEqual(all('.tw-metrics tbody tr').map((row) => [...row.querySelectorAll('td')].map((cell) => cell.textContent)), last.rows.map((row) => row.slice(2)));
   assert.equal(text('.tw-status'), last.note);
   assert.match(text('.tw-steered .tw-about'), /^\+ [^·]+ · film and formality held · if sports < \.30 · layers/);
-  const python = all('.tw-tools button').find((button) => button.textContent === 'Copy Python');
+  const python = all('.tw-tools option').find((option) => option.textContent === 'Python, copied');
   assert.equal(python.disabled, false);
   tell('asked', { ...page.asked, run: last.run + 1 });
   assert.equal(python.disabled, true, 'the program is of the texts before');

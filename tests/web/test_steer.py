@@ -363,9 +363,9 @@ def upload(page: Page, name: str, content: bytes) -> None:
 
 
 def vector(page: Page) -> Download:
-    """What the button Vector downloads."""
+    """What the export of the vector downloads."""
     with page.expect_download() as download:
-        page.get_by_role("button", name="Vector", exact=True).click()
+        page.get_by_label("Export").select_option("Vector (safetensors)")
     return download.value
 
 
@@ -498,6 +498,17 @@ def test_a_file_that_holds_no_concept_is_one_sentence(app: str, page: Page) -> N
         assert page.get_by_label("Concept 1", exact=True).input_value() == "sports", name
 
 
+def test_a_second_concept_moves_no_text(app: str, page: Page) -> None:
+    page.goto(at(app))
+    settled(page)
+    before = page.locator(".tw-columns").bounding_box()
+    page.get_by_role("button", name="+ Add a concept").click()
+    page.get_by_label("Concept 2", exact=True).select_option("formality")
+    page.locator(".tw-which").get_by_role("button", name="formality").wait_for()
+    settled(page)
+    assert page.locator(".tw-columns").bounding_box()["y"] == before["y"]
+
+
 def test_the_vector_downloads_as_often_as_asked(app: str, page: Page, tmp_path: Path) -> None:
     page.goto(at(app))
     settled(page)
@@ -513,8 +524,8 @@ def test_the_copied_python_prints_the_texts_of_the_page(app: str, page: Page) ->
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(at(app, prompt='Finish this: {"sport": null, "team": "a"}', temperature=0.8))
     settled(page)
-    page.get_by_role("button", name="Copy Python").click()
-    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    page.get_by_label("Export").select_option("Python, copied")
+    expect(page.get_by_label("Export").locator("option").first).to_have_text("Copied")
     code = page.evaluate("navigator.clipboard.readText()")
     made = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert made.returncode == 0, made.stderr

@@ -50,16 +50,21 @@ export default function mount({ element, props, watch }) {
   const quiet = (label, act) => h('button', { type: 'button', class: 'tw-quiet', onclick: (event) => act(event.currentTarget) }, label);
   const toCompare = quiet('Send to Compare', () => tell('compare'));
   /** The program is that of the texts that were asked for last, so there is none until they begin. */
-  const python = quiet('Copy Python', (button) => copy(button, state.snippet));
+  const exports = {
+    'Python, copied': () => copy(idle, state.snippet),
+    'Vector (safetensors)': () => tell('vector', { concept: concept().name }),
+    'Vector (GGUF)': () => tell('vector', { concept: concept().name, kind: 'gguf' }),
+    'Tokens (CSV)': () => download('tradewind-run.csv', csv(...Object.values(tokenTable())), 'text/csv'),
+  };
+  const idle = h('option', { value: '' }, 'Export …');
+  const [python, ...files] = Object.keys(exports).map((label) => h('option', { value: label }, label));
+  const leave = h('select', { class: 'tw-watch', 'aria-label': 'Export', onchange: () => { const { value } = leave; leave.value = ''; exports[value](); } }, idle, python, files);
   const program = () => (python.disabled = !state?.snippet || state.run !== asked?.run);
   const offer = () => (toCompare.hidden = !page.compare);
   const tools = h('div', { class: 'tw-tools' },
     quiet('Copy link', async (button) => { const { href, says } = await toAddress(asked, page.shipped); copy(button, href); if (says) status.textContent = says; }),
-    python,
-    quiet('Vector', () => tell('vector', { concept: concept().name })),
-    quiet('GGUF', () => tell('vector', { concept: concept().name, kind: 'gguf' })),
     toCompare,
-    h('span', { class: 'tw-swap' }, quiet('CSV', () => download('tradewind-run.csv', csv(...Object.values(tokenTable())), 'text/csv')), stop));
+    h('span', { class: 'tw-swap' }, leave, stop));
   const metrics = h('div', { class: 'tw-metrics' });
   const asTable = h('details', { class: 'tw-fold', ontoggle: () => asTable.open && fill() }, h('summary', {}, 'Tokens as a table'), h('div'));
   const talk = conversation();
