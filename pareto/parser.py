@@ -15,7 +15,6 @@ from pareto.rewards import KINDS, OBJECTIVES
 from pareto.settings import BOUNDS, CHOICES, Settings
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
-TRAIN_PROMPTS = [HELD_OUT.with_name("train.jsonl"), HELD_OUT.parent / "contrast" / "train.jsonl"]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,7 +60,7 @@ def _train(commands: Commands, parents: list[Parser]) -> None:
         "--prompts",
         type=Path,
         nargs="+",
-        default=TRAIN_PROMPTS,
+        default=contrast.TRAIN_PROMPTS,
         help="JSON Lines of prompt and kind (default: those that ship)",
     )
     sub.add_argument(
@@ -80,7 +79,9 @@ def _grid(commands: Commands, parents: list[Parser]) -> None:
         help="train and score methods x preferences x seeds; started again, also elsewhere, it goes on",
     )
     sub.add_argument("--out", type=Path, required=True, help="the grid's folder, outside of the project")
-    sub.add_argument("--prompts", type=Path, nargs="+", default=TRAIN_PROMPTS, help="JSON Lines to train on")
+    sub.add_argument(
+        "--prompts", type=Path, nargs="+", default=contrast.TRAIN_PROMPTS, help="JSON Lines to train on"
+    )
     sub.add_argument("--held-out", type=Path, default=HELD_OUT, help="JSON Lines to score on")
     sub.add_argument("--seeds", type=integer(1, 100), default=3, help="trainings of each point")
     sub.add_argument(

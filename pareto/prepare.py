@@ -11,7 +11,7 @@ from common.command import typed
 from lm import LanguageModel
 from lm.paths import lab_folder, replacing
 from pareto import contrast
-from pareto.evaluate import HELD_OUT, alike_prompts, standard_prompts
+from pareto.evaluate import alike_prompts, standard_prompts
 from pareto.fit import contrast_accuracy, fit
 from pareto.grid import PREFERENCES, SCORE, Grid, Job, plan
 from pareto.heads import FOLDER, OBJECTIVES
@@ -20,7 +20,6 @@ from pareto.rewards import Head, HeadReward, Reward, heads
 from pareto.settings import Settings
 
 JUDGED = FOLDER / "judged"
-TRAIN_PROMPTS = HELD_OUT.with_name("train.jsonl")
 DEPTH = 17 / 30
 """The block that a head reads, as a share of the model's, as in the default model."""
 CUT, MAX_PROMPT = 40, 220
@@ -120,7 +119,7 @@ def grid_of(model: LanguageModel, wanted: Wanted) -> Grid:
         lab_folder(model.hash, "grid"),
         model,
         {objective: rewards.get(objective) or known[objective] for objective in OBJECTIVES},
-        [text for _, text in read_prompts(TRAIN_PROMPTS)],
+        [text for path in contrast.TRAIN_PROMPTS for _, text in read_prompts(path)],
         standard_prompts(),
         settings_of(wanted),
         jobs_of(OBJECTIVES, wanted.seeds),

@@ -17,7 +17,11 @@ from lab.preparer import Preparer
 from lm import load
 from pareto.checkpoint import shipped
 from pareto.front import stored
-from pareto.heads import heads
+from pareto.function import FunctionReward
+from pareto.heads import OBJECTIVES, heads
+from pareto.pairs import read_prompts
+from pareto.parser import parser
+from pareto.prepare import Wanted, grid_of
 from steering import Library, train
 from steering.calibration import Calibration
 from tests.families import FAMILIES
@@ -97,3 +101,14 @@ def test_a_model_that_cannot_be_trained_is_refused_for_trade_offs_alone(monkeypa
         Preparation(model)
     assert Preparation(model, only=("steer",)).only == ("steer",)
     assert lacking(model) == ["steer", "trade-offs"]
+
+
+def test_a_prepared_lab_trains_on_the_prompts_that_the_shipped_front_was_trained_on(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
+    model = load(str(save(tmp_path / "qwen", FAMILIES["qwen2"]())))
+    by_length = Wanted(
+        steps=1,
+        rewards={name: FunctionReward.named("tests.unit.pareto.rewards_here:brevity") for name in OBJECTIVES},
+    )
+    wanted = parser().parse_args(["grid", "--out", "x"]).prompts
+    assert grid_of(model, by_length).prompts == [text for path in wanted for _, text in read_prompts(path)]
