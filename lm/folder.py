@@ -80,8 +80,8 @@ def weight_files(folder: Path) -> list[Path]:
             )
     else:
         raise SourceError(_without_weights(folder))
-    for path in files:
-        header(path)
+    if not any([header(path) for path in files]):
+        raise SourceError(f"The weight files of {folder} hold no tensors: fetch the model again.")
     return files
 
 

@@ -399,6 +399,7 @@ BROKEN = {
     "weights cut short": (lambda folder: cut(folder / "model.safetensors"), "bytes where its header says"),
     "weights of zeros": (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 99), "cut short or no"),
     "empty weights": (lambda folder: (folder / "model.safetensors").write_bytes(b""), "cut short or no"),
+    "no tensors": (lambda folder: save_file({}, folder / "model.safetensors"), "hold no tensors"),
     "a huge header": (lambda folder: (folder / "model.safetensors").write_bytes(b"\xff" * 99), "cut short or no"),
     "a missing shard": (without_a_shard, "lacks 1 of"),
     "a shard cut short": (with_a_cut_shard, "bytes where its header says"),
