@@ -69,7 +69,7 @@ class Judging:
         """Who is at the page, also where the app was started anew since the sign-in."""
         return person or signed("" if self.who.login else typed, profile, self.who.login)
 
-    def begin(self, typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
+    def begin(self, typed: str, study: str, profile: Profile, visit: object = None) -> tuple[Any, ...]:
         person = signed("" if self.who.login else typed, profile, self.who.login)
         current, html = following(self.service, person, study)
         name = next(
@@ -82,7 +82,7 @@ class Judging:
             html,
             gr.Row(visible=False),
             gr.Button(label, visible=True),
-            Place.at(study, person),
+            Place.at(study, person, visit),
         )
 
     def on_start(self, typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
@@ -94,7 +94,9 @@ class Judging:
 
     def on_open(self, event: gr.EventData, profile: Profile) -> tuple[Any, ...]:
         """Takes up what the address names: a study, and the name of whoever comes back."""
-        study, name = str(sent(event).get("study") or "")[:32], str(sent(event).get("name") or "")
+        asked = sent(event)
+        study, name = str(asked.get("study") or "")[:32], str(asked.get("name") or "")
+        visit = asked.get("visit")
         choices = offered(self.service.store)
         known = study in [id for _, id in choices]
         fields = (gr.Textbox(value=name), gr.Dropdown(choices, value=study if known else ""))
@@ -102,7 +104,7 @@ class Judging:
             if study and not known:
                 self.service.check(study, name or "nobody")
             if name or self.who.login:
-                return *fields, *self.begin(name, study, profile)
+                return *fields, *self.begin(name, study, profile, visit)
             html = (
                 view.invited(self.service.about(study), self.who.login)
                 if study
@@ -110,7 +112,15 @@ class Judging:
             )
         except ArenaError as error:
             html = view.refused(str(error))
-        return *fields, "", None, html, gr.Row(visible=True), gr.Button(visible=False), Place.at(study, name)
+        return (
+            *fields,
+            "",
+            None,
+            html,
+            gr.Row(visible=True),
+            gr.Button(visible=False),
+            Place.at(study, name, visit),
+        )
 
     def on_practise(self, person: str, typed: str, profile: Profile) -> tuple[Any, ...]:
         with refusals():

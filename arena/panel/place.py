@@ -14,6 +14,8 @@ class Place:
         self.part = part({}, "compare/place", "tw-place")
 
     @staticmethod
-    def at(study: str, name: str) -> dict[str, Any]:
-        """The value for a study, by its id, and the name of whoever judges it."""
-        return {"study": study, "name": name}
+    def at(study: str, name: str, visit: object = None) -> dict[str, Any]:
+        """The value for a study, by its id, and the name of whoever judges it; visit: the number of the event
+        'open' that it answers.
+        """
+        return {"study": study, "name": name, "visit": visit}

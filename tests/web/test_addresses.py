@@ -46,3 +46,16 @@ def test_the_address_of_steer_is_left_alone_by_other_tabs(page: Page, app: str) 
     page.wait_for_url(lambda url: "rain" not in url)
     tab(page, "Steer").click()
     page.wait_for_url(lambda url: "tab=steer" in url and "What+is+rain" in url)
+
+
+def test_back_comes_to_a_part_of_compare_whose_study_is_the_same(page: Page, app: str) -> None:
+    page.goto(f"{app}?tab=compare&study=feedbeef")
+    name = page.get_by_label("Your name")
+    for _ in range(2):
+        expect(name).to_be_visible()
+        tab(page, "Results").click()
+        page.wait_for_url(lambda url: "view=results" in url)
+        expect(name).to_be_hidden()
+        page.go_back()
+    expect(tab(page, "Judge")).to_have_attribute("aria-selected", "true")
+    expect(name).to_be_visible()

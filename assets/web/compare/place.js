@@ -19,6 +19,7 @@ export const linkTo = (study, name = '') => addressOf('compare', { study, name }
 export default function mount({ element, props, trigger, watch }) {
   const root = element.firstElementChild;
   let asked = false;
+  let visit = 0; // a place that is as it was before is told, too
 
   function take(query, otherwise = 'judge') {
     place.view = query.get('view') in VIEWS ? query.get('view') : otherwise;
@@ -26,7 +27,7 @@ export default function mount({ element, props, trigger, watch }) {
     place.name = query.get('name') ?? '';
     asked = Boolean(place.study || place.name);
     root.toggleAttribute('data-known', !asked); // nobody signs in before the link is read
-    if (asked) trigger('open', { study: place.study, name: place.name });
+    if (asked) trigger('open', { study: place.study, name: place.name, visit: (visit += 1) });
     else tabs.show(place.view);
   }
 
@@ -37,7 +38,8 @@ export default function mount({ element, props, trigger, watch }) {
   });
   returned('compare', take);
   watch('value', () => {
-    Object.assign(place, props.value);
+    const { study, name } = props.value;
+    Object.assign(place, { study, name });
     if (asked) tabs.show(place.view);
     asked = false;
     root.toggleAttribute('data-known', true);

@@ -83,7 +83,7 @@ export const TRIGGERS = {
     "stop": "end it"
   },
   "compare/place": {
-    "open": "the address names a study and a person: { study, name }"
+    "open": "the address names a study and a person: { study, name, visit }"
   },
   "compare/fresh": {
     "fresh": "results of so many votes are shown: { votes }"
