@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from arena import values
@@ -42,7 +42,10 @@ def load(store: Store, rows: dict[str, Rows], *, first: int = 1) -> dict[str, in
     a vote that differs from the stored one wins if it was given or undone later. Raises ArenaError, with
     nothing stored, at a row that is not valid; the rows of a table are counted from `first`.
     """
+    held: list[object] = []  # a session forgets what nobody holds, and asks the database for it again
     with store.write() as session:
+        for change in ("pending_to_persistent", "loaded_as_persistent"):
+            event.listen(session, change, lambda _, row: held.append(row))
         names = {pseudonym: name for name, pseudonym in pseudonyms(session).items()}
         numbered = {table: [*enumerate(listed, first)] for table, listed in rows.items()}
         originals_first = sorted(numbered["battles"], key=lambda row: row[1]["of"] is not None)
