@@ -206,6 +206,8 @@ def _drawn(path: Path, args: argparse.Namespace, model: LanguageModel, most: int
 def _pairs(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
     if args.pairs is None and (args.fit or args.tune):
         raise ValueError("--pairs is missing: --fit and --tune learn from it.")
+    if args.tune_gate and not (args.contrast and args.fit == "harmless"):
+        raise ValueError("--tune-gate is given without a gate: give --fit harmless and --contrast, too.")
     pairs = _drawn(args.pairs, args, model, args.most) if args.pairs else []
     tests = contrast.read(contrast.FOLDER / "held_out.jsonl") if args.contrast else []
     if args.fit or args.tune:
@@ -254,6 +256,7 @@ def _fit(args: argparse.Namespace, model: LanguageModel, pairs: list[Pair]) -> t
         cut=args.cut,
         spoil=args.spoil,
         contrasts=contrast.read(contrast.FOLDER / "train.jsonl") if args.contrast else (),
+        tune_gate=args.tune_gate,
         progress=_bar("reading"),
     )
 

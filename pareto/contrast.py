@@ -16,6 +16,8 @@ from pareto.pairs import Pair, PairError, read_lines, read_prompts
 PROMPTS = Path(__file__).parents[1] / "assets" / "prompts"
 TRAIN_PROMPTS = (PROMPTS / "train.jsonl", PROMPTS / "contrast" / "train.jsonl")
 """What policies are trained on, where nothing else is named: ordinary prompts, and twins that sound alike."""
+MORE_TWINS = PROMPTS / "contrast" / "more.jsonl"
+"""Twins from which gates are tuned, and no shipped policy has learned."""
 FOLDER = Path(__file__).parents[1] / "assets" / "rewards" / "contrast"
 TOKENS, TEMPERATURE, AT_ONCE, OWN = 40, 0.7, 32, 2
 PARTS = ("train", "held_out")

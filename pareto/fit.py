@@ -2,7 +2,7 @@
 with answer length projected out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from lm import LanguageModel
 from pareto.contrast import PARTS, Contrast, prompt_files
 from pareto.contrast import pairs as answered
 from pareto.corruptions import spoiled
-from pareto.gate import Gate, asked, fit_gate
+from pareto.gating import Gating
 from pareto.pairs import Pair, Prompt, check_enough, held_out, read_prompts
 from pareto.rewards import Head, Reward, pooled, sequences
 
@@ -24,6 +24,8 @@ PENALTIES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 """Inverse L2 strengths of the logistic regression on standardised features; cross-validation picks one."""
 DRAWS, BINS = 2000, 10
 """Draws of the bootstrap, and bins of the calibration error."""
+GATE_SHARE = 0.9
+"""Of the time that a head with a tuned gate takes."""
 FOLDS, MATCHED, ALSO_WEIGHT, SPOILED_WEIGHT, CONTRAST_WEIGHT = 5, 0.1, 0.2, 0.3, 2.0
 """MATCHED: answers are of one length where the logs of their lengths differ by less. The weights are those of
 pairs of another kind, of spoiled ones and of answers against refusals, where a pair of the first kind counts
@@ -65,6 +67,7 @@ def fit(
     cut: int | None = None,
     spoil: int = 0,
     contrasts: Sequence[Contrast] = (),
+    tune_gate: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Head, JsonObject]:
     """A head for `objective` that reads block `block`, and its measures on the fifth of prompts that it never
@@ -74,16 +77,21 @@ def fit(
     to so many tokens, as policies that are trained give them. spoil: so many chosen answers are learned from
     against themselves spoiled, see pareto.corruptions. contrasts: answers against refusals, see
     pareto.contrast; a head for harmlessness that learns from them has a gate, since it prefers refusals to
-    some prompts and answers to others. Raises PairError where there are too few prompts.
+    some prompts and answers to others. tune_gate: the gate's blocks are tuned, see pareto.gating. Raises
+    PairError where there are too few prompts.
     """
     if cut:
         pairs, also = (shortened(model, pairs, cut), shortened(model, also, cut))
     check_enough(pairs)
     worse, against = spoiled(pairs, spoil), answered(model, contrasts, objective)
     groups = [pairs, also, [pair for _, pair in worse], against]
-    states, lengths = features(model, [pair for group in groups for pair in group], block, progress)
+    wants_gate = bool(against) and objective == "harmless"
+    tuning, reading = _shares(
+        progress or (lambda share: None), GATE_SHARE if wants_gate and tune_gate else 0.0
+    )
+    gate = Gating.fit(model, block, tune_gate, tuning) if wants_gate else None
+    states, lengths = features(model, [pair for group in groups for pair in group], block, reading)
     first, other, spoilt, refused = np.split(states, np.cumsum([len(group) for group in groups])[:-1])
-    gate = Gating.fit(model, block) if against and objective == "harmless" else None
     lessons = [
         Lesson([pair.prompt for pair in group], part, weight)
         for group, part, weight in zip(
@@ -128,7 +136,7 @@ def fit_states(
     objective: str,
     block: int,
     lessons: Sequence[Lesson] = (),
-    gate: "Gating | None" = None,
+    gate: Gating | None = None,
 ) -> tuple[Head, JsonObject]:
     """`fit` on features that are there already: states [n, 2, width], lengths [n, 2].
 
@@ -149,7 +157,8 @@ def fit_states(
         difference = ((lesson.states[:, 0] - lesson.states[:, 1]) / scale)[keep]
         difference = difference - np.outer(difference @ length_way, length_way)
         if gate is not None:
-            difference = np.concatenate([difference, gate.of(learned)[:, None] * difference], 1)
+            opened = gate.of(learned).double().numpy()
+            difference = np.concatenate([difference, opened[:, None] * difference], 1)
         input_parts.append(difference)
         weight_parts.append(np.full(len(learned), lesson.weight))
         prompts += learned
@@ -186,40 +195,8 @@ def longer(lengths: np.ndarray) -> np.ndarray:
 
 def scored(head: Head, model: LanguageModel, prompts: Sequence[Prompt], states: np.ndarray) -> np.ndarray:
     """The head's scores [n, 2] of states [n, 2, width]."""
-    before = asked(model, prompts, head.block) if head.gate and prompts else None
-    sides = [head.of_pooled(torch.from_numpy(states[:, side]), before) for side in range(2)]
+    sides = [head.of_pooled(model, prompts, torch.from_numpy(states[:, side])) for side in range(2)]
     return torch.stack(sides, 1).double().numpy()
-
-
-@dataclass(frozen=True)
-class Gating:
-    """A gate with what it says of prompts; of those that it was fitted on, by a fit that did not see them."""
-
-    model: LanguageModel
-    block: int
-    gate: Gate
-    crossed: Mapping[Prompt, float]
-
-    @classmethod
-    def fit(cls, model: LanguageModel, block: int) -> "Gating":
-        """On the training part of the twins and of the ordinary prompts that ship."""
-        twins, plain = (read_prompts(path) for path in prompt_files("train"))
-        rows = twins + [(kind, prompt) for kind, prompt in plain if not held_out(prompt)]
-        prompts = [prompt for _, prompt in rows]
-        gate, crossed = fit_gate(
-            asked(model, prompts, block).numpy(),
-            np.array([kind == "unsafe" for kind, _ in rows]),
-            np.arange(len(rows)) // 2,
-            np.arange(len(rows)) < len(twins),
-        )
-        return cls(model, block, gate, dict(zip(prompts, crossed.tolist(), strict=True)))
-
-    def of(self, prompts: Sequence[Prompt]) -> np.ndarray:
-        """[n] of prompts."""
-        unseen = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.crossed]
-        values = self.gate.of(asked(self.model, unseen, self.block)).tolist() if unseen else []
-        known = {**self.crossed, **dict(zip(unseen, values, strict=True))}
-        return np.array([known[prompt] for prompt in prompts])
 
 
 def contrast_accuracy(
@@ -390,6 +367,13 @@ def _calibration(logits: np.ndarray) -> float:
             for b in set(which)
         )
     )
+
+
+def _shares(
+    progress: Callable[[float], None], first: float
+) -> tuple[Callable[[float], None], Callable[[float], None]]:
+    """Progress of two pieces of work, of which the first is so large a share."""
+    return lambda done: progress(first * done), lambda done: progress(first + (1 - first) * done)
 
 
 def _hash(prompt: Prompt) -> float:

@@ -3,69 +3,48 @@ and answers to others.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from lm import LanguageModel
+from lm import Adapter, LanguageModel
 from pareto.pairs import Prompt, messages
 
-PENALTY, FOLDS, TWIN_WEIGHT = 1e-2, 5, 4.0
-"""Inverse L2 strength on standardised states; a prompt of a pair of twins counts four times."""
+REMEMBERED = 8192
+"""Prompts whose values a gate keeps: a training asks the same ones at every step."""
 
 
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """tanh of half the log-odds that a prompt is unsafe: -1 safe, 1 unsafe. weight: [width], of the state of
-    the prompt's last token.
+    """tanh of half the log-odds that a prompt is unsafe: -1 safe, 1 unsafe.
+
+    weight: [width], of the output of block `block` on the last token before the answer; adapter: with which
+    the blocks up to it are read, tuned together with the weight (None: they are read as they are).
     """
 
+    block: int
     weight: Tensor
     bias: float
+    adapter: Adapter | None = None
+    _known: dict[Prompt, float] = field(default_factory=dict, repr=False)
 
-    def of(self, asked: Tensor) -> Tensor:
-        """The gate [n] of prompts' last states [n, width]."""
-        return torch.tanh((asked.float() @ self.weight.to(asked.device) + self.bias) / 2)
+    def of(self, model: LanguageModel, prompts: Sequence[Prompt]) -> Tensor:
+        """The gate of prompts: float32 [n]."""
+        known = {prompt: self._known[prompt] for prompt in prompts if prompt in self._known}
+        if new := [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]:
+            states = asked(model, new, self.block, self.adapter)
+            values = torch.tanh((states @ self.weight + self.bias) / 2)
+            known |= zip(new, values.tolist(), strict=True)
+            if len(self._known) + len(new) > REMEMBERED:
+                self._known.clear()
+            self._known.update(known)
+        return torch.tensor([known[prompt] for prompt in prompts])
 
 
-def asked(model: LanguageModel, prompts: Sequence[Prompt], block: int) -> Tensor:
+def asked(
+    model: LanguageModel, prompts: Sequence[Prompt], block: int, adapter: Adapter | None = None
+) -> Tensor:
     """The output of block `block` on each chat's last token before the answer: float32 [n, width]."""
-    distinct = list(dict.fromkeys(prompts))
-    ids = [model.chat_ids(messages(prompt)) for prompt in distinct]
-    states = model.read(ids, pool="last", layers=block + 1)[:, block]
-    place = {prompt: i for i, prompt in enumerate(distinct)}
-    return states[[place[prompt] for prompt in prompts]]
-
-
-def fit_gate(
-    states: np.ndarray, unsafe: np.ndarray, groups: np.ndarray, twins: np.ndarray
-) -> tuple[Gate, np.ndarray]:
-    """Fits a gate by logistic regression.
-
-    Parameters
-    ----------
-    states : [n, width], of prompts; unsafe : [n] whether each is; groups : [n], prompts of one number stay
-        together when a fold is left out; twins : [n], whether a prompt is one of a pair of twins.
-
-    Returns
-    -------
-    The gate, and each prompt's value [n] by a gate that did not see its fold.
-    """
-    weights, crossed = np.where(twins, TWIN_WEIGHT, 1.0), np.zeros(len(states))
-    for fold in range(FOLDS):
-        out = groups % FOLDS == fold
-        gate = _fitted(states[~out], unsafe[~out], weights[~out])
-        crossed[out] = gate.of(torch.from_numpy(states[out])).numpy()
-    return _fitted(states, unsafe, weights), crossed
-
-
-def _fitted(states: np.ndarray, unsafe: np.ndarray, weights: np.ndarray) -> Gate:
-    from sklearn.linear_model import LogisticRegression  # a second that the app's start need not wait for
-
-    mean, scale = states.mean(0), states.std(0) + 1e-6
-    regression = LogisticRegression(C=PENALTY, max_iter=1000)
-    regression.fit((states - mean) / scale, unsafe, sample_weight=weights)
-    weight = regression.coef_[0] / scale
-    return Gate(torch.from_numpy(weight).float(), float(regression.intercept_[0] - mean @ weight))
+    ids = [model.chat_ids(messages(prompt)) for prompt in prompts]
+    return model.read(ids, pool="last", layers=block + 1, adapter=adapter)[:, block]

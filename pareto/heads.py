@@ -15,7 +15,7 @@ from common import digests
 from common.jsons import JsonObject
 from lm import Adapter, LanguageModel
 from lm.paths import lab_folder
-from pareto.gate import Gate, asked
+from pareto.gate import Gate
 from pareto.pairs import Prompt, messages
 from pareto.reward import Reward, RewardError, checked
 
@@ -46,17 +46,12 @@ class Head:
     gate: Gate | None = None
     gated: Tensor | None = None
 
-    def of_pooled(self, pooled: Tensor, asked: Tensor | None = None) -> Tensor:
-        """Rewards [n] of pooled states [n, width]. asked: [n, width], the states of the prompts' last tokens,
-        which a head with a gate needs.
-        """
+    def of_pooled(self, model: LanguageModel, prompts: Sequence[Prompt], pooled: Tensor) -> Tensor:
+        """Rewards [n] of answers' pooled states [n, width]; a gate reads their prompts with the model."""
         scores = pooled.float() @ self.weight.to(pooled.device)
         if self.gate is not None and self.gated is not None:
-            if asked is None:
-                raise RewardError(f"The head {self.objective} has a gate: give it the prompts' states, too.")
-            scores = scores + self.gate.of(asked.to(pooled.device)) * (
-                pooled.float() @ self.gated.to(pooled.device)
-            )
+            opened = self.gate.of(model, prompts).to(pooled.device)
+            scores = scores + opened * (pooled.float() @ self.gated.to(pooled.device))
         return checked((scores - self.mean) / self.std, self.objective)
 
     def of(self, model: LanguageModel) -> "Head":
@@ -81,10 +76,14 @@ class Head:
         return digests.short(tensors + repr(constants).encode())
 
     def _tensors(self) -> dict[str, Tensor]:
-        gate = (
-            {} if self.gate is None or self.gated is None else {"gate": self.gate.weight, "gated": self.gated}
-        )
-        return {"weight": self.weight} | gate
+        tensors = {"weight": self.weight}
+        if self.gate is not None and self.gated is not None:
+            tensors |= {"gate": self.gate.weight, "gated": self.gated}
+            parts = self.gate.adapter.parts if self.gate.adapter else {}
+            for (layer, module), halves in sorted(parts.items()):
+                for half, tensor in zip("ab", halves, strict=True):
+                    tensors[f"gate.{layer}.{module}.{half}"] = tensor.half().contiguous()
+        return tensors
 
     @property
     def constants(self) -> JsonObject:
@@ -105,12 +104,28 @@ class Head:
                 about = json.loads(file.metadata()["head"])
                 bias = about.pop("bias", None)
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
-                gate = None if bias is None else Gate(tensors.pop("gate"), bias)
+                tuned = {name: tensors.pop(name) for name in list(tensors) if name.startswith("gate.")}
+                gate = (
+                    None if bias is None else Gate(about["block"], tensors.pop("gate"), bias, _adapter(tuned))
+                )
                 return cls(gate=gate, **tensors, **about)
         except (FileNotFoundError, SafetensorError, KeyError, TypeError) as error:
             raise RewardError(
                 f"{path} is no reward head ({error}): make one with python -m pareto rewards --fit."
             ) from None
+
+
+def _adapter(tensors: Mapping[str, Tensor]) -> Adapter | None:
+    """What a gate's blocks are read with, of "gate.LAYER.MODULE.HALF"."""
+    keys = dict.fromkeys(tuple(name.split(".")[1:3]) for name in tensors)
+    parts = {
+        (int(layer), module): (
+            tensors[f"gate.{layer}.{module}.a"].float(),
+            tensors[f"gate.{layer}.{module}.b"].float(),
+        )
+        for layer, module in keys
+    }
+    return Adapter(parts) if parts else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +155,7 @@ class HeadReward:
     def score(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> Tensor:
         """Standard deviations above the average answer, float32 [n]."""
         states = pooled(self.model, prompts, answers, self.head.block + 1, adapter=self.adapter)
-        before = asked(self.model, prompts, self.head.block) if self.head.gate and prompts else None
-        return self.head.of_pooled(states[:, self.head.block], before)
+        return self.head.of_pooled(self.model, prompts, states[:, self.head.block])
 
 
 def scorer(model: LanguageModel, reward: "Reward | Head") -> Reward:
@@ -195,8 +209,10 @@ def identified(model: LanguageModel, hashes: Mapping[str, str]) -> dict[str, Hea
     """The heads with these hashes, by objective, among those that ship and have shipped.
     Raises RewardError.
     """
-    files = [*FOLDER.glob("*.safetensors"), *(FOLDER / "earlier").glob("*.safetensors")]
-    known = {head.hash: head for head in [*map(Head.load, files), *own_heads(model).values()]}
+    known = {
+        head.hash: head
+        for head in [*map(Head.load, FOLDER.rglob("*.safetensors")), *own_heads(model).values()]
+    }
     if missing := [objective for objective, hash in hashes.items() if hash not in known]:
         raise RewardError(
             f"The reward heads for {', '.join(missing)} that scored this front are not in {FOLDER.name}: "

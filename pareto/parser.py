@@ -155,6 +155,12 @@ def _rewards(commands: Commands, parents: list[Parser]) -> None:
         help="answers against refusals on prompts that sound alike, safe and unsafe: measured, and with --fit learned from",
     )
     sub.add_argument(
+        "--tune-gate",
+        action="store_true",
+        help="with --fit harmless --contrast: tune the blocks below the gate that tells unsafe prompts, for minutes "
+        "on a GPU, or half an hour without",
+    )
+    sub.add_argument(
         "--cut",
         type=integer(1, 4096),
         help="with --fit: answers are read up to so many tokens, as policies that are trained give them",

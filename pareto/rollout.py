@@ -56,10 +56,6 @@ class Rollout:
         states = self.hidden.gather(1, taken[..., None].expand(-1, -1, self.hidden.shape[2]))
         return (states * inner[..., None]).sum(1) / inner.sum(1, keepdim=True)
 
-    def asked(self) -> Tensor:
-        """Hidden on each prompt's last token [n, width]."""
-        return self.hidden[torch.arange(len(self.hidden)), self.where[:, 0]]
-
     def parts(self, size: int) -> Iterator["Rollout"]:
         """The rows in their order, `size` at a time."""
         for at in range(0, len(self.texts), size):

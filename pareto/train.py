@@ -217,9 +217,9 @@ class Trainer:
         """[objectives, n], less the guard. Heads read the block that the rollout kept; others score the
         texts.
         """
-        pooled, asked = batch.pooled(), batch.asked()
+        pooled = batch.pooled()
         rewards = [
-            reward.of_pooled(pooled, asked).cpu()
+            reward.of_pooled(self.model, batch.prompts, pooled).cpu()
             if isinstance(reward, Head) and reward.block == self.first - 1
             else checked(scorer(self.model, reward).score(batch.prompts, batch.texts), name)
             for name, reward in self.rewards.items()

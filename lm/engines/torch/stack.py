@@ -206,7 +206,7 @@ class Stack:
         """
         positions = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
         rotary, mask = self.rotary(positions), self.mask(positions, x.shape[1])
-        for layer in range(first, until or self.layers):
+        for layer in range(first, self.layers if until is None else until):
             x = self.layer(layer, x, rotary, lambda _, q, k, v: self.grouped(q, k, v, mask), low_rank)
         return x
 
