@@ -59,24 +59,33 @@ def load(source: Path) -> ctypes.CDLL:
 
 
 def _build(cc: str, source: Path, target: Path, failure: Path) -> None:
+    try:
+        with replacing(target) as built:
+            _compile(cc, source, built, failure)
+    except OSError as error:  # a cache that is read-only or full
+        raise NoCompiler(
+            f"{cc} cannot build the fast engine ({error}): set TRADEWIND_CACHE to a folder that can be written."
+        ) from None
+
+
+def _compile(cc: str, source: Path, built: Path, failure: Path) -> None:
     errors = ""
-    with replacing(target) as built:
-        for tuning in TUNINGS:
-            command = [cc, *FLAGS, *tuning, str(source), "-o", str(built), "-lm"]
-            try:
-                done = subprocess.run(
-                    command, capture_output=True, encoding="utf-8", errors="replace", timeout=MAX_SECONDS
-                )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                raise NoCompiler(_remedy(cc, str(error), None)) from None
-            if done.returncode == 0 and built.exists():
-                return
-            errors = (done.stderr or done.stdout).strip()
-        lasting = done.returncode > 0 and "No space left" not in errors
-        if lasting:
-            with suppress(OSError):  # a cache that is read-only: the next start tries again
-                failure.write_text(errors[-2000:], "utf-8")
-        raise NoCompiler(_remedy(cc, errors, failure if lasting else None))
+    for tuning in TUNINGS:
+        command = [cc, *FLAGS, *tuning, str(source), "-o", str(built), "-lm"]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, encoding="utf-8", errors="replace", timeout=MAX_SECONDS
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise NoCompiler(_remedy(cc, str(error), None)) from None
+        if done.returncode == 0 and built.exists() and built.stat().st_size:
+            return
+        errors = (done.stderr or done.stdout).strip()
+    lasting = done.returncode > 0 and "No space left" not in errors
+    if lasting:
+        with suppress(OSError):  # a cache that is full: the next start tries again
+            failure.write_text(errors[-2000:], "utf-8")
+    raise NoCompiler(_remedy(cc, errors, failure if lasting else None))
 
 
 def _remedy(cc: str, errors: str, failure: Path | None) -> str:

@@ -283,6 +283,16 @@ def test_a_full_disk_is_not_kept(small, tmp_path, monkeypatch):
         assert calls(tmp_path) == times * len(build.TUNINGS)
 
 
+def test_a_compiler_that_writes_nothing_leaves_no_library(small, tmp_path, monkeypatch):
+    script = tmp_path / "cc"
+    script.write_text("#!/bin/sh\nexit 0\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("CC", str(script))
+    for _ in range(2):
+        with pytest.raises(build.NoCompiler, match="cannot build the fast engine"):
+            build.load(small)
+
+
 def test_a_cache_where_programs_may_not_run_is_no_compiler(small, monkeypatch):
     def refuse(path):
         raise OSError(f"{path}: failed to map segment from shared object")
