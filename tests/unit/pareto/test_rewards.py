@@ -398,7 +398,7 @@ def score_pairs_right(reward, made) -> float:
         ("a.jsonl", b"9" * 5_000),
         ("a.jsonl", b"PAR1\x15\x04\x15"),
         ("a.jsonl", '{"prompt": "é"}'.encode("latin-1")),
-        ("a.jsonl.gz", gzip.compress(b'{"prompt": "p"}' * 50)[:-12]),
+        ("a.jsonl.gz", gzip.compress(b'{"prompt": "p"}' * 50, mtime=0)[:-12]),
         ("a.jsonl.gz", b"\x1f\x8b\x08\x00" + b"\xff" * 40),
         ("a.jsonl.gz", b"plain"),
     ],
