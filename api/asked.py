@@ -197,6 +197,8 @@ def _turn(message: Any) -> dict[str, Any]:
     if more:
         raise Refused(f"A message has {more[0]!r:.60}, which is not supported: leave it out.", "messages")
     content = message.get("content")
+    if content is None:
+        raise Refused("A message has no content: give a text.", "messages")
     if isinstance(content, list):
         texts = [
             part.get("text") for part in content if isinstance(part, Mapping) and part.get("type") == "text"
@@ -208,10 +210,16 @@ def _turn(message: Any) -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
+_LISTS = {
+    "messages": "give a list of objects with role and content",
+    "prompt": "give a text or a list that is not empty",
+}
+
+
 def _list(value: Any, name: str) -> list[Any]:
     if not isinstance(value, list) or not value:
         problem = "an empty list" if value == [] else f"{value!r:.60}"
-        raise Refused(f"{name.capitalize()} is {problem}: give a text or a list that is not empty.", name)
+        raise Refused(f"{name.capitalize()} is {problem}: {_LISTS[name]}.", name)
     if len(value) > 65_536:
         raise Refused(f"{name.capitalize()} has {len(value):,} items: shorten it.", name)
     return value

@@ -74,6 +74,21 @@ def test_fields_that_ask_for_what_is_not_done_are_refused(policies, asking):
         read(policies, **asking)
 
 
+@pytest.mark.parametrize(
+    ("messages", "told"),
+    [
+        ("hi", "Messages is 'hi': give a list of objects with role and content."),
+        ([], "Messages is an empty list: give a list of objects with role and content."),
+        ([{"role": "user"}], "A message has no content: give a text."),
+        ([{"role": "user", "content": None}], "A message has no content: give a text."),
+    ],
+)
+def test_what_messages_have_to_be_is_told(policies, messages, told):
+    with pytest.raises(Refused) as caught:
+        read(policies, messages=messages)
+    assert str(caught.value) == told
+
+
 @pytest.mark.parametrize("prompt", [[[True]], [[1, "a"]], [[1], ["a"]], [[1.5]], [{}]])
 def test_token_ids_are_whole_numbers(policies, prompt):
     with pytest.raises(Refused, match="^(A prompt|Prompt) is .*: give a text or a list"):
