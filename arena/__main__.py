@@ -88,7 +88,7 @@ def _create_parser(commands: Commands, shared: Parser) -> None:
     make.add_argument(
         "--question",
         action="append",
-        metavar="KEY: TEXT",
+        metavar="KEY:TEXT",
         help='what is asked of every battle, once for each question (default: "helpful" and "harmless")',
     )
     make.add_argument("--guideline", type=Path, help="Markdown that annotators read")

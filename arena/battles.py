@@ -137,7 +137,7 @@ def _pairs(
     new = [pair for pair in blind if _texts(*pair) not in held]
     if not new:
         raise ArenaError(
-            f"The set {study.name!r} holds this battle already. Change a plan, a seed or a prompt."
+            f"The study {study.name!r} holds this battle already: judge it in Compare, or change a prompt, a seed or a policy."
         )
     shown = {run.id for pair in blind for run in pair}
     for run in itertools.chain.from_iterable(by_policy.values() for by_policy in runs.values()):

@@ -136,7 +136,9 @@ def test_the_same_two_texts_are_one_battle_however_often_and_by_whomever_they_ar
     )
     send(lite, [first, second])
     for again in ([first, second], [second, first], [Output("p", "other", "two"), first]):
-        with pytest.raises(ArenaError, match="'Sent from the app' holds this battle already. Change a plan"):
+        with pytest.raises(
+            ArenaError, match="'Sent from the app' holds this battle already: judge it in Compare"
+        ):
             send(lite, again)
     report = send(lite, [first, second, third])
     assert (report.plain, report.known) == (2, 1)
@@ -152,14 +154,14 @@ def test_two_tabs_that_send_one_battle_at_once_make_it_once(store):
         try:
             told.append(send(store, [Output("p", "x", "one"), Output("p", "y", "two")]).plain)
         except ArenaError as error:
-            told.append(str(error)[-30:])
+            told.append(str(error).partition(": ")[2])
 
     tabs = [threading.Thread(target=tab) for _ in range(4)]
     for thread in tabs:
         thread.start()
     for thread in tabs:
         thread.join()
-    assert sorted(map(str, told)) == ["1"] + ["Change a plan, a seed or a prompt."[-30:]] * 3
+    assert sorted(map(str, told)) == ["1"] + ["judge it in Compare, or change a prompt, a seed or a policy."] * 3
 
 
 def test_generation_asks_each_policy_in_batches_with_seeds_that_go_on_and_stops_when_closed():
