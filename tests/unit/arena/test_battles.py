@@ -161,7 +161,9 @@ def test_two_tabs_that_send_one_battle_at_once_make_it_once(store):
         thread.start()
     for thread in tabs:
         thread.join()
-    assert sorted(map(str, told)) == ["1"] + ["judge it in Compare, or change a prompt, a seed or a policy."] * 3
+    assert (
+        sorted(map(str, told)) == ["1"] + ["judge it in Compare, or change a prompt, a seed or a policy."] * 3
+    )
 
 
 def test_generation_asks_each_policy_in_batches_with_seeds_that_go_on_and_stops_when_closed():
