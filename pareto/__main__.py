@@ -109,6 +109,7 @@ def _train(args: argparse.Namespace, model: LanguageModel) -> JsonObject | None:
     trainer = kind(model, rewards, [text for _, text in prompts], settings, args.out, card)
     first_process = trainer.accelerator.is_main_process
     trainer.run(_steps(trainer) if first_process else lambda row: None)
+    trainer.accelerator.end_training()  # threads between processes that still run at the end can abort one
     if not first_process:
         return None
     return {
