@@ -15,7 +15,7 @@ from arena import space
 from lab.head import Ways
 from lab.learner import Learner
 from lab.models import Choice, Models, offered
-from lab.page import compose
+from lab.panel import compose
 from lab.preparer import Preparer
 from lm import zero_gpu
 from lm.places import NotInMemory

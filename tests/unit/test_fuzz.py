@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 import arena
-from lab.page import compose
+from lab.panel import compose
 from lm import load
 from tests.tiny import tiny
 from ui.server import mounted

@@ -48,7 +48,7 @@ def test_rooms_import_what_they_may():
 
 def test_gradio_is_for_panels_and_the_shared_parts():
     for path in modules():
-        if path.parts[0] != "ui" and path.name not in ("panel.py", "page.py") and path.parent.name != "panel":
+        if path.parts[0] != "ui" and path.name != "panel.py" and path.parent.name != "panel":
             assert "gradio" not in imported(path), path
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from arena import ArenaError, Store, create, space, votes_frame
 from lab.launch import mirrored
-from lab.page import compose
+from lab.panel import compose
 from lm import load
 from tests.arena_canned import answers
 from tests.arena_hub import FolderHub
