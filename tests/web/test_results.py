@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from arena import Output, Service, Store, create
 from tests.web.conftest import serving
 
 LONG = ["organisation/" + "a-name-that-goes-on-" * 3, "M" * 80]
+CELLS = """table => [...table.querySelectorAll("tbody tr")].map(row =>
+    [...row.cells].slice(0, 2).map(cell => cell.getBoundingClientRect().toJSON()))"""
+"""The first two cells of every row, all at one moment: results are drawn anew while somebody looks."""
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +42,16 @@ def test_numbers_stand_beside_the_longest_names_on_a_phone(study: str, chrome: B
     page.goto(study)
     tables = page.locator(".tw-compare table:visible")
     page.get_by_role("columnheader", name="strength").wait_for()
-    assert tables.count() == 5
+    expect(tables).to_have_count(5)
     for table in tables.all():
-        for row in table.locator("tbody tr").all():
-            name, number = (row.locator("td").nth(place).bounding_box() for place in (0, 1))
-            assert number["x"] >= name["x"] + name["width"] - 1
-            assert number["x"] + number["width"] <= 390, table.inner_text()[:80]
-    for plot in page.locator(".tw-plot .plot:visible").all():
-        assert plot.bounding_box()["width"] > 150, "names leave a plot its room"
+        expect(table.locator("tbody tr td").nth(1)).to_be_visible()
+        for name, number in table.evaluate(CELLS):
+            assert number["left"] >= name["right"] - 1
+            assert number["right"] <= 390, table.inner_text()[:80]
+    plots = page.locator(".tw-plot .plot:visible")
+    expect(plots.first).to_be_visible()
+    widths = plots.evaluate_all("plots => plots.map(plot => plot.getBoundingClientRect().width)")
+    assert min(widths) > 150, "names leave a plot its room"
     page.get_by_role("tab", name="Studies").click()
     page.locator(".tw-study").wait_for()
     assert page.locator("td:has(.tw-study)").bounding_box()["width"] >= 160, "a name is no column of letters"
