@@ -27,6 +27,12 @@ def main() -> int:
     if word in ("-h", "--help"):
         print(USAGE, end="")
         return 0
+    if word and not word.startswith("-"):
+        print(
+            f"error: Command is {word!r:.60}: give {', '.join(ROOMS)}, or options of the app.",
+            file=sys.stderr,
+        )
+        return 2
     return import_module("app").main()
 
 

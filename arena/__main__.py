@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeAlias
 
 from arena import preferences, sheet
 from arena.agreement import agreement, annotators
@@ -29,11 +28,9 @@ from arena.schema import REVEALS
 from arena.settings import MAX_MINIMUM
 from arena.store import Store
 from arena.studies import listing
-from common.arguments import Parser, integer, number
+from common.arguments import Commands, Parser, integer, number
 from common.bounds import MAX_NEW_TOKENS, MAX_SEED
 from common.command import exit_code
-
-Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument(
         "--database", help="SQLAlchemy URL (default: DATABASE_URL, else a file in your data folder)"
     )
-    commands = parser.add_subparsers(required=True)
+    commands = parser.commands()
     _create_parser(commands, shared)
     _export_parsers(commands, shared)
 

@@ -4,7 +4,7 @@ import argparse
 import math
 import re
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 
 class Parser(argparse.ArgumentParser):
@@ -13,10 +13,26 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self._negative_number_matcher = re.compile(r"-[\d.]")
+        self._commands: Commands | None = None
+
+    def commands(self) -> "Commands":
+        """Where commands are added, of which one has to be given."""
+        self._commands = self.add_subparsers(dest="command", metavar="COMMAND")
+        return self._commands
+
+    def parse_args(self, *given: Any, **settings: Any) -> Any:
+        """The values; ends the process where the command is missing."""
+        values = super().parse_args(*given, **settings)
+        if self._commands is not None and values.command is None:
+            self.error(f"Command is missing: give one of {', '.join(self._commands.choices)}.")
+        return values
 
     def error(self, message: str) -> NoReturn:
         """Ends the process."""
         self.exit(2, f"error: {message}\n")
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def integer(low: float, high: float) -> Callable[[str], int]:

@@ -2,9 +2,8 @@
 
 import argparse
 from pathlib import Path
-from typing import TypeAlias
 
-from common.arguments import Parser, integer, number
+from common.arguments import Commands, Parser, integer, number
 from common.bounds import MAX_NEW_TOKENS
 from lm.prompts import add_arguments
 from pareto import contrast
@@ -13,8 +12,6 @@ from pareto.evaluate import ANSWER, HELD_OUT
 from pareto.rewards import FOLDER as REWARDS
 from pareto.rewards import KINDS, OBJECTIVES
 from pareto.settings import BOUNDS, CHOICES, Settings
-
-Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help="as in helpful,brevity (default: helpful, harmless and what --reward names)",
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.commands()
     _train(commands, [shared, rewarding])
     _grid(commands, [shared, rewarding])
     _rewards(commands, [shared, rewarding])

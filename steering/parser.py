@@ -1,16 +1,13 @@
 """The command line of `python -m steering`."""
 
-import argparse
 from pathlib import Path
-from typing import TypeAlias
 
-from common.arguments import Parser, integer, number
+from common.arguments import Commands, Parser, integer, number
 from common.bounds import MAX_NEW_TOKENS, MAX_SEED
 from lm.prompts import add_arguments
 from steering.frontier import METHODS
 from steering.plan import MAX_STRENGTH
 
-Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 MAX_TEXTS = 10**9
 """Upper bound of a count: a number beyond what a file holds takes all of it."""
 
@@ -20,7 +17,7 @@ def parser() -> Parser:
     whole = Parser(
         prog="python -m steering", description="Concept activation vectors: train, steer, measure, export."
     )
-    commands = whole.add_subparsers(dest="command", required=True)
+    commands = whole.commands()
     shared, using, decode = _shared(), _using(), _decode()
     _train(commands, shared)
     _calibrate(commands, shared, using)

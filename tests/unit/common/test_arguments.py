@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import tradewind
 from arena.__main__ import _parser as arena
 from arena.__main__ import main
 from lab.__main__ import _parser as prepare
@@ -35,3 +36,22 @@ def test_a_length_beyond_its_bounds_is_one_sentence(capsys, count):
     told = capsys.readouterr().err
     assert told.startswith("error: argument --max-new-tokens: ") and "from 1 to 512" in told
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("parser", [arena, pareto, steering])
+def test_a_missing_command_is_told_with_those_that_there_are(capsys, parser):
+    whole = parser()
+    with pytest.raises(SystemExit) as end:
+        whole.parse_args([])
+    [names] = [action.choices for action in whole._actions if action.dest == "command"]
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"error: Command is missing: give one of {', '.join(names)}.\n"
+
+
+@pytest.mark.parametrize("word", ["preparr", "ls"])
+def test_a_command_that_there_is_not_is_told_with_those_that_there_are(capsys, monkeypatch, word):
+    monkeypatch.setattr("sys.argv", ["tradewind", word])
+    assert tradewind.main() == 2
+    assert capsys.readouterr().err == (
+        f"error: Command is {word!r}: give prepare, steering, pareto, arena, or options of the app.\n"
+    )
