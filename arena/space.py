@@ -79,9 +79,11 @@ def folder() -> Path:
 
 def _users_data() -> Path | None:
     try:
-        return Path(platformdirs.user_data_dir("tradewind"))
+        data = Path(platformdirs.user_data_dir("tradewind"))
     except RuntimeError:  # a user without a home
         return None
+    home = os.path.expanduser("~")  # which may be named and not there
+    return None if data.is_relative_to(home) and not os.path.isdir(home) else data
 
 
 def mounted(file: Path) -> bool:

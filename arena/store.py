@@ -51,7 +51,7 @@ def default_url() -> str | URL:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
-            f"The folder {folder} for the votes cannot be made ({error.strerror}): set DATABASE_URL to a file elsewhere."
+            f"The folder {folder} for the votes cannot be made ({error.strerror}): set TRADEWIND_DATA to another folder, or DATABASE_URL to a database."
         ) from error
     return URL.create("sqlite", database=str(folder / "arena.sqlite3"))
 

@@ -73,7 +73,7 @@ def weight_files(folder: Path) -> list[Path]:
         files = _indexed(folder)
         if not files:
             raise SourceError(f"{INDEX} of {folder} names no weight files: fetch the model again.")
-        if missing := [path.name for path in files if not path.exists()]:
+        if missing := [path.name for path in files if not path.is_file()]:
             raise SourceError(
                 f"{folder} lacks {len(missing)} of {len(files)} weight files, "
                 f"{missing[0]} first: fetch the model again."

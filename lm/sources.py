@@ -128,6 +128,10 @@ def _here(name: str) -> Path | None:
     if os.path.isdir(path) and name.strip():
         if not _readable(path):
             raise SourceError(f"Model {shown} is a folder that may not be read: change its rights.")
+        if odd := next(
+            (file for pattern in MODEL_FILES for file in path.glob(pattern) if _is_odd(file)), None
+        ):
+            raise SourceError(f"{odd} is a pipe, a socket or a device, and no file: fetch the model again.")
         return path
     if os.path.exists(path):
         raise SourceError(f"Model {shown} is a file: give the folder that holds it, or a hub id.")
@@ -164,6 +168,11 @@ def _readable(folder: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_odd(path: Path) -> bool:
+    """Whether reading a path may wait for ever."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def _is_id(name: str) -> bool:

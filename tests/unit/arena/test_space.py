@@ -148,18 +148,22 @@ def test_whoever_would_lose_votes_is_told(model, lite, monkeypatch):
     assert "lost when this Space restarts" not in str(compose(model, lite).config)
 
 
-def test_a_user_without_a_home_votes_in_a_folder_of_their_own_and_is_warned(monkeypatch, tmp_path):
-    """As a container's user is that no passwd file names."""
+@pytest.mark.parametrize("home", [None, "gone", "file"])
+def test_a_user_without_a_home_votes_in_a_folder_of_their_own_and_is_warned(monkeypatch, tmp_path, home):
+    """As a container's user is that no passwd file names, or whose home is /nonexistent."""
 
     def nobody(uid):
         raise KeyError(uid)
 
     for name in ("HOME", "XDG_DATA_HOME", "DATABASE_URL", "TRADEWIND_DATA", "TRADEWIND_VOTES_REPO"):
         monkeypatch.delenv(name, raising=False)
+    (tmp_path / "file").write_text("no folder")
+    if home:
+        monkeypatch.setenv("HOME", str(tmp_path / home))
     monkeypatch.setattr("pwd.getpwuid", nobody)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     store = Store()
-    assert Path(store.file).is_relative_to(tmp_path)
+    assert Path(store.file).is_relative_to(tmp_path / f"tradewind-{os.getuid()}")
     assert "set TRADEWIND_DATA" in space.warning(store.file)
     monkeypatch.setenv("TRADEWIND_DATA", str(tmp_path / "data"))
     assert Path(Store().file).parent == tmp_path / "data" and space.warning(Store().file) == ""

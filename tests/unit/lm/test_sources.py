@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import socket
 from pathlib import Path
 
 import httpx
@@ -90,6 +91,34 @@ def test_a_folder_in_place_of_a_file_is_one_sentence(here, file):
     (here / "my model" / file).unlink()
     (here / "my model" / file).mkdir()
     with pytest.raises(SourceError, match=f"{file} cannot be read \\(Is a directory\\)"):
+        fetched("my model")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json", "tokenizer.json", "chat_template.jinja", "additional_chat_templates/x.jinja", "model.safetensors"])  # fmt: skip
+def test_what_would_be_read_for_ever_is_one_sentence(here, monkeypatch, kind, file):
+    path = here / "my model" / file
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    monkeypatch.chdir(path.parent)  # a socket's path is short
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        socket.socket(socket.AF_UNIX).bind(path.name)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(SourceError) as told:
+        fetched(str(here / "my model"))
+    assert str(told.value) == f"{path} is a pipe, a socket or a device, and no file: fetch the model again."
+
+
+def test_a_pipe_in_place_of_a_shard_is_one_sentence(here):
+    weights = here / "my model" / "model.safetensors"
+    weights.unlink()
+    (here / "my model" / "parts").mkdir()
+    os.mkfifo(here / "my model" / "parts" / "a.safetensors")
+    weights.with_name(f"{weights.name}.index.json").write_text('{"weight_map": {"x": "parts/a.safetensors"}}')
+    with pytest.raises(SourceError, match="lacks 1 of 1 weight files, a.safetensors first"):
         fetched("my model")
 
 
