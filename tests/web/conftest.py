@@ -13,10 +13,11 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.forked import Fork
 
+expect.set_options(timeout=60_000)
 ROOT = Path(__file__).parents[2]
 CHROMIUM = which("chromium-headless-shell") or which("chromium")
 """Chromium without what only a window needs starts in a third of the time."""

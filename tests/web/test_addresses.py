@@ -4,8 +4,6 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
-expect.set_options(timeout=30_000)
-
 
 def tab(page: Page, name: str) -> Locator:
     return page.get_by_role("tab", name=name, exact=True)

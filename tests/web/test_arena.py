@@ -193,7 +193,8 @@ def test_the_battle_fits_and_its_panes_are_equally_high(browser, shared, width, 
     page = browser.new_page(viewport={"width": width, "height": 844})
     sign_in(page, f"{address}/?__theme={scheme}", f"{width} {scheme}")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    boxes = [page.locator(".tw-pane").nth(side).bounding_box() for side in (0, 1)]
+    panes = page.locator(".tw-pane")
+    boxes = panes.evaluate_all("panes => panes.map((pane) => pane.getBoundingClientRect().toJSON())")
     if width == 1440:
         assert boxes[0]["height"] == boxes[1]["height"] and boxes[0]["y"] == boxes[1]["y"]
     else:
@@ -267,9 +268,9 @@ def test_a_part_that_is_clicked_before_the_page_is_ready_stays_open(browser, sha
     page = browser.new_page()
     held = []
     page.route("**/compare/place.js*", lambda route: held.append(route))
-    page.goto(address)
+    with page.expect_request("**/compare/place.js*"):
+        page.goto(address)
     page.get_by_role("tab", name="Studies").click()
-    page.wait_for_timeout(500)
     with page.expect_response("**/compare/place.js*"):
         for route in held:
             route.continue_()
@@ -293,10 +294,10 @@ def test_the_organizer_stops_exports_and_imports(browser, tmp_path):
         page.get_by_role("button", name="Make battles").click()
         page.get_by_text("0 of 4 answers").wait_for()
         stop.click()
-        page.get_by_text("Stopped: nothing was stored").wait_for(timeout=5_000)
+        page.get_by_text("Stopped: nothing was stored").wait_for()
         page.get_by_label("Prompts, one a line").fill(f"First?\n{'long ' * 900}")
         page.get_by_role("button", name="Make battles").click()
-        page.get_by_text("cannot be answered by 'one': the prompt is too long").wait_for(timeout=5_000)
+        page.get_by_text("cannot be answered by 'one': the prompt is too long").wait_for()
         with page.expect_download() as found:
             page.get_by_role("button", name="Export all studies").click()
         found.value.save_as(tmp_path / "arena.zip")
@@ -394,9 +395,8 @@ def test_a_lead_makes_a_study_of_a_file_and_people_come_back_by_its_link(browser
         asked.fill("kinder Which is kinder?")
         page.get_by_role("button", name="Make battles").click()
         page.get_by_text("is no question: write key: text").wait_for()
-        assert page.locator(".tw-by .tw-error").bounding_box()["y"] < 60 + sum(
-            asked.bounding_box()[side] for side in ("y", "height")
-        ), "the sentence stands by its field"
+        below = "field => document.querySelector('.tw-by .tw-error').getBoundingClientRect().top - field.getBoundingClientRect().bottom"
+        assert asked.evaluate(below) < 60, "the sentence stands by its field"
         asked.fill("kinder: Which is kinder?")
         page.get_by_label("Name of the study").fill("Drei Fragen")
         page.get_by_role("button", name="Make battles").click()

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.web.conftest import serving
 from tests.web.pareto_app import ENDS, SHIPPED
 
-expect.set_options(timeout=30_000)
 POINTS = len(SHIPPED) + len(ENDS) + 2
 PLOT = ".tw-front .tw-plot"
 
@@ -29,9 +28,9 @@ def front(address: str, page: Page) -> Page:
     return page
 
 
-def aside(page: Page) -> int:
+def aside(page: Page) -> Locator:
     """Rows that are not selected."""
-    return page.locator(".tw-sorted tr.tw-aside").count()
+    return page.locator(".tw-sorted tr.tw-aside")
 
 
 def test_a_box_in_the_plot_selects_rows(front: Page) -> None:
@@ -44,10 +43,11 @@ def test_a_box_in_the_plot_selects_rows(front: Page) -> None:
     front.mouse.up()
     clear = front.get_by_role("button", name="Clear selection")
     expect(clear).to_be_visible()
-    assert 0 < aside(front) < POINTS
+    expect(aside(front)).not_to_have_count(POINTS)
+    expect(aside(front).first).to_be_visible()
     clear.click()
     expect(clear).to_be_hidden()
-    assert aside(front) == 0
+    expect(aside(front)).to_have_count(0)
 
 
 def test_rows_that_are_taken_in_by_keyboard_are_selected_in_the_plot(front: Page) -> None:
@@ -55,14 +55,14 @@ def test_rows_that_are_taken_in_by_keyboard_are_selected_in_the_plot(front: Page
     for _ in range(2):
         front.keyboard.press("Shift+ArrowDown")
     expect(front.get_by_role("button", name="Clear selection of 3")).to_be_visible()
-    assert aside(front) == POINTS - 3
+    expect(aside(front)).to_have_count(POINTS - 3)
     chosen = f"document.querySelector('{PLOT}').data.reduce((sum, each) => sum + (each.selectedpoints?.length ?? 0), 0)"
     front.wait_for_function(f"{chosen} === 3")
 
 
 def test_methods_and_preferences_filter_plot_and_table_alike(front: Page) -> None:
     rows = front.locator(".tw-sorted tbody tr")
-    assert rows.count() == POINTS
+    expect(rows).to_have_count(POINTS)
     front.get_by_role("button", name="P-GAPO").first.click()
     expect(rows).to_have_count(POINTS - 3)
     front.get_by_label("Preference, from λ helpful").fill("0.6")

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-expect.set_options(timeout=30_000)
 PHONE, TABLET = (390, 844), (768, 1024)
 CLIPPED = """() => {
   const ring = 4;

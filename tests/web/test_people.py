@@ -10,7 +10,6 @@ from arena import Output, Service, Store, create, studies, votes_frame
 from arena.studies import listing
 from tests.web.conftest import serving
 
-expect.set_options(timeout=15_000)
 NAME = "Eggs"
 
 
@@ -29,7 +28,6 @@ def pages(chrome: Browser) -> Iterator[list[Page]]:
     contexts = [chrome.new_context(), chrome.new_context()]
     tabs = [contexts[0].new_page(), contexts[0].new_page(), contexts[1].new_page()]
     for tab in tabs:
-        tab.set_default_timeout(15_000)
         tab.on("pageerror", lambda error: errors.append(str(error)))
     yield tabs
     for context in contexts:
@@ -272,7 +270,8 @@ def test_what_is_chosen_and_not_committed_outlives_a_reload_for_its_author_alone
     ada.reload()
     ada.wait_for_selector("[data-stage=vote]")
     assert battle(ada) == shown
-    assert [each.get_attribute("value") for each in ada.locator("input:checked").all()] == ["b"]
+    expect(ada.locator("input:checked")).to_have_count(1)
+    expect(ada.locator("input:checked")).to_have_value("b")
     expect(ada.get_by_label("Comment, optional")).to_have_value("half a thought")
     judges(ada, address, "Bob")
     assert ada.locator("input:checked").count() == 0

@@ -16,7 +16,6 @@ from pareto.panel import OPENING
 from tests.web.conftest import serving
 from tests.web.pareto_app import ENDS, SHIPPED
 
-expect.set_options(timeout=30_000)
 SHORT = 16
 """Tokens of an answer where its length is not what is tested."""
 POINTS = len(SHIPPED) + len(ENDS) + 2
@@ -266,12 +265,13 @@ def test_a_curve_answers_at_every_place_of_a_fine_slider(chrome: Browser, tmp_pa
 def test_a_zoom_is_kept(address: str, page: Page) -> None:
     visit(page, address)
     x, y = place(page, "pgapo-0.5")
+    span = "document.querySelector('.tw-front .tw-plot').layout.xaxis.range"
+    whole = page.evaluate(span)
     page.mouse.move(x - 60, y - 60)
     page.mouse.down()
     page.mouse.move(x + 90, y + 60, steps=5)
     page.mouse.up()
-    page.wait_for_timeout(500)
-    span = "document.querySelector('.tw-front .tw-plot').layout.xaxis.range"
+    page.wait_for_function(f"whole => String({span}) !== String(whole)", arg=whole)
     zoomed, before = page.evaluate(span), run(page)
     row(page, "pgapo-0.9 name").click()
     newer(page, before)
@@ -302,8 +302,7 @@ def test_dominated_points_are_dimmed_until_told_otherwise(address: str, page: Pa
     box = page.get_by_role("checkbox", name="Dim what is dominated")
     expect(box).to_be_checked()
     box.uncheck()
-    page.wait_for_timeout(300)
-    assert min(page.evaluate(opacities)) == 1
+    page.wait_for_function(f"Math.min(...{opacities}) === 1")
 
 
 def test_the_axes_show_what_is_chosen(address: str, page: Page) -> None:
@@ -463,7 +462,7 @@ def test_scoring_waits_its_turn_and_stops_while_it_waits(address: str, page: Pag
         each.get_by_role("button", name="Score this mix").click()
         expect(each.locator(".tw-score .tw-hint")).to_contain_text(says)
     other.locator(".tw-score").get_by_role("button", name="Stop").click()
-    expect(other.locator(".tw-score .tw-hint")).to_contain_text("Stopped", timeout=3_000)
+    expect(other.locator(".tw-score .tw-hint")).to_contain_text("Stopped")
     expect(page.locator(".tw-score .tw-hint")).to_contain_text("Answering")
     page.locator(".tw-score").get_by_role("button", name="Stop").click()
     expect(page.locator(".tw-score .tw-hint")).to_contain_text("Stopped")
@@ -513,9 +512,9 @@ def test_fits_a_phone(address: str, chrome: Browser, dark: bool) -> None:
     visit(page, address, OPENING["max_new_tokens"])
     table(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    for part in page.locator(".tw-answers .tw-text, .tw-front .tw-plot, .tw-console").all():
-        box = part.bounding_box()
-        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    parts = page.locator(".tw-answers .tw-text, .tw-front .tw-plot, .tw-console")
+    boxes = parts.evaluate_all("parts => parts.map(part => part.getBoundingClientRect().toJSON())")
+    assert boxes and all(box["left"] >= 0 and box["right"] <= 390 for box in boxes)
     context.close()
 
 
