@@ -34,7 +34,8 @@ MEAN_KEPT, LONGEST_PROMPT = 64, 256
 
 
 class Decoding:
-    """A request's rows on their way: iterate over it for the tokens of each step, then read `runs`.
+    """A request's rows on their way: iterate over it for the tokens of each step, then read `runs`. A step in
+    which its prompts are still read brings none.
 
     Closing it, setting the `stop` that it was made with, or the caller's leaving
     ends its rows at the next token.
@@ -46,6 +47,7 @@ class Decoding:
         """
         self.runs = [Run(row.prompt) for row in rows]
         self.rows, self.prompts = tuple(rows), tuple(prompts)
+        self.unread = [len(row.prompt) for row in rows]
         self.caller = CALLER.get()
         self._stops = (threading.Event(), stop or threading.Event(), self.caller.left)
         self._steps: SimpleQueue[list[Token] | BaseException | None] = SimpleQueue()
@@ -60,6 +62,11 @@ class Decoding:
     def stopped(self) -> bool:
         """Whether the caller wants no more tokens."""
         return any(stop.is_set() for stop in self._stops)
+
+    @property
+    def read(self) -> float:
+        """The share of its prompts that is read."""
+        return 1 - sum(self.unread) / sum(len(row.prompt) for row in self.rows)
 
     def close(self) -> None:
         """Stops computing; tokens that are there already stay in `runs`."""
@@ -312,7 +319,7 @@ class Loop:
         return [a for a in active if id(a.owner) not in gone]
 
     def _step(self, active: list[_Active], waiting: list[tuple[Decoding, int]]) -> list[_Active]:
-        """Feeds every row once. Rows whose prompt is not read to its end yet bring no token."""
+        """Feeds every row once. Rows whose prompt is not read to its end yet bring no token, but the step."""
         if not active:
             return active
         feeds = [self._feed(a) for a in active]
@@ -323,6 +330,9 @@ class Loop:
         steps: dict[int, tuple[Decoding, list[Token]]] = {}
         for a, feed, trace in zip(tuple(active), feeds, traces, strict=True):
             a.pending = a.pending[len(feed.ids) :]
+            tokens = steps.setdefault(id(a.owner), (a.owner, []))[1]
+            if not a.run.ids:
+                a.owner.unread[a.index] = len(a.pending)
             if not feed.want:
                 continue
             choice, logprob = next(tokens_drawn)
@@ -335,7 +345,7 @@ class Loop:
             except Exception as error:
                 active = self._fail(a.owner, error, active, waiting)
                 continue
-            steps.setdefault(id(a.owner), (a.owner, []))[1].append(token)
+            tokens.append(token)
         left = [a for a in active if not a.run.finish]
         busy = {id(a.owner) for a in left} | {id(owner) for owner, _ in waiting}
         for owner, tokens in steps.values():

@@ -27,7 +27,7 @@ from pareto.rewards import Reward, RewardError
 from pareto.session import BASE, PLAN, Request, Session, Side
 from pareto.uploaded import unpacked
 from ui import sessions
-from ui.background import following, frame, left
+from ui.background import following, frame, left, reading
 from ui.validation import bounded, nucleus, sentence, wrong
 
 log = logging.getLogger(__name__)
@@ -171,7 +171,8 @@ class Controller:
                     texts[token.row] += token.text
                 if time.monotonic() - sent >= frame() and not stop.is_set():
                     sent = time.monotonic()
-                    yield {**state, "texts": list(texts)}
+                    note = "" if any(run.ids for run in decoding.runs) else reading(decoding)
+                    yield {**state, "texts": list(texts), "note": note}
         finally:
             decoding.close()
         if stop.is_set():

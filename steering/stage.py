@@ -14,7 +14,7 @@ from steering.messages import Shade, Stage
 from steering.session import Complete, Request, Session
 from steering.snippet import snippet
 from steering.steer import Pair, finish, pair, wishes
-from ui.background import frame
+from ui.background import frame, reading
 from ui.validation import nucleus
 
 
@@ -61,7 +61,8 @@ def _growing(
             now = time.monotonic()
             if now - drawn >= frame() and not stop.is_set():
                 drawn = now
-                yield _with_tokens(state, started, tokens)
+                shown = _with_tokens(state, started, tokens)
+                yield shown if any(tokens) else {**shown, "note": reading(started.decoding)}
     finally:
         started.decoding.close()
 

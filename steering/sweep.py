@@ -110,8 +110,8 @@ def sweep(
         if number == 1 or plan.when is not None:
             pushes = [() if each is None else edits(each, library, prompt) for each in plans]
         decoding = library.model.decode([Row(ids, sampling, edit) for edit in pushes], stop=stop)
-        for step, _ in enumerate(decoding, 1):
-            tell(number - 1 + DECODING * min(1, step / max_new_tokens))
+        for _ in decoding:
+            tell(number - 1 + DECODING * max(len(run.ids) for run in decoding.runs) / max_new_tokens)
         for at, (swept, run, pushed) in enumerate(zip(plans, decoding.runs, pushes, strict=True), 1):
             heed(stop)
             [metrics] = measure(library.model, [run], [pushed], concepts, temperature=temperature)

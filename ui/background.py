@@ -15,6 +15,7 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import gradio as gr
 
+from lm import Decoding
 from lm.caller import CALLER, Caller, Stopped, dismiss
 from ui.visitors import Audience, Turns
 
@@ -42,6 +43,12 @@ _live = 0
 def frame() -> float:
     """Seconds between two updates of a page now: FRAME, and more where many pages are updated."""
     return max(FRAME, _live / FRAMES)
+
+
+def reading(decoding: Decoding) -> str:
+    """What is said of a decode whose prompts are still read, before its first token."""
+    longest = max(len(row.prompt) for row in decoding.rows)
+    return f"Reading the prompt of {longest:,} tokens: {100 * decoding.read:.0f} %."
 
 
 async def answer(work: Callable[[], Result], turns: Turns) -> Result:

@@ -89,6 +89,28 @@ test('the texts of Trade-offs are drawn, with their numbers', async () => {
   assert.equal(text('.tw-status'), last.note);
 });
 
+test('an answer that ends at once is told in its place, and no earlier one stands for it', async () => {
+  const [, last] = golden('stage');
+  page.asked = { run: last.run, plan: { targets: [{ concept: 'long', direction: 'amplify', p0: 0.9 }], budget: 0.2, hold: [], when: null }, rival: null, watch: [], history: [], begin: [] };
+  const stage = await part('steer/stage', null);
+  stage.send(last);
+  assert.equal(stage.text('.tw-steered .tw-text ~ .tw-hint'), '');
+  const stopped = ['', ...last.steered[0].slice(1)];
+  stage.send({ ...last, steered: [stopped] });
+  assert.equal(stage.text('.tw-steered .tw-text ~ .tw-hint'), 'The model ended its answer at once.');
+  stage.send({ ...last, steered: [stopped], phase: 'running' });
+  assert.equal(stage.text('.tw-steered .tw-text ~ .tw-hint'), '');
+
+  const [, answered] = golden('texts');
+  now.asked = { run: answered.run, prompt: 'Say hello.', picks: ['helpful'], kept: [] };
+  const texts = await part('tradeoffs/texts', null);
+  texts.send(answered);
+  now.asked = { ...now.asked, run: answered.run + 1 };
+  texts.send({ ...answered, run: answered.run + 1, texts: ['Well.', ''] });
+  assert.deepEqual(texts.all('.tw-text').map((node) => node.textContent), ['Well.', '']);
+  assert.deepEqual(texts.all('.tw-text ~ .tw-hint').map((node) => node.textContent), ['', 'The model ended its answer at once.']);
+});
+
 test('a card tells all its facts', async () => {
   const [card] = golden('card');
   const { all, text } = await part('tradeoffs/card', card);

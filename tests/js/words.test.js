@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { asks, logit, probability, ranges, sigmoid } from '../../assets/web/shared/words.js';
+import { asks, logit, probability, ranges, sigmoid, silence } from '../../assets/web/shared/words.js';
 
 test('a probability has two digits, and more towards its ends', () => {
   const shown = [0.5, 0.98, 0.995, 0.9995, 0.000001].map(probability);
   assert.deepEqual(shown, ['.50', '.98', '.995', '.9995', '.000001']);
+});
+
+test('what stands for an answer with nothing to read', () => {
+  assert.equal(silence('Well.'), '');
+  assert.equal(silence(''), 'The model ended its answer at once.');
+  assert.equal(silence(' \n'), 'The model wrote nothing but spaces and line breaks.');
 });
 
 test('logit undoes sigmoid', () => {

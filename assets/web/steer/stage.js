@@ -1,7 +1,7 @@
 // The right side of the Steer tab: both texts as they stream, shaded by the concept's probability, and what the steering cost.
 import { choice } from '../shared/controls.js';
 import { copy, csv, download, filled, h, heard, meter, table, tell } from '../shared/dom.js';
-import { probability, ranges } from '../shared/words.js';
+import { probability, ranges, silence } from '../shared/words.js';
 import { page } from '../shared/page.js';
 import { conversation } from './conversation.js';
 import { lens } from './lens.js';
@@ -23,9 +23,12 @@ function side(name, title) {
   const text = h('div', { class: 'tw-text', role: 'group', tabindex: 0, 'aria-label': `${title} text; arrow keys walk through the tokens` });
   const about = h('span', { class: 'tw-about' });
   const begin = h('span', { class: 'tw-begin' });
-  const node = h('section', { class: `tw-side tw-${name}`, 'aria-label': title }, h('h2', {}, title, about), begin, text);
-  return { name, node, text, about, begin, tokens: [], drawn: 0 };
+  const silent = h('p', { class: 'tw-hint' });
+  const node = h('section', { class: `tw-side tw-${name}`, 'aria-label': title }, h('h2', {}, title, about), begin, text, silent);
+  return { name, node, text, about, begin, silent, tokens: [], drawn: 0 };
 }
+
+const written = ({ tokens }) => tokens.map((entry) => entry[TEXT]).join('');
 
 export default function mount({ element, props, watch }) {
   const root = element.firstElementChild;
@@ -192,7 +195,9 @@ export default function mount({ element, props, watch }) {
     held.textContent = next.held ?? '';
     program();
     talk.dropped(next.dropped ?? 0);
-    talk.open(next.phase === 'done' ? Object.fromEntries(sides.filter(({ node }) => !node.hidden).map(({ name, tokens, begin }) => [name, begin.textContent + tokens.map((entry) => entry[TEXT]).join('')])) : null, next.phase);
+    const done = next.phase === 'done';
+    for (const each of sides) each.silent.textContent = done ? silence(written(each)) : '';
+    talk.open(done ? Object.fromEntries(sides.filter(({ node }) => !node.hidden).map((each) => [each.name, each.begin.textContent + written(each)])) : null, next.phase);
     if (next.rows) drawMetrics(next.rows);
     if (next.cosines) tell('cosines', next.cosines);
     if (next.curves) tell('plan', { layers: next.layers, curves: next.curves, choice: next.choice });

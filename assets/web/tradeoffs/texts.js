@@ -1,5 +1,6 @@
 // The answers of the base model and of the picked points, as they stream, and what each is worth.
 import { copy, download, csv, h, heard, tell } from '../shared/dom.js';
+import { silence } from '../shared/words.js';
 import { mark, markOf } from './marks.js';
 import { now } from './now.js';
 
@@ -28,13 +29,14 @@ export default function mount({ element, props, watch }) {
 
   function side(head) {
     const text = h('div', { class: 'tw-text', tabindex: 0, role: 'group', 'aria-label': `Answer of ${head.name}` });
+    const silent = h('p', { class: 'tw-hint' });
     const keep = quiet('Keep', () => tell('front-keep', head.id), { title: 'It stays when you pick another point' });
     const drop = quiet('×', () => tell('front-drop', head.id), { 'aria-label': `Take ${head.name} away`, title: 'Take it away' });
     const base = head.id === 'base';
     const node = h('section', { class: base ? 'tw-side tw-base' : 'tw-side', 'aria-label': head.name },
-      h('h2', {}, mark(head.method), h('span', {}, head.name), base ? '' : h('span', { class: 'tw-hold' }, keep, drop), h('span', { class: 'tw-about' }, head.about)), text);
+      h('h2', {}, mark(head.method), h('span', {}, head.name), base ? '' : h('span', { class: 'tw-hold' }, keep, drop), h('span', { class: 'tw-about' }, head.about)), text, silent);
     node.style.setProperty('--method', markOf(head.method).color);
-    return { ...head, node, text, keep, drawn: '' };
+    return { ...head, node, text, silent, keep, drawn: '' };
   }
 
   function lay(heads) {
@@ -104,7 +106,12 @@ export default function mount({ element, props, watch }) {
       announced = next.run;
       tell('front-shown', next.run);
     }
-    if (!live) sides.forEach((each) => { each.text.style.minHeight = ''; });
+    for (const [i, each] of sides.entries()) {
+      each.silent.textContent = next.phase === 'done' ? silence(next.texts[i]) : '';
+      if (live) continue;
+      if (!next.texts[i]) each.text.replaceChildren();
+      each.text.style.minHeight = '';
+    }
   }
 
   function asked() {

@@ -394,6 +394,13 @@ def test_a_crowd_of_one_callers_rows_leaves_places_for_others():
     assert len(one.ids) == 5 and waiting >= 2 * model._loop.max_rows - model._loop.max_rows_of_one - 5
 
 
+def test_a_decode_tells_how_far_a_long_prompt_is_read():
+    model = load(str(tiny("llama")), engine="native")
+    decoding = model.decode([Row((PROMPT * 8)[:300], sample(3))])
+    assert [len(step) for step in decoding] == [0, 0, 1, 1, 1], "two steps of 128 tokens bring none"
+    assert decoding.read == 1.0
+
+
 def test_a_long_prompt_is_read_in_pieces_and_the_same(model, monkeypatch):
     prompt = (PROMPT * 8)[:300]
     whole = model.logprobs([[*prompt, 7]], [len(prompt)])[0][0]

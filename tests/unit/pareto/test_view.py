@@ -118,6 +118,15 @@ def test_a_link_to_a_checkpoint_that_was_just_trained_is_answered_at_once(
     )
 
 
+def test_it_is_told_that_a_long_prompt_is_read(controller: Controller) -> None:
+    asked = ASKED | {"picks": ["helpful"]}
+    notes = [state.get("note", "") for state, _ in controller.run("a", asked | {"prompt": "Well, " * 60})]
+    assert notes[1].startswith("Reading the prompt of "), notes
+    assert "Reading" not in notes[-1]
+    short = [state.get("note", "") for state, _ in controller.run("a", asked)]
+    assert not any("Reading" in note for note in short)
+
+
 def last(states) -> dict:
     return [state for state, _ in states][-1]
 

@@ -85,6 +85,15 @@ def test_a_run_that_comes_after_a_newer_one_is_ignored(controller):
     assert (again["phase"], again["run"]) == ("done", 6)
 
 
+def test_it_is_told_that_a_long_prompt_is_read(controller):
+    states = [state for state, _ in controller.run("visitor", ASKED | {"prompt": "Well, " * 60})]
+    first, *_, last = states
+    assert first["note"].startswith("Reading the prompt of ") and not first["steered"], first
+    assert "Reading" not in last["note"]
+    [*states] = controller.run("visitor", ASKED)
+    assert not any("Reading" in state.get("note", "") for state, _ in states)
+
+
 # ---- what is drawn
 
 
