@@ -1,13 +1,16 @@
 """What a client asks for, within bounds."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from common.bounds import MAX_NEW_TOKENS, MAX_TEMPERATURE
+from common.jsons import shown
 from lm import Policies, Policy, Sampling
 from lm.codec import THINKING
+from lm.places import NotInMemory
 from lm.policy import BASE, PolicyError, seeds
 from lm.policy import parse as parse_name
 from lm.prompts import Asked, Continuation, prompt_ids, read
@@ -79,8 +82,10 @@ def parse(body: Any, choose: Choose, *, chat: bool) -> Request:
         raise Refused("The body is no JSON object: send one.")
     asked = {name: value for name, value in body.items() if value is not None}
     _check_fields(asked, chat)
-    policy = _policy(asked, choose)
-    prompts = tuple(prompt_ids(policy.model, prompt) for prompt in _prompts(asked, chat))
+    with _about("plan" if "plan" in asked else "model"):
+        policy = _policy(asked, choose)
+    with _about("messages" if chat else "prompt"):
+        prompts = tuple(prompt_ids(policy.model, prompt) for prompt in _prompts(asked, chat))
     n = _whole(asked, "n", 1, MAX_CHOICES, 1)
     if len(prompts) * n > MAX_CHOICES:
         raise Refused(
@@ -109,12 +114,23 @@ def parse(body: Any, choose: Choose, *, chat: bool) -> Request:
     )
 
 
+@contextmanager
+def _about(field: str) -> Iterator[None]:
+    """Errors that name no field are about this one."""
+    try:
+        yield
+    except (Refused, NotInMemory):
+        raise
+    except ValueError as error:
+        raise Refused(str(error), field) from error
+
+
 def _check_fields(asked: Mapping[str, Any], chat: bool) -> None:
     for name, value in asked.items():
         if name in NEUTRAL and value not in NEUTRAL[name]:
-            raise Refused(f"{name} {value!r:.60} is not supported: leave it out.", name)
+            raise Refused(f"{name} {shown(value)} is not supported: leave it out.", name)
         if name not in ASKING | NEUTRAL.keys() | OVERLOOKED:
-            raise Refused(f"There is no field {name!r:.60}: leave it out.", name)
+            raise Refused(f"There is no field {shown(name)}: leave it out.", name)
     for name in ("prompt", "echo") if chat else ("messages", "top_logprobs", "chat_template_kwargs"):
         if name in asked:
             raise Refused(f"{name} goes with the other endpoint: leave it out.", name)
@@ -123,12 +139,12 @@ def _check_fields(asked: Mapping[str, Any], chat: bool) -> None:
 def _policy(asked: Mapping[str, Any], choose: Choose) -> Policy:
     name = asked.get("model")
     if not isinstance(name, str):
-        problem = f"Model is {name!r:.60}" if "model" in asked else "Model is missing"
+        problem = f"Model is {shown(name)}" if "model" in asked else "Model is missing"
         raise Refused(f"{problem}: give a name of /v1/models.", "model")
     policies, own = choose(name)
     if "plan" in asked:
         if own != BASE:
-            raise Refused(f"A plan steers the model base, not {name!r:.60}: give model base.", "model")
+            raise Refused(f"A plan steers the model base, not {shown(name)}: give model base.", "model")
         if not isinstance(asked["plan"], str | Mapping):
             raise Refused("Plan is no JSON object: give a plan.", "plan")
         policy = policies({"plan": asked["plan"]})
@@ -173,7 +189,7 @@ def _prompts(asked: Mapping[str, Any], chat: bool) -> list[Asked]:
 def _tokens(item: Any) -> list[int]:
     """A prompt in token ids."""
     if any(type(token) is not int for token in _list(item, "prompt")):
-        raise Refused(f"A prompt is {item!r:.60}: give a text or a list of token ids.", "prompt")
+        raise Refused(f"A prompt is {shown(item)}: give a text or a list of token ids.", "prompt")
     return list(item)
 
 
@@ -182,7 +198,7 @@ def _thinking(asked: Mapping[str, Any]) -> bool:
     given = asked.get("chat_template_kwargs", {})
     if not isinstance(given, Mapping) or not {*given} <= {*THINKING}:
         raise Refused(
-            f"chat_template_kwargs is {given!r:.60}: "
+            f"chat_template_kwargs is {shown(given)}: "
             f"give an object with {' or '.join(THINKING)}, true or false.",
             "chat_template_kwargs",
         )
@@ -218,7 +234,7 @@ _LISTS = {
 
 def _list(value: Any, name: str) -> list[Any]:
     if not isinstance(value, list) or not value:
-        problem = "an empty list" if value == [] else f"{value!r:.60}"
+        problem = "an empty list" if value == [] else shown(value)
         raise Refused(f"{name.capitalize()} is {problem}: {_LISTS[name]}.", name)
     if len(value) > 65_536:
         raise Refused(f"{name.capitalize()} has {len(value):,} items: shorten it.", name)
@@ -271,7 +287,7 @@ def _tells_usage(asked: Mapping[str, Any]) -> bool:
     options = asked.get("stream_options", {})
     if not isinstance(options, Mapping):
         raise Refused(
-            f"stream_options is {options!r:.60}: give an object with include_usage.", "stream_options"
+            f"stream_options is {shown(options)}: give an object with include_usage.", "stream_options"
         )
     return _flag({name: value for name, value in options.items() if value is not None}, "include_usage")
 
@@ -279,7 +295,7 @@ def _tells_usage(asked: Mapping[str, Any]) -> bool:
 def _flag(asked: Mapping[str, Any], name: str) -> bool:
     value = asked.get(name, False)
     if not isinstance(value, bool):
-        raise Refused(f"{name} is {value!r:.60}: give true or false.", name)
+        raise Refused(f"{name} is {shown(value)}: give true or false.", name)
     return value
 
 
@@ -294,6 +310,6 @@ def _number(
     kinds = (int,) if whole else (int, float)
     if type(value) not in kinds or not least <= value <= most:
         raise Refused(
-            f"{name} is {value!r:.60}: give a {'whole ' * whole}number from {least:,} to {most:,}.", name
+            f"{name} is {shown(value)}: give a {'whole ' * whole}number from {least:,} to {most:,}.", name
         )
     return value

@@ -1,13 +1,13 @@
 """Who answers prompts: a model with edits and an adapter. All tabs, commands and the API share its name."""
 
 import re
-import reprlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from common.jsons import shown
 from lm.adapter import Adapter
 from lm.edits.edit import Edit
 from lm.model import LanguageModel
@@ -189,7 +189,7 @@ def _entry(entry: Mapping[str, Any]) -> tuple[str, Any]:
         )
     if kind != "plan" and not isinstance(entry[kind], str):
         raise PolicyError(
-            f"The {kind} of policy {entry.get('name')!r} is {reprlib.repr(entry[kind])}: give a text, as in "
+            f"The {kind} of policy {entry.get('name')!r} is {shown(entry[kind])}: give a text, as in "
             f"{'A+B@0.35' if kind == 'mix' else 'pgapo-0.5'}."
         )
     return parse(entry[kind]) if kind == "mix" and between(entry[kind]) else (kind, entry[kind])
@@ -201,7 +201,7 @@ def _mixed(what: str) -> tuple[str, str, float]:
     weight = _share(share)
     if len(ends) != 2 or not all(ends) or weight is None:
         raise PolicyError(
-            f"{reprlib.repr(what)} is no mix: give A+B@0.35, two checkpoints and the share of the first from 0 to 1."
+            f"{shown(what)} is no mix: give A+B@0.35, two checkpoints and the share of the first from 0 to 1."
         )
     return ends[0], ends[1], weight
 
@@ -210,7 +210,7 @@ def _weight(method: str, what: str) -> float:
     weight = _share(what)
     if weight is None:
         raise PolicyError(
-            f"{reprlib.repr(f'{method}:{what}')} is no {method}: give {method}: and the weight of helpfulness "
+            f"{shown(f'{method}:{what}')} is no {method}: give {method}: and the weight of helpfulness "
             f"from 0 to 1, as in {method}:0.35."
         )
     return weight

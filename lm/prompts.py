@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from common.jsons import shown
 from common.reading import text_of
 from lm.codec import PromptError
 from lm.model import LanguageModel
@@ -34,9 +35,9 @@ class Turn:
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
-            raise PromptError(f"Role is {self.role!r}: give system, user or assistant.")
+            raise PromptError(f"Role is {shown(self.role)}: give system, user or assistant.")
         if not isinstance(self.content, str):
-            raise PromptError(f"Content is {type(self.content).__name__}: give a text.")
+            raise PromptError(f"Content is {shown(self.content)}: give a text.")
         object.__setattr__(self, "content", well_formed(self.content))
 
 
@@ -118,7 +119,12 @@ class Tokens:
         return list(self.tokens)
 
     def ids(self, model: LanguageModel) -> list[int]:
-        """The same."""
+        """The same. Raises PromptError where the model has no such token."""
+        least, most = min(self.tokens), max(self.tokens)
+        if not 0 <= least <= most < model.engine.vocabulary:
+            raise PromptError(
+                f"Token ids run from {least} to {most}: the model knows 0 to {model.engine.vocabulary - 1}."
+            )
         return list(self.tokens)
 
 
@@ -213,7 +219,7 @@ def _of_fields(fields: Mapping[str, Any]) -> Prompt:
             raise PromptError("Thinking is on: a text to be continued has no turns, so leave it off.")
         return Continuation(value)
     if isinstance(value, str) != (given[0] == "prompt"):
-        raise PromptError(f"{given[0].capitalize()} is {type(value).__name__}: {_KINDS[given[0]]}.")
+        raise PromptError(f"{given[0].capitalize()} is {shown(value)}: {_KINDS[given[0]]}.")
     prompt = read(value)
     return replace(prompt, thinking=True) if thinking and isinstance(prompt, Chat) else prompt
 
@@ -222,7 +228,7 @@ def switched(fields: Mapping[str, Any]) -> bool:
     """Whether a request has thinking on. Raises PromptError."""
     value = fields.get("thinking") or False
     if not isinstance(value, bool):
-        raise PromptError(f"Thinking is {value!r:.60}: give true or false.")
+        raise PromptError(f"Thinking is {shown(value)}: give true or false.")
     return value
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import re
-import reprlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.bounds import MAX_SEED
+from common.jsons import shown
 from lm import LanguageModel, Policy, Row, Run, Stopped
 from lm.metrics import repetition
 from lm.policy import between
@@ -371,7 +371,7 @@ class Controller:
     def scored(self, id: str, limit: int, seed: int) -> dict[str, Any]:
         """The endpoint's answer: a shipped checkpoint, or a mix, scored anew."""
         if not isinstance(id, str):
-            raise ValueError(f"Checkpoint id is {reprlib.repr(id)}: give a text, such as base.")
+            raise ValueError(f"Checkpoint id is {shown(id)}: give a text, such as base.")
         session = self.stranger()
         policy = self.policy(session, id)
         if id not in session.checkpoints:

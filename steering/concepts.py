@@ -1,7 +1,6 @@
 """Concepts: a name, a description, and texts that have it beside texts that lack it."""
 
 import json
-import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from common import digests
+from common.jsons import shown
 from common.reading import lines_of, text_of
 from lm.unicode import well_formed
 
@@ -146,7 +146,7 @@ def _line(line: str, where: str) -> dict[str, str]:
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ConceptError(f"{where} is {reprlib.repr(value)}: give a text that is not empty.")
+        raise ConceptError(f"{where} is {shown(value)}: give a text that is not empty.")
     if len(value) > MAX_CHARACTERS:
         raise ConceptError(f"{where} has {len(value):,} characters: give at most {MAX_CHARACTERS:,}.")
     if "\x00" in value:

@@ -1,7 +1,6 @@
 """The Steer tab's work: checks what the page asks for, runs it, and tells the page how it goes."""
 
 import logging
-import reprlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from common.jsons import shown
 from common.messages import Chart
 from lm import Stopped
 from steering import charts
@@ -58,7 +58,7 @@ class Controller:
         session = self.session(key)
         number = asked.get("run", 0)
         if type(number) is not int:
-            problem = f"Run is {reprlib.repr(number)}: give a whole number."
+            problem = f"Run is {shown(number)}: give a whole number."
             yield {"run": None, "phase": "error", "problem": problem, "field": None}, None
             return
         if number < session.newest:

@@ -2,10 +2,11 @@
 
 import json
 import math
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+from common.jsons import shown
 
 Layers = Literal["auto"] | tuple[int, ...]
 DIRECTIONS, SCOPES, SIDES = ("amplify", "remove"), ("all", "answer"), ("above", "below")
@@ -36,11 +37,6 @@ def sense_of(direction: str) -> int:
     return 1 if direction == "amplify" else -1
 
 
-def _shown(value: object) -> str:
-    """A value of a plan as JSON writes it, its beginning where it is long."""
-    return reprlib.repr(list(value) if isinstance(value, tuple) else value)
-
-
 @dataclass(frozen=True)
 class Target:
     """A concept, whether to amplify or remove it, and the probability p0 that
@@ -56,11 +52,11 @@ class Target:
 
     def __post_init__(self) -> None:
         if not isinstance(self.concept, str) or not self.concept:
-            raise PlanError(f"Concept is {_shown(self.concept)}: give its name.")
+            raise PlanError(f"Concept is {shown(self.concept)}: give its name.")
         if self.direction not in DIRECTIONS:
-            raise PlanError(f"Direction is {_shown(self.direction)}: give amplify or remove.")
+            raise PlanError(f"Direction is {shown(self.direction)}: give amplify or remove.")
         if not _is_number(self.p0, MIN_P, MAX_P):
-            raise PlanError(f"p0 is {_shown(self.p0)}: give a probability from {MIN_P} to {MAX_P}.")
+            raise PlanError(f"p0 is {shown(self.p0)}: give a probability from {MIN_P} to {MAX_P}.")
 
     @property
     def goal(self) -> float:
@@ -90,11 +86,11 @@ class Condition:
 
     def __post_init__(self) -> None:
         if not isinstance(self.concept, str) or not self.concept:
-            raise PlanError(f"The concept of when is {_shown(self.concept)}: give its name.")
+            raise PlanError(f"The concept of when is {shown(self.concept)}: give its name.")
         if self.side not in SIDES:
-            raise PlanError(f"The side of when is {_shown(self.side)}: give above or below.")
+            raise PlanError(f"The side of when is {shown(self.side)}: give above or below.")
         if not _is_number(self.p, 0, 1):
-            raise PlanError(f"The p of when is {_shown(self.p)}: give a probability from 0 to 1.")
+            raise PlanError(f"The p of when is {shown(self.p)}: give a probability from 0 to 1.")
 
     def met(self, reading: float) -> bool:
         """Whether a prompt with this reading is steered."""
@@ -139,14 +135,14 @@ class Plan:
         self._check_hold()
         self._check_layers()
         if self.method not in METHODS:
-            raise PlanError(f"Method is {_shown(self.method)}: give one of {', '.join(METHODS)}.")
+            raise PlanError(f"Method is {shown(self.method)}: give one of {', '.join(METHODS)}.")
         if self.scope not in SCOPES:
-            raise PlanError(f"Scope is {_shown(self.scope)}: give all or answer.")
+            raise PlanError(f"Scope is {shown(self.scope)}: give all or answer.")
         self._check_strength()
 
     def _check_hold(self) -> None:
         if not isinstance(self.hold, tuple) or not all(isinstance(name, str) and name for name in self.hold):
-            raise PlanError(f"Hold is {_shown(self.hold)}: give a list of concepts' names.")
+            raise PlanError(f"Hold is {shown(self.hold)}: give a list of concepts' names.")
         require_once("Hold", self.hold)
         if len(self.hold) > MAX_HELD:
             raise PlanError(f"Hold names {len(self.hold)} concepts: give at most {MAX_HELD}.")
@@ -161,15 +157,13 @@ class Plan:
             or not self.layers
             or not all(type(layer) is int and layer >= 0 for layer in self.layers)
         ):
-            raise PlanError(
-                f'Layers is {_shown(self.layers)}: give "auto" or a list of layer numbers from 0.'
-            )
+            raise PlanError(f'Layers is {shown(self.layers)}: give "auto" or a list of layer numbers from 0.')
         require_once("Layers", self.layers)
 
     def _check_strength(self) -> None:
         if self.strength is not None and (self.method != "fixed" or self.budget is not None):
             raise PlanError(
-                f"Strength is {_shown(self.strength)}, and goes with the method fixed without a budget: "
+                f"Strength is {shown(self.strength)}, and goes with the method fixed without a budget: "
                 "leave it out, or give that method."
             )
         if self.method == "fixed" and self.strength is None and self.budget is None:
@@ -178,7 +172,7 @@ class Plan:
             value = getattr(self, name)
             if value is not None and not _is_number(value, 0, most):
                 raise PlanError(
-                    f"{name.capitalize()} is {_shown(value)}: give a number from 0 to {most:g}, or null."
+                    f"{name.capitalize()} is {shown(value)}: give a number from 0 to {most:g}, or null."
                 )
         if self.cap == 0:
             raise PlanError("Cap is 0, which would forbid all steering: give a positive number or null.")
@@ -192,12 +186,10 @@ class Plan:
         targets, condition = fields.get("targets"), fields.get("when")
         if not isinstance(targets, list) or not all(isinstance(target, Mapping) for target in targets):
             raise PlanError(
-                f"Targets is {reprlib.repr(targets)}: give a list of objects with concept, direction, p0."
+                f"Targets is {shown(targets)}: give a list of objects with concept, direction, p0."
             )
         if not isinstance(condition, Mapping | None):
-            raise PlanError(
-                f"When is {reprlib.repr(condition)}: give an object with concept, side and p, or null."
-            )
+            raise PlanError(f"When is {shown(condition)}: give an object with concept, side and p, or null.")
         try:
             fields["targets"] = tuple(Target(**target) for target in targets)
         except TypeError:
@@ -250,7 +242,7 @@ def _fields(text: str | Mapping[str, Any]) -> dict[str, Any]:
             raise PlanError(f"The plan is not JSON ({error}): give an object.") from None
     if not isinstance(text, Mapping):
         raise PlanError(
-            f"A plan is {reprlib.repr(text)}: give a JSON object with "
+            f"A plan is {shown(text)}: give a JSON object with "
             "targets, layers, method, strength, scope, cap, budget, hold, when."
         )
     return dict(text)

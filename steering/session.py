@@ -1,12 +1,12 @@
 """Who asks on the Steer tab, and for what."""
 
 import json
-import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from common.bounds import MAX_NEW_TOKENS, MAX_SEED, MAX_TEMPERATURE
+from common.jsons import shown
 from lm import LanguageModel, Run
 from lm.prompts import Prompt
 from steering.conversation import STEERED, Prompts
@@ -100,11 +100,9 @@ def swept(request: Request, magnitudes: Any, bands: Any) -> list[Layers]:
     ValueError.
     """
     if not isinstance(magnitudes, list) or not all(type(value) in (int, float) for value in magnitudes):
-        raise ValueError(f"Magnitudes is {reprlib.repr(magnitudes)}: give a list of numbers.")
+        raise ValueError(f"Magnitudes is {shown(magnitudes)}: give a list of numbers.")
     if not isinstance(bands, list | None):
-        raise ValueError(
-            f"Bands is {reprlib.repr(bands)}: give a list of bands, each auto or a list of layers."
-        )
+        raise ValueError(f"Bands is {shown(bands)}: give a list of bands, each auto or a list of layers.")
     plan = json.loads(request.plan.to_json())
     layers = [Plan.from_json(plan | {"layers": band}).layers for band in bands or [plan["layers"]]]
     if not 0 < len(magnitudes) * len(layers) * request.max_new_tokens <= MAX_SWEPT * 64:

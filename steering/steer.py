@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import reprlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from common.bounds import MAX_NEW_TOKENS
-from common.jsons import JsonObject
+from common.jsons import JsonObject, shown
 from lm import Decoding, Edit, Policy, Row, Run, Sampling
 from lm.edits.trace import MAX_TARGETS
 from lm.prompts import Asked, prompt_ids
@@ -98,7 +97,7 @@ def pair(
     if not 1 <= max_new_tokens <= MAX_NEW_TOKENS:
         raise PlanError(f"max_new_tokens is {max_new_tokens}: give a number from 1 to {MAX_NEW_TOKENS}.")
     if rival is not None and rival not in RIVALS:
-        raise PlanError(f"Rival is {reprlib.repr(rival)}: give one of {', '.join(RIVALS)}, or null.")
+        raise PlanError(f"Rival is {shown(rival)}: give one of {', '.join(RIVALS)}, or null.")
     sampling = Sampling(temperature, seed, max_new_tokens, top_p)
     applied = feasible(steering(plan, library, prompt))
     base, steered = (prompt_ids(library.model, each) for each in (prompts.get("unsteered", prompt), prompt))

@@ -1,8 +1,9 @@
 """Requests of the page and of scripts: numbers within bounds, errors as sentences."""
 
-import reprlib
 from collections.abc import Mapping
 from typing import Any, TypedDict
+
+from common.jsons import shown
 
 
 class FieldError(ValueError):
@@ -17,9 +18,7 @@ def bounded(fields: Mapping[str, Any], name: str, least: float, most: float) -> 
     """The number fields[name]. Raises FieldError where it is none or out of bounds."""
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise FieldError(
-            name, f"{_begun(name)} is {reprlib.repr(value)}: give a number from {least:,} to {most:,}."
-        )
+        raise FieldError(name, f"{_begun(name)} is {shown(value)}: give a number from {least:,} to {most:,}.")
     return value
 
 

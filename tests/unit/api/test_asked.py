@@ -1,9 +1,15 @@
 """What a client asks for, read into prompts and samplings."""
 
+import json
+import math
+import re
+
 import pytest
 
 from api.asked import Refused, parse
+from lab.policies import planned
 from lm import Policies, load
+from steering import Library
 from tests.tiny import THINKING, tiny
 
 ASKED = {"model": "base", "messages": [{"role": "user", "content": "Hi"}], "seed": 1}
@@ -131,3 +137,83 @@ def test_an_answer_of_openais_client_is_a_message(policies):
 def test_options_of_a_stream_are_an_object_of_flags(policies, options):
     with pytest.raises(Refused, match="^(stream_options|include_usage) is .*: give "):
         read(policies, stream=True, stream_options=options)
+
+
+ODD = [math.nan, math.inf, -math.inf, True, False, -1, 1.5, 10**30, "", "x", [], [None], [True, math.nan], {}, {"a": None}, {"a": [True]}]  # fmt: skip
+PYTHON = re.compile(r"\b(nan|inf|None|True|False|NoneType|dict|str|bool|tuple)\b|^'|[\[{] ?'")
+
+
+@pytest.fixture(scope="module")
+def steered(policies) -> Policies:
+    library = Library(policies.model)
+    return Policies(policies.model, plan=lambda plan: planned(library, plan))
+
+
+def refused(policies: Policies, chat: bool, body: dict) -> Refused:
+    with pytest.raises(Refused) as caught:
+        parse(body, lambda name: (policies, name), chat=chat)
+    assert not PYTHON.search(str(caught.value)), caught.value
+    return caught.value
+
+
+def odd(name: str, value: object) -> bool:
+    """Whether a value of ODD is wrong for a field."""
+    numbers = {"temperature": 2, "top_p": 1}
+    if name in numbers:
+        return type(value) not in (int, float) or not 0 <= value <= numbers[name]
+    return value not in {
+        "stop": ["", "x", []],
+        "logprobs": [True, False],
+        "plan": [],
+        "stream_options": [{}, {"a": None}, {"a": [True]}],
+    }.get(name, [])
+
+
+@pytest.mark.parametrize(
+    "name", ["temperature", "top_p", "n", "seed", "max_tokens", "max_completion_tokens", "stop", "stream_options", "logprobs", "messages", "model", "plan"]
+)  # fmt: skip
+def test_a_value_that_is_refused_names_its_field_in_json(steered, name):
+    for value in ODD:
+        if odd(name, value):
+            assert refused(steered, True, ASKED | {name: value}).param == name
+
+
+@pytest.mark.parametrize("field", ["role", "content"])
+def test_a_fault_in_a_message_is_about_the_messages_in_json(steered, field):
+    for value in [*ODD, None]:
+        if not (field == "content" and value == "x"):
+            message = {"role": "user", "content": "Hi", field: value}
+            assert refused(steered, True, ASKED | {"messages": [message]}).param == "messages"
+
+
+@pytest.mark.parametrize(
+    "prompt", ["", " ", [""], [99_999], [-1], [[1, 10**30]], [[]], [None], [True], [math.nan], {}, 5]
+)
+def test_a_fault_in_a_prompt_is_about_the_prompt_in_json(steered, prompt):
+    assert refused(steered, False, {"model": "base", "prompt": prompt}).param == "prompt"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"targets": [{"concept": "nothing"}]},
+        *({"targets": [{"concept": value}]} for value in (None, True, math.nan, [], {"a": None})),
+        *({"targets": [{"concept": "sports", "p0": value}]} for value in (None, True, math.nan, math.inf)),
+        *({"targets": [{"concept": "sports"}], name: value} for name in ("layers", "method", "scope", "cap", "hold", "budget", "when") for value in (True, math.nan, [None], {"a": None})),
+        {"targets": [{"concept": "sports"}], "when": {"concept": "sports", "p": math.nan}},
+        {"targets": [{"concept": "sports"}], "layers": [99]},
+        {"targets": [{"concept": "sports"}], "budget": 0.1},
+    ],
+)  # fmt: skip
+def test_a_fault_in_a_plan_is_about_the_plan_in_json(steered, fields):
+    assert refused(steered, True, ASKED | {"plan": fields}).param == "plan"
+    named = refused(steered, True, ASKED | {"model": f"plan:{json.dumps(fields)}"})
+    assert named.param == "model"
+
+
+def test_a_value_without_end_is_told_by_its_beginning(steered):
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    told = str(refused(steered, True, ASKED | {"n": deep}))
+    assert told == f"n is {'[' * 60}…: give a whole number from 1 to 32."

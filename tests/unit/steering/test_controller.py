@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from common.jsons import shown
 from steering import Concept, Plan, steer
 from steering.charts import dose
 from steering.controller import Controller
@@ -212,7 +213,10 @@ def test_top_p_narrows_what_is_drawn_and_is_told(controller):
 @pytest.mark.parametrize("top_p", [-0.1, 1.01, float("nan"), "0.9", None, True, [0.9]])
 def test_a_top_p_that_is_none_is_one_sentence_by_its_field(controller, top_p):
     *_, (state, _) = controller.run("visitor", ASKED | {"top_p": top_p})
-    assert state["field"] == "top_p" and state["problem"] == f"top_p is {top_p!r}: give a number from 0 to 1."
+    assert (
+        state["field"] == "top_p"
+        and state["problem"] == f"top_p is {shown(top_p)}: give a number from 0 to 1."
+    )
 
 
 def test_cosines_are_told_on_the_page_and_in_the_answer(controller, library):

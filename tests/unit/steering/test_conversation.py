@@ -2,6 +2,7 @@
 
 import pytest
 
+from common.jsons import shown
 from lm import Row, Sampling, load
 from lm.codec import PromptError
 from lm.prompts import prompt_ids
@@ -157,4 +158,4 @@ def test_different_histories_are_not_sent_to_a_blind_comparison(desk):
 @pytest.mark.parametrize("number", ["1", None, 1.5, True, [1]])
 def test_a_run_whose_number_is_none_is_refused_in_one_sentence(desk, number):
     ((state, _),) = desk.run("visitor", ASKED | {"run": number})
-    assert (state["phase"], state["problem"]) == ("error", f"Run is {number!r}: give a whole number.")
+    assert (state["phase"], state["problem"]) == ("error", f"Run is {shown(number)}: give a whole number.")

@@ -61,7 +61,7 @@ def test_what_is_held_survives_json_and_is_in_the_title():
         (["long", "long"], "Hold names long twice: give it once."),
         (["a", "b", "c", "b", "d", "a"], "Hold names b twice: give it once."),
         (["a", "b", "c", "d"], "Hold names 4 concepts: give at most 3."),
-        ([3, ["a"]], r"Hold is \[3, \['a'\]\]: give a list"),
+        ([3, ["a"]], r'Hold is \[3, \["a"\]\]: give a list'),
         (7, "Hold is 7: give a list"),
         ("x" * 9_000, r"^.{,120}$"),
         (["loud"], "Hold names loud, which is steered"),

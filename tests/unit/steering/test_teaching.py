@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from common.jsons import shown
 from lm import Stopped, load
 from steering import Concept, Library, train
 from steering.controller import Controller
@@ -130,4 +131,4 @@ def test_a_person_is_told_what_their_examples_lack(controller, positive, negativ
 @pytest.mark.parametrize("value", [5, None, True, "", [1]])
 def test_what_is_no_text_is_told_as_it_stands_in_the_file(controller, value):
     *_, last = controller.train("tab", {"name": "mine", "lines": json.dumps({"positive": value})})
-    assert last["problem"] == f"mine, line 1, positive is {value!r}: give a text that is not empty."
+    assert last["problem"] == f"mine, line 1, positive is {shown(value)}: give a text that is not empty."
