@@ -278,7 +278,14 @@ def _of_pattern(config: Mapping[str, Any], pattern: str, path: str, default: str
 
 
 def write(folder: Path, stack: str, parts: Parts, base_model: str) -> None:
-    """Writes a PEFT folder. alpha equals the rank of each module, so that b is stored as it is."""
+    """Writes a PEFT folder. alpha equals the rank of each module, so that b is stored as it is. Raises ValueError
+    where PEFT would take its names for those of other matrices: beside fused experts it reads `gate_proj` as theirs.
+    """
+    if shared := next((path for _, path in parts if "expert" in path), None):
+        raise ValueError(
+            f"The adapter changes {shared}, and PEFT reads a folder that names it as a change of all experts: "
+            "keep the folder that it came from."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     for (layer, path), (a, b) in parts.items():

@@ -407,3 +407,14 @@ def test_a_router_that_returns_more_than_a_product_has_no_place_for_an_adapter(f
     with pytest.raises(ValueError, match=f"changes {name}, which does not fit this model, whose layer 0 has"):
         engine.fits(Adapter({(0, name): part}, engine._stack))
     engine.fits(Adapter({(0, "q_proj"): (torch.zeros(1, WIDTH), torch.zeros(WIDTH, 1))}, engine._stack))
+
+
+def test_an_adapter_of_shared_experts_is_not_written_as_one_of_all_experts(tmp_path):
+    """As PEFT 0.21 reads their names beside fused experts, whatever the config's form."""
+    halves = torch.ones(2, WIDTH), torch.ones(32, 2)
+    adapter = Adapter({(1, "mlp.shared_experts.gate_proj"): halves})
+    with pytest.raises(
+        ValueError, match="^The adapter changes mlp.shared_experts.gate_proj, .*: keep the folder"
+    ):
+        adapter.save(tmp_path / "out", "tiny")
+    assert not (tmp_path / "out").exists()
