@@ -28,7 +28,7 @@ from pareto.session import BASE, PLAN, Request, Session, Side
 from pareto.uploaded import unpacked
 from ui import sessions
 from ui.background import following, frame, left, reading
-from ui.validation import bounded, nucleus, sentence, wrong
+from ui.validation import nucleus, sentence, whole, wrong
 
 log = logging.getLogger(__name__)
 MAX_OWN_POINTS = 12
@@ -128,10 +128,12 @@ class Controller:
         state: Texts = {"run": fields.get("run"), "phase": "running", "sides": [], "texts": []}
         try:
             request = Request.parse(fields)
-            rows = [self.row(session, pick, request) for pick in (BASE, *request.picks)]
-            state["sides"] = [side(session, pick) for pick in (BASE, *request.picks)]
+            asked = {pick: self.policy(session, pick) for pick in (BASE, *request.picks)}
+            rows = [policy.row(request.prompt, request.sampling) for policy in asked.values()]
+            state["sides"] = [side(session, pick, policy) for pick, policy in asked.items()]
             selected = fields.get("selected")
-            shown = card(session, selected if selected in request.picks else BASE)
+            selected = selected if selected in request.picks else BASE
+            shown = card(session, selected, asked[selected])
             yield state, shown
             for streamed in self._stream(session, request, rows, state, stop):
                 yield streamed, shown if "rows" in streamed else None
@@ -318,7 +320,7 @@ class Controller:
         if pick.startswith(PLAN) or between(pick):
             policy = self.policy(session, pick)
             return replace(
-                policy, about={"preference": policy.about.get("preference"), **named(session, pick)}
+                policy, about={"preference": policy.about.get("preference"), **named(session, pick, policy)}
             )
         raise ValueError("There is nothing to score: give a checkpoint's folder or its hub id.")
 
@@ -375,9 +377,9 @@ class Controller:
         session = self.stranger()
         policy = self.policy(session, id)
         if id not in session.checkpoints:
-            policy = replace(policy, about={"preference": None, **named(session, id)})
-        limit = int(bounded({"limit": limit}, "limit", MIN_SCORED, MAX_SCORED))
-        return self.measured(policy, limit, int(bounded({"seed": seed}, "seed", 0, MAX_SEED)))
+            policy = replace(policy, about={"preference": None, **named(session, id, policy)})
+        limit = whole({"limit": limit}, "limit", MIN_SCORED, MAX_SCORED)
+        return self.measured(policy, limit, whole({"seed": seed}, "seed", 0, MAX_SEED))
 
     def compare(self, key: str | None, picks: Sequence[str], send: Send, sender: str | None = None) -> str:
         """Hands texts of the last run to the blind comparison, under the sender's login;

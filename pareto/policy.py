@@ -68,11 +68,10 @@ def mixed(model: LanguageModel, first: Checkpoint, second: Checkpoint, share: fl
     weighted = [(end.adapter, part) for end, part in ((first, share), (second, 1 - share)) if part]
     preference = _between(first, second, share)
     method = "curve" if first.on_curve and second.on_curve else "soup"
+    called = method if preference == [share, 1 - share] else f"{method} of {first.name} and {second.name},"
     about = {
         "id": f"{first.id}+{second.id}@{share:g}",
-        "name": title_at(
-            method if preference else f"{method} of {first.name} and {second.name},", (share, 1 - share)
-        ),
+        "name": title_at(called, (share, 1 - share)),
         "method": method,
         "preference": preference,
         "steps": first.card.get("steps"),

@@ -13,7 +13,7 @@ from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.front import Front
 from pareto.policy import ends
 from ui import sessions
-from ui.validation import bounded
+from ui.validation import bounded, whole
 
 MAX_PICKS = 3
 BASE, PLAN = "base", "plan:"
@@ -45,8 +45,8 @@ class Request:
         return cls(
             prompt,
             tuple(dict.fromkeys(picks)),
-            int(bounded(fields, "seed", 0, MAX_SEED)),
-            int(bounded(fields, "max_new_tokens", 1, MAX_NEW_TOKENS)),
+            whole(fields, "seed", 0, MAX_SEED),
+            whole(fields, "max_new_tokens", 1, MAX_NEW_TOKENS),
             float(bounded(fields, "temperature", 0, MAX_TEMPERATURE)),
             float(bounded({"top_p": 1.0, **fields}, "top_p", 0, 1)),
         )

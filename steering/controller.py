@@ -29,7 +29,7 @@ from steering.sweep import sweep, thirds
 from steering.teaching import drafted, learned
 from ui import sessions
 from ui.background import Report, Result, following, left
-from ui.validation import bounded, sentence, wrong
+from ui.validation import sentence, whole, wrong
 
 log = logging.getLogger(__name__)
 MAX_OWN_CONCEPTS = 8
@@ -113,8 +113,8 @@ class Controller:
         if session.last is None or asked.get("run") != session.last.number:
             raise ValueError("The run is not complete yet: wait for the texts, then click a token.")
         pair = session.last.pair
-        side = int(bounded(asked, "side", 0, len(pair.sides) - 1))
-        index = int(bounded(asked, "index", 0, len(pair.decoding.runs[side].ids) - 1))
+        side = whole(asked, "side", 0, len(pair.sides) - 1)
+        index = whole(asked, "index", 0, len(pair.decoding.runs[side].ids) - 1)
         return {**inspect(session.library, pair, side, index), "run": session.last.number}
 
     def compare(self, key: str | None, send: Send, sender: str | None = None) -> str:

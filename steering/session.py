@@ -14,7 +14,7 @@ from steering.library import Library
 from steering.plan import Layers, Plan
 from steering.steer import MAX_WATCHED, Pair
 from ui import sessions
-from ui.validation import bounded
+from ui.validation import bounded, whole
 
 MAX_SWEPT = 120
 """Texts of 64 tokens that a script may sweep at once."""
@@ -44,11 +44,11 @@ class Request:
     @classmethod
     def parse(cls, asked: Mapping[str, Any], model: LanguageModel) -> "Request":
         """Raises ValueError with one sentence where something is missing or out of bounds."""
-        length = int(bounded(asked, "max_new_tokens", 1, MAX_NEW_TOKENS))
+        length = whole(asked, "max_new_tokens", 1, MAX_NEW_TOKENS)
         return cls(
             Prompts.read(asked, model, length),
             Plan.from_json(asked.get("plan") or {}),
-            int(bounded(asked, "seed", 0, MAX_SEED)),
+            whole(asked, "seed", 0, MAX_SEED),
             length,
             float(bounded(asked, "temperature", 0, MAX_TEMPERATURE)),
             float(bounded({"top_p": 1.0, **asked}, "top_p", 0, 1)),

@@ -22,6 +22,14 @@ def bounded(fields: Mapping[str, Any], name: str, least: float, most: float) -> 
     return value
 
 
+def whole(fields: Mapping[str, Any], name: str, least: int, most: int) -> int:
+    """The same of a whole number."""
+    value = bounded(fields, name, least, most)
+    if value != int(value):
+        raise FieldError(name, f"{_begun(name)} is {value}: give a whole number from {least:,} to {most:,}.")
+    return int(value)
+
+
 def nucleus(top_p: float) -> str:
     """How a summary goes on that told the temperature."""
     return f", top p {top_p:g}" if top_p < 1 else ""

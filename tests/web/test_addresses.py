@@ -33,6 +33,30 @@ def test_a_link_to_trade_offs_brings_prompt_seed_and_points_back(page: Page, app
 def test_a_link_to_a_point_that_is_not_there_says_so(page: Page, app: str) -> None:
     page.goto(f"{app}?tab=tradeoffs&point=nowhere&prompt=Hello")
     expect(page.get_by_role("alert").filter(has_text="nowhere")).to_be_visible()
+    expect(page.locator(".tw-wish .tw-says")).to_have_text("the policy of the link")
+    page.goto(f"{app}?tab=tradeoffs&point=mix:pgapo-0.1%2Bpgapo-0.9@0.4&prompt=Hello&max_new_tokens=8")
+    name = page.locator(".tw-answers h2 > span:nth-of-type(1)").last
+    expect(name).not_to_contain_text("@")
+    expect(page.locator(".tw-wish .tw-says")).to_have_text(name.inner_text())
+
+
+def test_a_link_is_read_by_one_rule(page: Page, app: str) -> None:
+    """What is no number is left out and named; what is out of bounds stays in its field, and the sentence by it."""
+    for place in ("steer", "tradeoffs"):
+        where = page.locator(f".tw-steer{':not(.tw-tradeoffs)' if place == 'steer' else '.tw-tradeoffs'}")
+        seed = where.locator(".tw-seed input")
+        page.goto(f"{app}?tab={place}&prompt=Hello&seed=abc&max_new_tokens=8")
+        problem = where.locator(".tw-prompt-box .tw-problem:not(.tw-fault)")
+        expect(problem).to_have_text("Left out of the link, since it cannot be read here: seed.")
+        assert seed.input_value() in ("6", "7"), "what the page opens with"
+        where.locator(".tw-prompt-box textarea").press("Enter")
+        expect(problem).to_have_text("")
+        for number, kind in (("-1", "number"), ("1.5", "whole number")):
+            page.goto(f"{app}?tab={place}&prompt=Hello&seed={number}&max_new_tokens=8")
+            expect(where.locator(".tw-fault")).to_have_text(
+                f"Seed is {number}: give a {kind} from 0 to 4,294,967,295."
+            )
+            expect(seed).to_have_value(number)
 
 
 def test_the_address_of_steer_is_left_alone_by_other_tabs(page: Page, app: str) -> None:

@@ -12,6 +12,29 @@ export function tabOf(search = location.search) {
   return query.has('plan') ? 'steer' : null;
 }
 
+/** The numbers of a link by which a text is drawn. */
+export const DRAWN = ['seed', 'max_new_tokens', 'temperature', 'top_p'];
+/** What a person calls the fields of a link. */
+const CALLED = { plan: 'the plan', history: 'the earlier turns', max_new_tokens: 'length', top_p: 'top p', when: 'the condition', rival: 'the request in words', watch: 'what is watched', begin: 'the beginning' };
+
+/** Those of DRAWN that a query has, by name; leave(name) hears of what is no number. One that is too large or too small is a number: the
+ * server refuses it, and the page says so by its field. */
+export function numbersIn(query, leave) {
+  const numbers = {};
+  for (const name of DRAWN) {
+    const text = query.get(name);
+    if (text?.trim() && Number.isFinite(Number(text))) numbers[name] = Number(text);
+    else if (text !== null) leave(name);
+  }
+  return numbers;
+}
+
+/** The sentence that names the fields of a link that nobody can read; nothing where there are none. */
+export function leftOut(fields) {
+  const names = fields.slice(0, 6).map((field) => (Object.hasOwn(CALLED, field) ? CALLED[field] : field.slice(0, 40)));
+  return names.length ? `Left out of the link, since it cannot be read here: ${names.join(', ')}${fields.length > 6 ? ', …' : ''}.` : '';
+}
+
 /** The fields of a tab in a query; empty where the query is another tab's. */
 export function fieldsOf(tab, search = location.search) {
   return tabOf(search) === tab ? new URLSearchParams(search) : new URLSearchParams();

@@ -1,16 +1,13 @@
 // What the page asks for: prompt, plan, seed, length, temperature. The address bar holds it, so that a link restores it.
 // way: 'chat', where `prompt` follows the turns of `history` under a `system` message, or 'continue', where it is plain text.
 
-import { addressOf, fieldsOf } from '../shared/address.js';
+import { addressOf, DRAWN, fieldsOf, leftOut, numbersIn } from '../shared/address.js';
 import { kept, packed } from './own.js';
 
 /** The columns that every turn has an answer of; a third, the request in words, may be there. */
 export const SIDES = ['unsteered', 'steered'];
-const FIELDS = ['seed', 'max_new_tokens', 'temperature', 'top_p'];
 const RIVALS = ['request', 'both'];
-const KNOWN = ['plan', 'from', 'prompt', 'continue', 'system', 'thinking', 'rival', 'watch', 'begin', ...FIELDS];
-/** What a person calls the fields of a link. */
-const CALLED = { plan: 'the plan', history: 'the earlier turns', max_new_tokens: 'length', top_p: 'top p', when: 'the condition', rival: 'the request in words', watch: 'what is watched', begin: 'the beginning' };
+const KNOWN = ['plan', 'from', 'prompt', 'continue', 'system', 'thinking', 'rival', 'watch', 'begin', ...DRAWN];
 const filled = (list) => (list?.length ? JSON.stringify(list) : null);
 const number = (value) => typeof value === 'number';
 const text = (value) => typeof value === 'string';
@@ -79,27 +76,21 @@ export function fromAddress(own, search = location.search, fragment = location.h
   request.system = query.get('system') ?? '';
   request.thinking = query.has('thinking');
   if (request.way === 'chat') take('history', fragment, (turns) => { request.history = historyIn(turns); });
-  for (const field of FIELDS) {
-    const value = query.get(field);
-    if (value?.trim() && Number.isFinite(Number(value))) request[field] = Number(value);
-    else if (value !== null) leave(field);
-  }
+  Object.assign(request, numbersIn(query, leave));
   if (RIVALS.includes(query.get('rival'))) request.rival = query.get('rival');
   else if (query.has('rival')) leave('rival');
   for (const field of ['watch', 'begin']) take(field, query.get(field), (json) => { request[field] = itemsIn(field, JSON.parse(json), leave); });
   if (query.get('from')) request.from = query.get('from').slice(0, 80);
-  if (left.size) request.problem = leftOut([...left].map((field) => (Object.hasOwn(CALLED, field) ? CALLED[field] : field.slice(0, 40))));
+  if (left.size) request.problem = leftOut([...left]);
   return request;
 }
-
-const leftOut = (names) => `Left out of the link, since it cannot be read here: ${names.slice(0, 6).join(', ')}${names.length > 6 ? ', …' : ''}.`;
 
 /** The fields of an address that restores a request. */
 export function placeOf({ way, prompt, system, history, thinking, plan, ...request }) {
   const asked = way === 'continue' ? { continue: prompt } : { prompt, system, thinking: thinking ? 1 : null };
   const fragment = way === 'chat' && history.length ? `chat=${encodeURIComponent(JSON.stringify(history))}` : '';
   const more = { rival: request.rival, watch: filled(request.watch), begin: filled(request.begin), top_p: request.top_p === 1 ? null : request.top_p };
-  return { ...asked, fragment, plan: JSON.stringify(plan), ...Object.fromEntries(FIELDS.map((field) => [field, request[field]])), ...more };
+  return { ...asked, fragment, plan: JSON.stringify(plan), ...Object.fromEntries(DRAWN.map((field) => [field, request[field]])), ...more };
 }
 
 /** A request as the server takes it. */

@@ -1,5 +1,5 @@
 // The left column of the Trade-offs tab: the prompt, the preference, and what is seldom used. It owns which points are picked.
-import { fieldsOf, note, returned } from '../shared/address.js';
+import { DRAWN, fieldsOf, leftOut, note, numbersIn, returned } from '../shared/address.js';
 import { choice, drawing, faults, field, fold, sheet, thinkingBox } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { now } from './now.js';
@@ -32,12 +32,15 @@ export default function mount({ element, props, trigger, watch }) {
   let wish = opened;
   let aside = false; // what is shown stands on none of the ways
   let linked = false;
+  let unread = ''; // what could not be read of a link that is about to be answered
   const sender = lastWins((next) => trigger('run', next));
 
   /** Asks for answers; step: back brings the request before this one back. */
   function go(step = false) {
     clearTimeout(typing);
     run += 1;
+    problem.textContent = unread;
+    unread = '';
     now.asked = { ...request, picks: [...picks], kept: [...kept], selected, run };
     tell('front-asked', now.asked);
     sender.push(now.asked);
@@ -56,10 +59,10 @@ export default function mount({ element, props, trigger, watch }) {
 
   /** Takes up a place of the address: its prompt, seed and the points that answer. False where it names none. */
   function restore(query) {
-    for (const name of ['seed', 'max_new_tokens', 'temperature', 'top_p']) {
-      const text = query.get(name) ?? String(opening[name]);
-      request[name] = text.trim() && Number.isFinite(Number(text)) ? Number(text) : text; // what is no number, the server refuses with a sentence
-    }
+    const left = [];
+    for (const name of DRAWN) request[name] = opening[name];
+    Object.assign(request, numbersIn(query, (name) => left.push(name)));
+    unread = leftOut(left);
     request.prompt = prompt.value = query.get('prompt') ?? opening.prompt;
     drawn.show();
     request.thinking = props.value.thinking && query.has('thinking');
@@ -91,6 +94,7 @@ export default function mount({ element, props, trigger, watch }) {
     oninput: () => { request.prompt = prompt.value; clearTimeout(typing); typing = setTimeout(() => go(), TYPING); },
     onkeydown: (event) => { if (event.key === 'Enter' && !event.shiftKey) { event.preventDefault(); go(true); } },
   });
+  const problem = h('p', { class: 'tw-problem', role: 'alert' });
   const thinking = thinkingBox(props.value.model, props.value.thinking, (on) => { request.thinking = on; go(); });
   const tries = h('div', { class: 'tw-tries' }, 'Try ', examples.map((text) =>
     h('button', { type: 'button', class: 'tw-quiet', title: text, onclick: () => { request.prompt = prompt.value = text; go(true); } }, text)));
@@ -129,7 +133,7 @@ export default function mount({ element, props, trigger, watch }) {
     range.step = way === 'curve' ? FINE : 0.05;
     range.value = wish;
     preference.classList.toggle('tw-aside', aside);
-    says.textContent = aside ? `${now.point(selected)?.name ?? selected ?? 'the base model alone'}` : words(wish);
+    says.textContent = !aside ? words(wish) : selected === null ? 'the base model alone' : now.title(selected) ?? 'the policy of the link';
     value.textContent = aside ? '' : `λ helpful ${lambda(wish)}`;
     range.setAttribute('aria-valuetext', aside ? `on none of its ways: ${says.textContent}` : `${words(wish)}, λ ${lambda(wish)}`);
     ways.set(aside ? null : way);
@@ -176,7 +180,7 @@ export default function mount({ element, props, trigger, watch }) {
   const wrong = faults({ prompt, ...drawn.inputs });
 
   element.firstElementChild.replaceChildren(
-    h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), thinking.node, tries),
+    h('section', { class: 'tw-prompt-box' }, field('Prompt', prompt), thinking.node, tries, problem),
     h('section', {}, h('div', { class: 'tw-split' }, h('h2', {}, 'Preference'), settings), preference, none),
     more);
   drawn.show();
@@ -195,7 +199,11 @@ export default function mount({ element, props, trigger, watch }) {
     if (selected === id) show(picks.at(-1) ?? null);
     go();
   });
-  heard('front-shown', (shown) => { if (shown === run) sender.shown(); });
+  heard('front-shown', (shown) => {
+    if (shown !== run) return;
+    sender.shown();
+    if (aside) tellWish();
+  });
   heard('front-wrong', wrong);
   heard('front-stop', (work) => trigger('stop', { work }));
   heard('front-people', (asked) => trigger('people', asked));

@@ -40,6 +40,7 @@ export default function mount({ element, props, watch }) {
   }
 
   function lay(heads) {
+    now.heads = heads;
     const old = new Map(sides.map((each) => [each.id, each]));
     sides = heads.map((head) => {
       const known = old.get(head.id);

@@ -378,6 +378,21 @@ def test_reward_models_that_do_not_fit_leave_the_text(controller: Controller) ->
     )
 
 
+def test_a_mix_is_called_by_what_it_mixes(controller: Controller, model) -> None:
+    """Its name in the grammar, which a link holds, is no heading."""
+    controller.checkpoints |= {"kind": checkpoint(model, "kind", 5, [0.9, 0.1])}
+    for pick, name in (
+        ("mix:kind+harmless@0.5", "soup of kind name and harmless name, 0.5 : 0.5"),
+        ("mix:helpful+harmless@0.25", "soup 0.25 : 0.75"),
+        ("soup:0.25", "soup 0.25 : 0.75"),
+    ):
+        shown = [card for _, card in controller.run("a", ASKED | {"picks": [pick], "selected": pick}) if card]
+        heads = last(controller.run("a", ASKED | {"picks": [pick]}))["sides"]
+        assert heads[1]["name"] == shown[0]["name"] == name
+        weights = [value for label, value in shown[0]["facts"] if label == "Weights"]
+        assert weights == (["25 % helpful name, 75 % harmless name"] if pick == "soup:0.25" else [])
+
+
 def test_an_unknown_pick_is_one_sentence(controller: Controller) -> None:
     state = last(controller.run("a", ASKED | {"picks": ["nobody"]}))
     assert state["phase"] == "error" and "nobody" in state["problem"] and state["problem"].endswith(".")
@@ -424,7 +439,7 @@ def test_what_fails_on_the_server_is_one_sentence(controller: Controller, monkey
     def breaks(*_):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(controller, "row", breaks)
+    monkeypatch.setattr(controller, "policy", breaks)
     assert last(controller.run("a", ASKED))["problem"] == BROKEN
     monkeypatch.setattr(controller, "measured", breaks)
     assert list(controller.score("a", {"pick": "soup:0.3"}))[-1][0]["problem"] == BROKEN
