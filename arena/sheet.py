@@ -188,8 +188,10 @@ def _content(path: Path) -> bytes:
     try:
         with unpacked(path) if unpacked else path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-    except (zlib.error, lzma.LZMAError, EOFError, OSError) as error:
-        raise ArenaError(f"{path.name} cannot be unpacked: {error}. Pack it anew.") from None
+    except (zlib.error, lzma.LZMAError, EOFError, OSError):
+        raise ArenaError(
+            f"{path.name} cannot be unpacked, it is damaged or not all there: pack it anew."
+        ) from None
     if len(content) > MAX_BYTES:
         raise ArenaError(f"{path.name} has more than {MAX_BYTES:,} bytes. Give it in parts.")
     return content

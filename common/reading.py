@@ -1,15 +1,24 @@
-"""Text files that people bring: UTF-8 with or without a byte order mark, UTF-16 with one; lines ended anyhow."""
+"""Text files that people bring: UTF-8 with or without a byte order mark, UTF-16 with one, packed by gzip or not; lines
+ended anyhow.
+"""
 
 import codecs
+import gzip
 import re
+import zlib
 from pathlib import Path
 
 WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def text_of(path: Path) -> str:
-    """The text of a file, without its mark. Raises ValueError with one sentence, OSError."""
+    """The text of a file (.gz is unpacked), without its mark. Raises ValueError with one sentence, OSError."""
     content = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (gzip.BadGzipFile, zlib.error, EOFError):
+            raise ValueError(f"{path} is no gzip file, or not all of one: copy it again.") from None
     try:
         return content.decode("utf-16" if content.startswith(WIDE) else "utf-8-sig")
     except UnicodeDecodeError as error:

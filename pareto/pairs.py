@@ -1,16 +1,15 @@
 """Preference pairs: read, checked, split by prompt."""
 
-import gzip
 import json
 import logging
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from common import digests
 from common.folders import expanded
-from common.jsons import JsonObject
+from common.jsons import JsonObject, shown
+from common.reading import lines_of, text_of
 
 log = logging.getLogger(__name__)
 MIN_FITTED, MIN_HELD_OUT = 50, 10
@@ -38,19 +37,22 @@ def read_lines(path: Path | str) -> list[tuple[int, JsonObject]]:
     if path.is_dir():
         raise PairError(f"{path} is a folder: give a JSON Lines file.")
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
-            rows = [(number, json.loads(line)) for number, line in enumerate(file, 1) if line.strip()]
+        lines = lines_of(text_of(path))
     except FileNotFoundError:
         raise PairError(f"{path} does not exist: give a JSON Lines file.") from None
-    except (ValueError, RecursionError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise PairError(
-            f"{path} is not JSON Lines in UTF-8 ({error}): give one JSON object a line."
-        ) from None
+    except ValueError as error:
+        raise PairError(str(error)) from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows += [(number, json.loads(line))] if line.strip() else []
+        except (ValueError, RecursionError):
+            raise PairError(f"{path}, line {number}, is no JSON: give one JSON object a line.") from None
     if not rows:
         raise PairError(f"{path} is empty: give at least one line.")
     for number, row in rows:
         if not isinstance(row, dict):
-            raise PairError(f"{path}, line {number}, is {type(row).__name__}: give an object.")
+            raise PairError(f"{path}, line {number}, is {shown(row)}: give an object.")
     return rows
 
 

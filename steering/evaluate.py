@@ -3,7 +3,6 @@ same prompts, with bootstrap intervals.
 """
 
 import dataclasses
-import gzip
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from common.jsons import JsonObject
+from common.reading import lines_of, text_of
 from common.statistics import estimate
 from lm import Edit, Row, Run, Sampling
 from lm.prompts import prompt_ids
@@ -141,16 +141,15 @@ def sample(path: Path, most: int, seed: int) -> tuple[list[str], list[str]]:
 
 
 def _labels(path: Path) -> Iterator[tuple[str, bool]]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                entry = json.loads(line)
-                value = next(entry[key] for key in ("toxic", "label", "rating") if key in entry)
-                if "rating" not in entry or abs(value) >= 1:
-                    yield str(entry["text"]), value > 0
-            except (json.JSONDecodeError, KeyError, TypeError, StopIteration):
-                raise ValueError(
-                    f"{path.name}, line {number}: give "
-                    'an object with "text" and "toxic", "label" or "rating".'
-                ) from None
+    for number, line in enumerate(lines_of(text_of(path)), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            value = next(entry[key] for key in ("toxic", "label", "rating") if key in entry)
+            if "rating" not in entry or abs(value) >= 1:
+                yield str(entry["text"]), value > 0
+        except (json.JSONDecodeError, RecursionError, KeyError, TypeError, StopIteration):
+            raise ValueError(
+                f'{path.name}, line {number}: give an object with "text" and "toxic", "label" or "rating".'
+            ) from None

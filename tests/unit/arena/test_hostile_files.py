@@ -222,7 +222,7 @@ def test_packed_files_are_read_alone_and_in_folders(tmp_path, packer, kind):
 def test_what_is_packed_and_cut_short_is_refused(tmp_path, packer):
     path = tmp_path / f"a.jsonl{packer}"
     path.write_bytes(PACKERS[packer](json.dumps(ROW).encode() * 50)[:-12])
-    assert "cannot be unpacked" in refused(path)
+    assert refused(path) == f"{path.name} cannot be unpacked, it is damaged or not all there: pack it anew."
 
 
 @pytest.mark.parametrize("packer", PACKERS)

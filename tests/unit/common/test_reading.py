@@ -1,5 +1,6 @@
 """Text files that people bring."""
 
+import gzip
 import json
 
 import pytest
@@ -18,6 +19,23 @@ def test_what_is_no_text_is_one_sentence(tmp_path, content):
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(ValueError, match=r"a.txt is no UTF-8 text \(byte \d+\): save it as UTF-8\.$"):
         text_of(tmp_path / "a.txt")
+
+
+def test_a_packed_text_is_unpacked(tmp_path):
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress("Grüße".encode()))
+    assert text_of(tmp_path / "a.txt.gz") == "Grüße"
+
+
+WHOLE = gzip.compress(b"Hello" * 100, mtime=0)
+
+
+@pytest.mark.parametrize(
+    "content", [b"plain", WHOLE[:-9], WHOLE[:20] + b"\xff\xff" + WHOLE[22:], WHOLE + b"more"]
+)
+def test_what_is_packed_and_damaged_is_one_sentence(tmp_path, content):
+    (tmp_path / "a.txt.gz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a.txt.gz is no gzip file, or not all of one: copy it again\.$"):
+        text_of(tmp_path / "a.txt.gz")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
