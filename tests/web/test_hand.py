@@ -123,6 +123,19 @@ def test_a_wrong_number_in_an_address_stands_by_its_control(app: str, page: Page
     expect(page.get_by_label("Temperature").last).to_be_visible()
 
 
+def test_the_table_beside_the_plot_ends_between_two_columns(app: str, page: Page) -> None:
+    answered(page, app)
+    cut = page.evaluate("""() => {
+      const { right } = document.querySelector('.tw-front .tw-scroll').getBoundingClientRect();
+      return [...document.querySelectorAll('.tw-front .tw-sorted th')].map((cell) => {
+        const words = document.createRange();
+        words.selectNodeContents(cell);
+        return [cell.textContent, words.getBoundingClientRect()];
+      }).filter(([, box]) => box.left < right && right < box.right).map(([name]) => name);
+    }""")
+    assert cut == []
+
+
 def test_numbers_of_the_text_before_dim_while_a_new_one_streams(app: str, page: Page) -> None:
     steered(page, app)
     numbers = page.locator(".tw-stage:not(.tw-answers) .tw-metrics")

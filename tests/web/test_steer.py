@@ -498,13 +498,17 @@ def test_a_file_that_holds_no_concept_is_one_sentence(app: str, page: Page) -> N
         assert page.get_by_label("Concept 1", exact=True).input_value() == "sports", name
 
 
-def test_a_second_concept_moves_no_text(app: str, page: Page) -> None:
-    page.goto(at(app))
+@pytest.mark.parametrize(
+    ("first", "second"), [("sports", "formality"), ("children", "politeness"), ("children", "confidence")]
+)
+def test_a_second_concept_moves_no_text(app: str, page: Page, first: str, second: str) -> None:
+    plan = {"targets": [{"concept": first, "direction": "amplify", "p0": 0.9}]}
+    page.goto(at(app, plan=json.dumps(plan)))
     settled(page)
     before = page.locator(".tw-columns").bounding_box()
     page.get_by_role("button", name="+ Add a concept").click()
-    page.get_by_label("Concept 2", exact=True).select_option("formality")
-    page.locator(".tw-which").get_by_role("button", name="formality").wait_for()
+    page.get_by_label("Concept 2", exact=True).select_option(second)
+    page.locator(".tw-which").get_by_role("button", name=second).wait_for()
     settled(page)
     assert page.locator(".tw-columns").bounding_box()["y"] == before["y"]
 
