@@ -44,6 +44,6 @@ def unpack(store: Store, file: str | Path) -> dict[str, int]:
                 archive.extractall(folder, tables)
         except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError) as error:
             raise ArenaError(
-                f"The archive cannot be unpacked: {error}. Give a .zip that was exported here."
+                "The archive cannot be unpacked: it is none, or it is damaged. Give a .zip that was exported here."
             ) from error
         return import_(store, folder)

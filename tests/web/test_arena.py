@@ -314,6 +314,8 @@ def test_the_organizer_stops_exports_and_imports(browser, tmp_path):
             (tmp_path / "bad.zip").write_text("no archive")
             page.locator("input[type=file][accept='.zip']").set_input_files(file)
             page.get_by_text(told).wait_for()
+        page.get_by_role("button", name="Export all studies").click()
+        page.get_by_text(told).wait_for(state="detached")
         page.close()
     assert tables(Store(other), names=True) == tables(Store(database), names=True)
 

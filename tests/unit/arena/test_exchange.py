@@ -240,7 +240,8 @@ def test_an_archive_comes_back_and_takes_no_more_than_it_may(lite, tmp_path, mon
 @pytest.mark.parametrize("content", [b"no archive", b"PK\x03\x04 broken"])
 def test_what_is_no_archive_is_one_sentence(lite, tmp_path, content):
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(ArenaError, match="The archive cannot be unpacked"):
+    says = "The archive cannot be unpacked: it is none, or it is damaged. Give a .zip that was exported here."
+    with pytest.raises(ArenaError, match=f"^{says}$"):
         archive.unpack(lite, tmp_path / "a.zip")
 
 
