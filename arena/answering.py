@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from arena.battles import Output
 from arena.errors import ArenaError
 
+GROUP = "Policies"
+
 
 class Responder(Protocol):
     """Anything that answers prompts with runs: objects with `text`, `ids`, `finish` and `seconds`."""
@@ -23,10 +25,14 @@ class Responder(Protocol):
 
 @dataclass(frozen=True)
 class Entrant:
-    """A policy, and what is told of it after a vote: its plan, checkpoint or base model, and `model`."""
+    """A policy, and what is told of it after a vote: its plan, checkpoint or base model, and `model`.
+
+    group: of the policies with which it is listed.
+    """
 
     policy: Responder
     spec: Mapping[str, Any]
+    group: str = GROUP
 
 
 def generate(

@@ -14,7 +14,7 @@ from lab.compare import example, send, send_tuned, votes
 from lab.head import Ways, head
 from lab.lacking import STEER, TRADE_OFFS
 from lab.learner import Learner
-from lab.policies import applicable, checkpoint_folder, plans, roster
+from lab.policies import GROUPS, applicable, checkpoint_folder, plans, roster
 from lab.preparer import Preparer
 from lm import LanguageModel
 from pareto.combiners import COMBINERS
@@ -72,6 +72,7 @@ def compose(
                 build_arena(
                     store,
                     policies=lambda: roster(library),
+                    groups=GROUPS,
                     login=space.login(),
                     organizes=space.organizes,
                     warning=space.warning(store.file),

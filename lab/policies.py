@@ -21,6 +21,8 @@ from steering import Library, Plan
 from steering.steer import policy as plan_policy
 from ui.validation import sentence
 
+GROUPS = ("Base model and checkpoints", "Steered: a concept amplified", "Steered: a concept removed")
+"""Of the policies that Compare lists."""
 PLAIN = "base model"
 """What the unchanged model is called on every tab."""
 
@@ -62,27 +64,33 @@ def planned(library: Library, plan: str | Mapping[str, Any]) -> Policy:
     return plan_policy(library, Plan.from_json(plan))
 
 
-def _entrant(policy: Policy) -> arena.Entrant:
-    return arena.Entrant(policy, policy.spec)
+def _entrant(policy: Policy, group: str = GROUPS[0]) -> arena.Entrant:
+    return arena.Entrant(policy, policy.spec, group)
 
 
-def plans(library: Library) -> dict[str, dict[str, list[dict[str, str | float]]]]:
-    """Every concept amplified and removed, by name."""
-    return {
-        f"{pole}, p = {p0}": {"targets": [{"concept": name, "direction": direction, "p0": p0}]}
-        for name, concept in library.concepts.items()
-        for pole, direction, p0 in ((concept.high, "amplify", 0.999), (concept.low, "remove", 0.001))
-    }
+def plans(library: Library) -> dict[str, dict[str, Any]]:
+    """Every concept amplified, then every one removed, by the plan's title."""
+    asked = [
+        {"targets": [{"concept": name, "direction": direction, "p0": p0}]}
+        for direction, p0 in (("amplify", 0.999), ("remove", 0.001))
+        for name in library.concepts
+    ]
+    return {Plan.from_json(plan).title: plan for plan in asked}
 
 
 def roster(library: Library) -> dict[str, arena.Entrant]:
     """What the Compare tab offers: the plain model, the checkpoints, and the plans."""
-    steered = ({"name": name, "plan": plan} for name, plan in plans(library).items())
+    steered = {
+        name: _entrant(
+            planned(library, plan), GROUPS[1 if plan["targets"][0]["direction"] == "amplify" else 2]
+        )
+        for name, plan in plans(library).items()
+    }
     trained = {
         checkpoint.name: _entrant(tuned(library.model, checkpoint))
         for checkpoint in shipped(library.model, checkpoint_folder())
     }
-    return policies([{"name": PLAIN, "base": True}], library) | trained | policies([*steered], library)
+    return policies([{"name": PLAIN, "base": True}], library) | trained | steered
 
 
 def applicable(library: Library, plan: str | Mapping[str, Any]) -> Policy:

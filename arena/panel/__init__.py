@@ -1,11 +1,11 @@
 """The Compare tab: judge, results, studies. The only folder of the arena that knows Gradio."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import gradio as gr
 
 from arena import notices
-from arena.answering import Entrant
+from arena.answering import GROUP, Entrant
 from arena.panel import endpoints, judge, results, studies
 from arena.panel.learning import Learner
 from arena.panel.place import Place
@@ -19,6 +19,7 @@ def build(
     store: Store,
     *,
     policies: Callable[[], Mapping[str, Entrant]] = dict,
+    groups: Sequence[str] = (GROUP,),
     login: bool = False,
     organizes: Callable[[str], bool] = lambda person: True,
     warning: str = "",
@@ -32,6 +33,7 @@ def build(
     Parameters
     ----------
     policies: asked each time an organizer opens the list of what can be compared.
+    groups: under which they are listed.
     login: sign in with Hugging Face (`hf_oauth`); votes are then taken under the login alone.
     organizes: whether the person of this name may make, edit, export and import studies (an export tells all
         sides).
@@ -53,4 +55,4 @@ def build(
         with gr.Tab("Results") as tab:
             shown = results.build(store, who, chosen, place, tab, learner)
         with gr.Tab("Studies") as tab:
-            studies.build(store, who, policies, model_queue, shown, tab)
+            studies.build(store, who, policies, groups, model_queue, shown, tab)

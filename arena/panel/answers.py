@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -23,26 +23,36 @@ MAX_TOKENS = 512
 class Answers:
     """The fields, built in an open form. parts: what `generated` takes, in its order."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, groups: Sequence[str]) -> None:
+        self._groups = groups
         with gr.Column() as self.column:
-            prompts = gr.Textbox("", label="Or prompts, one a line", lines=6, max_length=200_000)
+            label = "Or prompts, one a line, for two policies or more"
+            prompts = gr.Textbox("", label=label, lines=6, max_length=200_000)
             faults.of("prompts")
-            self.picked = gr.CheckboxGroup([], label="Policies to compare, two or more")
+            self.picked = [gr.CheckboxGroup([], label=group) for group in groups]
             with gr.Row():
                 seed = gr.Number(0, precision=0, label="Seed")
                 tokens = gr.Slider(8, MAX_TOKENS, value=128, step=8, label="Most tokens an answer")
-        self.parts: list[Any] = [prompts, self.picked, seed, tokens]
+        self.parts: list[Any] = [prompts, *self.picked, seed, tokens]
+
+    def offered(self, known: Mapping[str, Entrant]) -> list[gr.CheckboxGroup]:
+        """What can be picked, group by group."""
+        names = [[name for name, each in known.items() if each.group == group] for group in self._groups]
+        return [gr.CheckboxGroup(listed, visible=bool(listed)) for listed in names]
 
 
 def generated(
     known: Mapping[str, Entrant],
     stop: threading.Event,
     lines: str,
-    picked: list[str],
-    seed: int | None,
-    tokens: int,
+    *values: Any,
 ) -> Iterator[str | list[Output]]:
-    """Progress as HTML, and at the end the outputs. Raises ArenaError."""
+    """Progress as HTML, and at the end the outputs. Raises ArenaError.
+
+    values: the names that are picked, a list a group; the seed; most tokens.
+    """
+    *groups, seed, tokens = values
+    picked = [name for group in groups for name in group]
     asked = list(dict.fromkeys(line.strip() for line in lines.splitlines() if line.strip()))
     with of_field("prompts"):
         first = whole("The seed", seed or 0, 0, MAX_SEED)

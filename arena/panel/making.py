@@ -3,7 +3,7 @@ of outputs whose columns are shown and mapped first.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def build(
     model_queue: str,
     current: gr.State,
     status: gr.HTML,
+    groups: Sequence[str],
 ) -> gr.events.Dependency:
     """Builds the form in an open `gr.Tab`; returns the event after which there may be a new study, which is
     `current` then, and which `status` tells of.
@@ -41,7 +42,7 @@ def build(
     with gr.Accordion("New study", open=False, elem_classes="tw-new") as form:
         with gr.Row():
             with gr.Column(scale=2):
-                upload, answers = Upload(who, faults), Answers(faults)
+                upload, answers = Upload(who, faults), Answers(faults, groups)
             with gr.Column(scale=1):
                 title, asked, guideline, *judging = _study(who, faults)
         with gr.Row(elem_classes="tw-actions"):
@@ -49,8 +50,8 @@ def build(
             stop = gr.Button("Stop", elem_classes="tw-stop")
         faults.below()
 
-    maker = Maker(store, who, policies, faults, len(upload.parts), len(answers.parts))
-    form.expand(maker.offer, title, [answers.picked, title], **PRIVATE)
+    maker = Maker(store, who, policies, faults, len(upload.parts), answers)
+    form.expand(maker.offer, title, [*answers.picked, title], **PRIVATE)
     asked.blur(standard, [asked, guideline], guideline, **PRIVATE)
     upload.connect(answers.column, **PRIVATE)
     access, members, *_ = judging
@@ -97,16 +98,17 @@ class Maker:
         policies: Callable[[], Mapping[str, Entrant]],
         faults: Faults,
         uploaded: int,
-        asked: int,
+        answers: Answers,
     ) -> None:
-        """uploaded, asked: how many values the fields of a file have, and those of what policies answer."""
+        """uploaded: how many values the fields of a file have; answers: those of what policies answer."""
         self.store, self.who, self.policies, self.faults = store, who, policies, faults
-        self._uploaded, self._asked = uploaded, uploaded + asked
+        self._answers = answers
+        self._uploaded, self._asked = uploaded, uploaded + len(answers.parts)
         self._working: dict[str | None, threading.Event] = {}  # what stops the work of a tab, by its session
 
     def offer(self, name: str) -> tuple[Any, ...]:
         """What can be compared now, and a name that is free."""
-        return gr.CheckboxGroup(list(self.policies())), studies.free_name(self.store, name)
+        return *self._answers.offered(self.policies()), studies.free_name(self.store, name)
 
     def make(self, person: str, profile: Profile, request: gr.Request, *values: Any) -> Iterator[list[Any]]:
         """Makes the study, which is the current one then, and tells how far it is."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -43,6 +43,7 @@ def build(
     store: Store,
     who: Who,
     policies: Callable[[], Mapping[str, Entrant]],
+    groups: Sequence[str],
     model_queue: str,
     results: gr.Dropdown,
     tab: gr.Tab,
@@ -56,7 +57,7 @@ def build(
     editor = Editor(who.login)
     archive = gr.DownloadButton(visible="hidden", elem_id="tw-export")  # by itself it wants a second press
     with gr.Column() as leads:
-        made = making.build(store, who, policies, model_queue, picked, status)
+        made = making.build(store, who, policies, model_queue, picked, status, groups)
         with gr.Row(elem_classes="tw-actions"):
             every = gr.Button("Export all studies (.zip)")
             into = gr.UploadButton("Import an export (.zip)", file_types=[".zip"])
@@ -84,8 +85,8 @@ def build(
     )
     click = {"js": "() => document.getElementById('tw-export').click()", **PRIVATE}
     for button, handler, of in ((editor.out, lead.export, [name, picked]), (every, lead.export_all, [name])):
-        button.click(handler, of, archive, **PRIVATE).success(None, None, None, **click)
-    saved = editor.drop.click(lead.export, [name, picked], archive, **PRIVATE)
+        button.click(handler, of, [archive, status], **PRIVATE).success(None, None, None, **click)
+    saved = editor.drop.click(lead.export, [name, picked], [archive, status], **PRIVATE)
     saved.success(lambda: gr.Row(visible=True), None, editor.sure, **click)
     into.upload(lead.take_in, [name, into], [board, status], **moment)
     made.success(lead.enter, [name, picked], [*everything, leads], **moment)
@@ -130,17 +131,17 @@ class Lead:
 
         return handler
 
-    def export(self, person: str, set_id: str, profile: Profile) -> Iterator[str]:
-        """One study as a file; Gradio takes a copy of it before it asks for more."""
+    def export(self, person: str, set_id: str, profile: Profile) -> Iterator[tuple[str, str]]:
+        """One study as a file; Gradio takes a copy of it before it asks for more. What was said before goes."""
         self.who.check(person, profile)
         with refusals(), tempfile.TemporaryDirectory() as folder:
-            yield str(pack(self.store, folder, set_id))
+            yield str(pack(self.store, folder, set_id)), ""
 
-    def export_all(self, person: str, profile: Profile) -> Iterator[str]:
-        """All studies as a file."""
+    def export_all(self, person: str, profile: Profile) -> Iterator[tuple[str, str]]:
+        """The same of all studies."""
         self.who.check(person, profile)
         with refusals(), tempfile.TemporaryDirectory() as folder:
-            yield str(pack(self.store, folder))
+            yield str(pack(self.store, folder)), ""
 
     def take_in(self, person: str, file: str, profile: Profile) -> tuple[Any, str]:
         """An export of this arena or another."""

@@ -19,7 +19,11 @@ def library(tmp_path, monkeypatch):
 
 def test_the_list_of_policies_trains_no_vector(library):
     entrants = lab_policies.roster(library)
-    assert set(lab_policies.plans(library)) < set(entrants)
+    steered = [name for name, each in entrants.items() if each.group != lab_policies.GROUPS[0]]
+    assert steered == list(lab_policies.plans(library))
+    assert entrants["more sentiment 0.999"].group == lab_policies.GROUPS[1], "by the title of its plan"
+    assert entrants["less sentiment 0.001"].group == lab_policies.GROUPS[2]
+    assert {each.group for each in entrants.values()} == {*lab_policies.GROUPS}
     assert set(library.missing()) == set(library.concepts)
 
 
