@@ -1,33 +1,21 @@
 """What a lead does to a study: each act returns the id of the study that is shown next, and a sentence."""
 
+from typing import Any
+
 from arena import example, studies
-from arena.errors import ArenaError, of_field
-from arena.questions import parsed
-from arena.settings import Settings
+from arena.errors import ArenaError
+from arena.panel.fields import read
 from arena.store import Store
 
 Told = tuple[str, str]
 
 
-def save(
-    store: Store,
-    study: str,
-    name: str,
-    lines: str,
-    guideline: str,
-    access: str,
-    members: str,
-    reveal: str,
-    minimum: int,
-    share: int,
-) -> Told:
+def save(store: Store, study: str, *values: Any) -> Told:
     """The study with what its form holds. Raises ArenaError, as all of them do."""
     before = studies.detail(store, study)
-    settings = Settings(guideline, minimum, access, members.splitlines(), reveal, int(share or 0) or None)
-    with of_field("questions"):
-        listed = parsed(lines)
+    name, questions, settings = read(*values)
     studies.rename(store, study, name)
-    version = studies.edit(store, study, settings, listed)
+    version = studies.edit(store, study, settings, questions)
     new = version > before.version
     kept = f": its questions are version {version} now, and earlier votes keep theirs" if new else ""
     return study, f"“{name}” is saved{kept}"

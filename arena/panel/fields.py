@@ -1,12 +1,15 @@
 """How a study is judged, as fields of a form: the same for a new study and for one that is edited."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
 from arena import notices
-from arena.errors import ArenaError
+from arena.errors import ArenaError, of_field
+from arena.questions import Question, parsed
 from arena.schema import ACCESS, REVEALS
+from arena.settings import Settings
 
 
 class Faults:
@@ -60,6 +63,15 @@ def fields(login: bool, faults: Faults) -> tuple[gr.Radio, gr.Textbox, gr.Radio,
     share = gr.Number(0, precision=0, minimum=0, label="Battles of one person at most (0: all)")
     faults.of("share")
     return access, members, reveal, minimum, share
+
+
+def read(
+    name: str, lines: str, guideline: str, access: str, members: str, reveal: str, minimum: int, share: int
+) -> tuple[str, Sequence[Question], Settings]:
+    """What the form of a study holds: its name, its questions and how it is judged. Raises ArenaError."""
+    with of_field("questions"):
+        questions = parsed(lines)
+    return name, questions, Settings(guideline, minimum, access, members.splitlines(), reveal, share or None)
 
 
 def _listed(login: bool) -> str:

@@ -1,5 +1,6 @@
 """Judge: the sign-in, the battle, the answers given before."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -50,8 +51,9 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
     page.next(judging.on_next, [name, typed, chosen], state, concurrency_id="battles", **served)
     page.earlier(judging.on_earlier, [name, typed, chosen], state, concurrency_id="battles", **served)
     page.look(judging.on_look, [name, typed, chosen], state, concurrency_id="battles", **served)
-    page.vote(judging.on_vote, [name, shown, typed, chosen], state, concurrency_id="votes", **served)
-    page.undo(judging.on_undo, [name, shown, typed, chosen], state, concurrency_id="votes", **served)
+    for event, act in ((page.vote, judging.vote), (page.undo, judging.undo)):
+        given = [name, shown, typed, chosen]
+        event(judging.on_battle(act), given, state, concurrency_id="votes", **served)
     page.practise(
         judging.on_practise, [name, typed], [chosen, *state, *about], concurrency_id="battles", **served
     )
@@ -128,21 +130,6 @@ class Judging:
             begun = self.begin(self.named(person, typed, profile), study, profile)
             return gr.Dropdown(offered(self.service.store), value=study), *begun
 
-    def recalled(
-        self,
-        event: gr.EventData,
-        person: str,
-        current: Shown | None,
-        typed: str,
-        study: str,
-        profile: Profile,
-    ) -> tuple[str, str, Shown]:
-        """The battle of an event, who is at the page, and what it shows."""
-        battle, person = str(sent(event).get("battle")), self.named(person, typed, profile)
-        if current is not None and current.battle == battle:
-            return battle, person, current
-        return battle, person, self.service.again(battle, person, study or None)
-
     def on_next(self, person: str, typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
         with refusals():
             person = self.named(person, typed, profile)
@@ -174,23 +161,39 @@ class Judging:
             html = view.battle(vote.shown, answers=vote.reveal.answers, comment=vote.comment, correcting=True)
             return person, vote.shown, html
 
-    def on_vote(
-        self,
-        person: str,
-        current: Shown | None,
-        typed: str,
-        study: str,
-        profile: Profile,
-        event: gr.EventData,
-    ) -> tuple[Any, ...]:
-        fields = sent(event)
+    def on_battle(self, act: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+        """A handler of what is done with a battle: `act` gets who is at the page, what it shows, the study, and
+        what the page sends.
+        """
+
+        def handler(
+            person: str,
+            current: Shown | None,
+            typed: str,
+            study: str,
+            profile: Profile,
+            event: gr.EventData,
+        ) -> tuple[Any, ...]:
+            fields = sent(event)
+            battle = str(fields.get("battle"))
+            try:
+                person = self.named(person, typed, profile)
+                if current is None or current.battle != battle:
+                    current = self.service.again(battle, person, study or None)
+                return act(person, current, study, fields)
+            except StoreError as error:
+                raise gr.Error(str(error), print_exception=False) from error
+            except ArenaError:
+                return "", None, view.welcome(self.who.login)
+
+        return handler
+
+    def vote(self, person: str, seen: Shown, study: str, fields: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What follows answers, given or corrected."""
+        battle = seen.battle
         given, comment = fields.get("answers"), str(fields.get("comment", ""))
         answers = {str(key): str(value) for key, value in given.items()} if isinstance(given, dict) else {}
         correcting = fields.get("correcting") is True
-        try:
-            battle, person, seen = self.recalled(event, person, current, typed, study, profile)
-        except ArenaError:
-            return "", None, view.welcome(self.who.login)
         try:
             if correcting:
                 self.service.correct(battle, person, answers, comment)
@@ -211,24 +214,13 @@ class Judging:
             )
             return person, seen, html
 
-    def on_undo(
-        self,
-        person: str,
-        current: Shown | None,
-        typed: str,
-        study: str,
-        profile: Profile,
-        event: gr.EventData,
-    ) -> tuple[Any, ...]:
+    def undo(self, person: str, seen: Shown, study: str, fields: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The battle again, without its vote."""
         try:
-            battle, person, seen = self.recalled(event, person, current, typed, study, profile)
-            self.service.undo(battle, person)
+            self.service.undo(seen.battle, person)
         except TooLate as error:
-            return person, seen, view.revealed(seen, self.service.reveal(battle, person), error=str(error))
-        except StoreError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        except ArenaError:
-            return "", None, view.welcome(self.who.login)
+            reveal = self.service.reveal(seen.battle, person)
+            return person, seen, view.revealed(seen, reveal, error=str(error))
         note = "Vote taken back. You have seen the names: a new answer is kept as a correction, not as blind."
         return person, seen, view.battle(seen, note=note)
 

@@ -14,7 +14,7 @@ from arena.answering import Entrant
 from arena.battles import Output, create
 from arena.errors import ArenaError, of_field
 from arena.panel.answers import Answers, generated
-from arena.panel.fields import Faults, fields
+from arena.panel.fields import Faults, fields, read
 from arena.panel.shared import Profile, Who
 from arena.panel.upload import Upload, outputs
 from arena.questions import GUIDELINE, OPENING, fitting, parsed, written
@@ -125,7 +125,7 @@ class Maker:
             if stop.is_set():
                 yield [*unchanged, *self.faults.shown(below=STOPPED)]
             else:
-                yield self._created(answers, *values[self._asked :])
+                yield self._created(answers, values[self._asked :])
         except ArenaError as error:
             yield [*unchanged, *self.faults.shown(error, below=REFUSED)]
         # not where a stop closes this generator: `stop` tells of that
@@ -148,34 +148,11 @@ class Maker:
         else:
             yield from generated(self.policies(), stop, *values[self._uploaded : self._asked])
 
-    def _created(
-        self,
-        answers: list[Output],
-        title: str,
-        asked: str,
-        guideline: str,
-        access: str,
-        members: str,
-        reveal: str,
-        minimum: int,
-        share: int,
-        repeats: float,
-        traps: float,
-    ) -> list[Any]:
-        battles = create(
-            self.store,
-            title,
-            answers,
-            questions=parsed(asked),
-            guideline=guideline,
-            minimum=minimum,
-            access=access,
-            members=members.splitlines(),
-            reveal=reveal,
-            share=share or None,
-            repeats=repeats,
-            traps=traps,
-        )
-        free = studies.free_name(self.store, title)
+    def _created(self, answers: list[Output], values: tuple[Any, ...]) -> list[Any]:
+        *form, repeats, traps = values
+        name, questions, settings = read(*form)
+        more = {"questions": questions, "repeats": repeats, "traps": traps}
+        battles = create(self.store, name, answers, **more, **vars(settings))
+        free = studies.free_name(self.store, name)
         shown = [battles.set, notices.created(battles), gr.Accordion(open=False), None, free]
         return [*shown, *self.faults.shown()]
