@@ -147,26 +147,20 @@ def test_a_time_beyond_all_times_is_one_sentence(tmp_path, kind):
     refused(path)
 
 
-LONG = "y" * 1_000_000
+LONG, TIMES = "y" * 1_000_000, 220
+REPEATED = {
+    "binary": lambda: pa.repeat(LONG.encode(), TIMES),
+    "large": lambda: pa.repeat(pa.scalar(LONG, pa.large_string()), TIMES),
+    "list": lambda: pa.ListArray.from_arrays([0, TIMES], pa.repeat(LONG, TIMES)),
+    "chat": lambda: pa.ListArray.from_arrays([0, TIMES], pa.repeat({"role": "user", "content": LONG}, TIMES)),
+    "nested": lambda: pa.StructArray.from_arrays([REPEATED["list"]()], ["deep"]),
+}
+"""Columns of more than 200 MB, made when they are wanted."""
 
 
-def again(value, count):
-    """A value so many times."""
-    return pa.array([value]).take(pa.array([0] * count))
-
-
-@pytest.mark.parametrize(
-    "column",
-    [
-        again(LONG.encode(), 300),
-        again(LONG, 300).cast(pa.large_string()),
-        pa.ListArray.from_arrays([0, 300], again(LONG, 300)),
-        pa.ListArray.from_arrays([0, 300], again({"role": "user", "content": LONG}, 300)),
-        pa.StructArray.from_arrays([pa.ListArray.from_arrays([0, 300], again(LONG, 300))], ["deep"]),
-    ],
-    ids=["binary", "large", "list", "chat", "nested"],
-)
-def test_a_text_repeated_in_any_form_is_refused_before_it_takes_its_room(tmp_path, column):
+@pytest.mark.parametrize("form", REPEATED)
+def test_a_text_repeated_in_any_form_is_refused_before_it_takes_its_room(tmp_path, form):
+    column = REPEATED[form]()
     path = saved(tmp_path / "a.parquet", pa.table({"prompt": ["hi"] * len(column), "x": column}))
     assert path.stat().st_size < 1_000_000
     pool = pa.proxy_memory_pool(pa.default_memory_pool())

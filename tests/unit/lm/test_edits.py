@@ -30,7 +30,7 @@ def random_edit(seed: int, *, fixed: bool = False, cap: float | None = None, wid
     push /= np.linalg.norm(push, axis=1, keepdims=True)
     kind = random.integers(6)
     if kind == 0:
-        read[-1], push[-1] = 3 * read[0], push[0]
+        read[-1], push[-1] = 2 * read[0], push[0]  # in float32, too, where 3 times may not be parallel
     elif kind == 1:
         push[0] -= push[0] @ read[-1] * read[-1] / (read[-1] @ read[-1]) if k > 1 else 0
     elif kind == 2:
