@@ -1,7 +1,6 @@
 """Models by hub id, from a hub on this machine."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -94,7 +93,7 @@ def hub() -> Iterator[str]:
 
 
 SCRIPT = """
-import json, sys
+import json, os, sys
 from lm import SourceError, load
 
 def told(name):
@@ -104,30 +103,16 @@ def told(name):
         return str(error)
     return model.hash if model.generate([]) == [] else "not a model"
 
-print(json.dumps({name: told(name) for name in sys.argv[1:]}))
+for settings, names in json.load(sys.stdin):
+    if not os.fork():
+        os.environ.update(settings)
+        print(json.dumps({name: told(name) for name in names}), flush=True)
+        os._exit(0)
+    os.wait()
 """
-"""What becomes of names: a model's hash, or the error. In a process of its own, since huggingface_hub reads the
-address of the hub once."""
-
-
-def fetch(names, hub: str, folder, **settings: str) -> dict[str, str]:
-    env = {
-        **os.environ,
-        "HF_ENDPOINT": hub,
-        "HF_HOME": str(folder / "hf"),
-        "TRADEWIND_CACHE": str(folder / "cache"),
-        **settings,
-    }
-    done = subprocess.run([sys.executable, "-c", SCRIPT, *names], capture_output=True, text=True, env=env)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@pytest.fixture(scope="module")
-def told(hub, tmp_path_factory) -> dict[str, str]:
-    return fetch(["owner/tiny", *(name for name, _ in REFUSED)], hub, tmp_path_factory.mktemp("fetched"))
-
-
+"""What becomes of names under each of several settings: a model's hash, or the error. In processes of their own, since
+huggingface_hub reads the address of the hub and its cache once.
+"""
 REFUSED = [
     ("owner/nothing", "not on the hub, or it is private"),
     ("owner/hidden", "not on the hub, or it is private: .* log in with `hf auth login` or set HF_TOKEN"),
@@ -137,24 +122,43 @@ REFUSED = [
     ("owner/down", "the hub answers 503: try again later"),
     ("no such id!", "neither a folder here nor a hub id of the form owner/name"),
 ]
+AWAY = "http://127.0.0.1:9"
+CACHES = ("~nobody-of-this-name/hub", "/proc/hub")
+
+
+@pytest.fixture(scope="module")
+def told(hub: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """Where the hub answers, is away, and where its client has no cache: what becomes of names."""
+    folder = tmp_path_factory.mktemp("fetched")
+    usual = {"HF_ENDPOINT": hub, "HF_HOME": str(folder / "hf"), "TRADEWIND_CACHE": str(folder / "cache")}
+    names = ["owner/tiny", *(name for name, _ in REFUSED)]
+    asked = {
+        "hub": (usual, names),
+        AWAY: (usual | {"HF_ENDPOINT": AWAY, "HF_HOME": str(folder / "away")}, names[:1]),
+    }
+    asked |= {cache: (usual | {"HF_HOME": cache}, names[:1]) for cache in CACHES}
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(command, input=json.dumps([*asked.values()]), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(asked, map(json.loads, done.stdout.splitlines()), strict=True))
 
 
 def test_a_hub_id_is_the_model_that_the_hub_holds(told):
-    assert told["owner/tiny"] == load(str(tiny("llama"))).hash
+    assert told["hub"]["owner/tiny"] == load(str(tiny("llama"))).hash
 
 
 @pytest.mark.parametrize(("name", "message"), REFUSED)
 def test_a_model_that_the_hub_does_not_give_is_one_sentence(told, name, message):
-    assert re.search(f"^Model '{name}' .*{message}", told[name])
+    assert re.search(f"^Model '{name}' .*{message}", told["hub"][name])
 
 
-def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path):
-    told = fetch(["owner/tiny"], "http://127.0.0.1:9", tmp_path)["owner/tiny"]
-    assert told.startswith("Model 'owner/tiny' is neither here nor could the hub be reached")
+def test_a_hub_that_cannot_be_reached_is_one_sentence(told):
+    says = "Model 'owner/tiny' is neither here nor could the hub be reached"
+    assert told[AWAY]["owner/tiny"].startswith(says)
 
 
-@pytest.mark.parametrize("cache", ["~nobody-of-this-name/hub", "/proc/hub"])
-def test_a_cache_that_the_hubs_client_cannot_have_is_one_sentence(hub, tmp_path, cache):
-    told = fetch(["owner/tiny"], hub, tmp_path, HF_HOME=cache)["owner/tiny"]
+@pytest.mark.parametrize("cache", CACHES)
+def test_a_cache_that_the_hubs_client_cannot_have_is_one_sentence(told, cache):
     says = "Model 'owner/tiny' could not be kept in the cache of the hub's client ("
-    assert told.startswith(says) and "set HF_HOME to a folder that can be written" in told
+    sentence = told[cache]["owner/tiny"]
+    assert sentence.startswith(says) and "set HF_HOME to a folder that can be written" in sentence
