@@ -45,10 +45,17 @@ def template(postgres: str) -> str:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """A store in either kind of database."""
+    yield from either(request, tmp_path, "fresh", "template")
+
+
+def either(request: pytest.FixtureRequest, folder: Path, file: str, template: str) -> Iterator[Store]:
+    """A store in the kind of database that a test is of, copied from the fixture of an SQLite file or from that of
+    the name of a PostgreSQL database.
+    """
     if request.param == "sqlite":
-        url = _copied(request.getfixturevalue("fresh"), tmp_path / "arena.sqlite3")
+        url = copied(request.getfixturevalue(file), folder / "arena.sqlite3")
     else:
-        url = new_database(request.getfixturevalue("postgres"), request.getfixturevalue("template"))
+        url = new_database(request.getfixturevalue("postgres"), request.getfixturevalue(template))
     opened = Store(url)
     yield opened
     opened.close()
@@ -57,11 +64,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def lite(fresh: Path, tmp_path: Path) -> Iterator[Store]:
     """An SQLite store, for what does not depend on the database."""
-    opened = Store(_copied(fresh, tmp_path / "lite.sqlite3"))
+    opened = Store(copied(fresh, tmp_path / "lite.sqlite3"))
     yield opened
     opened.close()
 
 
-def _copied(fresh: Path, file: Path) -> str:
-    shutil.copyfile(fresh, file)
-    return f"sqlite:///{file}"
+def copied(file: Path, to: Path) -> str:
+    """The URL of a copy of an SQLite file."""
+    shutil.copyfile(file, to)
+    return f"sqlite:///{to}"

@@ -5,6 +5,8 @@ import json
 import shutil
 import sys
 import time
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -39,7 +41,10 @@ from arena.schema import Run
 from arena.tables import tables
 from lm import SourceError
 from tests.arena_canned import answers, both, judge_all
+from tests.arena_fixtures import copied, either
 from tests.arena_hub import FolderHub
+from tests.arena_postgres import new_database
+from tests.scratch import scratch
 
 pytest_plugins = ["tests.arena_fixtures"]
 
@@ -60,21 +65,52 @@ def judge(store):
     return store
 
 
-@pytest.fixture
-def judged(store):
-    return judge(store)
+@pytest.fixture(scope="module")
+def judged_file(fresh, tmp_path_factory):
+    """An SQLite file with what was judged."""
+    file = tmp_path_factory.mktemp("judged") / "arena.sqlite3"
+    shutil.copyfile(fresh, file)
+    judge(Store(f"sqlite:///{file}", journal="DELETE")).close()
+    return file
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory):
+def judged_template(postgres, template):
+    """The name of a PostgreSQL database with what was judged."""
+    url = new_database(postgres, template)
+    judge(Store(url)).close()
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def judged(request, tmp_path):
+    yield from either(request, tmp_path, "judged_file", "judged_template")
+
+
+@pytest.fixture
+def judged_lite(judged_file, tmp_path):
+    """For what does not depend on the database."""
+    with closing(Store(copied(judged_file, tmp_path / "judged.sqlite3"))) as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def rows(judged_file):
     """The tables of what was judged."""
-    store = empty(tmp_path_factory.mktemp("judged"))
-    yield tables(judge(store), names=True)
-    store.close()
+    with closing(Store(f"sqlite:///{judged_file}", journal="DELETE")) as store:
+        return tables(store, names=True)
+
+
+@cache
+def stranger() -> Path:
+    """An SQLite file as it is after set-up, with a secret of its own."""
+    file = scratch("arena-stranger-") / "arena.sqlite3"
+    Store(f"sqlite:///{file}", journal="DELETE").close()
+    return file
 
 
 def empty(folder: Path, name: str = "empty") -> Store:
-    return Store(f"sqlite:///{folder / name}.sqlite3")
+    return Store(copied(stranger(), folder / f"{name}.sqlite3"))
 
 
 def rank(store):
@@ -124,18 +160,17 @@ def test_an_export_with_names_adds_nothing_to_one_without(judged, tmp_path):
         assert votes == (0 if names else len(tables(judged, names=True)["votes"]))
 
 
-def test_pseudonyms_stay_and_those_of_two_databases_are_nobody_in_common(lite, tmp_path):
-    other = empty(tmp_path)
-    people = []
-    for store in (lite, other, lite):
-        if not tables(store, names=True)["votes"]:
-            judge(store)
-        people.append({row["annotator"] for row in tables(store, names=False)["votes"]})
+def test_pseudonyms_stay_and_those_of_two_databases_are_nobody_in_common(judged_lite, tmp_path):
+    other = judge(empty(tmp_path))
+    people = [
+        {row["annotator"] for row in tables(store, names=False)["votes"]}
+        for store in (judged_lite, other, judged_lite)
+    ]
     assert people[0] == people[2] and not people[0] & people[1]
 
 
-def test_the_card_points_at_the_tables(lite, tmp_path):
-    counts = export(judge(lite), tmp_path)
+def test_the_card_points_at_the_tables(judged_lite, tmp_path):
+    counts = export(judged_lite, tmp_path)
     head = yaml.safe_load((tmp_path / "README.md").read_text().split("---")[1])
     for part in head["configs"]:
         assert len(pd.read_parquet(tmp_path / part["data_files"])) == counts[part["config_name"]]
@@ -211,30 +246,30 @@ def test_a_carriage_return_comes_back(lite, tmp_path, kept):
         ),
     ],
 )
-def test_a_bad_table_is_one_sentence(lite, tmp_path, table, text, message):
-    export(judge(lite), tmp_path)
+def test_a_bad_table_is_one_sentence(judged_lite, tmp_path, table, text, message):
+    export(judged_lite, tmp_path)
     shutil.rmtree(tmp_path / "data")
     (tmp_path / "csv" / f"{table}.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ArenaError, match=message):
         import_(empty(tmp_path), tmp_path)
 
 
-def test_an_archive_comes_back_and_takes_no_more_than_it_may(lite, tmp_path, monkeypatch):
-    file = archive.pack(judge(lite), tmp_path)
+def test_an_archive_comes_back_and_takes_no_more_than_it_may(judged_lite, tmp_path, monkeypatch):
+    file = archive.pack(judged_lite, tmp_path)
     other = empty(tmp_path)
-    assert archive.unpack(other, file)["votes"] == len(tables(lite, names=True)["votes"])
-    (study,) = studies.listing(lite)
-    studies.rename(lite, study.id, "Drei Köche: 1/2?")
+    assert archive.unpack(other, file)["votes"] == len(tables(judged_lite, names=True)["votes"])
+    (study,) = studies.listing(judged_lite)
+    studies.rename(judged_lite, study.id, "Drei Köche: 1/2?")
     assert file.name == "arena.zip"
-    assert archive.pack(lite, tmp_path, study.id).name == "Drei-Köche-1-2.zip"
-    studies.rename(lite, study.id, "🙂")
-    assert archive.pack(lite, tmp_path, study.id).name == "study.zip"
+    assert archive.pack(judged_lite, tmp_path, study.id).name == "Drei-Köche-1-2.zip"
+    studies.rename(judged_lite, study.id, "🙂")
+    assert archive.pack(judged_lite, tmp_path, study.id).name == "study.zip"
     monkeypatch.setattr(archive, "MAX_BYTES", 1000)
     with pytest.raises(ArenaError, match="unpacks to .* bytes of tables; the most is 1,000"):
         archive.unpack(other, file)
     monkeypatch.setattr("arena.parquet.MAX_ROWS", 3)
     with pytest.raises(ArenaError, match="runs.parquet has .* rows; the most is 3"):
-        export(lite, tmp_path / "out"), import_(other, tmp_path / "out")
+        export(judged_lite, tmp_path / "out"), import_(other, tmp_path / "out")
 
 
 @pytest.mark.parametrize("content", [b"no archive", b"PK\x03\x04 broken"])

@@ -359,9 +359,7 @@ def test_the_commands_keep_their_contract(tmp_path, capsys, monkeypatch):
     )
     assert answer["id"] == "made" and answer["tokens"] <= 4
     assert json.loads(run("front", *shared).stdout)["points"] == []
-    wrong = ["train", "--preference", 0.5, 0.6, "--out", tmp_path / "no", *rewards, *shared]
-    command = [sys.executable, "-m", "pareto", *map(str, wrong)]
-    refused = subprocess.run(command, capture_output=True, text=True)
+    refused = run("train", "--preference", 0.5, 0.6, "--out", tmp_path / "no", *rewards, *shared)
     assert refused.returncode == 2 and "sum to 1" in refused.stderr and "Traceback" not in refused.stderr
 
 
