@@ -5,10 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.load_profile("suite")  # the same examples each time; --hypothesis-profile=default draws new ones
 gc.disable()  # until the tests begin: what they import stays
 MAX_WORKERS = 4
 """Each takes some 3 GB of memory."""

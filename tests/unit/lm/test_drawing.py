@@ -14,7 +14,7 @@ SEEDS = st.one_of(st.integers(0, 9), st.integers(0, 2**63 - 1))
 
 
 @given(seed=SEEDS, step=st.integers(0, 10_000))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_noise_is_that_of_every_engine(seed, step):
     seeds = torch.tensor([[seed, step]])
     np.testing.assert_allclose(
@@ -26,7 +26,7 @@ def test_noise_is_that_of_every_engine(seed, step):
     seed=SEEDS, step=st.integers(0, 500), temperature=st.sampled_from([0.0, 0.05, 0.7, 1.0, 10.0]),
     spread=st.sampled_from([0.01, 1.0, 5.0, 80.0]),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_rows_are_drawn_as_one_by_one(seed, step, temperature, spread):
     logits = np.float32(np.random.default_rng(step).normal(0, spread, (3, 400)))
     draws = [(Sampling(temperature, seed, 9), step), (Sampling(0.0, 1, 9), 0), (Sampling(1.3, 4, 9), step)]

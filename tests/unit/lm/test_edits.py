@@ -43,7 +43,7 @@ def random_edit(seed: int, *, fixed: bool = False, cap: float | None = None, wid
 
 
 @given(seed=SEEDS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_strengths_are_the_optimum_of_highs(seed):
     edit, random = random_edit(seed), np.random.default_rng(seed + 1)
     gram, goal, sense = (part.double().numpy() for part in (edit.gram, edit.goal, edit.sense))
@@ -67,7 +67,7 @@ def test_the_strengths_are_the_optimum_of_highs(seed):
 
 
 @given(seed=SEEDS, scale=st.sampled_from([1e-6, 1e-2, 1e3]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_what_is_singular_does_not_depend_on_the_length_of_directions(seed, scale):
     edit = random_edit(seed)
     longer = Edit(0, edit.read * scale, edit.bias, edit.push, edit.goal, edit.sense)
@@ -83,7 +83,7 @@ def test_there_are_as_many_vertices_as_choices(k):
 
 
 @given(seed=SEEDS, cap=st.sampled_from([None, 1e-3, 0.5]), fixed=st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_outcome_says_what_was_done(seed, cap, fixed):
     edit = random_edit(seed, cap=cap, fixed=fixed)
     x = torch.randn(5, 48, generator=torch.Generator().manual_seed(seed % 2**31)) * 3
@@ -173,7 +173,7 @@ def idle_edits(random: np.random.Generator) -> tuple[Edit, ...]:
 
 @pytest.mark.parametrize("engine", ["native", "packed", "batched", "reference"])
 @given(seed=st.integers(0, 2**31), temperature=st.sampled_from([0.0, 0.7, 1.0]), length=st.integers(2, 46))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_edits_that_never_push_leave_the_text_as_it_is(engine, seed, temperature, length):
     """Token for token, whatever the other rows of the batch do."""
     random = np.random.default_rng(seed)

@@ -61,7 +61,7 @@ SEEDS = st.integers(0, 2**32)
 
 
 @given(n=st.integers(1, 200), seed=SEEDS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_sums_and_norms_are_those_of_plain_loops(kernels, n, seed):
     random = np.random.default_rng(seed)
     a, b, weight = (vectors(random, n) for _ in range(3))
@@ -80,7 +80,7 @@ def test_sums_and_norms_are_those_of_plain_loops(kernels, n, seed):
 
 
 @given(n=SIZES, seed=SEEDS, scale=st.sampled_from([1e-3, 1.0, 30.0, 1e4]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_swiglu_is_that_of_the_exponential(kernels, n, seed, scale):
     random = np.random.default_rng(seed)
     gate, up = (np.float32(random.normal(0, scale, n)), np.float32(random.normal(size=n)))
@@ -91,7 +91,7 @@ def test_swiglu_is_that_of_the_exponential(kernels, n, seed, scale):
 
 
 @given(groups=st.integers(1, 12), bits=st.sampled_from([4, 8]), seed=SEEDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_row_is_rounded_to_the_nearest_as_by_plain_loops_but_for_ties(kernels, groups, bits, seed):
     k = 32 * groups
     x = vectors(np.random.default_rng(seed), k)
@@ -121,7 +121,7 @@ def test_what_is_not_finite_stays_so(kernels, bad):
     n=st.integers(1, 150), groups=st.integers(1, 5), bits=st.sampled_from([4, 8]), rows=st.integers(1, 15),
     threads=st.integers(1, 3), biased=st.booleans(), seed=SEEDS,
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_products_are_those_of_plain_loops(kernels, n, groups, bits, rows, threads, biased, seed):
     random, k, padded = np.random.default_rng(seed), 32 * groups, -(-n // 16) * 16
     if bits == 8:
@@ -142,7 +142,7 @@ def test_products_are_those_of_plain_loops(kernels, n, groups, bits, rows, threa
 @given(
     count=st.integers(1, 90), before=st.integers(0, 20), heads=st.integers(1, 4), hw=st.sampled_from([16, 64, 80, 128]), seed=SEEDS
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_attention_is_that_of_plain_loops(kernels, count, before, heads, hw, seed):
     random, padded, start = np.random.default_rng(seed), -(-count // 16) * 16, min(before, count - 1)
     q = np.float32(random.normal(size=(heads, hw)) * 3)
@@ -160,7 +160,7 @@ def test_attention_is_that_of_plain_loops(kernels, count, before, heads, hw, see
 
 
 @given(seed=SEEDS, fixed=st.booleans(), cap=st.sampled_from([None, 1e-3, 0.2, 5.0]), start=st.integers(0, 2))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_edits_in_c_are_those_in_pytorch(kernels, seed, fixed, cap, start):
     edit, random = random_edit(seed, fixed=fixed, cap=cap), np.random.default_rng(seed)
     x = np.float32(random.normal(size=edit.read.shape[1]) * 3)

@@ -31,7 +31,7 @@ def warped(scaled: np.ndarray, top_p: float) -> np.ndarray:
     seed=st.integers(0, 2**32), top_p=st.one_of(st.sampled_from(TOP_P), st.floats(0, 0.9999)),
     spread=st.sampled_from([0.01, 1.0, 5.0, 80.0]), size=st.integers(1, 700),
 )  # fmt: skip
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_nucleus_is_what_transformers_leaves(seed, top_p, spread, size):
     logits = np.float32(np.random.default_rng(seed).normal(0, spread, size))
     found = nucleus(logits - logits.max(), top_p)
@@ -87,7 +87,7 @@ def test_the_native_engine_draws_from_numpys_nucleus(family, temperature):
 
 
 @given(seed=st.integers(0, 2**32), top_p=st.sampled_from(TOP_P), spread=st.sampled_from([0.01, 1.0, 5.0]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_rows_on_a_device_are_drawn_as_one_by_one(seed, top_p, spread):
     logits = np.float32(np.random.default_rng(seed).normal(0, spread, (3, 400)))
     draws = [(Sampling(0.7, seed, 9, top_p), 2), (Sampling(0.7, seed, 9), 2), (Sampling(0.0, 1, 9, top_p), 0)]

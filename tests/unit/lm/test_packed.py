@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lm import load
@@ -32,7 +32,6 @@ def whole_numbers(seed: int, *shape: int) -> torch.Tensor:
 @given(
     seed=st.integers(0, 2**31), n=st.integers(1, 80), groups=st.integers(1, 5), bits=st.sampled_from([4, 8])
 )
-@settings(deadline=None)
 def test_grids_are_what_was_packed(seed, n, groups, bits):
     random = np.random.default_rng(seed)
     codes = random.integers(0, 2**bits, (n, groups * GROUP)).astype(np.uint8)
@@ -67,7 +66,6 @@ def test_a_matrix_of_4_bits_is_packed_as_it_is():
     groups=st.integers(1, 5),
     rows=st.lists(st.integers(1, 9), max_size=2),
 )
-@settings(deadline=None)
 def test_products_of_4_bit_codes_are_exact_but_for_their_last_rounding(seed, n, groups, rows):
     weights = of_codes(seed, n, groups)
     x = whole_numbers(seed, *rows, weights.k)
@@ -83,7 +81,6 @@ def test_products_of_4_bit_codes_are_exact_but_for_their_last_rounding(seed, n, 
     k=st.integers(1, 100),
     rows=st.lists(st.integers(1, 9), min_size=1, max_size=2),
 )
-@settings(deadline=None)
 def test_products_of_16_bit_numbers_are_exact(seed, n, k, rows):
     weight, x = whole_numbers(seed, n, k), whole_numbers(seed + 1, *rows, k)
     assert torch.equal(Halves(weight)(x), F.linear(x, weight))

@@ -57,7 +57,7 @@ def points(*kls: float, broken: float = 0.0) -> tuple[Point, ...]:
 
 
 @given(st.lists(st.floats(0, 2), min_size=1, max_size=6), st.floats(0, 2))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_more_budget_is_never_a_smaller_dose(kls, budget):
     curve = Curve(points(*kls))
     assert curve.off <= curve.dose(budget) <= len(kls) - 1
@@ -100,7 +100,7 @@ def test_bad_budgets_are_refused(bad, word):
 
 
 @given(st.one_of(st.none(), st.floats(0, 10)), st.sampled_from(["auto", "gcav", "diffmean"]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_budget_is_in_the_plans_json(budget, method):
     chosen = plan(budget, method=method)
     assert Plan.from_json(chosen.to_json()) == chosen

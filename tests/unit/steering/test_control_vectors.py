@@ -159,7 +159,7 @@ def test_mistral_is_a_llama_to_a_control_vector(library, tmp_path):
     imported(library.model, written(tmp_path / "w.gguf", some(library.model.width), ""), "w")
 
 
-@settings(max_examples=200, deadline=2000)
+@settings(max_examples=200)
 @given(st.data())
 def test_a_damaged_file_is_refused_and_never_keeps_the_reader_busy(tmp_path_factory, data):
     content = bytearray(written(tmp_path_factory.mktemp("v") / "v.gguf", some(8, [1, 2])))

@@ -72,7 +72,7 @@ PLANS = st.builds(
 
 
 @given(PLANS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_plan_is_its_json(made):
     assert Plan.from_json(made.to_json()) == made
     assert hash(Plan.from_json(json.loads(made.to_json()))) == hash(made)
@@ -181,7 +181,7 @@ def test_targets_that_nearly_contradict_are_told_where_nothing_was_pushed(librar
 @given(
     st.floats(-30, 30), st.floats(1e-6, 1 - 1e-6), st.floats(0.01, 10), st.sampled_from(["amplify", "remove"])
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_closed_form_reaches_p0_exactly_or_does_nothing(z, p0, norm, direction):
     goal = math.log(p0 / (1 - p0))
     eps = closed_form(z, goal, norm, direction)
