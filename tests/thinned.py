@@ -1,5 +1,5 @@
-"""The data that ships, thinned: `python -m tests.thinned prepare MODEL` does what `tradewind prepare MODEL` does, on a quarter
-of it.
+"""The data that ships, thinned: `python -m tests.thinned prepare MODEL` does what `tradewind prepare MODEL` does, on a part of
+it.
 """
 
 import sys
@@ -10,25 +10,26 @@ import pareto.prepare
 import steering.calibrate
 import steering.library
 
-EVERY = 4
-"""One in so many concepts, judged pairs, contrasts and prompts stays."""
+EVERY, PAIRS = 4, 16
+"""One in so many concepts and prompts stays, and one in so many judged pairs and contrasts."""
 
 
 def thin(patch: Callable[[object, str, object], None]) -> None:
     """Thins what `tradewind prepare` works on. patch: setattr, or monkeypatch.setattr."""
-    for module, names in (
-        (pareto.contrast, ("read",)),
-        (steering.calibrate, ("training",)),
-        (pareto.prepare, ("head_pairs", "standard_prompts", "alike_prompts")),
+    for module, name, every in (
+        (pareto.contrast, "read", PAIRS),
+        (pareto.prepare, "head_pairs", PAIRS),
+        (pareto.prepare, "standard_prompts", EVERY),
+        (pareto.prepare, "alike_prompts", EVERY),
+        (steering.calibrate, "training", EVERY),
     ):
-        for name in names:
-            patch(module, name, _thinned(getattr(module, name)))
+        patch(module, name, _thinned(getattr(module, name), every))
     concepts = dict([*steering.library.shipped().items()][::EVERY])
     patch(steering.library, "shipped", lambda: concepts)
 
 
-def _thinned(whole: Callable[..., list]) -> Callable[..., list]:
-    return lambda *arguments: whole(*arguments)[::EVERY]
+def _thinned(whole: Callable[..., list], every: int) -> Callable[..., list]:
+    return lambda *arguments: whole(*arguments)[::every]
 
 
 if __name__ == "__main__":
