@@ -21,7 +21,11 @@ from steering import Library, Plan
 from steering.steer import policy as plan_policy
 from ui.validation import sentence
 
-GROUPS = ("Base model and checkpoints", "Steered: a concept amplified", "Steered: a concept removed")
+GROUPS = (
+    "Base model and checkpoints",
+    "Steered: a concept amplified to p0",
+    "Steered: a concept removed to p0",
+)
 """Of the policies that Compare lists."""
 PLAIN = "base model"
 """What the unchanged model is called on every tab."""

@@ -44,9 +44,10 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
     for trigger in (enter.click, typed.submit):
         after = [*state, *about, fault]
         trigger(judging.on_start, [typed, chosen], after, concurrency_id="battles", **served)
-    place.part.open(
+    opened = place.part.open(
         judging.on_open, None, [typed, chosen, *state, *about], concurrency_id="battles", **served
     )
+    place.failed(opened)
     change.click(lambda: (gr.Row(visible=True), gr.Button(visible=False)), None, [form, change], **served)
     page.next(judging.on_next, [name, typed, chosen], state, concurrency_id="battles", **served)
     page.earlier(judging.on_earlier, [name, typed, chosen], state, concurrency_id="battles", **served)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from gradio.events import Dependency
+
 from ui.parts import part
 
 
@@ -12,6 +14,10 @@ class Place:
 
     def __init__(self) -> None:
         self.part = part({}, "compare/place", "tw-place")
+
+    def failed(self, opened: Dependency) -> None:
+        """Tells the part where the answer to its event failed."""
+        opened.failure(None, js="() => document.dispatchEvent(new CustomEvent('tw:place-failed'))")
 
     @staticmethod
     def at(study: str, name: str, visit: object = None) -> dict[str, Any]:

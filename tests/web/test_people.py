@@ -225,6 +225,31 @@ def test_nobody_starts_before_the_page_has_read_its_link(app, pages) -> None:
     ada.get_by_role("button", name="Ada · Eggs · change").wait_for()
 
 
+def test_a_link_over_which_the_server_fails_is_tried_again(app, pages) -> None:
+    address, store = app
+    ada, *_ = pages
+    study = the(store).id
+    ada.goto(address)
+    name = ada.get_by_label("Your name")
+    expect(name).to_be_visible()
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE sets RENAME TO away")
+    ada.evaluate(
+        f"history.pushState(null, '', '?tab=compare&study={study}&name=Ada'); dispatchEvent(new PopStateEvent('popstate'))"
+    )
+    again = ada.get_by_role("button", name="Try again")
+    again.wait_for()
+    expect(name).to_be_hidden()
+    again.click()
+    expect(again).to_be_hidden()
+    again.wait_for()
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO sets")
+    again.click()
+    ada.wait_for_selector("[data-stage=vote]")
+    expect(again).to_be_hidden()
+
+
 def test_many_answers_stand_on_pages_and_a_correction_comes_back_to_its_page(app, pages) -> None:
     address, store = app
     ada, *_ = pages

@@ -1,5 +1,6 @@
 // The place of the Compare tab in the address: its part, the study, and the name of whoever judges.
 import { addressOf, fieldsOf, note, returned, tabRow } from '../shared/address.js';
+import { h, heard } from '../shared/dom.js';
 
 const VIEWS = { judge: 'Judge', results: 'Results', studies: 'Studies' };
 export const place = { view: 'judge', study: '', name: '' };
@@ -27,9 +28,17 @@ export default function mount({ element, props, trigger, watch }) {
     place.name = query.get('name') ?? '';
     asked = Boolean(place.study || place.name);
     root.toggleAttribute('data-known', !asked); // nobody signs in before the link is read
-    if (asked) trigger('open', { study: place.study, name: place.name, visit: (visit += 1) });
+    if (asked) open();
     else tabs.show(place.view);
   }
+
+  function open() {
+    root.replaceChildren();
+    trigger('open', { study: place.study, name: place.name, visit: (visit += 1) });
+  }
+
+  heard('place-failed', () => root.replaceChildren(h('p', { class: 'tw-problem', role: 'alert' }, 'The server failed over what this link names. ',
+    h('button', { type: 'button', class: 'tw-quiet', onclick: open }, 'Try again'))));
 
   tabs.clicked((view) => {
     if (view === place.view) return;

@@ -27,6 +27,7 @@ export const EVENTS = {
   'front-said': 'a sentence for the status of Trade-offs',
   'front-stop': 'end a work of Trade-offs: its name',
   'front-compare': 'send two answers to Compare: their ids',
+  'place-failed': 'the server failed over what the link of Compare names',
 };
 
 /** The name of an event among those of the document. Throws for one that is not in the list. */
