@@ -32,8 +32,16 @@ MAX_BYTES = 16_000_000
 """Of a file: enough for 160 layers of 16,384 numbers in 32 bits."""
 MAX_FIELDS, MAX_LENGTH, MAX_TENSORS = 64, 10_000, 512
 """Of a GGUF file: fields of its metadata, characters or items of one, tensors."""
-FAMILIES = {"mistral": "llama", "gpt_neox": "gptneox", "smollm": "llama"}
-"""What llama.cpp calls families that transformers, and so repeng, call otherwise."""
+FAMILIES = {
+    **dict.fromkeys(("mistral", "mixtral", "smollm"), "llama"),
+    **dict.fromkeys(("deepseek_v2", "deepseek_v3"), "deepseek2"),
+    "cohere": "command-r", "gpt_bigcode": "starcoder", "gpt_neox": "gptneox", "granitemoehybrid": "granitehybrid",
+    "hunyuan_v1_dense": "hunyuan-dense", "hunyuan_v1_moe": "hunyuan-moe", "olmo3": "olmo2", "phi": "phi2",
+    "qwen3_5": "qwen35", "qwen3_5_moe": "qwen35moe",
+}  # fmt: skip
+"""What llama.cpp calls families that transformers, and so repeng, call otherwise: beyond signs between words, and
+`_text` of a model that has eyes too.
+"""
 ANSWERS, TOKENS = 8, 24
 """The model's own answers that an imported vector is read against, and their length."""
 _PLAIN = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -141,10 +149,8 @@ def _own_readings(
 
 
 def _fits(model: LanguageModel, fields: dict[str, Any], rows: dict[int, np.ndarray], name: str) -> None:
-    hint, family = (
-        FAMILIES.get(word, word) for word in (str(fields.get("controlvector.model_hint") or ""), model.family)
-    )
-    if hint and family and hint != family:
+    hint, family = str(fields.get("controlvector.model_hint") or ""), model.family
+    if hint and family and _plain(hint) != _plain(family):
         raise ConceptError(
             f"{name} was made for a {hint} model, "
             f"and {model.name} is a {family}: give a vector of this model."
@@ -160,6 +166,12 @@ def _fits(model: LanguageModel, fields: dict[str, Any], rows: dict[int, np.ndarr
             f"{name} has a direction for layer {max(rows)}, "
             f"and {model.name} has layers 0 to {model.layers - 1}: give a vector of this model."
         )
+
+
+def _plain(family: str) -> str:
+    """A family's name as all programs have it."""
+    family = family.removesuffix("_text")
+    return re.sub("[-_]", "", FAMILIES.get(family, family))
 
 
 def read_gguf(content: bytes, name: str) -> tuple[dict[str, Any], dict[int, np.ndarray]]:

@@ -6,9 +6,10 @@ import struct
 import numpy as np
 import pytest
 import torch
-from gguf import GGUFReader, GGUFWriter
+from gguf import MODEL_ARCH_NAMES, GGUFReader, GGUFWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import CONFIG_MAPPING
 
 from lm import load
 from steering import Library, Plan, PlanError, Target, steer, train
@@ -157,6 +158,24 @@ def test_what_does_not_fit_is_refused_in_one_sentence(library, tmp_path, change,
 def test_mistral_is_a_llama_to_a_control_vector(library, tmp_path):
     imported(library.model, written(tmp_path / "v.gguf", some(library.model.width), "mistral"), "v")
     imported(library.model, written(tmp_path / "w.gguf", some(library.model.width), ""), "w")
+
+
+@pytest.mark.parametrize(
+    ("family", "hint"),
+    [
+        ("mixtral", "llama"), ("llama4_text", "llama4"), ("qwen2_moe", "qwen2moe"), ("qwen3_moe", "qwen3moe"), ("qwen3_next", "qwen3next"),
+        ("qwen3_5_text", "qwen35"), ("gemma3_text", "gemma3"), ("gemma3", "gemma3_text"), ("gemma4_text", "gemma4"), ("phi", "phi2"),
+        ("gpt_oss", "gpt-oss"), ("gpt_neox", "gptneox"), ("gpt_bigcode", "starcoder"), ("cohere", "command-r"), ("olmo3", "olmo2"),
+        ("deepseek_v3", "deepseek2"), ("granitemoehybrid", "granitehybrid"), ("falcon_h1", "falcon-h1"), ("lfm2_moe", "lfm2moe"),
+    ],
+)  # fmt: skip
+def test_a_family_has_a_name_of_llama_cpps_own(library, tmp_path, monkeypatch, family, hint):
+    assert {family, hint} <= {*CONFIG_MAPPING, *MODEL_ARCH_NAMES.values()}
+    monkeypatch.setattr(library.model, "family", family)
+    for word in (hint, family):
+        imported(library.model, written(tmp_path / "v.gguf", some(library.model.width), word), "v")
+    with pytest.raises(ConceptError, match=f"made for a bloom model, and .* is a {family}:"):
+        imported(library.model, written(tmp_path / "v.gguf", some(library.model.width), "bloom"), "v")
 
 
 @settings(max_examples=200)
