@@ -10,17 +10,17 @@ import pareto.prepare
 import steering.calibrate
 import steering.library
 
-EVERY, PAIRS = 4, 16
-"""One in so many concepts and prompts stays, and one in so many judged pairs and contrasts."""
+EVERY, PROMPTS = 4, 12
+"""One in so many concepts, judged pairs and contrasts stays, and one in so many prompts that policies answer."""
 
 
 def thin(patch: Callable[[object, str, object], None]) -> None:
     """Thins what `tradewind prepare` works on. patch: setattr, or monkeypatch.setattr."""
     for module, name, every in (
-        (pareto.contrast, "read", PAIRS),
-        (pareto.prepare, "head_pairs", PAIRS),
-        (pareto.prepare, "standard_prompts", EVERY),
-        (pareto.prepare, "alike_prompts", EVERY),
+        (pareto.contrast, "read", EVERY),
+        (pareto.prepare, "head_pairs", EVERY),
+        (pareto.prepare, "standard_prompts", PROMPTS),
+        (pareto.prepare, "alike_prompts", PROMPTS),
         (steering.calibrate, "training", EVERY),
     ):
         patch(module, name, _thinned(getattr(module, name), every))

@@ -80,6 +80,13 @@ def waited(process: subprocess.Popen | Fork, address: str, log: Path) -> None:
     pytest.fail(f"the app did not answer within {STARTING} s:\n{log.read_text()[-3000:]}")
 
 
+def stop_when(page: Page, part: str, holds: str) -> None:
+    """Stops the run of a part of the page at the moment when an expression holds: a short answer is complete before a
+    mouse gets there.
+    """
+    page.wait_for_function(f"({holds}) && (document.querySelector('{part} .tw-stop').click(), true)")
+
+
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as running:

@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Download, Page, expect
 
 from steering import CAV
+from tests.web.conftest import stop_when
 
 ROOT = Path(__file__).parents[2]
 
@@ -172,8 +173,7 @@ def test_arrow_keys_regenerate_and_say_the_value_in_words(app: str, page: Page) 
 
 def test_stop_ends_the_run(app: str, page: Page) -> None:
     page.goto(at(app, prompt="Write a long story about a lighthouse.", tokens=256, temperature=1.0))
-    page.wait_for_selector(".tw-steered .tw-token")
-    page.get_by_role("button", name="Stop").click()
+    stop_when(page, ".tw-stage", "document.querySelector('.tw-steered .tw-token')")
     expect(page.locator(".tw-stage")).to_have_attribute("data-phase", "stopped")
     count = page.locator(".tw-steered .tw-token").count()
     page.wait_for_timeout(500)
@@ -322,8 +322,7 @@ def test_a_stopped_run_shows_and_sends_nothing_of_the_run_before(app: str, page:
     settled(page)
     run = shown(page)
     page.get_by_label("Prompt", exact=True).fill("Write a long story about a lighthouse.")
-    newer(page, run)
-    page.get_by_role("button", name="Stop").click()
+    stop_when(page, ".tw-stage", f"Number(document.querySelector('.tw-stage').dataset.shown) > {run}")
     expect(page.locator(".tw-stage")).to_have_attribute("data-phase", "stopped")
     expect(page.locator(".tw-metrics")).to_be_hidden()
     page.get_by_role("button", name="Send to Compare").click()

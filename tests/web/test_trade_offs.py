@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from pareto.front import Front
 from pareto.panel import OPENING
-from tests.web.conftest import serving
+from tests.web.conftest import serving, stop_when
 from tests.web.pareto_app import ENDS, SHIPPED
 
 SHORT = 16
@@ -168,9 +168,9 @@ def test_a_new_click_cancels_the_running_answer(address: str, page: Page) -> Non
     before = run(page)
     row(page, "pgapo-0.1 name").click()
     row(page, "pgapo-0.9 name").click()
-    page.wait_for_function(f"Number(document.querySelector('.tw-answers').dataset.run) > {before}")
-    expect(page.locator(".tw-answers h2").last).to_contain_text("pgapo-0.9 name")
-    page.locator(".tw-answers").get_by_role("button", name="Stop").click()
+    last = "[...document.querySelectorAll('.tw-answers h2')].at(-1)"
+    newest = f"Number(document.querySelector('.tw-answers').dataset.run) > {before}"
+    stop_when(page, ".tw-answers", f"{newest} && {last}.textContent.includes('pgapo-0.9 name')")
     expect(page.locator(".tw-answers")).to_have_attribute("data-phase", "stopped")
     length = len(text(page))
     page.wait_for_timeout(700)
