@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, aliased
 from arena.schema import Answer, Asked, Battle, BattleSet, Run, Showing, Vote
 
 RESERVED = timedelta(minutes=10)  # a shown battle counts as judged for so long
+DEEPER = 0.25  # of battles shown, one that others have judged already, so that agreement is seen early
 BEHIND = 3  # an annotator's votes from a battle on, itself among them, before its repeat may come
 
 
@@ -26,6 +27,7 @@ class Candidate:
     policies: tuple[str, str]
     ready: bool = True  # a repeat is ready once `BEHIND` votes were given from its original on
     fresh: bool = True  # no name was revealed to the annotator on its prompt
+    given: int = 0  # of the votes, those that it has
 
 
 def choose(
@@ -36,20 +38,24 @@ def choose(
     A kind is drawn in proportion to what is left of it, so that repeats and traps are spread over the
     sitting. Within it come battles short of their minimum; among these those on a prompt of which the
     annotator knows no author yet, for a text may stand in several battles; then those with the fewest votes,
-    then those whose policies rank closest by `scores`; equals are drawn by lot.
+    or, a quarter of the time, those with the most; then those whose policies rank closest by `scores`;
+    equals are drawn by lot.
     """
     ready = [candidate for candidate in candidates if candidate.ready] or list(candidates)
     if not ready:
         return None
     left = Counter(candidate.kind for candidate in ready)
+    deeper = chance.random() < DEEPER
     (kind,) = chance.choices(sorted(left), [left[kind] for kind in sorted(left)])
 
-    def need(candidate: Candidate) -> tuple[bool, bool, int, float, float]:
+    def need(candidate: Candidate) -> tuple[bool, bool, int, int, float, float]:
         first, second = (scores.get(policy, 0.0) for policy in candidate.policies)
         gap = round(abs(first - second), 2)
+        full = candidate.votes >= candidate.minimum
         return (
-            candidate.votes >= candidate.minimum,
+            full,
             not candidate.fresh,
+            -candidate.given if deeper and not full else 0,
             candidate.votes,
             gap,
             chance.random(),
@@ -148,14 +154,22 @@ def candidates(
     judged nor put together, of one set or of all.
     """
     person = {"annotator": annotator}
-    votes = Counter({battle: count for battle, count in session.execute(_GIVEN)})
+    given = Counter({battle: count for battle, count in session.execute(_GIVEN)})
+    votes = given.copy()
     votes.update({battle: count for battle, count in session.execute(_AWAITED, {"since": now - RESERVED})})
     order = session.scalars(_OWN_IN_ORDER, person).all()
     settled = set(order[: max(0, len(order) - BEHIND + 1)])
     values = person | {"key": key, "sets": admitted(session, annotator, key, set_id)}
     return [
         Candidate(
-            battle, kind, votes[battle], minimum, (first, second), of is None or of in settled, bool(new)
+            battle,
+            kind,
+            votes[battle],
+            minimum,
+            (first, second),
+            of is None or of in settled,
+            bool(new),
+            given[battle],
         )
         for battle, kind, of, minimum, first, second, new in session.execute(_UNJUDGED, values)
     ]

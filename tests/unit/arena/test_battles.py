@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from arena import ArenaError, Entrant, Output, create, generate, send
-from arena.assignment import Candidate, choose
+from arena.assignment import DEEPER, Candidate, choose
 from arena.battles import TRAP
 from arena.schema import Battle, Policy, Run
 from tests.arena_canned import answers
@@ -231,7 +231,7 @@ def test_what_a_policy_refuses_while_it_answers_is_one_sentence():
 
 
 def candidate(battle, votes=0, policies=("p", "q"), kind="plain", minimum=3, ready=True, fresh=True):
-    return Candidate(battle, kind, votes, minimum, policies, ready, fresh)
+    return Candidate(battle, kind, votes, minimum, policies, ready, fresh, given=votes)
 
 
 def test_the_draw_prefers_short_battles_then_few_votes_then_close_ranks():
@@ -239,7 +239,12 @@ def test_the_draw_prefers_short_battles_then_few_votes_then_close_ranks():
     chance = random.Random(0)
     short = [candidate("full", 1, minimum=1), candidate("short", 2)]
     assert choose(short, scores, chance).battle == "short"
-    assert choose([candidate("few", 1), candidate("many", 2)], scores, chance).battle == "few"
+    drawn = Counter(
+        choose([candidate("few", 1), candidate("many", 2)], scores, chance).battle for _ in range(4000)
+    )
+    assert drawn["many"] / 4000 == pytest.approx(DEEPER, abs=0.03), "a quarter goes for agreement"
+    full = [candidate("few", 3), candidate("many", 4)]
+    assert {choose(full, scores, chance).battle for _ in range(50)} == {"few"}
     assert (
         choose([candidate("far"), candidate("close", policies=("p", "r"))], scores, chance).battle == "close"
     )
