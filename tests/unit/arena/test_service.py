@@ -299,6 +299,7 @@ while (shown := service.next("Ada")) is not None:
 """
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_voting_loses_no_committed_vote(url):
     opened = Store(url)
     create(opened, "Set", answers(40), repeats=0.0)

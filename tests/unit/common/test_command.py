@@ -50,6 +50,7 @@ def test_an_export_to_where_nothing_is_written_is_one_sentence(capsys, kind):
     assert told == f"error: /proc/v.{kind}: {os.strerror(errno.ENOENT)}: check the path.\n"
 
 
+@pytest.mark.slow
 def test_whoever_has_read_enough_is_told_nothing(tmp_path):
     script = f"{sys.executable} -m arena ranking --json --database sqlite:///{tmp_path / 'v'} | true"
     done = subprocess.run(["sh", "-c", script], cwd=ROOT, capture_output=True, text=True)

@@ -14,6 +14,7 @@ import pytest
 from lm import load
 from tests.tiny import tiny
 
+pytestmark = pytest.mark.slow
 COMMIT = "a" * 40
 OTHERS = (
     "pytorch_model.bin",
