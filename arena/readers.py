@@ -6,6 +6,7 @@ from typing import Any
 
 from arena.battles import Output
 from arena.errors import ArenaError
+from arena.values import json_object
 from common.reading import lines_of, text_of
 
 
@@ -14,7 +15,7 @@ def read_prompts(path: Path) -> list[str]:
     lines = _lines(path)
     if path.suffix == ".jsonl":
         for number, line in lines.items():
-            lines[number] = prompt = _json(line, path, number).get("prompt", "")
+            lines[number] = prompt = json_object(line, f"{path}, line {number}").get("prompt", "")
             if not isinstance(prompt, str) or not prompt.strip():
                 raise ArenaError(
                     f'{path}, line {number} has no "prompt" with a text. Write {{"prompt": "..."}} on each line.'
@@ -48,7 +49,7 @@ def read_runs(path: Path) -> list[Output]:
     """Answers made elsewhere: JSON Lines of `prompt`, `policy`, `text`, and if known `spec` and `about`."""
     outputs = []
     for number, line in _lines(path).items():
-        row = _json(line, path, number)
+        row = json_object(line, f"{path}, line {number}")
         if missing := {"prompt", "policy", "text"} - set(row):
             raise ArenaError(f"{path}, line {number} lacks {', '.join(sorted(missing))}.")
         spec, about = row.get("spec", {}), row.get("about", {})
@@ -68,13 +69,3 @@ def _text(path: Path) -> str:
 def _lines(path: Path) -> dict[int, str]:
     """The lines that are not empty, by their numbers."""
     return {number: line for number, line in enumerate(lines_of(_text(path)), 1) if line.strip()}
-
-
-def _json(line: str, path: Path, number: int) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ArenaError(f"{path}, line {number} is not a JSON object: {error}.") from error
-    if not isinstance(row, dict):
-        raise ArenaError(f"{path}, line {number} is not a JSON object but a {type(row).__name__}.")
-    return row

@@ -21,6 +21,7 @@ from arena.encoding import decode
 from arena.errors import ArenaError
 from arena.parquet import MAX_COLUMNS
 from arena.spreadsheet import MAX_BYTES, MAX_ROWS
+from arena.values import json_object, unlike_json
 
 SAMPLE = 3
 """Rows that are shown before a file is taken."""
@@ -252,9 +253,7 @@ def _lines(path: Path, text: str, encoding: str) -> Sheet:
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            rows.append(
-                Row(f"{path.name}, line {number}", _object(line, path, f"{path.name}, line {number}"))
-            )
+            rows.append(Row(f"{path.name}, line {number}", json_object(line, f"{path.name}, line {number}")))
             if len(rows) > MAX_ROWS:
                 raise ArenaError(f"{path.name} has more than {MAX_ROWS:,} lines. Give it in parts.")
     return _sheet(path, _columns(row.cells for row in rows), rows, f"JSON Lines in {encoding}")
@@ -264,7 +263,7 @@ def _json(path: Path, text: str, encoding: str) -> Sheet:
     try:
         listed = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ArenaError(f"{path.name} is no JSON: {_why(error)}. Save it anew.") from None
+        raise ArenaError(f"{path.name} is no JSON: {unlike_json(error)}. Save it anew.") from None
     rows = []
     for number, cells in enumerate(listed, start=1):
         if not isinstance(cells, dict):
@@ -273,28 +272,11 @@ def _json(path: Path, text: str, encoding: str) -> Sheet:
     return _sheet(path, _columns(row.cells for row in rows), rows, f"JSON in {encoding}")
 
 
-def _object(line: str, path: Path, place: str) -> dict[str, Any]:
-    try:
-        cells = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ArenaError(f"{place} is no JSON object: {_why(error)}.") from None
-    if not isinstance(cells, dict):
-        raise ArenaError(f"{place} is no JSON object but a {type(cells).__name__}: write columns and values.")
-    return cells
-
-
 def _whole(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
         return False
-
-
-def _why(error: ValueError | RecursionError) -> str:
-    """Why a text is no JSON, in words of the text."""
-    if isinstance(error, RecursionError):
-        return "its lists and objects lie too deep in each other"
-    return str(error) if isinstance(error, json.JSONDecodeError) else "a number has too many digits"
 
 
 def _columns(rows: Iterator[dict[str, Any]]) -> list[str]:

@@ -14,6 +14,24 @@ MAX_JSON = 100_000  # characters of a spec
 MAX_DEPTH = 20  # of objects and lists in each other
 
 
+def json_object(line: str, place: str) -> dict[str, Any]:
+    """The columns and values that a line of a file holds; place: the file and the line."""
+    try:
+        cells = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ArenaError(f"{place} is no JSON object: {unlike_json(error)}.") from None
+    if not isinstance(cells, dict):
+        raise ArenaError(f"{place} is no JSON object but a {type(cells).__name__}: write columns and values.")
+    return cells
+
+
+def unlike_json(error: ValueError | RecursionError) -> str:
+    """Why a text is no JSON, in words of the text."""
+    if isinstance(error, RecursionError):
+        return "its lists and objects lie too deep in each other"
+    return str(error) if isinstance(error, json.JSONDecodeError) else "a number has too many digits"
+
+
 def identifier(what: str, value: Any) -> str:
     """An id: up to 32 letters and digits."""
     if not (isinstance(value, str) and value.isalnum() and len(value) <= 32):

@@ -17,7 +17,7 @@ from lm import Edit, LanguageModel, Row, Sampling, load
 from lm.engines.geometry import unlike_llama, unsupported
 from lm.engines.torch.batched import BatchedEngine
 from lm.engines.torch.stack import Stack
-from lm.engines.transformers import decoder_layers, stack_of
+from lm.engines.transformers import stack_of
 from tests.families import FAMILIES
 from tests.scratch import scratch
 from tests.tiny import tiny
@@ -50,6 +50,11 @@ def takes(family: str, engine: str) -> bool:
 def trains(family: str) -> bool:
     """Whether the trainer takes the family."""
     return unlike_llama(FAMILIES[family]()) is None
+
+
+def decoder_layers(model) -> nn.ModuleList:
+    """Those of a transformers model."""
+    return stack_of(model)[1]
 
 
 @contextmanager

@@ -34,14 +34,9 @@ float32, and in half precision.
 WORKING = "Llama, Mistral, Qwen, Gemma, Phi, Granite, OLMo, Falcon and GPT-2 models, among others, work."
 
 
-def decoder_layers(model: "PreTrainedModel") -> nn.ModuleList:
-    """The list of a transformers model's decoder layers. Raises ValueError where there is none."""
-    return stack_of(model)[1]
-
-
 def stack_of(model: "PreTrainedModel") -> tuple[str, nn.ModuleList]:
-    """The decoder layers, and the path of their list in the model; another list, such as an
-    image tower's, may be as long.
+    """The path of the list of decoder layers in the model, and the list; another one, such as an image tower's, may
+    be as long. Raises ValueError where there is none.
     """
     count = getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", None)
     paths = {module: path for path, module in model.named_modules()}

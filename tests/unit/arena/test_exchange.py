@@ -458,7 +458,7 @@ def test_runs_made_elsewhere_need_no_model(tmp_path, capsys):
     ("files", "message"),
     [
         ({"--runs": '{"prompt": "p", "policy": "x"}'}, "line 1 lacks text"),
-        ({"--runs": "[]\nnonsense"}, "is not a JSON object"),
+        ({"--runs": "[]\nnonsense"}, "is no JSON object"),
         (
             {"--prompts": "p"},
             "Give just one of --outputs FILE, --runs FILE, or --prompts FILE with --policies FILE",

@@ -16,10 +16,11 @@ from lm.engines.base import Engine, Feed
 from lm.engines.native import build
 from lm.engines.torch.batched import BatchedEngine, _Pool
 from lm.engines.torch.stack import Stack, unchanged
-from lm.engines.transformers import ReferenceEngine, decoder_layers
+from lm.engines.transformers import ReferenceEngine
 from lm.loading import PACKED, _packed
 from lm.paths import cache_folder
 from lm.sampling import MAX_NOISE, draw, gumbel
+from tests.matrix import decoder_layers
 from tests.tiny import CONFIGS, LAYERS, NATIVE, WIDTH, tiny
 from tests.unit.lm.test_native import KERNELS, OLDER
 
