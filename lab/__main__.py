@@ -119,7 +119,7 @@ def _preparation(args: argparse.Namespace, model: LanguageModel, wanted: Wanted)
     try:
         return Preparation(model, wanted, PARTS, *args.part)
     except ValueError as error:
-        print(f"No trade-offs: {error}.", file=sys.stderr)
+        print(f"No trade-offs: {error}", file=sys.stderr)
         return Preparation(model, wanted, (STEER,), *args.part)
 
 

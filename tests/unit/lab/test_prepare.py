@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 
 import pytest
 
+from lab.__main__ import main
 from lab.lacking import lacking
 from lab.prepare import Preparation
 from lab.preparer import Preparer
@@ -27,7 +28,7 @@ from steering.calibration import Calibration
 from tests.families import FAMILIES
 from tests.forked import Fork
 from tests.thinned import thin
-from tests.tiny import save
+from tests.tiny import save, tiny
 
 COMMAND = ("--steps", "1", "--samples", "1")
 
@@ -112,3 +113,13 @@ def test_a_prepared_lab_trains_on_the_prompts_that_the_shipped_front_was_trained
     )
     wanted = parser().parse_args(["grid", "--out", "x"]).prompts
     assert grid_of(model, by_length).prompts == [text for path in wanted for _, text in read_prompts(path)]
+
+
+def test_a_family_that_is_not_trained_says_so_in_one_sentence(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["tradewind prepare", str(tiny("gpt2")), "--estimate"])
+    assert main() == 0
+    [told] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("No trade-offs: ")]
+    assert told.endswith(
+        "family gpt2 is not one of llama, mistral, qwen2, qwen3: give a model of one of these."
+    )
