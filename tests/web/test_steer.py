@@ -234,19 +234,14 @@ def test_layers_by_keyboard(app: str, page: Page) -> None:
     assert json.loads(parse_qs(urlsplit(page.url).query)["plan"][0])["layers"] == [2, 10]
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_fits_a_phone(app: str, chrome, dark: bool) -> None:
-    context = chrome.new_context(
-        viewport={"width": 390, "height": 844}, color_scheme="dark" if dark else "light"
-    )
-    page = context.new_page()
+def test_fits_a_phone(app: str, page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
     page.goto(at(app))
     settled(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     columns = page.locator(".tw-unsteered .tw-text, .tw-steered .tw-text")
     boxes = columns.evaluate_all("texts => texts.map((text) => text.getBoundingClientRect().toJSON())")
     assert len(boxes) == 2 and all(box["left"] >= 0 and box["right"] <= 390 for box in boxes)
-    context.close()
 
 
 def test_a_bad_link_is_one_sentence(app: str, page: Page) -> None:

@@ -503,11 +503,8 @@ def test_two_answers_go_to_the_blind_comparison(address: str, page: Page) -> Non
     expect(page.locator(".tw-answers .tw-status")).to_contain_text("already")
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_fits_a_phone(address: str, chrome: Browser, dark: bool) -> None:
-    context = chrome.new_context(
-        viewport={"width": 390, "height": 844}, color_scheme="dark" if dark else "light", has_touch=True
-    )
+def test_fits_a_phone(address: str, chrome: Browser) -> None:
+    context = chrome.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     page = context.new_page()
     visit(page, address, OPENING["max_new_tokens"])
     table(page)

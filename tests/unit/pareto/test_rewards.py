@@ -161,20 +161,18 @@ def test_heads_of_another_model_and_damaged_ones_are_refused(model, tmp_path):
         Head.load(tmp_path / "x.safetensors")
 
 
+def classifier(folder, **more) -> None:
+    """Writes a random one of the Llama family."""
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    model = LlamaForSequenceClassification(LlamaConfig(vocab_size=258, num_labels=1, **shape, **more))
+    model.save_pretrained(folder)
+
+
 def test_a_sequence_classifier_scores_in_the_same_place(tmp_path):
     from transformers import AutoTokenizer
 
-    config = LlamaConfig(
-        vocab_size=258,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_labels=1,
-        pad_token_id=257,
-    )
-    torch.manual_seed(0)
-    LlamaForSequenceClassification(config).save_pretrained(tmp_path)
+    classifier(tmp_path, pad_token_id=257)
     AutoTokenizer.from_pretrained(tiny("llama")).save_pretrained(tmp_path)
     reward = ClassifierReward(str(tmp_path))
     both = reward.score(["Hello", "A longer prompt"], ["yes", "no, not at all"])
@@ -188,16 +186,7 @@ def test_a_classifier_reads_the_end_of_a_long_text_and_needs_no_padding_token(tm
     """
     from transformers import AutoTokenizer
 
-    config = LlamaConfig(
-        vocab_size=258,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_labels=1,
-    )
-    torch.manual_seed(0)
-    LlamaForSequenceClassification(config).save_pretrained(tmp_path)
+    classifier(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tiny("llama"), pad_token=None, model_max_length=40)
     tokenizer.chat_template = "<s>{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
     tokenizer.save_pretrained(tmp_path)
