@@ -19,13 +19,12 @@ from api.choice import Choice
 from api.errors import problem, refusal
 from api.shapes import ScoredTokens, Shape
 from lm.caller import CALLER, Caller
+from ui.visitors import GLANCE
 
 MAX_REQUESTS, MAX_REQUESTS_OF_ONE = 64, 16
 """Requests answered at once, and those of one address."""
 _busy: Counter[Hashable] = Counter()
 """Requests under way by address: one count for the process, since all models share the machine."""
-GLANCE = 0.25
-"""Seconds between two looks at whether the client still waits."""
 
 
 def routes(choose: Choose, listed: Callable[[], Mapping[str, str]]) -> list[Route]:

@@ -17,16 +17,13 @@ import gradio as gr
 
 from lm import Decoding
 from lm.caller import CALLER, Caller, Stopped, dismiss
-from ui.visitors import Audience, Turns
+from ui.visitors import GLANCE, Audience, Turns
 
 log = logging.getLogger(__name__)
 FRAME = 1 / 30
 """Seconds between two updates of a page that is alone."""
 FRAMES = 60
 """Updates a second of all pages together."""
-GLANCE = 0.25
-"""Seconds between two looks at whether somebody still waits."""
-
 WORK = "work"
 """The name of the threads that work."""
 ENDING = 5.0

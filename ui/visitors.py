@@ -14,7 +14,7 @@ from gradio.context import LocalContext
 PATIENCE = 30
 """Seconds that an answer waits for somebody who reads it."""
 GLANCE = 0.25
-"""Seconds between two looks at whether a visitor in line still waits."""
+"""Seconds between two looks at whether a visitor still waits."""
 MAX_UNREAD = 4
 """Updates that a page may be behind before no more are made."""
 MAX_WAITING = 16
