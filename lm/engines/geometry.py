@@ -24,7 +24,7 @@ def _always(config: Config) -> int | None:
 
 
 def _by_layer(config: Config) -> int | None:
-    return _always(config) if "sliding_attention" in config.layer_types else None
+    return (_always(config) or 0) if "sliding_attention" in config.layer_types else None
 
 
 FAMILIES: dict[str, Window] = {"llama": _none, "mistral": _always, "qwen2": _by_layer, "qwen3": _by_layer}
@@ -61,8 +61,10 @@ def unlike_llama(config: Config) -> str | None:
         return f"activation {config.hidden_act} is not silu"
     if {*(getattr(config, "layer_types", None) or ["full_attention"])} not in UNIFORM:
         return "its layers attend in different ways"
-    if window(config) == 0:
+    if (reach := window(config)) is not None and reach < 1:
         return "its layers look back at nothing"
+    if config.num_hidden_layers < 1:
+        return "it has no layers"
     return _unlike_rope(config)
 
 

@@ -16,7 +16,7 @@ from common import digests
 from lm import Row, Sampling, SourceError, load, loading, memory, packed_cache
 from lm import folder as folders
 from lm.packed_cache import _keep
-from tests.tiny import CHATML, CONFIGS, SHAPE, save, save_tokenizer, tiny
+from tests.tiny import CHATML, CONFIGS, LAYERS, SHAPE, save, save_tokenizer, tiny
 
 PROMPT = tuple(b"Tell me, what do you see from up there? ")
 LONG = PROMPT * 5
@@ -523,11 +523,20 @@ def test_a_head_under_another_name_is_the_one_that_transformers_takes(folder, ke
     assert gap(folder, engine) < NATIVE_GAP
 
 
-def test_a_window_of_nothing_is_refused_on_every_engine(tmp_path):
-    folder = save(tmp_path / "model", CONFIGS["mistral"]())
-    change(folder, "config.json", sliding_window=0)
+@pytest.mark.parametrize(
+    ("family", "values"),
+    [
+        ("mistral", {"sliding_window": 0}),
+        ("mistral", {"sliding_window": -1}),
+        ("qwen2", {"layer_types": ["sliding_attention"] * LAYERS, "sliding_window": None}),
+        ("llama", {"num_hidden_layers": 0}),
+    ],
+)
+def test_layers_that_see_nothing_are_refused_on_every_engine(tmp_path, family, values):
+    folder = save(tmp_path / "model", CONFIGS[family]())
+    change(folder, "config.json", **values)
     for engine in ("auto", "reference", "native", "batched"):
-        with pytest.raises(ValueError, match="cannot be run here|look back at nothing"):
+        with pytest.raises(ValueError, match="cannot be run here|look back at nothing|has no layers"):
             load(str(folder), engine=engine)
 
 
