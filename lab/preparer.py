@@ -7,6 +7,7 @@ from typing import Any
 from lab.lacking import PARTS, PROGRESS, STEER, lacking, uncalibrated
 from lab.process import Process
 from lm import LanguageModel
+from lm.engines.geometry import FAMILIES
 from lm.paths import lab_folder
 from steering import Library
 
@@ -47,6 +48,7 @@ class Preparer:
             "model": self.model.name,
             "missing": bool(missing),
             "concepts": self._concepts() if part == STEER else [],
+            "makes": part == STEER or self.model.family in FAMILIES,
             "lacked": part in self.lacked,
             "allowed": self.allowed,
             "running": running,

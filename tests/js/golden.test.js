@@ -97,7 +97,7 @@ test('an answer that ends at once is told in its place, and no earlier one stand
   assert.equal(stage.text('.tw-steered .tw-text ~ .tw-hint'), '');
   const stopped = ['', ...last.steered[0].slice(1)];
   stage.send({ ...last, steered: [stopped] });
-  assert.equal(stage.text('.tw-steered .tw-text ~ .tw-hint'), 'The model ended its answer at once.');
+  assert.equal(stage.text('.tw-steered .tw-text ~ .tw-hint'), 'The model wrote no text.');
   stage.send({ ...last, steered: [stopped], phase: 'running' });
   assert.equal(stage.text('.tw-steered .tw-text ~ .tw-hint'), '');
 
@@ -108,7 +108,7 @@ test('an answer that ends at once is told in its place, and no earlier one stand
   now.asked = { ...now.asked, run: answered.run + 1 };
   texts.send({ ...answered, run: answered.run + 1, texts: ['Well.', ''] });
   assert.deepEqual(texts.all('.tw-text').map((node) => node.textContent), ['Well.', '']);
-  assert.deepEqual(texts.all('.tw-text ~ .tw-hint').map((node) => node.textContent), ['', 'The model ended its answer at once.']);
+  assert.deepEqual(texts.all('.tw-text ~ .tw-hint').map((node) => node.textContent), ['', 'The model wrote no text.']);
 });
 
 test('a card tells all its facts', async () => {

@@ -9,7 +9,7 @@ test('a probability has two digits, and more towards its ends', () => {
 
 test('what stands for an answer with nothing to read', () => {
   assert.equal(silence('Well.'), '');
-  assert.equal(silence(''), 'The model ended its answer at once.');
+  assert.equal(silence(''), 'The model wrote no text.');
   assert.equal(silence(' \n'), 'The model wrote nothing but spaces and line breaks.');
 });
 

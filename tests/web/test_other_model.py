@@ -55,3 +55,20 @@ def test_thinking_is_a_switch_where_the_template_has_it(page: Page, tmp_path: Pa
         page.get_by_role("button", name="Continue").click()
         expect(switch).to_be_hidden()
         page.goto("about:blank")
+
+
+def test_a_family_that_is_not_trained_is_not_offered_a_front(page: Page, tmp_path: Path) -> None:
+    environment = {"DATABASE_URL": f"sqlite:///{tmp_path / 'votes.sqlite'}", "TRADEWIND_CACHE": str(tmp_path)}
+    with serving(
+        tmp_path, "app.py", "--port", "PORT", "--model", str(tiny("granite")), "--prepare", **environment
+    ) as address:
+        page.goto(f"{address}/?tab=trade-offs")
+        page.get_by_role("tab", name="Trade-offs").click()
+        banner = page.locator(".tw-lacking:visible")
+        expect(banner).to_contain_text(
+            "has no front: policies are trained of Llama, Mistral and Qwen models alone"
+        )
+        expect(banner.get_by_role("button")).to_have_count(0)
+        page.get_by_role("tab", name="Steer").click()
+        expect(banner.get_by_role("button", name="Make vectors and calibrations")).to_be_visible()
+        page.goto("about:blank")

@@ -6,6 +6,8 @@ const LACKS = {
   steer: (model, concepts) => `${model} has no calibrated vectors ${concepts.length ? `of ${list(concepts)} ` : ''}yet. Steering works without them, after a minute a concept, but nobody knows what it costs.`,
   'trade-offs': (model) => `${model} has no trained policies yet, and so no front.`,
 };
+/** What is said where none can be made. */
+const UNTRAINED = (model) => `${model} has no front: policies are trained of Llama, Mistral and Qwen models alone. PEFT adapters of it can be added below, and its steered versions scored.`;
 const MAKES = { steer: 'Make vectors and calibrations', 'trade-offs': 'Train policies and score them' };
 
 /** a, b and c. */
@@ -24,17 +26,17 @@ export default function mount({ element, props, trigger, watch }) {
   const follow = follower(() => trigger('look', {}));
 
   function show() {
-    const { part, model, missing, concepts, allowed, running, fraction, seconds_left: left, note, problem } = props.value;
+    const { part, model, missing, concepts, makes, allowed, running, fraction, seconds_left: left, note, problem } = props.value;
     root.hidden = !missing && !running;
     const button = (label, name) => h('button', { type: 'button', class: 'tw-button', onclick: () => trigger(name, {}) }, label);
     const command = `tradewind prepare ${model}`;
     root.replaceChildren(
-      h('p', {}, missing ? LACKS[part](model, concepts) : 'All is there for this tab; the rest is being made.'),
+      h('p', {}, missing ? (makes ? LACKS[part](model, concepts) : UNTRAINED(model)) : 'All is there for this tab; the rest is being made.'),
       running ? filled(meter('Preparation'), fraction ?? 0) : '',
       h('div', { class: 'tw-line' },
-        running ? button('Stop', 'stop') : allowed ? button(MAKES[part], 'start') : h('span', { class: 'tw-hint' }, 'Whoever runs this app makes them with ', h('code', {}, command), '.'),
+        running ? button('Stop', 'stop') : !makes ? '' : allowed ? button(MAKES[part], 'start') : h('span', { class: 'tw-hint' }, 'Whoever runs this app makes them with ', h('code', {}, command), '.'),
         h('span', { class: 'tw-hint', role: 'status' }, running ? [note, left == null ? '' : `, about ${duration(left)} left in all`].join('')
-          : allowed ? 'It tells first how long it takes, and can be stopped: what is done stays done.' : '')),
+          : makes && allowed ? 'It tells first how long it takes, and can be stopped: what is done stays done.' : '')),
       problem ? h('p', { class: 'tw-problem', role: 'alert' }, problem) : '');
     follow(running);
   }

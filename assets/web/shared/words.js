@@ -14,7 +14,7 @@ export function probability(p) {
 export const share = (p) => `${p >= 0.0995 || p === 0 ? Math.round(100 * p) : (100 * p).toFixed(p >= 0.00095 ? 1 : 2)} %`;
 
 /** What stands for a complete answer that has nothing to read; nothing for others. */
-export const silence = (answer) => (answer === '' ? 'The model ended its answer at once.' : answer.trim() ? '' : 'The model wrote nothing but spaces and line breaks.');
+export const silence = (answer) => (answer === '' ? 'The model wrote no text.' : answer.trim() ? '' : 'The model wrote nothing but spaces and line breaks.');
 
 /** A token's text where its spaces and line breaks are seen. */
 export const visible = (text) => text.replaceAll('\n', '⏎').replace(/^ +| +$/g, (spaces) => '·'.repeat(spaces.length)) || '∅';

@@ -157,7 +157,7 @@ export default function mount({ element, props, trigger, watch }) {
 
   const preference = h('div', { class: 'tw-wish' }, ways.node, h('div', { class: 'tw-track' }, range, ticks),
     h('div', { class: 'tw-poles' }, h('span', {}, 'harmless'), h('span', {}, 'helpful')), h('p', { class: 'tw-value' }, says, value), far, scoreMix);
-  const none = h('p', { class: 'tw-hint' }, 'No checkpoint of this model is here yet: train one with python -m pareto train, and add it below.');
+  const none = h('p', { class: 'tw-hint' }, 'No checkpoint of this model is here yet: add one below, or any PEFT adapter of it.');
 
   const drawn = drawing(limits, { label: 'Seed of the answers', roll: 'Roll another seed', same: 'answers' }, request, go);
   const score = scorer({ plans, steered, scored, most: limits.upload, types: limits.types, start: (asked) => trigger('score', asked), stop: () => trigger('stop', { work: 'score' }), answer: (id) => { show(id); pick(id); } });

@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 import pytest
 
 from lab.__main__ import main
-from lab.lacking import lacking
+from lab.lacking import PARTS, lacking
 from lab.prepare import Preparation
 from lab.preparer import Preparer
 from lm import load
@@ -113,6 +113,13 @@ def test_a_prepared_lab_trains_on_the_prompts_that_the_shipped_front_was_trained
     )
     wanted = parser().parse_args(["grid", "--out", "x"]).prompts
     assert grid_of(model, by_length).prompts == [text for path in wanted for _, text in read_prompts(path)]
+
+
+@pytest.mark.parametrize(("family", "trains"), [("llama", True), ("granite", False)])
+def test_the_page_offers_no_training_of_a_family_that_has_none(monkeypatch, tmp_path, family, trains):
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
+    preparer = Preparer(Library(load(str(tiny(family)), engine="reference")), None, allowed=True)
+    assert [preparer.state(part)["makes"] for part in PARTS] == [True, trains]
 
 
 def test_a_family_that_is_not_trained_says_so_in_one_sentence(monkeypatch, capsys, tmp_path):
