@@ -118,6 +118,36 @@ def test_trade_offs(app: str, page: Page, nothing: Callable[[str], None]) -> Non
     nothing("a point that is not there")
 
 
+def test_forms_of_trade_offs_that_refuse_what_they_hold(
+    app: str, page: Page, nothing: Callable[[str], None]
+) -> None:
+    page.goto(f"{app}?tab=tradeoffs&max_new_tokens=8")
+    page.wait_for_selector(".tw-answers[data-phase=done] .tw-metrics table")
+    forms = [
+        page.locator(".tw-tradeoffs .tw-fold", has_text=f)
+        for f in ("Add a checkpoint", "Score a steered model")
+    ]
+    for form in forms:
+        form.locator("summary").click()
+    adding, scoring = forms
+    adding.get_by_label("Folder or hub id").fill("nobody")
+    adding.get_by_role("button", name="Add and score").click()
+    adding.get_by_text("no checkpoint").wait_for()
+    nothing("a checkpoint that is not there")
+    scoring.get_by_role("button", name="Score and plot").click()
+    scoring.get_by_role("progressbar").wait_for()
+    nothing("a steered model that is being scored")
+    scoring.get_by_role("button", name="Stop").click()
+    scoring.get_by_text("Stopped; nothing was added").wait_for()
+    with page.expect_file_chooser() as chosen:
+        adding.get_by_role("button", name="Upload a zip").click()
+    chosen.value.set_files([{"name": "odd.txt", "mimeType": "text/plain", "buffer": b"x"}])
+    adding.get_by_text("is no file of a checkpoint").wait_for()
+    for width in (390, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        nothing(f"an upload that is none at {width} px")
+
+
 def test_compare_and_about(app: str, page: Page, nothing: Callable[[str], None]) -> None:
     page.goto(f"{app}?tab=compare")
     page.wait_for_selector(".tw-compare")

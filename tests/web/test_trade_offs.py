@@ -350,6 +350,18 @@ def test_a_point_that_another_process_adds_appears_without_a_reload(
     expect(row(page, "added meanwhile")).to_have_count(0)
 
 
+def test_the_table_stands_beside_what_takes_the_plots_place(address: str, page: Page) -> None:
+    """An empty chart has no note, which left a row of the grid to the table."""
+    visit(page, f"{address}?tab=tradeoffs&view=training&max_new_tokens=8")
+    assert table(page).count() == POINTS
+    empty = page.locator(".tw-front .tw-empty-chart")
+    for chip in page.locator(".tw-chip").filter(has_not_text="Base model").all():
+        chip.click()
+    expect(empty).to_contain_text("None of these policies has a training curve")
+    chart, beside = empty.bounding_box(), page.locator(".tw-front .tw-scroll").bounding_box()
+    assert abs(chart["y"] - beside["y"]) < 16 and beside["x"] > chart["x"] + chart["width"]
+
+
 def test_the_papers_points_are_a_set_of_their_own(address: str, page: Page) -> None:
     visit(page, address)
     before = run(page)
@@ -411,7 +423,7 @@ def test_a_checkpoint_of_ones_own(address: str, page: Page, chrome: Browser) -> 
     visit(page, address)
     before = run(page)
     page.get_by_text("Add a checkpoint").click()
-    page.get_by_label("Checkpoint", exact=True).fill("mine")
+    page.get_by_label("Folder or hub id").fill("mine")
     page.get_by_role("button", name="Add and score").click()
     expect(page.locator(".tw-score .tw-hint")).to_contain_text("24", timeout=120_000)
     newer(page, before)
@@ -435,9 +447,11 @@ def test_what_cannot_be_added_leaves_one_sentence(address: str, page: Page) -> N
         ("../shipped/gapo", "no checkpoint"), ("foreign", "another"), ("/etc", "no checkpoint"), ("pickled", "safetensors"),
         ("nobody", "no checkpoint"), ("", "nothing to score"),
     ):  # fmt: skip
-        page.get_by_label("Checkpoint", exact=True).fill(name)
-        page.get_by_label("Checkpoint", exact=True).press("Enter")
-        expect(page.locator(".tw-score .tw-problem")).to_contain_text(says)
+        page.get_by_label("Folder or hub id").fill(name)
+        page.get_by_label("Folder or hub id").press("Enter")
+        problem = page.locator(".tw-inside:has(> div > .tw-field input) .tw-score .tw-problem")
+        expect(problem).to_contain_text(says)
+        expect(page.get_by_label("Folder or hub id")).to_have_attribute("aria-invalid", "true")
         assert "Traceback" not in page.inner_text("body")
         assert table(page).count() == POINTS, name
 
@@ -473,7 +487,7 @@ def test_a_steered_model_gets_its_place(address: str, page: Page) -> None:
     visit(page, address)
     before = run(page)
     page.get_by_text("Score a steered model").click()
-    page.get_by_label("Steered model").select_option("loud")
+    page.get_by_label("Plan of the Steer tab").select_option("loud")
     page.get_by_role("button", name="Score and plot").click()
     expect(page.locator(".tw-score .tw-hint")).to_contain_text("loud", timeout=120_000)
     newer(page, before)

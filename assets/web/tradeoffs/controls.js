@@ -107,7 +107,7 @@ export default function mount({ element, props, trigger, watch }) {
     oninput: () => { wish = Number(range.value); aside = false; tellWish(); if (wished() !== selected) pick(wished()); },
   });
   const ways = choice('Whose answer', WAYS, (next) => { way = next; aside = false; tellWish(); pick(wished()); });
-  const scoreMix = h('button', { type: 'button', class: 'tw-quiet tw-add', onclick: () => score.start({ pick: wished() }) }, 'Score this mix and plot it');
+  const scoreMix = h('button', { type: 'button', class: 'tw-quiet tw-add', onclick: () => score.start({ pick: wished() }, preference) }, 'Score this mix and plot it');
   const ticks = h('div', { class: 'tw-ticks', 'aria-hidden': 'true' });
 
   function mark() {
@@ -172,11 +172,10 @@ export default function mount({ element, props, trigger, watch }) {
 
   const [settings, more] = sheet('Settings',
     drawn.seed.node,
-    h('div', {}, score.progress,
-      h('div', { class: 'tw-folds' },
-        fold('Length and sampling', false, drawn.length.node, drawn.temperature.node, drawn.topP.node),
-        fold('Add a checkpoint', false, score.checkpoint),
-        plans.length || steered ? fold('Score a steered model', false, score.plan) : '')));
+    h('div', { class: 'tw-folds' },
+      fold('Length and sampling', false, drawn.length.node, drawn.temperature.node, drawn.topP.node),
+      fold('Add a checkpoint', false, score.checkpoint),
+      plans.length || steered ? fold('Score a steered model', false, score.plan) : ''));
   const wrong = faults({ prompt, ...drawn.inputs });
 
   element.firstElementChild.replaceChildren(

@@ -186,7 +186,8 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   function draw() {
-    const heading = data[set];
+    const heading = { ...data[set] };
+    if (heading.empty && data.example != null && example.box.checked !== data.example) heading.empty = 'Reading the judgements.';
     const shown = heading.empty ? [] : points();
     if (set === 'models' && view === 'training' && !data.curves && asked !== 'curves') {
       asked = 'curves';

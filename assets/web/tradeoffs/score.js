@@ -5,17 +5,18 @@ import { page } from '../shared/page.js';
 
 const OPEN = 'The plan that is open in the Steer tab';
 
-/** The forms `checkpoint` and `plan`, their `progress`, start(asked) and show(state). answer(id) hears of a point that is ready. */
+/** The forms `checkpoint` and `plan`, start(asked, place) and show(state). How far it is, and what is wrong, stands in the form that asked,
+ * or in `place`. answer(id) hears of a point that is ready. */
 export function scorer({ plans, steered, scored, most, start, stop, answer, types }) {
   let working = false;
   const many = `Scored on ${scored} held-out prompts: enough to see where it lies, with wide intervals.`;
   const name = h('input', {
-    type: 'text', maxlength: 200, placeholder: 'folder, or owner/name on the hub', 'aria-label': 'Checkpoint', spellcheck: 'false',
-    onkeydown: (event) => { if (event.key === 'Enter') begin({ checkpoint: name.value.trim() }); },
+    'aria-describedby': 'tw-score-fault', type: 'text', maxlength: 200, placeholder: 'folder, or owner/name on the hub', spellcheck: 'false',
+    onkeydown: (event) => { if (event.key === 'Enter') named(); },
   });
-  const which = h('select', { 'aria-label': 'Steered model' }, (steered ? [OPEN, ...plans] : plans).map((plan) => h('option', { value: plan }, plan)));
+  const which = h('select', { 'aria-describedby': 'tw-score-fault' }, (steered ? [OPEN, ...plans] : plans).map((plan) => h('option', { value: plan }, plan)));
   const buttons = [
-    h('button', { type: 'button', class: 'tw-button', onclick: () => begin({ checkpoint: name.value.trim() }) }, 'Add and score'),
+    h('button', { type: 'button', class: 'tw-button', onclick: named }, 'Add and score'),
     h('button', { type: 'button', class: 'tw-button', onclick: scorePlan }, 'Score and plot'),
   ];
   const files = h('button', { type: 'button', class: 'tw-quiet', onclick: () => taker()?.click() }, 'Upload a zip, or its files');
@@ -24,6 +25,7 @@ export function scorer({ plans, steered, scored, most, start, stop, answer, type
     const taken = /** @type {HTMLInputElement} */ (event.target);
     if (taken.type !== 'file' || !taker()?.parentElement.contains(taken)) return;
     const wrong = unfit([...taken.files]);
+    checkpoint.append(progress);
     show(wrong ? { problem: wrong } : { note: 'Uploading.' });
     if (wrong) event.stopImmediatePropagation();
     else uploads.observe(document.body, { childList: true, subtree: true });
@@ -50,16 +52,26 @@ export function scorer({ plans, steered, scored, most, start, stop, answer, type
   const bar = meter('Scoring');
   const line = h('div', { class: 'tw-line tw-scoring', hidden: true }, bar, end);
   const note = h('p', { class: 'tw-hint', role: 'status' });
-  const problem = h('p', { class: 'tw-problem', role: 'alert' });
+  const problem = h('p', { class: 'tw-problem', role: 'alert', id: 'tw-score-fault' });
+
+  const progress = h('div', { class: 'tw-score' }, line, note, problem);
+  const checkpoint = h('div', {}, field('Folder or hub id', name), h('div', { class: 'tw-line' }, buttons[0], files), h('p', { class: 'tw-hint' }, `${many} Only safetensors are read. It lives in this tab only.`));
+  const plan = h('div', {}, field('Plan of the Steer tab', which), buttons[1], h('p', { class: 'tw-hint' }, many));
+
+  function named() {
+    begin({ checkpoint: name.value.trim() }, checkpoint);
+  }
 
   function scorePlan() {
-    if (which.value !== OPEN) begin({ pick: `plan:${which.value}` });
-    else if (page.asked) begin({ plan: page.asked.plan });
+    plan.append(progress);
+    if (which.value !== OPEN) begin({ pick: `plan:${which.value}` }, plan);
+    else if (page.asked) begin({ plan: page.asked.plan }, plan);
     else show({ problem: 'No plan is open: look into the Steer tab first, or choose one of the list.' });
   }
 
-  function begin(asked) {
+  function begin(asked, place) {
     if (working) return;
+    place.append(progress);
     show({ fraction: 0, note: 'Waiting for its turn.' });
     start(asked);
   }
@@ -72,12 +84,9 @@ export function scorer({ plans, steered, scored, most, start, stop, answer, type
     filled(bar, fraction ?? 0);
     note.textContent = says;
     problem.textContent = wrong;
+    for (const [control, form] of [[name, checkpoint], [which, plan]]) control.setAttribute('aria-invalid', String(Boolean(wrong) && form.contains(problem)));
     if (done) answer(done);
   }
 
-  return {
-    checkpoint: h('div', {}, field('Folder or hub id', name), h('div', { class: 'tw-line' }, buttons[0], files), h('p', { class: 'tw-hint' }, `${many} Only safetensors are read. It lives in this tab only.`)),
-    plan: h('div', {}, field('Plan of the Steer tab', which), buttons[1], h('p', { class: 'tw-hint' }, many)),
-    progress: h('div', { class: 'tw-score' }, line, note, problem), start: begin, show,
-  };
+  return { checkpoint, plan, start: begin, show };
 }
