@@ -4,12 +4,15 @@ import os
 import signal
 import sys
 from argparse import Namespace
+from typing import NoReturn
 
 from common.arguments import Parser, integer
 from ui import listening, proxies  # noqa: F401  # before Gradio
 from ui.startup import MAX_PORT, attempt, check_address
 
 MAX_IN_MEMORY = 1_000
+PATIENCE = 4
+"""Seconds that a process which is told to end has for it until it is told again."""
 YES, NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 """Values of a variable that is a switch."""
 
@@ -66,9 +69,22 @@ def start(options: Namespace) -> None:
 def main() -> int:
     """Serves the page; what keeps it from starting becomes one sentence with the remedy, and exit code 2."""
     options = settings()
-    # how a Space is stopped: the mirror pushes the last votes at exit
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    return attempt(lambda: start(options), options.debug)
+    if sys.platform == "win32":  # where no signal tells a process to end
+        return attempt(lambda: start(options), options.debug)
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, _end)
+    try:
+        return attempt(lambda: start(options), options.debug)
+    finally:
+        signal.alarm(0)
+
+
+def _end(*_: object) -> NoReturn:
+    """Ends the process in order, as a Space that is stopped: the mirror pushes the last votes at exit. Python drops
+    what is raised while it frees an object, so that it is tried again.
+    """
+    signal.alarm(PATIENCE)
+    sys.exit()
 
 
 if __name__ == "__main__":

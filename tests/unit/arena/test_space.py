@@ -106,6 +106,28 @@ def test_a_space_that_is_stopped_pushes_once_more(tmp_path):
     assert process.communicate(timeout=120)[0] == "pushed\n"
 
 
+FREED = """
+class Freed:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(.1)
+
+import os, signal
+lab.launch.compose = lambda *parts: Freed() and None
+app.main()
+"""
+
+
+@pytest.mark.slow
+def test_a_space_that_is_stopped_while_it_frees_an_object_ends_as_well(tmp_path):
+    environment = os.environ | {"DATABASE_URL": f"sqlite:///{tmp_path / 'votes.sqlite3'}"}
+    script = ENDING.replace("app.main()\n", FREED)
+    command = [sys.executable, "-c", script, "--model", str(tiny("qwen2"))]
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert "Exception ignored in: <function Freed" in ended.stderr
+    assert ended.returncode == 0 and ended.stdout.endswith("pushed\n")
+
+
 @pytest.mark.parametrize(
     "missing", ["SYSTEM", "SPACE_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL"]
 )
