@@ -238,7 +238,7 @@ def _models(
     )
     if duel := _duel(content["comparison"]):
         title = f"{duel}; {beaten} of {len(points)} points are dominated"
-    note = "Up and right is better. Bars are 95 % intervals; " + _scored(points)
+    note = "Bars are 95 % intervals; " + _scored(points)
     return {"title": title, "note": note}
 
 

@@ -1,6 +1,7 @@
 """The Trade-offs tab in a real browser, on the real model with adapters at random."""
 
 import csv
+import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -307,8 +308,11 @@ def test_dominated_points_are_dimmed_until_told_otherwise(address: str, page: Pa
 
 def test_the_axes_show_what_is_chosen(address: str, page: Page) -> None:
     visit(page, address)
+    note = page.locator(".tw-front .tw-note")
+    expect(note).to_contain_text("Up and right is better. Bars are 95 % intervals")
     page.get_by_label("Vertical axis").select_option("kl")
     expect(page.locator(".tw-front h3")).to_contain_text("KL to the base model against helpful")
+    expect(note).to_have_text(re.compile("^Bars are 95 % intervals"))
     page.wait_for_function(
         "document.querySelector('.tw-front .tw-plot').layout.yaxis.title.text.startsWith('KL to the base model')"
     )

@@ -182,7 +182,8 @@ export default function mount({ element, props, trigger, watch }) {
       return training(shown, data.curves, data.measures, { measure, brushed, selected: how.selected });
     }
     const usual = set !== 'models' || String(axes) === String(data.objectives.slice(0, 2));
-    return { title: usual ? title : `${named(axes[1])} against ${named(axes[0])}`, note, figure: figure(data, set, shown, how) };
+    const rewards = set === 'models' && axes.every((id) => data.objectives.includes(id));
+    return { title: usual ? title : `${named(axes[1])} against ${named(axes[0])}`, note: rewards ? `Up and right is better. ${note}` : note, figure: figure(data, set, shown, how) };
   }
 
   function draw() {
