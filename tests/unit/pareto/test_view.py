@@ -291,7 +291,7 @@ def test_a_card_tells_conflict_and_curves() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [({"prompt": 3}, "Prompt is int"), ({"picks": "gapo"}, "list"), ({"picks": list("abcd")}, "at most"), ({"seed": 1.5e10}, "Seed"),
+    [({"prompt": 3}, "Prompt is 3: give a text"), ({"picks": "gapo"}, "list"), ({"picks": list("abcd")}, "at most"), ({"seed": 1.5e10}, "Seed"),
      ({"max_new_tokens": 0}, "max_new_tokens"), ({"temperature": float("nan")}, "Temperature"), ({"seed": True}, "Seed"),
      ({"top_p": 1.5}, "top_p is 1.5: give a number from 0 to 1"), ({"thinking": "yes"}, "Thinking is 'yes'")],
 )  # fmt: skip
