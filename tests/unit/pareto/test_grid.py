@@ -272,9 +272,14 @@ def test_the_ends_of_a_curve_ship_and_answer_at_every_preference(model, tmp_path
     about = mixed(model, *ends, 0.25).about
     assert about["method"] == "curve" and about["preference"] == [0.25, 0.75]
     scored = {point["id"]: point["name"] for point in session.front.points}
-    live = {f"curve-{weight:g}": picks.card(session, f"curve:{weight}")["name"] for weight in (0, 0.5, 1)}
+    live = {
+        f"curve-{weight:g}": picks.card(session, pick := f"curve:{weight}", known(pick))["name"]
+        for weight in (0, 0.5, 1)
+    }
     assert live == {id: scored[id] for id in live}, "a live place is written as a scored one is"
-    assert about["name"] == picks.side(session, "curve:0.25")["name"] == "curve 0.25 : 0.75"
+    assert (
+        about["name"] == picks.side(session, "curve:0.25", known("curve:0.25"))["name"] == "curve 0.25 : 0.75"
+    )
     with pytest.raises(CheckpointError, match="soup"):
         known("soup:0.25")
 
