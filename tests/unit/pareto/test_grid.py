@@ -115,7 +115,9 @@ def test_four_processes_of_which_one_is_killed_give_what_one_gives(model, tmp_pa
     parts[1].kill()
     for part in parts:
         part.wait(600)
-    assert parts[1].poll() == -signal.SIGKILL and not any(parts[n].poll() for n in (0, 2, 3))
+    assert [part.poll() for part in parts] == [0, -signal.SIGKILL, 0, 0], [
+        (tmp_path / f"part{n}").read_text()[-500:] for n in range(1, 5)
+    ]
     told = json.loads(started("again").ended())
     assert told["done"] == told["jobs"] and told["steps_left"] == 0 and told["seconds_left"] == 0
 
