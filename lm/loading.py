@@ -189,7 +189,7 @@ def _transformers(
     _check_window(label, config)
     weights = files.weight_files(folder)
     files.require_declared(label, values, weights)
-    tokenizer = read_tokenizer(label, folder)
+    tokenizer = read_tokenizer(label, folder, config)
     stop_ids = stop_ids_of(folder, tokenizer)
     gpu = gpu_here()
     why_not = unsupported(config) if gpu is None else "a GPU is used"

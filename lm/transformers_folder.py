@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
     from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
+ANY_DTYPE: dict[str, Any] = {"dtype": None, "torch_dtype": None}
+"""For AutoConfig: whatever config.json says of the type of its numbers, such as "auto". The files tell it."""
 BUILDING = threading.Lock()
 """Held while transformers builds a model: it swaps functions of torch and of its own for that time."""
 
@@ -27,7 +29,7 @@ def read_config(label: str, folder: Path) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False, **ANY_DTYPE)
     except Exception as error:  # of whatever kind: a config may hold anything
         raise SourceError(
             f"config.json of {label} is none that transformers knows ({reason(error)}), "
@@ -85,11 +87,11 @@ def _check_rope(label: str, config: PreTrainedConfig) -> None:
         )
 
 
-def read_tokenizer(label: str, folder: Path) -> PreTrainedTokenizerFast:
+def read_tokenizer(label: str, folder: Path, config: PreTrainedConfig) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
     except Exception as error:  # of whatever kind: files of many formats
         raise SourceError(
             f"{label} has no tokenizer that can be read ({reason(error)}): fetch the model again."

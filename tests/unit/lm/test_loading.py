@@ -790,6 +790,17 @@ def test_numbers_that_no_grid_holds_are_refused(folder, cache, tensor, number):
     assert not [*(cache / "models").iterdir()]
 
 
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+@pytest.mark.parametrize("value", ["auto", "torch.float16", "fp16", "int8", "float8_e4m3fn", "", 16, None])
+def test_the_type_of_numbers_is_read_from_the_files_whatever_the_config_says(tmp_path, key, value):
+    folder = Path(shutil.copytree(tiny("llama"), tmp_path / "model"))
+    engines = ("native", "reference")
+    want = [load(str(folder), engine=engine).logprobs([PROMPT], [1])[0] for engine in engines]
+    change(folder, "config.json", **{"dtype": None, key: value})
+    have = [load(str(folder), engine=engine).logprobs([PROMPT], [1])[0] for engine in engines]
+    assert all(map(torch.equal, have, want))
+
+
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
 def test_how_a_model_was_called_when_it_was_saved_changes_nothing(tmp_path, family):
     folder = Path(shutil.copytree(tiny(family), tmp_path / "model"))

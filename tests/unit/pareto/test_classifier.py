@@ -320,6 +320,14 @@ def test_weights_in_16_bits_are_computed_in_float32_on_a_cpu(tmp_path, dtype):
     torch.testing.assert_close(got, logits(name, "Q\n\ngood"), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("value", ["auto", "torch.float16", 16])
+def test_the_type_of_numbers_is_read_from_the_files_whatever_the_config_says(tmp_path, value):
+    name = classifier(tmp_path, "bert", num_labels=1)
+    want = logits(name, "Q\n\ngood")
+    changed(name, dtype=value)
+    torch.testing.assert_close(ClassifierReward(name).score(["Q"], ["good"]), want, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("what", "says"),
     [
