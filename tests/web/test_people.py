@@ -1,12 +1,13 @@
 """The Compare tab with more than one pair of hands: two tabs of one person, two people at once, and a lead who changes a study meanwhile."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from arena import Output, Service, Store, create, studies, votes_frame
+from arena import Output, Service, Store, create, example, studies, votes_frame
 from arena.studies import listing
 from tests.web.conftest import serving
 
@@ -189,6 +190,32 @@ def test_an_earlier_vote_is_corrected_and_marked_and_other_votes_stay(app, pages
     assert kept[corrected]["corrected"] and kept[corrected]["revised"]
     [other] = [vote for id, vote in kept.items() if id != corrected]
     assert (other["helpful"], other["harmless"], bool(other["corrected"])) == ("a", "a", False)
+
+
+def test_only_a_study_that_people_can_judge_has_links_and_one_under_a_notice_has_no_pace(app, pages) -> None:
+    address, store = app
+    lead, _, ada = pages
+    example.add(store)
+    judges(ada, address, "Ada")
+    votes(ada, "1", "1")
+    told(ada)
+    columns = lead.locator(".tw-people th").filter(
+        has_text=re.compile("^(Seconds a vote|Votes an hour|Own link)$")
+    )
+    to_judge = lead.get_by_role("button", name="Copy link to judge")
+    leads(lead, address)
+    expect(to_judge).to_be_visible()
+    expect(columns).to_have_text(["Seconds a vote", "Votes an hour", "Own link"])
+    lead.get_by_role("button", name="Close to annotators").click()
+    lead.get_by_text("It is closed: its links stand here").wait_for()
+    expect(to_judge).to_be_hidden()
+    expect(columns).to_have_text(["Seconds a vote", "Votes an hour"])
+    leads(lead, address, example.NAME)
+    expect(lead.locator(".tw-people tbody tr")).to_have_count(2)
+    expect(columns).to_have_count(0)
+    lead.get_by_role("button", name="Open to annotators").click()
+    expect(to_judge).to_be_visible()
+    expect(columns).to_have_count(0)
 
 
 def test_results_open_on_the_study_that_was_picked(app, pages) -> None:

@@ -47,22 +47,33 @@ export default function mount({ element, props, trigger, watch }) {
     return button;
   }
 
-  function people({ picked, people: json, login }) {
+  /** Who judges a study. One under a notice, such as the example, is nobody's work: it has neither a pace nor reminders. */
+  function people({ picked, people: json, login, studies }) {
     const listed = JSON.parse(json || '[]');
+    const { state, notice } = studies.find(({ id }) => id === picked);
+    const open = state === 'open';
+    const led = !notice;
     const fixed = new Set(['annotator', 'votes', 'median_seconds', 'repeats', 'traps', 'traps_passed', 'pace', 'last', 'corrected']);
     const questions = [...new Set(listed.flatMap((person) => Object.keys(person)))].filter((name) => !fixed.has(name));
-    const head = ['Person', 'Votes', 'Seconds a vote', 'Votes an hour', ...questions.map((name) => `Same again: ${name}`), 'Traps passed', 'Corrected', 'Last vote', 'Own link'];
-    const cells = (person) => [person.votes, number(person.median_seconds), number(person.pace, 0), ...questions.map((name) => percent(person[name])),
-      person.traps ? `${percent(person.traps_passed)} of ${person.traps}` : '', person.corrected, day(person.last)];
+    const columns = [
+      ['Votes', (person) => person.votes],
+      ...(led ? [['Seconds a vote', (person) => number(person.median_seconds)], ['Votes an hour', (person) => number(person.pace, 0)]] : []),
+      ...questions.map((name) => [`Same again: ${name}`, (person) => percent(person[name])]),
+      ['Traps passed', (person) => (person.traps ? `${percent(person.traps_passed)} of ${person.traps}` : '')],
+      ['Corrected', (person) => person.corrected],
+      ['Last vote', (person) => day(person.last)],
+      ...(led && open ? [['Own link', (person) => linked('Copy link', linkTo(picked, login ? '' : person.annotator))]] : []),
+    ];
+    const says = !open ? `It is ${state}: its links stand here while annotators can judge it.`
+      : login ? 'Whoever follows the link signs in, and comes back to where they stopped.'
+        : `The link asks for a name.${led ? ' A person’s own link, a reminder, brings them back to where they stopped.' : ''}`;
     return h('section', { class: 'tw-people' },
-      h('div', { class: 'tw-heading' }, h('h3', {}, 'People'), linked('Copy link to judge', linkTo(picked))),
-      h('p', { class: 'tw-count' }, login ? 'Whoever follows the link signs in, and comes back to where they stopped.'
-        : 'The link asks for a name. A person’s own link, a reminder, brings them back to where they stopped.'),
+      h('div', { class: 'tw-heading' }, h('h3', {}, 'People'), open && linked('Copy link to judge', linkTo(picked))),
+      h('p', { class: 'tw-count' }, says),
       listed.length ? h('div', { class: 'tw-scroll', tabindex: 0 }, h('table', { class: 'tw-table' },
-        h('thead', {}, h('tr', {}, head.map((name) => h('th', { scope: 'col' }, name)))),
+        h('thead', {}, h('tr', {}, ['Person', ...columns.map(([title]) => title)].map((name) => h('th', { scope: 'col' }, name)))),
         h('tbody', {}, listed.map((person) => h('tr', {},
-          h('td', {}, h('bdi', {}, person.annotator)), cells(person).map((cell) => h('td', {}, cell == null ? '' : String(cell))),
-          h('td', {}, linked('Copy link', linkTo(picked, login ? '' : person.annotator)))))))) : h('p', { class: 'tw-lead' }, 'Nobody has judged it yet: send them the link.'));
+          h('td', {}, h('bdi', {}, person.annotator)), columns.map(([, cell]) => h('td', {}, cell(person) ?? ''))))))) : open && h('p', { class: 'tw-lead' }, 'Nobody has judged it yet: send them the link.'));
   }
 
   function draw() {
