@@ -166,14 +166,15 @@ class Controller:
         self, session: Session, request: Request, rows: list[Row], state: Texts, stop: threading.Event
     ) -> Iterator[Texts]:
         decoding = self.model.decode(rows, stop=stop)
-        texts, sent = [""] * len(rows), 0.0
+        texts, sent, begun = [""] * len(rows), 0.0, False
         try:
             for step in decoding:
+                begun = begun or bool(step)
                 for token in step:
                     texts[token.row] += token.text
                 if time.monotonic() - sent >= frame() and not stop.is_set():
                     sent = time.monotonic()
-                    note = "" if any(run.ids for run in decoding.runs) else reading(decoding)
+                    note = "" if begun else reading(decoding)
                     yield {**state, "texts": list(texts), "note": note}
         finally:
             decoding.close()

@@ -267,8 +267,9 @@ def test_a_link_over_which_the_server_fails_is_tried_again(app, pages) -> None:
     again = ada.get_by_role("button", name="Try again")
     again.wait_for()
     expect(name).to_be_hidden()
+    first = again.element_handle()
     again.click()
-    expect(again).to_be_hidden()
+    first.wait_for_element_state("hidden")
     again.wait_for()
     with store.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE away RENAME TO sets")
