@@ -14,7 +14,7 @@ from common.folders import expanded
 from lm.devices import device_here
 from lm.folder import QUANTISED
 from lm.sources import reason
-from lm.transformers_folder import ANY_DTYPE
+from lm.transformers_folder import plain_config
 
 MAX_BATCH = 8
 UNBOUNDED = 1_000_000
@@ -137,13 +137,13 @@ def _folded(label: str) -> str:
 
 def _loaded(name: str) -> tuple[Any, Any]:
     """Tokenizer and model. Raises ClassifierError."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     here = expanded(name)
     name, how = str(here) if os.path.isdir(here) else name, {"trust_remote_code": False}
     dtype = "auto" if device_here().type != "cpu" else torch.float32
     try:
-        config = AutoConfig.from_pretrained(name, return_dict=True, **ANY_DTYPE, **how)
+        config = plain_config(name)
         tokenizer = AutoTokenizer.from_pretrained(name, config=config, **how)
         model, report = AutoModelForSequenceClassification.from_pretrained(
             name,

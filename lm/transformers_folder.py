@@ -16,20 +16,29 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
     from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
-ANY_DTYPE: dict[str, Any] = {"dtype": None, "torch_dtype": None}
-"""For AutoConfig: whatever config.json says of the type of its numbers, such as "auto". The files tell it."""
 BUILDING = threading.Lock()
 """Held while transformers builds a model: it swaps functions of torch and of its own for that time."""
+
+
+def plain_config(name: str | Path) -> PreTrainedConfig:
+    """The config of a folder or hub id, whatever it says of the type of its numbers, such as "auto": the weights'
+    files tell that. Raises what transformers raises.
+    """
+    from transformers import AutoConfig
+
+    config: PreTrainedConfig = AutoConfig.from_pretrained(
+        name, trust_remote_code=False, return_dict=True, dtype=torch.float32
+    )
+    config.dtype = None
+    return config
 
 
 def read_config(label: str, folder: Path) -> PreTrainedConfig:
     """The config as transformers reads it. Raises SourceError where it, or the model that it is of, is
     unknown here, or needs a package that is missing.
     """
-    from transformers import AutoConfig
-
     try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False, **ANY_DTYPE)
+        config = plain_config(folder)
     except Exception as error:  # of whatever kind: a config may hold anything
         raise SourceError(
             f"config.json of {label} is none that transformers knows ({reason(error)}), "
@@ -39,8 +48,7 @@ def read_config(label: str, folder: Path) -> PreTrainedConfig:
     _check_quantised(label, config)
     _check_rope(label, config)
     config._attn_implementation = None  # whichever is here: the one that it was saved with may not be
-    for part in (config, config.get_text_config(decoder=True)):
-        part.return_dict = True
+    config.get_text_config(decoder=True).return_dict = True
     return config
 
 
