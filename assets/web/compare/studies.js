@@ -56,13 +56,16 @@ export default function mount({ element, props, trigger, watch }) {
     const fixed = new Set(['annotator', 'votes', 'median_seconds', 'repeats', 'traps', 'traps_passed', 'pace', 'last', 'corrected']);
     const questions = [...new Set(listed.flatMap((person) => Object.keys(person)))].filter((name) => !fixed.has(name));
     const columns = [
-      ['Votes', (person) => person.votes],
-      ...(led ? [['Seconds a vote', (person) => number(person.median_seconds)], ['Votes an hour', (person) => number(person.pace, 0)]] : []),
-      ...questions.map((name) => [`Same again: ${name}`, (person) => percent(person[name])]),
-      ['Traps passed', (person) => (person.traps ? `${percent(person.traps_passed)} of ${person.traps}` : '')],
-      ['Corrected', (person) => person.corrected],
-      ['Last vote', (person) => day(person.last)],
-      ...(led && open ? [['Own link', (person) => linked('Copy link', linkTo(picked, login ? '' : person.annotator))]] : []),
+      { title: 'Votes', of: (person) => person.votes },
+      ...(led ? [
+        { title: 'Seconds a vote', of: (person) => number(person.median_seconds) },
+        { title: 'Votes an hour', of: (person) => number(person.pace, 0) },
+      ] : []),
+      ...questions.map((name) => ({ title: `Same again: ${name}`, of: (person) => percent(person[name]) })),
+      { title: 'Traps passed', of: (person) => (person.traps ? `${percent(person.traps_passed)} of ${person.traps}` : '') },
+      { title: 'Corrected', of: (person) => person.corrected },
+      { title: 'Last vote', of: (person) => day(person.last) },
+      ...(led && open ? [{ title: 'Own link', of: (person) => linked('Copy link', linkTo(picked, login ? '' : person.annotator)) }] : []),
     ];
     const says = !open ? `It is ${state}: its links stand here while annotators can judge it.`
       : login ? 'Whoever follows the link signs in, and comes back to where they stopped.'
@@ -71,9 +74,9 @@ export default function mount({ element, props, trigger, watch }) {
       h('div', { class: 'tw-heading' }, h('h3', {}, 'People'), open && linked('Copy link to judge', linkTo(picked))),
       h('p', { class: 'tw-count' }, says),
       listed.length ? h('div', { class: 'tw-scroll', tabindex: 0 }, h('table', { class: 'tw-table' },
-        h('thead', {}, h('tr', {}, ['Person', ...columns.map(([title]) => title)].map((name) => h('th', { scope: 'col' }, name)))),
+        h('thead', {}, h('tr', {}, ['Person', ...columns.map(({ title }) => title)].map((name) => h('th', { scope: 'col' }, name)))),
         h('tbody', {}, listed.map((person) => h('tr', {},
-          h('td', {}, h('bdi', {}, person.annotator)), columns.map(([, cell]) => h('td', {}, cell(person) ?? ''))))))) : open && h('p', { class: 'tw-lead' }, 'Nobody has judged it yet: send them the link.'));
+          h('td', {}, h('bdi', {}, person.annotator)), columns.map(({ of }) => h('td', {}, of(person) ?? ''))))))) : open && h('p', { class: 'tw-lead' }, 'Nobody has judged it yet: send them the link.'));
   }
 
   function draw() {
