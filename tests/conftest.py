@@ -67,6 +67,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if tier == "unit" and _slow(item):
             tier = "slow"
         item.add_marker(getattr(pytest.mark, FOLDERS.get(tier, tier)))
+        if tier == "web":
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def pytest_collection_finish() -> None:
