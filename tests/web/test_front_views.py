@@ -121,3 +121,35 @@ def test_the_plot_goes_along_as_a_picture(front: Page) -> None:
             front.locator(".tw-front").get_by_role("button", name=format).click()
         assert Path(download.value.path()).read_bytes().startswith(begins)
         assert download.value.suggested_filename == f"tradewind-front-models.{format.lower()}"
+
+
+APART = """() => {
+  const box = (name) => document.querySelector(name).getBoundingClientRect();
+  const legend = box('.legend .bg');
+  const words = [...document.querySelectorAll('.legendtext, .xtick text, .ytick text, .xtitle, .ytitle, .gtitle')].map((node) => {
+    const { left, right, top, bottom } = node.getBoundingClientRect();
+    return { text: node.textContent, of: node.matches('.legendtext'), fonts: getComputedStyle(node).fontFamily, left, right, top, bottom };
+  });
+  return {
+    cut: words.filter((word) => word.of && word.right > legend.right).map(({ text }) => text),
+    covered: words.filter((word) => !word.of && word.top < legend.bottom && word.bottom > legend.top).map(({ text }) => text),
+    pale: [...document.querySelectorAll('.legendpoints path')].filter((mark) => getComputedStyle(mark).opacity !== '1').length,
+    web: words.filter(({ fonts }) => fonts.includes('Source')).map(({ text }) => text),
+    named: words.filter(({ of }) => of).map(({ text }) => text),
+  };
+}"""
+
+
+@pytest.mark.parametrize("view", ["Plane", "Parallel axes"])
+def test_the_legend_of_a_picture_is_whole_and_covers_nothing(front: Page, view: str) -> None:
+    """Names are measured in a font that a picture has, marks are as strong as on the page, and axes keep their titles."""
+    front.get_by_role("button", name=view).click()
+    front.wait_for_function(
+        f"document.querySelector('{PLOT}').layout.uirevision.startsWith('{'parallel' if view == 'Parallel axes' else 'models'}')"
+    )
+    with front.expect_download() as download:
+        front.locator(".tw-front").get_by_role("button", name="SVG").click()
+    front.set_content(Path(download.value.path()).read_text(encoding="utf-8"))
+    found = front.evaluate(APART)
+    assert sorted(found.pop("named"))[:2] == ["Base model", "GAPO"]
+    assert found == {"cut": [], "covered": [], "pale": 0, "web": []}

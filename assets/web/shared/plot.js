@@ -12,6 +12,9 @@ import { walker } from './walker.js';
 const COARSE = matchMedia('(pointer: coarse)').matches;
 const [NARROW, NARROW_LABEL] = [480, 14]; // pixels of a chart, and letters of a name beside its axis
 const PICTURE = { width: 960, height: 640, scale: 2 };
+const MARGIN = { l: 48, r: 12, t: 12, b: 40 };
+const DRAWN = 'system-ui, sans-serif'; // no web font reaches a picture, and what is measured in one would be cut
+const LEGEND = { orientation: 'h', yanchor: 'bottom', x: 0, font: { color: 'var(--tw-ink)' } };
 const lines = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replace(/(.{60,90}?) /g, '$1<br>');
 let library = null;
 
@@ -32,8 +35,9 @@ function resolved(value, style) {
   return value;
 }
 
-/** A name beside an axis where there is little room: its ends. */
-function ends(text) {
+/** A name beside an axis where there is little room: the ends of its lines. */
+const ends = (text) => text.split('<br>').map(endsOf).join('<br>');
+function endsOf(text) {
   const letters = text.match(/&#?\w+;|./gu) ?? [];
   return letters.length > NARROW_LABEL ? [...letters.slice(0, 7), '…', ...letters.slice(-6)].join('') : text;
 }
@@ -44,10 +48,10 @@ function themed(figure, style, narrow = false) {
     ticklen: 4, automargin: true, title: { standoff: 8 },
   };
   const layout = {
-    paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', margin: { l: 48, r: 12, t: 12, b: 40 }, uirevision: 'kept',
+    paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', margin: MARGIN, uirevision: 'kept',
     font: { family: 'var(--tw-sans)', size: 13, color: 'var(--tw-muted)' }, autosize: true, dragmode: COARSE ? false : 'zoom',
     hoverlabel: { bgcolor: 'var(--tw-ink)', bordercolor: 'var(--tw-ink)', font: { color: 'var(--tw-paper)', family: 'var(--tw-sans)', size: 13 } },
-    legend: { orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0, font: { color: 'var(--tw-ink)' } },
+    legend: { ...LEGEND, y: 1.02 },
     ...figure.layout,
   };
   for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
@@ -89,22 +93,21 @@ export function chart(node, onPoint = (/** @type {any} */ _point) => {}, twinOf 
     download(`${name()}.csv`, csv(columns, rows), 'text/csv');
   }
 
-  /** A picture as it stands on the page, its sentence above it, and a legend of what the page names elsewhere: traces' meta.legend. */
+  /** A picture as it stands on the page, its sentence above it, and below it a legend of what the page names elsewhere: traces' meta.legend. */
   async function picture(format) {
     const { downloadImage } = await plotly();
-    const own = value.figure.layout;
+    const { data, layout: own } = value.figure;
+    const named = [...new Map(data.filter(({ meta }) => meta?.legend).map(({ meta, marker }) => [meta.legend, marker]))];
+    const legend = named.map(([name, marker]) => ({ type: 'scatter', mode: 'markers', x: [null], y: [null], name, marker: { ...marker, opacity: 1 } }));
+    const below = legend.length || data.some(({ name, showlegend }) => name && showlegend !== false);
+    const margin = { ...MARGIN, ...own.margin };
     const layout = {
-      ...own, paper_bgcolor: 'var(--tw-paper)', height: undefined, title: { text: lines(value.title), x: 0.02, y: 0.97, yanchor: 'top', xanchor: 'left', font: { color: 'var(--tw-ink)', size: 17 } },
-      margin: { ...own.margin, t: 112 }, showlegend: true,
+      ...own, paper_bgcolor: 'var(--tw-paper)', height: undefined, font: { family: DRAWN, size: 13, color: 'var(--tw-muted)' },
+      title: { text: lines(value.title), x: 0.02, y: 0.97, yanchor: 'top', xanchor: 'left', font: { color: 'var(--tw-ink)', size: 17 } },
+      margin: { ...margin, t: margin.t + 64, b: margin.b + (below ? 56 : 0) }, showlegend: true,
+      legend: { ...LEGEND, yref: 'container', y: 0.01 },
     };
-    const named = new Set();
-    const data = value.figure.data.map((trace) => {
-      const name = trace.meta?.legend;
-      if (!name || named.has(name)) return trace;
-      named.add(name);
-      return { ...trace, name, showlegend: true };
-    });
-    await downloadImage(themed({ data, layout }, getComputedStyle(node)), { ...PICTURE, format, filename: name() });
+    await downloadImage(themed({ data: [...data, ...legend], layout }, getComputedStyle(node)), { ...PICTURE, format, filename: name() });
   }
 
   async function draw() {
