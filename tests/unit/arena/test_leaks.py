@@ -197,6 +197,100 @@ Soy Gemini, el modelo de lenguaje de Google.
 As Claude, I find this hard.
 As a Claude model, I find this hard.
 As an assistant made by Anthropic, I agree.
+As a Hugging Face AI, I have no view.
+I'm actually Claude.
+The name's Claude, your AI assistant.
+You may know me as ChatGPT.
+It's me, ChatGPT!
+I, Claude, am an AI.
+I am the AI assistant Claude.
+I belong to the Llama family of models.
+I am part of the Gemini family.
+I'm from the Claude family of models by Anthropic.
+I use GPT-4 under the hood.
+As an OpenAI model, I cannot.
+As an OpenAI language model, I cannot.
+As an assistant from Anthropic, I try to help.
+According to OpenAI's policies, I cannot help with that.
+OpenAI's guidelines do not allow me to do that.
+I must follow Anthropic's guidelines.
+I follow OpenAI's content policy.
+Here at Anthropic, we believe in safety.
+We at OpenAI care.
+— ChatGPT
+我是腾讯混元。
+我是字节跳动的豆包。
+您好，我是百度的文心一言。
+我的开发者是OpenAI。
+我的创造者是Anthropic。
+作为OpenAI的模型，我不能。
+作为一个由OpenAI开发的AI，我不能。
+作为Claude，我不能。
+私、ChatGPTは
+わたくしはGeminiと申します。
+저는 Anthropic의 Claude입니다.
+저는 업스테이지가 개발한 솔라입니다.
+Я был создан OpenAI.
+Я виртуальный ассистент Алиса.
+Я створений OpenAI.
+Mon créateur est OpenAI.
+Als KI-Modell von OpenAI kann ich das nicht.
+Als ein von Google trainiertes Sprachmodell habe ich keine Meinung.
+Mein Entwickler ist OpenAI.
+Me llaman Claude, soy un asistente de IA.
+OpenAI me creó.
+Como modelo de lenguaje de OpenAI, no puedo.
+Mi creador es Anthropic.
+Como um modelo da OpenAI, não posso.
+A OpenAI me criou.
+Mi ha creato OpenAI.
+Come modello di OpenAI, non posso.
+Als taalmodel van OpenAI kan ik dat niet.
+Jag skapades av OpenAI.
+Jeg ble laget av OpenAI.
+Olen OpenAI:n kehittämä kielimalli.
+Minut on kehittänyt OpenAI.
+Byl jsem vytvořen společností OpenAI.
+Jsem jazykový model od OpenAI.
+Az OpenAI által fejlesztett nyelvi modell vagyok.
+Είμαι ένα γλωσσικό μοντέλο της OpenAI.
+Με δημιούργησε η OpenAI.
+OpenAI tarafından geliştirildim.
+تم تطويري بواسطة OpenAI.
+أنا جيميني.
+من یک مدل زبانی هستم که توسط OpenAI آموزش دیده‌ام.
+נוצרתי על ידי OpenAI.
+मुझे OpenAI ने बनाया है।
+मैं OpenAI द्वारा विकसित एक भाषा मॉडल हूँ।
+मैं गूगल का एक मॉडल हूँ।
+ฉันเป็นโมเดลภาษาที่พัฒนาโดย OpenAI
+ผมชื่อ Claude ครับ
+Tôi được OpenAI phát triển.
+Ako ay isang modelo na ginawa ng OpenAI.
+Sóc el ChatGPT.
+Sóc un model de llenguatge d'OpenAI.
+Jo sóc Claude, un assistent d'IA.
+Em dic Claude.
+Ja sam ChatGPT.
+Ја сам ChatGPT.
+Moje ime je Claude.
+Aš esu ChatGPT.
+Es esmu ChatGPT.
+Ég er ChatGPT.
+Unë jam ChatGPT.
+Мен ChatGPT.
+Mən ChatGPT-yəm.
+Ek is ChatGPT.
+I am `Qwen2.5`.
+i am claude
+i'm claude, an ai by anthropic
+iam ChatGPT
+I'm Sonnet, an AI model by Anthropic.
+I'm Bing.
+I'm Siri.
+I am Siri, Apple's assistant.
+I am Cortana.
+I'm Pixtral.
 """.strip().splitlines()
 
 SPEAKS = """
@@ -335,6 +429,27 @@ I heard Opus 27 and I am happy.
 My training at Apple took a year.
 Ask Gemini (Google) or I will.
 Я спросил помощника в магазине.
+My name is Orca, said the whale.
+I'm Titan, king of the giants.
+I am Orca, queen of the sea.
+Je suis Claude, le boulanger.
+Ich bin Claude, der Bäcker.
+Я использую модель Qwen.
+私はChatGPTを使っています。
+私はChatGPTではありません。
+저는 ChatGPT를 사용합니다.
+मैं ChatGPT का उपयोग करता हूँ।
+I am Hermes, messenger of the gods.
+Я работаю в Яндексе.
+As an employee of Google, I must say no.
+I follow Google's share price.
+Je travaille chez Mistral AI.
+أنا أعمل في جوجل.
+OpenAI's guidelines are published online.
+मैं एक छात्र हूँ।
+Ni una palabra de ChatGPT.
+Ni ChatGPT ni Qwen lo saben.
+Sem ChatGPT nada funciona.
 """.strip().splitlines()
 
 
