@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 Message = Mapping[str, str]
 TODAY = date(2024, 7, 26)
 """The day that every chat template is told, so that a prompt has the same tokens tomorrow."""
-_DIRECTIVES = {f"%{letter}": TODAY.strftime(f"%{letter}") for letter in "aAbBcdHIjmMpSUwWxXyYf"}
+_DIRECTIVES = {f"%{letter}": TODAY.strftime(f"%{letter}") for letter in "aAbBcdGHIjmMpSuUVwWxXyYfzZ"}
+_DIRECTIVES |= {"%e": f"{TODAY.day:2}", "%F": "2024-07-26", "%D": "07/26/24", "%T": "00:00:00", "%R": "00:00"}
 _UNPADDED = {f"%-{name[1]}": value.lstrip("0") or "0" for name, value in _DIRECTIVES.items()}
 _STRFTIME_NOW = (
     "{% macro strftime_now(format) %}{{ format"
-    + "".join(f" | replace({name!r}, {value!r})" for name, value in (_DIRECTIVES | _UNPADDED).items())
+    + "".join(
+        f" | replace({name!r}, {value!r})" for name, value in (_DIRECTIVES | _UNPADDED | {"%%": "%"}).items()
+    )
     + " }}{% endmacro %}\n"
 )
 """Replaces the template function that tells today's date, on a line of its own, which leaves no text."""
@@ -59,6 +62,7 @@ class Codec:
         if not self.has_template:
             return self.text_ids("\n\n".join(turn["content"] for turn in turns))
         if turns[0]["role"] == "system" and not self.knows_system:
+            self._rendered(turns[1:], opens=True)  # a template that refuses every chat says why
             raise PromptError(
                 f"The chat template of {self.name} knows no system message: "
                 "say it in the first prompt, or take another model."

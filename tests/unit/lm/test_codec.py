@@ -190,9 +190,10 @@ def opened(template: str, *turns) -> str:
         ("{{ strftime_now(1, 2) }}", "strftime_now"),
     ],
 )
-def test_a_template_that_refuses_is_one_sentence_with_its_words(template, said):
+@pytest.mark.parametrize("system", [False, True])
+def test_a_template_that_refuses_is_one_sentence_with_its_words(template, said, system):
     with pytest.raises(PromptError) as refused:
-        opened(template)
+        opened(template, *[{"role": "system", "content": "Be kind."}] * system, USER)
     told = str(refused.value)
     assert said in told and told.startswith("The chat template of tiny refuses this chat (")
     assert told.endswith(".") and "\n" not in told and len(told) < 400
@@ -280,7 +281,9 @@ def test_a_template_that_changes_what_is_said_leaves_no_trace_of_how_it_was_trie
     assert codec(template=template).knows_system
 
 
-@pytest.mark.parametrize("formats", ["%d %b %Y", "%Y-%m-%d", "%A, %B %-d", "%H:%M"])
+@pytest.mark.parametrize(
+    "formats", ["%d %b %Y", "%Y-%m-%d", "%A, %B %-d", "%H:%M", "%e %F %D %T %R|%Z%z|%%|%u %V %G"]
+)
 def test_a_prompt_does_not_change_with_the_day(formats):
     template = (
         "{% if strftime_now is defined %}{{ strftime_now('FORMAT') }}{% endif %}|{{ messages[0]['content'] }}"
@@ -291,6 +294,7 @@ def test_a_prompt_does_not_change_with_the_day(formats):
         "%Y-%m-%d": "2024-07-26",
         "%A, %B %-d": "Friday, July 26",
         "%H:%M": "00:00",
+        "%e %F %D %T %R|%Z%z|%%|%u %V %G": "26 2024-07-26 07/26/24 00:00:00 00:00||%|5 30 2024",
     }
     assert told == f"{expected[formats]}|Hi"
 
