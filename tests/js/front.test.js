@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { next } from '../../assets/web/shared/walker.js';
+import { ranked } from '../../assets/web/tradeoffs/figure.js';
 import { kept, open } from '../../assets/web/tradeoffs/filters.js';
 import { smooth, spread } from '../../assets/web/tradeoffs/training.js';
 
@@ -22,6 +23,13 @@ test('points are filtered by method, by preference and by seed', () => {
 test('a point of one seed has the values of that training, and no interval of the mean', () => {
   const [, point] = kept(POINTS, { ...open(), seed: '1' });
   assert.deepEqual([point.helpful, point.helpful_ci, point.kl, point.id], [3, null, null, 'a']);
+});
+
+test('a point is dominated among those that are shown', () => {
+  const points = [{ x: 0, y: 0 }, { x: 1, y: 1 }, { x: 1, y: 1 }, { x: 2, y: 1 }];
+  const dominated = (shown) => ranked(shown, ['x', 'y']).map((point) => point.dominated);
+  assert.deepEqual(dominated(points), [true, true, true, false]);
+  assert.deepEqual(dominated(points.slice(0, 3)), [true, false, false], 'equals dominate nobody');
 });
 
 test('arrow keys walk through all points in the order of an axis and stay at its ends', () => {

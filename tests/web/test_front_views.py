@@ -67,21 +67,32 @@ def test_methods_and_preferences_filter_plot_and_table_alike(front: Page) -> Non
     expect(rows).to_have_count(POINTS - 3)
     front.get_by_label("Preference, from λ helpful").fill("0.6")
     expect(rows).to_have_count(POINTS - 3 - 2)
+    title = front.locator(".tw-front h3").first
+    expect(title).to_have_text(f"{POINTS - 5} of {POINTS} points are shown, 1 of them dominated")
     ids = f"document.querySelector('{PLOT}').data.flatMap((each) => each.customdata ?? []).length"
     front.wait_for_function(f"{ids} === {POINTS - 5}")
     front.get_by_role("button", name="Show all").click()
     expect(rows).to_have_count(POINTS)
+    expect(title).not_to_contain_text("shown")
 
 
 def test_one_seed_has_the_values_of_that_training(front: Page) -> None:
     front.get_by_label("Seed of the training").select_option("1")
     expect(front.locator(".tw-sorted tbody tr")).to_have_count(2)
     expect(front.locator(".tw-sorted tbody tr", has_text="pgapo-0.5 name")).to_contain_text("0.40")
+    expect(front.locator(".tw-front h3").first).to_have_text(
+        f"2 of {POINTS} points are shown, 1 of them dominated"
+    )
+    expect(front.locator(".tw-front .tw-note").first).to_contain_text(
+        "as seed 1 left them, without intervals"
+    )
 
 
 def test_parallel_axes_and_trainings_have_addresses(front: Page, address: str) -> None:
     front.get_by_role("button", name="Parallel axes").click()
     front.wait_for_url(lambda url: "view=parallel" in url)
+    plot = front.locator(PLOT).bounding_box()
+    assert plot and plot["width"] > 0.9 * front.locator(".tw-front").bounding_box()["width"], "axes have room"
     lines = f"document.querySelector('{PLOT}').data.filter((each) => each.mode === 'lines+markers').length"
     front.wait_for_function(f"{lines} === {POINTS}")
     front.get_by_role("button", name="Training", exact=True).click()

@@ -73,10 +73,23 @@ def test_steer_fits_and_what_a_slider_changes_is_seen_while_it_moves(app: str, h
     fits(held)
 
 
-def test_trade_offs_fits_and_what_a_slider_changes_is_seen_while_it_moves(app: str, held: Page) -> None:
+def test_trade_offs_begins_with_the_plot_and_what_a_slider_changes_is_seen_while_it_moves(
+    app: str, held: Page
+) -> None:
     answered(held, app)
-    near(held, held.locator(".tw-preference"), held.locator(".tw-answers .tw-side:not(.tw-base) .tw-text"))
+    plot, answers = held.locator(".tw-front .tw-plot"), held.locator(".tw-answers")
+    drawn = plot.bounding_box()
+    assert drawn and drawn["y"] + drawn["height"] < held.viewport_size["height"], "the whole plot"
+    slider = held.locator(".tw-preference")
+    held.locator(".tw-tradeoffs .tw-console").evaluate("(controls) => controls.scrollIntoView()")
+    near(held, slider, answers.locator(".tw-side:not(.tw-base) .tw-text"))
     fits(held)
+    held.evaluate("scrollTo(0, 0)")
+    expect(answers.locator("h2").first).not_to_be_in_viewport()
+    plot.focus()
+    for key in ("ArrowRight", "Enter"):
+        held.keyboard.press(key)
+    expect(answers.locator("h2", has_text="harmless alone")).to_be_in_viewport()
 
 
 def test_a_phone_folds_the_other_controls_into_a_sheet(app: str, chrome: Browser) -> None:

@@ -221,5 +221,5 @@ export default function mount({ element, props, trigger, watch }) {
     linked = restore(fieldsOf('tradeoffs'));
     if (linked) go();
     else begin();
-  }).observe(element);
+  }, { rootMargin: '30000px' }).observe(element);
 }

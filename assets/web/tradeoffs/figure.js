@@ -24,9 +24,13 @@ export function places(data, set, axes = data.objectives) {
   const judged = data.points.filter((point) => point.people).map(({ people, ...point }) => ({
     ...point, x: people.helpful, y: people.harmless, xs: people.helpful_ci, ys: people.harmless_ci, comparisons: people.comparisons,
   }));
-  const front = new Set(best(judged));
-  return judged.map((point) => ({ ...point, dominated: !front.has(point) }));
+  return ranked(judged, ['x', 'y']);
 }
+
+/** Points that say whether another of them is as good by all keys, and better by one. */
+export const ranked = (points, keys) => points.map((point) => ({
+  ...point, dominated: points.some((other) => keys.every((key) => other[key] >= point[key]) && keys.some((key) => other[key] > point[key])),
+}));
 
 /** The points that no other one beats on both axes, from left to right. */
 export const best = (points) => points.filter((point) => !points.some((other) =>

@@ -17,7 +17,7 @@ export const kept = (points, { hidden, from, to, seed }) => points
 
 export const open = () => ({ hidden: new Set(), from: 0, to: 1, seed: '' });
 
-/** { chips, line, filter, show(methods, seeds, told) }: changed() hears every move. told: hypervolumes are known; methods: { id, name, count, hypervolume }. */
+/** { chips, line, filter, filtered(), show(methods, seeds, told) }: changed() hears every move. told: hypervolumes are known; methods: { id, name, count, hypervolume }. */
 export function filters(changed) {
   const filter = open();
   const chips = h('div', { class: 'tw-methods', role: 'group', 'aria-label': 'Methods that are shown' });
@@ -28,7 +28,8 @@ export function filters(changed) {
   const seed = h('select', { 'aria-label': 'Seed of the training', onchange: () => { filter.seed = seed.value; changed(); } });
   const seeds = h('label', {}, 'seed', seed);
   const all = h('button', { type: 'button', class: 'tw-quiet', onclick: () => { Object.assign(filter, open()); changed(); } }, 'Show all');
-  const line = [h('div', { class: 'tw-between' }, h('span', {}, 'λ helpful'), h('div', { class: 'tw-ends' }, ends), says), seeds, all];
+  const line = [h('div', { class: 'tw-between' }, h('span', {}, 'λ helpful'), h('div', { class: 'tw-ends' }, ends), says), seeds];
+  const filtered = () => filter.hidden.size > 0 || filter.from > 0 || filter.to < 1 || filter.seed !== '';
 
   function moved({ target }) {
     const [low, high] = ends.map((end) => Number(end.value));
@@ -45,14 +46,14 @@ export function filters(changed) {
         changed();
         /** @type {HTMLElement} */ (chips.querySelector(`[data-method="${id}"]`)).focus();
       },
-    }, mark(id), name, told ? h('span', { class: 'tw-number' }, short(hypervolume, hypervolume >= 100 ? 0 : 2)) : '')));
+    }, mark(id), name, told ? h('span', { class: 'tw-number' }, short(hypervolume, hypervolume >= 100 ? 0 : 2)) : '')), all);
     ends.forEach((end, i) => { end.value = i ? filter.to : filter.from; });
     says.textContent = filter.from === 0 && filter.to === 1 ? 'all' : `${lambda(filter.from)} to ${lambda(filter.to)}`;
     seeds.hidden = known.length < 2;
     if (seed.children.length !== known.length + 1) seed.replaceChildren(...[['', 'mean of all'], ...known.map((each) => [each, each])].map(([value, text]) => h('option', { value }, String(text))));
     seed.value = filter.seed;
-    all.hidden = filter.hidden.size === 0 && filter.from === 0 && filter.to === 1 && filter.seed === '';
+    all.hidden = !filtered();
   }
 
-  return { chips, line, filter, show };
+  return { chips, line, filter, filtered, show };
 }

@@ -5,7 +5,7 @@ import { h, heard, tell } from '../shared/dom.js';
 import { chart } from '../shared/plot.js';
 import { sorted } from '../shared/sorted.js';
 import { tableOf } from './columns.js';
-import { figure, places, short } from './figure.js';
+import { figure, places, ranked, short } from './figure.js';
 import { filters, kept } from './filters.js';
 import { learn } from './marks.js';
 import { now } from './now.js';
@@ -15,6 +15,7 @@ import { training } from './training.js';
 const SETS = [['models', 'Reward models'], ['people', 'Human votes'], ['both', 'Both, joined'], ['paper', 'The paper’s']];
 const VIEWS = [['plane', 'Plane'], ['parallel', 'Parallel axes'], ['training', 'Training']];
 const DRAGS = [['zoom', 'zooms'], ['select', 'selects']];
+const narrow = matchMedia('(max-width: 68rem)'); // the answers stand under the controls, as tradeoffs.css has it
 const TAP = matchMedia('(pointer: coarse)').matches;
 const HINTS = {
   plane: TAP ? 'Tap a point to read its answers.' : 'Click a point to read its answers; with Shift it joins those on the page. Arrow keys walk from point to point.',
@@ -58,10 +59,10 @@ export default function mount({ element, props, trigger, watch }) {
   const across = picker('Horizontal axis', (value) => go({ axes: [value, axes[1]] }));
   const up = picker('Vertical axis', (value) => go({ axes: [axes[0], value] }));
   const measured = picker('What is drawn over the steps', (value) => { measure = value; draw(); });
-  const { chips, line, filter, show: showFilters } = filters(() => { tables = {}; draw(); });
+  const { chips, line, filter, filtered, show: showFilters } = filters(() => { tables = {}; draw(); });
   const axisPair = [h('label', {}, 'across', across), h('label', {}, 'up', up)];
   const measureLabel = h('label', {}, 'over the steps', measured);
-  const filterBox = h('div', {}, chips, h('div', { class: 'tw-axes' }, axisPair, measureLabel, line));
+  const filterBox = h('div', { class: 'tw-filters' }, chips, h('div', { class: 'tw-axes' }, axisPair, measureLabel, line));
   const clear = h('button', { type: 'button', class: 'tw-quiet', hidden: true, onclick: () => brush(null) }, 'Clear selection');
   element.firstElementChild.replaceChildren(h('div', { class: 'tw-sets' }, sets.node, views.node), example.node, filterBox, plot);
   const update = chart(plot, ({ customdata, shift }) => pick(customdata, shift), (table) => {
@@ -72,7 +73,7 @@ export default function mount({ element, props, trigger, watch }) {
   const tools = plot.querySelector('.tw-twin');
   tools.append(clear, h('span', { class: 'tw-drag' }, 'dragging ', dragging.node), dim.node, trainings.node, hint);
   plot.append(about);
-  if (!matchMedia('(max-width: 44rem)').matches) /** @type {HTMLElement} */ (tools.firstElementChild).click();
+  if (!narrow.matches) /** @type {HTMLElement} */ (tools.firstElementChild).click();
   plot.addEventListener('keydown', (event) => { if (event.key === 'Escape' && brushed) brush(null); });
 
   function offer() {
@@ -83,7 +84,8 @@ export default function mount({ element, props, trigger, watch }) {
   const all = () => (set === 'both' ? places(data, 'models').filter((p) => data.both.points.some(({ id }) => id === p.id)) : places(data, set, axes));
   const points = () => {
     const shown = kept(all(), filter);
-    return set === 'models' && filter.seed !== '' ? places({ ...data, points: shown }, set, axes) : shown;
+    const placed = set === 'models' && filter.seed !== '' ? places({ ...data, points: shown }, set, axes) : shown;
+    return filtered() ? ranked(placed, set === 'models' ? data.objectives : ['x', 'y']) : placed;
   };
 
   /** What an axis shows, without its unit. */
@@ -100,6 +102,7 @@ export default function mount({ element, props, trigger, watch }) {
 
   function people() {
     tell('front-people', { example: example.box.checked });
+    draw();
   }
 
   function turn(/** @type {any} */ change) {
@@ -108,7 +111,7 @@ export default function mount({ element, props, trigger, watch }) {
     view = change.view ?? view;
     axes = change.axes ?? axes;
     tables = {};
-    if (set === 'people' || set === 'both') people();
+    if (set === 'people' || set === 'both') tell('front-people', { example: example.box.checked });
   }
 
   function restore(query) {
@@ -129,6 +132,7 @@ export default function mount({ element, props, trigger, watch }) {
     else {
       tell('front-pick', { point, add });
       hint.textContent = `${point.name} answers below.`;
+      if (narrow.matches) document.querySelector('.tw-answers').scrollIntoView();
     }
   }
 
@@ -183,7 +187,9 @@ export default function mount({ element, props, trigger, watch }) {
     }
     const usual = set !== 'models' || String(axes) === String(data.objectives.slice(0, 2));
     const rewards = set === 'models' && axes.every((id) => data.objectives.includes(id));
-    return { title: usual ? title : `${named(axes[1])} against ${named(axes[0])}`, note: rewards ? `Up and right is better. ${note}` : note, figure: figure(data, set, shown, how) };
+    const says = filtered() ? `${shown.length} of ${all().length} points are shown, ${shown.filter((point) => point.dominated).length} of them dominated` : title;
+    const about = set === 'models' && filter.seed !== '' ? `Trained policies as seed ${filter.seed} left them, without intervals.` : note;
+    return { title: usual ? says : `${named(axes[1])} against ${named(axes[0])}`, note: rewards ? `Up and right is better. ${about}` : about, figure: figure(data, set, shown, how) };
   }
 
   function draw() {
@@ -199,8 +205,9 @@ export default function mount({ element, props, trigger, watch }) {
     showTools(heading.empty);
     hint.textContent = HINTS[set] ?? HINTS[view];
     const drawn = shown.length || heading.empty ? drawing(shown, heading) : { title: heading.title, empty: 'The filters hide every point: show all, or choose others.' };
-    update({ ...tables[set], file: `tradewind-front-${set}${view === 'plane' ? '' : `-${view}`}.csv`, ...drawn, ...(heading.empty && { table: null }) });
     plot.classList.toggle('tw-alone', Boolean(heading.empty));
+    plot.classList.toggle('tw-wide', set === 'models' && view !== 'plane');
+    update({ ...tables[set], file: `tradewind-front-${set}${view === 'plane' ? '' : `-${view}`}.csv`, ...drawn, ...(heading.empty && { table: null }) });
     highlight();
   }
 
