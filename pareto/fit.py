@@ -4,15 +4,18 @@ with answer length projected out.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from scipy.special import expit
 
 from common import digests
 from common.jsons import JsonObject
 from common.statistics import middle, resampled
 from lm import LanguageModel
+from lm.paths import replacing
 from pareto.contrast import PARTS, Contrast, prompt_files
 from pareto.contrast import pairs as answered
 from pareto.corruptions import spoiled
@@ -24,6 +27,8 @@ PENALTIES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 """Inverse L2 strengths of the logistic regression on standardised features; cross-validation picks one."""
 DRAWS, BINS = 2000, 10
 """Draws of the bootstrap, and bins of the calibration error."""
+PIECE = 50
+"""Prompts whose answers are read between two files of a reading that goes on where it was ended."""
 GATE_SHARE = 0.9
 """Of the time that a head with a tuned gate takes."""
 FOLDS, MATCHED, ALSO_WEIGHT, SPOILED_WEIGHT, CONTRAST_WEIGHT = 5, 0.1, 0.2, 0.3, 2.0
@@ -69,6 +74,7 @@ def fit(
     contrasts: Sequence[Contrast] = (),
     tune_gate: bool = False,
     progress: Callable[[float], None] | None = None,
+    kept: Path | None = None,
 ) -> tuple[Head, JsonObject]:
     """A head for `objective` that reads block `block`, and its measures on the fifth of prompts that it never
     saw.
@@ -77,8 +83,8 @@ def fit(
     to so many tokens, as policies that are trained give them. spoil: so many chosen answers are learned from
     against themselves spoiled, see pareto.corruptions. contrasts: answers against refusals, see
     pareto.contrast; a head for harmlessness that learns from them has a gate, since it prefers refusals to
-    some prompts and answers to others. tune_gate: the gate's blocks are tuned, see pareto.gating. Raises
-    PairError where there are too few prompts.
+    some prompts and answers to others. tune_gate: the gate's blocks are tuned, see pareto.gating. kept: where
+    what is read of the answers stays, see `features`. Raises PairError where there are too few prompts.
     """
     if cut:
         pairs, also = (shortened(model, pairs, cut), shortened(model, also, cut))
@@ -90,7 +96,7 @@ def fit(
         progress or (lambda share: None), GATE_SHARE if wants_gate and tune_gate else 0.0
     )
     gate = Gating.fit(model, block, tune_gate, tuning) if wants_gate else None
-    states, lengths = features(model, [pair for group in groups for pair in group], block, reading)
+    states, lengths = features(model, [pair for group in groups for pair in group], block, reading, kept)
     first, other, spoilt, refused = np.split(states, np.cumsum([len(group) for group in groups])[:-1])
     lessons = [
         Lesson([pair.prompt for pair in group], part, weight)
@@ -294,27 +300,54 @@ def features(
     pairs: Sequence[Pair],
     block: int,
     progress: Callable[[float], None] | None = None,
+    kept: Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pooled states [n, 2, width] of block `block`, in half precision, and answer lengths in tokens [n, 2];
-    each prompt and answer is read once.
+    each prompt and answer is read once. kept: a folder where they stay piece by piece, so that a reading that
+    was ended goes on from there.
     """
     answers: dict[Prompt, dict[str, int]] = {}
     for pair in pairs:
         for answer in (pair.chosen, pair.rejected):
             answers.setdefault(pair.prompt, {}).setdefault(answer, 0)
-    states: list[torch.Tensor] = []
-    lengths: list[float] = []
-    for done, (prompt, rows_of) in enumerate(answers.items(), 1):
-        rows_of |= {answer: at for at, answer in enumerate(rows_of, len(lengths))}
-        prompts = [prompt] * len(rows_of)
-        states.append(pooled(model, prompts, list(rows_of), block + 1)[:, block].half())
-        lengths += lengths_of(*sequences(model, prompts, list(rows_of))).tolist()
-        if progress:
-            progress(done / len(answers))
+    count = 0
+    for rows_of in answers.values():
+        rows_of |= {answer: at for at, answer in enumerate(rows_of, count)}
+        count += len(rows_of)
+    asked = [(prompt, [*rows_of]) for prompt, rows_of in answers.items()]
+    tell = progress or (lambda share: None)
+    parts = []
+    for done in range(0, len(asked), PIECE):
+        piece = asked[done : done + PIECE]
+        file = kept and kept / f"{digests.short(repr((block, piece)).encode())}.safetensors"
+        if file and file.exists():
+            parts.append(load_file(file))
+            continue
+        parts.append(_read(model, piece, block, lambda more, done=done: tell((done + more) / len(asked))))
+        if file:
+            with replacing(file) as part:
+                save_file(parts[-1], part)
     rows = np.array(
         [[answers[pair.prompt][answer] for answer in (pair.chosen, pair.rejected)] for pair in pairs]
     )
-    return torch.cat(states).double().numpy()[rows], np.array(lengths)[rows]
+    states, lengths = (torch.cat([part[name] for part in parts]) for name in ("states", "lengths"))
+    return states.double().numpy()[rows], lengths.numpy()[rows]
+
+
+def _read(
+    model: LanguageModel,
+    asked: Sequence[tuple[Prompt, list[str]]],
+    block: int,
+    tell: Callable[[int], None],
+) -> dict[str, torch.Tensor]:
+    """Of all answers to some prompts: states float16 [n, width], and lengths [n]. tell hears how many prompts are read."""
+    states, lengths = [], []
+    for done, (prompt, texts) in enumerate(asked, 1):
+        prompts = [prompt] * len(texts)
+        states.append(pooled(model, prompts, texts, block + 1)[:, block].half())
+        lengths.append(torch.from_numpy(lengths_of(*sequences(model, prompts, texts))))
+        tell(done)
+    return {"states": torch.cat(states), "lengths": torch.cat(lengths)}
 
 
 def lengths_of(ids: Sequence[Sequence[int]], starts: Sequence[int]) -> np.ndarray:

@@ -3,6 +3,7 @@ reward heads, a grid of trainings, a front.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,10 @@ def head_pairs(model: LanguageModel, objective: str) -> list[Pair]:
 
 
 def fit_head(model: LanguageModel, objective: str, progress: Callable[[float], None] | None = None) -> None:
-    """Fits a head on the judged pairs and the contrasts that ship, and writes it with its card."""
+    """Fits a head on the judged pairs and the contrasts that ship, and writes it with its card. Ended at any
+    time, it goes on with what it has not read.
+    """
+    kept = lab_folder(model.hash, "reading", objective)
     head, report = fit(
         model,
         head_pairs(model, objective),
@@ -83,6 +87,7 @@ def fit_head(model: LanguageModel, objective: str, progress: Callable[[float], N
         spoil=SPOILED.get(objective, 0),
         contrasts=contrast.read(contrast.FOLDER / "train.jsonl"),
         progress=progress,
+        kept=kept,
     )
     tests = contrast.read(contrast.FOLDER / "held_out.jsonl")
     about = {
@@ -99,6 +104,7 @@ def fit_head(model: LanguageModel, objective: str, progress: Callable[[float], N
         part.write_text(json.dumps(about | report, indent=1) + "\n")
     with replacing(file) as part:
         head.save(part)
+    shutil.rmtree(kept)
 
 
 def jobs_of(objectives: Sequence[str], seeds: int) -> list[Job]:

@@ -2,14 +2,17 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from lm import Adapter, load
 from lm.paths import lab_folder
 from pareto import checkpoint
+from pareto.fit import features
 from pareto.front import Front, stored
 from pareto.heads import Head, heads
+from pareto.pairs import Pair
 from pareto.rewards import RewardError
 from tests.tiny import LAYERS, WIDTH, tiny
 
@@ -68,3 +71,23 @@ def test_the_front_and_the_heads_made_here_are_the_models(model):
     own = replace(Front(model.name, model.hash, (-2.0, -2.0)), points=(point,))
     own.save(lab_folder(model.hash) / "front.json")
     assert [each["id"] for each in stored(model).points] == ["base"]
+
+
+def test_a_reading_that_was_ended_goes_on_where_it_was(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("pareto.fit.PIECE", 2)
+    pairs = [Pair(f"Q{number}", f"yes {number}", "no") for number in range(7)]
+    want = features(model, pairs, 1)
+
+    def ended(share):
+        if share > 0.8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        features(model, pairs, 1, ended, tmp_path / "kept")
+    told: list[float] = []
+    again = features(model, pairs, 1, told.append, tmp_path / "kept")
+    assert told == [5 / 7, 6 / 7, 1.0]
+    assert all(map(np.array_equal, again, want))
+    assert all(map(np.array_equal, features(model, pairs, 1, ended, tmp_path / "kept"), want))
+    other = features(model, pairs, 0, told.append, tmp_path / "kept")
+    assert len(told) == 10 and np.array_equal(other[0], features(model, pairs, 0)[0])
