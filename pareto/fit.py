@@ -316,17 +316,19 @@ def features(
         count += len(rows_of)
     asked = [(prompt, [*rows_of]) for prompt, rows_of in answers.items()]
     tell = progress or (lambda share: None)
-    parts = []
-    for done in range(0, len(asked), PIECE):
+
+    def read(done: int) -> dict[str, torch.Tensor]:
         piece = asked[done : done + PIECE]
         file = kept and kept / f"{digests.short(repr((block, piece)).encode())}.safetensors"
         if file and file.exists():
-            parts.append(load_file(file))
-            continue
-        parts.append(_read(model, piece, block, lambda more, done=done: tell((done + more) / len(asked))))
+            return load_file(file)
+        part = _read(model, piece, block, lambda more: tell((done + more) / len(asked)))
         if file:
-            with replacing(file) as part:
-                save_file(parts[-1], part)
+            with replacing(file) as fresh:
+                save_file(part, fresh)
+        return part
+
+    parts = [read(done) for done in range(0, len(asked), PIECE)]
     rows = np.array(
         [[answers[pair.prompt][answer] for answer in (pair.chosen, pair.rejected)] for pair in pairs]
     )
