@@ -8,16 +8,16 @@ Cov(R, s) / sd(s) * sqrt(2 KL), within prompts, over several answers to each. 95
 prompts; differences are paired.
 
 Directions: the difference of means and the classifier, by layers, by position (mean or last token) and by penalty;
-"likelihood", along which log pi of the concept's own texts rises on one side and falls on the other; "both", the sum
-of it and the difference of means at equal length; and "fitted", the ridge regression of the concept's own
-reading of an answer on the derivatives of its log pi (a natural policy gradient), learned from one half of the
-prompts and tried on the other.
+the difference of means pushed at some tokens only, or fading; "likelihood", along which log pi of the concept's own
+texts rises on one side and falls on the other; "both", the sum of it and the difference of means at equal length; and
+"fitted", the ridge regression of the concept's own reading of an answer on the derivatives of its log pi (a natural
+policy gradient), learned from one half of the prompts and tried on the other.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,32 +45,87 @@ RIDGE = 100.0
 PENALTIES = (3.0, 300.0)
 """Beside the usual one."""
 
+_TOKENS = torch.arange(TOKENS)
+WHEN = {
+    "at the prompt alone": (1.0, 0.0 * _TOKENS),
+    "at the answer alone": (0.0, 1.0 + 0.0 * _TOKENS),
+    "fading over 8 tokens": (1.0, torch.exp(-_TOKENS / 8)),
+    "at the prompt and 4 tokens": (1.0, (_TOKENS < 4).float()),
+}
+"""Strengths at the prompt and at each token, beside the usual push, which is the same everywhere."""
+
 Bands = dict[str, tuple[int, ...]]
+Written = tuple[Sequence[int], int]
+"""Token ids, and where the answer begins."""
 
 
-def slopes(stack: Stack, rows: Sequence[tuple[Sequence[int], int]], start: int, layers: range) -> Tensor:
+def slopes(stack: Stack, rows: Sequence[Written], start: int, layers: range) -> Tensor:
     """The derivative of log pi of each row's tokens by a push after each of `layers`, at every position from
-    `start` on: [rows, layers, width]. rows: token ids, and where the answer begins.
+    `start` on: [rows, layers, width].
     """
-    parts = []
-    for at in range(0, len(rows), AT_ONCE):
-        part = rows[at : at + AT_ONCE]
-        ids = pad_sequence([torch.tensor(own) for own, _ in part], batch_first=True)
-        positions = torch.arange(ids.shape[1])
-        begins, ends = torch.tensor([first for _, first in part]), torch.tensor([len(own) for own, _ in part])
-        answer = (positions[1:] >= begins[:, None]) & (positions[1:] < ends[:, None])
-        with torch.no_grad():
-            x = stack.upper(stack.embed(ids), 0, unchanged, layers.start)
-        pushes = torch.zeros(len(part), len(layers), stack.width, requires_grad=True)
-        after = (positions >= start).float()[:, None]
-        for layer in range(layers.start, stack.layers):
-            x = stack.layer(layer, x, *_around(stack, ids.shape), unchanged)
-            if layer in layers:
-                x = x + after * pushes[:, layer - layers.start, None]
-        scores = stack.logits(x[:, :-1][answer]) / TEMPERATURE
-        loss = F.cross_entropy(scores, ids[:, 1:][answer], reduction="sum")
-        parts.append(-torch.autograd.grad(loss, pushes)[0])
+
+    def added(layer: int, pushes: Tensor) -> Tensor:
+        return pushes[:, layer - layers.start, None]
+
+    parts = [
+        _derivative(stack, part, start, layers, torch.zeros(len(part), len(layers), stack.width), added)
+        for part in batched(rows)
+    ]
     return torch.cat(parts)
+
+
+def moments(stack: Stack, rows: Sequence[Written], start: int, push: Mapping[int, Tensor]) -> Tensor:
+    """The derivative of log pi of each row's tokens by the strength of a push (layer -> direction) at the prompt
+    alone, from `start` on, and at each of TOKENS tokens: [rows, 1 + TOKENS]. The answer's first token is
+    drawn where the prompt ends, so the push there is its own.
+    """
+    layers = range(min(push), max(push) + 1)
+
+    def added(layer: int, strengths: Tensor) -> Tensor:
+        return strengths[..., None] * push[layer]
+
+    parts = []
+    for part in batched(rows):
+        free = torch.zeros(len(part), max(len(ids) for ids, _ in part))
+        for (ids, first), each in zip(
+            part, _derivative(stack, part, start, layers, free, added), strict=True
+        ):
+            drawn = each[first - 1 : len(ids) - 1]
+            padding = torch.zeros(TOKENS - len(drawn))
+            parts.append(torch.cat([each[: first - 1].sum(0, keepdim=True), drawn, padding]))
+    return torch.stack(parts)
+
+
+def batched(rows: Sequence[Written]) -> Iterator[Sequence[Written]]:
+    return (rows[at : at + AT_ONCE] for at in range(0, len(rows), AT_ONCE))
+
+
+def _derivative(
+    stack: Stack,
+    rows: Sequence[Written],
+    start: int,
+    layers: range,
+    strengths: Tensor,
+    added: Callable[[int, Tensor], Tensor],
+) -> Tensor:
+    """The derivative of log pi of the rows' tokens by `strengths`, at zero, where `added` says what they add
+    after a layer.
+    """
+    ids = pad_sequence([torch.tensor(own) for own, _ in rows], batch_first=True)
+    positions = torch.arange(ids.shape[1])
+    begins, ends = torch.tensor([first for _, first in rows]), torch.tensor([len(own) for own, _ in rows])
+    answer = (positions[1:] >= begins[:, None]) & (positions[1:] < ends[:, None])
+    with torch.no_grad():
+        x = stack.upper(stack.embed(ids), 0, unchanged, layers.start)
+    strengths.requires_grad_()
+    after = (positions >= start).float()[:, None]
+    for layer in range(layers.start, stack.layers):
+        x = stack.layer(layer, x, *_around(stack, ids.shape), unchanged)
+        if layer in layers:
+            x = x + after * added(layer, strengths)
+    scores = stack.logits(x[:, :-1][answer]) / TEMPERATURE
+    loss = F.cross_entropy(scores, ids[:, 1:][answer], reduction="sum")
+    return -torch.autograd.grad(loss, strengths)[0]
 
 
 def _around(stack: Stack, shape: torch.Size) -> tuple[tuple[Tensor, Tensor], Attend]:
@@ -85,6 +140,7 @@ class Answers:
     [n, pushed layers, width].
     """
 
+    rows: Sequence[Written]
     texts: list[str]
     states: Tensor
     slopes: Tensor
@@ -98,7 +154,9 @@ class Answers:
         )
         rows = [((*run.prompt, *run.ids), len(run.prompt)) for run in runs]
         states = model.read([ids for ids, _ in rows], pool="mean", starts=[first for _, first in rows])
-        return cls([run.text for run in runs], states, slopes(model.stack, rows, model.chat_span[0], layers))
+        return cls(
+            rows, [run.text for run in runs], states, slopes(model.stack, rows, model.chat_span[0], layers)
+        )
 
 
 def directions(
@@ -188,11 +246,15 @@ def measure(library: Library, names: Sequence[str]) -> dict[str, dict[str, tuple
             known[provoked] = Answers.of(model, training(concept, PROMPTS), pushed)
         answers = known[provoked]
         score = within(torch.tensor([judge(text) for text in answers.texts]))
+        pushes = directions(model, concept, bands, pushed)
         along = {
             key: sum(answers.slopes[:, layer - pushed.start] @ part for layer, part in push.items())
-            for key, push in directions(model, concept, bands, pushed).items()
+            for key, push in pushes.items()
         }
         band, layers = next(iter(bands.items()))
+        when = moments(model.stack, answers.rows, model.chat_span[0], next(iter(pushes.values())))
+        for key, (prompt, answer) in WHEN.items():
+            along[f"difference, mean, {band}, {key}"] = prompt * when[:, 0] + when[:, 1:] @ answer
         reading = logits(library.cav(name), answers.states)[:, list(layers)].mean(1)
         chosen = answers.slopes[:, [layer - pushed.start for layer in layers]].flatten(1)
         along[f"fitted, {band}"] = fitted(chosen, torch.from_numpy(within(reading)).flatten())

@@ -6,42 +6,45 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.push_efficiency import KL, SEEDS, TEMPERATURE, TOKENS, fitted, gains, slopes, within
+from benchmarks.push_efficiency import KL, SEEDS, TEMPERATURE, TOKENS, fitted, gains, moments, slopes, within
 from lm import Edit, load
 from tests.tiny import LAYERS, WIDTH, tiny
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3"])
-def test_slopes_are_those_of_the_engine_that_steers(family: str) -> None:
+def test_slopes_and_moments_are_those_of_the_engine_that_steers(family: str) -> None:
     model = load(str(tiny(family)), engine="reference")
     rows = [
         (model.chat_ids(text) + model.codec.answer_ids(answer), len(model.chat_ids(text)))
         for text, answer in (
             ("Who are you?", "Nobody."),
-            ("And a longer question?", "An answer that is longer, too."),
+            ("And a longer question?", "An answer, too."),
         )
     ]
     ids, starts = zip(*rows, strict=True)
     layers, start = range(1, LAYERS), 3
     own = slopes(model.stack, rows, start, layers)
+
+    def measured(edit: Edit) -> list[float]:
+        above, below = (
+            model.logprobs(ids, starts, edits=[(each,)] * 2, chosen=True, temperature=TEMPERATURE)
+            for each in (edit, replace(edit, fixed=-edit.fixed))
+        )
+        return [float(up.sum() - down.sum()) / 0.04 for up, down in zip(above, below, strict=True)]
+
     torch.manual_seed(0)
     for layer in layers:
         push = torch.nn.functional.normalize(torch.randn(1, WIDTH))
         zero = torch.zeros(1)
         edit = Edit(layer, push, zero, push, zero, zero, fixed=torch.full((1,), 0.02), start=start)
-        above, below = (
-            [
-                part.sum()
-                for part in model.logprobs(
-                    ids, starts, edits=[(each,)] * 2, chosen=True, temperature=TEMPERATURE
-                )
-            ]
-            for each in (edit, replace(edit, fixed=-edit.fixed))
-        )
-        for row in range(2):
-            assert float(own[row, layer - layers.start] @ push[0]) == pytest.approx(
-                float(above[row] - below[row]) / 0.04, rel=0.05, abs=0.02
-            )
+        near = {"rel": 0.05, "abs": 0.02}
+        assert (own[:, layer - layers.start] @ push[0]).tolist() == pytest.approx(measured(edit), **near)
+        when = moments(model.stack, rows, start, {layer: push[0]})
+        assert when.sum(1).tolist() == pytest.approx(measured(edit), **near)
+        later = [measured(replace(edit, start=first - 1))[row] for row, first in enumerate(starts)]
+        assert when[:, 1:].sum(1).tolist() == pytest.approx(later, **near)
+        for row, text, first in zip(when, ids, starts, strict=True):
+            assert not row[1 + len(text) - first :].any()
 
 
 def test_the_gain_is_that_of_an_exponential_tilt() -> None:
