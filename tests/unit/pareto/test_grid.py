@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from lm import load
 from lm.engines.torch.stack import Stack
 from pareto import checkpoint, picks
+from pareto.__main__ import main
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.compare import END
 from pareto.fleet import Fleet
@@ -301,10 +303,11 @@ def test_a_mix_has_ends_of_the_same_objectives(model):
     assert ends("soup", [*votes, own]) == (own, votes[1])
 
 
-def test_a_grid_whose_settings_suit_no_curve_goes_without_one(tmp_path):
+def test_a_grid_whose_settings_suit_no_curve_goes_without_one(tmp_path, monkeypatch):
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(json.dumps({"kind": kind, "prompt": text}) + "\n" for kind, text in HELD_OUT))
-    asked = words(tmp_path / "ppo", prompts, "--algorithm=ppo", "--status")
-    Fork(asked, tmp_path / "out", os.environ).ended()
+    _, *asked = words(tmp_path / "ppo", prompts, "--algorithm=ppo", "--status")
+    monkeypatch.setattr(sys, "argv", asked)
+    assert main() == 0
     jobs = json.loads((tmp_path / "ppo" / "manifest.json").read_text())["jobs"]
     assert jobs and CURVE not in {job["method"] for job in jobs}
