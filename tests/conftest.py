@@ -20,8 +20,10 @@ if WORKERS > 1:  # threads of decoding wait for each other: more of them than co
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
 
 FOLDERS = {"unit": "unit", "real": "real", "web": "web"}
-SLOW = {"test_style", "test_step", "test_install", "test_front"}
-"""Modules of tests/unit that run other tools, compile PyTorch's graphs, or build a package."""
+SLOW = {"test_style", "test_step", "test_install", "test_front", "test_fuzz", "test_places", "test_lockstep"}
+"""Modules of tests/unit that run other tools, compile PyTorch's graphs, build a package, serve the whole page, load
+models again and again, or draw thousands of rows.
+"""
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:

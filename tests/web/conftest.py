@@ -3,9 +3,8 @@
 import os
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
@@ -29,19 +28,11 @@ STARTING = 300
 """Seconds: on first use the app fetches the model."""
 
 
-def executed(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen:
-    """A Python program as it starts everywhere."""
-    with log.open("w") as out:
-        command = [sys.executable, *words]
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
-
-
 @contextmanager
 def serving(
     folder: Path,
     *command: str,
     port: str | None = None,
-    start: Callable[..., subprocess.Popen | Fork] = Fork,
     **environment: str,
 ) -> Iterator[str]:
     """The address of a Python program that serves a page on `port`, or any free one in place of the PORT of its command."""
@@ -50,7 +41,7 @@ def serving(
         port = port or str(free.getsockname()[1])
     log = folder / "log"
     words = [port if word == "PORT" else word for word in command]
-    process = start(words, log, os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"} | environment)
+    process = Fork(words, log, os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"} | environment)
     try:
         waited(process, f"http://127.0.0.1:{port}", log)
         yield f"http://127.0.0.1:{port}"
@@ -64,7 +55,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the running app."""
     folder = tmp_path_factory.mktemp("app")
     database = f"sqlite:///{folder / 'votes.sqlite'}"
-    with serving(folder, "app.py", "--port", "PORT", start=executed, DATABASE_URL=database) as address:
+    with serving(folder, "app.py", "--port", "PORT", DATABASE_URL=database) as address:
         yield address
 
 

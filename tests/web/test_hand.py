@@ -41,13 +41,13 @@ def held(request: pytest.FixtureRequest, chrome: Browser) -> Iterator[Page]:
     context.close()
 
 
-def steered(page: Page, app: str) -> None:
-    page.goto(f"{app}?tab=steer")
+def steered(page: Page, app: str, tokens: int = 16) -> None:
+    page.goto(f"{app}?tab=steer&max_new_tokens={tokens}")
     page.wait_for_selector(".tw-stage[data-phase=done] .tw-metrics table")
 
 
 def answered(page: Page, app: str) -> None:
-    page.goto(f"{app}?tab=tradeoffs")
+    page.goto(f"{app}?tab=tradeoffs&max_new_tokens=16")
     page.wait_for_selector(".tw-answers[data-phase=done] .tw-metrics table")
 
 
@@ -150,7 +150,7 @@ def test_the_table_beside_the_plot_ends_between_two_columns(app: str, page: Page
 
 
 def test_numbers_of_the_text_before_dim_while_a_new_one_streams(app: str, page: Page) -> None:
-    steered(page, app)
+    steered(page, app, 64)
     numbers = page.locator(".tw-stage:not(.tw-answers) .tw-metrics")
     ink = numbers.locator("td").last.evaluate("(cell) => getComputedStyle(cell).color")
     page.get_by_label("Prompt", exact=True).first.press("Enter")

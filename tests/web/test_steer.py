@@ -126,8 +126,8 @@ def test_nothing_moves_while_a_text_streams(app: str, page: Page) -> None:
     assert page.evaluate("[...window.tops]") == [top]
 
 
-def test_typing_regenerates(app: str, page: Page) -> None:
-    page.goto(at(app))
+def test_typing_and_dice_regenerate_and_stand_in_the_address(app: str, page: Page) -> None:
+    page.goto(at(app, temperature=0.8))
     settled(page)
     before, run = texts(page), shown(page)
     page.get_by_label("Prompt", exact=True).fill("Name three kinds of bread.")
@@ -135,6 +135,13 @@ def test_typing_regenerates(app: str, page: Page) -> None:
     settled(page)
     assert texts(page) != before
     assert "bread" in parse_qs(urlsplit(page.url).query)["prompt"][0]
+    run = shown(page)
+    page.get_by_label("Roll a new seed").click()
+    newer(page, run)
+    settled(page)
+    seed = page.get_by_label("Seed", exact=True).input_value()
+    assert parse_qs(urlsplit(page.url).query)["seed"] == [seed]
+    assert f"seed {seed}" in page.locator(".tw-status").inner_text()
 
 
 def test_dragging_regenerates_and_the_last_setting_wins(app: str, page: Page) -> None:
@@ -158,8 +165,8 @@ def test_dragging_regenerates_and_the_last_setting_wins(app: str, page: Page) ->
     assert texts(direct) == texts(page)
 
 
-def test_arrow_keys_regenerate_and_say_the_value_in_words(app: str, page: Page) -> None:
-    page.goto(at(app, **p0(0.5)))
+def test_keys_move_the_slider_which_says_its_value_in_words_and_choose_layers(app: str, page: Page) -> None:
+    page.goto(at(app, layers=[10], **p0(0.5)))
     settled(page)
     run = shown(page)
     slider = page.locator(".tw-magnitude")
@@ -169,6 +176,13 @@ def test_arrow_keys_regenerate_and_say_the_value_in_words(app: str, page: Page) 
     expect(page.locator(".tw-target .tw-number")).to_have_text("p ≥ .999999")
     expect(page.locator(".tw-target .tw-says")).to_contain_text("almost surely")
     assert "almost surely" in slider.get_attribute("aria-valuetext")
+    settled(page)
+    run = shown(page)
+    page.get_by_label("Layers", exact=True).focus()
+    for key in ("ArrowRight", "ArrowRight", "Space"):
+        page.keyboard.press(key)
+    newer(page, run)
+    assert json.loads(parse_qs(urlsplit(page.url).query)["plan"][0])["layers"] == [2, 10]
 
 
 def test_stop_ends_the_run(app: str, page: Page) -> None:
@@ -200,18 +214,6 @@ def test_a_link_restores_everything(app: str, page: Page) -> None:
     assert texts(page) == before
 
 
-def test_dice_write_the_seed_back(app: str, page: Page) -> None:
-    page.goto(at(app, temperature=0.8))
-    settled(page)
-    run = shown(page)
-    page.get_by_label("Roll a new seed").click()
-    newer(page, run)
-    settled(page)
-    seed = page.get_by_label("Seed", exact=True).input_value()
-    assert parse_qs(urlsplit(page.url).query)["seed"] == [seed]
-    assert f"seed {seed}" in page.locator(".tw-status").inner_text()
-
-
 @pytest.mark.parametrize(
     "plan", [NEVER, {"method": "fixed", "strength": 0}], ids=["gate never fires", "strength zero"]
 )
@@ -221,17 +223,6 @@ def test_no_push_is_the_unsteered_text(app: str, page: Page, plan: dict) -> None
     unsteered, steered = texts(page)
     assert unsteered == steered
     assert "equal" in page.locator(".tw-status").inner_text()
-
-
-def test_layers_by_keyboard(app: str, page: Page) -> None:
-    page.goto(at(app, layers=[10]))
-    settled(page)
-    run = shown(page)
-    page.get_by_label("Layers", exact=True).focus()
-    for key in ("ArrowRight", "ArrowRight", "Space"):
-        page.keyboard.press(key)
-    newer(page, run)
-    assert json.loads(parse_qs(urlsplit(page.url).query)["plan"][0])["layers"] == [2, 10]
 
 
 def test_fits_a_phone(app: str, page: Page) -> None:
@@ -266,27 +257,6 @@ def test_what_a_link_holds_that_is_unreadable_is_one_sentence_beside_all_else(
         re.compile(f"^Left out of the link[^.]*: {next(iter(plan))}\\.$")
     )
     assert page.get_by_label("Concept 1", exact=True).input_value() == "sports"
-
-
-def test_targets_that_contradict_each_other_are_one_sentence_and_no_text(app: str, page: Page) -> None:
-    page.goto(at(app))
-    settled(page)
-    for name in ("seadog", "corsair"):
-        teach(page, name)
-        settled(page)
-    page.get_by_role("button", name="+ Add a concept").click()
-    page.get_by_label("Concept 2", exact=True).select_option("seadog")
-    page.get_by_role("group", name="seadog, concept 2").get_by_role("button", name="less").click()
-    problem = page.locator(".tw-stage .tw-problem")
-    expect(problem).to_contain_text("contradict each other", timeout=60_000)
-    assert "drop one or change its direction" in problem.inner_text() and problem.inner_text().count(".") == 1
-    assert "Traceback" not in page.inner_text("body")
-    for part in (".tw-columns", ".tw-metrics", ".tw-tools", ".tw-charts"):
-        expect(page.locator(part).first).to_be_hidden()
-    page.get_by_role("button", name="Remove seadog").click()
-    settled(page)
-    expect(problem).to_be_empty()
-    assert all(texts(page))
 
 
 @pytest.mark.parametrize("plan", [p0(1 - 1e-6), {"method": "fixed", "strength": 4}], ids=["gcav", "fixed"])
@@ -363,9 +333,15 @@ def vector(page: Page) -> Download:
     return download.value
 
 
-def test_a_concept_of_ones_own(app: str, page: Page) -> None:
+def test_concepts_of_ones_own_from_a_file_and_typed_that_contradict_each_other(app: str, page: Page) -> None:
     page.goto(at(app))
     settled(page)
+    run = shown(page)
+    upload(page, "buccaneer.jsonl", "\n".join(map(json.dumps, PAIRS)).encode("utf-8-sig"))
+    expect(page.get_by_label("Concept 1", exact=True)).to_have_value("buccaneer", timeout=120_000)
+    newer(page, run)
+    settled(page)
+    assert "Learned from 10 and 10 examples" in page.locator(".tw-folds [role=status]").inner_text()
     run = shown(page)
     teach(page, "seadog")
     newer(page, run)
@@ -373,6 +349,19 @@ def test_a_concept_of_ones_own(app: str, page: Page) -> None:
     assert "held-out" in page.locator(".tw-folds [role=status]").inner_text()
     expect(page.locator(".tw-steered .tw-about")).to_contain_text("+ seadog")
     assert vector(page).suggested_filename == "seadog-SmolLM2-135M-Instruct.safetensors"
+    page.get_by_role("button", name="+ Add a concept").click()
+    page.get_by_label("Concept 2", exact=True).select_option("buccaneer")
+    page.get_by_role("group", name="buccaneer, concept 2").get_by_role("button", name="less").click()
+    problem = page.locator(".tw-stage .tw-problem")
+    expect(problem).to_contain_text("contradict each other", timeout=60_000)
+    assert "drop one or change its direction" in problem.inner_text() and problem.inner_text().count(".") == 1
+    assert "Traceback" not in page.inner_text("body")
+    for part in (".tw-columns", ".tw-metrics", ".tw-tools", ".tw-charts"):
+        expect(page.locator(part).first).to_be_hidden()
+    page.get_by_role("button", name="Remove buccaneer").click()
+    settled(page)
+    expect(problem).to_be_empty()
+    assert all(texts(page))
 
 
 DIFFERENT = [f"Number {n} is {word}." for n, word in enumerate("one two red four cold six high low".split())]
@@ -457,17 +446,6 @@ def test_a_link_with_a_budget_that_no_calibration_reaches_is_one_sentence(app: s
         ),
         timeout=60_000,
     )
-
-
-def test_a_file_of_examples_is_learned_under_its_name(app: str, page: Page) -> None:
-    page.goto(at(app))
-    settled(page)
-    run = shown(page)
-    upload(page, "buccaneer.jsonl", "\n".join(map(json.dumps, PAIRS)).encode("utf-8-sig"))
-    expect(page.get_by_label("Concept 1", exact=True)).to_have_value("buccaneer", timeout=120_000)
-    newer(page, run)
-    settled(page)
-    assert "Learned from 10 and 10 examples" in page.locator(".tw-folds [role=status]").inner_text()
 
 
 NO_CONCEPTS = [

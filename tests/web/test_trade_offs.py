@@ -279,24 +279,22 @@ def test_a_zoom_is_kept(address: str, page: Page) -> None:
     assert page.evaluate(span) == zoomed
 
 
-def test_the_table_sorts(address: str, page: Page) -> None:
+def test_the_table_sorts_and_its_csv_holds_what_it_shows(address: str, page: Page) -> None:
     visit(page, address)
     column = table(page).page.locator(".tw-sorted th", has_text="harmless")
     for order, first in (("descending", "linear-0 name"), ("ascending", "linear-1 name")):
         column.get_by_role("button").press("Enter")
         expect(column).to_have_attribute("aria-sort", order)
         expect(table(page).first).to_contain_text(first)
-
-
-def test_csv_holds_what_the_table_shows(address: str, page: Page) -> None:
-    visit(page, address)
     with page.expect_download() as download:
         page.locator(".tw-front").get_by_role("button", name="CSV").click()
     lines = list(csv.reader(Path(download.value.path()).open()))
     assert lines[0][:3] == ["policy", "λ helpful", "helpful"] and len(lines) == POINTS + 1
 
 
-def test_dominated_points_are_dimmed_until_told_otherwise(address: str, page: Page) -> None:
+def test_dominated_points_are_dimmed_and_trainings_hidden_until_told_otherwise(
+    address: str, page: Page
+) -> None:
     visit(page, address)
     opacities = "document.querySelector('.tw-front .tw-plot').data.filter((each) => each.customdata).map((each) => each.marker.opacity)"
     assert min(page.evaluate(opacities)) < 1
@@ -304,6 +302,18 @@ def test_dominated_points_are_dimmed_until_told_otherwise(address: str, page: Pa
     expect(box).to_be_checked()
     box.uncheck()
     page.wait_for_function(f"Math.min(...{opacities}) === 1")
+
+    def small() -> int:
+        return page.evaluate(
+            "document.querySelector('.tw-front .tw-plot').data.filter((each) => each.marker?.size === 6).flatMap((each) => each.x).length"
+        )
+
+    assert small() == 0
+    page.get_by_role("checkbox", name="Show every training").check()
+    page.wait_for_function(
+        "document.querySelector('.tw-front .tw-plot').data.some((each) => each.marker?.size === 6)"
+    )
+    assert small() == 2
 
 
 def test_the_axes_show_what_is_chosen(address: str, page: Page) -> None:
@@ -320,22 +330,6 @@ def test_the_axes_show_what_is_chosen(address: str, page: Page) -> None:
     page.mouse.click(*place(page, "gapo"))
     newer(page, before)
     assert heads(page)[-1] == "gapo name"
-
-
-def test_the_trainings_of_a_point_are_shown_on_demand(address: str, page: Page) -> None:
-    visit(page, address)
-
-    def small() -> int:
-        return page.evaluate(
-            "document.querySelector('.tw-front .tw-plot').data.filter((each) => each.marker?.size === 6).flatMap((each) => each.x).length"
-        )
-
-    assert small() == 0
-    page.get_by_role("checkbox", name="Show every training").check()
-    page.wait_for_function(
-        "document.querySelector('.tw-front .tw-plot').data.some((each) => each.marker?.size === 6)"
-    )
-    assert small() == 2
 
 
 def test_a_point_that_another_process_adds_appears_without_a_reload(
@@ -366,19 +360,7 @@ def test_the_table_stands_beside_what_takes_the_plots_place(address: str, page: 
     assert abs(chart["y"] - beside["y"]) < 16 and beside["x"] > chart["x"] + chart["width"]
 
 
-def test_the_papers_points_are_a_set_of_their_own(address: str, page: Page) -> None:
-    visit(page, address)
-    before = run(page)
-    page.get_by_role("button", name="The paper’s").click()
-    expect(page.locator(".tw-front h3")).to_contain_text("P-GAPO 394")
-    expect(page.locator(".tw-front .tw-plot")).to_contain_text("beaver-7b")
-    assert table(page).count() == 13
-    table(page).first.click()
-    expect(page.locator(".tw-front .tw-hint[role=status]")).to_contain_text("no checkpoints")
-    assert run(page) == before
-
-
-def test_votes_and_both(address: str, page: Page) -> None:
+def test_votes_both_and_the_papers_points_are_sets_of_their_own(address: str, page: Page) -> None:
     visit(page, address)
     page.get_by_role("button", name="Human votes").click()
     expect(page.locator(".tw-front h3")).to_contain_text("6 policies")
@@ -388,6 +370,14 @@ def test_votes_and_both(address: str, page: Page) -> None:
         "document.querySelector('.tw-front .tw-plot').data.filter((each) => each.mode === 'lines+markers').length"
     )
     assert lines == 6
+    before = run(page)
+    page.get_by_role("button", name="The paper’s").click()
+    expect(page.locator(".tw-front h3")).to_contain_text("P-GAPO 394")
+    expect(page.locator(".tw-front .tw-plot")).to_contain_text("beaver-7b")
+    assert table(page).count() == 13
+    table(page).first.click()
+    expect(page.locator(".tw-front .tw-hint[role=status]")).to_contain_text("no checkpoints")
+    assert run(page) == before
 
 
 def test_a_checkpoint_is_uploaded_as_a_zip(address: str, folder: Path, page: Page, tmp_path: Path) -> None:
@@ -460,16 +450,6 @@ def test_what_cannot_be_added_leaves_one_sentence(address: str, page: Page) -> N
         assert table(page).count() == POINTS, name
 
 
-def test_scoring_stops(address: str, page: Page) -> None:
-    visit(page, address)
-    page.get_by_role("button", name="Interpolated").click()
-    page.get_by_label("Preference, from harmless to helpful").press("ArrowRight")
-    page.get_by_role("button", name="Score this mix").click()
-    page.locator(".tw-score").get_by_role("button", name="Stop").click()
-    expect(page.locator(".tw-score .tw-hint")).to_contain_text("Stopped")
-    assert table(page).count() == POINTS
-
-
 def test_scoring_waits_its_turn_and_stops_while_it_waits(address: str, page: Page, chrome: Browser) -> None:
     other = chrome.new_page()
     for each in (page, other):
@@ -484,6 +464,7 @@ def test_scoring_waits_its_turn_and_stops_while_it_waits(address: str, page: Pag
     expect(page.locator(".tw-score .tw-hint")).to_contain_text("Answering")
     page.locator(".tw-score").get_by_role("button", name="Stop").click()
     expect(page.locator(".tw-score .tw-hint")).to_contain_text("Stopped")
+    assert table(page).count() == table(other).count() == POINTS
     other.close()
 
 
