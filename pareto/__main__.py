@@ -74,7 +74,7 @@ def _rewards(words: list[str], model: LanguageModel, wanted: str | None = None) 
             raise ValueError(
                 f"--objectives has {', '.join(unknown)}: give --reward OBJECTIVE=WHAT for it, too."
             )
-    own = heads(model) if {*names} & {*OBJECTIVES} - {*replaced} else {}
+    own = heads(model, [name for name in names if name not in replaced])
     return {name: named(replaced[name], model) if name in replaced else own[name] for name in names}
 
 
@@ -226,7 +226,7 @@ def _made_head(
     """Fits or tunes a head, and writes it with its card, which it returns."""
     args.out.mkdir(parents=True, exist_ok=True)
     if args.tune:
-        reward, report = tune(model, pairs, heads(model)[args.tune], progress=_bar("tuning"))
+        reward, report = tune(model, pairs, heads(model, [args.tune])[args.tune], progress=_bar("tuning"))
         reward.save(args.out / f"{args.tune}-tuned")
         head = reward.head
     else:

@@ -188,20 +188,20 @@ def pooled(
     return model.read(ids, pool="mean", starts=starts, layers=blocks, adapter=adapter)
 
 
-def heads(model: LanguageModel) -> dict[str, Head]:
-    """The heads by objective: those that were fitted here, or else those that ship. Raises RewardError where
-    they read another model.
+def heads(model: LanguageModel, objectives: Sequence[str] = OBJECTIVES) -> dict[str, Head]:
+    """The heads of some of OBJECTIVES: those that were fitted here, or else those that ship. Raises
+    RewardError where they read another model.
     """
-    own = own_heads(model)
+    own = own_heads(model, objectives)
     return {
         objective: own.get(objective) or Head.load(FOLDER / f"{objective}.safetensors").of(model)
-        for objective in OBJECTIVES
+        for objective in objectives
     }
 
 
-def own_heads(model: LanguageModel) -> dict[str, Head]:
+def own_heads(model: LanguageModel, objectives: Sequence[str] = OBJECTIVES) -> dict[str, Head]:
     """The heads that were fitted here for a model."""
-    files = [lab_folder(model.hash, "rewards") / f"{objective}.safetensors" for objective in OBJECTIVES]
+    files = [lab_folder(model.hash, "rewards") / f"{objective}.safetensors" for objective in objectives]
     return {file.stem: Head.load(file).of(model) for file in files if file.exists()}
 
 

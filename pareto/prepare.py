@@ -120,7 +120,7 @@ def settings_of(wanted: Wanted) -> Settings:
 def grid_of(model: LanguageModel, wanted: Wanted) -> Grid:
     """The grid of a prepared front; its heads have to be there. Raises ValueError."""
     rewards = wanted.rewards or {}
-    known: dict[str, Head] = heads(model) if wanted.heads() else {}
+    known = heads(model, wanted.heads())
     return Grid(
         lab_folder(model.hash, "grid"),
         model,

@@ -10,6 +10,7 @@ from lm import load
 from pareto.__main__ import _rewards, main
 from pareto.arguments import weights
 from pareto.front import Front, path_of
+from pareto.reward import RewardError
 from pareto.settings import BOUNDS, ordered
 from tests.tiny import tiny
 
@@ -169,6 +170,8 @@ def test_objectives_of_ones_own_stand_beside_the_heads_or_alone():
     names = [f"brevity={HERE}:brevity", f"helpful={HERE}:helpful", f"harmless={HERE}:harmless"]
     assert list(_rewards(names, None)) == ["helpful", "harmless", "brevity"]
     assert list(_rewards(names, None, "brevity,helpful")) == ["helpful", "brevity"]
+    with pytest.raises(RewardError, match="reward head harmless reads model"):
+        _rewards(names[:2], load(str(tiny("llama"))))
 
 
 def test_one_training_does_not_replace_a_mean_over_several(command, ends, monkeypatch, tmp_path):
