@@ -108,13 +108,15 @@ class Judging:
                 self.service.check(study, name or "nobody")
             if name or self.who.login:
                 return *fields, *self.begin(name, study, profile, visit)
+            refused = ""
             html = (
                 view.invited(self.service.about(study), self.who.login)
                 if study
                 else view.welcome(self.who.login)
             )
         except ArenaError as error:
-            html = view.refused(str(error))
+            refused = str(error)
+            html = view.refused(refused)
         return (
             *fields,
             "",
@@ -122,7 +124,7 @@ class Judging:
             html,
             gr.Row(visible=True),
             gr.Button(visible=False),
-            Place.at(study, name, visit),
+            Place.at(study, name, visit, refused),
         )
 
     def on_practise(self, person: str, typed: str, profile: Profile) -> tuple[Any, ...]:

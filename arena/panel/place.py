@@ -20,8 +20,8 @@ class Place:
         opened.failure(None, js="() => document.dispatchEvent(new CustomEvent('tw:place-failed'))")
 
     @staticmethod
-    def at(study: str, name: str, visit: object = None) -> dict[str, Any]:
+    def at(study: str, name: str, visit: object = None, refused: str = "") -> dict[str, Any]:
         """The value for a study, by its id, and the name of whoever judges it; visit: the number of the event
-        'open' that it answers.
+        'open' that it answers; refused: why the study that the address names cannot be opened.
         """
-        return {"study": study, "name": name, "visit": visit}
+        return {"study": study, "name": name, "visit": visit, "refused": refused}

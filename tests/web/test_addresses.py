@@ -40,6 +40,22 @@ def test_a_link_to_a_point_that_is_not_there_says_so(page: Page, app: str) -> No
     expect(page.locator(".tw-wish .tw-says")).to_have_text(name.inner_text())
 
 
+def test_a_link_to_a_study_or_a_view_that_is_not_there_says_so(page: Page, app: str) -> None:
+    alert = page.get_by_role("alert").locator("visible=true")
+    for view in ("results", "studies"):
+        page.goto(f"{app}?tab=compare&view={view}&study=feedbeef")
+        expect(alert.filter(has_text="There is no study at this address")).to_be_visible()
+    page.goto(f"{app}?tab=compare&view=nowhere")
+    expect(alert).to_have_text("Left out of the link, since it cannot be read here: view.")
+    tab(page, "Results").click()
+    expect(alert).to_have_count(0)
+    page.goto(f"{app}?tab=tradeoffs&view=moon&set=none&axes=a,b&max_new_tokens=8")
+    hint = page.locator(".tw-front .tw-hint[role=status]")
+    expect(hint).to_have_text("Left out of the link, since it cannot be read here: set, view, axes.")
+    page.get_by_role("button", name="Parallel axes").click()
+    expect(hint).not_to_contain_text("Left out")
+
+
 def test_a_link_is_read_by_one_rule(page: Page, app: str) -> None:
     """What is no number is left out and named; what is out of bounds stays in its field, and the sentence by it."""
     for place in ("steer", "tradeoffs"):

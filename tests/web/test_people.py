@@ -207,7 +207,7 @@ def test_only_a_study_that_people_can_judge_has_links_and_one_under_a_notice_has
     expect(to_judge).to_be_visible()
     expect(columns).to_have_text(["Seconds a vote", "Votes an hour", "Own link"])
     lead.get_by_role("button", name="Close to annotators").click()
-    lead.get_by_text("It is closed: its links stand here").wait_for()
+    lead.get_by_text("Nobody can judge it while it is closed").wait_for()
     expect(to_judge).to_be_hidden()
     expect(columns).to_have_text(["Seconds a vote", "Votes an hour"])
     leads(lead, address, example.NAME)

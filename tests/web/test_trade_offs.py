@@ -348,7 +348,7 @@ def test_a_point_that_another_process_adds_appears_without_a_reload(
     expect(row(page, "added meanwhile")).to_have_count(0)
 
 
-def test_the_table_stands_beside_what_takes_the_plots_place(address: str, page: Page) -> None:
+def test_the_table_stands_below_what_takes_the_place_of_a_wide_chart(address: str, page: Page) -> None:
     """An empty chart has no note, which left a row of the grid to the table."""
     visit(page, f"{address}?tab=tradeoffs&view=training&max_new_tokens=8")
     assert table(page).count() == POINTS
@@ -356,8 +356,12 @@ def test_the_table_stands_beside_what_takes_the_plots_place(address: str, page: 
     for chip in page.locator(".tw-chip").filter(has_not_text="Base model").all():
         chip.click()
     expect(empty).to_contain_text("None of these policies has a training curve")
-    chart, beside = empty.bounding_box(), page.locator(".tw-front .tw-scroll").bounding_box()
-    assert abs(chart["y"] - beside["y"]) < 16 and beside["x"] > chart["x"] + chart["width"]
+    chart, below = page.evaluate("""() => ['.tw-empty-chart', '.tw-scroll'].map((part) => {
+      const { left, right, bottom, top } = document.querySelector(`.tw-front ${part}`).getBoundingClientRect();
+      return { left, right, bottom, top };
+    })""")
+    assert below["top"] >= chart["bottom"]
+    assert abs(below["left"] - chart["left"]) < 2 and abs(below["right"] - chart["right"]) < 2
 
 
 def test_votes_both_and_the_papers_points_are_sets_of_their_own(address: str, page: Page) -> None:

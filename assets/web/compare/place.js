@@ -1,5 +1,5 @@
 // The place of the Compare tab in the address: its part, the study, and the name of whoever judges.
-import { addressOf, fieldsOf, note, returned, tabRow } from '../shared/address.js';
+import { addressOf, fieldsOf, leftOut, note, returned, tabRow } from '../shared/address.js';
 import { h, heard } from '../shared/dom.js';
 
 const VIEWS = { judge: 'Judge', results: 'Results', studies: 'Studies' };
@@ -30,7 +30,11 @@ export default function mount({ element, props, trigger, watch }) {
     root.toggleAttribute('data-known', !asked); // nobody signs in before the link is read
     if (asked) open();
     else tabs.show(place.view);
+    if (query.has('view') && !(query.get('view') in VIEWS)) says(leftOut(['view']));
   }
+
+  /** Judge says itself what it cannot open. */
+  const says = (sentence) => root.replaceChildren(...(sentence ? [h('p', { class: 'tw-problem', role: 'alert' }, sentence)] : []));
 
   function open() {
     root.replaceChildren();
@@ -43,12 +47,14 @@ export default function mount({ element, props, trigger, watch }) {
   tabs.clicked((view) => {
     if (view === place.view) return;
     place.view = view;
+    says('');
     note('compare', fields(), true);
   });
   returned('compare', take);
   watch('value', () => {
-    const { study, name } = props.value;
+    const { study, name, refused } = props.value;
     Object.assign(place, { study, name });
+    says(place.view === 'results' ? refused : '');
     if (asked) tabs.show(place.view);
     asked = false;
     root.toggleAttribute('data-known', true);

@@ -67,7 +67,7 @@ export default function mount({ element, props, trigger, watch }) {
       { title: 'Last vote', of: (person) => day(person.last) },
       ...(led && open ? [{ title: 'Own link', of: (person) => linked('Copy link', linkTo(picked, login ? '' : person.annotator)) }] : []),
     ];
-    const says = !open ? `It is ${state}: its links stand here while annotators can judge it.`
+    const says = !open ? `Nobody can judge it while it is ${state}, so its links are not shown.`
       : login ? 'Whoever follows the link signs in, and comes back to where they stopped.'
         : `The link asks for a name.${led ? ' A person’s own link, a reminder, brings them back to where they stopped.' : ''}`;
     return h('section', { class: 'tw-people' },
@@ -84,12 +84,13 @@ export default function mount({ element, props, trigger, watch }) {
     if (value.refused) body.replaceChildren(h('p', { class: 'tw-lead' }, 'Studies are for the organizers of this arena: sign in as one.'));
     else if (value.studies) {
       const linked = !restored && !value.picked && place.view === 'studies' && value.studies.some(({ id }) => id === place.study);
+      const lost = !restored && place.view === 'studies' && place.study && !linked;
       restored = true;
       if (linked) trigger('pick', { study: place.study });
       else if (value.picked && value.picked !== place.study && place.view === 'studies') look(value.picked);
       if (!search.isConnected) root.prepend(search);
       search.hidden = value.studies.length < 2;
-      body.replaceChildren(list(value), value.picked ? people(value) : h('span', {}));
+      body.replaceChildren(lost ? h('p', { class: 'tw-problem', role: 'alert' }, 'There is no study at this address: choose one of these.') : '', list(value), value.picked ? people(value) : h('span', {}));
     }
   }
 

@@ -1,5 +1,5 @@
 // The front: as a plane, as parallel coordinates or by its trainings, with filters over it and beside it the table of the same points.
-import { fieldsOf, know, note as noted, returned } from '../shared/address.js';
+import { fieldsOf, know, leftOut, note as noted, returned } from '../shared/address.js';
 import { choice } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { chart } from '../shared/plot.js';
@@ -37,6 +37,7 @@ export default function mount({ element, props, trigger, watch }) {
   let twin = null;
   let tables = {};
   let asked = '';
+  let unread = ''; // what could not be read of the address
   const orders = {};
   learn(data.marks);
   offer();
@@ -94,6 +95,7 @@ export default function mount({ element, props, trigger, watch }) {
   /** Goes to another view, which the address names. change: { set, view, axes }, what is not given stays. */
   function go(/** @type {any} */ change) {
     turn(change);
+    unread = '';
     noted('tradeoffs', place(), false, 'view');
     draw();
   }
@@ -118,6 +120,8 @@ export default function mount({ element, props, trigger, watch }) {
     const known = (options, name) => options.find(([value]) => value === query.get(name))?.[0] ?? options[0][0];
     const wanted = query.get('axes')?.split(',') ?? [];
     const fits = wanted.length === 2 && wanted.every((axis) => data.axes.some(({ id }) => id === axis));
+    const left = Object.entries({ set: SETS, view: VIEWS }).filter(([name, options]) => query.has(name) && !options.some(([value]) => value === query.get(name))).map(([name]) => name);
+    unread = leftOut([...left, ...(query.has('axes') && !fits ? ['axes'] : [])]);
     turn({ set: known(SETS, 'set'), view: known(VIEWS, 'view'), axes: fits ? wanted : data.objectives.slice(0, 2) });
     know('tradeoffs', place(), 'view');
     draw();
@@ -203,7 +207,7 @@ export default function mount({ element, props, trigger, watch }) {
     if (brushed && !shown.some(({ id }) => brushed.has(id))) brushed = null;
     tables[set] ??= tableOf(shown, set, data.objectives);
     showTools(heading.empty);
-    hint.textContent = HINTS[set] ?? HINTS[view];
+    hint.textContent = unread || (HINTS[set] ?? HINTS[view]);
     const drawn = shown.length || heading.empty ? drawing(shown, heading) : { title: heading.title, empty: 'The filters hide every point: show all, or choose others.' };
     plot.classList.toggle('tw-alone', Boolean(heading.empty));
     plot.classList.toggle('tw-wide', set === 'models' && view !== 'plane');
