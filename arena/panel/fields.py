@@ -7,6 +7,7 @@ import gradio as gr
 
 from arena import notices
 from arena.errors import ArenaError, of_field
+from arena.panel.shared import PRIVATE
 from arena.questions import Question, parsed
 from arena.schema import ACCESS, REVEALS
 from arena.settings import Settings
@@ -54,6 +55,7 @@ def fields(login: bool, faults: Faults) -> tuple[gr.Radio, gr.Textbox, gr.Radio,
     allowed = [(_capital(text), key) for key, text in ACCESS.items() if key == access_of(key, login)]
     access = gr.Radio(allowed, value=allowed[0][1], label="Who may judge")
     members = gr.Textbox("", label=_listed(login), lines=4, max_length=80_000, visible=False)
+    access.change(lambda value: gr.Textbox(visible=value == "listed"), access, members, **PRIVATE)
     faults.of("access", "members")
     reveal = gr.Radio(
         [(_capital(text), key) for key, text in REVEALS.items()], value="vote", label="When names are told"

@@ -9,7 +9,7 @@ from arena import example, notices, view
 from arena.errors import AlreadyVoted, ArenaError, NotServed, QuestionsChanged, StoreError, TooLate
 from arena.panel.endpoints import SERVED
 from arena.panel.place import Place
-from arena.panel.shared import Profile, Who, offered, refusals, signed
+from arena.panel.shared import PRIVATE, Profile, Who, offered, refusals, signed
 from arena.service import Service
 from arena.shown import Shown
 from ui.parts import part, sent
@@ -34,11 +34,7 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
     page = part(view.welcome(who.login), "compare/arena", "tw-judge")
 
     judging = Judging(service, who)
-    served: dict[str, Any] = {
-        "api_visibility": "private",
-        "concurrency_limit": SERVED,
-        "show_progress": "hidden",
-    }
+    served = PRIVATE | {"concurrency_limit": SERVED, "show_progress": "hidden"}
     name = who.name
     state, about = [name, shown, page], [form, change, place.part]
     for trigger in (enter.click, typed.submit):

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import gradio as gr
 
 from arena.errors import ArenaError
-from arena.panel.shared import Profile, Who, refusals
+from arena.panel.shared import PRIVATE, Profile, Who, refusals
 from ui.parts import part, sent
 
 
@@ -52,11 +52,7 @@ class Learning:
             with refusals():
                 return learner.state(study) if who.is_organizer(person, profile) else {}
 
-        settings: dict[str, Any] = {
-            "api_visibility": "private",
-            "show_progress": "hidden",
-            "concurrency_limit": 8,
-        }
+        settings = PRIVATE | {"show_progress": "hidden", "concurrency_limit": 8}
         self.part.start(on_start, [study, who.name], self.part, **settings)
         self.part.stop(on_stop, [study, who.name], self.part, **settings)
         self.part.look(on_look, [study, who.name], self.part, **settings)

@@ -15,7 +15,7 @@ from arena.battles import Output, create
 from arena.errors import ArenaError, of_field
 from arena.panel.answers import Answers, generated
 from arena.panel.fields import Faults, fields, read
-from arena.panel.shared import Profile, Who
+from arena.panel.shared import PRIVATE, Profile, Who
 from arena.panel.upload import Upload, outputs
 from arena.questions import GUIDELINE, OPENING, fitting, parsed, written
 from arena.store import Store
@@ -23,7 +23,6 @@ from arena.store import Store
 NAME = "Battles"
 STOPPED = notices.status("Stopped: nothing was stored")
 REFUSED = notices.status("Nothing was stored: the field that needs a change says which")
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 
 def build(
@@ -54,8 +53,6 @@ def build(
     form.expand(maker.offer, title, [*answers.picked, title], **PRIVATE)
     asked.blur(standard, [asked, guideline], guideline, **PRIVATE)
     upload.connect(answers.column, **PRIVATE)
-    access, members, *_ = judging
-    access.change(lambda value: gr.Textbox(visible=value == "listed"), access, members, **PRIVATE)
     given = [who.name, *upload.parts, *answers.parts, title, asked, guideline, *judging]
     after = [current, status, form, upload.file, title, *faults.parts]
     quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}  # it tells how far it is

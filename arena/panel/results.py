@@ -15,7 +15,7 @@ from arena.front import human_front
 from arena.messages import Listing
 from arena.panel.learning import Learner, Learning
 from arena.panel.place import Place
-from arena.panel.shared import Profile, Who, offered, refusals
+from arena.panel.shared import PRIVATE, Profile, Who, offered, refusals
 from arena.pseudonyms import pseudonyms
 from arena.questions import Question
 from arena.ranking import ranking
@@ -102,17 +102,16 @@ def build(
 
     outputs = [chosen, question, watch, summary, tallied, strength, wins, table, front, time_line, points, alike, sliced, people, page, answers, learning.part]  # fmt: skip
     asked_for = [question, chosen, who.name, page]
-    settings: dict[str, Any] = {
-        "api_visibility": "private",
+    settings = PRIVATE | {
         "concurrency_limit": AT_ONCE,
         "show_progress": "minimal",
         "show_progress_on": [summary],
     }
     tab.select(enter, [question, judging, chosen, who.name, page], outputs, **settings)
     gr.on([chosen.input, question.input, page.change], draw, asked_for, outputs, **settings)
-    chosen.input(Place.at, [chosen, who.name], place.part, api_visibility="private")
+    chosen.input(Place.at, [chosen, who.name], place.part, **PRIVATE)
     watch.fresh(fresh, asked_for, outputs, **settings | {"show_progress": "hidden"})
-    judging.input(lambda study: choose(store, study), judging, chosen, api_visibility="private")
+    judging.input(lambda study: choose(store, study), judging, chosen, **PRIVATE)
     return chosen
 
 

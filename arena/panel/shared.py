@@ -14,6 +14,8 @@ from arena.text import clean_name
 
 ALL = ("All studies", "")
 Profile = gr.OAuthProfile | None
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+"""Of events that are the page's alone."""
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,9 @@ from arena.messages import Board, Entry
 from arena.panel import acts, making
 from arena.panel.editor import Editor
 from arena.panel.results import choose
-from arena.panel.shared import Profile, Who, refusals
+from arena.panel.shared import PRIVATE, Profile, Who, refusals
 from arena.store import Store
 from ui.parts import part, sent
-
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 
 def board_of(store: Store, set_id: str, login: bool) -> Board:
@@ -80,9 +78,6 @@ def build(
     ):
         after = [*everything, status, *editor.faults.parts]
         button.click(lead.acting(partial(act, store)), [name, picked, *given], after, **moment)
-    editor.access.change(
-        lambda value: gr.Textbox(visible=value == "listed"), editor.access, editor.members, **PRIVATE
-    )
     click = {"js": "() => document.getElementById('tw-export').click()", **PRIVATE}
     for button, handler, of in ((editor.out, lead.export, [name, picked]), (every, lead.export_all, [name])):
         button.click(handler, of, [archive, status], **PRIVATE).success(None, None, None, **click)
