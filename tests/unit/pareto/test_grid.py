@@ -17,6 +17,7 @@ from lm.engines.torch.stack import Stack
 from pareto import checkpoint, picks
 from pareto.__main__ import main
 from pareto.checkpoint import Checkpoint, CheckpointError
+from pareto.combiners import COMBINERS
 from pareto.compare import END
 from pareto.fleet import Fleet
 from pareto.front import Front
@@ -54,17 +55,7 @@ def test_every_method_has_the_same_preferences_and_seeds():
     assert len({job.id for job in jobs}) == len(jobs)
     places = {(job.method, job.preference): 0 for job in jobs}
     counts = Counter((job.method, job.preference, job.p) for job in jobs)
-    assert {method for method, _ in places} == {
-        "base",
-        "single",
-        "soup",
-        "curve",
-        "pgapo",
-        "linear",
-        "gapo",
-        "mgda",
-        "normalized",
-    }
+    assert {method for method, _ in places} == {"base", "single", "soup", "curve", *COMBINERS}
     assert set(counts.values()) == {1, 3} and counts["base", None, None] == 1
     for method in ("pgapo", "linear", "normalized", "soup"):
         assert {place for of, place in places if of == method} == {(0.1, 0.9), (0.5, 0.5)}
