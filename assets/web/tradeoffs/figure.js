@@ -96,9 +96,11 @@ function cloud(points, method, [x, y]) {
   };
 }
 
+const titlesOf = ({ methods: listed }) => new Map(listed.map(({ id, name }) => [id, name]));
+
 /** @returns {any[]} */
 function single(data, shown, { dim, picks, selected, seeds, axes, brushed }, names) {
-  const titles = new Map(data.methods.map(({ id, name }) => [id, name]));
+  const titles = titlesOf(data);
   const rewards = !axes || axes.every((axis) => data.objectives.includes(axis));
   /** @type {any[]} */
   const traces = rewards ? [path(best(shown), { color: 'var(--tw-line)', width: 1.5, dash: 'dot', shape: 'vh' })] : [];
@@ -124,13 +126,14 @@ function single(data, shown, { dim, picks, selected, seeds, axes, brushed }, nam
 
 function joined(data, { hidden }) {
   const known = new Map(data.points.map((point) => [point.id, point]));
+  const titles = titlesOf(data);
   const traces = [];
   for (const { id, helpful, harmless } of data.both.points) {
     const { method, name } = known.get(id);
     if (hidden.has(method)) continue;
     const { symbol, color } = markOf(method);
     traces.push({
-      type: 'scatter', mode: 'lines+markers', x: helpful, y: harmless, customdata: [id, id], showlegend: false, cliponaxis: false,
+      type: 'scatter', mode: 'lines+markers', x: helpful, y: harmless, customdata: [id, id], showlegend: false, meta: { legend: titles.get(method) }, cliponaxis: false,
       line: { color: pale(color, 55), width: 1.5 },
       marker: { symbol: [symbol, `${symbol}-open`], size: SIZES[symbol] ?? 11, color, opacity: 1, line: { color: [edge(method), color], width: [1, 2] } },
       text: ['reward models', 'people'].map((who, i) => `<b>${plain(name)}</b>, ${who}<br>helpful ${short(helpful[i])}, harmless ${short(harmless[i])}`),
