@@ -8,10 +8,10 @@ from typing import Any
 
 from common.arguments import Parser, integer
 from common.command import exit_code
-from lab.lacking import PARTS, STEER, TRADE_OFFS
+from lab.lacking import PARTS, TRADE_OFFS
 from lab.pace import Pace
 from lab.prepare import Preparation, Task, left
-from lm import LanguageModel, SourceError, load
+from lm import SourceError, load
 from pareto.arguments import replacements, share
 from pareto.prepare import Wanted
 from pareto.rewards import KINDS, OBJECTIVES, named
@@ -96,8 +96,11 @@ def _prepare(args: argparse.Namespace) -> None:
     model = load(args.model, engine="rows")
     rewards = {name: named(word, model) for name, word in words.items()}
     wanted = Wanted(args.steps, args.seeds, args.samples, rewards)
-    preparation = _preparation(args, model, wanted)
-    pace = Pace.of(model, trains=TRADE_OFFS in preparation.only)
+    preparation = Preparation(model, wanted, (args.only,) if args.only else PARTS, *args.part)
+    trades = TRADE_OFFS in preparation.only
+    if trades and preparation.untrained:
+        print(f"No trade-offs but reward heads: {preparation.untrained}", file=sys.stderr)
+    pace = Pace.of(model, heads=trades, trains=trades and not preparation.untrained)
     tasks = preparation.tasks(pace)
     undone = [task for task in tasks if not task.done()]
     if not undone:
@@ -110,17 +113,6 @@ def _prepare(args: argparse.Namespace) -> None:
     print(
         f"Done: start it with tradewind --model {args.model or model.name}. All lies in {preparation.folder}."
     )
-
-
-def _preparation(args: argparse.Namespace, model: LanguageModel, wanted: Wanted) -> Preparation:
-    """Of what --only names, or else of what the model can have."""
-    if args.only:
-        return Preparation(model, wanted, (args.only,), *args.part)
-    try:
-        return Preparation(model, wanted, PARTS, *args.part)
-    except ValueError as error:
-        print(f"No trade-offs: {error}", file=sys.stderr)
-        return Preparation(model, wanted, (STEER,), *args.part)
 
 
 def main() -> int:

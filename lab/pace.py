@@ -33,8 +33,8 @@ METHODS = ("auto", "fixed")
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that a token takes to be read, or to be decoded in a batch; where the model can be trained,
-    also those of a pair of answers that a reward head learns from, and of a training step.
+    """Seconds that a token takes to be read, or to be decoded in a batch; where they are asked for, also those
+    of a pair of answers that a reward head learns from, and of a training step.
     """
 
     reading: float
@@ -43,7 +43,7 @@ class Pace:
     step: float | None = None
 
     @classmethod
-    def of(cls, model: LanguageModel, trains: bool) -> "Pace":
+    def of(cls, model: LanguageModel, heads: bool, trains: bool) -> "Pace":
         """Measured on a model."""
         ids = model.text_ids(TEXT * 16)[:TOKENS]
         rows = [Row(tuple(ids), Sampling(0.7, seed, DECODED)) for seed in range(ROWS)]
@@ -51,7 +51,7 @@ class Pace:
         reading = _timed(lambda: model.read([[*ids[:-1], seed % 64] for seed in range(ROWS)]))
         decoding = _timed(lambda: model.generate(rows))
         paces = reading / (ROWS * TOKENS), decoding / (ROWS * DECODED)
-        return cls(*paces, _pair(model), _step(model)) if trains else cls(*paces)
+        return cls(*paces, _pair(model) if heads else None, _step(model) if trains else None)
 
     def concept(self, model: LanguageModel, concept: Concept) -> float:
         """Training and calibrating one concept."""

@@ -57,10 +57,16 @@ class Preparation:
     part: int = 1
     parts: int = 1
 
-    def __post_init__(self) -> None:
-        """Raises ValueError where the model cannot be trained, and its trade-offs are wanted."""
-        if TRADE_OFFS in self.only:
+    @cached_property
+    def untrained(self) -> str:
+        """Why the model cannot be trained, in one sentence; nothing where it can. Its trade-offs are reward heads
+        alone then, by which adapters of it and its steered versions are scored.
+        """
+        try:
             _ = self.model.stack
+        except ValueError as error:
+            return str(error)
+        return ""
 
     @property
     def folder(self) -> Path:
@@ -112,6 +118,9 @@ class Preparation:
         return trade_offs.grid_of(self.model, self.wanted)
 
     def _trade_offs(self, pace: Pace) -> list[Task]:
+        heads = [self._head(pace, objective) for objective in self.wanted.heads()]
+        if self.untrained:
+            return heads
         jobs = trade_offs.jobs_of(OBJECTIVES, self.wanted.seeds)
         units = list(dict.fromkeys(job.unit for job in jobs))[self.part - 1 :: self.parts]
         mine = [job for job in jobs if job.unit in units]
@@ -120,7 +129,6 @@ class Preparation:
             with locked(self.folder / "front.lock"):
                 trade_offs.put_up(self._grid)
 
-        heads = [self._head(pace, objective) for objective in self.wanted.heads()]
         front = Task("front", 1.0, "front", lambda: trade_offs.is_put_up(self.model, mine), put_up)
         return [*heads, *(self._job(pace, job) for job in mine), front]
 

@@ -2,6 +2,7 @@
 where it was stopped when it is started again.
 """
 
+import shlex
 from typing import Any
 
 from lab.lacking import PARTS, PROGRESS, STEER, lacking, uncalibrated
@@ -9,6 +10,7 @@ from lab.process import Process
 from lm import LanguageModel
 from lm.engines.geometry import FAMILIES
 from lm.paths import lab_folder
+from lm.sources import is_path
 from steering import Library
 
 
@@ -19,7 +21,7 @@ class Preparer:
 
     def __init__(self, library: Library, name: str | None, *, allowed: bool):
         self.library, self.allowed = library, allowed
-        self._command = ["-m", "lab", *([name] if name else [])]
+        self._words = [name] if name else []
         self._process = Process(lab_folder(library.model.hash) / PROGRESS)
         self.lacked = tuple(lacking(library.model))
 
@@ -31,7 +33,7 @@ class Preparer:
     def start(self) -> None:
         """Starts it where it is allowed and not under way."""
         if self.allowed:
-            self._process.start(self._command)
+            self._process.start(["-m", "lab", *self._words])
 
     def stop(self) -> None:
         """Stops it; what is done stays done."""
@@ -46,6 +48,7 @@ class Preparer:
         return {
             "part": part,
             "model": self.model.name,
+            "command": shlex.join(["tradewind", "prepare", *map(self._told, self._words)]),
             "missing": bool(missing),
             "concepts": self._concepts() if part == STEER else [],
             "makes": part == STEER or self.model.family in FAMILIES,
@@ -57,6 +60,10 @@ class Preparer:
             "note": progress.get("note", "Measuring how long it takes"),
             "problem": self._process.problem,
         }
+
+    def _told(self, name: str) -> str:
+        """A model as its owner finds it, and nobody else learns where it lies."""
+        return f"path/to/{self.model.name}" if is_path(name) else name
 
     def _concepts(self) -> list[str]:
         """Those that lack calibrated vectors, where others have them."""

@@ -59,7 +59,7 @@ class Head:
         if self.model_hash != model.hash:
             raise RewardError(
                 f"The reward head {self.objective} reads model {self.model_hash}, not {model.name} ({model.hash}): "
-                "fit heads for this model with python -m pareto rewards --fit, or give a reward model with --reward."
+                "make this model's with tradewind prepare, or give a reward model with --reward."
             )
         return self
 

@@ -7,7 +7,7 @@ const LACKS = {
   'trade-offs': (model) => `${model} has no trained policies yet, and so no front.`,
 };
 /** What is said where none can be made. */
-const UNTRAINED = (model) => `${model} has no front: policies are trained of Llama, Mistral and Qwen models alone. PEFT adapters of it can be added below, and its steered versions scored.`;
+const UNTRAINED = (model) => `${model} has no front: policies are trained of Llama, Mistral and Qwen models alone. PEFT adapters of it can be added below, and its steered versions scored, by the reward heads that tradewind prepare makes.`;
 const MAKES = { steer: 'Make vectors and calibrations', 'trade-offs': 'Train policies and score them' };
 
 /** a, b and c. */
@@ -26,10 +26,9 @@ export default function mount({ element, props, trigger, watch }) {
   const follow = follower(() => trigger('look', {}));
 
   function show() {
-    const { part, model, missing, concepts, makes, allowed, running, fraction, seconds_left: left, note, problem } = props.value;
+    const { part, model, command, missing, concepts, makes, allowed, running, fraction, seconds_left: left, note, problem } = props.value;
     root.hidden = !missing && !running;
     const button = (label, name) => h('button', { type: 'button', class: 'tw-button', onclick: () => trigger(name, {}) }, label);
-    const command = `tradewind prepare ${model}`;
     root.replaceChildren(
       h('p', {}, missing ? (makes ? LACKS[part](model, concepts) : UNTRAINED(model)) : 'All is there for this tab; the rest is being made.'),
       running ? filled(meter('Preparation'), fraction ?? 0) : '',

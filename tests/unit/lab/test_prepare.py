@@ -13,6 +13,7 @@ import pytest
 
 from lab.__main__ import main
 from lab.lacking import PARTS, lacking
+from lab.pace import Pace
 from lab.prepare import Preparation
 from lab.preparer import Preparer
 from lm import load
@@ -95,13 +96,18 @@ def test_the_banner_names_the_concepts_that_others_are_ahead_of(monkeypatch, tmp
     assert state["missing"] and state["concepts"] == list(library.concepts)[:1]
 
 
-def test_a_model_that_cannot_be_trained_is_refused_for_trade_offs_alone(monkeypatch, tmp_path):
+def test_a_model_that_cannot_be_trained_gets_reward_heads_by_which_its_policies_are_scored(
+    monkeypatch, tmp_path
+):
     monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
+    fitted = []
+    monkeypatch.setattr("pareto.prepare.fit_head", lambda model, name, tell: fitted.append((model, name)))
     model = load(str(save(tmp_path / "gpt2", FAMILIES["gpt2"]())))
-    with pytest.raises(ValueError):
-        Preparation(model)
-    assert Preparation(model, only=("steer",)).only == ("steer",)
-    assert lacking(model) == ["steer", "trade-offs"]
+    preparation = Preparation(model, only=("trade-offs",))
+    assert "gpt2 is not one of" in preparation.untrained
+    preparation.run(Pace(1e-4, 1e-4, 1e-3), lambda state: None)
+    assert fitted == [(model, name) for name in OBJECTIVES]
+    assert not Preparation(load(str(tiny("llama")))).untrained
 
 
 def test_a_prepared_lab_trains_on_the_prompts_that_the_shipped_front_was_trained_on(monkeypatch, tmp_path):
@@ -122,11 +128,33 @@ def test_the_page_offers_no_training_of_a_family_that_has_none(monkeypatch, tmp_
     assert [preparer.state(part)["makes"] for part in PARTS] == [True, trains]
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("org/model", "tradewind prepare org/model"),
+        (None, "tradewind prepare"),
+        (".", "tradewind prepare 'path/to/my llama'"),
+        ("/models/my llama", "tradewind prepare 'path/to/my llama'"),
+    ],
+)
+def test_the_banner_names_a_command_that_finds_the_model_and_tells_no_path(
+    monkeypatch, tmp_path, name, command
+):
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
+    model = load(str(tiny("llama")))
+    model.name = "my llama"
+    assert Preparer(Library(model), name, allowed=False).state("steer")["command"] == command
+
+
 def test_a_family_that_is_not_trained_says_so_in_one_sentence(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["tradewind prepare", str(tiny("gpt2")), "--estimate"])
     assert main() == 0
-    [told] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("No trade-offs: ")]
+    [told] = [
+        line
+        for line in capsys.readouterr().err.splitlines()
+        if line.startswith("No trade-offs but reward heads: ")
+    ]
     assert told.endswith(
         "family gpt2 is not one of llama, mistral, qwen2, qwen3: give a model of one of these."
     )
