@@ -48,7 +48,8 @@ def by_question(votes: pd.DataFrame) -> pd.DataFrame:
 
 
 def annotators(votes: pd.DataFrame) -> pd.DataFrame:
-    """One row an annotator: votes, median seconds, consistency on swapped repeats, traps passed.
+    """One row an annotator: votes, median seconds, consistency on swapped repeats, traps passed. Revised votes,
+    which are not blind, count among the votes alone.
 
     By the key of each question: share of repeats answered as before, sides swapped, of those that were
     skipped neither time; `repeats` how many there were. `traps_passed`: share of the `traps` not skipped
@@ -64,12 +65,13 @@ def annotators(votes: pd.DataFrame) -> pd.DataFrame:
     questions = asked(votes)
     first = counted[questions].bfill(axis=1).iloc[:, 0]  # of the questions that a vote's set asks
     rows = []
-    for name, own in counted.groupby("annotator"):
+    for name, given in votes.groupby("annotator"):
+        own = counted[counted["annotator"] == name]
         again = repeats[repeats["annotator"] == name]
         traps = own[(own["kind"] == "trap") & (first[own.index] != "skip")]
         row: dict[str, Any] = {
             "annotator": name,
-            "votes": len(own),
+            "votes": len(given),
             "median_seconds": own["seconds"].median(),
             "repeats": len(again),
         }

@@ -29,6 +29,11 @@ class Candidate:
     fresh: bool = True  # no name was revealed to the annotator on its prompt
     given: int = 0  # of the votes, those that it has
 
+    @property
+    def short(self) -> bool:
+        """Whether it has fewer votes than its study wants."""
+        return self.given < self.minimum
+
 
 def choose(
     candidates: Sequence[Candidate], scores: Mapping[str, float], chance: random.Random

@@ -6,6 +6,7 @@ a committed `vote` returns a `Reveal`.
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
@@ -83,7 +84,7 @@ class Service:
                 return None
             if pending is None:
                 session.merge(Showing(battle_id=battle.id, annotator_id=person.id, shown_at=now))
-            return shown(battle, max(len(open_), 1), _judged(session, annotator, set_id))
+            return shown(battle, open_, _judged(session, annotator, set_id))
 
     def again(self, battle: str, annotator: str, set_id: str | None = None) -> Shown:
         """A battle as `next` showed it to this annotator, judged since or not; UnknownBattle if it did not.
@@ -96,8 +97,9 @@ class Service:
                 raise UnknownBattle(NOT_SHOWN)
             vote = self._vote(session, battle, person)
             voted = vote is not None and vote.undone_at is None
-            left = self._left(session, person, set_id) + voted
-            return shown(session.get_one(Battle, battle), left, _judged(session, annotator, set_id) - voted)
+            left = self._left(session, person, set_id)
+            done = _judged(session, annotator, set_id) - voted
+            return replace(shown(session.get_one(Battle, battle), left, done), remaining=len(left) + voted)
 
     def check(self, set_id: str, annotator: str) -> None:
         """Raises NotServed where a study is not there, not open, or not for this person."""
@@ -202,7 +204,7 @@ class Service:
                 vote.told = vote.battle.set_id in finished
             rows = [
                 Earlier(
-                    shown(vote.battle, 0, 0),
+                    shown(vote.battle, [], 0),
                     revealed(vote),
                     vote.comment,
                     vote.voted_at,
@@ -249,9 +251,9 @@ class Service:
                 )
             vote.undone_at = now
 
-    def _left(self, session: Session, person: Annotator, set_id: str | None) -> int:
-        """How many battles a person has not judged, of one study or of all."""
-        return len(assignment.candidates(session, person.id, person.key, set_id, self._clock()))
+    def _left(self, session: Session, person: Annotator, set_id: str | None) -> list[assignment.Candidate]:
+        """The battles that a person has not judged, of one study or of all."""
+        return assignment.candidates(session, person.id, person.key, set_id, self._clock())
 
     def _known(self, session: Session, name: str) -> Annotator | None:
         return session.scalars(select(Annotator).where(Annotator.key == key(name))).one_or_none()

@@ -1,9 +1,11 @@
 """What an annotator may know: a battle before the vote, without names, and who stood where after it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from arena.assignment import Candidate
 from arena.questions import Question
 from arena.schema import Battle, Vote
 
@@ -26,6 +28,7 @@ class Shown:
     study: str = ""
     reveal: str = "vote"
     notice: str = ""
+    short: bool = True  # a battle that they have not judged has fewer votes than its study wants
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,11 @@ class Answered:
     pages: int
 
 
-def shown(battle: Battle, remaining: int, done: int) -> Shown:
-    """A battle as it is shown: texts, and nothing that tells the sides apart."""
+def shown(battle: Battle, left: Sequence[Candidate], done: int) -> Shown:
+    """A battle as it is shown: texts, and nothing that tells the sides apart.
+
+    left: the battles that the annotator has not judged; done: how many they have.
+    """
     questions = tuple(Question(question.key, question.text) for question in battle.set.questions)
     study = battle.set
     return Shown(
@@ -99,12 +105,13 @@ def shown(battle: Battle, remaining: int, done: int) -> Shown:
         b=battle.b.text,
         guideline=study.guideline,
         questions=questions,
-        remaining=remaining,
+        remaining=max(len(left), 1),
         done=done,
         turns=tuple((role, words) for role, words in battle.a.turns),
         study=study.name,
         reveal=study.reveal,
         notice=study.notice,
+        short=any(candidate.short for candidate in left),
     )
 
 

@@ -210,12 +210,13 @@ def _heading(shown: Shown) -> str:
 def _progress(shown: Shown) -> str:
     done, left = shown.done, shown.remaining
     total = max(done + left, 1)
+    to_go = f"{left} to go" if shown.short else f"all votes that were wanted are in; {left} more can be given"
     notice = f'<p class="tw-note">{escape(shown.notice)}</p>' if shown.notice else ""
     return notice + (
         f'<div class="tw-progress" role="progressbar" aria-label="Battles judged" aria-valuemin="0" '
         f'aria-valuemax="{total}" aria-valuenow="{done}">'
         f'<div style="width:{100 * done / total:.1f}%"></div></div>'
-        f'<p class="tw-count">{escape(shown.study)} · {done} judged, {left} to go {_listed()}</p>'
+        f'<p class="tw-count">{escape(shown.study)} · {done} judged, {to_go} {_listed()}</p>'
     )
 
 

@@ -202,7 +202,7 @@ export default function mount({ element, props, trigger, watch }) {
     countdown();
     const first = element.querySelector('fieldset input') ?? element.querySelector('.tw-go') ?? (moved && element.querySelector('.tw-heading button'));
     if (first) first.focus({ preventScroll: true });
-    if (moved && stage() !== 'reveal') element.scrollIntoView({ block: 'start' });
+    if (moved && stage() !== 'reveal') element.querySelector('.tw-judge').scrollIntoView({ block: 'start' });
     moved = false;
   }
 

@@ -300,6 +300,18 @@ def test_consistency_swaps_the_sides_and_traps_are_marked():
     assert (second["annotator"], second["repeats"]) == ("q", 0) and np.isnan(second["helpful"])
 
 
+def test_a_revised_vote_is_one_of_a_persons_votes_and_measures_them_in_nothing_else():
+    rows = [
+        ("1", "x", "y", "p", "a", "a"),
+        ("2", "x", "y", "p", "b", "a"),
+        ("1", "x", "y", "q", "a", "a"),
+    ]
+    votes = votes_of(rows, revised=[False, True, True], seconds=[1.0, 9.0, 9.0])
+    first, second = annotators(votes).to_dict("records")
+    assert (first["votes"], first["median_seconds"], second["votes"]) == (2, 1.0, 1)
+    assert np.isnan(second["median_seconds"])
+
+
 def test_a_skip_is_neither_consistent_nor_a_failed_trap():
     rows = [
         ("1", "x", "y", "p", "skip", "a"),

@@ -25,6 +25,7 @@ from arena import (
     import_,
     ranking,
     send,
+    view,
     votes_frame,
 )
 from arena.errors import AlreadyVoted, ArenaError, TooFast, TooLate, UnknownBattle
@@ -56,7 +57,7 @@ def votes(store):
 
 def test_before_the_vote_only_texts_and_an_opaque_id_leave_the_desk(service):
     assert {part.name for part in fields(Shown)} == {
-        "battle", "prompt", "a", "b", "guideline", "questions", "remaining", "done", "turns", "study", "reveal", "notice",
+        "battle", "prompt", "a", "b", "guideline", "questions", "remaining", "done", "turns", "study", "reveal", "notice", "short",
     }  # fmt: skip
     shown = service.next("Ada")
     assert not {"base", "formal", "kind"} & set(str(shown).split())
@@ -86,6 +87,18 @@ def test_a_battle_stays_until_it_is_voted_on_and_never_comes_back(service, clock
         seen.append(shown.battle)
         service.vote(shown.battle, " ada", both("tie", "skip"))
     assert len(set(seen)) == len(seen) == 12 == service.judged("ada")
+
+
+def test_it_is_told_when_all_votes_that_a_study_wants_are_in(store):
+    wanted = create(store, "One vote each", answers(2), minimum=1, repeats=0.0).set
+    service = Service(store, votes_a_minute=1_000)
+    while (shown := service.next("Ada", wanted)) is not None:
+        assert shown.short and "to go" in view.battle(shown)
+        service.vote(shown.battle, "Ada", both("a", "a"))
+    more = service.next("Bo", wanted)
+    assert more is not None and not more.short
+    assert "all votes that were wanted are in; 6 more can be given" in view.battle(more)
+    assert not service.again(more.battle, "Bo", wanted).short
 
 
 def test_every_prompt_is_seen_once_before_one_comes_back_whose_names_were_told(service):
