@@ -17,7 +17,7 @@ from lm import Edit, LanguageModel, Row, Run, Sampling
 from lm.compared import Compared, compared
 from lm.metrics import repetition
 from lm.prompts import prompt_ids
-from steering.calibration import REPETITION, SURPRISE, Calibration, Curve, Point
+from steering.calibration import Calibration, Curve, Point, breaks
 from steering.cav import CAV, logits
 from steering.concepts import Concept
 from steering.edits import calibrated_layers, steering
@@ -123,7 +123,7 @@ class Bench:
     def point(self, dose: float, texts: Answers) -> Point:
         """A dose as a point of the curve."""
         worse = texts.nll - self.base.nll
-        broken = (texts.repetition > np.maximum(REPETITION, self.base.repetition)) | (worse > SURPRISE)
+        broken = breaks(texts.repetition, self.base.repetition, worse)
         kl, nll, repeated, share = (
             round(float(values.mean()), 4) for values in (texts.kl, worse, texts.repetition, broken)
         )

@@ -19,6 +19,13 @@ OFF = -4.0
 """Dose of a gate at which the model's own answers are never pushed, in standard deviations."""
 
 
+def breaks(repetition: Any, usual: Any, worse: Any) -> Any:
+    """Whether texts break. Numbers or arrays of them: the share of a text's 3-grams that come back and that of the
+    base model's own, and how much more the text surprises the base model, nats a token.
+    """
+    return (repetition > np.maximum(REPETITION, usual)) | (worse > SURPRISE)
+
+
 @dataclass(frozen=True)
 class Point:
     """One dose, as mean over texts.

@@ -7,6 +7,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from lm import Edit, Token
+from steering.calibration import SURPRISE, breaks
 from steering.cav import CAV
 from steering.concepts import Concept
 from steering.examples import remarks
@@ -184,6 +185,20 @@ def rows(
         ("Speed", "tokens a second", lambda each: f"{each.tokens_per_second:.0f}"),
     ]
     return table + [[label, hint, *map(cell, metrics)] for label, hint, cell in lines]
+
+
+def broken(base: Steered, steered: Steered) -> str:
+    """That a steered text breaks, and what to do about it; nothing of one that does not."""
+    usual, own = base.metrics, steered.metrics
+    worse = own.nll - usual.nll
+    if not breaks(own.repetition, usual.repetition, worse):
+        return ""
+    if worse > SURPRISE:
+        return f"The steered text breaks: it surprises the base model by {worse:.1f} nats a token more than its own. Ask for less."
+    return (
+        f"The steered text goes in circles: {_percent(own.repetition)} of its three-token sequences come back. "
+        "Ask for less, or raise the temperature."
+    )
 
 
 def _pushed(metrics: Metrics) -> str:

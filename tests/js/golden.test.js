@@ -55,6 +55,12 @@ test('the stage draws its first state and its last, and asks for the lens of a t
   assert.equal(python.disabled, true, 'the program is of the texts before');
   send({ ...last, run: last.run + 1 });
   assert.equal(python.disabled, false);
+  const stale = () => element.querySelector('.tw-metrics').classList.contains('tw-stale');
+  const { rows, ...unmeasured } = last;
+  send({ ...unmeasured, run: last.run + 1 });
+  assert.ok(rows && stale(), 'the numbers are of the texts before');
+  send({ ...last, run: last.run + 1 });
+  assert.ok(!stale());
   send(last);
   tell('asked', page.asked);
   send(last);

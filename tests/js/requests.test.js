@@ -42,6 +42,11 @@ test('an address brings its request back', () => {
   assert.equal(fieldsOf('compare', search).size, 0);
 });
 
+test("a tab is named in the address as on the page, too", () => {
+  for (const name of ['tradeoffs', 'trade-offs', 'Trade-offs']) assert.equal(tabOf(`?tab=${name}`), 'tradeoffs');
+  assert.equal(tabOf('?tab=trade'), null);
+});
+
 test('an address brings a conversation and a text to continue back, and tells no server what was said before', () => {
   const turn = { prompt: 'a#b & c', unsteered: '½ %', steered: '"quoted"\n' };
   for (const asked of [{ ...own, system: 'Be kind.', history: [turn, turn], thinking: true }, { ...own, way: 'continue', prompt: 'Once # upon' }]) {

@@ -11,7 +11,7 @@ from lm.metrics import repetition
 from lm.prompts import prompt_ids
 from steering import Concept, Library, Plan, shipped
 from steering.calibrate import trial
-from steering.calibration import REPETITION, SURPRISE
+from steering.calibration import REPETITION, SURPRISE, breaks
 from steering.cav import train
 from steering.edits import edits
 from steering.prompt_sets import held_out
@@ -96,7 +96,7 @@ def test_few_texts_break_at_the_dose_at_which_a_concept_of_eight_pairs_opens(lib
     worse = np.array([np.mean(b.nll) - np.mean(a.nll) for a, b in zip(base, pushed, strict=True)])
     repeated = np.array([repetition(each.run.ids) for each in pushed])
     usual = np.array([repetition(each.run.ids) for each in base])
-    broken = (worse > SURPRISE) | (repeated > np.maximum(REPETITION, usual))
+    broken = breaks(repeated, usual, worse)
     assert np.mean([np.mean(each.kl) for each in pushed]) > 0
     assert broken.mean() <= 0.25 and worse.mean() < SURPRISE / 2 and repeated.mean() < REPETITION, (
         budget,

@@ -96,7 +96,7 @@ def test_the_slider_is_even_in_cost_and_its_left_end_is_off(app: str, page: Page
 def test_a_link_restores_a_budget_and_a_link_without_one_its_p0(app: str, page: Page) -> None:
     page.goto(at(app, method="auto", layers="auto", budget=0.05))
     settled(page)
-    expect(page.locator(".tw-cost .tw-number")).to_have_text("about .050 nats a token")
+    expect(page.locator(".tw-cost .tw-number")).to_have_text("about .050 nats a token, on average")
     expect(page.locator(".tw-magnitude")).to_have_count(0)
     page.goto(at(app))
     settled(page)

@@ -4,10 +4,10 @@ const NAMES = { steer: 'Steer', tradeoffs: 'Trade-offs', compare: 'Compare', abo
 /** @type {Record<string, Record<string, any>>} */
 const places = {};
 
-/** The tab that a query names; a link without a tab that holds a plan is one of the Steer tab. */
+/** The tab that a query names, also as it is written on the page; a link without a tab that holds a plan is one of the Steer tab. */
 export function tabOf(search = location.search) {
   const query = new URLSearchParams(search);
-  const named = query.get('tab');
+  const named = query.get('tab')?.toLowerCase().replace('-', '');
   if (named in NAMES) return named;
   return query.has('plan') ? 'steer' : null;
 }

@@ -57,7 +57,7 @@ export function budgetControl(node, changed) {
     const off = plan.budget === 0;
     const told = costs.map((cost, index) => words(cost, plan.targets[index]));
     says.textContent = off ? 'off: the base text' : told.map(({ asks }) => asks).join('; ');
-    number.textContent = off ? '' : `about ${nats(plan.budget)} nats a token`;
+    number.textContent = off ? '' : `about ${nats(plan.budget)} nats a token, on average`;
     const breaks = costs.some(({ most: fluent, end }) => fluent < end) ? `Beyond ${nats(most)} nats the text starts to break.` : `Measured up to ${nats(most)} nats.`;
     effect.textContent = [off ? '' : `On other prompts: ${told.map(({ tells }) => tells).filter(Boolean).join('; ')}.`, breaks].filter((text) => !/: \.$/.test(text)).join(' ');
     range.setAttribute('aria-valuetext', off ? 'off' : `${says.textContent}, ${number.textContent}`);

@@ -198,6 +198,7 @@ export default function mount({ element, props, watch }) {
     const done = next.phase === 'done';
     for (const each of sides) each.silent.textContent = done ? silence(written(each)) : '';
     talk.open(done ? Object.fromEntries(sides.filter(({ node }) => !node.hidden).map((each) => [each.name, each.begin.textContent + written(each)])) : null, next.phase);
+    metrics.classList.toggle('tw-stale', !next.rows);
     if (next.rows) drawMetrics(next.rows);
     if (next.cosines) tell('cosines', next.cosines);
     if (next.curves) tell('plan', { layers: next.layers, curves: next.curves, choice: next.choice });

@@ -51,6 +51,7 @@ function hover(point, [x, y]) {
     point.prompts ? `${point.prompts} prompts` : '',
     point.seeds?.length > 1 ? `${point.seeds.length} trainings` : point.seeds?.length === 1 && point.method !== 'base' ? `seed ${point.seeds[0]}` : '',
     point.comparisons ? `${point.comparisons} comparisons by people` : '',
+    point.answers === false ? 'scores alone, no answers' : '',
   ].filter(Boolean).join('<br>');
 }
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from steering.prompt_sets import held_out, training
 from steering.requests import wish
 from steering.snippet import snippet
 from steering.sweep import usual
-from steering.view import costs, opening
+from steering.view import broken, costs, opening
 from tests.tiny import LAYERS, tiny
 
 LOUD = Concept(
@@ -396,3 +397,18 @@ def test_a_frontier_of_what_needs_no_budget_needs_no_calibration(library):
     assert "ahead" not in tables.markdown("loud", "amplify", results)
     with pytest.raises(PlanError, match="calibration"):
         frontier_bench(bare)
+
+
+def test_a_text_that_breaks_is_told_with_a_remedy() -> None:
+    def side(repetition: float, nll: float) -> SimpleNamespace:
+        return SimpleNamespace(metrics=SimpleNamespace(repetition=repetition, nll=nll))
+
+    base = side(0.15, 1.0)
+    assert broken(base, side(0.15, 1.9)) == ""
+    assert broken(side(0.02, 1.0), side(0.1, 1.0)) == ""
+    circles = broken(base, side(0.92, 0.1))
+    assert (
+        "goes in circles: 92 % of its three-token sequences come back" in circles
+        and "Ask for less" in circles
+    )
+    assert "1.5 nats a token more" in broken(base, side(0.0, 2.5))
