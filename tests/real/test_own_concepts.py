@@ -1,12 +1,13 @@
 """Concepts of eight pairs, taught as on the page, at the dose at which they open and on prompts that they never met."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from lm import Row, Sampling, load
-from lm.compared import compared
+from lm.compared import Compared, compared
 from lm.metrics import repetition
 from lm.prompts import prompt_ids
 from steering import Concept, Library, Plan, shipped
@@ -93,15 +94,33 @@ def test_few_texts_break_at_the_dose_at_which_a_concept_of_eight_pairs_opens(lib
     steered = [dataclasses.replace(row, edits=edits(plan, own)) for row in rows]
     answers = compared(library.model, [*rows, *steered], [*plain, *plain])
     base, pushed = answers[:PROMPTS], answers[PROMPTS:]
-    worse = np.array([np.mean(b.nll) - np.mean(a.nll) for a, b in zip(base, pushed, strict=True)])
-    repeated = np.array([repetition(each.run.ids) for each in pushed])
-    usual = np.array([repetition(each.run.ids) for each in base])
-    broken = breaks(repeated, usual, worse)
+    worse, repeated, broken = beside(base, pushed)
     assert np.mean([np.mean(each.kl) for each in pushed]) > 0
     assert broken.mean() <= 0.25 and worse.mean() < SURPRISE / 2 and repeated.mean() < REPETITION, (
         budget,
         worse,
     )
+
+
+def beside(base: Sequence[Compared], others: Sequence[Compared]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each answer: nats a token above the base one's surprise, its repetition, and whether it breaks."""
+    worse = np.array([np.mean(b.nll) - np.mean(a.nll) for a, b in zip(base, others, strict=True)])
+    usual, repeated = (np.array([repetition(each.run.ids) for each in answers]) for answers in (base, others))
+    return worse, repeated, breaks(repeated, usual, worse)
+
+
+def test_the_base_models_own_answers_from_other_seeds_break_now_and_then_too(library):
+    concept = shipped()["sports"]
+    plain = [prompt_ids(library.model, prompt) for prompt in held_out(concept, PROMPTS)]
+    rows = [
+        Row(ids, Sampling(TEMPERATURE, 1_000 * turn + seed, TOKENS))
+        for turn in range(1 + len(OWN))
+        for seed, ids in enumerate(plain)
+    ]
+    answers = compared(library.model, rows, [row.prompt for row in rows])
+    broken = beside(answers[:PROMPTS] * len(OWN), answers[PROMPTS:])[2]
+    print(f"{broken.sum()} of {len(broken)} break")
+    assert broken.mean() <= 0.1
 
 
 FOREIGN = {
