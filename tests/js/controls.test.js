@@ -5,7 +5,7 @@ import { parseHTML } from 'linkedom';
 
 const { window, document } = parseHTML('<!doctype html><html><body></body></html>');
 Object.assign(globalThis, { document, CustomEvent: window.CustomEvent, location: new URL('https://example.org/'), addEventListener() {} });
-const { drawing } = await import('../../assets/web/shared/controls.js');
+const { drawing, faults } = await import('../../assets/web/shared/controls.js');
 const { tabRow } = await import('../../assets/web/shared/address.js');
 const { follower } = await import('../../assets/web/shared/sender.js');
 
@@ -32,6 +32,18 @@ test('a seed stays within its bounds, and a roll of the dice warms a temperature
   assert.equal(heard.at(-1).seed, Number(drawn.inputs.seed.value));
   dice.dispatchEvent(new window.Event('click'));
   assert.equal(says.textContent, '');
+});
+
+test('a sentence by a control calls it as the page does', () => {
+  const request = { seed: 7, max_new_tokens: 16, temperature: 0, top_p: 0.9 };
+  const drawn = drawing({ seed: 100, tokens: 64, temperature: 2 }, { label: 'Seed', roll: 'Roll', same: 'text' }, request, () => {});
+  const column = document.createElement('div');
+  column.append(drawn.length.node);
+  const told = faults(drawn.inputs);
+  told({ problem: 'max_new_tokens is -5: give a number from 1 to 512.', field: 'max_new_tokens' });
+  assert.match(column.textContent, /Length is -5: give a number from 1 to 512\./);
+  told();
+  assert.equal(drawn.inputs.max_new_tokens.getAttribute('aria-invalid'), null);
 });
 
 test('what a slider of drawing is moved to is asked for', () => {

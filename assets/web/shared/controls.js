@@ -92,14 +92,15 @@ export function sheet(label, ...inside) {
   return [opener, panel];
 }
 
-/** Shows what is wrong by the control that it is about; told(wrong) takes { problem, field } or nothing. controls: { field: control }. */
+/** Shows what is wrong by the control that it is about, which is called there as on the page; told(wrong) takes { problem, field } or nothing. controls: { field: control }. */
 export function faults(controls) {
   const says = h('p', { class: 'tw-problem tw-fault', role: 'alert', id: `tw-fault-${(sheets += 1)}` });
   return function told({ problem = '', field: name = '' } = {}) {
     for (const control of Object.values(controls)) for (const key of ['aria-invalid', 'aria-describedby']) control.removeAttribute(key);
-    says.textContent = controls[name] ? problem : '';
-    if (!controls[name]) return;
     const control = controls[name];
+    const called = control?.getAttribute('aria-label');
+    says.textContent = !control ? '' : called && problem.startsWith(`${name} is `) ? called + problem.slice(name.length) : problem;
+    if (!control) return;
     control.setAttribute('aria-invalid', 'true');
     control.setAttribute('aria-describedby', says.id);
     control.closest('.tw-field, .tw-seed').after(says);
