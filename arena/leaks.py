@@ -132,7 +132,7 @@ _CLAIMS = tuple(
         rf"\bmy (?:training data|knowledge cut-?off|language model)\b[^.!?\n]{{0,50}}?\b{_BRAND}\b",
         rf"\bi, {_COINED},",
         rf"(?:^|\n|[—–-])\s*{_ANY}{_VERSION}\s*\((?:by )?(?:{MAKERS})\)\W*$",
-        rf"{_START}я\b\W*(?:\w+,\s+)?(?:\w+(?:ая|ый|ий|ой|oe)\b,?\s+){{0,4}}?(?:модел\w*|ассистент\w*|помощник\w*|нейросет\w*)\s+(?:\w+\s+)?{_BRAND}",
+        rf"{_START}я\b\W*(?:\w+,\s+)?(?:\w+(?:ая|ый|ий|ой)\b,?\s+){{0,4}}?(?:модел\w*|ассистент\w*|помощник\w*|нейросет\w*)\s+(?:\w+\s+)?{_BRAND}",
         rf"\bменя\s+(?:создал|разработал|обучил)\w*\s+(?:\w+\s+)?{_BRAND}",
         rf"{_START}{_COINED}(?:['’]\w+|\s+vagyok|\s+here\b|です|と申します)",
         rf"^\W{{0,3}}{_COINED}\W{{0,2}}[:：]",
