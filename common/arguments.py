@@ -8,7 +8,9 @@ from typing import Any, NoReturn, TypeAlias
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence on stderr, with exit code 2; `-1,2` is a value to it, and no option."""
+    """A parser whose errors are one sentence on stderr, with exit code 2; it reads `-1,2` as a value, not as
+    an option.
+    """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -16,7 +18,7 @@ class Parser(argparse.ArgumentParser):
         self._commands: Commands | None = None
 
     def commands(self) -> "Commands":
-        """Where commands are added, of which one has to be given."""
+        """Where commands are added; a caller must give one of them."""
         self._commands = self.add_subparsers(dest="command", metavar="COMMAND")
         return self._commands
 

@@ -28,15 +28,15 @@ def require_folder() -> None:
 
 
 def exit_code(command: Callable[[], None], mendable: type[Exception] = ValueError) -> int:
-    """Runs a command: 0, or 2 after one sentence on stderr about what the caller can mend: a ValueError, what the
-    system has against it, or `mendable`.
+    """Runs a command. Returns 0, or 2 after one sentence on stderr where it raises an error that the caller
+    can mend: a ValueError, an OSError or `mendable`.
     """
     try:
         command()
         sys.stdout.flush()
     except (ValueError, mendable) as error:
         sentence = str(error)
-    except BrokenPipeError:  # whoever read the output has had enough
+    except BrokenPipeError:  # the reader has closed our output, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:

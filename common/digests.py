@@ -1,4 +1,4 @@
-"""What names contents: SHA-256 of files and bytes."""
+"""Names for contents: SHA-256 of files and bytes."""
 
 import hashlib
 from pathlib import Path
@@ -16,7 +16,7 @@ def short(content: bytes) -> str:
 
 
 def share(content: bytes) -> float:
-    """A number from 0 to 1 that is even over contents, and the same wherever it is computed: it decides which
-    part of the data something belongs to.
+    """A number from 0 to 1, uniform over contents and the same on every machine. It decides which part of the
+    data something belongs to.
     """
     return int.from_bytes(hashlib.sha256(content).digest()[:4], "big") / 2**32

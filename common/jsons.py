@@ -20,7 +20,7 @@ _WRITER = json.JSONEncoder(ensure_ascii=False, default=repr)
 
 
 def shown(value: object) -> str:
-    """A value as a sentence tells it: a text in quotes, all else in JSON; of a long one its first characters."""
+    """A value as error messages show it: a text in quotes, all else in JSON; a long one is cut."""
     text = ""
     for piece in [repr(value)] if isinstance(value, str) else _WRITER.iterencode(value):
         text += piece

@@ -1,5 +1,5 @@
-"""Text files that people bring: UTF-8 with or without a byte order mark, UTF-16 with one, packed by gzip or not; lines
-ended anyhow.
+"""Text files that people bring: UTF-8 with or without a byte order mark, UTF-16 with one, packed by gzip or
+not, with any line ends.
 """
 
 import codecs
@@ -26,5 +26,7 @@ def text_of(path: Path) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a text. Unlike str.splitlines, what stands within a line of JSON, such as U+2028, ends none."""
+    """The lines of a text. Unlike str.splitlines, it does not split at what may stand within a line of JSON,
+    such as U+2028.
+    """
     return re.split(r"\r\n|\r|\n", text)

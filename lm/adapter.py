@@ -28,7 +28,7 @@ def module_at(path: str) -> str:
 
 
 def _bare(stack: str) -> list[str]:
-    """A stack's path as all spellings of it have it."""
+    """A stack's path without the parts in which its spellings differ."""
     return [part for part in stack.split(".") if part not in WRAPPERS]
 
 

@@ -22,11 +22,11 @@ UNBOUNDED = 1_000_000
 
 
 class ClassifierError(ValueError):
-    """A classifier that cannot be loaded, or is none."""
+    """A classifier that cannot be loaded, or a model that is no classifier."""
 
 
 class Classifier:
-    """A sequence classifier in float32 on a CPU, in its own numbers elsewhere.
+    """A sequence classifier in float32 on a CPU, in the dtype of its files elsewhere.
 
     Texts of equal length share a batch and nothing is padded, so a text scores the same alone and in company,
     whatever the padding side or token. A text that is longer than the model's positions loses its start.
@@ -101,7 +101,7 @@ class Classifier:
         try:
             if inputs["input_ids"]:
                 self.logits([inputs])
-        except Exception as error:  # of whatever kind: the first run of somebody else's model code
+        except Exception as error:  # any error: the first run of somebody else's model code
             raise ClassifierError(
                 f"Classifier {self.name} cannot score a text ({reason(error)}): fetch it again, or give another one."
             ) from error
@@ -123,7 +123,9 @@ class Classifier:
 
 
 def split(what: str) -> tuple[str, str]:
-    """A classifier's name, and what is said of it from a # or ? on. The name of a folder may hold these, too."""
+    """A classifier's name, and its options, which begin at a # or ?. A folder's name may contain these
+    letters, too.
+    """
     ends = [at for at, letter in enumerate(what) if letter in "?#"]
     folders = (end for end in (len(what), *reversed(ends)) if os.path.isdir(expanded(what[:end])))
     end = next(folders, min(ends, default=len(what)))
@@ -131,7 +133,7 @@ def split(what: str) -> tuple[str, str]:
 
 
 def _folded(label: str) -> str:
-    """A label however it is written: in capitals, or with its accents as characters of their own."""
+    """A label in the one form that all its spellings share: capitals and separate accents make no difference."""
     return unicodedata.normalize("NFC", label.casefold())
 
 
@@ -154,7 +156,7 @@ def _loaded(name: str) -> tuple[Any, Any]:
             ignore_mismatched_sizes=True,
             **how,
         )
-    except Exception as error:  # of whatever kind: files of many formats
+    except Exception as error:  # any error: files of many formats
         raise ClassifierError(
             f"Classifier {name} cannot be loaded ({reason(error)}): "
             "give the folder or hub id of a sequence classifier with safetensors weights."

@@ -47,9 +47,9 @@ class Codec:
         self.name, self.tokenizer = name, tokenizer
 
     def chat_ids(self, messages: Sequence[Message], *, thinking: bool = False) -> list[int]:
-        """Token ids of a chat up to where the assistant answers. Without a chat template, its
-        turns are plain text with a blank line in between. thinking: whether the model is to think
-        first, as some templates have it.
+        """Token ids of a chat up to where the assistant answers. Without a chat template, its turns are plain
+        text with a blank line in between. thinking: whether the model thinks first, where its template has
+        that switch.
 
         Raises PromptError with what the template says where it refuses the chat.
         """
@@ -149,7 +149,7 @@ class Codec:
 
     @cached_property
     def _prefix(self) -> list[int]:
-        """What the tokenizer puts before a text: found with a text of which the tokens are known."""
+        """What the tokenizer puts before a text, found with a text whose own tokens are known."""
         bare = self._plain_ids("a")
         whole: list[int] = self.tokenizer("a")["input_ids"]
         starts = (at for at in range(len(whole)) if whole[at : at + len(bare)] == bare)
@@ -172,11 +172,13 @@ class Codec:
 
     @cached_property
     def _in_parts(self) -> bool:
-        """Whether the chat template takes no plain text, only texts as parts of a message, as beside images."""
+        """Whether the chat template takes no plain text, only a list of parts, as for messages with images."""
         return not self._hears(("user",), parts=False) and self._hears(("user",), parts=True)
 
     def _hears(self, roles: Sequence[str], *, parts: bool, refused: bool = False) -> bool:
-        """Whether what the template writes depends on what the first role says; `refused` where it takes no such chat."""
+        """Whether the template's output depends on the first role's words; `refused` where the template
+        refuses the chat.
+        """
         chats = (
             [{"role": role, "content": text if role == roles[0] else "Hi"} for role in roles]
             for text in ("a", "b")
@@ -223,7 +225,9 @@ class Codec:
                     thinking=thinking,
                 )
             )
-        except Exception as error:  # a template is a program that came with the model, and fails as it likes
+        except (
+            Exception
+        ) as error:  # a template is a program that came with the model, and may raise any error
             said = " ".join(str(error).split()) or type(error).__name__
             raise PromptError(
                 f"The chat template of {self.name} refuses this chat ({said[:200].rstrip('.')}): "

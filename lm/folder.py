@@ -99,8 +99,8 @@ def _indexed(folder: Path) -> list[Path]:
 
 
 def require_declared(label: str, config: JsonObject, files: list[Path]) -> None:
-    """Raises SourceError where weights are stored quantised and config.json does not say how: they would be
-    taken for numbers of their own, without their scales.
+    """Raises SourceError where weights are stored quantised and config.json does not say how: without their
+    scales, they would be read as plain numbers.
     """
     fields = {*config} | {*(config.get("text_config") or {})}
     name = next((name for name, kind, _ in tensors(files) if _is_of_codes(name, kind)), None)
@@ -180,8 +180,8 @@ def checksum(files: list[Path]) -> str:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file. Of a large one it is kept, under all by which the system tells that a file has
-    changed: to read gigabytes at each start takes seconds.
+    """SHA-256 of a file. That of a large file is kept, since to read gigabytes takes seconds; its key is all
+    by which the system tells that a file has changed.
     """
     stat = path.stat()
     changed = max(stat.st_mtime, stat.st_ctime)

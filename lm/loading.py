@@ -148,7 +148,7 @@ def _packed(
 
 
 def _placed(model: PreTrainedModel, gpu: torch.device | None) -> PreTrainedModel:
-    """Where gradients are worked out: also beside the native engine, a GPU where there is one."""
+    """Where gradients are computed: on a GPU where there is one, also beside the native engine."""
     if gpu is not None:
         model.to(gpu, torch.bfloat16)  # type: ignore[arg-type]  # transformers wraps `to` and loses its self
     return model
@@ -253,7 +253,7 @@ def _in_torch(model: PreTrainedModel, engine: str) -> BatchedEngine | ReferenceE
 
 
 def _usual_bits() -> int:
-    """Of a model that says none."""
+    """The bits of a model for which the caller names none."""
     value = os.environ.get("TRADEWIND_BITS") or "8"
     if value not in map(str, GRIDS):
         raise ValueError(f"TRADEWIND_BITS is {value!r}: give 4 or 8.")

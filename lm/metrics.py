@@ -12,7 +12,7 @@ def _grams(ids: Sequence[int], n: int) -> list[tuple[int, ...]]:
 
 
 def log_probabilities(logits: np.ndarray, temperature: float = 1.0) -> Tensor:
-    """Of logits [..., vocabulary], at a temperature above 0: float32 [..., vocabulary]."""
+    """Log-probabilities of logits [..., vocabulary] at a temperature above 0: float32 [..., vocabulary]."""
     return (torch.from_numpy(np.ascontiguousarray(logits)) / temperature).log_softmax(-1)
 
 

@@ -96,7 +96,7 @@ def _memory_needed(weights: list[Path]) -> float:
 def _packed_weights(label: str, weights: list[Path], config: PreTrainedConfig, bits: int) -> Weights:
     try:
         shapes = shapes_of(config)
-    except Exception as error:  # of whatever kind: values of a config that no model can be made of
+    except Exception as error:  # any error: values of a config that no model can be made of
         raise SourceError(
             f"No model can be made of config.json of {label} ({reason(error)}): "
             "mend it, or give another model."

@@ -163,7 +163,7 @@ class Places:
         before, began = psutil.Process().memory_info().rss, time.monotonic()
         fresh = model._wake()
         taken = psutil.Process().memory_info().rss - before
-        known = model.cost.bytes if model.cost else 0  # a later load takes up what the process had before
+        known = model.cost.bytes if model.cost else 0  # a later load reuses freed memory
         model.cost = Cost(time.monotonic() - began, max(known, taken))
         model.woken, model._awake = time.monotonic(), fresh
         return fresh

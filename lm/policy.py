@@ -52,10 +52,10 @@ class PolicyError(ValueError):
 class Policy:
     """A model with edits and an adapter, or as it is.
 
-    make_edits: gives the edits when the policy first answers, as vectors may have to be trained for
-    them. by_prompt: gives the edits of one prompt, where they depend on it. temperature: at which
-    its tokens are drawn where nobody says otherwise. parts: what was added to the model. about:
-    what tables and plots call it.
+    make_edits: makes the edits when the policy first answers, since their vectors may have to be trained
+    first. by_prompt: gives the edits of one prompt, where they depend on it. temperature: at which its tokens
+    are drawn where nobody says otherwise. parts: what was added to the model. about: what tables and plots
+    call it.
     """
 
     model: LanguageModel

@@ -55,7 +55,7 @@ class Decoding:
 
     @property
     def visitor(self) -> Hashable:
-        """Who its rows belong to: where that is not known, nobody else's."""
+        """Who its rows belong to; an unknown caller is a visitor of their own."""
         return self.caller.visitor or id(self)
 
     @property

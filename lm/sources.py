@@ -60,13 +60,13 @@ MODEL_FILES = (
 
 
 def reason(error: BaseException) -> str:
-    """What an error of somebody else's code says, as a part of a sentence."""
+    """The message of another library's error, as a part of a sentence."""
     if isinstance(error, KeyError) and " " not in str(error):
         return f"{error} is missing"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = 1 + next(
         (n for n, line in enumerate(lines) if not line.endswith(":")), 0
-    )  # a colon announces the next
+    )  # a line that ends in a colon introduces the next
     return (" ".join(lines[:said]) or type(error).__name__)[:300].rstrip(".: ")
 
 
@@ -101,7 +101,7 @@ def folder_of(name: str) -> Path:
         from huggingface_hub import snapshot_download
 
         folder = Path(snapshot_download(name, allow_patterns=[*MODEL_FILES]))
-    except Exception as error:  # of whatever kind: the hub's client, its connection, a proxy, the disk
+    except Exception as error:  # any error: the hub's client, its connection, a proxy, the disk
         raise SourceError(_unfetched(name, error)) from error
     if not any(folder.iterdir()):
         raise SourceError(f"Model {name!r} holds no files of a model on the hub: check the id.")
@@ -117,7 +117,7 @@ def known(name: str) -> Path | None:
 
         if not isinstance(try_to_load_from_cache(name, "config.json"), str):
             HfApi().model_info(name, timeout=PATIENCE)
-    except Exception as error:  # of whatever kind, as above
+    except Exception as error:  # any error, as above
         raise SourceError(_unfetched(name, error)) from error
     return None
 
@@ -145,7 +145,7 @@ def _here(name: str) -> Path | None:
 
 
 def misread(name: str) -> str:
-    """What a name is that people paste for a hub id, and what to give; nothing for another one."""
+    """What a pasted name is where it is no hub id, and what to give instead; empty for all other names."""
     if page := ADDRESS.fullmatch(name.strip()):
         if page["kind"]:
             return f"is the page of a {page['kind'][:-2]} on the hub: give the id of a model, owner/name"
@@ -161,7 +161,7 @@ def misread(name: str) -> str:
 
 
 def _readable(folder: Path) -> bool:
-    """Whether its names and its files can be had, tried and not asked: `access` overlooks capabilities."""
+    """Whether its files can be listed and opened. It tries, since `os.access` ignores capabilities."""
     try:
         with os.scandir(folder):
             os.stat(folder / ".")

@@ -39,7 +39,7 @@ def read_config(label: str, folder: Path) -> PreTrainedConfig:
     """
     try:
         config = plain_config(folder)
-    except Exception as error:  # of whatever kind: a config may hold anything
+    except Exception as error:  # any error: a config may hold anything
         raise SourceError(
             f"config.json of {label} is none that transformers knows ({reason(error)}), "
             "and code of a model's own is never run: give another model."
@@ -76,7 +76,7 @@ def _check_quantised(label: str, config: PreTrainedConfig) -> None:
         AutoHfQuantizer.from_config(stored, pre_quantized=True).validate_environment(
             device_map=placement(gpu_here())
         )
-    except Exception as error:  # of whatever kind: each method asks for packages and devices in its own way
+    except Exception as error:  # any error: each method asks for packages and devices in its own way
         raise SourceError(
             f"{label} is stored quantised ({method}), which cannot be read here ({reason(error)}): "
             "install what is missing, or give the model in 16 bits."
@@ -100,7 +100,7 @@ def read_tokenizer(label: str, folder: Path, config: PreTrainedConfig) -> PreTra
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
-    except Exception as error:  # of whatever kind: files of many formats
+    except Exception as error:  # any error: files of many formats
         raise SourceError(
             f"{label} has no tokenizer that can be read ({reason(error)}): fetch the model again."
         ) from error
@@ -136,7 +136,7 @@ def read_model(
                 dtype=dtype,
                 device_map=device_map,
             )
-    except Exception as error:  # of whatever kind: files that do not fit their config
+    except Exception as error:  # any error: files that do not fit their config
         raise SourceError(
             f"{label} could not be loaded ({reason(error)}): fetch the model again, or give another one."
         ) from error

@@ -1,4 +1,4 @@
-"""Text that any encoding can hold."""
+"""Text without halves of surrogate pairs, which UTF-8 cannot encode."""
 
 
 def well_formed(text: str) -> str:

@@ -200,7 +200,7 @@ def fetch(name: str, *, token: bool | None = None, cache: Path | None = None) ->
         return Path(snapshot_download(name, allow_patterns=list(FILES), token=token, cache_dir=cache))
     except CheckpointError:
         raise
-    except Exception as error:  # of whatever kind: the hub's client, its connection, a proxy, the disk
+    except Exception as error:  # any error: the hub's client, its connection, a proxy, the disk
         raise CheckpointError(
             f"{name[:200]} is no folder, and the hub did not give it ({type(error).__name__}): check the name."
         ) from None

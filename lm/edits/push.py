@@ -44,7 +44,7 @@ def apply(x: Tensor, active: Tensor, edits: Operands) -> tuple[Tensor, Tensor]:
     Returns
     -------
     x after the edits, bit for bit the same where nothing is pushed, and float32 [n, positions, TRACE_SIZE]
-    for lm.edits.trace.records. Nothing is asked of the CPU, so that a graph can hold it.
+    for lm.edits.trace.records. Nothing waits for the CPU, so a CUDA graph can capture it.
     """
     e = x.float()
     z = e @ edits.read.mT + edits.bias

@@ -51,7 +51,7 @@ class Program(NamedTuple):
     def strengths(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """eps [..., k] of read-outs z [..., k], float64, and whether every goal can be reached [...].
 
-        Computes on the device alone, so that a graph can hold it.
+        Everything is computed on the device, so a CUDA graph can capture it.
         """
         gap = self.goal - z
         met = ~(self.sense * gap > 0).any(-1)

@@ -115,7 +115,7 @@ class ReferenceEngine:
             self.layers, self.context = len(self._layers), int(min(_longest(model.config), context))
             self.width, self.vocabulary = self._measured()
             self._probe()
-        except Exception as error:  # of whatever kind: this is the first run of somebody else's model code
+        except Exception as error:  # any error: this is the first run of somebody else's model code
             reason = str(error).strip().split("\n")[0] or type(error).__name__
             raise ValueError(
                 f"This {model.config.model_type} model cannot be run here ({reason.rstrip('.')}): {WORKING}"
@@ -133,9 +133,9 @@ class ReferenceEngine:
         return shapes[0][-1], logits.shape[1]
 
     def _probe(self) -> None:
-        """Asks the model twice for the same text, at once and in pieces on a cache. Where pieces of several
-        tokens are answered otherwise, as by recurrent layers that read a piece without what came before it,
-        tokens after the first piece are fed one by one. Raises ValueError where that is not the same either.
+        """Asks the model twice for the same text: at once, and in pieces on a cache. Some recurrent layers
+        read a piece of several tokens without what came before it, so the answers differ; then tokens after
+        the first piece are fed one by one. Raises ValueError where that is not the same either.
         """
         whole, exact = self._probe_answers([(0, PROBE)]), self._model.dtype == torch.float32
         for single in (False, True) if exact or not self._model._is_stateful else (True,):

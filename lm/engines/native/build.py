@@ -1,4 +1,4 @@
-"""Compiles engine.c and its headers once for this machine's processor, and keeps what came of it."""
+"""Compiles engine.c and its headers once for this machine's processor, and keeps the library."""
 
 import ctypes
 import os

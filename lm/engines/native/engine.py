@@ -296,10 +296,10 @@ def _passes(feeds: Sequence[Feed]) -> Iterator[list[_Part]]:
 
 
 class _Tokens:
-    """The tokens of a pass, column by column, as engine.c reads them: those that follow others come last.
+    """The tokens of a pass, column by column, as engine.c reads them. Followers (see `_followers`) come last.
 
-    starts: of each part, its first token; wanted: of each part, the tokens whose logits are wanted; leaders: of
-    each token, the one whose state it takes over; hidden, pools: addresses, or 0.
+    starts: each part's first token; wanted: each part's tokens whose logits are wanted; leaders: for each
+    token, the one whose state it takes over; hidden, pools: addresses, or 0.
     """
 
     def __init__(self, parts: Sequence[_Part], followed: dict[int, int], width: int):
@@ -337,10 +337,10 @@ class _Tokens:
 
 
 def _followers(parts: Sequence[_Part], layers: int) -> tuple[dict[int, int], int]:
-    """Which parts of a pass begin as another one does, and as which, and the number of layers that are the
-    same for both: those before the first edit of either.
+    """The parts of a pass that begin as an earlier part does (follower -> leader), and how many layers are
+    the same for both: those before the first edit of either.
 
-    Parts begin alike where slots that are empty take in the same tokens with the same adapter.
+    Parts begin alike where empty slots take in the same tokens with the same adapter.
     """
     first: dict[tuple[tuple[int, ...], Adapter | None], int] = {}
     followed: dict[int, int] = {}

@@ -57,7 +57,7 @@ def grid8(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     float32 [n, k].
     """
     groups = weight.reshape(weight.shape[0], -1, GROUP)
-    with np.errstate(all="ignore"):  # of numbers that are none or too large, the scale is no finite number
+    with np.errstate(all="ignore"):  # NaN, infinite or too large weights give a scale that is not finite
         scale = (np.abs(groups).max(-1) / 127).astype(np.float16).astype(np.float32)
         codes = np.rint(groups / np.where(scale == 0, 1, scale)[..., None]).clip(-128, 127) + 128
         return codes.astype(np.uint8).reshape(weight.shape), scale, -128 * scale, 8

@@ -52,10 +52,10 @@ class Replay:
         """For a GPU that PyTorch calls cuda, where $TRADEWIND_CUDA_GRAPHS is set to 1: no GPU has
         measured graphs yet. None elsewhere.
 
-        Capture is by hand: torch.compile's own ("reduce-overhead") keeps its graphs to one thread and passes
-        over functions that write to their inputs, where decoding has a thread of its own and writes to its
-        caches. Shapes that change are compiled as such after their first change: two compilations, one of
-        them for a single row, serve all numbers of rows.
+        Capture is by hand: torch.compile's own ("reduce-overhead") keeps its graphs to one thread and skips
+        functions that write to their inputs, but decoding has a thread of its own and writes to its caches.
+        Shapes that change are compiled as such after their first change: two compilations, one of them for a
+        single row, serve all numbers of rows.
         """
         if device.type != "cuda" or os.environ.get(SWITCH) != "1":
             return None
@@ -81,7 +81,7 @@ class Replay:
             if fast is not None:
                 try:
                     return fast(*arguments, **named)
-                except Exception as error:  # of whatever kind: a compiler needs much that a machine may lack
+                except Exception as error:  # any error: a compiler needs much that a machine may lack
                     fast = None
                     self._tell("compiled", error)
             return function(*arguments, **named)
@@ -97,7 +97,7 @@ class Replay:
         if self._capture is not None and key not in self._graphs:
             try:
                 self._graphs[key] = self._capture(function, numbers)
-            except Exception as error:  # of whatever kind: a driver may refuse
+            except Exception as error:  # any error: a driver may refuse
                 self._capture = None
                 self.forget()
                 # The end of a capture that failed raises an error of its own.

@@ -80,8 +80,8 @@ class Step:
     def row(
         self, cache: int, edits: Placed, adapter: Adapter | None, halves: dict[tuple[int, str], Halves]
     ) -> Row:
-        """Puts a slot's adapter into the table, and clears its cache: what is not finite there spoils what is
-        masked. halves: see AdapterTable.place.
+        """Puts a slot's adapter into the table, and clears its cache: infinities left there would turn masked
+        values into NaN. halves: see AdapterTable.place.
         """
         self._pool.data[:, :, cache] = 0
         return Row(cache, 0 if adapter is None else self._adapters.place(adapter, halves), edits)
