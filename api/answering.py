@@ -36,7 +36,7 @@ async def answering(request: Request, caller: Caller) -> AsyncIterator[AsyncIter
                 for token in step:
                     post(token)
             post(decoding.runs[0])
-        except Exception as error:  # handed on to whoever waits
+        except Exception as error:  # handed on to the caller
             post(error)
 
     try:

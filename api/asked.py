@@ -116,7 +116,7 @@ def parse(body: Any, choose: Choose, *, chat: bool) -> Request:
 
 @contextmanager
 def _about(field: str) -> Iterator[None]:
-    """Errors that name no field are about this one."""
+    """Marks errors that name no field as being about this one."""
     try:
         yield
     except (Refused, NotInMemory):

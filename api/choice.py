@@ -33,7 +33,7 @@ class Choice:
         return self._tell(len(self._held))
 
     def _doubtful(self) -> int:
-        """Characters at the end that may be the beginning of a stop string."""
+        """How many characters at the end may begin a stop string."""
         sizes = (
             size for stop in self.stops for size in range(1, len(stop)) if self._held.endswith(stop[:size])
         )

@@ -1,4 +1,4 @@
-"""Errors in OpenAI's form, whoever found them: this API, the router, or what stands before them."""
+"""Errors in OpenAI's form, whether this API, the router or the middleware raised them."""
 
 import json
 import logging
@@ -19,8 +19,8 @@ ENDPOINTS = "/v1/models, /v1/chat/completions or /v1/completions"
 
 
 def problem(error: Exception) -> tuple[int, dict[str, Any]]:
-    """The HTTP status and the body of an error. What is no fault of the request is told by its kind alone, and
-    logged.
+    """The HTTP status and the body of an error. For errors that are not the request's fault, it tells the
+    kind alone; the log has the rest.
     """
     if not isinstance(error, ValueError):
         log.error("an answer failed", exc_info=error)
@@ -35,7 +35,7 @@ def problem(error: Exception) -> tuple[int, dict[str, Any]]:
 
 
 def refusal(error: Exception) -> JSONResponse:
-    """The response that tells an error."""
+    """The response for an error."""
     status, body = problem(error)
     return JSONResponse(body, status)
 
@@ -68,7 +68,7 @@ class Formed:
                     began = True
                     await _formed(start, held, scope["method"], path)(scope, receive, send)
 
-        # who wants HTML would be told of a missing page by a page
+        # for a client that accepts HTML the error would be a page
         headers = [each for each in scope["headers"] if each[0] != b"accept"]
         try:
             await self._app({**scope, "headers": headers}, receive, form)

@@ -78,7 +78,7 @@ def routes(choose: Choose, listed: Callable[[], Mapping[str, str]]) -> list[Rout
 
 
 class _Stream(StreamingResponse):
-    """Events of an answer. then: what is done when they have ended, in whichever way."""
+    """Events of an answer. then: called when they have ended, in whichever way."""
 
     then: Callable[[], object]
 
@@ -161,7 +161,7 @@ def _event(data: dict[str, Any]) -> str:
 
 @asynccontextmanager
 async def _watched(http: Http, caller: Caller) -> AsyncIterator[None]:
-    """Tells the caller's work to end when the client leaves, or when the answer is there."""
+    """Ends the caller's work when the client leaves or the answer is complete."""
 
     async def watch() -> None:
         while not await http.is_disconnected():

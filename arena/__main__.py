@@ -188,7 +188,7 @@ def _outputs(options: argparse.Namespace) -> list[Output]:
 
 
 def _as_options(columns: Columns) -> str:
-    """The columns as the options that name them."""
+    """The columns written as command-line options."""
     named: list[tuple[str, str | None]] = [
         ("prompt", columns.prompt),
         *(("output", name) for name in columns.outputs),

@@ -1,5 +1,5 @@
-"""Where votes are kept: any database URL that a person has becomes one that works,
-or a sentence that says why not.
+"""The address of the votes: makes a working database URL of what a person gives, or a sentence that says why
+not.
 """
 
 import re
@@ -113,7 +113,7 @@ def _parsed(address: str, url: str) -> URL:
 
 
 def unusable(url: str, why: Exception) -> StoreError:
-    """What a driver has against a URL, before it even asks a server."""
+    """A driver's objection to a URL, found without asking a server; empty where it has none."""
     return StoreError(f"The database URL {_hidden(url)!r} cannot be used ({str(why)[:100]}): {EXAMPLES}.")
 
 

@@ -31,7 +31,7 @@ def alpha(answers: pd.DataFrame) -> float | None:
 
 
 def agreement(votes: pd.DataFrame, question: str) -> dict[str, Any]:
-    """Alpha between annotators over the blind, unskipped votes on plain battles, and what it rests on.
+    """Alpha between annotators over the blind, unskipped votes on plain battles, and its sample sizes.
 
     `battles` counts those that two annotators or more have judged, `annotators` those who judged one of them.
     """

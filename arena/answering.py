@@ -25,7 +25,7 @@ class Responder(Protocol):
 
 @dataclass(frozen=True)
 class Entrant:
-    """A policy, and what is told of it after a vote: its plan, checkpoint or base model, and `model`.
+    """A policy, with what is shown about it after a vote: its plan, checkpoint or base model, and `model`.
 
     group: of the policies with which it is listed.
     """
@@ -75,7 +75,7 @@ def generate(
 def _check(
     entrants: Mapping[str, Entrant], prompts: Sequence[str], max_new_tokens: int, stop: threading.Event
 ) -> None:
-    """Raises ArenaError at the first prompt that somebody cannot answer."""
+    """Raises ArenaError at the first prompt that one of the entrants cannot answer."""
     for number, prompt in enumerate(prompts, start=1):
         for name, entrant in entrants.items():
             if stop.is_set():

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 
 from arena.schema import Answer, Asked, Battle, BattleSet, Run, Showing, Vote
 
-RESERVED = timedelta(minutes=10)  # a shown battle counts as judged for so long
+RESERVED = timedelta(minutes=10)  # how long a shown battle counts as judged
 DEEPER = 0.25  # of battles shown, one that others have judged already, so that agreement is seen early
 BEHIND = 3  # an annotator's votes from a battle on, itself among them, before its repeat may come
 
@@ -41,9 +41,9 @@ def choose(
     """The next battle, None if there is none.
 
     A kind is drawn in proportion to what is left of it, so that repeats and traps are spread over the
-    sitting. Within it come battles short of their minimum; among these those on a prompt of which the
-    annotator knows no author yet, for a text may stand in several battles; then those with the fewest votes,
-    or, a quarter of the time, those with the most; then those whose policies rank closest by `scores`;
+    sitting. Within it come battles short of their minimum; among these, those on prompts for which no author
+    was revealed to the annotator, since a text may stand in several battles; then those with the fewest
+    votes, or, a quarter of the time, those with the most; then those whose policies rank closest by `scores`;
     equals are drawn by lot.
     """
     ready = [candidate for candidate in candidates if candidate.ready] or list(candidates)

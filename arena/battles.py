@@ -1,4 +1,4 @@
-"""Making battles: who meets whom, on which side, which again and which as a trap."""
+"""Making battles: which outputs meet, on which sides, which are repeated, and which are traps."""
 
 import itertools
 import json
@@ -24,12 +24,12 @@ from arena.text import clean, clean_name, key
 
 MAX_SENT = 30  # battles of one person that wait for an organizer
 MAX_BATTLES = 50_000  # of one request
-MIN_TRAP = 6  # different words of a text whose shuffling nobody overlooks
+MIN_TRAP = 6  # different words that a text needs for its shuffling to be obvious
 TRAP = "scrambled words"
 SENT = "Sent from the app"
 """The study of what other tabs send."""
 
-_sides = random.SystemRandom()  # never seeded: nobody can compute who stands where
+_sides = random.SystemRandom()  # never seeded, so that nobody can compute the sides
 
 
 @dataclass(frozen=True)
@@ -312,7 +312,7 @@ def _runs(session: Session, outputs: Sequence[Output]) -> dict[Asking, dict[str,
 
 
 def _texts(first: Run, second: Run) -> tuple[str, str, frozenset[str]]:
-    """What an annotator sees of two runs, whoever wrote them and wherever they stand."""
+    """The two texts that an annotator sees, whoever wrote them and on whichever side."""
     return first.prompt, json.dumps(first.turns), frozenset((first.text, second.text))
 
 
@@ -332,7 +332,7 @@ def _nothing(pairs: list[Any], distinct: list[Any], runs: Mapping[Asking, Mappin
 
 
 def balance(set_id: str, pairs: Sequence[tuple[Run, Run]]) -> list[Battle]:
-    """A battle for every pair; of the n battles of two policies, n/2 have each way round."""
+    """A battle for every pair; of the n battles of two policies, each order has n/2."""
     groups: dict[tuple[str, str], list[tuple[Run, Run]]] = defaultdict(list)
     for first, second in pairs:
         if first.policy_name > second.policy_name:

@@ -1,4 +1,4 @@
-"""Bytes of a text file, from whichever program wrote them, as text."""
+"""Decodes the bytes of a text file, whichever program wrote them."""
 
 import codecs
 from collections.abc import Sequence
@@ -78,7 +78,9 @@ def decode(content: bytes, name: str, encoding: str | None = None) -> tuple[str,
 
 
 def _spoiled(content: bytes) -> int | None:
-    """The line with the first byte that is no UTF-8, in a text that else is: other encodings rarely look like it."""
+    """The line with the first byte that is not UTF-8, in a text that is UTF-8 otherwise: other encodings
+    rarely look like that.
+    """
     if 0 in content or _utf8(content):
         return None
     text = content.decode("utf-8", "replace")
@@ -89,7 +91,7 @@ def _spoiled(content: bytes) -> int | None:
 
 
 def _known(encoding: str) -> str:
-    """Its standard name, if texts are written in it."""
+    """The standard name of an encoding of texts. Raises ArenaError for other codecs."""
     try:
         name = codecs.lookup(encoding.strip()).name
         b"a".decode(name, "replace")  # not every codec is one of texts
@@ -130,14 +132,14 @@ def _reads_as(sample: bytes, encoding: str, languages: Sequence[str]) -> bool:
     beyond = {sign for sign in text if not sign.isascii()}
     letters = {letter.lower()[0] for letter in beyond if letter.isalpha()}
     return (
-        any(letters <= {"i", *language} for language in languages)  # "İ" is an i with a dot more
+        any(letters <= {"i", *language} for language in languages)  # lower-case "İ" is an i and a dot
         and all(sign.isalpha() or sign in MARKS_IN_TEXTS for sign in beyond)
         and not UNLIKELY.search(text)
     )
 
 
 def _shouts(match: CharsetMatch) -> bool:
-    """Whether it would be Russian in capitals: these are the bytes of Hebrew."""
+    """Whether it reads as Russian all in capitals: then the bytes are Hebrew."""
     letters = [letter for letter in str(match) if letter.isalpha() and not letter.isascii()]
     return match.encoding == "koi8_r" and 2 * sum(map(str.isupper, letters)) > len(letters)
 

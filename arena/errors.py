@@ -14,7 +14,7 @@ class ArenaError(ValueError):
 
 @contextmanager
 def of_field(field: str) -> Iterator[None]:
-    """What is refused within is the value of a field."""
+    """Marks errors raised within as being about a field."""
     try:
         yield
     except ArenaError as error:
@@ -23,7 +23,7 @@ def of_field(field: str) -> Iterator[None]:
 
 
 class StoreError(ArenaError):
-    """The database cannot be opened, or does not answer; nothing that was asked of it is told as done."""
+    """The database cannot be opened, or does not answer; what was asked of it is not reported as done."""
 
 
 class SchemaError(ArenaError):

@@ -46,7 +46,7 @@ def import_(store: Store, folder: str | Path) -> dict[str, int]:
     """
     columnar = all((Path(folder) / "data" / f"{name}.parquet").is_file() for name in FIELDS)
     rows = {name: [*map(_unflat, _table(Path(folder), name, columnar))] for name in FIELDS}
-    return load(store, rows, first=1 if columnar else 2)  # a spreadsheet counts the column names
+    return load(store, rows, first=1 if columnar else 2)  # in CSV the column names are row 1
 
 
 def _table(folder: Path, name: str, columnar: bool) -> Rows:

@@ -1,4 +1,5 @@
-"""Does a text tell who wrote it? By what it says of itself, in many languages; who it merely speaks of is no matter.
+"""Does a text reveal who wrote it? What it says of itself counts, in many languages; mentions of others do
+not.
 
 A name that is coined (Qwen, ChatGPT) tells wherever a text says "I am" before it. One that is also a word or a person's
 name (Llama, Claude, Gemini) tells only where it stands as a name, with nothing behind it that makes it another's.
@@ -181,7 +182,7 @@ def leak(text: str, policy: str, spec: Mapping[str, Any]) -> str | None:
 
 
 def _mentions(text: str) -> Iterator[str]:
-    """The surroundings of every name in the text: what says nothing of any model need not be looked at closely."""
+    """The parts of the text around the names of models: no other part can be a leak."""
     end = -1
     for match in _NAMED.finditer(text):
         if match.end() > end:

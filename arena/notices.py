@@ -54,7 +54,7 @@ def working(done: int, total: int, seconds: float) -> str:
 
 
 def created(battles: Made) -> str:
-    """What came of a request for battles."""
+    """The result of a request for battles."""
     text = (
         f"“{battles.name}” got {battles.plain} battles, {battles.repeats} repeats and {battles.traps} traps."
     )

@@ -51,7 +51,7 @@ class Columns:
 
 
 def guess(table: Sheet) -> Columns:
-    """What the columns seem to be, by their names and the first rows: for a person to check."""
+    """Guesses the columns by their names and the first rows, for a person to check."""
     known = {name.strip().casefold(): name for name in reversed(table.columns)}
 
     def first(names: Iterable[str]) -> str | None:
@@ -194,7 +194,7 @@ def _checked(row: Row, model: str) -> str:
 
 @contextmanager
 def _of_row(row: Row) -> Iterator[None]:
-    """What is refused within is in this row."""
+    """Marks errors raised within as being in this row."""
     try:
         yield
     except ArenaError as error:

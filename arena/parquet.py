@@ -1,5 +1,5 @@
-"""Parquet from anywhere: bounded by what its metadata tells before a value is read,
-and by its values while they are.
+"""Parquet from anywhere: bounded by its metadata before a value is read, and by its values during the
+reading.
 """
 
 from collections import Counter
@@ -99,7 +99,7 @@ def _plain(kind: pa.DataType) -> bool:
 
 
 def _batches(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Texts stay dictionaries, so that one that is repeated a million times takes its own room only until it
+    """Texts stay dictionary-encoded, so that a text repeated a million times takes its memory once until it
     is counted.
     """
     with pq.ParquetFile(path) as file:
@@ -117,7 +117,7 @@ def _batches(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Iterator[
 
 
 def _bytes(column: pa.Array) -> int:
-    """What the values of a column take when none shares its room with another."""
+    """Bytes of a column's values where none shares its memory with another."""
     if pa.types.is_map(column.type):
         return sum(map(_bytes, (column.keys, column.items)))
     if pa.types.is_nested(column.type):

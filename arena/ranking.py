@@ -230,7 +230,7 @@ def _tables(
 
 
 def _position(answers: pd.Series) -> dict[str, float]:
-    from scipy.stats import binomtest  # half a second that the app's start need not wait for
+    from scipy.stats import binomtest  # imported late: it takes half a second
 
     left, right = int((answers == "a").sum()), int((answers == "b").sum())
     if not left + right:

@@ -42,7 +42,7 @@ def load(store: Store, rows: dict[str, Rows], *, first: int = 1) -> dict[str, in
     a vote that differs from the stored one wins if it was given or undone later. Raises ArenaError, with
     nothing stored, at a row that is not valid; the rows of a table are counted from `first`.
     """
-    held: list[object] = []  # a session forgets what nobody holds, and asks the database for it again
+    held: list[object] = []  # a session forgets rows that nobody holds, and would read them again
     with store.write() as session:
         for change in ("pending_to_persistent", "loaded_as_persistent"):
             event.listen(session, change, lambda _, row: held.append(row))
@@ -234,7 +234,9 @@ def _answers(row: dict[str, Any], of: BattleSet, version: int) -> dict[str, str]
 
 
 def _elsewhere(session: Session, battle: str, voted: datetime, seconds: float) -> bool:
-    """Whether the vote is there under another name: one export was made with names, the other without."""
+    """Whether the vote is stored under another name, where one export was made with names and the other
+    without.
+    """
     same = select(Vote.id).where(Vote.battle_id == battle, Vote.voted_at == voted, Vote.seconds == seconds)
     return session.scalars(same).first() is not None
 

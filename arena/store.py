@@ -120,7 +120,7 @@ class Store:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """Makes a sentence of what the database has against being read or written now."""
+        """Turns errors of the database into one sentence."""
         try:
             yield
         except IntegrityError:
@@ -208,8 +208,8 @@ def _version(connection: Connection) -> str | None:
 
 
 def _switch(connection: Any, journal: str) -> None:
-    """Sets the journal's mode. Unlike all else, SQLite does not wait for others there: replicas that start
-    together meet here.
+    """Sets the journal's mode. SQLite does not wait for other processes here, so replicas that start together
+    try again.
     """
     until = time.monotonic() + BUSY
     while True:

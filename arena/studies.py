@@ -1,6 +1,4 @@
-"""A study as its lead handles it: list, rename, edit, archive, duplicate, delete;
-how far it is, and who judges.
-"""
+"""Studies for their leads: list, rename, edit, archive, duplicate, delete; progress, and who judges."""
 
 import re
 from collections.abc import Sequence
@@ -265,7 +263,7 @@ def _answered(session: Session, study: BattleSet) -> bool:
 
 
 def _same(study: BattleSet, question: Question) -> Question:
-    """The question under the key that it has by now, if it was given another when its text changed."""
+    """The question under its current key, which changed if its text was rewritten."""
     for each in study.questions:
         if each.text == question.text and re.fullmatch(re.escape(question.key[:28]) + r"_\d+", each.key):
             return Question(each.key, each.text)

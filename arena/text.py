@@ -31,5 +31,5 @@ def clean_name(name: str, *, what: str = "The name") -> str:
 
 
 def key(name: str) -> str:
-    """What two spellings of one person's name share, and what looks like it."""
+    """The form that all spellings of a person's name share, and letters that look alike."""
     return clean_name(name).translate(JOINERS).casefold()

@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 from arena.errors import ArenaError
 from arena.spreadsheet import decimal
 
-MAX_VOTES = 1_000_000  # wanted for one battle; what a database's integer surely holds
+MAX_VOTES = 1_000_000  # votes wanted for one battle; any database's integer holds it
 MAX_JSON = 100_000  # characters of a spec
-MAX_DEPTH = 20  # of objects and lists in each other
+MAX_DEPTH = 20  # of nested objects and lists
 
 
 def json_object(line: str, place: str) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def json_object(line: str, place: str) -> dict[str, Any]:
 
 
 def unlike_json(error: ValueError | RecursionError) -> str:
-    """Why a text is no JSON, in words of the text."""
+    """Why a text is not JSON."""
     if isinstance(error, RecursionError):
         return "its lists and objects lie too deep in each other"
     return str(error) if isinstance(error, json.JSONDecodeError) else "a number has too many digits"

@@ -54,10 +54,10 @@ class Circle:
 
 
 def run(model: LanguageModel, store: arena.Store, circle: Circle, tell: Tell) -> dict[str, Any]:
-    """Goes round once; what came of it, which is kept beside the model's front: {checkpoint, accuracy by
+    """Goes round once. Returns the result, which is kept beside the model's front: {checkpoint, accuracy by
     question, note, study}. Raises ValueError.
     """
-    _ = model.stack  # refuses a model that cannot be trained, before anything is read
+    _ = model.stack  # raises for a model that cannot be trained, before anything is read
     study = studies.detail(store, circle.study)
     pairs = pairs_of(model, store, circle)
     rewards, accuracy = _heads(model, circle, pairs, tell)
@@ -229,7 +229,7 @@ def main() -> int:
     parser.add_argument("--id", required=True, help="id of the checkpoint")
     options = parser.parse_args()
     if hasattr(os, "nice"):
-        os.nice(5)  # whoever reads and judges meanwhile goes first
+        os.nice(5)  # people who read and judge meanwhile go first
     try:
         model = load(options.model, engine="rows")
         file = lab_folder(model.hash) / PROGRESS

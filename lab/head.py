@@ -45,7 +45,7 @@ def _label(name: str) -> str:
 
 
 def _menu(name: str, ways: Ways) -> str:
-    """A list that opens; assets/web/shared/models.js tells in it what each costs."""
+    """A list that opens; assets/web/shared/models.js shows in it what each model costs."""
     items = "".join(
         f'<li><a href="{escape(way.address)}"{" aria-current=page" if way.here else ""}>'
         f"<b>{escape(way.name)}</b><small></small></a></li>"

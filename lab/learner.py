@@ -1,5 +1,5 @@
-"""The circle as the page starts it: what a study's votes may be trained to,
-how far that is, what came of it.
+"""The circle as the page starts it: which questions a study's votes can teach, the training's progress, its
+result.
 """
 
 import json
@@ -84,7 +84,7 @@ def brought(model_hash: str) -> dict[str, Any]:
 
 
 def lacks(pairs: list[dict[str, Any]]) -> str:
-    """What keeps preferences from being learned, in one sentence; nothing where they are enough."""
+    """Why preferences cannot be learned, in one sentence; empty where they are enough."""
     out = sum(held_out(_prompt(row["prompt"])) for row in pairs)
     if len(pairs) - out >= MIN_FITTED and out >= MIN_HELD_OUT:
         return ""

@@ -72,7 +72,7 @@ class Choice:
 
     @cached_property
     def library(self) -> Library:
-        """Its concepts; the model is woken for it where it never was awake."""
+        """Its concepts; a model that never was awake is woken for them."""
         self._ready()
         return Library(self.model)
 
@@ -96,7 +96,7 @@ class Choice:
         return self._opening is not None and self._opening.is_alive()
 
     def open(self) -> None:
-        """Begins to make its page where there is none, and nobody does."""
+        """Begins to make its page, unless it exists or is being made."""
         with self._guard:
             if self.page is None and not self.opening:
                 self.problem = ""
@@ -173,9 +173,7 @@ class Choice:
 
     @contextmanager
     def _loading(self) -> Iterator[None]:
-        """Notes whether it fails.
-        What visitors read of that tells nothing of where the operator keeps the model.
-        """
+        """Notes whether it fails. The sentence for visitors does not tell where the operator keeps the model."""
         try:
             yield
         except Stopped:
@@ -300,7 +298,9 @@ def _keep(name: str, cost: Cost) -> None:
         with replacing(cache_folder("models") / COSTS) as part:
             part.write_text(json.dumps(costs))
     except OSError as error:
-        log.info("what a model costs is not kept: %s", error)  # a cache that is full or read-only serves, too
+        log.info(
+            "what a model costs is not kept: %s", error
+        )  # a full or read-only cache is no reason to stop
 
 
 def _slugs(names: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The page: a tab of each room, and what a model lacks said at its head, with the way to make it."""
+"""The page: a tab of each room; its banner says what a model lacks, and makes it."""
 
 import os
 from collections.abc import Callable, Mapping

@@ -166,7 +166,7 @@ class Clock:
         self._began = self._noted = time.monotonic()
 
     def teller(self, task: Task) -> Tell:
-        """What a task tells as it goes."""
+        """The function by which a task reports its progress."""
 
         def tell(share: float, note: str) -> None:
             if time.monotonic() - self._noted > OFTEN:

@@ -31,7 +31,7 @@ class Preparer:
         return self.library.model
 
     def start(self) -> None:
-        """Starts it where it is allowed and not under way."""
+        """Starts it, where that is allowed and none is under way."""
         if self.allowed:
             self._process.start(["-m", "lab", *self._words])
 
@@ -62,7 +62,7 @@ class Preparer:
         }
 
     def _told(self, name: str) -> str:
-        """A model as its owner finds it, and nobody else learns where it lies."""
+        """A model's name without the folder in which its owner keeps it."""
         return f"path/to/{self.model.name}" if is_path(name) else name
 
     def _concepts(self) -> list[str]:

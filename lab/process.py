@@ -1,5 +1,5 @@
-"""A command in a process of its own that the page starts: it may be stopped at any time,
-and tells how far it is in a file.
+"""A command that the page starts in a process of its own. It may be stopped at any time, and writes its
+progress to a file.
 """
 
 import json
@@ -18,7 +18,7 @@ MAX_PROBLEM = 400
 
 
 def write(file: Path, state: Mapping[str, Any]) -> None:
-    """Says how far a command is: replaces the file that `Process.progress` reads, at once."""
+    """Writes a command's progress: replaces the file that `Process.progress` reads, atomically."""
     with replacing(file) as part:
         part.write_text(json.dumps(state))
 
@@ -33,7 +33,7 @@ class Process:
         self._lock = threading.Lock()
 
     def start(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> bool:
-        """Starts `python ARGUMENTS` where nothing is under way; whether it did."""
+        """Starts `python ARGUMENTS` where nothing is under way; returns whether it did."""
         with self._lock:
             if self.running:
                 return False
@@ -63,7 +63,7 @@ class Process:
         return self._process is not None and self._process.poll() is None
 
     def progress(self) -> dict[str, Any]:
-        """What it told last; empty where it told nothing."""
+        """The progress that it wrote last; empty where there is none."""
         try:
             state: dict[str, Any] = json.loads(self.progress_file.read_text("utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):

@@ -109,7 +109,7 @@ def _train(args: argparse.Namespace, model: LanguageModel) -> JsonObject | None:
     trainer = kind(model, rewards, [text for _, text in prompts], settings, args.out, card)
     first_process = trainer.accelerator.is_main_process
     trainer.run(_steps(trainer) if first_process else lambda row: None)
-    trainer.accelerator.end_training()  # threads between processes that still run at the end can abort one
+    trainer.accelerator.end_training()  # threads that still talk to other processes at the end can abort this one
     if not first_process:
         return None
     return {
@@ -308,7 +308,7 @@ def _evaluate(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
 
 
 def _check_addable(args: argparse.Namespace, front: Front, id: str) -> None:
-    """Raises ValueError where the point of an id would be of another kind than those of the front."""
+    """Raises ValueError where a new point could not be compared with those of the front."""
     if (
         args.reward
         or args.objectives

@@ -65,7 +65,7 @@ class Checkpoint:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Which checkpoint it is, beyond its name."""
+        """Which checkpoint it is, independent of its name."""
         return {"checkpoint": self.id, "adapter_sha256": self.card["adapter_sha256"]}
 
     @classmethod
@@ -188,7 +188,7 @@ def fetch(name: str, *, token: bool | None = None, cache: Path | None = None) ->
         hub's own.
     """
     if os.path.isdir(folder := expanded(name)):
-        return Path(os.path.abspath(folder))  # also the one that is called "." has a name
+        return Path(os.path.abspath(folder))  # so that "." has a name, too
     if advice := misread(name):
         raise CheckpointError(f"{name[:200]} {advice}.")
     try:
@@ -234,7 +234,7 @@ def save(folder: Path, adapter: Adapter, card: JsonObject, curves: list[JsonObje
 
 
 def save_state(folder: Path, tensors: dict[str, Tensor], about: JsonObject) -> None:
-    """What a run needs to go on, replaced at once or not at all."""
+    """Writes what a run needs to go on, atomically."""
     with replacing(folder / STATE) as part:
         save_file(tensors, part, {"about": json.dumps(about)})
 

@@ -90,7 +90,7 @@ class ClassifierReward:
                 f"Reward {tokenizer.name_or_path} has a chat template that takes no such chat ({error}): "
                 "add ?form=joined to its name."
             ) from None
-        assert isinstance(text, str)  # of one chat that is not tokenized
+        assert isinstance(text, str)  # a chat template renders one chat as one text
         return text
 
 

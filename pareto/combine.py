@@ -101,8 +101,8 @@ def normalized(preference: Tensor, deviations: Tensor) -> Tensor:
     """Normalised-advantage scalarisation (GDPO, in GRPO's manner): c_i = lambda_i / standard deviation of
     advantage i [m].
 
-    A policy gradient is linear in its advantages, so scaling these is scaling it; an objective that tells no
-    answers apart counts nothing.
+    A policy gradient is linear in its advantages, so scaling these is scaling it; an objective whose
+    advantages are all equal counts nothing.
     """
     return torch.where(
         deviations > 0,
@@ -125,7 +125,7 @@ def cosines(gram: Tensor) -> Tensor:
 
 
 def summary(newest: Tensor, gram: Tensor, coefficients: Tensor) -> dict[str, Any]:
-    """What is logged of a combination: of the step's Gram matrix and of the averaged one [m, m], and of the
+    """What is logged of a combination: numbers from the step's Gram matrix, the averaged one [m, m] and the
     gradients' coefficients [m].
     """
     shares = coefficients * norms(gram)

@@ -10,7 +10,7 @@ from pareto import combine
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a combination may look at in a step.
+    """What a combiner may use in a step.
 
     gram: inner products of the objectives' gradients [m, m]; deviations: standard deviation of each
     objective's advantages [m]; p: GAPO's exponent.

@@ -34,7 +34,7 @@ def seeds(point: Point) -> list[int]:
 
 
 def runs(point: Point) -> list[Point]:
-    """What each of a point's trainings was worth."""
+    """The scores of each of a point's trainings."""
     return list(point.get("runs") or [point])
 
 

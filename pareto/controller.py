@@ -1,4 +1,4 @@
-"""The Trade-offs tab's work: checks what the page asks for, runs it, and tells the page how it goes."""
+"""The Trade-offs tab's work: checks what the page asks for, runs it, and reports progress to the page."""
 
 import logging
 import re
@@ -64,7 +64,7 @@ class Controller:
         steered: Steered | None = None,
         changed: Changed = lambda: None,
     ):
-        """changed: what front and checkpoints are now, where they are not what they were at its last call."""
+        """changed: returns front and checkpoints where they have changed since its last call, else None."""
         self.model, self.front, self.folders = model, front, folders
         self.entrants, self.steered = entrants, steered
         self.checkpoints = {checkpoint.id: checkpoint for checkpoint in checkpoints}
@@ -83,12 +83,12 @@ class Controller:
         self._sessions.stop(key, work)
 
     def stranger(self) -> Session:
-        """Somebody whose page shows what was there when the app began, and who has added nothing."""
+        """A session that has added nothing and sees what was there when the app began."""
         return Session(self.front, dict(self.checkpoints))
 
     def news(self, key: str | None) -> bool:
-        """Whether the front is another one than the session's tab shows, which then has it: somebody may have
-        scored a checkpoint in another process.
+        """Whether the front has changed since the session's tab last showed it, and notes it as shown.
+        Another process may have scored a checkpoint.
         """
         session = self._renewed(key)
         if session.version == self.version:
@@ -120,8 +120,8 @@ class Controller:
             return self._rewards
 
     def run(self, key: str | None, fields: Mapping[str, Any]) -> Iterator[tuple[Texts, Card | None]]:
-        """States of the texts, and the card of the selected point, first and last: a page that was not drawn
-        yet when the first one came has it then. A newer run of the session ends this one.
+        """States of the texts, with the selected point's card in the first and the last one: the page may not
+        be drawn yet when the first one comes. A newer run of the session ends this one.
         """
         session = self._renewed(key)
         stop = session.take_over("run")
@@ -198,7 +198,7 @@ class Controller:
         self, prompt: str, rows: Sequence[Row], runs: Sequence[Run]
     ) -> tuple[list[dict[str, float]], str]:
         """Numbers of each answer: its rewards, KL to the base model over the answer in nats, repetition,
-        tokens, tokens a second. And a sentence that says why there are no rewards, where there are none.
+        tokens, tokens a second. And a sentence that says why, where there are no rewards.
         """
         measures: list[dict[str, float]] = [{} for _ in runs]
         missing = ""

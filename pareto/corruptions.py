@@ -1,5 +1,5 @@
-"""Answers spoiled in ways that no reward may like; a head fitted on judged pairs alone likes several of them
-better than the answer.
+"""Answers spoiled in ways that no reward should prefer. A head fitted on judged pairs alone prefers several
+of them to the answer.
 """
 
 import random

@@ -1,6 +1,4 @@
-"""What a policy is worth on held-out prompts: both rewards, what they cost, and checks that no run was
-trained on.
-"""
+"""A policy's scores on held-out prompts: its rewards, their cost, and checks that no run was trained on."""
 
 import re
 import threading
@@ -161,7 +159,7 @@ def evaluate(
 
 def _costs(policy: Policy, model: LanguageModel, runs: Sequence[Run]) -> dict[str, Sequence[float]]:
     """What answers cost beside their rewards, a value a run: see `measured`."""
-    from profanity_check import predict_prob  # reads its model when it is imported, which no start waits for
+    from profanity_check import predict_prob  # imported late: it reads its model when it is imported
 
     texts = [run.text for run in runs]
     base = model.logprobs(

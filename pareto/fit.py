@@ -257,7 +257,7 @@ def _held_out_accuracy(prompts: Sequence[Prompt], scores: np.ndarray) -> JsonObj
 
 
 def _by_way(worse: Sequence[tuple[str, Pair]], scores: np.ndarray) -> dict[str, JsonObject | None]:
-    """How often a held-out prompt's answer beats what it was spoiled to, by the way."""
+    """How often a held-out prompt's answer beats its spoiled form, by the way in which it was spoiled."""
     ways = np.array([way for way, _ in worse])
     prompts = [pair.prompt for _, pair in worse]
     return {
@@ -362,7 +362,7 @@ def _signed(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _regress(inputs: np.ndarray, weights: np.ndarray, penalty: float) -> np.ndarray:
-    from sklearn.linear_model import LogisticRegression  # a second that the app's start need not wait for
+    from sklearn.linear_model import LogisticRegression  # imported late: it takes a second
 
     regression = LogisticRegression(C=penalty, fit_intercept=False, max_iter=1000).fit(
         *_signed(inputs), np.r_[weights, weights]
@@ -373,7 +373,7 @@ def _regress(inputs: np.ndarray, weights: np.ndarray, penalty: float) -> np.ndar
 def _left_out(
     inputs: np.ndarray, weights: np.ndarray, folds: np.ndarray, judged: int, penalty: float
 ) -> np.ndarray:
-    """Margins of the judged pairs, which come first, each by a fit that did not see its fold."""
+    """Margins of the judged pairs, each by a fit that did not see its fold. The judged pairs come first."""
     margins = np.zeros(judged)
     for k in range(FOLDS):
         out = folds == k

@@ -1,7 +1,7 @@
 """Runs that make their steps together, for a GPU: thousands of answers take it little longer than a hundred.
 
-One batch has the answers of all runs, one pass their log-probabilities and one their gradients; what a run
-makes of its part is its own affair, as it is alone.
+One batch has the answers of all runs, one pass their log-probabilities and one their gradients; each run then
+makes its own step from its part, as it does alone.
 """
 
 import time
@@ -49,7 +49,7 @@ class Fleet:
         self._memory: tuple[Tensor, Lockstep] | None = None
 
     def run(self, on_step: Callable[[Trainer, JsonObject], None] = lambda trainer, row: None) -> None:
-        """Trains all to their last steps; what is finished is left as it is."""
+        """Trains all runs to their last steps; finished ones stay as they are."""
         saved = time.monotonic()
         left = [trainer for trainer in self.trainers if not trainer.finished]
         while running := [trainer for trainer in left if trainer.step < self.settings.steps]:

@@ -112,7 +112,7 @@ class Front:
             ) from None
 
     def _check(self) -> None:
-        """Raises ValueError where what it holds is nothing to compute with."""
+        """Raises ValueError where its numbers cannot be computed with."""
         count = len(self.objectives)
         if not all(isinstance(name, str) for name in (self.model, self.model_hash, *self.objectives)):
             raise ValueError("a name is no text")
@@ -127,7 +127,7 @@ class Front:
                 raise ValueError(f"preference of point {place} is {preference!r:.60}, not {count} numbers")
 
     def save(self, path: Path | str) -> None:
-        """Writes the front, replaced at once: a point a line, so that a point more is a line more."""
+        """Writes the front, replaced at once: a line a point, so that a new point adds one line."""
         path = Path(path)
         content = self.to_dict()
         points = ",\n".join(json.dumps(point) for point in content["points"])
@@ -148,8 +148,8 @@ class Front:
         return tuple(values(base, self.objectives)[0].tolist()) if base else self.reference
 
     def to_dict(self) -> JsonObject:
-        """All of it as JSON, with what is computed: see `summary`; and of each point, whether it is
-        dominated, and the seeds of its trainings.
+        """The front as JSON, with `summary`, and for each point whether it is dominated and the seeds of its
+        trainings.
         """
         where = values(self.points, self.objectives)
         best: list[bool] = nondominated(where).tolist() if len(where) else []
@@ -168,7 +168,7 @@ class Front:
         }
 
     def without_scores(self) -> JsonObject:
-        """The same for a reader who wants no value a prompt."""
+        """A front's JSON without the scores of single prompts."""
 
         def short(run: JsonObject) -> JsonObject:
             return {key: value for key, value in run.items() if key != "scores"}

@@ -19,8 +19,8 @@ REMEMBERED = 8192
 class Gate:
     """tanh of half the log-odds that a prompt is unsafe: -1 safe, 1 unsafe.
 
-    weight: [width], of the output of block `block` on the last token before the answer; adapter: with which
-    the blocks up to it are read, tuned together with the weight (None: they are read as they are).
+    weight: [width], of the output of block `block` on the last token before the answer; adapter: tuned
+    together with the weight, on the blocks up to `block` (None: the blocks are used as they are).
     """
 
     block: int

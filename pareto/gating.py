@@ -110,7 +110,7 @@ class Probe:
 
     def learned(self, rows: Sequence[int], progress: Progress) -> Gate:
         """See Learner."""
-        from sklearn.linear_model import LogisticRegression  # takes a second, which only fits should wait for
+        from sklearn.linear_model import LogisticRegression  # imported late: it takes a second
 
         states, rows = self.states[list(rows)], list(rows)
         mean, scale = states.mean(0), states.std(0) + 1e-6

@@ -160,8 +160,8 @@ class Grid:
         return [job for job in self.jobs if job.unit in mine]
 
     def run(self, jobs: Sequence[Job], tell: Event = lambda id, share, note: None, at_once: int = 1) -> None:
-        """Does what is left of `jobs`; what another process holds is left to it. at_once: trainings that make
-        their steps together, see pareto.fleet.
+        """Does those of `jobs` that are neither done nor held by another process. at_once: trainings that
+        make their steps together, see pareto.fleet.
         """
         if at_once > 1:
             self._train_together(jobs, tell, at_once)
@@ -253,7 +253,7 @@ class Grid:
             return None
         if job.method not in ("soup", CURVE):
             return Checkpoint.load(self.folder / job.id, self.model).adapter
-        assert job.preference is not None  # plan gives every mix one
+        assert job.preference is not None  # `plan` gives every mix a preference
         return Adapter.mix(
             [
                 (Checkpoint.load(folder, self.model).adapter, share)
@@ -369,7 +369,9 @@ def _curves(folder: Path) -> list[JsonObject]:
 
 
 def _grouped(trainers: Iterable[Trainer]) -> list[list[Trainer]]:
-    """Trainings that can go together: curves ask more a step."""
+    """Trainings that can make their steps together; curves take more answers a step, so they form a group of
+    their own.
+    """
     groups: dict[tuple[int, int], list[Trainer]] = {}
     for trainer in trainers:
         groups.setdefault((trainer.settings.prompts, trainer.settings.positions), []).append(trainer)

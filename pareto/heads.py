@@ -116,7 +116,7 @@ class Head:
 
 
 def _adapter(tensors: Mapping[str, Tensor]) -> Adapter | None:
-    """What a gate's blocks are read with, of "gate.LAYER.MODULE.HALF"."""
+    """The gate's adapter, from tensors named "gate.LAYER.MODULE.HALF"."""
     keys = dict.fromkeys(tuple(name.split(".")[1:3]) for name in tensors)
     parts = {
         (int(layer), module): (
@@ -148,7 +148,7 @@ class HeadReward:
 
     def save(self, folder: Path) -> None:
         """Writes head and adapter to one folder."""
-        assert self.adapter is not None  # only what was tuned is saved here; a head alone has Head.save
+        assert self.adapter is not None  # a head without an adapter is saved by Head.save
         self.adapter.save(folder, self.model.name)
         self.head.save(folder / TUNED)
 

@@ -46,7 +46,7 @@ class Shape:
         ]
 
     def adapter(self, theta: Tensor) -> Adapter:
-        """The adapter that theta [count] is."""
+        """The adapter with the parameters theta [count]."""
         parts = [part.detach().clone() for part in self.split(theta)]
         return Adapter({key: (parts[2 * i], parts[2 * i + 1]) for i, key in enumerate(self.keys)})
 

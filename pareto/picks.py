@@ -1,4 +1,4 @@
-"""What the page tells of a pick: the head of its text, and its card."""
+"""What the page shows about a pick: the head of its text, and its card."""
 
 from lm import Policy
 from lm.policy import between

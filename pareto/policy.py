@@ -102,7 +102,7 @@ def known(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _between(first: Checkpoint, second: Checkpoint, share: float) -> list[float] | None:
-    """The preference of a mix, where both ends were trained for one over the same objectives."""
+    """The preference of a mix, where both ends were trained for preferences over the same objectives."""
     ends = [end.card.get("preference") for end in (first, second)]
     if not all(ends) or first.card.get("objectives") != second.card.get("objectives"):
         return None

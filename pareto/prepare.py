@@ -1,5 +1,5 @@
-"""What the Trade-offs tab wants of a model, from the data that ships:
-reward heads, a grid of trainings, a front.
+"""What the Trade-offs tab needs for a model, made from the data that ships: reward heads, a grid of
+trainings, a front.
 """
 
 import json
@@ -145,7 +145,7 @@ def front_file(model: LanguageModel) -> Path:
 
 
 def is_put_up(model: LanguageModel, jobs: Sequence[Job]) -> bool:
-    """Whether the front holds all that is scored, and that is all of these jobs."""
+    """Whether all of these jobs are scored, and the front holds them."""
     front, grid = front_file(model), lab_folder(model.hash, "grid")
     scores = [grid / job.id / SCORE for job in jobs]
     return front.exists() and all(

@@ -10,7 +10,7 @@ from pareto.pairs import Prompt
 
 
 class RewardError(ValueError):
-    """A reward model that cannot be used, or gave what is no reward."""
+    """A reward model that cannot be used, or that returned no valid reward."""
 
 
 class Reward(Protocol):

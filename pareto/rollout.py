@@ -99,7 +99,7 @@ def sample(
 def collect(prompts: list[str], runs: Sequence[Run], temperature: float) -> Rollout:
     """Runs that recorded a block, as padded tensors."""
     recorded = [run.hidden.float() for run in runs if run.hidden is not None]
-    assert len(recorded) == len(runs)  # a run without a recorded block has no place here
+    assert len(recorded) == len(runs)  # every run here recorded a block
     hidden = pad_sequence(recorded, batch_first=True)
     where = pad_sequence([torch.arange(len(run.ids)) + len(run.prompt) - 1 for run in runs], batch_first=True)
     targets = pad_sequence([torch.tensor(run.ids) for run in runs], batch_first=True)

@@ -18,7 +18,7 @@ class Shelf:
         self.seen: Stamp | None = None
 
     def changed(self) -> tuple[Front, list[Checkpoint]] | None:
-        """What is there now, or None where it is what was there at the last call of several."""
+        """Front and checkpoints as they are now; None where they are the same as at the last call."""
         stamp = self._stamp()
         if stamp == self.seen:
             return None

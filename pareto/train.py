@@ -242,7 +242,7 @@ class Trainer:
             return torch.cat(
                 [objectives.dpo(rewards, batch.logps.sum(1), reference.sum(1), s.group, self.beta), *outside]
             )
-        assert self.critic is not None  # of PPO
+        assert self.critic is not None  # PPO trains one
         return self._advantages(self.critic, batch, rewards, inside * (batch.logps - reference))
 
     def _advantages(self, critic: Critic, batch: Rollout, rewards: Tensor, penalty: Tensor) -> Tensor:
@@ -362,8 +362,8 @@ class Trainer:
         (self.folder / checkpoint.CURVES).write_text(log)
 
     def _resume(self) -> None:
-        """Takes up a killed run, or finds that it is finished. Raises SettingsError where the folder is not
-        this run's.
+        """Goes on from a killed run's state, or notices that the run is finished. Raises SettingsError where
+        the folder belongs to another run.
         """
         state = checkpoint.load_state(self.folder)
         finished = self._finished()

@@ -46,7 +46,7 @@ def _named(file: Path) -> str:
 
 
 def _is_zip(file: Path) -> bool:
-    """By its name, or by what it is."""
+    """Whether a file is a zip, by its name or its content."""
     return file.suffix.lower() == ".zip" or zipfile.is_zipfile(file)
 
 
@@ -96,7 +96,7 @@ def _unzip(file: Path, folder: Path) -> None:
 
 
 def _members(name: str, members: Sequence[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
-    """Those that are read: the adapter, and what lies beside it."""
+    """The files of the zip that are read: the adapter, and the files beside it."""
     if len(members) > MAX_MEMBERS:
         raise CheckpointError(
             f"{name} has {len(members):,} members: give a zip of the checkpoint's folder alone, at most {MAX_MEMBERS}."

@@ -243,8 +243,8 @@ def _models(
 
 
 def _duel(comparison: Mapping[str, Mapping[str, Any]]) -> str:
-    """Which of the methods that were trained at the same preferences covers most,
-    or that it cannot be told.
+    """A sentence on which of the methods trained at the same preferences covers most, or that the data cannot
+    tell.
     """
     rivals = {method: row for method, row in comparison.items() if row["positions"]}
     if len(rivals) < 2:
@@ -291,7 +291,7 @@ def _people(points: Sequence[Mapping[str, Any]], votable: bool, example: bool) -
 
 
 def _together(points: Sequence[Mapping[str, Any]], example: bool) -> messages.Together:
-    """Both measures on one scale: standard scores over the policies that people judged too."""
+    """Both measures on one scale: standard scores over the policies that people have judged, too."""
     judge = "The language model that judged" if example else "People"
     title = "Do people agree with the reward models?"
     if len(points) < 3:
@@ -347,7 +347,7 @@ def side(id: str, name: str, method: str, about: str = "", weight: float | None 
 
 
 def about(point: Mapping[str, Any] | None, objectives: Sequence[str] = OBJECTIVES) -> str:
-    """What a text's head says of the policy's measured place."""
+    """What a text's head says about the policy's scores."""
     if point is None:
         return "not scored yet"
     rewards = [f"{name} {number(point[name])}" for name in objectives if name in point]

@@ -49,7 +49,9 @@ def _lines(path: Path) -> list[str]:
 
 
 def _written(out: Path | None, library: Library, concept: Concept, cav: CAV) -> Path:
-    """Where the vectors are kept: where the app finds them, if they are as it would train them."""
+    """Writes the vectors, to where the app finds them if they are trained as the app trains them; returns the
+    file.
+    """
     if out is None and library.concepts.get(concept.name) == concept and cav.settings == Settings():
         return library.keep(concept.name, cav)
     path = (out or cache_folder("trained", library.model.hash)) / f"{concept.name}.safetensors"

@@ -121,7 +121,7 @@ class Bench:
         )
 
     def point(self, dose: float, texts: Answers) -> Point:
-        """A dose as a point of the curve."""
+        """What a dose costs and does: a point of the curve."""
         worse = texts.nll - self.base.nll
         broken = breaks(texts.repetition, self.base.repetition, worse)
         kl, nll, repeated, share = (
@@ -257,7 +257,7 @@ def trial(
 
 
 def curve(bench: Bench, method: str, direction: str) -> Curve:
-    """The curve of a method: from off up to where the text breaks, or as far as DOSES go."""
+    """The curve of a method, from off to the dose at which the text breaks, or to the last of DOSES."""
     points = list(_points(bench, method, direction))
     return Curve(tuple(points), 0.0) if method == "fixed" else Curve(tuple(points))
 

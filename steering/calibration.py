@@ -20,8 +20,8 @@ OFF = -4.0
 
 
 def breaks(repetition: Any, usual: Any, worse: Any) -> Any:
-    """Whether texts break. Numbers or arrays of them: the share of a text's 3-grams that come back and that of the
-    base model's own, and how much more the text surprises the base model, nats a token.
+    """Whether texts break. It takes numbers, or arrays of them: the share of repeated 3-grams of a text and
+    of the base model's own, and how much more the text surprises the base model, nats a token.
     """
     return (repetition > np.maximum(REPETITION, usual)) | (worse > SURPRISE)
 
@@ -45,15 +45,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points by rising dose. What a method's dose is: for a gated one how many standard deviations the goal
-    lies beyond the mean reading of the model's own answers, in the target's sense; for "fixed" the strength.
+    """Points by rising dose. For a gated method the dose is how many standard deviations the goal lies beyond
+    the mean reading of the model's own answers, in the target's sense; for "fixed" it is the strength.
     """
 
     points: tuple[Point, ...]
     off: float = OFF
 
     def _lines(self) -> tuple[np.ndarray, np.ndarray]:
-        """Doses, and the square root of KL, which is about linear in the push; KL never falls."""
+        """Doses and the square root of KL, which is about linear in the push; made monotone, so that KL never
+        falls.
+        """
         doses = np.array([self.off, *(point.dose for point in self.points)])
         return doses, np.sqrt(np.maximum.accumulate([0.0, *(max(0.0, point.kl) for point in self.points)]))
 

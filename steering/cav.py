@@ -98,12 +98,12 @@ class CAV:
 
     @property
     def imported(self) -> bool:
-        """Whether it comes from a control vector: it knows no texts that its accuracy could be of."""
+        """Whether it comes from a control vector, which has no texts on which an accuracy could be measured."""
         return bool(self.accuracy.isnan().all())
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The layers that have a direction: all of them, but for an imported vector."""
+        """The layers that have a direction: all layers, except of an imported vector."""
         return tuple(self.gap.nonzero()[:, 0].tolist())
 
     def save(self, path: Path | str) -> None:
@@ -319,7 +319,7 @@ def logits(cav: CAV, activations: Tensor) -> Tensor:
 
 
 def among(cav: CAV, layers: Iterable[int]) -> tuple[int, ...]:
-    """Those of some layers that have a direction; all that have one where these do not."""
+    """Of the given layers those that have a direction; if none has, all layers that have one."""
     return tuple(layer for layer in layers if layer in cav.layers) or cav.layers
 
 

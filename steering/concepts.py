@@ -25,7 +25,7 @@ class ConceptError(ValueError):
 
 
 class Details(TypedDict, total=False):
-    """What a Concept may be told beside its texts."""
+    """Fields of a Concept beside its texts."""
 
     description: str
     low: str

@@ -1,4 +1,4 @@
-"""The Steer tab's work: checks what the page asks for, runs it, and tells the page how it goes."""
+"""The Steer tab's work: checks what the page asks for, runs it, and reports progress to the page."""
 
 import logging
 import threading
@@ -157,7 +157,7 @@ class Controller:
 
 
 def _ended(work: str, states: Iterator[Work]) -> Iterator[Work]:
-    """The states of a work, and one more that says why where it ends early."""
+    """The states of a work, and a last one with the reason if it ends early."""
     try:
         yield from states
     except Stopped:
@@ -167,8 +167,8 @@ def _ended(work: str, states: Iterator[Work]) -> Iterator[Work]:
 
 
 def _problem(work: str, error: Exception) -> str:
-    """What the page says of an error: what is wrong with the request, or that the fault is here, which the
-    log then explains.
+    """The page's sentence for an error: what is wrong with the request, or that the fault is ours, which the
+    log explains.
     """
     if isinstance(error, ValueError):
         return sentence(error)
@@ -232,7 +232,7 @@ def _write(library: Library, sentence: object, stop: threading.Event) -> Iterato
 
 
 def _bands(library: Library, plan: Plan) -> list[tuple[int, ...]]:
-    """The plan's own layers, and those thirds of the model that are not just these."""
+    """The plan's own layers, and the thirds of the model that differ from them."""
     own = layers_of(plan, [library.cav(target.concept) for target in plan.targets])
     return [own, *(band for band in thirds(library.model.layers) if band != own)]
 

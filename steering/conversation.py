@@ -24,7 +24,7 @@ class Prompts:
 
     @property
     def alike(self) -> bool:
-        """Whether all columns answer the very same."""
+        """Whether all columns answer the same prompt."""
         return len({repr(prompt) for prompt in self.sides.values()}) == 1
 
     @classmethod

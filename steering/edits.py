@@ -49,7 +49,7 @@ class Steering:
     def cosines(self) -> dict[str, float]:
         """Cosine between the directions of each two targets, mean over the layers, by "one / other".
 
-        Opposed goals of concepts near 1 and equal goals of concepts near -1 contradict each other.
+        Near 1, opposed goals contradict each other; near -1, equal goals do.
         """
         names = [target.concept for target in self.plan.targets]
         pushes = torch.stack([edit.push for edit in self.edits])
@@ -66,7 +66,7 @@ def steering(plan: Plan, library: Library, asked: Asked | None = None) -> Steeri
     """A plan on a model, feasible or not. Raises PlanError where it names what
     the model or the library lacks.
 
-    asked: what is answered, if it is no single prompt: where its own words begin.
+    asked: the prompt; where its own words begin depends on it.
     """
     cavs = [library.cav(target.concept) for target in plan.targets]
     held = [library.cav(name) for name in plan.hold]

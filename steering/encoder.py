@@ -1,5 +1,5 @@
-"""Texts as points of a sentence encoder that knows nothing of the steered model:
-all-MiniLM-L6-v2, 8-bit, on onnxruntime.
+"""Texts as vectors of a sentence encoder that knows nothing of the steered model: all-MiniLM-L6-v2, 8-bit, on
+onnxruntime.
 """
 
 from collections.abc import Sequence

@@ -37,8 +37,8 @@ def evaluate(
 
     The methods: "unsteered", "prompted" (the system's message, where the template knows one, and the user's
     ask for the concept), the plan's own under its name, "prompted + " that name, and beside a gated one
-    "fixed": along the first concept, at the mean |eps| that the plan used, as a share of the class gap, so
-    that both write equally much. Raises PlanError where the concept has no scorer.
+    "fixed": a constant push along the first concept of the mean |eps| that the plan used, as a share of the
+    class gap, so that both push equally far. Raises PlanError where the concept has no scorer.
     """
     if not prompts:
         raise PlanError("An evaluation needs prompts: give at least one, better 20.")

@@ -1,4 +1,4 @@
-"""What the examples of a concept are worth: copies, near copies, and sides that single words tell apart."""
+"""Faults of a concept's examples: copies, near copies, and sides that single words tell apart."""
 
 import re
 from collections import Counter
@@ -21,7 +21,7 @@ WORDS_PENALTY = 1.0
 
 
 def _letters(text: str) -> str:
-    """A text without case, punctuation and spacing, which is what copies have in common."""
+    """A text without case, punctuation and spacing: copies agree in it."""
     return " ".join(re.findall(r"\w+", text.casefold())) or text.strip()
 
 
@@ -32,7 +32,7 @@ def distinct(texts: Sequence[str]) -> tuple[str, ...]:
 
 def _shared(texts: Sequence[str], features: Callable[[str], frozenset[str]]) -> Tensor:
     """How many features each two texts share, float64 [texts, texts]; features(text) gives a text's own."""
-    from scipy.sparse import csr_array  # here, because the app's start needs none of it
+    from scipy.sparse import csr_array  # imported late, since the app's start does not need it
 
     sets = [sorted(features(text)) for text in texts]
     column = {feature: i for i, feature in enumerate(sorted({feature for each in sets for feature in each}))}
@@ -107,7 +107,7 @@ def held_out(gram: Tensor, labels: Tensor, fold: Tensor, count: int, penalty: fl
     """Accuracy [p] over folds of logistic regressions to labels [p, n] of
     examples with the Gram matrix [n, n].
 
-    A fold whose training part lacks a side is told at chance.
+    A fold whose training part lacks a side counts as chance.
     """
     right = torch.zeros(len(labels))
     for k in range(count):

@@ -1,5 +1,5 @@
-"""The frontier of a concept: what each method does to an independent score, against what it costs, on prompts
-that no vector and no calibration met.
+"""The frontier of a concept: each method's effect on an independent score against its cost, on prompts that
+no vector and no calibration has seen.
 """
 
 import dataclasses
@@ -160,7 +160,7 @@ class Comparison:
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """What must be equal for texts to be compared, beside the edits of their settings."""
+        """What must be equal, beside the edits, for texts to be compared."""
         return {
             "model": self.library.model.hash,
             "concept": self.concept.name,
@@ -172,7 +172,7 @@ class Comparison:
         }
 
     def digest(self, setting: Setting) -> str:
-        """Of what a setting does to the model's states; texts of another one are not its own."""
+        """Digest of the edits that a setting makes. Texts with another digest do not belong to it."""
         pushes = () if setting.plan is None else edits(setting.plan, self.library)
         parts = [
             (e.read, e.bias, e.push, e.goal, e.sense) if e.fixed is None else (e.push, e.fixed)
@@ -228,8 +228,8 @@ def frontier(
     together: int = TOGETHER,
     stop: threading.Event | None = None,
 ) -> Iterator[tuple[float, list[Result]]]:
-    """All settings of a comparison on prompts with seeds, some together at a time: the
-    share done, and the means so far.
+    """Answers prompts with seeds under all settings of a comparison, some at a time; yields the share done
+    and the means so far.
 
     path: JSON Lines that the texts are added to as they come: a measurement that was stopped goes on from it,
     and one that gets more prompts, seeds or settings measures those alone. Raises lm.Stopped, and ValueError

@@ -20,7 +20,7 @@ SHIPPED = Path(__file__).parents[1] / "assets" / "vectors"
 
 @dataclass
 class _Turn:
-    """Whose turn it is to train a concept, and how far that is."""
+    """The training of a concept, for which others wait, and how far it is."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     share: float = 0.0
@@ -38,8 +38,8 @@ class Library:
         self._turns: dict[str, _Turn] = {}
 
     def session(self) -> "Library":
-        """A library that shares what is there and what is trained for it later, and keeps what is added to
-        itself.
+        """A copy that shares all vectors, also those trained later, and keeps concepts that are added to it
+        to itself.
         """
         other = Library(self.model, self.concepts)
         other._cavs, other._turns = self._cavs.new_child(), self._turns
@@ -118,8 +118,8 @@ class Library:
         return cav
 
     def keep(self, name: str, cav: CAV) -> Path:
-        """Puts vectors of a concept in the place of those that are here, and in the user's cache, whose file it
-        returns. A calibration of the same vectors stays theirs.
+        """Replaces a concept's vectors here and in the user's cache; returns the file. Equal vectors keep
+        their calibration.
         """
         stored = self._stored(name)
         if cav.calibration is None and stored is not None and stored.w.equal(cav.w):

@@ -48,7 +48,7 @@ class Costs(TypedDict):
 
 
 class Known(Poles):
-    """What the controls know of a concept. costs: by "method direction", where it was calibrated."""
+    """What the controls know about a concept. costs: by "method direction", where it was calibrated."""
 
     costs: dict[str, Costs]
 

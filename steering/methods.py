@@ -1,6 +1,5 @@
-"""Methods compared on a page: score against cost of one concept, over prompts and seeds that a person chooses.
-
-steering.frontier measures.
+"""Methods compared on the page: one concept's score against cost, over prompts and seeds that a person
+chooses, measured by steering.frontier.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""What a run did: how strongly it was steered, how far it lies from the base model, how the text reads."""
+"""Numbers of a run: how strongly it was steered, its distance from the base model, its repetition."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -120,7 +120,7 @@ def _summary(request: Request, tokens: Sequence[Sequence[Shade]]) -> str:
 
 
 def _held_back(tokens: Sequence[Shade], applied: Steering) -> str:
-    """What kept pushes from being made as asked, and what to do about it; nothing where nothing did."""
+    """What held pushes back, with the remedy; empty where nothing did."""
     condition, reading = applied.plan.when, applied.reading
     if condition is not None and reading is not None and not condition.met(reading):
         return (

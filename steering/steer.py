@@ -131,7 +131,7 @@ def wishes(library: Library, plan: Plan) -> list[str]:
 
 
 def started_at(edit: Edit, answer: int) -> Edit:
-    """The same edit in a row that holds a part of the answer, which begins at position `answer`."""
+    """The edit for a row whose prompt holds a part of the answer, which begins at position `answer`."""
     if not edit.answer_only:
         return edit
     return dataclasses.replace(edit, answer_only=False, start=answer - 1)

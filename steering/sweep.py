@@ -46,7 +46,7 @@ def thirds(layers: int) -> list[tuple[int, ...]]:
 
 
 def magnitudes(plan: Plan, values: Sequence[float]) -> list[Plan]:
-    """The plan at each budget or strength where it has one, and else with its first target at each p0."""
+    """The plan at each magnitude: its budget, else its strength, else its first target's p0."""
     if plan.budget is not None:
         return [dataclasses.replace(plan, budget=value) for value in values]
     if plan.method == "fixed":

@@ -64,7 +64,7 @@ def learned(
 
 
 def unfamiliar(model: LanguageModel, concept: Concept) -> list[str]:
-    """What a person is told whose examples, on both sides, are in a language that the model hardly knows."""
+    """A warning where both sides' examples are in a language that the model hardly knows."""
     sides = [" ".join(texts) for texts in (concept.positive, concept.negative) if texts]
     shares = [len(model.text_ids(text)) / len(text) for text in sides]
     if not shares or min(shares) < FAMILIAR:

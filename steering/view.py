@@ -23,7 +23,7 @@ MIN_AHEAD = 0.15
 
 
 class Shades:
-    """Turns the tokens of one row into what is drawn."""
+    """Turns the tokens of one row into messages for the page."""
 
     def __init__(self, edits: tuple[Edit, ...], watchers: tuple[Edit, ...] = ()):
         """watchers: edits of the row that read further concepts, after those of the plan."""
@@ -109,7 +109,7 @@ def opening(cav: CAV) -> float | None:
 
 
 def learned(concept: Concept, cav: CAV, opens: float | None) -> str:
-    """What a person is told of the concept that they taught, or whose vector they brought."""
+    """The note on a concept that a person taught, or whose vector they brought."""
     if concept.source:
         parts = [
             f"Read {len(cav.layers)} layers. "
@@ -188,7 +188,7 @@ def rows(
 
 
 def broken(base: Steered, steered: Steered) -> str:
-    """That a steered text breaks, and what to do about it; nothing of one that does not."""
+    """A warning that a steered text breaks, with the remedy; empty where it does not."""
     usual, own = base.metrics, steered.metrics
     worse = own.nll - usual.nll
     if not breaks(own.repetition, usual.repetition, worse):

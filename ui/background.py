@@ -43,7 +43,7 @@ def frame() -> float:
 
 
 def reading(decoding: Decoding) -> str:
-    """What is said of a decode whose prompts are still read, before its first token."""
+    """The progress of a decode whose prompts are still being read, before its first token."""
     longest = max(len(row.prompt) for row in decoding.rows)
     return f"Reading the prompt of {longest:,} tokens: {100 * decoding.read:.0f} %."
 
@@ -136,8 +136,8 @@ def _threaded(work: Callable[[], Result], caller: Caller) -> "asyncio.Future[Res
 
 
 def end() -> None:
-    """Ends all work, as if everybody had left: what still computed would keep the program,
-    or end in an abort.
+    """Ends all work, as if everybody had left. Work that went on would keep the program alive, or end in an
+    abort.
     """
     dismiss()
     until = time.monotonic() + ENDING

@@ -39,7 +39,7 @@ def head(address: str) -> str:
 
 
 def dressed(html: str, address: str) -> str:
-    """Gradio's document with our head, and with the frame of the page until its scripts draw it."""
+    """Gradio's document with our head, and a still frame of the page until its scripts draw it."""
     skeleton = (WEB / "shared" / "skeleton.html").read_text(encoding="utf-8")
     html = MANIFEST.sub("", CARDS.sub("", html))
     html = html.replace("</head>", f"{head(address)}\n</head>", 1)

@@ -75,14 +75,14 @@ class Doors:
         await self._through(slug, below)(scope, receive, send)
 
     def _elsewhere(self, scope: Scope, slug: str, slash: str, below: str) -> str:
-        """Where a request belongs that does not belong here; nothing where it does."""
+        """Where a request is redirected to; empty where it stays."""
         root, query = scope.get("root_path", ""), scope["query_string"].decode("latin-1")
         query = query and f"?{query}"
         if slug == self._first:
             return f"{root}/{quote(below)}{query}"
         if not slash:
             return f"{root}{BELOW}{slug}/{query}"
-        if below.startswith("login/") or below == "logout":  # who signs in, signs in for all pages
+        if below.startswith("login/") or below == "logout":  # a person signs in once, for all pages
             return f"{root}/{below}?_target_url={quote(f'{root}{BELOW}{slug}/?tab=compare', safe='')}"
         return ""
 
@@ -107,8 +107,8 @@ class Doors:
         )
 
     def _waited(self, door: Door, as_json: bool) -> Response:
-        """How far a page is.
-        It is begun by whoever asks for it, and again by each who comes after it failed.
+        """A page's progress. Whoever asks for it first begins it; after a failure, the next visitor begins it
+        again.
         """
         if not as_json or not door.problem:
             door.open()
@@ -126,7 +126,7 @@ class Doors:
         return "" if door.page else door.problem or door.waits
 
     async def _lives_on(self, slug: str, page: FastAPI) -> None:
-        """Does what an app does when its server starts, once."""
+        """Runs an app's startup once, which its own server would run."""
         if slug not in self._lives:
             begun = asyncio.Event()
 

@@ -10,7 +10,7 @@ Caught = tuple[type[BaseException], BaseException, TracebackType | None] | tuple
 
 
 class Discreet(logging.Formatter):
-    """Leaves the message of an exception out, since it may quote a prompt."""
+    """Leaves out the message of an exception, since it may quote a prompt."""
 
     def formatException(self, ei: Caught) -> str:
         """The frames of an exception and its kind."""

@@ -1,6 +1,4 @@
-"""What stands between the server and Gradio: the bounds of a request,
-and the path that a proxy has taken away.
-"""
+"""Middleware between the server and Gradio: it bounds requests, and puts back a path that a proxy removed."""
 
 import re
 from urllib.parse import urlsplit

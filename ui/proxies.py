@@ -32,7 +32,7 @@ def usable(name: str, value: str) -> str:
     try:
         known = httpx.Proxy(httpx.URL(url)).url
         fits = bool(known.host) and not any(map(str.isspace, host)) and (known.port or 1) < 2**16
-    except Exception:  # any error: what httpx and its parts have against an address
+    except Exception:  # any error of httpx and its parts
         fits = False
     if not fits:
         raise ValueError(
@@ -62,7 +62,7 @@ def _host(entry: str) -> str:
         pass
     try:
         httpx.URL(entry if "://" in entry else f"all://*{entry}")
-    except Exception:  # any error: httpx ends at it each time that a client is opened
+    except Exception:  # any error: httpx would raise it whenever a client is opened
         return ""
     return entry
 

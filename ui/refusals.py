@@ -1,6 +1,4 @@
-"""What a caller of the page's events hears where Gradio itself cannot go on:
-a sentence, where it would say nothing.
-"""
+"""Sentences for callers of the page's events where Gradio itself fails and would say nothing."""
 
 import logging
 import re
@@ -25,8 +23,8 @@ UNFIT = f"What came with this call is not what it takes, or names a file that wa
 
 
 def begin(page: gr.Blocks) -> None:
-    """Every error of a page's events is a sentence from now on.
-    What a caller did wrong is one line of the log.
+    """From now on every error of a page's events is a sentence, and a caller's mistake is one line of the
+    log.
     """
     page.preprocess_data = _speaking(page.preprocess_data, UNFIT, partial(log.warning, UNFIT))  # type: ignore[method-assign]
     page.call_function = _speaking(page.call_function, BROKEN, partial(log.exception, FAILED))  # type: ignore[method-assign]
@@ -61,7 +59,7 @@ class NamedCalls:
             log.warning("a call was refused, for an endpoint that is not there")
             problem = f"There is no endpoint {name!r:.60}: {HELP}"
             await JSONResponse({"detail": problem}, 404)(scope, receive, send)
-        except (TypeError, KeyError) as error:  # of Gradio, which looks the names up
+        except (TypeError, KeyError) as error:  # Gradio's own call, which looks up the names
             if scope["type"] != "http" or not NAMED_CALL.search(scope["path"]):
                 raise
             problem = f"There is no endpoint {error}" if isinstance(error, KeyError) else str(error)

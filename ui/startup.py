@@ -51,7 +51,7 @@ def explained(error: Exception) -> str:
 
 
 def _is_of_a_source(error: Exception) -> bool:
-    from lm import SourceError  # seconds of imports, which no wrong address waits for
+    from lm import SourceError  # imported late: it takes seconds, and a wrong address is told first
 
     return isinstance(error, SourceError)
 

@@ -31,13 +31,15 @@ def whole(fields: Mapping[str, Any], name: str, least: int, most: int) -> int:
 
 
 def nucleus(top_p: float) -> str:
-    """How a summary goes on that told the temperature."""
+    """What a summary says about top_p, after the temperature."""
     return f", top p {top_p:g}" if top_p < 1 else ""
 
 
 def sentence(error: Exception) -> str:
-    """An error as the page says it: a capital at the start (but for names such as p0), a stop at the end."""
-    text = _begun(str(getattr(error, "message", error)))  # Gradio's errors put quotes round theirs
+    """An error as a sentence of the page: it begins with a capital, except for names such as p0, and ends
+    with a full stop.
+    """
+    text = _begun(str(getattr(error, "message", error)))  # Gradio's str(error) is quoted
     return text + ("" if text.endswith((".", "!", "?")) else ".")
 
 
@@ -46,12 +48,12 @@ def _begun(text: str) -> str:
 
 
 class Wrong(TypedDict):
-    """A sentence, and the field that it stands by, where it is one's."""
+    """A sentence, and the field that it is about, if any."""
 
     problem: str
     field: str | None
 
 
 def wrong(error: Exception) -> Wrong:
-    """What the page is told of an error."""
+    """The message to the page about an error."""
     return {"problem": sentence(error), "field": getattr(error, "field", None)}

@@ -11,7 +11,7 @@ Told = tuple[str, str]
 
 
 def save(store: Store, study: str, *values: Any) -> Told:
-    """The study with what its form holds. Raises ArenaError, as all of them do."""
+    """Saves the values of a study's form. Raises ArenaError, as all of them do."""
     before = studies.detail(store, study)
     name, questions, settings = read(*values)
     studies.rename(store, study, name)

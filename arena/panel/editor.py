@@ -1,4 +1,4 @@
-"""The form of a study that is there: its fields, its buttons, and what they show."""
+"""The form of an existing study: its fields, its buttons, and what they show."""
 
 from typing import Any
 
@@ -53,11 +53,11 @@ class Editor:
 
     @property
     def hidden(self) -> list[Any]:
-        """What `parts` show where no study is picked."""
+        """The values of `parts` where no study is picked."""
         return [gr.Column(visible=False), *[gr.skip()] * (len(self.parts) - 1)]
 
     def of(self, detail: studies.Detail) -> list[Any]:
-        """What `parts` show of a study."""
+        """The values of `parts` for a study."""
         settings, state = detail.settings, detail.study.state
         return [
             gr.Column(visible=True),

@@ -14,18 +14,18 @@ from arena.settings import Settings
 
 
 class Faults:
-    """What a form refuses: one sentence by the field that holds it, or below the form where none does."""
+    """Errors of a form: one sentence by the field that it is about, or below the form."""
 
     def __init__(self) -> None:
         self._below: gr.HTML
         self._by: dict[str, gr.HTML] = {}
 
     def of(self, *fields: str) -> None:
-        """Leaves room here for what is refused of these fields."""
+        """Puts the place for errors about these fields here."""
         self._by |= dict.fromkeys(fields, gr.HTML(visible=False, elem_classes="tw-by"))
 
     def below(self) -> None:
-        """Leaves room here for what belongs to no field, and for what is told."""
+        """Puts the place for errors about no field, and for notes, here."""
         self._below = gr.HTML(elem_classes="tw-status")
 
     @property
@@ -34,7 +34,7 @@ class Faults:
         return [self._below, *dict.fromkeys(self._by.values())]
 
     def shown(self, error: ArenaError | None = None, below: str = "") -> list[Any]:
-        """The sentence in its place, and nothing in the others; below: HTML below the form."""
+        """The sentence in its place; the other places empty. below: HTML below the form."""
         place = self._by.get((error and error.field) or "", self._below) if error else None
         sentence = notices.failed(str(error)) if error else ""
         return [

@@ -59,13 +59,13 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
 
 
 class Judging:
-    """What the part does on each event: the values of its components."""
+    """The handlers of the part's events; each returns the values of its components."""
 
     def __init__(self, service: Service, who: Who) -> None:
         self.service, self.who = service, who
 
     def named(self, person: str, typed: str, profile: Profile) -> str:
-        """Who is at the page, also where the app was started anew since the sign-in."""
+        """Who is at the page, also after a restart of the app."""
         return person or signed("" if self.who.login else typed, profile, self.who.login)
 
     def begin(self, typed: str, study: str, profile: Profile, visit: object = None) -> tuple[Any, ...]:
@@ -225,7 +225,7 @@ class Judging:
 
 
 def following(service: Service, person: str, study: str) -> tuple[Shown | None, str]:
-    """The next battle, or what is said where there is none."""
+    """The next battle, or the sentence where there is none."""
     try:
         shown = service.next(person, study or None)
     except NotServed as error:

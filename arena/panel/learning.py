@@ -1,4 +1,4 @@
-"""Learn from a study's votes: what may be trained on them, begun, followed and stopped on the page."""
+"""Learn from a study's votes: a training on them is begun, followed and stopped on the page."""
 
 from typing import Any, Protocol
 
@@ -58,7 +58,7 @@ class Learning:
         self.part.look(on_look, [study, who.name], self.part, **settings)
 
     def of(self, study: str, organizer: bool, votes: int) -> dict[str, Any]:
-        """What the part shows of a study."""
+        """The values of the part for a study."""
         if self._learner is None or not organizer or not study or not votes:
             return {"study": ""}
         return self._learner.offer(study)

@@ -55,7 +55,7 @@ def build(
     upload.connect(answers.column, **PRIVATE)
     given = [who.name, *upload.parts, *answers.parts, title, asked, guideline, *judging]
     after = [current, status, form, upload.file, title, *faults.parts]
-    quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}  # it tells how far it is
+    quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}  # it shows its own progress
     work = make.click(maker.make, given, after, concurrency_id=model_queue, **quiet)
     stop.click(maker.stop, None, faults.parts, cancels=[work], **PRIVATE)
     return work
@@ -86,7 +86,7 @@ def standard(lines: str, text: str) -> str:
 
 
 class Maker:
-    """What the form does on each event: the values of its components."""
+    """The handlers of the form's events; each returns the values of its components."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Maker:
         return *self._answers.offered(self.policies()), studies.free_name(self.store, name)
 
     def make(self, person: str, profile: Profile, request: gr.Request, *values: Any) -> Iterator[list[Any]]:
-        """Makes the study, which is the current one then, and tells how far it is."""
+        """Makes the study, yielding progress; the new study becomes the current one."""
         self.who.check(person, profile)
         unchanged = [gr.skip()] * 5
         stop = self._working[request.session_hash] = threading.Event()
@@ -125,7 +125,7 @@ class Maker:
                 yield self._created(answers, values[self._asked :])
         except ArenaError as error:
             yield [*unchanged, *self.faults.shown(error, below=REFUSED)]
-        # not where a stop closes this generator: `stop` tells of that
+        # a stop closes this generator and says so itself
         self._working.pop(request.session_hash, None)
 
     def stop(self, request: gr.Request) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Where the visitor is: the page's address and the arena's study and name keep each other true."""
+"""Where the visitor is: keeps the page's address and the arena's study and name in step."""
 
 from typing import Any
 

@@ -53,7 +53,9 @@ def build(
     picked = gr.State("")
     status = gr.HTML(elem_classes="tw-status")
     editor = Editor(who.login)
-    archive = gr.DownloadButton(visible="hidden", elem_id="tw-export")  # by itself it wants a second press
+    archive = gr.DownloadButton(
+        visible="hidden", elem_id="tw-export"
+    )  # otherwise Gradio needs a second press
     with gr.Column() as leads:
         made = making.build(store, who, policies, model_queue, picked, status, groups)
         with gr.Row(elem_classes="tw-actions"):
@@ -88,7 +90,7 @@ def build(
 
 
 class Lead:
-    """What the part does on each event: the values of its components."""
+    """The handlers of the part's events; each returns the values of its components."""
 
     def __init__(self, store: Store, who: Who, editor: Editor) -> None:
         self.store, self.who, self.editor = store, who, editor
@@ -100,7 +102,7 @@ class Lead:
         return [set_id, board, *form]
 
     def enter(self, person: str, set_id: str, profile: Profile) -> list[Any]:
-        """Whoever is no organizer finds nothing here."""
+        """Shows the studies to organizers, and nothing to others."""
         with refusals():
             if not self.who.is_organizer(person, profile):
                 return ["", {"refused": True}, *self.editor.hidden, gr.Column(visible=False)]
@@ -127,7 +129,7 @@ class Lead:
         return handler
 
     def export(self, person: str, set_id: str, profile: Profile) -> Iterator[tuple[str, str]]:
-        """One study as a file; Gradio takes a copy of it before it asks for more. What was said before goes."""
+        """One study as a file, which Gradio copies before it asks for the next value. Clears earlier notes."""
         self.who.check(person, profile)
         with refusals(), tempfile.TemporaryDirectory() as folder:
             yield str(pack(self.store, folder, set_id)), ""

@@ -1,4 +1,4 @@
-"""Outputs from a file: its columns are shown, and what they are is chosen."""
+"""Outputs from a file: shows its columns and asks what each one is."""
 
 from pathlib import Path
 from typing import Any
