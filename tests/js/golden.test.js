@@ -17,7 +17,7 @@ Object.defineProperty(window.HTMLSelectElement.prototype, 'value', { writable: t
 const golden = (name) => JSON.parse(readFileSync(new URL(`../golden/${name}.json`, import.meta.url), 'utf8'));
 const shared = '../../assets/web/shared';
 const { page } = await import(`${shared}/page.js`);
-const { now } = await import('../../assets/web/tradeoffs/now.js');
+const { store } = await import('../../assets/web/tradeoffs/store.js');
 const { tell } = await import(`${shared}/dom.js`);
 
 /** A part in a page of its own, with its first value; send(value) is what Gradio does when another comes. */
@@ -85,7 +85,7 @@ test('a sweep shows how far it is, then its chart', async () => {
 
 test('the texts of Trade-offs are drawn, with their numbers', async () => {
   const [first, last] = golden('texts');
-  now.asked = { run: last.run, prompt: 'Say hello.', picks: ['helpful'], kept: [] };
+  store.asked = { run: last.run, prompt: 'Say hello.', picks: ['helpful'], kept: [] };
   const { send, all, text } = await part('tradeoffs/texts', null);
   send(first);
   send(last);
@@ -108,10 +108,10 @@ test('an answer that ends at once is told in its place, and no earlier one stand
   assert.equal(stage.text('.tw-steered .tw-text ~ .tw-hint'), '');
 
   const [, answered] = golden('texts');
-  now.asked = { run: answered.run, prompt: 'Say hello.', picks: ['helpful'], kept: [] };
+  store.asked = { run: answered.run, prompt: 'Say hello.', picks: ['helpful'], kept: [] };
   const texts = await part('tradeoffs/texts', null);
   texts.send(answered);
-  now.asked = { ...now.asked, run: answered.run + 1 };
+  store.asked = { ...store.asked, run: answered.run + 1 };
   texts.send({ ...answered, run: answered.run + 1, texts: ['Well.', ''] });
   assert.deepEqual(texts.all('.tw-text').map((node) => node.textContent), ['Well.', '']);
   assert.deepEqual(texts.all('.tw-text ~ .tw-hint').map((node) => node.textContent), ['', 'The model wrote no text.']);

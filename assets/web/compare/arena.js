@@ -30,7 +30,7 @@ export default function mount({ element, props, trigger, watch }) {
 
   const given = () => Object.fromEntries(questions().map((question) => [question.dataset.question, answer(question)]));
 
-  /** What is chosen and not committed outlives a reload, as after an interruption of the server. */
+  /** Choices that are not committed outlive a reload, such as after a restart of the server. */
   function remember() {
     if (stage() === 'vote') keep(DRAFT, JSON.stringify({ of: [arena().dataset.battle, place.name], answers: given(), comment: element.querySelector('textarea').value }), TAB);
     if (stage() === 'reveal') keep(DRAFT, '', TAB);
@@ -82,7 +82,7 @@ export default function mount({ element, props, trigger, watch }) {
     show();
   }
 
-  /** No second press while the server works; where it does not answer, the same press may be repeated without harm. */
+  /** Ignores presses while the server works. If it does not answer, a press may be repeated without harm. */
   function busy() {
     const pressed = [...element.querySelectorAll('.tw-go, .tw-undo')];
     pressed.forEach((button) => (button.disabled = true));

@@ -33,7 +33,7 @@ export default function mount({ element, props, trigger, watch }) {
     if (query.has('view') && !(query.get('view') in VIEWS)) says(leftOut(['view']));
   }
 
-  /** Judge says itself what it cannot open. */
+  /** Judge shows its own sentence about a study that it cannot open. */
   const says = (sentence) => root.replaceChildren(...(sentence ? [h('p', { class: 'tw-problem', role: 'alert' }, sentence)] : []));
 
   function open() {

@@ -7,7 +7,7 @@ const percent = (value) => (value == null ? '' : `${Math.round(100 * value)}%`);
 const number = (value, digits = 1) => (value == null ? '' : value.toLocaleString('en', { maximumFractionDigits: digits }));
 const day = (value) => (value ? new Date(value).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' }) : 'not yet');
 
-/** Gradio's name for where a file is dropped says other words than those on it. */
+/** Gradio's accessible name of the drop area differs from the words on it. */
 function unnamed() {
   for (const drop of document.querySelectorAll('.upload-container[aria-label]')) drop.removeAttribute('aria-label');
 }

@@ -17,7 +17,7 @@ export const DRAWN = ['seed', 'max_new_tokens', 'temperature', 'top_p'];
 /** What a person calls the fields of a link. */
 const CALLED = { plan: 'the plan', history: 'the earlier turns', max_new_tokens: 'length', top_p: 'top p', when: 'the condition', rival: 'the request in words', watch: 'what is watched', begin: 'the beginning' };
 
-/** Those of DRAWN that a query has, by name; leave(name) hears of what is no number. One that is too large or too small is a number: the
+/** The fields of DRAWN that a query has, by name; leave(name) is called for one that is no number. A number out of bounds stays: the
  * server refuses it, and the page says so by its field. */
 export function numbersIn(query, leave) {
   const numbers = {};
@@ -29,7 +29,7 @@ export function numbersIn(query, leave) {
   return numbers;
 }
 
-/** The sentence that names the fields of a link that nobody can read; nothing where there are none. */
+/** A sentence that names the fields of a link that cannot be read; empty where there are none. */
 export function leftOut(fields) {
   const names = fields.slice(0, 6).map((field) => (Object.hasOwn(CALLED, field) ? CALLED[field] : field.slice(0, 40)));
   return names.length ? `Left out of the link, since it cannot be read here: ${names.join(', ')}${fields.length > 6 ? ', …' : ''}.` : '';
@@ -41,7 +41,7 @@ export function fieldsOf(tab, search = location.search) {
 }
 
 /**
- * The address of a place: the tab and its fields, without those that are null or empty. `fragment` is told to no server.
+ * The address of a place: the tab and its fields, without those that are null or empty. The `fragment` never reaches the server.
  * @param {string} tab
  * @param {Record<string, any>} [place]
  */
@@ -60,12 +60,12 @@ export function addressOf(tab, { fragment = '', ...fields } = {}, base = locatio
 
 const placeOf = (tab) => addressOf(tab, Object.assign({}, ...Object.values(places[tab] ?? {})));
 
-/** Knows fields of a tab that its address has already; part: which fields of the tab these are, the others stay. */
+/** Takes over fields that a tab's address has already. part: which of the tab's fields these are; the others stay. */
 export function know(tab, fields, part = 'request') {
   places[tab] = { ...places[tab], [part]: fields };
 }
 
-/** Notes fields of a tab; the address shows them while the tab is open. step: back comes to where it was. */
+/** Notes fields of a tab; the address shows them while the tab is open. step: adds an entry to the browser's history. */
 export function note(tab, fields, step = false, part = 'request') {
   know(tab, fields, part);
   const address = placeOf(tab);

@@ -3,7 +3,7 @@ import { h } from './dom.js';
 
 /** A label over its control. */
 export const field = (label, control, hint) => h('label', { class: 'tw-field' }, h('span', {}, label), control, hint);
-/** What is seldom used, folded. */
+/** A folded section for what is seldom used. */
 export const fold = (title, open, ...inside) => h('details', { class: 'tw-fold', open }, h('summary', {}, title), h('div', { class: 'tw-inside' }, ...inside));
 
 /** A few options of which one is pressed: { node, set(value) }. options: [value, text]. */
@@ -30,8 +30,8 @@ export function slider(label, options, say, moved) {
 const WARM = 0.7;
 
 /** The seed and the dice that roll another: { node, input, set(seed) }. max: the largest seed; says: { label, roll, same: what every
- * seed gives at temperature 0 }. changed(seed) hears a choice; a roll warms a temperature of 0, for which warm(temperature) says whether
- * it was. */
+ * seed gives at temperature 0 }. changed(seed) hears a choice. A roll raises a temperature of 0; warm(temperature) does it and returns whether
+ * it was 0. */
 function seedBox(max, says, changed, warm) {
   const choose = (seed) => { input.value = seed; changed(seed); };
   const input = h('input', { type: 'number', min: 0, max, step: 1, 'aria-label': says.label,
@@ -92,7 +92,7 @@ export function sheet(label, ...inside) {
   return [opener, panel];
 }
 
-/** Shows what is wrong by the control that it is about, which is called there as on the page; told(wrong) takes { problem, field } or nothing. controls: { field: control }. */
+/** Shows an error by the control that it is about, under the control's name on the page; told(wrong) takes { problem, field } or nothing. controls: { field: control }. */
 export function faults(controls) {
   const says = h('p', { class: 'tw-problem tw-fault', role: 'alert', id: `tw-fault-${(sheets += 1)}` });
   return function told({ problem = '', field: name = '' } = {}) {

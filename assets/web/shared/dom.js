@@ -24,7 +24,7 @@ export function svg(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Tells the other parts of the page; `heard` listens. */
+/** Sends an event to the other parts of the page; `heard` listens. */
 export const tell = (name, detail = undefined) => document.dispatchEvent(new CustomEvent(eventName(name), { detail }));
 export const heard = (name, then) => document.addEventListener(eventName(name), (/** @type {any} */ event) => then(event.detail));
 

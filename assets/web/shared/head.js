@@ -28,7 +28,7 @@ export default function mount({ element }) {
   const link = element.querySelector('.tw-link');
   link?.addEventListener('click', () => copy(link, location.href));
 
-  /** Steer and Trade-offs have a link of their own, to what their texts are answers to. */
+  /** Steer and Trade-offs have a link of their own, to the request that their texts answer. */
   function turned() {
     if (link) link.hidden = ['steer', 'tradeoffs', null].includes(open());
   }

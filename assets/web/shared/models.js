@@ -20,7 +20,7 @@ function told({ state, seconds, bytes, elapsed }) {
   return seconds == null ? 'not loaded here yet' : cost({ seconds, bytes });
 }
 
-/** The address of another model's page with what is asked at `from`, as far as that is not this model's own, called `name`: which layers are
+/** The address of another model's page with the request at `from`, but for what holds for this model (`name`) alone: which layers are
  * steered and what it costs are. The other page says so. */
 export function carried(address, tab, from, name = '') {
   const url = new URL(address);

@@ -1,4 +1,4 @@
-// What the server hands over once: a file { name, content } with base64 content, or a sentence { say }, told `as` an event.
+// What the server sends once: a file { name, content } with base64 content, or a sentence { say }, told `as` an event.
 import { download, tell } from './dom.js';
 
 export default function mount({ props, watch }) {

@@ -93,7 +93,7 @@ export function chart(node, onPoint = (/** @type {any} */ _point) => {}, twinOf 
     download(`${name()}.csv`, csv(columns, rows), 'text/csv');
   }
 
-  /** A picture as it stands on the page, its sentence above it, and below it a legend of what the page names elsewhere: traces' meta.legend. */
+  /** A picture of the chart as on the page, with its sentence above, and below it a legend of marks that the page explains elsewhere (traces' meta.legend). */
   async function picture(format) {
     const { downloadImage } = await plotly();
     const { data, layout: own } = value.figure;

@@ -6,7 +6,7 @@ const LACKS = {
   steer: (model, concepts) => `${model} has no calibrated vectors ${concepts.length ? `of ${list(concepts)} ` : ''}yet. Steering works without them, after a minute a concept, but nobody knows what it costs.`,
   'trade-offs': (model) => `${model} has no trained policies yet, and so no front.`,
 };
-/** What is said where none can be made. */
+/** The sentence where no preparation is possible. */
 const UNTRAINED = (model) => `${model} has no front: policies are trained of Llama, Mistral and Qwen models alone. PEFT adapters of it can be added below, and its steered versions scored, by the reward heads that tradewind prepare makes.`;
 const MAKES = { steer: 'Make vectors and calibrations', 'trade-offs': 'Train policies and score them' };
 

@@ -1,7 +1,7 @@
 // Requests that follow each other: faster than they are answered, or again and again.
 
-/** Sends requests one after another, always the newest: one that comes while another has shown nothing yet waits for it, at most
- * `patience` milliseconds, and replaces any that waits already. */
+/** Sends requests one after another, always the newest. A request waits while the one before has shown nothing yet, at most
+ * `patience` milliseconds, and replaces one that waits. */
 export function lastWins(send, patience = 350) {
   let waiting = null;
   let timer = null;

@@ -1,4 +1,4 @@
-// The page of a model that is not there yet: how far it is, what keeps it, and the page itself as soon as it is made.
+// Stands in for the page of a model that is still being made: shows progress or a problem, then opens the page.
 import { h } from './dom.js';
 import { cost, size } from './models.js';
 import { duration } from './prepare.js';
@@ -13,7 +13,7 @@ const dark = new URLSearchParams(location.search).get('__theme') ?? recall('them
 document.body.classList.toggle('dark', dark === 'dark');
 again.addEventListener('click', () => location.reload());
 
-/** What is being done, and how long it takes: by what it took last, where that is known. */
+/** The task under way and the time that it takes, by the last measured time where that is known. */
 function progress({ state, note, fraction, elapsed, seconds, bytes }) {
   const last = seconds == null ? '' : ` It took ${duration(Math.max(1, seconds))} last time${bytes >= 1e6 ? `, and ${size(bytes)} of memory` : ''}.`;
   if (state === 'ready') return [1, 'In memory. Its page is being made.'];

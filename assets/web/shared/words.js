@@ -13,17 +13,17 @@ export function probability(p) {
 /** A share of one in percent, as 12 % or 0.3 %. */
 export const share = (p) => `${p >= 0.0995 || p === 0 ? Math.round(100 * p) : (100 * p).toFixed(p >= 0.00095 ? 1 : 2)} %`;
 
-/** What stands for a complete answer that has nothing to read; nothing for others. */
+/** The words in place of a complete answer without readable text; empty for other answers. */
 export const silence = (answer) => (answer === '' ? 'The model wrote no text.' : answer.trim() ? '' : 'The model wrote nothing but spaces and line breaks.');
 
-/** A token's text where its spaces and line breaks are seen. */
+/** A token's text with visible spaces and line breaks. */
 export const visible = (text) => text.replaceAll('\n', '⏎').replace(/^ +| +$/g, (spaces) => '·'.repeat(spaces.length)) || '∅';
 
 /** @type {[number, string][]} */
 const DEGREES = [[0.999, 'almost surely'], [0.95, 'very likely'], [0.8, 'likely'], [0.6, 'rather']];
 
-/** "at least very likely formal": what p0 asks for. It is a floor where a concept is amplified, a ceiling where it is removed, and at
- * the bound where everything satisfies it, nothing: "off". */
+/** "at least very likely formal": what p0 asks for. It is a floor where a concept is amplified and a ceiling where it is removed. At
+ * the bound that every text satisfies it is "off". */
 export function asks(p, direction, low, high) {
   if (direction === 'remove') return asks(1 - p, 'amplify', high, low);
   if (p <= 1.0001e-6) return 'off';

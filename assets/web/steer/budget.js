@@ -1,11 +1,11 @@
-// How far to go, in what it costs: one slider from off to as much as stays fluent, even in nats a token.
+// How strongly to steer, by cost: one slider from off to the largest budget whose texts stay fluent, linear in nats a token.
 import { h } from '../shared/dom.js';
 
 const STEPS = 100;
 const DEGREES = [[7, 'extremely'], [4, 'strongly'], [1.5, 'clearly'], [-9, 'a little']];
 const nats = (value) => (value < 0.1 ? value.toFixed(3) : value.toFixed(2)).replace(/^0/, '');
 
-/** A number between points [x, y] by rising x. */
+/** Linear interpolation between points [x, y] by rising x. */
 function between(points, x) {
   const next = points.findIndex(([at]) => at >= x);
   if (next < 0) return points.at(-1)[1];

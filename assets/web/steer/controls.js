@@ -21,7 +21,7 @@ const METHOD_NOTES = {
   fixed: 'Adds the same push at every token, whatever the text says (ActAdd, CAA): the method to compare with.',
 };
 const DOSINGS = [['cost', 'Cost'], ['p', 'Probability']];
-/** What an answer stands under: where it changes, a chosen beginning holds no longer. */
+/** All that an answer depends on: when it changes, a chosen beginning is dropped. */
 const asking = ({ way, prompt, system, history, thinking }) => JSON.stringify([way, prompt, system, history, thinking]);
 const SCOPES = [['all', 'Prompt and answer'], ['answer', 'Answer only']];
 
@@ -120,7 +120,7 @@ export default function mount({ element, props, trigger, watch }) {
     more);
 
   const steered = () => request.plan.targets.map(({ concept }) => concept);
-  /** What is steered is held no longer. */
+  /** A concept that is steered is no longer held. */
   function release() {
     request.plan.hold = request.plan.hold.filter((name) => !steered().includes(name));
     showHeld();
@@ -130,7 +130,7 @@ export default function mount({ element, props, trigger, watch }) {
     hold(request.plan.hold, Object.keys(known).filter((name) => !taken.includes(name)));
   }
 
-  /** A plan that is given by its cost stays so only while its cost is known and fluent. */
+  /** A plan keeps its budget only while the cost is known and its texts stay fluent. */
   function afford() {
     if (request.plan.budget === null) return;
     const costs = costsOf(request.plan, known);

@@ -5,7 +5,7 @@ const TITLES = { unsteered: 'Base model', steered: 'Steered', requested: 'Reques
 const quiet = (label, title, act) => h('button', { type: 'button', class: 'tw-quiet', title, onclick: act }, label);
 const plural = (count) => `${count} earlier turn${count === 1 ? '' : 's'}`;
 
-/** Goes back to a turn: its words are the prompt again, and the turns behind it are given up. again: with other noise, if there is any. */
+/** Goes back to a turn: its words are the prompt again, and the turns behind it are given up. again: from another seed, where the temperature is above 0. */
 function back(index, again) {
   tell('ask', (request) => {
     const { history, prompt, seed } = request;
@@ -34,7 +34,7 @@ const WAITS = 'Your reply goes out when both answers are complete.';
 const INCOMPLETE = 'The answers are not complete, so nobody can reply to them: run them again, and your reply goes out.';
 
 /** The parts { earlier, reply, show(request), dropped(count), open(answers, phase) }. open: the answers of both columns by name when they
- * are complete, null before, as { unsteered, steered }. A reply that is sent before waits for them. */
+ * are complete, null before, as { unsteered, steered }. A reply that is sent earlier waits for them. */
 export function conversation() {
   let answers = null;
   let asked = null;

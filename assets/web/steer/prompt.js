@@ -36,7 +36,7 @@ export function promptBox(request, { examples, chats, limits }, changed) {
   const hint = h('p', { class: 'tw-hint tw-untemplated' });
 
   const full = h('p', { class: 'tw-hint tw-untemplated', role: 'status' });
-  /** A browser cuts what is pasted beyond the bound, and says nothing. */
+  /** Says that a paste was cut at the bound: the browser cuts it silently. */
   function tellFull() {
     const most = limits[request.way];
     full.textContent = prompt.value.length < most ? '' : `A prompt has ${most.toLocaleString('en')} characters at most: what is beyond them is left out.`;

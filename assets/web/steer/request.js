@@ -12,7 +12,7 @@ const filled = (list) => (list?.length ? JSON.stringify(list) : null);
 const number = (value) => typeof value === 'number';
 const text = (value) => typeof value === 'string';
 const target = (value) => text(value?.concept) && ['amplify', 'remove'].includes(value.direction) && number(value.p0);
-/** What the items of a list must be: those that are not are left out alone. */
+/** What the items of a list must be; items that are not are left out. */
 const ITEMS = { targets: target, hold: text, watch: text, begin: number };
 const SHAPES = {
   targets: (value) => value.length > 0,

@@ -52,7 +52,7 @@ export default function mount({ element, props, watch }) {
   const stop = h('button', { type: 'button', class: 'tw-quiet tw-stop', hidden: true, onclick: () => tell('stop', 'run') }, 'Stop');
   const quiet = (label, act) => h('button', { type: 'button', class: 'tw-quiet', onclick: (event) => act(event.currentTarget) }, label);
   const toCompare = quiet('Send to Compare', () => tell('compare'));
-  /** The program is that of the texts that were asked for last, so there is none until they begin. */
+  /** The program makes the texts that were asked for last, so there is none until they begin. */
   const exports = {
     'Python, copied': () => copy(idle, state.snippet),
     'Vector (safetensors)': () => tell('vector', { concept: concept().name }),
@@ -162,7 +162,7 @@ export default function mount({ element, props, watch }) {
   }
   const fill = () => asTable.lastElementChild.replaceChildren(table(tokenTable()));
 
-  /** A request that its own field refuses: the texts stay, dimmed, and the sentence stands by the field. */
+  /** A request that was refused because of one field: the texts stay, dimmed, and the sentence stands by the field. */
   function refused(next) {
     root.dataset.phase = next.phase;
     root.dataset.shown = next.run;
@@ -238,7 +238,7 @@ export default function mount({ element, props, watch }) {
     root.querySelectorAll('.tw-at').forEach((span) => span.classList.remove('tw-at'));
   }
 
-  /** Asks for the lens on a token; on a touch screen the first tap tells the tip, the second the lens. */
+  /** Opens the lens on a token; on a touch screen the first tap shows the tip, the second the lens. */
   function look(span, current) {
     if (state?.phase !== 'done') return;
     tell('inspect', { run: state.run, side: SIDES.indexOf(current.name), index: Number(span.dataset.index) });

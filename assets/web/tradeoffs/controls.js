@@ -2,11 +2,11 @@
 import { DRAWN, fieldsOf, leftOut, note, numbersIn, returned } from '../shared/address.js';
 import { choice, drawing, faults, field, fold, sheet, thinkingBox } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
-import { now } from './now.js';
+import { store } from './store.js';
 import { scorer } from './score.js';
 import { lastWins } from '../shared/sender.js';
 import { lambda } from './figure.js';
-import { WAYS, called, placeOf } from './wish.js';
+import { WAYS, called, placeOf } from './ways.js';
 
 const TYPING = 500;
 const FINE = 0.01; // of the slider where every place on it was trained for
@@ -20,7 +20,7 @@ const words = (value) => DEGREES.find(([least]) => value >= least - 1e-9)[1];
 export default function mount({ element, props, trigger, watch }) {
   const { mixes, ends, plans, steered, limits, examples, opening, picks: most, scored } = props.value;
   let { trained } = props.value;
-  now.compare = props.value.compare;
+  store.compare = props.value.compare;
   const { preference: opened, ...request } = opening;
   let run = 0;
   let typing = null;
@@ -29,7 +29,7 @@ export default function mount({ element, props, trigger, watch }) {
   let selected = null;
   const offered = () => WAYS.filter(([id]) => (id === 'trained' ? trained.length : id in mixes));
   let way = offered()[0]?.[0];
-  let wish = opened;
+  let weight = opened; // of helpfulness
   let aside = false; // what is shown stands on none of the ways
   let linked = false;
   let unread = ''; // what could not be read of a link that is about to be answered
@@ -41,20 +41,20 @@ export default function mount({ element, props, trigger, watch }) {
     run += 1;
     problem.textContent = unread;
     unread = '';
-    now.asked = { ...request, picks: [...picks], kept: [...kept], selected, run };
-    tell('front-asked', now.asked);
-    sender.push(now.asked);
+    store.asked = { ...request, picks: [...picks], kept: [...kept], selected, run };
+    tell('front-asked', store.asked);
+    sender.push(store.asked);
     if (run > 1 || linked) note('tradeoffs', addressed(request, picks), step);
   }
 
-  /** Moves the slider to the policy that is shown; of one that stands on none of the ways it has the preference, if there is one, and says so. */
+  /** Moves the slider to the policy that is shown. For a policy on none of the ways it takes the policy's preference, if any, and says so. */
   function show(id) {
     selected = id;
     const place = id && placeOf(id, { trained, mixes, ends });
     aside = !place;
-    if (place) [way, wish] = place;
-    else wish = now.point(id)?.lambda ?? wish;
-    tellWish();
+    if (place) [way, weight] = place;
+    else weight = store.point(id)?.lambda ?? weight;
+    drawSlider();
   }
 
   /** Takes up a place of the address: its prompt, seed and the points that answer. False where it names none. */
@@ -74,7 +74,7 @@ export default function mount({ element, props, trigger, watch }) {
     return true;
   }
 
-  /** Shows a policy's answer in the place of the ones that are not kept; `add` keeps those too. */
+  /** Shows a policy's answer in place of those that are not kept; with `add`, beside them. */
   function pick(id, add = false, step = false) {
     if (!picks.includes(id)) {
       const held = add ? picks : picks.filter((each) => kept.includes(each));
@@ -85,9 +85,9 @@ export default function mount({ element, props, trigger, watch }) {
     go(step);
   }
 
-  const nearest = () => trained.reduce((near, each) => (Math.abs(each.lambda - wish) < Math.abs(near.lambda - wish) ? each : near));
-  const measured = () => mixes[way]?.find((each) => Math.abs(each.lambda - wish) < 1e-9)?.id;
-  const wished = () => (way === 'trained' ? nearest().id : measured() ?? `${way}:${wish}`);
+  const nearest = () => trained.reduce((near, each) => (Math.abs(each.lambda - weight) < Math.abs(near.lambda - weight) ? each : near));
+  const measured = () => mixes[way]?.find((each) => Math.abs(each.lambda - weight) < 1e-9)?.id;
+  const wanted = () => (way === 'trained' ? nearest().id : measured() ?? `${way}:${weight}`);
 
   const prompt = h('textarea', {
     rows: 3, maxlength: limits.prompt, 'aria-label': 'Prompt', placeholder: 'Ask for something', value: request.prompt,
@@ -103,11 +103,11 @@ export default function mount({ element, props, trigger, watch }) {
   const value = h('span', { class: 'tw-number' });
   const far = h('p', { class: 'tw-hint', role: 'status' });
   const range = h('input', {
-    type: 'range', class: 'tw-range tw-preference', min: 0, max: 1, step: 0.05, 'aria-label': 'Preference, from harmless to helpful', value: wish,
-    oninput: () => { wish = Number(range.value); aside = false; tellWish(); if (wished() !== selected) pick(wished()); },
+    type: 'range', class: 'tw-range tw-preference', min: 0, max: 1, step: 0.05, 'aria-label': 'Preference, from harmless to helpful', value: weight,
+    oninput: () => { weight = Number(range.value); aside = false; drawSlider(); if (wanted() !== selected) pick(wanted()); },
   });
-  const ways = choice('Whose answer', WAYS, (next) => { way = next; aside = false; tellWish(); pick(wished()); });
-  const scoreMix = h('button', { type: 'button', class: 'tw-quiet tw-add', onclick: () => score.start({ pick: wished() }, preference) }, 'Score this mix and plot it');
+  const ways = choice('Whose answer', WAYS, (next) => { way = next; aside = false; drawSlider(); pick(wanted()); });
+  const scoreMix = h('button', { type: 'button', class: 'tw-quiet tw-add', onclick: () => score.start({ pick: wanted() }, preference) }, 'Score this mix and plot it');
   const ticks = h('div', { class: 'tw-ticks', 'aria-hidden': 'true' });
 
   function mark() {
@@ -126,32 +126,32 @@ export default function mount({ element, props, trigger, watch }) {
     none.hidden = known.length > 0;
     ways.node.hidden = known.length < 2;
     for (const button of ways.node.querySelectorAll('button')) button.hidden = !known.includes(button.dataset.value);
-    if (known.length) tellWish();
+    if (known.length) drawSlider();
   }
 
-  function tellWish() {
+  function drawSlider() {
     range.step = way === 'curve' ? FINE : 0.05;
-    range.value = wish;
+    range.value = weight;
     preference.classList.toggle('tw-aside', aside);
-    says.textContent = !aside ? words(wish) : selected === null ? 'the base model alone' : now.title(selected) ?? 'the policy of the link';
-    value.textContent = aside ? '' : `λ helpful ${lambda(wish)}`;
-    range.setAttribute('aria-valuetext', aside ? `on none of its ways: ${says.textContent}` : `${words(wish)}, λ ${lambda(wish)}`);
+    says.textContent = !aside ? words(weight) : selected === null ? 'the base model alone' : store.title(selected) ?? 'the policy of the link';
+    value.textContent = aside ? '' : `λ helpful ${lambda(weight)}`;
+    range.setAttribute('aria-valuetext', aside ? `on none of its ways: ${says.textContent}` : `${words(weight)}, λ ${lambda(weight)}`);
     ways.set(aside ? null : way);
     scoreMix.hidden = aside || way === 'trained' || measured() != null;
     scoreMix.textContent = `Score this ${way === 'curve' ? 'place' : 'mix'} and plot it`;
     mark();
-    for (const tick of ticks.children) tick.classList.toggle('tw-on', !aside && tick.dataset.id === wished());
+    for (const tick of ticks.children) tick.classList.toggle('tw-on', !aside && tick.dataset.id === wanted());
     if (aside) {
       far.textContent = 'What is shown is on none of these ways. Move the slider or choose a way to come back.';
       return;
     }
     if (way !== 'trained') {
       far.textContent = way === 'curve' ? 'One training for all preferences: every place on this slider was trained for.'
-        : `Interpolated weights, not trained: ${Math.round(100 * wish)} % of only helpful, ${Math.round(100 * (1 - wish))} % of only harmless.`;
+        : `Interpolated weights, not trained: ${Math.round(100 * weight)} % of only helpful, ${Math.round(100 * (1 - weight))} % of only harmless.`;
       return;
     }
     const near = nearest();
-    const off = Math.abs(near.lambda - wish);
+    const off = Math.abs(near.lambda - weight);
     far.textContent = `${off < 1e-9 ? 'A P-GAPO checkpoint was trained for just this' : `The nearest P-GAPO checkpoint was trained for λ ${lambda(near.lambda)}, ${lambda(off)} away`}.`;
   }
 
@@ -164,9 +164,9 @@ export default function mount({ element, props, trigger, watch }) {
 
   /** What the tab opens with. */
   function begin() {
-    [picks, kept, wish, aside] = [[], [], opened, false];
-    tellWish();
-    if (way) pick(wished());
+    [picks, kept, weight, aside] = [[], [], opened, false];
+    drawSlider();
+    if (way) pick(wanted());
     else go();
   }
 
@@ -186,10 +186,10 @@ export default function mount({ element, props, trigger, watch }) {
   offer(trained);
 
   heard('front-pick', ({ point, add }) => { show(point.id); pick(point.id, add, true); });
-  heard('front-points', tellWish);
+  heard('front-points', drawSlider);
   heard('front-keep', (id) => {
     kept = kept.includes(id) ? kept.filter((each) => each !== id) : [...kept, id];
-    now.asked.kept = [...kept];
+    store.asked.kept = [...kept];
     tell('front-held');
   });
   heard('front-drop', (id) => {
@@ -201,7 +201,7 @@ export default function mount({ element, props, trigger, watch }) {
   heard('front-shown', (shown) => {
     if (shown !== run) return;
     sender.shown();
-    if (aside) tellWish();
+    if (aside) drawSlider();
   });
   heard('front-wrong', wrong);
   heard('front-stop', (work) => trigger('stop', { work }));

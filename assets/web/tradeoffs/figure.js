@@ -1,4 +1,4 @@
-// The figure of a front for plot.js, from what pareto/view.py tells: one set of points on its own axes at a time.
+// The figure of a front for plot.js, from the message of pareto/view.py: one set of points on its own axes at a time.
 import { edge, markOf, methods } from './marks.js';
 
 const SIZES = { diamond: 13, 'triangle-up': 14, 'triangle-down': 14, star: 15, cross: 12, x: 11 };
@@ -8,7 +8,7 @@ const AXES = {
   paper: ['helpful: beaver-7b reward', 'harmless: minus beaver-7b cost'],
 };
 
-/** So many digits, with a real minus. */
+/** A number with so many digits and a real minus. */
 export const short = (value, digits = 2) => (value == null ? '' : value.toFixed(digits).replace('-', '−'));
 /** 0.3 as .3. */
 export const lambda = (value) => String(Number(value.toFixed(2))).replace(/^0\./, '.');
@@ -61,7 +61,7 @@ const bars = (points, ends, at, color) => ({
   thickness: 1, width: 0, color,
 });
 const pale = (color, share) => color + Math.round(2.55 * share).toString(16).padStart(2, '0');
-/** A name in a chart's words, where a tag in it is text. */
+/** A name for a chart's texts, with its tags escaped. */
 export const plain = (text) => text.replaceAll('<', '&lt;');
 
 function marks(points, method, dim, names, brushed, title) {

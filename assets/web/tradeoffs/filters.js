@@ -1,9 +1,9 @@
-// Which points of a front are looked at: by method, by preference, by seed.
+// Filters for the points of a front: by method, by preference, by seed.
 import { h } from '../shared/dom.js';
 import { lambda, short } from './figure.js';
 import { mark } from './marks.js';
 
-/** A point as one of its trainings left it; null where it has none of that seed. */
+/** A point with the scores of its training from one seed; null where it has none. */
 const trained = (point, seed) => {
   const run = point.cloud?.find((each) => String(each.seed) === seed);
   if (run) return { ...point, ...run, id: point.id, steps: point.steps, seeds: [run.seed], cloud: [], ...Object.fromEntries(Object.keys(point).filter((key) => key.endsWith('_ci')).map((key) => [key, null])) };

@@ -8,7 +8,7 @@ import { tableOf } from './columns.js';
 import { figure, places, ranked, short } from './figure.js';
 import { filters, kept } from './filters.js';
 import { learn } from './marks.js';
-import { now } from './now.js';
+import { store } from './store.js';
 import { parallel } from './parallel.js';
 import { training } from './training.js';
 
@@ -78,7 +78,7 @@ export default function mount({ element, props, trigger, watch }) {
   plot.addEventListener('keydown', (event) => { if (event.key === 'Escape' && brushed) brush(null); });
 
   function offer() {
-    now.points = data.points;
+    store.points = data.points;
     tell('front-points');
   }
 
@@ -148,7 +148,7 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   function highlight() {
-    twin?.mark(now.asked?.picks ?? [], now.asked?.selected, brushed);
+    twin?.mark(store.asked?.picks ?? [], store.asked?.selected, brushed);
   }
 
   function showTools(empty) {
@@ -182,7 +182,7 @@ export default function mount({ element, props, trigger, watch }) {
 
   /** What is drawn of the points: { title, note, figure, empty, data }. */
   function drawing(shown, { title, note, empty }) {
-    const how = { dim: dim.box.checked, hidden: filter.hidden, picks: now.asked?.picks ?? [], selected: now.asked?.selected, seeds: trainings.box.checked && filter.seed === '', axes, brushed, drag, revision };
+    const how = { dim: dim.box.checked, hidden: filter.hidden, picks: store.asked?.picks ?? [], selected: store.asked?.selected, seeds: trainings.box.checked && filter.seed === '', axes, brushed, drag, revision };
     if (empty) return { title, note, empty };
     if (set === 'models' && view === 'parallel') return { title: 'What each policy gains, and what it pays', note: 'A line is a policy; each axis runs from the least to the largest value here.', figure: parallel(shown, data.objectives, data.methods, how) };
     if (set === 'models' && view === 'training') {

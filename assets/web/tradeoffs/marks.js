@@ -28,7 +28,7 @@ const SYMBOLS = {
 };
 const TURNS = { x: 45 };
 
-/** Of what is not trained; pareto/combiners.py has the others, and the front tells them. */
+/** The marks of policies that are not trained. Those of trained ones come from pareto/combiners.py with the front. */
 const marks = {
   base: { symbol: 'x', color: 'var(--tw-unsteered)' },
   single: { symbol: 'triangle-down', color: 'var(--tw-ink)' },

@@ -40,7 +40,7 @@ export function scorer({ plans, steered, scored, most, start, stop, answer, type
     return '';
   }
 
-  /** Gradio tells that an upload failed in a toast of its own, and nobody else: it is said here in its place. */
+  /** Gradio shows a failed upload in a toast and sends no event: this closes the toast and says it in the form. */
   const uploads = new MutationObserver(() => {
     const toast = document.querySelector('.toast-body.error');
     if (!toast) return;

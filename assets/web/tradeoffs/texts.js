@@ -2,7 +2,7 @@
 import { copy, download, csv, h, heard, tell } from '../shared/dom.js';
 import { silence } from '../shared/words.js';
 import { mark, markOf } from './marks.js';
-import { now } from './now.js';
+import { store } from './store.js';
 
 const quiet = (label, act, more = {}) => h('button', { type: 'button', class: 'tw-quiet', onclick: act, ...more }, label);
 
@@ -15,7 +15,7 @@ export default function mount({ element, props, watch }) {
   const stop = quiet('Stop', () => tell('front-stop', 'run'), { class: 'tw-quiet tw-stop', hidden: true });
   const toCompare = quiet('Send to Compare', () => tell('front-compare', pair()), { hidden: true });
   const save = quiet('CSV', () => download('tradewind-answers.csv', csv(['policy', 'prompt', 'text', ...(state.rows ?? []).map(([name]) => name)],
-    state.sides.map((side, i) => [side.name, now.asked.prompt, state.texts[i], ...(state.rows ?? []).map((row) => row[2 + i])])), 'text/csv'));
+    state.sides.map((side, i) => [side.name, store.asked.prompt, state.texts[i], ...(state.rows ?? []).map((row) => row[2 + i])])), 'text/csv'));
   const link = quiet('Copy link', () => copy(link, location.href), { title: 'The address brings back the prompt, the seed and the points' });
   const prompt = h('p', { class: 'tw-question' });
   const problem = h('p', { class: 'tw-problem', role: 'alert' });
@@ -40,7 +40,7 @@ export default function mount({ element, props, watch }) {
   }
 
   function lay(heads) {
-    now.heads = heads;
+    store.heads = heads;
     const old = new Map(sides.map((each) => [each.id, each]));
     sides = heads.map((head) => {
       const known = old.get(head.id);
@@ -52,7 +52,7 @@ export default function mount({ element, props, watch }) {
   }
 
   function held() {
-    for (const { id, keep } of sides) keep.setAttribute('aria-pressed', String(now.asked?.kept.includes(id) ?? false));
+    for (const { id, keep } of sides) keep.setAttribute('aria-pressed', String(store.asked?.kept.includes(id) ?? false));
   }
 
   function stream(current, text) {
@@ -71,7 +71,7 @@ export default function mount({ element, props, watch }) {
         h('tr', { title: means }, h('th', { scope: 'row' }, label, h('small', {}, means)), values.map((value) => h('td', {}, value)))))));
   }
 
-  /** A request that its own field refuses: the texts stay, dimmed, and the sentence stands by the field. */
+  /** A request that was refused because of one field: the texts stay, dimmed, and the sentence stands by the field. */
   function refused(next) {
     root.dataset.phase = next.phase;
     root.dataset.run = next.run;
@@ -82,7 +82,7 @@ export default function mount({ element, props, watch }) {
 
   function update() {
     const next = props.value;
-    if (!next || !now.asked || next.run !== now.asked.run) return;
+    if (!next || !store.asked || next.run !== store.asked.run) return;
     tell('front-wrong', next);
     root.classList.toggle('tw-by-field', Boolean(next.field));
     if (next.field) return refused(next);
@@ -98,7 +98,7 @@ export default function mount({ element, props, watch }) {
     stop.hidden = !live;
     problem.textContent = next.problem ?? '';
     status.textContent = next.note ?? '';
-    toCompare.hidden = !now.compare || next.phase !== 'done' || next.sides.length < 2;
+    toCompare.hidden = !store.compare || next.phase !== 'done' || next.sides.length < 2;
     save.hidden = next.phase === 'running' || next.phase === 'error';
     toCompare.title = `Sends the answers of ${next.sides.slice(-2).map(({ name }) => name).join(' and ')} to blind judging`;
     if (next.rows) drawMetrics(next.rows);
@@ -116,8 +116,8 @@ export default function mount({ element, props, watch }) {
   }
 
   function asked() {
-    if (!now.asked) return;
-    prompt.textContent = now.asked.prompt;
+    if (!store.asked) return;
+    prompt.textContent = store.asked.prompt;
     root.classList.add('tw-old');
     metrics.classList.add('tw-stale');
     sides.forEach((each) => { each.text.style.minHeight = `${each.text.offsetHeight}px`; });

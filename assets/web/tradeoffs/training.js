@@ -5,7 +5,7 @@ import { markOf } from './marks.js';
 const WINDOW = 3; // steps on either side of a running mean
 const DASHES = ['solid', 'dash', 'dot', 'dashdot', 'longdash'];
 
-/** A running mean over steps; what was not measured counts as nothing. */
+/** A running mean over steps, without those that were not measured. */
 export const smooth = (values) => values.map((_, at) => {
   const near = values.slice(Math.max(0, at - WINDOW), at + WINDOW + 1).filter((value) => value != null);
   return near.length ? near.reduce((sum, value) => sum + value, 0) / near.length : null;

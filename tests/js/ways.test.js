@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { called, placeOf } from '../../assets/web/tradeoffs/wish.js';
+import { called, placeOf } from '../../assets/web/tradeoffs/ways.js';
 
 const KNOWN = {
   trained: [{ id: 'pgapo-0.3', lambda: 0.3 }],

@@ -1,4 +1,4 @@
-// Where a policy stands on the preference slider, and what it is called there.
+// The preference slider's ways: where a policy stands on them, and its name there.
 
 /** The ways of the slider: whose answer it shows. A mix of the two ends that were trained for all preferences at once, the nearest
  * training's, a mix of two trainings. */
