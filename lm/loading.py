@@ -34,7 +34,15 @@ from lm.engines.transformers import ReferenceEngine
 from lm.model import LanguageModel
 from lm.packed_cache import PACKED, default_folder, packed_file
 from lm.sources import SourceError
-from lm.transformers_folder import BUILDING, frozen, read_config, read_model, read_tokenizer, stop_ids_of
+from lm.transformers_folder import (
+    BUILDING,
+    check_blocks,
+    frozen,
+    read_config,
+    read_model,
+    read_tokenizer,
+    stop_ids_of,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -44,6 +52,8 @@ LONGEST_CONTEXT = 4096
 ENGINES = ("auto", "rows", "native", "packed", "batched", "reference")
 PACKING = ("auto", "native", "packed")
 """Engines that take weights in few bits where a model is Llama-style and there is no GPU."""
+UNDONE = ("fp8", "mxfp4")
+"""Ways of quantising that transformers undoes where there is no GPU; the second has two codes in a byte."""
 
 
 def load(
@@ -189,6 +199,7 @@ def _transformers(
     _check_window(label, config)
     weights = files.weight_files(folder)
     files.require_declared(label, values, weights)
+    check_blocks(label, values, weights)
     tokenizer = read_tokenizer(label, folder, config)
     stop_ids = stop_ids_of(folder, tokenizer)
     gpu = gpu_here()
@@ -233,10 +244,11 @@ def _check_window(label: str, config: PreTrainedConfig) -> None:
 
 
 def _float32_bytes(config: PreTrainedConfig, weights: list[Path]) -> int:
-    """Memory that a model takes in float32, or as it is stored where it is quantised."""
-    if getattr(config, "quantization_config", None) is not None:
+    """Memory that a model takes in float32, or as it is stored where it stays quantised."""
+    stored = getattr(config, "quantization_config", None)
+    if stored is not None and stored.get("quant_method") not in UNDONE:
         return files.stored_bytes(weights)
-    return 4 * sum(count for _, _, count in files.tensors(weights))
+    return 4 * sum(count * (2 if kind == "U8" else 1) for _, kind, count in files.tensors(weights))
 
 
 def _in_torch(model: PreTrainedModel, engine: str) -> BatchedEngine | ReferenceEngine:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from common.jsons import JsonObject
 from lm import folder as files
 from lm.devices import gpu_here, placement
 from lm.sources import SourceError, reason
@@ -81,6 +82,23 @@ def _check_quantised(label: str, config: PreTrainedConfig) -> None:
             f"{label} is stored quantised ({method}), which cannot be read here ({reason(error)}): "
             "install what is missing, or give the model in 16 bits."
         ) from error
+
+
+def check_blocks(label: str, values: JsonObject, weights: list[Path]) -> None:
+    """Raises SourceError where a matrix of 8-bit floats ends within a block of them: without a GPU transformers takes
+    all blocks of a matrix for equally large. values: of config.json.
+    """
+    block = (values.get("quantization_config") or {}).get("weight_block_size")
+    if not block or gpu_here() is not None:
+        return
+    shapes = {name: entry["shape"] for path in weights for name, entry in files.header(path).items()}
+    for name, shape in shapes.items():
+        sides = zip(shape, shapes.get(f"{name}_scale_inv", ()), block, strict=False)
+        if any(size % side and count == size // side + 1 > 1 for size, count, side in sides):
+            raise SourceError(
+                f"{label} is stored quantised in blocks of {block[0]} x {block[1]}, and {name} of {shape[0]} x {shape[1]} "
+                "ends within one, which transformers reads wrongly without a GPU: give the model in 16 bits."
+            )
 
 
 def _check_rope(label: str, config: PreTrainedConfig) -> None:

@@ -655,6 +655,45 @@ def test_a_quantised_model_whose_package_is_missing_is_one_sentence(folder, cach
     assert "\n" not in str(error.value) and not (cache / "models").exists()
 
 
+def in_blocks(folder: Path, side: int) -> torch.Tensor:
+    """Stores a model's MLPs as DeepSeek and Qwen do: 8-bit floats with a scale a block. Returns transformers' own
+    log-probabilities of the numbers that these stand for.
+    """
+    state = load_file(folder / "model.safetensors")
+    stored, plain = dict(state), dict(state)
+    for name in (name for name in state if ".mlp." in name):
+        padded = torch.zeros([-(-size // side) * side for size in state[name].shape])
+        within = tuple(map(slice, state[name].shape))
+        padded[within] = state[name]
+        blocks = padded.unfold(0, side, side).unfold(1, side, side)
+        scales = blocks.abs().amax((2, 3)) / 448
+        wide = scales.repeat_interleave(side, 0).repeat_interleave(side, 1)[within]
+        stored[name] = (state[name] / wide).to(torch.float8_e4m3fn)
+        stored[f"{name}_scale_inv"], plain[name] = scales, stored[name].float() * wide
+    save_file(plain, folder / "model.safetensors", {"format": "pt"})
+    answer = expected(folder)
+    save_file(stored, folder / "model.safetensors", {"format": "pt"})
+    quantised = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [side, side]}
+    change(folder, "config.json", quantization_config=quantised)
+    return answer
+
+
+def test_floats_of_8_bits_in_blocks_are_the_numbers_that_they_stand_for(folder, monkeypatch):
+    want = in_blocks(folder, 32)
+    torch.testing.assert_close(load(str(folder)).logprobs([LONG], [1])[0], want)
+    monkeypatch.setattr(memory, "available", lambda: folders.stored_bytes([folder / "model.safetensors"]))
+    with pytest.raises(SourceError, match="of memory to be loaded"):  # they are undone to 32 bits
+        load(str(folder))
+
+
+def test_a_matrix_that_ends_within_a_block_is_refused_where_transformers_misreads_it(folder):
+    in_blocks(folder, 64)
+    with pytest.raises(
+        SourceError, match=r"blocks of 64 x 64, and \S+mlp\S+ of (96 x 64|64 x 96) ends within one"
+    ):
+        load(str(folder))
+
+
 @pytest.mark.parametrize("engine", ["native", "packed"])
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
 def test_at_4_bits_every_engine_answers_as_transformers_on_the_same_weights(family, engine):
