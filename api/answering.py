@@ -26,9 +26,9 @@ async def answering(request: Request, caller: Caller) -> AsyncIterator[AsyncIter
     context.run(CALLER.set, caller)
 
     def body(index: int, row: Row) -> None:
-        def post(what: Token | Run | BaseException) -> None:
+        def post(event: Token | Run | BaseException) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(posts.put_nowait, (index, what))
+                loop.call_soon_threadsafe(posts.put_nowait, (index, event))
 
         try:
             decoding = request.policy.model.decode([row], stop=stops[index])

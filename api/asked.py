@@ -195,14 +195,14 @@ def _tokens(item: Any) -> list[int]:
 
 def _thinking(asked: Mapping[str, Any]) -> bool:
     """Whether the model thinks first, by the switches that vLLM and others hand to a chat template."""
-    given = asked.get("chat_template_kwargs", {})
-    if not isinstance(given, Mapping) or not {*given} <= {*THINKING}:
+    switches = asked.get("chat_template_kwargs", {})
+    if not isinstance(switches, Mapping) or not {*switches} <= {*THINKING}:
         raise Refused(
-            f"chat_template_kwargs is {shown(given)}: "
+            f"chat_template_kwargs is {shown(switches)}: "
             f"give an object with {' or '.join(THINKING)}, true or false.",
             "chat_template_kwargs",
         )
-    return any(_flag(given, name) for name in given)
+    return any(_flag(switches, name) for name in switches)
 
 
 def _turn(message: Any) -> dict[str, Any]:

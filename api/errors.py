@@ -85,10 +85,10 @@ def _formed(start: Message, held: bytes, method: str, path: str) -> JSONResponse
         for name, value in start["headers"]
         if name not in (b"content-length", b"content-type")
     }
-    told = json.loads(held)
-    if "error" not in told:
-        _, told = _body(status, _sentence(told["detail"], method, path, headers))
-    return JSONResponse(told, status, headers)
+    content = json.loads(held)
+    if "error" not in content:
+        _, content = _body(status, _sentence(content["detail"], method, path, headers))
+    return JSONResponse(content, status, headers)
 
 
 def _sentence(detail: str, method: str, path: str, headers: dict[str, str]) -> str:

@@ -65,13 +65,13 @@ def annotators(votes: pd.DataFrame) -> pd.DataFrame:
     questions = asked(votes)
     first = counted[questions].bfill(axis=1).iloc[:, 0]  # of the questions that a vote's set asks
     rows = []
-    for name, given in votes.groupby("annotator"):
+    for name, all_votes in votes.groupby("annotator"):
         own = counted[counted["annotator"] == name]
         again = repeats[repeats["annotator"] == name]
         traps = own[(own["kind"] == "trap") & (first[own.index] != "skip")]
         row: dict[str, Any] = {
             "annotator": name,
-            "votes": len(given),
+            "votes": len(all_votes),
             "median_seconds": own["seconds"].median(),
             "repeats": len(again),
         }

@@ -97,7 +97,7 @@ def create(
     """
     _check(repeats, traps)
     with of_field("name"):
-        title = clean_name(name, what="The name of the study")
+        title = clean_name(name, label="The name of the study")
     with of_field("questions"):
         listed = checked(questions)
     outputs = [_clean(output) for output in outputs]
@@ -207,20 +207,20 @@ def _sent_by(session: Session, battles: Sequence[Battle], sender: str) -> None:
 
 
 def _check(repeats: float, traps: float) -> None:
-    for what, share, most in (("repeats", repeats, 1), ("traps", traps, 0.5)):
+    for kind, share, most in (("repeats", repeats, 1), ("traps", traps, 0.5)):
         if not 0 <= share <= most:
-            raise ArenaError(f"The share of {what} is {share}: give a number from 0 to {most}.")
+            raise ArenaError(f"The share of {kind} is {share}: give a number from 0 to {most}.")
 
 
 def _clean(output: Output) -> Output:
     return Output(
-        clean(output.prompt, most=PROMPT, what="A prompt"),
-        clean_name(output.policy, what="The name of a policy"),
-        clean(output.text, most=TEXT, what=f"The answer of {output.policy!r}"),
+        clean(output.prompt, most=PROMPT, label="A prompt"),
+        clean_name(output.policy, label="The name of a policy"),
+        clean(output.text, most=TEXT, label=f"The answer of {output.policy!r}"),
         dict(output.spec),
         dict(output.about),
-        tuple((clean_name(role), clean(words, most=PROMPT, what="A turn")) for role, words in output.turns),
-        None if output.tag is None else clean_name(output.tag, what="A tag"),
+        tuple((clean_name(role), clean(words, most=PROMPT, label="A turn")) for role, words in output.turns),
+        None if output.tag is None else clean_name(output.tag, label="A tag"),
     )
 
 

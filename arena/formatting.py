@@ -30,9 +30,8 @@ def rich(text: str) -> str:
 
 def differences(a: str, b: str) -> tuple[str, str]:
     """The two texts, escaped, the words that only one has in <mark>."""
-    left, right = (
-        re.split(r"(\s+)", plain(text)) for text in (a, b)
-    )  # words at even places, spaces at odd ones
+    # words at even places, spaces at odd ones
+    left, right = (re.split(r"(\s+)", plain(text)) for text in (a, b))
     same = shared(left[::2], right[::2])
     return _marked(left, same[0]), _marked(right, same[1])
 

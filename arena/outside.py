@@ -182,14 +182,14 @@ def _text(row: Row, name: str | None, value: Any) -> str:
     raise ArenaError(f"{row.place}: {name!r} holds a {type(value).__name__}, not a text.")
 
 
-def _bounded(row: Row, what: str, text: str, most: int) -> str:
+def _bounded(row: Row, label: str, text: str, most: int) -> str:
     with _of_row(row):
-        return clean(text, most=most, what=what)
+        return clean(text, most=most, label=label)
 
 
 def _checked(row: Row, model: str) -> str:
     with _of_row(row):
-        return clean_name(model, what="The name of a model")
+        return clean_name(model, label="The name of a model")
 
 
 @contextmanager

@@ -82,13 +82,13 @@ def _distinct(path: Path, names: Sequence[str]) -> None:
 
 
 def _within(path: Path, count: int, columns: int, size: int) -> None:
-    for value, bound, what in (
+    for value, bound, unit in (
         (count, MAX_ROWS, "rows"),
         (columns, MAX_COLUMNS, "columns"),
         (size, MAX_BYTES, "bytes"),
     ):
         if value > bound:
-            raise ArenaError(f"{path.name} has {value:,} {what}; the most is {bound:,}. Give it in parts.")
+            raise ArenaError(f"{path.name} has {value:,} {unit}; the most is {bound:,}. Give it in parts.")
 
 
 def _plain(kind: pa.DataType) -> bool:

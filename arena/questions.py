@@ -77,7 +77,7 @@ def checked(questions: Sequence[Question]) -> tuple[Question, ...]:
         if keys.count(key) > 1:
             raise ArenaError(f"Two questions have the key {key!r}: give each its own.")
     texts = [
-        " ".join(clean(question.text, most=MAX_WORDS, what=f"The question {question.key!r}").split())
+        " ".join(clean(question.text, most=MAX_WORDS, label=f"The question {question.key!r}").split())
         for question in questions
     ]
     if "" in texts:

@@ -73,7 +73,7 @@ def _add_run(session: Session, row: dict[str, Any]) -> bool:
     run, spec = values.identifier("run", row["run"]), values.mapping("spec", row["spec"])
     if session.get(Run, run) is not None:
         return False
-    name = clean_name(row["policy"], what="The name of a policy")
+    name = clean_name(row["policy"], label="The name of a policy")
     policy = session.get(Policy, name)
     if policy is None:
         session.add(Policy(name=name, spec=spec))
@@ -86,12 +86,12 @@ def _add_run(session: Session, row: dict[str, Any]) -> bool:
         Run(
             id=run,
             policy_name=name,
-            prompt=clean(row["prompt"], most=PROMPT, what="A prompt"),
-            text=clean(row["text"], most=TEXT, what="A text"),
-            leak=None if row["leak"] is None else clean(row["leak"], most=NAME, what="A leak"),
+            prompt=clean(row["prompt"], most=PROMPT, label="A prompt"),
+            text=clean(row["text"], most=TEXT, label="A text"),
+            leak=None if row["leak"] is None else clean(row["leak"], most=NAME, label="A leak"),
             about=values.mapping("about", row["about"]),
             turns=values.turns("turns", row["turns"]),
-            tag=None if row["tag"] is None else clean_name(row["tag"], what="A tag"),
+            tag=None if row["tag"] is None else clean_name(row["tag"], label="A tag"),
             set_id=None if row["set_id"] is None else values.identifier("set_id", row["set_id"]),
         )
     )
@@ -136,8 +136,8 @@ def _study(session: Session, set_id: str, minimum: int, created: datetime, row: 
     version, listed = _questions(row)
     return BattleSet(
         id=set_id,
-        name=_free_name(session, clean_name(row["set"], what="The name of a study")),
-        guideline=clean(row["guideline"], most=PROMPT, what="The guideline"),
+        name=_free_name(session, clean_name(row["set"], label="The name of a study")),
+        guideline=clean(row["guideline"], most=PROMPT, label="The guideline"),
         minimum=minimum,
         open=values.truth("open", row["open"]),
         created_at=created,
@@ -146,7 +146,7 @@ def _study(session: Session, set_id: str, minimum: int, created: datetime, row: 
         members=[key(name) for name in values.names("members", row["members"])],
         reveal=values.one_of("reveal", row["reveal"], REVEALS),
         share=None if row["share"] is None else values.whole("share", row["share"], 1, values.MAX_VOTES),
-        notice=clean(row["notice"], most=MAX_WORDS, what="The notice"),
+        notice=clean(row["notice"], most=MAX_WORDS, label="The notice"),
         version=version,
         listed=listed,
     )
@@ -170,7 +170,7 @@ def _questions(row: dict[str, Any]) -> tuple[int, list[Asked]]:
         return version, listed
     questions: Sequence[Question] = OPENING
     if row["questions"] is not None:
-        questions = parsed(clean(row["questions"], most=PROMPT, what="A set's questions"))
+        questions = parsed(clean(row["questions"], most=PROMPT, label="A set's questions"))
     return 1, put_questions(questions)
 
 
@@ -183,7 +183,7 @@ def _add_vote(session: Session, row: dict[str, Any], names: Mapping[str, str]) -
     answers = _answers(row, shown.set, version)
     corrected, undone = _moment("corrected_at", row), _moment("undone_at", row)
     voted = values.moment("voted_at", row["voted_at"])
-    name = clean_name(row["annotator"], what="The name of an annotator")
+    name = clean_name(row["annotator"], label="The name of an annotator")
     person = _person(session, names.get(name, name), voted)
     same = select(Vote).where(Vote.battle_id == battle, Vote.annotator_id == person.id)
     standing = session.scalars(same).one_or_none()
@@ -194,7 +194,7 @@ def _add_vote(session: Session, row: dict[str, Any], names: Mapping[str, str]) -
         return False
     vote = standing or Vote(battle_id=battle, annotator_id=person.id)
     vote.answer(answers, shown.set)
-    vote.comment = clean(row["comment"], most=COMMENT, what="A comment")
+    vote.comment = clean(row["comment"], most=COMMENT, label="A comment")
     vote.seconds, vote.voted_at = took, voted
     vote.revised, vote.undone_at = values.truth("revised", row["revised"]), undone
     vote.corrected_at, vote.version, vote.told = corrected, version, values.truth("told", row["told"])

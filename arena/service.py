@@ -126,7 +126,7 @@ class Service:
         Raises UnknownBattle if the battle was not shown to the annotator, AlreadyVoted if another vote of
         theirs stands, TooFast above the rate limit, ArenaError for any other input.
         """
-        words = clean(comment, most=COMMENT, what="The comment").strip()
+        words = clean(comment, most=COMMENT, label="The comment").strip()
         now = self._clock()
         with self.store.write() as session:
             person = self._person(session, annotator, now)
@@ -157,7 +157,7 @@ class Service:
         """Puts answers in the place of an earlier vote's. It is marked as corrected and, where the names are
         known by now, as revised: no longer blind. Raises UnknownBattle where there is no vote.
         """
-        words = clean(comment, most=COMMENT, what="The comment").strip()
+        words = clean(comment, most=COMMENT, label="The comment").strip()
         now = self._clock()
         with self.store.write() as session:
             vote = self._vote(session, battle, self._person(session, annotator, now))
@@ -191,10 +191,10 @@ class Service:
             )
             if set_id is not None:
                 query = query.where(Battle.set_id == set_id)
-            given = list(session.scalars(query))
-            pages = max(1, -(-len(given) // A_PAGE))
-            page = given.index(battle) // A_PAGE + 1 if battle in given else min(max(page, 1), pages)
-            listed = given[A_PAGE * (page - 1) : A_PAGE * page]
+            judged = list(session.scalars(query))
+            pages = max(1, -(-len(judged) // A_PAGE))
+            page = judged.index(battle) // A_PAGE + 1 if battle in judged else min(max(page, 1), pages)
+            listed = judged[A_PAGE * (page - 1) : A_PAGE * page]
             mine = select(Vote).where(Vote.annotator_id == person.id, Vote.battle_id.in_(listed))
             votes = sorted(session.scalars(mine), key=lambda vote: listed.index(vote.battle_id))
             untold = [vote for vote in votes if vote.battle.set.reveal == "end" and not vote.told]

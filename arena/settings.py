@@ -33,7 +33,7 @@ class Settings:
     def put(self, study: BattleSet, questions: Sequence[Question]) -> None:
         """Sets them, checked; a standard guideline becomes that for `questions`. Raises ArenaError."""
         with of_field("guideline"):
-            study.guideline = clean(fitting(self.guideline, questions), most=PROMPT, what="The guideline")
+            study.guideline = clean(fitting(self.guideline, questions), most=PROMPT, label="The guideline")
         with of_field("minimum"):
             study.minimum = whole("The number of votes wanted", self.minimum, 1, MAX_MINIMUM)
         with of_field("share"):

@@ -163,8 +163,8 @@ def _file(path: Path, wanted: Sequence[str], encoding: str | None) -> Sheet:
 
 
 def _refuse_others(path: Path, head: bytes, others: Mapping[bytes, str]) -> None:
-    if what := next((what for start, what in others.items() if head.startswith(start)), None):
-        raise ArenaError(f"{path.name} is {what}: save it as “CSV UTF-8”, or unpack it first.")
+    if kind := next((kind for start, kind in others.items() if head.startswith(start)), None):
+        raise ArenaError(f"{path.name} is {kind}: save it as “CSV UTF-8”, or unpack it first.")
 
 
 def _is_json(text: str) -> bool:
@@ -289,9 +289,9 @@ def _numbered(path: Path, rows: list[dict[str, Any]], about: str, columns: Seque
 
 
 def _within(path: Path, columns: int, rows: int) -> None:
-    for count, bound, what in ((columns, MAX_COLUMNS, "columns"), (rows, MAX_ROWS, "rows")):
+    for count, bound, unit in ((columns, MAX_COLUMNS, "columns"), (rows, MAX_ROWS, "rows")):
         if count > bound:
-            raise ArenaError(f"{path.name} has {count:,} {what}; the most is {bound:,}. Give it in parts.")
+            raise ArenaError(f"{path.name} has {count:,} {unit}; the most is {bound:,}. Give it in parts.")
 
 
 def _sheet(path: Path, columns: Sequence[str], rows: list[Row], about: str) -> Sheet:

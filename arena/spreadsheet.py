@@ -196,8 +196,8 @@ def _header(path: Path, lines: Sequence[Sequence[str]]) -> list[str]:
         names.pop()
     twice = {name for name in names if names.count(name) > 1}
     if "" in names or twice:
-        what = f"two columns {min(twice)!r}" if twice - {""} else "a column without a name"
-        raise ArenaError(f"{path.name} has {what}. Give each column a name of its own.")
+        fault = f"two columns {min(twice)!r}" if twice - {""} else "a column without a name"
+        raise ArenaError(f"{path.name} has {fault}. Give each column a name of its own.")
     return names
 
 

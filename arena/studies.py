@@ -90,7 +90,7 @@ def get(session: Session, set_id: str) -> BattleSet:
 def rename(store: Store, set_id: str, name: str) -> str:
     """Gives a study another name, which no other may have; returns it."""
     with of_field("name"):
-        plain = clean_name(name, what="The name of the study")
+        plain = clean_name(name, label="The name of the study")
     with store.write() as session, of_field("name"):
         namesake = session.scalars(select(BattleSet).where(BattleSet.name == plain)).one_or_none()
         if namesake is not None and namesake.id != set_id:
@@ -147,7 +147,7 @@ def duplicate(store: Store, set_id: str, name: str) -> str:
     """The same outputs, questions and settings under a new name, on sides that are drawn anew, without votes;
     returns its id.
     """
-    plain = clean_name(name, what="The name of the study")
+    plain = clean_name(name, label="The name of the study")
     with store.write() as session:
         old = get(session, set_id)
         if session.scalars(select(BattleSet).where(BattleSet.name == plain)).one_or_none():
@@ -234,11 +234,11 @@ def _study(study: BattleSet, battles: int, done: int, votes: int, people: int) -
 def _counted(session: Session, ids: Sequence[str]) -> dict[str, tuple[int, int, int, int]]:
     """Id -> plain battles, those with the votes wanted, votes that count towards it, people who voted."""
     counted = dict.fromkeys(ids, (0, 0, 0, 0))
-    given = complete().subquery()
+    votes_given = complete().subquery()
     per_battle = (
-        select(Battle.set_id, BattleSet.minimum, func.count(given.c.vote).label("votes"))
+        select(Battle.set_id, BattleSet.minimum, func.count(votes_given.c.vote).label("votes"))
         .join(BattleSet, Battle.set_id == BattleSet.id)
-        .outerjoin(given, given.c.battle == Battle.id)
+        .outerjoin(votes_given, votes_given.c.battle == Battle.id)
         .where(Battle.set_id.in_(ids), Battle.kind == "plain")
         .group_by(Battle.id, Battle.set_id, BattleSet.minimum)
     )
@@ -334,4 +334,4 @@ def _forget(session: Session, runs: set[str]) -> int:
 def mark(store: Store, set_id: str, notice: str) -> None:
     """The sentence that stands over a study wherever it is shown."""
     with store.write() as session:
-        get(session, set_id).notice = clean(notice, most=MAX_WORDS, what="The notice")
+        get(session, set_id).notice = clean(notice, most=MAX_WORDS, label="The notice")

@@ -10,23 +10,25 @@ JOINERS = str.maketrans("", "", "\u200c\u200d")
 """Invisible, but letters of Persian, Hindi and of emoji join by them."""
 
 
-def clean(text: str, *, most: int, what: str) -> str:
+def clean(text: str, *, most: int, label: str) -> str:
     """`text` with lone surrogates and NULs replaced; ArenaError if it has more than `most` characters."""
     if not isinstance(text, str):
-        raise ArenaError(f"{what} must be a text, found {type(text).__name__}.")
+        raise ArenaError(f"{label} must be a text, found {type(text).__name__}.")
     if len(text) > most:
-        raise ArenaError(f"{what} has {len(text):,} characters; the most is {most:,}. Shorten it.")
+        raise ArenaError(f"{label} has {len(text):,} characters; the most is {most:,}. Shorten it.")
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
 
 
-def clean_name(name: str, *, what: str = "The name") -> str:
+def clean_name(name: str, *, label: str = "The name") -> str:
     """A name on one line: normalized, spaces joined, 1 to 80 characters, no control characters."""
-    plain = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", clean(name, most=4 * NAME, what=what))).strip()
+    plain = re.sub(
+        r"\s+", " ", unicodedata.normalize("NFKC", clean(name, most=4 * NAME, label=label))
+    ).strip()
     if not 1 <= len(plain) <= NAME:
-        raise ArenaError(f"{what} must have 1 to {NAME} characters, found {len(plain)}.")
+        raise ArenaError(f"{label} must have 1 to {NAME} characters, found {len(plain)}.")
     visible = plain.translate(JOINERS)
     if not visible or any(unicodedata.category(character) in ("Cc", "Cf") for character in visible):
-        raise ArenaError(f"{what} holds an invisible character; type it with letters, digits and spaces.")
+        raise ArenaError(f"{label} holds an invisible character; type it with letters, digits and spaces.")
     return plain
 
 

@@ -37,7 +37,8 @@ def battle(
     """
     chosen = answers or {}
     questions = "".join(_question(question, chosen.get(question.key, "")) for question in shown.questions)
-    go = "Keep the correction" if correcting else "Commit and reveal" if shown.reveal == "vote" else "Commit"
+    commit = "Commit and reveal" if shown.reveal == "vote" else "Commit"
+    go = "Keep the correction" if correcting else commit
     above = _heading(shown) if correcting else _progress(shown)
     return f"""<article class="tw-arena" data-stage="{"correct" if correcting else "vote"}" data-battle="{escape(shown.battle)}">
 {above}{_note(note)}{_texts(shown, "A", "B")}

@@ -110,11 +110,12 @@ class Choice:
         cost = self.model.cost
         began = self._fetching or (self.model.began if self._places.is_waking(self.model) else 0.0)
         loading = began > 0
+        memory = "ready" if self.model.awake else "asleep"
         fraction, note = self._progress
         return {
             "name": self.label,
             "slug": self.slug,
-            "state": "loading" if loading else "ready" if self.model.awake else "asleep",
+            "state": "loading" if loading else memory,
             "open": self.page is not None,
             "seconds": cost and cost.seconds,
             "bytes": cost and cost.bytes,
@@ -297,10 +298,8 @@ def _keep(name: str, cost: Cost) -> None:
     try:
         with replacing(cache_folder("models") / COSTS) as part:
             part.write_text(json.dumps(costs))
-    except OSError as error:
-        log.info(
-            "what a model costs is not kept: %s", error
-        )  # a full or read-only cache is no reason to stop
+    except OSError as error:  # a full or read-only cache
+        log.info("what a model costs is not kept: %s", error)
 
 
 def _slugs(names: Sequence[str]) -> list[str]:

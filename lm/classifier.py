@@ -122,14 +122,14 @@ class Classifier:
         return scores
 
 
-def split(what: str) -> tuple[str, str]:
+def split(spec: str) -> tuple[str, str]:
     """A classifier's name, and its options, which begin at a # or ?. A folder's name may contain these
     letters, too.
     """
-    ends = [at for at, letter in enumerate(what) if letter in "?#"]
-    folders = (end for end in (len(what), *reversed(ends)) if os.path.isdir(expanded(what[:end])))
-    end = next(folders, min(ends, default=len(what)))
-    return what[:end], what[end:]
+    ends = [at for at, letter in enumerate(spec) if letter in "?#"]
+    folders = (end for end in (len(spec), *reversed(ends)) if os.path.isdir(expanded(spec[:end])))
+    end = next(folders, min(ends, default=len(spec)))
+    return spec[:end], spec[end:]
 
 
 def _folded(label: str) -> str:
@@ -141,8 +141,8 @@ def _loaded(name: str) -> tuple[Any, Any]:
     """Tokenizer and model. Raises ClassifierError."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    here = expanded(name)
-    name, how = str(here) if os.path.isdir(here) else name, {"trust_remote_code": False}
+    folder = expanded(name)
+    name, how = str(folder) if os.path.isdir(folder) else name, {"trust_remote_code": False}
     dtype = "auto" if device_here().type != "cpu" else torch.float32
     try:
         config = plain_config(name)

@@ -202,8 +202,8 @@ class Codec:
             return text
         turns = [*turns, {"role": "assistant", "content": _ANSWER}]
         answered = self._rendered(turns, opens=False, thinking=thinking)
-        head, found, _ = answered.removeprefix(text).partition(_ANSWER)
-        return text + head if found and answered.startswith(text) and head.strip() else text
+        head, separator, _ = answered.removeprefix(text).partition(_ANSWER)
+        return text + head if separator and answered.startswith(text) and head.strip() else text
 
     def _rendered(self, turns: Sequence[Message], *, opens: bool, thinking: bool = False) -> str:
         return self._written(turns, parts=self._in_parts, opens=opens, thinking=thinking)
@@ -225,12 +225,10 @@ class Codec:
                     thinking=thinking,
                 )
             )
-        except (
-            Exception
-        ) as error:  # a template is a program that came with the model, and may raise any error
-            said = " ".join(str(error).split()) or type(error).__name__
+        except Exception as error:  # any error: a template is a program of the model's author
+            message = " ".join(str(error).split()) or type(error).__name__
             raise PromptError(
-                f"The chat template of {self.name} refuses this chat ({said[:200].rstrip('.')}): "
+                f"The chat template of {self.name} refuses this chat ({message[:200].rstrip('.')}): "
                 "leave out the system turn, let user and assistant alternate, or take another model."
             ) from error
 

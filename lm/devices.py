@@ -21,4 +21,6 @@ def device_here() -> torch.device:
 
 def placement(gpu: torch.device | None) -> str | dict[str, torch.device] | None:
     """Over all GPUs, as accelerate spreads it; on one where each process holds a copy."""
-    return None if gpu is None else {"": gpu} if "LOCAL_RANK" in os.environ else "auto"
+    if gpu is None:
+        return None
+    return {"": gpu} if "LOCAL_RANK" in os.environ else "auto"

@@ -136,14 +136,14 @@ class Policies:
 
     def __call__(self, name: str | Mapping[str, Any]) -> Policy:
         """The policy of a name. Raises ValueError where there is none."""
-        kind, what = parse(name)
+        kind, argument = parse(name)
         if kind == BASE:
             return Policy(self.model)
         if kind == "mix":
-            return self._known(self._mix, kind)(*_mixed(what))
+            return self._known(self._mix, kind)(*_mixed(argument))
         if kind in MIXES:
-            return self._known(self._between, kind)(kind, _weight(kind, what))
-        return self._known(self._checkpoint if kind == "checkpoint" else self._plan, kind)(what)
+            return self._known(self._between, kind)(kind, _weight(kind, argument))
+        return self._known(self._checkpoint if kind == "checkpoint" else self._plan, kind)(argument)
 
     def _known(self, make: Callable[..., Policy] | None, kind: str) -> Callable[..., Policy]:
         if make is None:
@@ -153,21 +153,21 @@ class Policies:
 
 def between(name: str) -> tuple[str, float] | None:
     """The method and the weight of a name such as `curve:0.35`; None for other names. Raises PolicyError."""
-    kind, colon, what = name.partition(":")
-    return (kind, _weight(kind, what)) if colon and kind in MIXES else None
+    kind, colon, argument = name.partition(":")
+    return (kind, _weight(kind, argument)) if colon and kind in MIXES else None
 
 
 def parse(name: str | Mapping[str, Any]) -> tuple[str, Any]:
-    """(kind, what) of a policy's name. Raises PolicyError."""
+    """(kind, argument) of a policy's name. Raises PolicyError."""
     if isinstance(name, Mapping):
         return _entry(name)
-    kind, colon, what = name.strip().partition(":")
+    kind, colon, argument = name.strip().partition(":")
     if kind == BASE and not colon:
         return BASE, ""
-    if colon and kind in ("checkpoint", "mix", "plan") and what.strip():
-        return kind, what.strip()
+    if colon and kind in ("checkpoint", "mix", "plan") and argument.strip():
+        return kind, argument.strip()
     if colon and kind in MIXES:
-        return kind, what
+        return kind, argument
     if name.lstrip().startswith("{"):
         return "plan", name
     if "+" in name and "@" in name:
@@ -195,22 +195,22 @@ def _entry(entry: Mapping[str, Any]) -> tuple[str, Any]:
     return parse(entry[kind]) if kind == "mix" and between(entry[kind]) else (kind, entry[kind])
 
 
-def _mixed(what: str) -> tuple[str, str, float]:
-    both, _, share = what.rpartition("@")
+def _mixed(names: str) -> tuple[str, str, float]:
+    both, _, share = names.rpartition("@")
     ends = both.split("+")
     weight = _share(share)
     if len(ends) != 2 or not all(ends) or weight is None:
         raise PolicyError(
-            f"{shown(what)} is no mix: give A+B@0.35, two checkpoints and the share of the first from 0 to 1."
+            f"{shown(names)} is no mix: give A+B@0.35, two checkpoints and the share of the first from 0 to 1."
         )
     return ends[0], ends[1], weight
 
 
-def _weight(method: str, what: str) -> float:
-    weight = _share(what)
+def _weight(method: str, text: str) -> float:
+    weight = _share(text)
     if weight is None:
         raise PolicyError(
-            f"{shown(f'{method}:{what}')} is no {method}: give {method}: and the weight of helpfulness "
+            f"{shown(f'{method}:{text}')} is no {method}: give {method}: and the weight of helpfulness "
             f"from 0 to 1, as in {method}:0.35."
         )
     return weight

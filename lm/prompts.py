@@ -235,10 +235,10 @@ def switched(fields: Mapping[str, Any]) -> bool:
 _KINDS = {"prompt": "give a text", "messages": "give a list of objects with role and content"}
 
 
-def _bounded(what: str, characters: int, most: int) -> None:
+def _bounded(name: str, characters: int, most: int) -> None:
     if characters > most:
         raise PromptError(
-            f"The {what} has {characters:,} characters, and at most {most:,} are taken: shorten it."
+            f"The {name} has {characters:,} characters, and at most {most:,} are taken: shorten it."
         )
 
 

@@ -64,10 +64,9 @@ def reason(error: BaseException) -> str:
     if isinstance(error, KeyError) and " " not in str(error):
         return f"{error} is missing"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = 1 + next(
-        (n for n, line in enumerate(lines) if not line.endswith(":")), 0
-    )  # a line that ends in a colon introduces the next
-    return (" ".join(lines[:said]) or type(error).__name__)[:300].rstrip(".: ")
+    # a line that ends in a colon introduces the next
+    count = 1 + next((n for n, line in enumerate(lines) if not line.endswith(":")), 0)
+    return (" ".join(lines[:count]) or type(error).__name__)[:300].rstrip(".: ")
 
 
 def label_of(name: str) -> str:
@@ -186,7 +185,7 @@ def _is_id(name: str) -> bool:
 def _unfetched(name: str, error: Exception) -> str:
     """Why a model could not be fetched, and what to do."""
     endpoint = os.environ.get("HF_ENDPOINT")
-    told = "" if endpoint is None else f" (HF_ENDPOINT is {endpoint!r})"
+    endpoint_note = "" if endpoint is None else f" (HF_ENDPOINT is {endpoint!r})"
     if isinstance(error, UnicodeEncodeError):
         return f"Model {name!r} could not be fetched: HF_TOKEN holds letters that no token has, so copy it again."
     from huggingface_hub.errors import (
@@ -229,7 +228,7 @@ def _unfetched(name: str, error: Exception) -> str:
             "set HF_HOME to a folder that can be written and has room, or give a local folder."
         )
     return (
-        f"Model {name!r} could not be fetched from the hub{told} ({reason(error)}): "
+        f"Model {name!r} could not be fetched from the hub{endpoint_note} ({reason(error)}): "
         "check the network, its proxy and the disk, or give a local folder."
     )
 

@@ -60,8 +60,8 @@ def _model_class(label: str, config: PreTrainedConfig) -> type[_BaseAutoModelCla
     for kind in (AutoModelForCausalLM, AutoModelForImageTextToText):
         if type(config) in kind._model_mapping:
             return kind
-    what = "takes its prompt in an encoder" if config.is_encoder_decoder else "writes no text"
-    raise SourceError(f"{label} is a {config.model_type} model, which {what}: give a causal language model.")
+    why = "takes its prompt in an encoder" if config.is_encoder_decoder else "writes no text"
+    raise SourceError(f"{label} is a {config.model_type} model, which {why}: give a causal language model.")
 
 
 def _check_quantised(label: str, config: PreTrainedConfig) -> None:
@@ -158,14 +158,14 @@ def read_model(
         raise SourceError(
             f"{label} could not be loaded ({reason(error)}): fetch the model again, or give another one."
         ) from error
-    model, info = both
-    if unlike := sorted(info["mismatched_keys"]):
+    model, report = both
+    if unlike := sorted(report["mismatched_keys"]):
         name, stored, wanted = unlike[0]
         raise SourceError(
             f"The weight files of {label} hold {name} as {[*stored]}, "
             f"not {[*wanted]}: fetch the model again, or mend config.json."
         )
-    if missing := sorted(info["missing_keys"]):
+    if missing := sorted(report["missing_keys"]):
         raise SourceError(
             f"The weight files of {label} lack "
             f"{missing[0]}{f' and {len(missing) - 1} more' * (len(missing) > 1)}, "

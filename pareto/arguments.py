@@ -68,15 +68,15 @@ def replacements(words: Sequence[str]) -> dict[str, str]:
     """What --reward names, by objective. Raises ValueError where an entry is not OBJECTIVE=WHAT."""
     chosen: dict[str, str] = {}
     for entry in words:
-        objective, _, what = entry.partition("=")
-        if not NAME.fullmatch(objective) or not what:
+        objective, _, spec = entry.partition("=")
+        if not NAME.fullmatch(objective) or not spec:
             raise ValueError(
                 f"--reward is {entry!r}: give OBJECTIVE=WHAT, as in brevity=my_module:short, "
                 "the objective in small letters."
             )
         if objective in chosen:
             raise ValueError(f"--reward names {objective} twice: give one reward an objective.")
-        chosen[objective] = what
+        chosen[objective] = spec
     return chosen
 
 

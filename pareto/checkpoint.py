@@ -175,8 +175,8 @@ def find(name: str, model: LanguageModel, folder: Path = FOLDER) -> Checkpoint:
     try:
         fetched = fetch(name)
     except CheckpointError as error:
-        here = f"those that are here are {', '.join(known)}" if known else f"none of {model.name} is here"
-        raise CheckpointError(f"{str(error).removesuffix('.')}; {here}.") from None
+        remedy = f"those that are here are {', '.join(known)}" if known else f"none of {model.name} is here"
+        raise CheckpointError(f"{str(error).removesuffix('.')}; {remedy}.") from None
     return Checkpoint.load(fetched, model, None if os.path.isdir(expanded(name)) else name)
 
 

@@ -27,7 +27,7 @@ class ClassifierReward:
 
     Parameters
     ----------
-    what : NAME[?form=FORM][#[-]LABEL]: a folder or hub id, one of FORMS, and the label whose logit counts;
+    spec : NAME[?form=FORM][#[-]LABEL]: a folder or hub id, one of FORMS, and the label whose logit counts;
         with a minus, its negative. A model of one logit needs no label.
 
     Raises
@@ -36,12 +36,12 @@ class ClassifierReward:
         Where the model cannot be loaded, is no classifier, or has several labels and none is named.
     """
 
-    def __init__(self, what: str):
-        name, options = split(what)
+    def __init__(self, spec: str):
+        name, options = split(spec)
         parts = OPTIONS.fullmatch(options)
         if parts is None or not name:
             raise RewardError(
-                f"Reward {what!r} cannot be read: give NAME, NAME#LABEL or NAME?form=answer#LABEL."
+                f"Reward {spec!r} cannot be read: give NAME, NAME#LABEL or NAME?form=answer#LABEL."
             )
         sign, wanted = parts["sign"] or "", parts["label"] or ""
         try:

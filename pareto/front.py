@@ -56,8 +56,8 @@ def spacing(points: np.ndarray) -> float:
     return float(np.linalg.norm(gaps, axis=1).std()) if len(gaps) else 0.0
 
 
-def _are_numbers(given: Sequence[object], count: int) -> bool:
-    return len(given) == count and all(map(is_number, given))
+def _are_numbers(values: Sequence[object], count: int) -> bool:
+    return len(values) == count and all(map(is_number, values))
 
 
 class FrontError(ValueError):

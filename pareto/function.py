@@ -19,19 +19,19 @@ class FunctionReward:
     function: Callable[[Prompt, str], float]
 
     @classmethod
-    def named(cls, what: str) -> "FunctionReward":
+    def named(cls, spec: str) -> "FunctionReward":
         """The function module:name. Raises RewardError where there is none."""
-        module, _, name = what.partition(":")
+        module, _, name = spec.partition(":")
         try:
             function = getattr(importlib.import_module(module), name)
         except Exception as error:  # whatever a module of the user's does while it is imported
             raise RewardError(
-                f"Reward {what} cannot be imported ({type(error).__name__}: {error}): "
+                f"Reward {spec} cannot be imported ({type(error).__name__}: {error}): "
                 "give --reward module:name of a function that Python finds from here."
             ) from None
         if not callable(function) or not _takes_two(function):
             raise RewardError(
-                f"Reward {what} is no function of (prompt, answer): give --reward one that returns a number."
+                f"Reward {spec} is no function of (prompt, answer): give --reward one that returns a number."
             )
         return cls(function)
 

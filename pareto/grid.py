@@ -82,7 +82,7 @@ def plan(
     def job(
         method: str, seed: int, preference: tuple[float, ...] | None = None, p: float | None = None
     ) -> Job:
-        unit = "ends" if method in ("single", "soup") else method if method == CURVE else ""
+        unit = {"single": "ends", "soup": "ends", CURVE: CURVE}.get(method, "")
         if method == "single" and preference:
             group = objectives[preference.index(1)]
         else:
@@ -219,7 +219,9 @@ class Grid:
 
     def _training(self, job: Job) -> str | None:
         """The folder of the training that a job's policy comes from; None where it has none of its own."""
-        return None if job.method in UNTRAINED else job.unit if job.method == CURVE else job.id
+        if job.method in UNTRAINED:
+            return None
+        return job.unit if job.method == CURVE else job.id
 
     def _trainer(self, job: Job) -> Trainer:
         folder = self.folder / (self._training(job) or job.id)

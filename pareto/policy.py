@@ -97,7 +97,8 @@ def known(checkpoint: Checkpoint) -> dict[str, Any]:
         }
     about = {name: card.get(name) for name in ("preference", "steps", "seed")}
     single = bool(card.get("preference")) and max(card["preference"]) == 1
-    method = "curve" if checkpoint.on_curve else "single" if single else card["method"]
+    trained = "single" if single else card["method"]
+    method = "curve" if checkpoint.on_curve else trained
     return {"id": checkpoint.id, "name": checkpoint.name, "method": method, **about}
 
 

@@ -57,30 +57,30 @@ class Kind:
 KINDS = (
     Kind(
         "a head (.safetensors)",
-        lambda what: what.endswith(".safetensors"),
-        lambda what, model: Head.load(Path(what)).of(model),
+        lambda spec: spec.endswith(".safetensors"),
+        lambda spec, model: Head.load(Path(spec)).of(model),
     ),
     Kind(
         "a tuned head's folder",
-        lambda what: (Path(what) / TUNED).is_file(),
-        lambda what, model: HeadReward.tuned(Path(what), model),
+        lambda spec: (Path(spec) / TUNED).is_file(),
+        lambda spec, model: HeadReward.tuned(Path(spec), model),
     ),
     Kind(
         "a function (module:name)",
-        lambda what: ":" in what and not is_folder(what),
-        lambda what, model: FunctionReward.named(what),
+        lambda spec: ":" in spec and not is_folder(spec),
+        lambda spec, model: FunctionReward.named(spec),
     ),
     Kind(
         "a sequence classifier's folder or hub id (NAME, NAME#LABEL, NAME#-LABEL, NAME?form=answer#LABEL)",
-        lambda what: True,
-        lambda what, model: ClassifierReward(what),
+        lambda spec: True,
+        lambda spec, model: ClassifierReward(spec),
     ),
 )
 """The first kind that claims a word has it."""
 
 
-def named(what: str, model: LanguageModel) -> Head | Reward:
+def named(spec: str, model: LanguageModel) -> Head | Reward:
     """The reward that a word means; see KINDS. Raises RewardError where it cannot be loaded."""
-    if not what.strip():
-        raise RewardError(f"Reward {what!r} is empty: give {', '.join(kind.title for kind in KINDS)}.")
-    return next(kind for kind in KINDS if kind.claims(what)).load(what, model)
+    if not spec.strip():
+        raise RewardError(f"Reward {spec!r} is empty: give {', '.join(kind.title for kind in KINDS)}.")
+    return next(kind for kind in KINDS if kind.claims(spec)).load(spec, model)

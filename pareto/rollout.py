@@ -147,7 +147,7 @@ def gradients(
         part, own = rollout.part(rows), places[rows].to(policies.device)
         leaf = policies[own].clone().requires_grad_()
         logps = logprobs(stack, part, shape.first, shape.rows(leaf))
-        here = torch.nn.functional.one_hot(own, len(policies)).T.to(logps)
-        weights = (here[:, None] * signal[:, rows].to(logps)).flatten(0, 1)
+        one_hot = torch.nn.functional.one_hot(own, len(policies)).T.to(logps)
+        weights = (one_hot[:, None] * signal[:, rows].to(logps)).flatten(0, 1)
         total += (weights @ torch.autograd.grad(logps.sum(), leaf)[0]).view_as(total)
     return total

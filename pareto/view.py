@@ -337,7 +337,8 @@ def short(value: float) -> str:
 
 def number(value: float) -> str:
     """Three digits that matter, a real minus."""
-    text = f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    digits = sum(abs(value) < bound for bound in (10, 100))
+    text = f"{value:.{digits}f}"
     return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 

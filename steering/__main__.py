@@ -120,12 +120,12 @@ def _own(library: Library, concepts: list[Path], vectors: list[Path]) -> None:
         library.add(library.concepts[cav.concept], cav)
 
 
-def _judged_by(library: Library, given: str) -> tuple[str, Concept]:
+def _judged_by(library: Library, entry: str) -> tuple[str, Concept]:
     """A concept with another scorer."""
-    name, _, judge = given.partition("=")
+    name, _, judge = entry.partition("=")
     if name not in library.concepts or not judge:
         raise ValueError(
-            f"Scorer is {given!r}: give CONCEPT=NAME with a concept of {', '.join(library.concepts)}."
+            f"Scorer is {entry!r}: give CONCEPT=NAME with a concept of {', '.join(library.concepts)}."
         )
     scorer(judge)
     return name, dataclasses.replace(library.concepts[name], scorer=judge)

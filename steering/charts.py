@@ -147,7 +147,7 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
     columns = ["magnitude", "layers", concept.name, "kl", "nll", "repetition", "gate", "strength", "text"]
     columns = [name for name in dict.fromkeys(columns) if name in frame]
     ordered = pd.concat([plain, *bands.values()])[columns]
-    what = (
+    panels = (
         "Score of an independent judge above, cost below."
         if judged
         else "Cost alone: no independent judge scores this concept."
@@ -155,7 +155,7 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
     axis = {"title": {"text": _asked(plan, concept)}, "tickvals": places, "ticktext": names}
     return {
         "title": _dose_title(bands, plain, judged, names),
-        "note": f"{what} Click a point to take its magnitude over.",
+        "note": f"{panels} Click a point to take its magnitude over.",
         "figure": {
             "data": data,
             "layout": _dose_layout(axis, concept.high if judged else None, 320 if len(bands) == 1 else 400),

@@ -88,8 +88,8 @@ class Concept:
     @cached_property
     def hash(self) -> str:
         """16 hex digits that change with the texts, or with the source."""
-        what = [self.positive, self.negative, *([self.source] if self.source else [])]
-        return digests.short(json.dumps(what).encode())
+        contents = [self.positive, self.negative, *([self.source] if self.source else [])]
+        return digests.short(json.dumps(contents).encode())
 
     @classmethod
     def parse(cls, text: str, name: str, **details: Unpack[Details]) -> "Concept":

@@ -110,7 +110,8 @@ def settings_of(
             f"{name} has no independent scorer, and would be judged by the vector itself: "
             "give a concept that has one."
         )
-    places = (BEFORE,) if continued else PLACES if library.model.codec.knows_system else ("user",)
+    chat = PLACES if library.model.codec.knows_system else ("user",)
+    places = (BEFORE,) if continued else chat
     strongly = BEFORE if continued else strongest(library.model)
     settings = [Setting(BASE), *(Setting(f"request, {place}", place=place) for place in places)]
     for method in (each for each in METHODS if each in methods):
@@ -186,11 +187,11 @@ class Comparison:
         """An answer to each prompt under a setting from a seed. Raises lm.Stopped."""
         rows, plain = [], []
         for setting, prompt, seed in asked:
-            given = Continuation(prompt) if self.continued else prompt
-            request, pushes = self._asked(setting, given)
+            prompted = Continuation(prompt) if self.continued else prompt
+            request, pushes = self._asked(setting, prompted)
             sampling = Sampling(self.temperature, seed, self.tokens)
             rows.append(Row(prompt_ids(self.library.model, request), sampling, pushes))
-            plain.append(prompt_ids(self.library.model, given))
+            plain.append(prompt_ids(self.library.model, prompted))
         return [
             self._text(*each, answer)
             for each, answer in zip(asked, compared(self.library.model, rows, plain, stop=stop), strict=True)

@@ -21,11 +21,11 @@ class PlanError(ValueError):
     """A plan that is malformed or cannot be applied; the message says why."""
 
 
-def require_once(what: str, items: Sequence[object]) -> None:
+def require_once(name: str, items: Sequence[object]) -> None:
     """Raises PlanError where an item stands in a list twice."""
     twice = next((item for at, item in enumerate(items) if item in items[:at]), None)
     if twice is not None:
-        raise PlanError(f"{what} names {twice} twice: give it once.")
+        raise PlanError(f"{name} names {twice} twice: give it once.")
 
 
 def _is_number(value: object, low: float, high: float) -> bool:

@@ -70,11 +70,11 @@ class Judge:
     question of its own, of that one alone. Raises lm.classifier.ClassifierError.
     """
 
-    def __init__(self, what: str):
-        """what: NAME#LABEL, or NAME where the classifier has one label."""
-        name, label = split(what)
+    def __init__(self, spec: str):
+        """spec: NAME#LABEL, or NAME where the classifier has one label."""
+        name, label = split(spec)
         if label.startswith("?"):
-            raise ClassifierError(f"Scorer {what!r} cannot be read: give NAME, or NAME#LABEL.")
+            raise ClassifierError(f"Scorer {spec!r} cannot be read: give NAME, or NAME#LABEL.")
         self._classifier = Classifier(name)
         self._label = self._classifier.label(label.removeprefix("#"))
 

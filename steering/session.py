@@ -116,6 +116,6 @@ def swept(request: Request, magnitudes: Any, bands: Any) -> list[Layers]:
 def _listed(asked: Mapping[str, Any], name: str, kind: type[Item], most: int) -> list[Item]:
     values = asked.get(name) or []
     if not isinstance(values, list) or len(values) > most or not all(type(value) is kind for value in values):
-        what = "token ids" if kind is int else "names"
-        raise ValueError(f"{name.capitalize()} is {str(values)[:60]}: give a list of at most {most} {what}.")
+        kinds = "token ids" if kind is int else "names"
+        raise ValueError(f"{name.capitalize()} is {str(values)[:60]}: give a list of at most {most} {kinds}.")
     return values

@@ -48,14 +48,14 @@ def snippet(
                 f"library.add(library.concepts[{name!r}], trial(library, {name!r}))  # what it costs"
             )
     prompts = {name: read(each).to_json() for name, each in settings.get("prompts", {}).items()}
-    given = [
+    arguments = [
         f"{name}={value!r}"
         for name, value in (settings | {"prompts": prompts}).items()
         if value not in (None, (), {}) and (name, value) != ("top_p", 1.0)
     ]
     lines += [
         f"plan = Plan.from_json({pformat(json.loads(plan.to_json()), sort_dicts=False, width=100)})",
-        f"both = steer(library, {read(prompt).to_json()!r}, plan, {', '.join(given)})",
+        f"both = steer(library, {read(prompt).to_json()!r}, plan, {', '.join(arguments)})",
         'print(both["unsteered"]["text"])',
         'print(both["steered"]["text"])',
     ]

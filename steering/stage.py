@@ -45,8 +45,8 @@ def stream(
         targets = [library.concepts[target.concept] for target in request.plan.targets]
         watched = [library.concepts[name] for name in request.watch]
         rows = view.rows(sides, [*targets, *watched], tokens)
-        told: Stage = {**shown, "rows": rows, "held": shown["held"] or view.broken(*sides[:2])}
-        yield told, charts.heat(sides, started.sides[1].edits, targets)
+        complete: Stage = {**shown, "rows": rows, "held": shown["held"] or view.broken(*sides[:2])}
+        yield complete, charts.heat(sides, started.sides[1].edits, targets)
 
 
 def _growing(

@@ -67,14 +67,14 @@ def _host(entry: str) -> str:
     return entry
 
 
-def given() -> list[str]:
+def variables() -> list[str]:
     """The names of the settings that are there."""
     return [name for name in os.environ if name.lower() in NAMES and os.environ[name]]
 
 
 def mend() -> None:
     """Makes the settings usable, or ends the process with one sentence and exit code 2."""
-    for name in given():
+    for name in variables():
         if not os.environ[name].strip(AROUND):
             del os.environ[name]
             continue

@@ -63,7 +63,7 @@ def _line(error: Exception) -> str:
 def _proxy(error: Exception) -> str:
     """The settings of a proxy that an error is about."""
     message = str(error).lower()
-    return " and ".join(proxies.given()) if "proxy" in message or "socks" in message else ""
+    return " and ".join(proxies.variables()) if "proxy" in message or "socks" in message else ""
 
 
 def check_address(host: str, port: int) -> None:
@@ -97,7 +97,7 @@ def _unbound(host: str, port: int, error: OSError) -> str:
 @contextmanager
 def without_proxies() -> Iterator[None]:
     """No proxy stands between this process and itself: Gradio asks its own server whether it is up."""
-    settings = {name: os.environ.pop(name) for name in proxies.given()}
+    settings = {name: os.environ.pop(name) for name in proxies.variables()}
     try:
         yield
     finally:

@@ -49,8 +49,8 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
     page.earlier(judging.on_earlier, [name, typed, chosen], state, concurrency_id="battles", **served)
     page.look(judging.on_look, [name, typed, chosen], state, concurrency_id="battles", **served)
     for event, act in ((page.vote, judging.vote), (page.undo, judging.undo)):
-        given = [name, shown, typed, chosen]
-        event(judging.on_battle(act), given, state, concurrency_id="votes", **served)
+        inputs = [name, shown, typed, chosen]
+        event(judging.on_battle(act), inputs, state, concurrency_id="votes", **served)
     page.practise(
         judging.on_practise, [name, typed], [chosen, *state, *about], concurrency_id="battles", **served
     )

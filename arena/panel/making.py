@@ -53,10 +53,10 @@ def build(
     form.expand(maker.offer, title, [*answers.picked, title], **PRIVATE)
     asked.blur(standard, [asked, guideline], guideline, **PRIVATE)
     upload.connect(answers.column, **PRIVATE)
-    given = [who.name, *upload.parts, *answers.parts, title, asked, guideline, *judging]
+    inputs = [who.name, *upload.parts, *answers.parts, title, asked, guideline, *judging]
     after = [current, status, form, upload.file, title, *faults.parts]
     quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}  # it shows its own progress
-    work = make.click(maker.make, given, after, concurrency_id=model_queue, **quiet)
+    work = make.click(maker.make, inputs, after, concurrency_id=model_queue, **quiet)
     stop.click(maker.stop, None, faults.parts, cancels=[work], **PRIVATE)
     return work
 

@@ -53,11 +53,10 @@ def build(
     picked = gr.State("")
     status = gr.HTML(elem_classes="tw-status")
     editor = Editor(who.login)
-    archive = gr.DownloadButton(
-        visible="hidden", elem_id="tw-export"
-    )  # otherwise Gradio needs a second press
+    # a button of its own, since Gradio needs a second press of the one that makes the file
+    archive = gr.DownloadButton(visible="hidden", elem_id="tw-export")
     with gr.Column() as leads:
-        made = making.build(store, who, policies, model_queue, picked, status, groups)
+        new_study = making.build(store, who, policies, model_queue, picked, status, groups)
         with gr.Row(elem_classes="tw-actions"):
             every = gr.Button("Export all studies (.zip)")
             into = gr.UploadButton("Import an export (.zip)", file_types=[".zip"])
@@ -70,7 +69,7 @@ def build(
     tab.select(lead.enter, [name, picked], [*everything, leads], **moment)
     board.pick(lead.pick, [name], [*everything, status], **moment)
     picked.change(lambda set_id: choose(store, set_id), picked, results, **PRIVATE)
-    for button, act, given in (
+    for button, act, inputs in (
         (editor.save, acts.save, editor.values),
         (editor.shown, acts.show, []),
         (editor.away, acts.archive, []),
@@ -79,14 +78,14 @@ def build(
         (sample, acts.add_example, []),
     ):
         after = [*everything, status, *editor.faults.parts]
-        button.click(lead.acting(partial(act, store)), [name, picked, *given], after, **moment)
+        button.click(lead.acting(partial(act, store)), [name, picked, *inputs], after, **moment)
     click = {"js": "() => document.getElementById('tw-export').click()", **PRIVATE}
     for button, handler, of in ((editor.out, lead.export, [name, picked]), (every, lead.export_all, [name])):
         button.click(handler, of, [archive, status], **PRIVATE).success(None, None, None, **click)
     saved = editor.drop.click(lead.export, [name, picked], [archive, status], **PRIVATE)
     saved.success(lambda: gr.Row(visible=True), None, editor.sure, **click)
     into.upload(lead.take_in, [name, into], [board, status], **moment)
-    made.success(lead.enter, [name, picked], [*everything, leads], **moment)
+    new_study.success(lead.enter, [name, picked], [*everything, leads], **moment)
 
 
 class Lead:

@@ -158,7 +158,7 @@ def test_a_model_that_cannot_be_had_is_no_fault_of_the_app():
     ],
 )
 def test_hosts_without_a_proxy_are_those_that_a_client_takes(monkeypatch, given, kept):
-    for name in (*proxies.given(), "NO_PROXY"):
+    for name in (*proxies.variables(), "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("no_proxy", given)
     monkeypatch.setenv("http_proxy", "http://h:1")
