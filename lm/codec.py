@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cached_property
@@ -30,6 +31,8 @@ _STRFTIME_NOW = (
 """Replaces the template function that tells today's date, on a line of its own, which leaves no text."""
 THINKING = ("enable_thinking", "thinking")
 """The switches that templates of reasoning models know; other templates ignore them."""
+_UNTIDY = re.compile(r" (n?'?|'[vr])$")
+"""The beginning of what transformers closes up: " .", " n't", " 've"."""
 _ANSWER = "\x1aanswer\x1a"
 """A text that no template holds, to see where one writes what it is given."""
 
@@ -128,7 +131,21 @@ class Codec:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids without special tokens, as the tokenizer tells it."""
+        text = self.untidied(ids)
+        return self.tokenizer.clean_up_tokenization(text) if self.tidies else text
+
+    def untidied(self, ids: Sequence[int]) -> str:
+        """The same, before marks are closed up."""
         return self._raw.decode(ids, skip_special_tokens=True)
+
+    @cached_property
+    def tidies(self) -> bool:
+        """Whether transformers closes up what the tokenizer leaves apart, as in "so , it 's"."""
+        tokenizer = self.tokenizer
+        return bool(tokenizer.clean_up_tokenization_spaces) and (
+            type(self._raw.model).__name__ != "BPE"
+            or bool(tokenizer.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output)
+        )
 
     @cached_property
     def special(self) -> frozenset[int]:
@@ -241,27 +258,28 @@ class Codec:
 class TextStream:
     """The text of tokens that come one by one: the pieces, joined, are what the tokenizer tells of them all.
 
-    A piece is held back as long as later tokens can change it: a character whose bytes are not all there, and
-    bytes in a row, which count as broken all together.
+    A piece is held back as long as later tokens can change it: a character whose bytes are not all there, bytes in
+    a row, which count as broken all together, and a space that a mark may close up.
     """
 
     def __init__(self, codec: Codec):
         self._codec = codec
         self._ids: list[int] = []
         self._told, self._text = 0, ""
+        self._apart = ""
 
     def push(self, id: int) -> str:
         """Takes in a token. Returns the text that is certain now; often nothing."""
         if id in self._codec.special:
             return ""
         self._ids.append(id)
-        text = self._codec.decode(self._ids)
+        text = self._codec.untidied(self._ids)
         unsure = id in self._codec.byte_ids or text.endswith("\N{REPLACEMENT CHARACTER}")
-        return "" if unsure else self._tell(text)
+        return "" if unsure else self._tidied(self._tell(text))
 
     def flush(self) -> str:
         """The text that was held back, where no token follows."""
-        return self._tell(self._codec.decode(self._ids))
+        return self._tidied(self._tell(self._codec.untidied(self._ids)), last=True)
 
     def _tell(self, text: str) -> str:
         """What is new. The tokens that it came of stay as context of the next: a token's space may depend on
@@ -270,5 +288,16 @@ class TextStream:
         piece = text[len(self._text) :]
         if piece:
             self._ids = self._ids[self._told :]
-            self._told, self._text = len(self._ids), self._codec.decode(self._ids)
+            self._told, self._text = len(self._ids), self._codec.untidied(self._ids)
         return piece
+
+    def _tidied(self, piece: str, *, last: bool = False) -> str:
+        """What is certain of a piece and those that were held back, with marks closed up."""
+        if not self._codec.tidies:
+            return piece
+        self._apart += piece
+        text = self._codec.tokenizer.clean_up_tokenization(self._apart)
+        if not last and any(map(_UNTIDY.search, (self._apart, text))):
+            return ""
+        self._apart = ""
+        return text

@@ -45,8 +45,23 @@ def metaspace() -> PreTrainedTokenizerFast:
     return _wrapped(raw)
 
 
-def _wrapped(raw: Tokenizer) -> PreTrainedTokenizerFast:
+def words() -> PreTrainedTokenizerFast:
+    """Words and marks with spaces in between, some of which transformers takes out."""
+    marks = (*SPECIAL, *LETTERS[1:], "n't", "'m", "'s", "'ve", "'re", "'v", "n'", "do", "ve", "re")
+    raw = Tokenizer(
+        models.WordLevel({name: id for id, name in enumerate(dict.fromkeys(marks))}, unk_token="<unk>")
+    )
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return _wrapped(raw, clean_up_tokenization_spaces=True)
+
+
+def _wrapped(raw: Tokenizer, **details: bool) -> PreTrainedTokenizerFast:
     raw.add_special_tokens(list(SPECIAL))
     return PreTrainedTokenizerFast(
-        tokenizer_object=raw, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="</s>"
+        tokenizer_object=raw,
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        pad_token="</s>",
+        **details,
     )
