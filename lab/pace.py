@@ -10,7 +10,7 @@ from lm import LanguageModel, Row, Sampling
 from pareto.contrast import FOLDER as CONTRASTS
 from pareto.contrast import read
 from pareto.evaluate import ANSWER, alike_prompts, standard_prompts
-from pareto.fit import features
+from pareto.features import features
 from pareto.function import FunctionReward
 from pareto.grid import Job
 from pareto.prepare import block_of, head_pairs

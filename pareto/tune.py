@@ -14,7 +14,8 @@ from common.jsons import JsonObject
 from lm import LanguageModel
 from lm.adapter import MODULES
 from lm.engines.torch.stack import unchanged
-from pareto.fit import lengths_of, longer, measures
+from pareto.features import lengths_of
+from pareto.fit import longer, measures
 from pareto.lowrank import Shape
 from pareto.pairs import Pair, held_out
 from pareto.rewards import Head, HeadReward, RewardError, sequences

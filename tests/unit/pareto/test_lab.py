@@ -9,7 +9,7 @@ import torch
 from lm import Adapter, load
 from lm.paths import lab_folder
 from pareto import checkpoint
-from pareto.fit import features
+from pareto.features import features
 from pareto.front import Front, stored
 from pareto.heads import Head, heads
 from pareto.pairs import Pair
@@ -74,7 +74,7 @@ def test_the_front_and_the_heads_made_here_are_the_models(model):
 
 
 def test_a_reading_that_was_ended_goes_on_where_it_was(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("pareto.fit.PIECE", 2)
+    monkeypatch.setattr("pareto.features.PIECE", 2)
     pairs = [Pair(f"Q{number}", f"yes {number}", "no") for number in range(7)]
     want = features(model, pairs, 1)
 
