@@ -54,7 +54,7 @@ def arrow(path: Path, wanted: Sequence[str] = ()) -> tuple[list[dict[str, Any]],
             table = (pa.ipc.open_stream(file) if stream else pa.ipc.open_file(file)).read_all()
             _distinct(path, table.column_names)
             columns = [name for name in table.column_names if not wanted or name in wanted]
-            _within(path, table.num_rows, len(table.column_names), table.select(columns).nbytes)
+            check_size(path, table.num_rows, len(table.column_names), table.select(columns).nbytes)
             return table.select(columns).to_pylist(), "Arrow", table.column_names
     except (ValueError, OverflowError, OSError, pa.ArrowException) as error:
         if isinstance(error, ArenaError):
@@ -71,7 +71,7 @@ def _bounded(path: Path) -> pa.Schema:
     with pq.ParquetFile(path, thrift_string_size_limit=10**7, thrift_container_size_limit=10**5) as file:
         metadata, schema = file.metadata, file.schema_arrow
     size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    _within(path, metadata.num_rows, len(schema), size)
+    check_size(path, metadata.num_rows, len(schema), size)
     _distinct(path, schema.names)
     return schema
 
@@ -81,9 +81,10 @@ def _distinct(path: Path, names: Sequence[str]) -> None:
         raise ArenaError(f"{path.name} has two columns {twice[0][:60]!r}. Give each a name of its own.")
 
 
-def _within(path: Path, count: int, columns: int, size: int) -> None:
+def check_size(path: Path, rows: int, columns: int = 0, size: int = 0) -> None:
+    """Raises ArenaError where a table has too many rows, columns or bytes."""
     for value, bound, unit in (
-        (count, MAX_ROWS, "rows"),
+        (rows, MAX_ROWS, "rows"),
         (columns, MAX_COLUMNS, "columns"),
         (size, MAX_BYTES, "bytes"),
     ):

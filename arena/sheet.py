@@ -104,8 +104,7 @@ def read(path: Path, wanted: Sequence[str] = (), *, encoding: str | None = None)
         if set(sheet.columns) != set(sheets[0].columns):
             raise ArenaError(f"The files of {path.name} have different columns: give one of them.")
     rows = [row for sheet in sheets for row in sheet.rows]
-    if len(rows) > MAX_ROWS:
-        raise ArenaError(f"{path.name} has {len(rows):,} rows; the most is {MAX_ROWS:,}. Give it in parts.")
+    parquet.check_size(path, len(rows))
     return Sheet(sheets[0].columns, rows, f"{len(sheets)} files; {sheets[0].about}")
 
 
@@ -206,7 +205,7 @@ def _csv(path: Path, text: str, encoding: str, wanted: Sequence[str]) -> Sheet:
     (_, names), *body = filled
     while len(names) > MAX_COLUMNS and not names[-1].strip():
         names.pop()
-    _within(path, len(names), len(body))
+    parquet.check_size(path, len(body), len(names))
     columns = _named(names)
     if any(
         unicodedata.category(letter) == "Cc" for name in columns for letter in name if letter not in "\t\r\n"
@@ -288,14 +287,8 @@ def _numbered(path: Path, rows: list[dict[str, Any]], about: str, columns: Seque
     return _sheet(path, columns, numbered, about)
 
 
-def _within(path: Path, columns: int, rows: int) -> None:
-    for count, bound, unit in ((columns, MAX_COLUMNS, "columns"), (rows, MAX_ROWS, "rows")):
-        if count > bound:
-            raise ArenaError(f"{path.name} has {count:,} {unit}; the most is {bound:,}. Give it in parts.")
-
-
 def _sheet(path: Path, columns: Sequence[str], rows: list[Row], about: str) -> Sheet:
-    _within(path, len(columns), len(rows))
+    parquet.check_size(path, len(rows), len(columns))
     if not rows:
         raise ArenaError(f"{path.name} has no row below its column names: give at least one.")
     return Sheet(tuple(columns), rows, about)
