@@ -26,9 +26,9 @@ from lab.process import write
 from lm import LanguageModel, Policy, SourceError, load
 from lm.paths import lab_folder
 from pareto.checkpoint import Checkpoint
-from pareto.evaluate import alike_prompts, evaluate, standard_prompts, standard_rewards
+from pareto.evaluate import alike_prompts, asked_of, evaluate, standard_rewards
 from pareto.fit import fit
-from pareto.front import put_own
+from pareto.front import put_own, stored
 from pareto.pairs import Pair, held_out, messages, read_pairs
 from pareto.policy import tuned
 from pareto.prepare import MAX_PROMPT, block_of
@@ -166,7 +166,10 @@ def _scored(model: LanguageModel, checkpoint: Checkpoint, tell: Tell) -> str:
         rewards = standard_rewards(model)
     except RewardError as error:
         return f"It has no place on the front: {sentence(error)}"
-    scores = evaluate(policy, model, rewards, standard_prompts(), alike=alike_prompts(), progress=progress)
+    prompts, samples = asked_of(stored(model))
+    scores = evaluate(
+        policy, model, rewards, prompts, alike=alike_prompts(), samples=samples, progress=progress
+    )
     put_own(model, {**policy.about, **scores})
     return ""
 

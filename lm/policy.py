@@ -3,7 +3,7 @@
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,10 +30,14 @@ MIXES = ("soup", "curve")
 """Methods whose policies lie between two ends that ship or were added: `curve:0.35` is one of them."""
 GRAMMAR = (
     "base, checkpoint:ID, mix:A+B@0.35 (the share of A), "
-    "curve:0.35 or soup:0.35 (the weight of helpfulness) or plan:{...}"
+    "curve:0.35 or soup:0.35 (the weight of helpfulness) or plan:{...}; "
+    "after all but the first and the last *1.5 (times the trained change)"
 )
 NUMBER = re.compile(r"\d{0,3}\.?\d{1,20}(e-\d{1,2})?", re.ASCII)
-"""A share, as names write it."""
+"""A share or a scale, as names write it."""
+SCALED = "scaled"
+"""Method of policies whose change of the weights is not as large as it was trained."""
+MAX_SCALE = 3.0
 
 
 def seeds(seed: int, count: int, *, first: int = 0, sample: int = 0) -> list[int]:
@@ -109,10 +113,24 @@ class Policy:
         ]
         return self.model.generate(rows, stop=stop)
 
+    def scaled(self, scale: float, id: str) -> "Policy":
+        """The policy whose change of the weights is `scale` times this one's: nearer to the base model below
+        1, extrapolated above. id: what it is known by.
+        """
+        assert self.adapter is not None  # names of others take no scale
+        about = {"id": id, "name": f"{self.about['name']}, scaled by {scale:g}", "method": SCALED}
+        return replace(
+            self,
+            name=f"{self.name}*{scale:g}",
+            adapter=Adapter.mix([(self.adapter, scale)]),
+            parts={**self.parts, "scale": scale},
+            about={**self.about, **about, "preference": None},
+        )
+
 
 class Policies:
     """Policies by their names, in one grammar: `base`, `checkpoint:ID`, `mix:A+B@0.35`, `curve:0.35`,
-    `soup:0.35`, `plan:{...}`.
+    `soup:0.35`, `plan:{...}`, and `curve:0.35*1.5` with any number of times the trained change.
 
     Older forms are understood: a checkpoint's bare ID, A+B@0.35, a plan's JSON, and an entry of a policies
     file.
@@ -139,11 +157,19 @@ class Policies:
         kind, argument = parse(name)
         if kind == BASE:
             return Policy(self.model)
+        if kind == "plan":
+            return self._known(self._plan, kind)(argument)
+        argument, scale = scaled(argument)
+        policy = self._trained(kind, argument)
+        id = f"{kind}:{_weight(kind, argument):g}" if kind in MIXES else argument
+        return policy if scale == 1 else policy.scaled(scale, f"{id}*{scale:g}")
+
+    def _trained(self, kind: str, argument: str) -> Policy:
         if kind == "mix":
             return self._known(self._mix, kind)(*_mixed(argument))
         if kind in MIXES:
             return self._known(self._between, kind)(kind, _weight(kind, argument))
-        return self._known(self._checkpoint if kind == "checkpoint" else self._plan, kind)(argument)
+        return self._known(self._checkpoint, kind)(argument)
 
     def _known(self, make: Callable[..., Policy] | None, kind: str) -> Callable[..., Policy]:
         if make is None:
@@ -152,9 +178,25 @@ class Policies:
 
 
 def between(name: str) -> tuple[str, float] | None:
-    """The method and the weight of a name such as `curve:0.35`; None for other names. Raises PolicyError."""
+    """The method and the weight of a name such as `curve:0.35` or `curve:0.35*1.5`; None for other names.
+    Raises PolicyError.
+    """
     kind, colon, argument = name.partition(":")
-    return (kind, _weight(kind, argument)) if colon and kind in MIXES else None
+    return (kind, _weight(kind, scaled(argument)[0])) if colon and kind in MIXES else None
+
+
+def scaled(name: str) -> tuple[str, float]:
+    """A name without its scale, and the scale: `curve:0.35*1.5` has 1.5, names without one have 1. Raises
+    PolicyError.
+    """
+    bare, star, scale = name.rpartition("*")
+    if not star:
+        return name, 1.0
+    if not bare or not NUMBER.fullmatch(scale) or float(scale) > MAX_SCALE:
+        raise PolicyError(
+            f"{shown(name)} has the scale {shown(scale)}: give a number from 0 to {MAX_SCALE:g} after the *, as in curve:0.35*1.5."
+        )
+    return bare, float(scale)
 
 
 def parse(name: str | Mapping[str, Any]) -> tuple[str, Any]:

@@ -19,7 +19,16 @@ from pareto.checkpoint import FOLDER as CHECKPOINTS
 from pareto.checkpoint import find, shipped
 from pareto.combiners import COMBINERS
 from pareto.curve import CurveTrainer
-from pareto.evaluate import ANSWER, HELD_OUT, alike_prompts, evaluate, standard_heads, standard_rewards
+from pareto.evaluate import (
+    ANSWER,
+    HELD_OUT,
+    SAMPLES,
+    alike_prompts,
+    asked_of,
+    evaluate,
+    standard_heads,
+    standard_rewards,
+)
 from pareto.fit import contrast_accuracy, fit, score_pairs
 from pareto.front import Front, filed, path_of, stored
 from pareto.grid import CURVE, PREFERENCES, Grid, Job, plan, title
@@ -284,14 +293,16 @@ def _evaluate(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
     policy = _policy(args.checkpoint, model)
     if args.add:
         _check_addable(args, filed(model), policy.about["id"])
-    rewards = standard_rewards(model) if args.add else _scorers(args, model)
+        rewards, (prompts, samples) = standard_rewards(model), asked_of(filed(model))
+    else:
+        rewards, prompts, samples = _scorers(args, model), read_prompts(args.prompts), args.samples
     measured = evaluate(
         policy,
         model,
         rewards,
-        read_prompts(args.prompts),
+        prompts,
         alike=alike_prompts() if args.prompts == HELD_OUT else (),
-        samples=args.samples,
+        samples=samples,
         seed=args.seed,
         max_new_tokens=args.max_new_tokens,
         progress=_bar(policy.about["id"]),
@@ -302,8 +313,9 @@ def _evaluate(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
             name: {"hash": head.hash, "mean": head.mean, "std": head.std}
             for name, head in standard_heads(model).items()
         }
-        about = {"rewards": constants, "command": "python -m pareto evaluate CHECKPOINT --add"}
-        replace(filed(model), about=about).with_point(point).save(path_of(model.name))
+        front = filed(model)
+        about = {"command": "python -m pareto evaluate CHECKPOINT --add", **front.about, "rewards": constants}
+        replace(front, about=about).with_point(point).save(path_of(model.name))
     return point
 
 
@@ -312,7 +324,7 @@ def _check_addable(args: argparse.Namespace, front: Front, id: str) -> None:
     if (
         args.reward
         or args.objectives
-        or (args.prompts, args.samples, args.max_new_tokens) != (HELD_OUT, 2, ANSWER)
+        or (args.prompts, args.samples, args.max_new_tokens) != (HELD_OUT, SAMPLES, ANSWER)
     ):
         raise ValueError(
             "--add takes the shipped rewards, prompts, samples and length, so that points are of one kind: leave them out."

@@ -14,10 +14,10 @@ from common.bounds import MAX_SEED
 from common.jsons import shown
 from lm import LanguageModel, Policy, Row, Run, Stopped
 from lm.metrics import repetition
-from lm.policy import between
+from lm.policy import between, scaled
 from pareto import view
 from pareto.checkpoint import Checkpoint, CheckpointError
-from pareto.evaluate import evaluate, spread, standard_prompts
+from pareto.evaluate import asked_of, evaluate, spread
 from pareto.fetched import fetch_public
 from pareto.front import Front
 from pareto.messages import Card, Texts, Work
@@ -318,7 +318,7 @@ class Controller:
             policy = self.steered(fields["plan"])
             session.plans[policy.about["id"]] = policy
             return policy
-        if pick.startswith(PLAN) or between(pick):
+        if pick.startswith(PLAN) or between(pick) or scaled(pick)[1] != 1:
             policy = self.policy(session, pick)
             return replace(
                 policy, about={"preference": policy.about.get("preference"), **named(session, pick, policy)}
@@ -357,7 +357,7 @@ class Controller:
         """A point: what is known of a policy, and its scores on `limit` prompts, an answer each. Raises
         Stopped and RewardError.
         """
-        prompts = spread(standard_prompts(), limit)
+        prompts = spread(asked_of(self.front)[0], limit)
         scores = evaluate(
             policy,
             self.model,

@@ -2,6 +2,7 @@
 
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from common.statistics import estimate
 from lm import LanguageModel, Policy, Run
 from lm.caller import heed
 from lm.metrics import repetition
-from pareto.front import stored
+from pareto.front import Front, stored
 from pareto.pairs import read_prompts
 from pareto.rewards import Head, HeadReward, Reward, RewardError, heads, identified
 
 HELD_OUT = Path(__file__).parents[1] / "assets" / "prompts" / "held_out.jsonl"
 ALIKE = HELD_OUT.parent / "contrast" / "held_out.jsonl"
+SAMPLES = 2
+"""Answers to a prompt that is scored, where nobody says otherwise."""
 ANSWER = 40
 """Tokens of an answer that is scored: as many as policies are trained on, so that all points of a front are
 of one kind.
@@ -39,9 +42,22 @@ REFUSAL = re.compile(
 REFUSALS = ("refusal_unsafe", "refusal_safe", "refusal_unsafe_alike", "refusal_safe_alike")
 
 
-def standard_prompts() -> list[tuple[str, str]]:
-    """(kind, prompt) of the held-out prompts that ship."""
-    return read_prompts(HELD_OUT)
+def standard_prompts(every: int = 1) -> list[tuple[str, str]]:
+    """(kind, prompt) of the held-out prompts that ship; every: of each kind, only each so manieth."""
+    prompts, counts = read_prompts(HELD_OUT), Counter[str]()
+    numbered = []
+    for kind, text in prompts:
+        numbered.append((counts[kind], (kind, text)))
+        counts[kind] += 1
+    return [prompt for number, prompt in numbered if number % every == 0]
+
+
+def asked_of(front: Front) -> tuple[list[tuple[str, str]], int]:
+    """The held-out prompts on which the points of a front were scored, and how many answers to each, so that
+    another point is of the same kind; where nothing is scored, all of them and two.
+    """
+    samples = front.points[0].get("samples", SAMPLES) if front.points else SAMPLES
+    return standard_prompts(front.about.get("every", 1)), samples
 
 
 def alike_prompts() -> list[tuple[str, str]]:
@@ -93,7 +109,7 @@ def evaluate(
     prompts: Sequence[tuple[str, str]],
     *,
     alike: Sequence[tuple[str, str]] = (),
-    samples: int = 2,
+    samples: int = SAMPLES,
     seed: int = 0,
     max_new_tokens: int = ANSWER,
     at_once: int = AT_ONCE,

@@ -273,8 +273,9 @@ def _endpoints(controller: Controller) -> None:
     ) -> list[JsonObject]:
         """Answers of policies to one prompt, from one batch and one seed: "base" is the plain model,
         "checkpoint:ID" (or the ID alone) a checkpoint, "mix:A+B@0.35" a mix of two with that share of the
-        first, "soup:0.35" one of the two extremes, "curve:0.35" the curve's policy there, "plan:{...}" a
-        steering plan: the names that all commands and the HTTP API take.
+        first, "soup:0.35" one of the two extremes, "curve:0.35" the curve's policy there, each of these with
+        "*1.5" behind it at 1.5 times the trained change, "plan:{...}" a steering plan: the names that all
+        commands and the HTTP API take.
 
         In place of prompt, which is null then: messages, a chat of {"role", "content"} with roles system,
         user and assistant; or continued, plain text to go on with.

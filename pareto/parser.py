@@ -8,7 +8,7 @@ from common.bounds import MAX_NEW_TOKENS
 from lm.prompts import add_arguments
 from pareto import contrast
 from pareto.arguments import objective, share
-from pareto.evaluate import ANSWER, HELD_OUT
+from pareto.evaluate import ANSWER, HELD_OUT, SAMPLES
 from pareto.rewards import FOLDER as REWARDS
 from pareto.rewards import KINDS, OBJECTIVES
 from pareto.settings import BOUNDS, CHOICES, Settings
@@ -82,7 +82,7 @@ def _grid(commands: Commands, parents: list[Parser]) -> None:
     sub.add_argument("--held-out", type=Path, default=HELD_OUT, help="JSON Lines to score on")
     sub.add_argument("--seeds", type=integer(1, 100), default=3, help="trainings of each point")
     sub.add_argument(
-        "--samples", type=integer(1, 100), default=2, help="answers to each prompt that are scored"
+        "--samples", type=integer(1, 100), default=SAMPLES, help="answers to each prompt that are scored"
     )
     sub.add_argument(
         "--preference",
@@ -201,13 +201,17 @@ def _evaluate(commands: Commands, parents: list[Parser]) -> None:
     sub.add_argument(
         "checkpoint",
         help="base, checkpoint:ID (or a folder, or a hub id), mix:A+B@0.35, the share of A, or curve:0.35 or "
-        "soup:0.35, the weight of helpfulness",
+        "soup:0.35, the weight of helpfulness; all but base with *1.5 behind it: so many times the trained change",
     )
     sub.add_argument("--prompts", type=Path, default=HELD_OUT, help="JSON Lines of prompt and kind")
-    sub.add_argument("--samples", type=integer(1, 100), default=2)
+    sub.add_argument("--samples", type=integer(1, 100), default=SAMPLES)
     sub.add_argument("--seed", type=integer(*BOUNDS["seed"]), default=0)
     sub.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=ANSWER)
-    sub.add_argument("--add", action="store_true", help="put the point on the model's stored front")
+    sub.add_argument(
+        "--add",
+        action="store_true",
+        help="put the point on the model's stored front, scored on the prompts of the points there",
+    )
 
 
 def _front(commands: Commands, parents: list[Parser]) -> None:

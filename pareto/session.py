@@ -7,7 +7,7 @@ from typing import Any
 from common.bounds import MAX_NEW_TOKENS, MAX_SEED, MAX_TEMPERATURE
 from common.jsons import JsonObject
 from lm import Policy, Run, Sampling
-from lm.policy import MIXES
+from lm.policy import MIXES, SCALED, between, scaled
 from lm.prompts import FIELDS, Prompt, read
 from pareto.checkpoint import Checkpoint, CheckpointError
 from pareto.front import Front
@@ -101,7 +101,16 @@ class Session(sessions.Session):
         """Whether a point's policy can answer prompts here."""
         if point["id"] in self.checkpoints or point["method"] == BASE or point["id"] in self.plans:
             return True
+        if point["method"] == SCALED:
+            return self.holds(point["id"])
         return bool(point.get("preference")) and self.ends(point["method"]) is not None
+
+    def holds(self, name: str) -> bool:
+        """Whether the checkpoints that a scaled policy is made of are here."""
+        bare = scaled(name)[0]
+        if live := between(bare):
+            return self.ends(live[0]) is not None
+        return {*bare.partition("@")[0].split("+")} <= self.checkpoints.keys()
 
     def ends(self, method: str) -> tuple[Checkpoint, Checkpoint] | None:
         """The checkpoints that a method of MIXES mixes, where both are there."""

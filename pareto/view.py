@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lm.policy import SCALED
 from pareto import messages
 from pareto.checkpoint import Checkpoint
 from pareto.combiners import COMBINERS
@@ -15,6 +16,7 @@ OTHERS = {
     "single": "One objective",
     "soup": "Rewarded Soups",
     "curve": "Preference curve",
+    SCALED: "Scaled",
     "steered": "Steered",
     "own": "Own objectives",
     "other": "Other",

@@ -123,7 +123,8 @@ def test_one_call_goes_round_the_circle_and_the_front_has_a_point_more(judged, m
     model = load(MODEL)
     constant = {name: FunctionReward(lambda prompt, answer: 0.0) for name in AXES}
     monkeypatch.setattr("lab.circle.standard_rewards", lambda model: constant)
-    monkeypatch.setattr("lab.circle.standard_prompts", lambda: [("helpful", "Why?"), ("unsafe", "How?")])
+    prompts = [("helpful", "Why?"), ("unsafe", "How?")]
+    monkeypatch.setattr("lab.circle.asked_of", lambda front: (prompts, 2))
     monkeypatch.setattr("lab.circle.alike_prompts", list)
     told = []
     before = {point["id"] for point in stored(model).points}

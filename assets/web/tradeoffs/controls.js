@@ -1,20 +1,23 @@
 // The left column of the Trade-offs tab: the prompt, the preference, and what is seldom used. It owns which points are picked.
 import { DRAWN, fieldsOf, leftOut, note, numbersIn, returned } from '../shared/address.js';
-import { choice, drawing, faults, field, fold, sheet, thinkingBox } from '../shared/controls.js';
+import { choice, drawing, faults, field, fold, sheet, slider, thinkingBox } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { store } from './store.js';
 import { scorer } from './score.js';
 import { lastWins } from '../shared/sender.js';
 import { lambda } from './figure.js';
-import { WAYS, called, placeOf } from './ways.js';
+import { WAYS, called, placeOf, scaledTo } from './ways.js';
 
 const TYPING = 500;
+const MAX_SCALE = 2.5;
 const FINE = 0.01; // of the slider where every place on it was trained for
 /** @type {[number, string][]} */
 const DEGREES = [[0.999, 'only helpful'], [0.8, 'mostly helpful'], [0.56, 'rather helpful'], [0.44, 'balanced'], [0.2, 'rather harmless'], [0.001, 'mostly harmless'], [0, 'only harmless']];
 /** The fields of the address that bring a request and its points back. */
 const addressed = ({ prompt, seed, max_new_tokens, temperature, top_p, thinking }, picks) => (
   { point: picks.join(','), prompt, seed, max_new_tokens, temperature, top_p: top_p === 1 ? null : top_p, thinking: thinking ? 1 : null });
+/** What a policy is whose change of the weights is so many times as large as it was trained. */
+const extent = (times) => (times === 0 ? 'the base model' : times === 1 ? 'as trained' : times < 1 ? 'towards the base model' : 'extrapolated');
 const words = (value) => DEGREES.find(([least]) => value >= least - 1e-9)[1];
 
 export default function mount({ element, props, trigger, watch }) {
@@ -30,6 +33,7 @@ export default function mount({ element, props, trigger, watch }) {
   const offered = () => WAYS.filter(([id]) => (id === 'trained' ? trained.length : id in mixes));
   let way = offered()[0]?.[0];
   let weight = opened; // of helpfulness
+  let scale = 1;
   let aside = false; // what is shown stands on none of the ways
   let linked = false;
   let unread = ''; // what could not be read of a link that is about to be answered
@@ -52,8 +56,8 @@ export default function mount({ element, props, trigger, watch }) {
     selected = id;
     const place = id && placeOf(id, { trained, mixes, ends });
     aside = !place;
-    if (place) [way, weight] = place;
-    else weight = store.point(id)?.lambda ?? weight;
+    if (place) [way, weight, scale] = place;
+    else [weight, scale] = [store.point(id)?.lambda ?? weight, 1];
     drawSlider();
   }
 
@@ -87,7 +91,8 @@ export default function mount({ element, props, trigger, watch }) {
 
   const nearest = () => trained.reduce((near, each) => (Math.abs(each.lambda - weight) < Math.abs(near.lambda - weight) ? each : near));
   const measured = () => mixes[way]?.find((each) => Math.abs(each.lambda - weight) < 1e-9)?.id;
-  const wanted = () => (way === 'trained' ? nearest().id : measured() ?? `${way}:${weight}`);
+  const unscaled = () => (way === 'trained' ? nearest().id : (scale === 1 && measured()) || `${way}:${weight}`);
+  const wanted = () => scaledTo(unscaled(), scale);
 
   const prompt = h('textarea', {
     rows: 3, maxlength: limits.prompt, 'aria-label': 'Prompt', placeholder: 'Ask for something', value: request.prompt,
@@ -106,6 +111,8 @@ export default function mount({ element, props, trigger, watch }) {
     type: 'range', class: 'tw-range tw-preference', min: 0, max: 1, step: 0.05, 'aria-label': 'Preference, from harmless to helpful', value: weight,
     oninput: () => { weight = Number(range.value); aside = false; drawSlider(); if (wanted() !== selected) pick(wanted()); },
   });
+  const scaling = slider('Scale', { min: 0, max: MAX_SCALE, step: 0.1 }, (times) => `${times} ×, ${extent(times)}`,
+    (times) => { scale = times; aside = false; drawSlider(); if (wanted() !== selected) pick(wanted()); });
   const ways = choice('Whose answer', WAYS, (next) => { way = next; aside = false; drawSlider(); pick(wanted()); });
   const scoreMix = h('button', { type: 'button', class: 'tw-quiet tw-add', onclick: () => score.start({ pick: wanted() }, preference) }, 'Score this mix and plot it');
   const ticks = h('div', { class: 'tw-ticks', 'aria-hidden': 'true' });
@@ -137,8 +144,9 @@ export default function mount({ element, props, trigger, watch }) {
     value.textContent = aside ? '' : `λ helpful ${lambda(weight)}`;
     range.setAttribute('aria-valuetext', aside ? `on none of its ways: ${says.textContent}` : `${words(weight)}, λ ${lambda(weight)}`);
     ways.set(aside ? null : way);
-    scoreMix.hidden = aside || way === 'trained' || measured() != null;
-    scoreMix.textContent = `Score this ${way === 'curve' ? 'place' : 'mix'} and plot it`;
+    scaling.set(scale);
+    scoreMix.hidden = aside || store.point(wanted()) != null || (scale === 1 && (way === 'trained' || measured() != null));
+    scoreMix.textContent = `Score this ${way === 'soup' && scale === 1 ? 'mix' : 'place'} and plot it`;
     mark();
     for (const tick of ticks.children) tick.classList.toggle('tw-on', !aside && tick.dataset.id === wanted());
     if (aside) {
@@ -156,7 +164,7 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   const preference = h('div', { class: 'tw-wish' }, ways.node, h('div', { class: 'tw-track' }, range, ticks),
-    h('div', { class: 'tw-poles' }, h('span', {}, 'harmless'), h('span', {}, 'helpful')), h('p', { class: 'tw-value' }, says, value), far, scoreMix);
+    h('div', { class: 'tw-poles' }, h('span', {}, 'harmless'), h('span', {}, 'helpful')), h('p', { class: 'tw-value' }, says, value), far, scaling.node, scoreMix);
   const none = h('p', { class: 'tw-hint' }, 'No checkpoint of this model is here yet: add one below, or any PEFT adapter of it.');
 
   const drawn = drawing(limits, { label: 'Seed of the answers', roll: 'Roll another seed', same: 'answers' }, request, go);
@@ -164,7 +172,7 @@ export default function mount({ element, props, trigger, watch }) {
 
   /** What the tab opens with. */
   function begin() {
-    [picks, kept, weight, aside] = [[], [], opened, false];
+    [picks, kept, weight, scale, aside] = [[], [], opened, 1, false];
     drawSlider();
     if (way) pick(wanted());
     else go();

@@ -34,6 +34,7 @@ const marks = {
   single: { symbol: 'triangle-down', color: 'var(--tw-ink)' },
   soup: { symbol: 'cross', color: 'var(--tw-soup)' },
   curve: { symbol: 'hexagon', color: 'var(--tw-curve)' },
+  scaled: { symbol: 'hexagon', color: 'var(--tw-paper)', edge: 'var(--tw-curve)' },
   steered: { symbol: 'star', color: 'var(--tw-accent)' },
   own: { symbol: 'bowtie', color: 'var(--tw-low)' },
   other: { symbol: 'hexagon', color: 'var(--tw-line)' },

@@ -14,6 +14,7 @@ import torch
 
 from lm import load
 from lm.engines.torch.stack import Stack
+from lm.policy import PolicyError
 from pareto import checkpoint, picks
 from pareto.__main__ import main
 from pareto.checkpoint import Checkpoint, CheckpointError
@@ -277,6 +278,41 @@ def test_the_ends_of_a_curve_ship_and_answer_at_every_preference(model, tmp_path
     )
     with pytest.raises(CheckpointError, match="soup"):
         known("soup:0.25")
+
+
+def test_a_policy_is_scaled_from_the_base_model_through_what_was_trained_to_beyond_it(model, tmp_path):
+    made = grid(model, tmp_path / "grid")
+    made.run([job for job in made.jobs if job.method in ("base", CURVE)])
+    made.ship(tmp_path / "checkpoints", tmp_path / "front.json")
+    ends = {id: Checkpoint.load(tmp_path / "checkpoints" / id, model) for id in ("curve-1", "curve-0")}
+    session = Session(Front.load(tmp_path / "front.json"), ends)
+    known = policies(model, session.checkpoint, session.checkpoints.values)
+    names = ("checkpoint:curve-0*1.5", "mix:curve-1+curve-0@0.25*1.5", "curve:0.250*1.5")
+    for name, id in zip(names, ("curve-0*1.5", "curve-1+curve-0@0.25*1.5", "curve:0.25*1.5"), strict=True):
+        policy, trained = known(name), known(name.removesuffix("*1.5"))
+        for key, (a, b) in policy.adapter.parts.items():
+            torch.testing.assert_close(
+                b @ a, 1.5 * trained.adapter.parts[key][1] @ trained.adapter.parts[key][0]
+            )
+        assert policy.about == {
+            **trained.about,
+            "id": id,
+            "name": f"{trained.about['name']}, scaled by 1.5",
+            "method": "scaled",
+            "preference": None,
+        }
+        assert policy.spec == {**trained.spec, "scale": 1.5}
+        assert known(id).about == policy.about, "the id of a scaled point is a name of its policy"
+        assert session.answers({**policy.about, "preference": None})
+        assert not Session(session.front, {"curve-1": ends["curve-1"]}).answers(policy.about)
+    assert known("curve:0.25*1").about == known("curve:0.25").about
+    base, still = (
+        known(name).respond(["Hi"], seed=0, max_new_tokens=8)[0] for name in ("base", "curve:0.25*0")
+    )
+    assert base.ids == still.ids
+    for wrong in ("curve:0.25*-1", "curve:0.25*3.01", "curve:0.25*", "curve:0.25*x", "curve-0*nan", "*2"):
+        with pytest.raises(PolicyError, match="scale"):
+            known(wrong)
 
 
 def test_a_mix_has_ends_of_the_same_objectives(model):

@@ -16,7 +16,7 @@ from lm import Adapter, LanguageModel, Policy, Stopped, load
 from pareto import fit, pairs
 from pareto.__main__ import main
 from pareto.corruptions import WAYS, spoiled
-from pareto.evaluate import evaluate, refuses, standard_prompts
+from pareto.evaluate import asked_of, evaluate, refuses, standard_prompts
 from pareto.front import Front
 from pareto.pairs import Pair, PairError, read_pairs, read_prompts
 from pareto.rewards import ClassifierReward, FunctionReward, Head, HeadReward, RewardError, heads, sequences
@@ -63,6 +63,16 @@ def test_the_prompts_that_ship_are_whole_and_apart():
     held_out, train = standard_prompts(), read_prompts("assets/prompts/train.jsonl")
     assert min(sum(kind == which for kind, _ in held_out) for which in ("helpful", "unsafe")) >= 100
     assert not {text for _, text in held_out} & {text for _, text in train}
+
+
+def test_a_point_is_scored_on_the_prompts_of_the_front_that_it_is_put_on(model):
+    assert asked_of(Front("any", "0", (-2.0, -2.0))) == (standard_prompts(), 2)
+    shipped = Front.load("assets/fronts/smollm2-135m-instruct.json")
+    prompts, samples = asked_of(shipped)
+    assert {(len(prompts), samples)} == {(point["prompts"], point["samples"]) for point in shipped.points}
+    for kind in ("helpful", "unsafe"):
+        all_of, some = ([text for of, text in which if of == kind] for which in (standard_prompts(), prompts))
+        assert some == all_of[:: shipped.about["every"]]
 
 
 def test_all_pairs_of_a_prompt_go_one_way():
