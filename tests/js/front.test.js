@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { next } from '../../assets/web/shared/walker.js';
-import { ranked } from '../../assets/web/tradeoffs/figure.js';
+import { figure, ranked } from '../../assets/web/tradeoffs/figure.js';
 import { kept, open } from '../../assets/web/tradeoffs/filters.js';
 import { smooth, spread } from '../../assets/web/tradeoffs/training.js';
 
@@ -30,6 +30,13 @@ test('a point is dominated among those that are shown', () => {
   const dominated = (shown) => ranked(shown, ['x', 'y']).map((point) => point.dominated);
   assert.deepEqual(dominated(points), [true, true, true, false]);
   assert.deepEqual(dominated(points.slice(0, 3)), [true, false, false], 'equals dominate nobody');
+});
+
+test('a point that cannot answer has a hollow mark', () => {
+  const shown = [true, false].map((answers, x) => ({ id: `p${x}`, name: 'p', method: 'soup', x, y: -x, answers, dominated: false }));
+  const data = { attainment: {}, methods: [], objectives: ['helpful', 'harmless'] };
+  const drawn = figure(data, 'people', shown, { picks: [] }).data.find(({ customdata }) => customdata);
+  assert.deepEqual([drawn.customdata, drawn.marker.symbol], [['p0', 'p1'], ['cross', 'cross-open']]);
 });
 
 test('arrow keys walk through all points in the order of an axis and stay at its ends', () => {

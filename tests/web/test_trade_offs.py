@@ -530,6 +530,11 @@ def test_fits_a_phone(address: str, chrome: Browser) -> None:
     parts = page.locator(".tw-answers .tw-text, .tw-front .tw-plot, .tw-console")
     boxes = parts.evaluate_all("parts => parts.map(part => part.getBoundingClientRect().toJSON())")
     assert boxes and all(box["left"] >= 0 and box["right"] <= 390 for box in boxes)
+    between = page.locator(".tw-front > .tw-filters")
+    assert between.bounding_box()["height"] < 60, "one row of methods between the plot and the prompt"
+    expect(between.get_by_label("Seed of the training")).to_be_hidden()
+    between.get_by_role("button", name="Axes, filters").click()
+    expect(between.get_by_label("Seed of the training")).to_be_visible()
     context.close()
 
 

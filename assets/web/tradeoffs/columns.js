@@ -1,6 +1,6 @@
 // What the table of a front shows of a point, and what its CSV adds.
 import { h } from '../shared/dom.js';
-import { lambda, short } from './figure.js';
+import { hollow, lambda, short } from './figure.js';
 import { mark } from './marks.js';
 
 const number = (value) => short(value);
@@ -41,7 +41,7 @@ export function tableOf(points, set, objectives) {
   const shown = all.filter(([, means]) => means !== null);
   const cells = (columns) => points.map((point) => columns.map(([, , of]) => of(point)));
   const show = shown.map(([title, , , words = String], column) => (value, i) => {
-    if (title === 'policy') return h('span', { class: 'tw-who', title: value }, mark(points[i].method), h('span', {}, value));
+    if (title === 'policy') return h('span', { class: 'tw-who', title: value }, mark(points[i].method, hollow(points[i])), h('span', {}, value));
     const ends = all.find(([name]) => name === `${shown[column][0]} 95 %`)?.[2](points[i]);
     return ends ? h('span', { title: `95 %: ${ends}` }, words(value)) : words(value);
   });

@@ -51,7 +51,7 @@ function hover(point, [x, y]) {
     point.prompts ? `${point.prompts} prompts` : '',
     point.seeds?.length > 1 ? `${point.seeds.length} trainings` : point.seeds?.length === 1 && point.method !== 'base' ? `seed ${point.seeds[0]}` : '',
     point.comparisons ? `${point.comparisons} comparisons by people` : '',
-    point.answers === false ? 'scores alone, no answers' : '',
+    hollow(point) ? 'scores alone, no answers' : '',
   ].filter(Boolean).join('<br>');
 }
 
@@ -60,19 +60,25 @@ const bars = (points, ends, at, color) => ({
   type: 'data', symmetric: false, array: points.map((p) => (p[ends] ? p[ends][1] - p[at] : 0)), arrayminus: points.map((p) => (p[ends] ? p[at] - p[ends][0] : 0)),
   thickness: 1, width: 0, color,
 });
+/** Whether a point has scores alone: its policy is not here, so it cannot answer. Its mark is hollow. */
+export const hollow = (point) => point.answers === false;
 const pale = (color, share) => color + Math.round(2.55 * share).toString(16).padStart(2, '0');
 /** A name for a chart's texts, with its tags escaped. */
 export const plain = (text) => text.replaceAll('<', '&lt;');
 
 function marks(points, method, dim, names, brushed, title) {
-  const { symbol, color } = markOf(method);
+  const { symbol, color, line = color } = markOf(method);
   const chosen = points.flatMap((point, i) => (brushed?.has(point.id) ? [i] : []));
   const aside = brushed && { selectedpoints: chosen, selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 0.15 } } };
   const strength = dim || (brushed && !chosen.length) ? 22 : 55;
   const intervals = points.some((point) => point.xs) && { error_x: bars(points, 'xs', 'x', pale(color, strength)), error_y: bars(points, 'ys', 'y', pale(color, strength)) };
   return {
     type: 'scatter', mode: 'markers', x: points.map((p) => p.x), y: points.map((p) => p.y), customdata: points.map((p) => p.id), text: points.map((point) => hover(point, names)),
-    marker: { symbol, size: SIZES[symbol] ?? 11, color, opacity: dim ? 0.35 : 1, line: { color: edge(method), width: 1 } },
+    marker: {
+      symbol: points.map((point) => (hollow(point) ? `${symbol}-open` : symbol)), size: SIZES[symbol] ?? 11, opacity: dim ? 0.35 : 1,
+      color: points.map((point) => (hollow(point) ? line : color)),
+      line: { color: edge(method), width: points.map((point) => (hollow(point) ? 1.75 : 1)) },
+    },
     hovertemplate: '%{text}<extra></extra>', cliponaxis: false, showlegend: false, meta: { legend: title }, ...intervals, ...aside,
   };
 }

@@ -1,11 +1,11 @@
 // The front: as a plane, as parallel coordinates or by its trainings, with filters over it and beside it the table of the same points.
 import { fieldsOf, know, leftOut, note as noted, returned } from '../shared/address.js';
-import { choice } from '../shared/controls.js';
+import { choice, sheet } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { chart } from '../shared/plot.js';
 import { sorted } from '../shared/sorted.js';
 import { tableOf } from './columns.js';
-import { figure, places, ranked, short } from './figure.js';
+import { figure, hollow, places, ranked, short } from './figure.js';
 import { filters, kept } from './filters.js';
 import { learn } from './marks.js';
 import { store } from './store.js';
@@ -63,7 +63,8 @@ export default function mount({ element, props, trigger, watch }) {
   const { chips, line, filter, filtered, show: showFilters } = filters(() => { tables = {}; draw(); });
   const axisPair = [h('label', {}, 'across', across), h('label', {}, 'up', up)];
   const measureLabel = h('label', {}, 'over the steps', measured);
-  const filterBox = h('div', { class: 'tw-filters' }, chips, h('div', { class: 'tw-axes' }, axisPair, measureLabel, line));
+  const [more, axesAndFilters] = sheet('Axes, filters', h('div', { class: 'tw-axes' }, axisPair, measureLabel, line));
+  const filterBox = h('div', { class: 'tw-filters' }, chips, more, axesAndFilters);
   const clear = h('button', { type: 'button', class: 'tw-quiet', hidden: true, onclick: () => brush(null) }, 'Clear selection');
   element.firstElementChild.replaceChildren(h('div', { class: 'tw-sets' }, sets.node, views.node), example.node, filterBox, plot);
   const update = chart(plot, ({ customdata, shift }) => pick(customdata, shift), (table) => {
@@ -193,7 +194,7 @@ export default function mount({ element, props, trigger, watch }) {
     const rewards = set === 'models' && axes.every((id) => data.objectives.includes(id));
     const says = filtered() ? `${shown.length} of ${all().length} points are shown, ${shown.filter((point) => point.dominated).length} of them dominated` : title;
     const about = set === 'models' && filter.seed !== '' ? `Trained policies as seed ${filter.seed} left them, without intervals.` : note;
-    return { title: usual ? says : `${named(axes[1])} against ${named(axes[0])}`, note: rewards ? `Up and right is better. ${about}` : about, figure: figure(data, set, shown, how) };
+    return { title: usual ? says : `${named(axes[1])} against ${named(axes[0])}`, note: [rewards && 'Up and right is better.', about, shown.some(hollow) && 'Hollow marks have scores alone and cannot answer.'].filter(Boolean).join(' '), figure: figure(data, set, shown, how) };
   }
 
   function draw() {

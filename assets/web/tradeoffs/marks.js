@@ -44,16 +44,16 @@ const marks = {
 export function learn(told) {
   const rules = { ':root': [], '.dark': [] };
   for (const [key, { symbol, color, dark, edge }] of Object.entries(told)) {
-    marks[key] = { symbol, color: `var(--tw-${key})`, edge: edge && `var(--tw-${key}-edge)` };
-    rules[':root'].push(`--tw-${key}: ${color};`, edge ? `--tw-${key}-edge: ${edge};` : '');
-    rules['.dark'].push(dark ? `--tw-${key}: ${dark};` : '', edge ? `--tw-${key}-edge: #17181a;` : '');
+    marks[key] = { symbol, color: `var(--tw-${key})`, edge: edge && `var(--tw-${key}-edge)`, line: `var(--tw-${key}-line)` };
+    rules[':root'].push(`--tw-${key}: ${color}; --tw-${key}-line: ${edge || color};`, edge ? `--tw-${key}-edge: ${edge};` : '');
+    rules['.dark'].push(`--tw-${key}: ${dark || color}; --tw-${key}-line: ${dark || color};`, edge ? `--tw-${key}-edge: #17181a;` : '');
   }
   const sheet = document.createElement('style');
   sheet.textContent = Object.entries(rules).map(([where, lines]) => `${where} { ${lines.join(' ')} }`).join('\n');
   document.head.append(sheet);
 }
 
-/** { symbol, color, edge } of a method. */
+/** { symbol, color, edge, line } of a method; line: the colour of a hollow mark. */
 export const markOf = (method) => marks[method] ?? marks.other;
 
 /** All methods, in the order in which they are drawn. */
@@ -62,11 +62,12 @@ export const methods = () => Object.keys(marks);
 /** The line round a method's mark: a pale colour gets a dark one. */
 export const edge = (method) => markOf(method).edge || 'var(--tw-paper)';
 
-/** A method's mark as a small picture. */
-export function mark(method) {
-  const { symbol, color, edge: line } = markOf(method);
+/** A method's mark as a small picture, filled or hollow. */
+export function mark(method, hollow = false) {
+  const { symbol, color, edge: around, line = color } = markOf(method);
   const shape = svg('path', { d: SYMBOLS[symbol], transform: `rotate(${TURNS[symbol] ?? 0} 8 8)` });
-  shape.style.fill = color;
-  shape.style.stroke = line || 'none';
+  shape.style.fill = hollow ? 'none' : color;
+  shape.style.stroke = hollow ? line : around || 'none';
+  shape.style.strokeWidth = hollow ? '1.75' : '1';
   return svg('svg', { viewBox: '-1 -1 18 18', class: 'tw-method', 'aria-hidden': 'true' }, shape);
 }
