@@ -33,7 +33,7 @@ from lm.engines.torch.stack import Stack, fastest, matrix_units
 from lm.engines.transformers import ReferenceEngine
 from lm.model import LanguageModel
 from lm.packed_cache import PACKED, default_folder, packed_file
-from lm.sources import SourceError
+from lm.sources import SourceError, reason
 from lm.transformers_folder import (
     BUILDING,
     check_blocks,
@@ -273,13 +273,19 @@ def _usual_bits() -> int:
 
 
 def _checked(model: LanguageModel) -> LanguageModel:
-    """The model. Raises SourceError where the tokenizer is another model's.
+    """The model. Raises SourceError where the tokenizer reads no text, or is another model's.
 
     Tokens that were added to it, such as an image's, may lie beyond the model's vocabulary,
     as long as no prompt needs them.
     """
+    try:
+        ids = model.text_ids("Hi")
+    except Exception as error:  # of whatever kind: settings of many formats
+        raise SourceError(
+            f"The tokenizer of {model.name} reads no text ({reason(error)}): fetch the model again."
+        ) from error
     most = model.tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=False) - 1
-    most = max(most, *model.text_ids("Hi"), *_chat_ids(model))
+    most = max(most, *ids, *_chat_ids(model))
     if most >= model.engine.vocabulary:
         raise SourceError(
             f"The tokenizer of {model.name} has token {most}, and the model "

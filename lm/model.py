@@ -47,17 +47,23 @@ class LanguageModel:
         family: str = "",
     ):
         self.name, self.hash, self.tokenizer = name, hash, tokenizer
-        self.stop_ids, self.engine = stop_ids, engine
+        self.stop_ids, self.engine = stop_ids & {*range(engine.vocabulary)}, engine
         self.layers, self.width, self.context = engine.layers, engine.width, engine.context
         self._torch_model, self.family = torch_model, family
         self.busy = threading.Lock()
         self.codec = Codec(name, tokenizer)
-        self._loop = Loop(engine, self.codec, stop_ids, self.busy)
+        self._loop = Loop(engine, self.codec, self.stop_ids, self.busy)
 
     @cached_property
     def torch(self) -> "PreTrainedModel":
         """The transformers model with exactly these weights, frozen."""
         return self._torch_model()
+
+    @property
+    def end(self) -> int | None:
+        """The token that ends a text, the tokenizer's where the model knows it; None where there is none."""
+        ends = self.stop_ids & {self.tokenizer.eos_token_id} or self.stop_ids
+        return min(ends, default=None)
 
     @cached_property
     def stack(self) -> Stack:

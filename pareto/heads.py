@@ -166,13 +166,16 @@ def scorer(model: LanguageModel, reward: "Reward | Head") -> Reward:
 def sequences(
     model: LanguageModel, prompts: Sequence[Prompt], answers: Sequence[str]
 ) -> tuple[list[list[int]], list[int]]:
-    """Token ids of chats with their answers (cut to MAX_ANSWER tokens), and where each answer starts."""
+    """Token ids of chats with their answers (cut to MAX_ANSWER tokens), and where each answer starts. An empty answer
+    is its end, or where the model has none the prompt's last token.
+    """
     ids, starts = [], []
+    end = [] if model.end is None else [model.end]
     for prompt, answer in zip(prompts, answers, strict=True):
         chat = model.chat_ids(messages(prompt))
         words = model.codec.answer_ids(answer)[:MAX_ANSWER]
-        ids.append(chat + (words or [model.tokenizer.eos_token_id]))
-        starts.append(len(chat))
+        ids.append(chat + (words or end))
+        starts.append(min(len(chat), len(ids[-1]) - 1))
     return ids, starts
 
 

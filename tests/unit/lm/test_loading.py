@@ -269,6 +269,28 @@ def test_mended_stop_tokens_are_noticed(folder):
     assert load(str(folder), engine="native").stop_ids == {256, 257, 9, 12}
 
 
+@pytest.mark.parametrize(
+    ("eos", "others", "stops", "end"),
+    [("</s>", [9], {257, 9}, 257), (None, [12, 9], {12, 9}, 9), ("<new>", [9, -1, 10**30], {9}, 9), (None, None, set(), None)],
+)  # fmt: skip
+def test_a_text_ends_with_the_tokenizers_token_or_another_that_the_model_knows(
+    folder, eos, others, stops, end
+):
+    change(folder, "tokenizer_config.json", eos_token=eos)
+    change(folder, "config.json", eos_token_id=None)
+    change(folder, "generation_config.json", eos_token_id=others)
+    model = load(str(folder), engine="native")
+    assert (model.stop_ids, model.end) == (stops, end)
+
+
+def test_a_tokenizer_that_reads_no_text_is_one_sentence(folder):
+    change(folder, "tokenizer_config.json", model_max_length="512")
+    with pytest.raises(
+        SourceError, match="^The tokenizer of model reads no text .*: fetch the model again.$"
+    ):
+        load(str(folder), engine="native")
+
+
 def test_a_stop_token_that_also_stands_for_the_unknown_stops(folder):
     """As GPT-2's, which begins, ends and replaces texts with one token."""
     change(

@@ -163,6 +163,16 @@ def test_a_head_is_read_back_and_scores_the_mean_of_its_block(model, tmp_path):
     )
 
 
+def test_an_empty_answer_is_read_at_its_end_or_at_the_prompts(model, monkeypatch):
+    chat = model.chat_ids("Hello")
+    assert sequences(model, ["Hello"], [""]) == ([[*chat, 257]], [len(chat)])
+    monkeypatch.setattr(model, "stop_ids", frozenset())
+    assert sequences(model, ["Hello", "Hello"], ["", "a"]) == (
+        [chat, [*chat, 64]],
+        [len(chat) - 1, len(chat)],
+    )
+
+
 def test_heads_of_another_model_and_damaged_ones_are_refused(model, tmp_path):
     with pytest.raises(RewardError, match="reads model"):
         heads(model)
