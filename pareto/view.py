@@ -270,7 +270,9 @@ def _scored(points: Sequence[Mapping[str, Any]]) -> str:
     many = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     trained = max((len(point["seeds"]) for point in points), default=1)
     several = f", means of up to {trained} trainings" if trained > 1 else ""
-    return f"{many} held-out prompts a point{several}."
+    scaled = any(point["method"] == SCALED for point in points)
+    price = " Scaled ones are extrapolated from one training: with KL on an axis you see the price."
+    return f"{many} held-out prompts a point{several}.{price if scaled else ''}"
 
 
 EXAMPLE = "Judged by a language model, not by people, in the study that ships."

@@ -234,7 +234,13 @@ def test_points_scored_on_fewer_prompts_are_told() -> None:
     told = view.front(Front("m", "h", (-2.0, -2.0), (point("a", 1, 1), point("b", 0, 0, prompts=24))))
     assert "; 24 to 240 held-out prompts a point." in told["models"]["note"]
     alike = view.front(Front("m", "h", (-2.0, -2.0), (point("a", 1, 1), point("b", 0, 0))))
-    assert "; 240 held-out prompts a point." in alike["models"]["note"]
+    assert alike["models"]["note"].endswith("; 240 held-out prompts a point.")
+    scaled = view.front(
+        Front(
+            "m", "h", (-2.0, -2.0), (point("a", 1, 1), point("a*2", 2, 2, method="scaled", preference=None))
+        )
+    )
+    assert "extrapolated" in scaled["models"]["note"]
 
 
 def test_votes_are_matched_by_id_or_name_and_joined_on_one_scale() -> None:
