@@ -67,7 +67,7 @@ export default function mount({ element, props, watch }) {
   const tools = h('div', { class: 'tw-tools' },
     quiet('Copy link', async (button) => { const { href, says } = await toAddress(asked, page.shipped); copy(button, href); if (says) status.textContent = says; }),
     toCompare,
-    h('span', { class: 'tw-swap' }, leave, stop));
+    h('span', { class: 'tw-swap' }, stop, leave));
   const metrics = h('div', { class: 'tw-metrics' });
   const asTable = h('details', { class: 'tw-fold', ontoggle: () => asTable.open && fill() }, h('summary', {}, 'Tokens as a table'), h('div'));
   const talk = conversation();
