@@ -17,6 +17,8 @@ from arena.shown import About, Answered, Earlier, Reveal, Shown, Side
 
 ROLES = {"system": "System prompt", "user": "User, earlier", "assistant": "Assistant, earlier"}
 PRACTISE = '<button type="button" class="tw-quiet" data-open="practise">Practise on an example</button>'
+NONE_YET = "No battle yet"
+MAKE = "Make a study under Studies, or send two texts from Steer or Trade-offs."
 BACK = '<button type="button" class="tw-quiet" data-open="next">Back to judging</button>'
 LABELS = {"a": "A", "b": "B", "tie": "Tie", "both_bad": "Both bad", "skip": "Skip"}
 
@@ -73,8 +75,11 @@ def revealed(shown: Shown, reveal: Reveal, *, error: str = "") -> str:
 {undo if left else ""}</div></article>"""
 
 
-def welcome(login: bool) -> str:
-    """What is shown before the sign-in."""
+def welcome(login: bool, waits: bool) -> str:
+    """What is shown before the sign-in. waits: whether there is a battle for anybody."""
+    if not waits:
+        says = f"{MAKE} {_enter(login)} to practise, or to come back to your answers."
+        return _plate(NONE_YET, says, PRACTISE)
     return _plate(
         "Two answers, no names",
         f"{_enter(login)} to start. You will see one prompt and two answers, and say which is better in what you are asked. "
@@ -89,8 +94,7 @@ def _enter(login: bool) -> str:
 def finished(done: int, reveal: str = "vote") -> str:
     """What is shown when nothing is left to judge."""
     if not done:
-        says = "Make a study under Studies, or send two texts from Steer or Trade-offs."
-        return _plate("No battle yet", says, PRACTISE)
+        return _plate(NONE_YET, MAKE, PRACTISE)
     names = " Your answers now tell who wrote what." if reveal == "end" else ""
     return _plate("All judged", f"You have judged {_count(done)}. Thank you.{names}", _listed())
 

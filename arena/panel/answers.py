@@ -21,18 +21,19 @@ MAX_TOKENS = 512
 
 
 class Answers:
-    """The fields, built in an open form. parts: what `generated` takes, in its order."""
+    """The fields, folded, built in an open form. parts: what `generated` takes, in its order."""
 
     def __init__(self, faults: Faults, groups: Sequence[str]) -> None:
         self._groups = groups
         with gr.Column() as self.column:
-            label = "Or prompts, one a line, for two policies or more"
-            prompts = gr.Textbox("", label=label, lines=6, max_length=200_000)
+            with gr.Accordion("Or answers of this app's policies to your prompts", open=False):
+                label = "Prompts, one a line, for two policies or more"
+                prompts = gr.Textbox("", label=label, lines=6, max_length=200_000)
+                self.picked = [gr.CheckboxGroup([], label=group) for group in groups]
+                with gr.Row():
+                    seed = gr.Number(0, precision=0, label="Seed")
+                    tokens = gr.Slider(8, MAX_TOKENS, value=128, step=8, label="Most tokens an answer")
             faults.of("prompts")
-            self.picked = [gr.CheckboxGroup([], label=group) for group in groups]
-            with gr.Row():
-                seed = gr.Number(0, precision=0, label="Seed")
-                tokens = gr.Slider(8, MAX_TOKENS, value=128, step=8, label="Most tokens an answer")
         self.parts: list[Any] = [prompts, *self.picked, seed, tokens]
 
     def offered(self, known: Mapping[str, Entrant]) -> list[gr.CheckboxGroup]:

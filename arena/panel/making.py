@@ -50,7 +50,7 @@ def build(
         faults.below()
 
     maker = Maker(store, who, policies, faults, len(upload.parts), answers)
-    form.expand(maker.offer, title, [*answers.picked, title], **PRIVATE)
+    form.expand(maker.offer, title, [*answers.picked, title], show_progress="hidden", **PRIVATE)
     asked.blur(standard, [asked, guideline], guideline, **PRIVATE)
     upload.connect(answers.column, **PRIVATE)
     inputs = [who.name, *upload.parts, *answers.parts, title, asked, guideline, *judging]

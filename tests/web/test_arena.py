@@ -227,6 +227,7 @@ def test_the_organizer_makes_a_set_from_policies(browser, tmp_path):
         page.goto(address)
         page.get_by_role("tab", name="Studies").click()
         page.get_by_role("button", name="New study").click()
+        page.get_by_role("button", name="Or answers of this app's policies").click()
         page.get_by_label("Prompts, one a line").fill("First?\nSecond?")
         for name in ("one", "two"):
             page.get_by_label(name, exact=True).check()
@@ -245,6 +246,7 @@ def test_who_finds_nothing_to_judge_practises_and_nothing_of_it_counts(browser, 
     with running(tmp_path, "empty") as (address, database):
         page = browser.new_page()
         page.goto(address)
+        page.get_by_role("heading", name="No battle yet").wait_for()
         page.get_by_label("Your name").fill("Ada")
         page.keyboard.press("Enter")
         page.get_by_role("button", name="Practise on an example").click()
@@ -287,6 +289,7 @@ def test_the_organizer_stops_exports_and_imports(browser, tmp_path):
         stop = page.get_by_role("button", name="Stop")
         page.get_by_role("button", name="Make battles").wait_for()
         assert not stop.is_visible(), "there is nothing to stop"
+        page.get_by_role("button", name="Or answers of this app's policies").click()
         page.get_by_label("Prompts, one a line").fill("Slow?\nSecond?")
         for name in ("one", "two"):
             page.get_by_label(name, exact=True).check()
