@@ -8,8 +8,8 @@ const corners = (n, from, r = 7) => Array.from({ length: n }, (_, i) => {
 const polygon = (n, from, r) => `M${corners(n, from, r).join('L')}Z`;
 const UP = -Math.PI / 2;
 const CROSS = 'M6 1.5H10V6H14.5V10H10V14.5H6V10H1.5V6H6Z';
-const star = () => {
-  const [outer, inner] = [corners(5, UP, 8), corners(5, UP + Math.PI / 5, 3.4)];
+const star = (points, dent) => {
+  const [outer, inner] = [corners(points, UP, 8), corners(points, UP + Math.PI / points, dent)];
   return `M${outer.flatMap((point, i) => [point, inner[i]]).join('L')}Z`;
 };
 
@@ -21,7 +21,8 @@ const SYMBOLS = {
   diamond: polygon(4, UP, 7.5),
   pentagon: polygon(5, UP),
   hexagon: polygon(6, UP),
-  star: star(),
+  star: star(5, 3.4),
+  hexagram: star(6, 4.6),
   bowtie: 'M1.5 2.5L8 8L1.5 13.5ZM14.5 2.5L8 8L14.5 13.5Z',
   cross: CROSS,
   x: CROSS,
@@ -34,7 +35,7 @@ const marks = {
   single: { symbol: 'triangle-down', color: 'var(--tw-ink)' },
   soup: { symbol: 'cross', color: 'var(--tw-soup)' },
   curve: { symbol: 'hexagon', color: 'var(--tw-curve)' },
-  scaled: { symbol: 'hexagon', color: 'var(--tw-paper)', edge: 'var(--tw-curve)' },
+  scaled: { symbol: 'hexagram', color: 'var(--tw-curve)' },
   steered: { symbol: 'star', color: 'var(--tw-accent)' },
   own: { symbol: 'bowtie', color: 'var(--tw-low)' },
   other: { symbol: 'hexagon', color: 'var(--tw-line)' },
