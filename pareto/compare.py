@@ -131,15 +131,12 @@ def attainment(points: Sequence[Point], objectives: Sequence[str]) -> dict[str, 
 
 
 def monotone(points: Sequence[Point], objectives: Sequence[str]) -> dict[str, Any]:
-    """By method of several preferences: in how many of its seeds each objective's reward never falls as its
-    own weight rises.
+    """By method: in how many of its seeds each objective's reward never falls as its own weight rises, over
+    the preferences that all methods share.
     """
     counts: dict[str, Any] = {}
-    for method in dict.fromkeys(point["method"] for point in points if point["method"] != END):
-        own = [point for point in points if point["method"] == method and point.get("preference")]
-        count = min((len(runs(point)) for point in own), default=0)
-        if len(own) < 2 or not count:
-            continue
+    for method, own in rivals(points).items():
+        count = min(len(runs(point)) for point in own)
         rises = {}
         for k, name in enumerate(objectives):
             rank = np.argsort([point["preference"][k] for point in own], kind="stable")

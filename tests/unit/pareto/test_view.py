@@ -207,6 +207,11 @@ def test_attainment_is_the_median_of_the_seeds_and_monotone_counts_them() -> Non
     best = np.max(runs, axis=(0, 1))
     assert surface.shape[1] == 2 and (surface <= best + 1e-9).all()
     assert told["monotone"]["pgapo"] == {"seeds": 3, "helpful": 3, "harmless": 3}
+    curve = [each | {"id": f"c{at}", "method": "curve"} for at, each in enumerate(grid(0.0)[1:4])]
+    low = [run | {"harmless": -9.0} for run in curve[0]["runs"]]
+    end = curve[0] | {"id": "end", "preference": [0.0, 1.0], "harmless": -9.0, "runs": low}
+    more = Front("m", "h", (-2.0, -2.0), (*grid(0.0), *curve, end)).to_dict()["monotone"]
+    assert more["curve"] == more["pgapo"] == told["monotone"]["pgapo"], "over the preferences of all methods"
 
 
 def test_points_that_are_dominated_are_counted() -> None:
