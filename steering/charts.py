@@ -28,6 +28,8 @@ CHOSEN = "chosen layers"
 MARKS = ("circle", "square-open", "triangle-up-open", "diamond-open")
 DASHES = ("solid", "dash", "dashdot", "longdash")
 """Of the bands of layers: the chosen one, and those beside it."""
+SCORES = (("var(--tw-accent)", "circle"), ("var(--tw-high)", "square"), ("var(--tw-low)", "triangle-up"))
+"""Colour and mark of the score of each concept of a plan."""
 
 
 def heat(sides: Sequence[Steered], edits: tuple[Edit, ...], concepts: Sequence[Concept]) -> Chart:
@@ -125,11 +127,12 @@ def _visible(piece: str) -> str:
     return piece.replace("\n", "⏎").strip() or "·"
 
 
-def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
-    """What a sweep found, over the magnitude of the plan's first target: the concept's independent score
-    where it has a scorer, and KL.
+def dose(frame: pd.DataFrame, plan: Plan, concepts: Sequence[Concept]) -> Chart:
+    """What a sweep found, over the plan's magnitude: the independent scores of its concepts, as far as they
+    have scorers, and KL. Beside the plan's own layers, other bands show the first score alone.
 
-    frame: as `sweep` yields it; the first of its bands of layers is the plan's own.
+    frame: as `sweep` yields it; the first of its bands of layers is the plan's own. concepts: of the plan's
+    targets.
     """
     scaled = plan.method == "fixed" or plan.budget is not None
     rising = plan.targets[0].direction == "amplify" or scaled
@@ -137,28 +140,24 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
     plain = frame[frame.magnitude.isna()]
     swept = frame.layers[frame.magnitude.notna()].unique()
     bands = {CHOSEN if name == swept[0] else _band(name): steered[steered.layers == name] for name in swept}
-    judged = concept.name if concept.name in frame else None
+    judged = [concept for concept in concepts if concept.name in frame]
+    scores = [concept.name for concept in judged]
     values = bands[CHOSEN].magnitude.tolist()
     places = values if scaled else [math.log(p / (1 - p)) for p in values]
     names = [f"{value:.2g}".replace("0.", ".") if scaled else _chance(value) for value in values]
-    data = _dose_lines(bands, judged, places, values)
-    if judged:
-        data.append(_level(places, float(plain[judged].mean())))
-    columns = ["magnitude", "layers", concept.name, "kl", "nll", "repetition", "gate", "strength", "text"]
+    data = _dose_lines(bands, scores, places, values)
+    data += [_level(places, float(plain[name].mean()), at) for at, name in enumerate(scores)]
+    columns = ["magnitude", "layers", *scores, "kl", "nll", "repetition", "gate", "strength", "text"]
     columns = [name for name in dict.fromkeys(columns) if name in frame]
     ordered = pd.concat([plain, *bands.values()])[columns]
-    panels = (
-        "Score of an independent judge above, cost below."
-        if judged
-        else "Cost alone: no independent judge scores this concept."
-    )
-    axis = {"title": {"text": _asked(plan, concept)}, "tickvals": places, "ticktext": names}
+    high = judged[0].high if len(judged) == 1 else "score"
+    axis = {"title": {"text": _asked(plan, concepts[0])}, "tickvals": places, "ticktext": names}
     return {
-        "title": _dose_title(bands, plain, judged, names),
-        "note": f"{panels} Click a point to take its magnitude over.",
+        "title": _dose_title(bands, plain, scores, names),
+        "note": f"{_panels([concept.name for concept in concepts], scores, len(bands))} Click a point to take its magnitude over.",
         "figure": {
             "data": data,
-            "layout": _dose_layout(axis, concept.high if judged else None, 320 if len(bands) == 1 else 400),
+            "layout": _dose_layout(axis, high if judged else None, 320 if len(bands) == 1 else 400),
         },
         "table": {
             "columns": columns,
@@ -168,19 +167,37 @@ def dose(frame: pd.DataFrame, plan: Plan, concept: Concept) -> Chart:
     }
 
 
+def _panels(concepts: Sequence[str], scores: Sequence[str], bands: int) -> str:
+    """What the chart shows, and which scores it lacks."""
+    if not scores:
+        return f"Cost alone: no independent judge scores {'this concept' if len(concepts) == 1 else 'these concepts'}."
+    several = len(scores) > 1
+    says = [
+        f"{'Scores of independent judges' if several else 'Score of an independent judge'} above, cost below."
+    ]
+    if unjudged := [name for name in concepts if name not in scores]:
+        says.append(f"No independent judge scores {' and '.join(unjudged)}.")
+    if several and bands > 1:
+        says.append(f"Of the other layers {scores[0]} alone is drawn.")
+    return " ".join(says)
+
+
 def _dose_lines(
-    bands: dict[str, pd.DataFrame], judged: str | None, places: list[float], values: list[float]
+    bands: dict[str, pd.DataFrame], scores: Sequence[str], places: list[float], values: list[float]
 ) -> list[JsonObject]:
-    """Of each band of layers the score, where the concept is judged, and KL."""
+    """Of each band of layers the first score, of the chosen one all scores, and KL."""
     lines = []
     for index, (band, rows) in enumerate(bands.items()):
-        if judged:
-            name = "steered" if len(bands) == 1 else band
-            lines.append(_line(index, name, "var(--tw-accent)", places, values, rows[judged]))
+        for score, (color, symbol) in zip(scores if index == 0 else scores[:1], SCORES, strict=False):
+            named = [score] * (len(scores) > 1) + [band] * (len(bands) > 1)
+            line = _line(index, ", ".join(named) or "steered", color, places, values, rows[score])
+            if index == 0:
+                line["marker"]["symbol"] = symbol
+            lines.append(line)
         label = "KL" if index == 0 else f"{band}, KL"
         cost = _line(index, label, "var(--tw-warn)", places, values, rows.kl)
         cost["marker"]["symbol"] = "diamond" if index == 0 else MARKS[index]
-        lines.append(cost | {"yaxis": "y2", "showlegend": index == 0 or not judged})
+        lines.append(cost | {"yaxis": "y2", "showlegend": index == 0 or not scores})
     return lines
 
 
@@ -231,41 +248,52 @@ def _line(
     }
 
 
-def _level(places: list[float], height: float) -> JsonObject:
+def _level(places: list[float], height: float, number: int) -> JsonObject:
+    """The base model's score of concept `number`; one line stands for all in the legend."""
+    color = SCORES[number][0] if number else "var(--tw-unsteered)"
     return {
         "type": "scatter",
         "mode": "lines",
         "name": "base model",
         "x": places,
         "y": [round(height, 4)] * len(places),
-        "line": {"color": "var(--tw-unsteered)", "width": 1.5, "dash": "dot"},
+        "line": {"color": color, "width": 1.5, "dash": "dot"},
         "hoverinfo": "skip",
+        **({"showlegend": False} if number else {}),
     }
 
 
 def _dose_title(
-    bands: dict[str, pd.DataFrame], plain: pd.DataFrame, measure: str | None, names: list[str]
+    bands: dict[str, pd.DataFrame], plain: pd.DataFrame, scores: Sequence[str], names: list[str]
 ) -> str:
-    """What the sweep did at most. names: of the magnitudes; one is named where larger ones did less."""
-    if measure is None:
+    """What the sweep did at most to the first score, and to the others there.
+
+    names: of the magnitudes; one is named where larger ones did less.
+    """
+    if not scores:
         far = max(bands, key=lambda band: bands[band].kl.max())
         cost = bands[far].kl.max()
         return f"The text moves up to {cost:.2f} nats a token from the base model{_most(bands, far)}"
+    measure, *others = scores
     before, name = float(plain[measure].mean()), measure.capitalize()
     moved = {band: (rows[measure] - before).abs().tolist() for band, rows in bands.items()}
     far = max(moved, key=lambda band: max(moved[band]))
     most = max(range(len(names)), key=lambda i: (moved[far][i], i))
     after, cost = bands[far][measure].iloc[most], bands[far].kl.iloc[most]
     path = [before, *bands[far][measure]]
+    beside = "".join(
+        f"; {other} from {share(plain[other].mean())} to {share(bands[far][other].iloc[most])}"
+        for other in others
+    )
     if _turns(path):
         span = f"between {share(min(path))} and {share(max(path))}{_most(bands, far)}"
-        return f"{name} goes up and down {span}, from {share(before)} in the base model"
+        return f"{name} goes up and down {span}, from {share(before)} in the base model{beside}"
     if after == before:
-        return f"{name} stays at {share(before)}, at {cost:.2f} nats a token"
+        return f"{name} stays at {share(before)}, at {cost:.2f} nats a token{beside}"
     way = "rises" if after > before else "falls"
     where = "" if most == len(names) - 1 else f" at {names[most]}"
     moves = f"{way} from {share(before)} to {share(after)}{where}{_most(bands, far)}"
-    return f"{name} {moves}, at {cost:.2f} nats a token"
+    return f"{name} {moves}, at {cost:.2f} nats a token{beside}"
 
 
 def _turns(values: Sequence[float]) -> bool:

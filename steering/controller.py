@@ -204,8 +204,8 @@ def _sweep(library: Library, asked: Mapping[str, Any], stop: threading.Event) ->
         return
     bands = _bands(library, request.plan) if asked.get("bands") else None
     table = yield from _relay(partial(_swept, library, request, bands, stop))
-    first = library.concepts[request.plan.targets[0].concept]
-    yield {"fraction": None, "chart": charts.dose(table, request.plan, first)}
+    concepts = [library.concepts[target.concept] for target in request.plan.targets]
+    yield {"fraction": None, "chart": charts.dose(table, request.plan, concepts)}
 
 
 def _methods(library: Library, request: Request, asked: object, stop: threading.Event) -> Iterator[Work]:

@@ -258,4 +258,27 @@ def test_a_doses_title_tells_what_the_sweep_did_at_most(scores, title):
         }
     )
     sports = Concept("sports", LOUD.positive, LOUD.negative, high="about sport", scorer="sports")
-    assert dose(frame, Plan.from_json({"targets": [{"concept": "sports"}]}), sports)["title"] == title
+    assert dose(frame, Plan.from_json({"targets": [{"concept": "sports"}]}), [sports])["title"] == title
+
+
+def test_a_sweep_of_two_concepts_shows_both_and_says_which_has_no_judge():
+    frame = pd.DataFrame(
+        {
+            "magnitude": [None, 0.1, 0.5, 0.1, 0.5],
+            "layers": ["", "8 9", "8 9", "3", "3"],
+            "loud": [0.0, 0.2, 0.6, 0.1, 0.1],
+            "long": [0.5, 0.4, 0.3, 0.5, 0.5],
+            "kl": [0.0, 0.1, 0.2, 0.1, 0.1],
+        }
+    )
+    loud, long = (Concept(name, LOUD.positive, LOUD.negative, scorer=name) for name in ("loud", "long"))
+    chart = dose(frame, Plan.from_json(two(0.9, 0.9)), [loud, long])
+    assert chart["title"] == (
+        "Loud rises from .00 to .60, most by the chosen layers, at 0.20 nats a token; long from .50 to .30"
+    )
+    assert "Of the other layers loud alone is drawn." in chart["note"]
+    lines = {line["name"]: line["y"] for line in chart["figure"]["data"] if line.get("yaxis") != "y2"}
+    assert lines["long, chosen layers"] == [0.4, 0.3] and lines["loud, layer 3"] == [0.1, 0.1]
+    assert {"loud", "long"} <= {*chart["table"]["columns"]}
+    unjudged = dose(frame.drop(columns="long"), Plan.from_json(two(0.9, 0.9)), [loud, long])
+    assert "No independent judge scores long." in unjudged["note"]
