@@ -119,8 +119,12 @@ def read_tokenizer(label: str, folder: Path, config: PreTrainedConfig) -> PreTra
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
     except Exception as error:  # any error: files of many formats
+        alone = None if (folder / "tokenizer.json").exists() else next(folder.glob("*.model"), None)
         raise SourceError(
             f"{label} has no tokenizer that can be read ({reason(error)}): fetch the model again."
+            if alone is None
+            else f"{label} has its tokenizer in {alone.name} alone, which cannot be read here: install sentencepiece, or "
+            "tiktoken where it is a list of words, or give the model with a tokenizer.json."
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise SourceError(

@@ -283,6 +283,15 @@ def test_a_text_ends_with_the_tokenizers_token_or_another_that_the_model_knows(
     assert (model.stop_ids, model.end) == (stops, end)
 
 
+@pytest.mark.parametrize("name", ["tokenizer.model", "tiktoken.model"])
+def test_a_tokenizer_that_takes_another_package_says_which(folder, name):
+    (folder / "tokenizer.json").rename(folder / name)
+    with pytest.raises(
+        SourceError, match=f"in {name} alone, .*: install sentencepiece, or tiktoken .*json.$"
+    ):
+        load(str(folder))
+
+
 def test_a_tokenizer_that_reads_no_text_is_one_sentence(folder):
     change(folder, "tokenizer_config.json", model_max_length="512")
     with pytest.raises(
