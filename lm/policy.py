@@ -29,9 +29,8 @@ TEMPERATURE = 0.7
 MIXES = ("soup", "curve")
 """Methods whose policies lie between two ends that ship or were added: `curve:0.35` is one of them."""
 GRAMMAR = (
-    "base, checkpoint:ID, mix:A+B@0.35 (the share of A), "
-    "curve:0.35 or soup:0.35 (the weight of helpfulness) or plan:{...}; "
-    "after all but the first and the last *1.5 (times the trained change)"
+    "base, plan:{...}, checkpoint:ID, mix:A+B@0.35 (the share of A), curve:0.35 or soup:0.35 (the weight "
+    "of helpfulness), the last four also with *1.5 behind them (times the trained change)"
 )
 NUMBER = re.compile(r"\d{0,3}\.?\d{1,20}(e-\d{1,2})?", re.ASCII)
 """A share or a scale, as names write it."""
