@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
-PROBE, PROBE_CUTS = 24, ((0, 14), (14, 23), (23, 24))
-"""Tokens that a model answers before it is taken, and the pieces in which it takes them in again."""
+PROBE, PROBE_FIRST = 24, 14
+"""Tokens that a model answers before it is taken, and how many of them its first piece has when it takes them in again."""
 MAX_PROBE_KL, MAX_PROBE_KL_HALF = 1e-4, 0.1
 """How far, in nats a token, the answers in pieces may lie from the answers at once: what rounding explains in
 float32, and in half precision.
@@ -137,10 +137,15 @@ class ReferenceEngine:
         read a piece of several tokens without what came before it, so the answers differ; then tokens after
         the first piece are fed one by one. Raises ValueError where that is not the same either.
         """
-        whole, exact = self._probe_answers([(0, PROBE)]), self._model.dtype == torch.float32
+        size = min(PROBE, self.context)
+        first = PROBE_FIRST * size // PROBE
+        if first <= self._turn < size:  # all pieces on one side of where the angles turn
+            first, size = int(self._turn) + 1, int(self._turn) + 1 + size - first
+        cuts = ((0, first), (first, size - 1), (size - 1, size))
+        whole, exact = self._probe_answers([(0, size)]), self._model.dtype == torch.float32
         for single in (False, True) if exact or not self._model._is_stateful else (True,):
             self._single = single
-            pieces = self._probe_answers(PROBE_CUTS)
+            pieces = self._probe_answers(cuts)
             gap = float(kl(whole, pieces).mean())
             if gap <= (MAX_PROBE_KL if exact else MAX_PROBE_KL_HALF):
                 return
@@ -150,7 +155,8 @@ class ReferenceEngine:
         )
 
     def _probe_answers(self, cuts: Sequence[tuple[int, int]]) -> Tensor:
-        slot, ids = self.open(PROBE, (), None, 0), [3 + i for i in range(PROBE)]
+        size = cuts[-1][1]
+        slot, ids = self.open(size, (), None, 0), [3 + i for i in range(size)]
         parts = [self.forward([Feed(slot, ids[a:b], want=b - a)])[0] for a, b in cuts]
         return torch.from_numpy(np.concatenate(parts)).double().log_softmax(-1)
 

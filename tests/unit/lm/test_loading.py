@@ -174,6 +174,26 @@ def test_every_rope_is_transformers_own(tmp_path, rope, family):
             load(str(folder), engine="batched")
 
 
+@pytest.mark.parametrize(
+    ("family", "values"),
+    [
+        *(("llama", {"rope_parameters": {**ROPES["longrope"], "rope_type": "longrope", "rope_theta": 500.0,
+                                         "original_max_position_embeddings": turn}}) for turn in (8, 14, 23)),
+        *(("llama", {"rope_parameters": {**ROPES["dynamic"], "rope_type": "dynamic", "rope_theta": 500.0},
+                     "max_position_embeddings": longest}) for longest in (8, 23)),
+        ("gpt2", {"n_positions": 12}),
+    ],
+)  # fmt: skip
+def test_a_rope_that_turns_early_and_a_short_context_are_no_fault(tmp_path, family, values):
+    config = CONFIGS[family]()
+    for name, value in values.items():
+        setattr(config, name, value)
+    folder = save(tmp_path / "model", config)
+    model = load(str(folder), engine="reference")
+    assert gap(folder, "reference", PROMPT[: model.context]) < 1e-6
+    assert model.context == values.get("max_position_embeddings", values.get("n_positions", 512))
+
+
 @pytest.mark.parametrize("key", ["rope_type", "type"])
 @pytest.mark.parametrize("rope", ["llama3", "linear", "dynamic", "yarn", "longrope"])
 def test_the_old_form_of_rope_is_the_new_one(folder, tmp_path, rope, key):
