@@ -280,14 +280,15 @@ def _dose_title(
     far = max(moved, key=lambda band: max(moved[band]))
     most = max(range(len(names)), key=lambda i: (moved[far][i], i))
     after, cost = bands[far][measure].iloc[most], bands[far].kl.iloc[most]
-    path = [before, *bands[far][measure]]
+    paths = {score: [float(plain[score].mean()), *bands[far][score]] for score in scores}
+    if _turns(paths[measure]):
+        spans = [f"between {share(min(path))} and {share(max(path))}" for path in paths.values()]
+        spans[0] += f"{_most(bands, far)}, from {share(before)} in the base model"
+        beside = "".join(f"; {other} {span}" for other, span in zip(others, spans[1:], strict=True))
+        return f"{name} goes up and down {spans[0]}{beside}"
     beside = "".join(
-        f"; {other} from {share(plain[other].mean())} to {share(bands[far][other].iloc[most])}"
-        for other in others
+        f"; {other} from {share(paths[other][0])} to {share(paths[other][most + 1])}" for other in others
     )
-    if _turns(path):
-        span = f"between {share(min(path))} and {share(max(path))}{_most(bands, far)}"
-        return f"{name} goes up and down {span}, from {share(before)} in the base model{beside}"
     if after == before:
         return f"{name} stays at {share(before)}, at {cost:.2f} nats a token{beside}"
     way = "rises" if after > before else "falls"

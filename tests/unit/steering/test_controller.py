@@ -280,5 +280,10 @@ def test_a_sweep_of_two_concepts_shows_both_and_says_which_has_no_judge():
     lines = {line["name"]: line["y"] for line in chart["figure"]["data"] if line.get("yaxis") != "y2"}
     assert lines["long, chosen layers"] == [0.4, 0.3] and lines["loud, layer 3"] == [0.1, 0.1]
     assert {"loud", "long"} <= {*chart["table"]["columns"]}
+    waves = {"loud": [0.4, 0.9, 0.1, 0.7], "long": [0.5, 0.4, 0.3, 0.4], "kl": [0.0, 0.1, 0.2, 0.3]}
+    waving = pd.DataFrame({"magnitude": [None, 0.1, 0.5, 0.9], "layers": ["", "8", "8", "8"], **waves})
+    assert dose(waving, Plan.from_json(two(0.9, 0.9)), [loud, long])["title"] == (
+        "Loud goes up and down between .10 and .90, from .40 in the base model; long between .30 and .50"
+    )
     unjudged = dose(frame.drop(columns="long"), Plan.from_json(two(0.9, 0.9)), [loud, long])
     assert "No independent judge scores long." in unjudged["note"]
