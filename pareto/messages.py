@@ -28,6 +28,7 @@ class Limits(TypedDict):
     tokens: int
     seed: int
     temperature: float
+    scale: float
 
 
 class Opening(TypedDict):

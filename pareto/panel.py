@@ -17,7 +17,7 @@ from common.fronts import nondominated
 from common.jsons import JsonObject
 from common.messages import Said
 from lm import LanguageModel
-from lm.policy import MIXES
+from lm.policy import MAX_SCALE, MIXES
 from lm.prompts import MAX_CHARACTERS
 from pareto import messages, view
 from pareto.checkpoint import FOLDER, Checkpoint
@@ -220,6 +220,7 @@ def _opening(controller: Controller, compare: bool, preference: float) -> Openin
             "tokens": MAX_TOKENS_SHOWN,
             "seed": MAX_SEED,
             "temperature": MAX_TEMPERATURE,
+            "scale": MAX_SCALE,
         },
     }
 

@@ -17,14 +17,14 @@ export function choice(label, options, picked) {
 export function slider(label, options, say, moved) {
   const output = h('output', { class: 'tw-number' });
   const input = h('input', { type: 'range', class: 'tw-range', ...options, 'aria-label': label, oninput: () => { show(); moved(Number(input.value)); } });
-  function show() {
-    output.textContent = say(Number(input.value));
+  function show(value = Number(input.value)) {
+    output.textContent = say(value);
     input.setAttribute('aria-valuetext', output.textContent);
     const at = (100 * (input.value - options.min)) / (options.max - options.min);
     input.style.setProperty('--from', '0%');
     input.style.setProperty('--to', `${at}%`);
   }
-  return { node: h('div', { class: 'tw-field' }, h('span', { class: 'tw-split' }, label, output), input), input, set: (value) => { input.value = value; show(); } };
+  return { node: h('div', { class: 'tw-field' }, h('span', { class: 'tw-split' }, label, output), input), input, set: (value) => { input.value = value; show(value); } };
 }
 
 const WARM = 0.7;

@@ -9,7 +9,6 @@ import { lambda } from './figure.js';
 import { WAYS, called, placeOf, scaledTo } from './ways.js';
 
 const TYPING = 500;
-const MAX_SCALE = 2.5;
 const FINE = 0.01; // of the slider where every place on it was trained for
 /** @type {[number, string][]} */
 const DEGREES = [[0.999, 'only helpful'], [0.8, 'mostly helpful'], [0.56, 'rather helpful'], [0.44, 'balanced'], [0.2, 'rather harmless'], [0.001, 'mostly harmless'], [0, 'only harmless']];
@@ -111,7 +110,7 @@ export default function mount({ element, props, trigger, watch }) {
     type: 'range', class: 'tw-range tw-preference', min: 0, max: 1, step: 0.05, 'aria-label': 'Preference, from harmless to helpful', value: weight,
     oninput: () => { weight = Number(range.value); aside = false; drawSlider(); if (wanted() !== selected) pick(wanted()); },
   });
-  const scaling = slider('Scale', { min: 0, max: MAX_SCALE, step: 0.1 }, (times) => `${times} ×, ${extent(times)}`,
+  const scaling = slider('Scale', { min: 0, max: limits.scale, step: 0.1 }, (times) => `${times} ×, ${extent(times)}`,
     (times) => { scale = times; aside = false; drawSlider(); if (wanted() !== selected) pick(wanted()); });
   const ways = choice('Whose answer', WAYS, (next) => { way = next; aside = false; drawSlider(); pick(wanted()); });
   const scoreMix = h('button', { type: 'button', class: 'tw-quiet tw-add', onclick: () => score.start({ pick: wanted() }, preference) }, 'Score this mix and plot it');
