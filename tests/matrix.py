@@ -20,7 +20,7 @@ from lm.engines.torch.stack import Stack
 from lm.engines.transformers import stack_of
 from tests.families import FAMILIES
 from tests.scratch import scratch
-from tests.tiny import tiny
+from tests.tiny import save_adapter, tiny
 
 ENGINES = {
     "native": "native (C, CPU)",
@@ -134,7 +134,7 @@ def adapter_of(model) -> Path:
             if "lora_" in name:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
     folder = scratch("tiny-adapter-")
-    tuned.save_pretrained(folder)
+    save_adapter(tuned, folder)
     tuned.unload()
     return folder
 

@@ -115,14 +115,13 @@ SAVED = {
 
 
 @pytest.mark.parametrize("saved", SAVED)
-def test_an_export_that_a_spreadsheet_saved_is_imported_as_it_was_exported(judged, tmp_path, saved):
+def test_an_export_that_a_spreadsheet_saved_is_imported_as_it_was_exported(judged, lite, tmp_path, saved):
     export(judged, tmp_path, names=True)
     shutil.rmtree(tmp_path / "data")
     for path in (tmp_path / "csv").glob("*.csv"):
         path.write_bytes(SAVED[saved](path.read_bytes()))
-    other = Store(f"sqlite:///{tmp_path / 'other.sqlite3'}")
-    import_(other, tmp_path)
-    assert tables(other, names=True) == tables(judged, names=True)
+    import_(lite, tmp_path)
+    assert tables(lite, names=True) == tables(judged, names=True)
 
 
 def test_no_cell_of_an_export_runs(judged, tmp_path):
@@ -147,16 +146,17 @@ def test_no_cell_of_an_export_runs(judged, tmp_path):
         ("battles", "repeat", "Wiederholung", r"Row \d+ of battles: kind is 'Wiederholung'"),
     ],
 )  # fmt: skip
-def test_a_cell_that_was_changed_is_refused_by_row_and_column(judged, tmp_path, table, old, new, message):
+def test_a_cell_that_was_changed_is_refused_by_row_and_column(
+    judged, lite, tmp_path, table, old, new, message
+):
     export(judged, tmp_path, names=True)
     shutil.rmtree(tmp_path / "data")
     path = tmp_path / "csv" / f"{table}.csv"
     rows = [[new if re.fullmatch(old, cell) else cell for cell in row] for row in records(path.read_bytes())]
     path.write_bytes(written(rows))
-    other = Store(f"sqlite:///{tmp_path / 'other.sqlite3'}")
     with pytest.raises(ArenaError, match=message):
-        import_(other, tmp_path)
-    assert not any(tables(other, names=True).values())
+        import_(lite, tmp_path)
+    assert not any(tables(lite, names=True).values())
 
 
 @pytest.mark.parametrize(

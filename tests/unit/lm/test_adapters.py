@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BloomConfig, GPTNeoXConfig, OPTConfig, Phi3Config
 
 from lm import Adapter, load, peft_folder
-from tests.tiny import CONFIGS, LAYERS, WIDTH, tiny
+from tests.tiny import CONFIGS, LAYERS, WIDTH, save_adapter, tiny
 
 IDS = [72, 101, 108, 108, 111, 32, 116, 104, 101, 114, 101]
 SHAPE = {
@@ -56,7 +56,7 @@ def trained(base: Path, folder: Path, **options) -> Path:
         for parameter in tuned.parameters():
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter) * 0.05)
-    tuned.save_pretrained(folder)
+    save_adapter(tuned, folder)
     return folder
 
 
