@@ -33,8 +33,7 @@ export const ranked = (points, keys) => points.map((point) => ({
 }));
 
 /** The points that no other one beats on both axes, from left to right. */
-export const best = (points) => points.filter((point) => !points.some((other) =>
-  other.x >= point.x && other.y >= point.y && (other.x > point.x || other.y > point.y))).sort((a, b) => a.x - b.x);
+const best = (points) => ranked(points, ['x', 'y']).filter(({ dominated }) => !dominated).sort((a, b) => a.x - b.x);
 
 const interval = (ends) => (ends ? ` [${short(ends[0])}, ${short(ends[1])}]` : '');
 
