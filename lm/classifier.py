@@ -14,7 +14,7 @@ from common.folders import expanded
 from lm.devices import device_here
 from lm.folder import QUANTISED
 from lm.sources import reason
-from lm.transformers_folder import plain_config
+from lm.transformers_folder import is_empty, plain_config
 
 MAX_BATCH = 8
 UNBOUNDED = 1_000_000
@@ -161,6 +161,12 @@ def _loaded(name: str) -> tuple[Any, Any]:
             f"Classifier {name} cannot be loaded ({reason(error)}): "
             "give the folder or hub id of a sequence classifier with safetensors weights."
         ) from None
+    if is_empty(tokenizer):
+        raise ClassifierError(f"Classifier {name} has no tokenizer, or one without words: fetch it again.")
+    if type(tokenizer.model_max_length) not in (int, float):
+        raise ClassifierError(
+            f"Classifier {name} has a tokenizer with model_max_length {tokenizer.model_max_length!r}: give a number."
+        )
     if unlike := sorted(report["mismatched_keys"]):
         tensor, stored, wanted = unlike[0]
         raise ClassifierError(
@@ -188,4 +194,4 @@ def _longest(tokenizer: Any, model: Any) -> int | None:
             unused = 0 if table.padding_idx is None else table.padding_idx + 1  # RoBERTa counts from there on
             bounds.append(table.num_embeddings - unused)
     known = [bound for bound in bounds if bound and 0 < bound < UNBOUNDED]
-    return min(known, default=None)
+    return int(min(known)) if known else None

@@ -14,7 +14,12 @@ from lm.devices import gpu_here, placement
 from lm.sources import SourceError, reason
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import (
+        PreTrainedConfig,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        PreTrainedTokenizerFast,
+    )
     from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
 BUILDING = threading.Lock()
@@ -131,10 +136,17 @@ def read_tokenizer(label: str, folder: Path, config: PreTrainedConfig) -> PreTra
             f"{label} has a tokenizer of type {type(tokenizer).__name__}, "
             "which has no tokenizer.json: save it again with a current transformers."
         )
+    if is_empty(tokenizer):
+        raise SourceError(f"{label} has no tokenizer, or one without words: fetch the model again.")
     beside = folder / "chat_template.json"  # of a processor, for a model with an image tower
     if tokenizer.chat_template is None and beside.exists():
         tokenizer.chat_template = files.read_json(beside).get("chat_template")
     return tokenizer
+
+
+def is_empty(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer knows no words: transformers makes such a one where the files are missing."""
+    return {*tokenizer.get_vocab().values()} <= {*tokenizer.all_special_ids}
 
 
 def read_model(

@@ -6,11 +6,11 @@ import os
 import re
 from collections.abc import Sequence
 
-from jinja2 import TemplateError
 from torch import Tensor
 
 from common.folders import expanded
 from lm.classifier import Classifier, ClassifierError, split
+from lm.sources import reason
 from pareto.pairs import Prompt
 from pareto.reward import RewardError, checked
 
@@ -85,9 +85,9 @@ class ClassifierReward:
         tokenizer = self._classifier.tokenizer
         try:
             text = tokenizer.apply_chat_template(chat, tokenize=False)
-        except TemplateError as error:
+        except Exception as error:  # a template is a program that came with the model, and fails as it likes
             raise RewardError(
-                f"Reward {tokenizer.name_or_path} has a chat template that takes no such chat ({error}): "
+                f"Reward {tokenizer.name_or_path} has a chat template that takes no such chat ({reason(error)}): "
                 "add ?form=joined to its name."
             ) from None
         assert isinstance(text, str)  # a chat template renders one chat as one text

@@ -313,6 +313,15 @@ def test_a_tokenizer_that_takes_another_package_says_which(folder, name):
         load(str(folder))
 
 
+@pytest.mark.parametrize("family", ["gpt2", "qwen2", "gemma2"])
+def test_a_model_without_a_tokenizer_is_one_sentence(tmp_path, family):
+    folder = Path(shutil.copytree(tiny(family), tmp_path / "model"))
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(SourceError, match="^model has no tokenizer.*: fetch the model again.$"):
+        load(str(folder))
+
+
 def test_a_tokenizer_that_reads_no_text_is_one_sentence(folder):
     change(folder, "tokenizer_config.json", model_max_length="512")
     with pytest.raises(

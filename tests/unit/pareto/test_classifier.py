@@ -302,6 +302,26 @@ def test_a_text_can_be_a_pair_or_the_answer_alone(tmp_path):
             ClassifierReward(f"{name}?form={form}")
 
 
+@pytest.mark.parametrize("template", ["{{ messages[0].content + 1 }}", "{{ 1 // 0 }}", "{{ messages() }}"])
+def test_a_chat_template_that_fails_is_one_sentence(tmp_path, template):
+    name = classifier(tmp_path, "bert", {"chat_template": template}, num_labels=1)
+    with pytest.raises(RewardError, match=r"takes no such chat \(.*\): add \?form=joined to its name.$"):
+        ClassifierReward(name).score(["Hi"], ["there"])
+
+
+def test_a_tokenizer_that_is_not_there_or_knows_an_odd_length_is_one_sentence(tmp_path):
+    name = classifier(tmp_path, "bert", {"model_max_length": 64.0}, num_labels=1)
+    assert ClassifierReward(name).score(["Hi"], ["word " * 50]).isfinite().all()
+    config = tmp_path / "tokenizer_config.json"
+    config.write_text(config.read_text().replace("64.0", '"64"'))
+    with pytest.raises(RewardError, match="model_max_length '64': give a number"):
+        ClassifierReward(name)
+    for path in tmp_path.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(RewardError, match="has no tokenizer, or one without words"):
+        ClassifierReward(name)
+
+
 def test_a_chat_template_that_takes_no_such_chat_is_told(tmp_path):
     name = classifier(tmp_path, "llama", num_labels=1)
     path = tmp_path / "tokenizer_config.json"
