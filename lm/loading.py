@@ -285,7 +285,7 @@ def _checked(model: LanguageModel) -> LanguageModel:
             f"The tokenizer of {model.name} reads no text ({reason(error)}): fetch the model again."
         ) from error
     most = model.tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=False) - 1
-    most = max(most, *ids, *_chat_ids(model))
+    most = max([most, *ids, *_chat_ids(model)])
     if most >= model.engine.vocabulary:
         raise SourceError(
             f"The tokenizer of {model.name} has token {most}, and the model "

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
+from tokenizers import Tokenizer, models
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
 
 from common import digests
 from lm import Row, Sampling, SourceError, load, loading, memory, packed_cache
@@ -320,6 +321,15 @@ def test_a_model_without_a_tokenizer_is_one_sentence(tmp_path, family):
         path.unlink()
     with pytest.raises(SourceError, match="^model has no tokenizer.*: fetch the model again.$"):
         load(str(folder))
+
+
+def test_a_tokenizer_that_has_no_token_for_a_text_says_so_when_it_is_asked(folder):
+    raw = Tokenizer(models.BPE(vocab={"你": 0}, merges=[]))
+    PreTrainedTokenizerFast(tokenizer_object=raw).save_pretrained(folder)
+    model = load(str(folder), engine="native")
+    assert model.text_ids("你") == [0]
+    with pytest.raises(ValueError, match="^The prompt is empty: give at least one token.$"):
+        model.generate([Row(tuple(model.text_ids("Hi")), Sampling(max_new_tokens=1))])
 
 
 def test_a_tokenizer_that_reads_no_text_is_one_sentence(folder):
