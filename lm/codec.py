@@ -1,7 +1,5 @@
 """Between text and token ids: all that tokenizers and their chat templates do differently, in one place."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -46,7 +44,7 @@ class PromptError(ValueError):
 class Codec:
     """A tokenizer as the rest of lm uses it. name: of its model, for messages."""
 
-    def __init__(self, name: str, tokenizer: PreTrainedTokenizerFast):
+    def __init__(self, name: str, tokenizer: "PreTrainedTokenizerFast"):
         self.name, self.tokenizer = name, tokenizer
 
     def chat_ids(self, messages: Sequence[Message], *, thinking: bool = False) -> list[int]:
@@ -118,7 +116,7 @@ class Codec:
             return self._marked_ids(self._control.marked(text))
         return self._plain_ids(text)
 
-    def stream(self) -> TextStream:
+    def stream(self) -> "TextStream":
         """The text of token ids that come one by one."""
         return TextStream(self)
 
@@ -161,7 +159,7 @@ class Codec:
         return frozenset(id for id in ids if id is not None)
 
     @property
-    def _raw(self) -> Tokenizer:
+    def _raw(self) -> "Tokenizer":
         return self.tokenizer.backend_tokenizer
 
     @cached_property

@@ -1,7 +1,5 @@
 """From a model's name to a LanguageModel: its folder is checked, its weights are packed once and cached."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os
@@ -133,14 +131,14 @@ def _default_model(label: str, folder: Path, engine: str) -> LanguageModel:
 
 
 def _packed(
-    label: str, packed: Path, tokenizer: PreTrainedTokenizerFast, stop_ids: frozenset[int], engine: str
+    label: str, packed: Path, tokenizer: "PreTrainedTokenizerFast", stop_ids: frozenset[int], engine: str
 ) -> LanguageModel:
     """From weights that `save` wrote."""
     weights, metadata = open_saved(packed)
     values = json.loads(metadata["config"])
     gpu = gpu_here()
 
-    def rebuilt() -> PreTrainedModel:
+    def rebuilt() -> "PreTrainedModel":
         return _placed(_rebuild(weights, values), gpu)
 
     running: Engine
@@ -157,7 +155,7 @@ def _packed(
     )
 
 
-def _placed(model: PreTrainedModel, gpu: torch.device | None) -> PreTrainedModel:
+def _placed(model: "PreTrainedModel", gpu: torch.device | None) -> "PreTrainedModel":
     """Where gradients are computed: on a GPU where there is one, also beside the native engine."""
     if gpu is not None:
         model.to(gpu, torch.bfloat16)  # type: ignore[arg-type]  # transformers wraps `to` and loses its self
@@ -177,7 +175,7 @@ def _on_cpu(weights: Weights, config: SimpleNamespace, engine: str) -> NativeEng
     return BatchedEngine(PackedStack(weights, config), context)
 
 
-def _rebuild(weights: Weights, values: JsonObject) -> PreTrainedModel:
+def _rebuild(weights: Weights, values: JsonObject) -> "PreTrainedModel":
     """The transformers model with exactly these weights. values: its config."""
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.initialization import no_init_weights
@@ -230,7 +228,7 @@ def _transformers(
     )
 
 
-def _check_window(label: str, config: PreTrainedConfig) -> None:
+def _check_window(label: str, config: "PreTrainedConfig") -> None:
     """Raises SourceError for a Llama with a window: transformers keeps it in the cache and not in a single pass,
     so that an answer would depend on how it is computed.
     """
@@ -243,7 +241,7 @@ def _check_window(label: str, config: PreTrainedConfig) -> None:
             )
 
 
-def _float32_bytes(config: PreTrainedConfig, weights: list[Path]) -> int:
+def _float32_bytes(config: "PreTrainedConfig", weights: list[Path]) -> int:
     """Memory that a model takes in float32, or as it is stored where it stays quantised."""
     stored = getattr(config, "quantization_config", None)
     if stored is not None and stored.get("quant_method") not in UNDONE:
@@ -251,7 +249,7 @@ def _float32_bytes(config: PreTrainedConfig, weights: list[Path]) -> int:
     return 4 * sum(count * (2 if kind == "U8" else 1) for _, kind, count in files.tensors(weights))
 
 
-def _in_torch(model: PreTrainedModel, engine: str) -> BatchedEngine | ReferenceEngine:
+def _in_torch(model: "PreTrainedModel", engine: str) -> BatchedEngine | ReferenceEngine:
     """PyTorch's engine for a transformers model: in one batch where it is Llama-style and on one device."""
     reason = unsupported(model.config)
     if engine == "batched" and reason:

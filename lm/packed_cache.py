@@ -1,7 +1,5 @@
 """Packed weights in the cache: made once for a model, and again where they are damaged."""
 
-from __future__ import annotations
-
 import json
 import logging
 import shutil
@@ -66,7 +64,7 @@ def _converted(gguf: Path, folder: Path, report: sources.Progress) -> Path:
 
 
 def packed_file(
-    label: str, config: PreTrainedConfig, weights: list[Path], bits: int, report: sources.Progress
+    label: str, config: "PreTrainedConfig", weights: list[Path], bits: int, report: sources.Progress
 ) -> Path:
     """The model's weights in few bits, from the cache or made for it. Packed weights go with one config: its
     tokenizer, chat template and stop tokens are read from the model's own folder at each start. At 4 bits it
@@ -93,7 +91,7 @@ def _memory_needed(weights: list[Path]) -> float:
     return 1.2 * sum(count for count, _ in counts) + 2 * max(count * size for count, size in counts)
 
 
-def _packed_weights(label: str, weights: list[Path], config: PreTrainedConfig, bits: int) -> Weights:
+def _packed_weights(label: str, weights: list[Path], config: "PreTrainedConfig", bits: int) -> Weights:
     try:
         shapes = shapes_of(config)
     except Exception as error:  # any error: values of a config that no model can be made of
@@ -135,7 +133,7 @@ def _keep(fresh: Path, target: Path) -> None:
             raise
 
 
-def _about(checksum: str, config: PreTrainedConfig) -> dict[str, str]:
+def _about(checksum: str, config: "PreTrainedConfig") -> dict[str, str]:
     """What is written beside packed weights; the config without what tells of its folder and its writer."""
     values = {
         key: value

@@ -1,7 +1,5 @@
 """What transformers reads of a model's folder: config, tokenizer, weights, or one sentence on why it cannot."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +24,7 @@ BUILDING = threading.Lock()
 """Held while transformers builds a model: it swaps functions of torch and of its own for that time."""
 
 
-def plain_config(name: str | Path) -> PreTrainedConfig:
+def plain_config(name: str | Path) -> "PreTrainedConfig":
     """The config of a folder or hub id, whatever it says of the type of its numbers, such as "auto": the weights'
     files tell that. Raises what transformers raises.
     """
@@ -39,7 +37,7 @@ def plain_config(name: str | Path) -> PreTrainedConfig:
     return config
 
 
-def read_config(label: str, folder: Path) -> PreTrainedConfig:
+def read_config(label: str, folder: Path) -> "PreTrainedConfig":
     """The config as transformers reads it. Raises SourceError where it, or the model that it is of, is
     unknown here, or needs a package that is missing.
     """
@@ -58,7 +56,7 @@ def read_config(label: str, folder: Path) -> PreTrainedConfig:
     return config
 
 
-def _model_class(label: str, config: PreTrainedConfig) -> type[_BaseAutoModelClass]:
+def _model_class(label: str, config: "PreTrainedConfig") -> "type[_BaseAutoModelClass]":
     """The class of transformers that loads a config's model: with its image tower where it has one."""
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
@@ -69,7 +67,7 @@ def _model_class(label: str, config: PreTrainedConfig) -> type[_BaseAutoModelCla
     raise SourceError(f"{label} is a {config.model_type} model, which {why}: give a causal language model.")
 
 
-def _check_quantised(label: str, config: PreTrainedConfig) -> None:
+def _check_quantised(label: str, config: "PreTrainedConfig") -> None:
     stored = getattr(config, "quantization_config", None)
     if stored is None:
         return
@@ -106,7 +104,7 @@ def check_blocks(label: str, values: JsonObject, weights: list[Path]) -> None:
             )
 
 
-def _check_rope(label: str, config: PreTrainedConfig) -> None:
+def _check_rope(label: str, config: "PreTrainedConfig") -> None:
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
     rope = getattr(config.get_text_config(decoder=True), "rope_parameters", None) or {}
@@ -118,7 +116,7 @@ def _check_rope(label: str, config: PreTrainedConfig) -> None:
         )
 
 
-def read_tokenizer(label: str, folder: Path, config: PreTrainedConfig) -> PreTrainedTokenizerFast:
+def read_tokenizer(label: str, folder: Path, config: "PreTrainedConfig") -> "PreTrainedTokenizerFast":
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
@@ -144,7 +142,7 @@ def read_tokenizer(label: str, folder: Path, config: PreTrainedConfig) -> PreTra
     return tokenizer
 
 
-def is_empty(tokenizer: PreTrainedTokenizerBase) -> bool:
+def is_empty(tokenizer: "PreTrainedTokenizerBase") -> bool:
     """Whether a tokenizer knows no words: transformers makes such a one where the files are missing."""
     return {*tokenizer.get_vocab().values()} <= {*tokenizer.all_special_ids}
 
@@ -152,10 +150,10 @@ def is_empty(tokenizer: PreTrainedTokenizerBase) -> bool:
 def read_model(
     label: str,
     folder: Path,
-    config: PreTrainedConfig,
+    config: "PreTrainedConfig",
     dtype: torch.dtype,
     device_map: str | dict[str, torch.device] | None,
-) -> PreTrainedModel:
+) -> "PreTrainedModel":
     """The transformers model. Raises SourceError where its weights are not all in the files."""
     both: Any
     try:
@@ -190,12 +188,12 @@ def read_model(
     return frozen(model)
 
 
-def frozen(model: PreTrainedModel) -> PreTrainedModel:
+def frozen(model: "PreTrainedModel") -> "PreTrainedModel":
     model.eval().requires_grad_(False)
     return model
 
 
-def stop_ids_of(folder: Path, tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
+def stop_ids_of(folder: Path, tokenizer: "PreTrainedTokenizerFast") -> frozenset[int]:
     """Tokens that end an answer, of everything in the folder that names some."""
     ids: set[int | None] = set()
     for path in (folder / "generation_config.json", folder / "config.json"):

@@ -1,7 +1,5 @@
 """The Steer tab: wires the page's events to the controller. The only file of steering that knows Gradio."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """The shape of a Llama-style model, and which models have it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, TypeAlias
@@ -103,7 +101,7 @@ def window(config: Config) -> int | None:
     return FAMILIES[config.model_type](config)
 
 
-def tied(model: PreTrainedModel) -> bool:
+def tied(model: "PreTrainedModel") -> bool:
     """Whether a transformers model's head is its embedding, whatever its config says: transformers keeps the
     two apart where a file holds both.
     """
