@@ -27,12 +27,14 @@ models again and again, or draw thousands of rows.
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """A process a core for the suite or a tier, and this one alone for what is picked by path or by word."""
+    """A process a core for a tier, one more for the suite, since a browser's test waits more than it computes, and
+    this one alone for what is picked by path or by word.
+    """
     if config.option.numprocesses != "auto":
         return None
-    cores = min(MAX_WORKERS, os.cpu_count() or 1)
+    cores = os.cpu_count() or 1
     picked = config.option.file_or_dir or config.option.keyword or config.option.capture == "no"
-    return 0 if picked or cores == 1 else cores
+    return 0 if picked or cores == 1 else min(MAX_WORKERS, cores + (not config.option.markexpr))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> "OneBrowser | None":
