@@ -94,11 +94,6 @@ def admitted(session: Session, annotator: int | None, key: str, set_id: str | No
     ]
 
 
-def any_shown(session: Session) -> bool:
-    """Whether the battles of any study are shown to people, other than of those under a notice."""
-    return any(not notice for *_, notice in session.execute(_SHOWN))
-
-
 def complete() -> Select[int, str]:
     """The standing votes (`vote`, `battle`) that answer all questions
     which their study asks now, and skip not all.

@@ -101,12 +101,6 @@ class Service:
             done = _judged(session, annotator, set_id) - voted
             return replace(shown(session.get_one(Battle, battle), left, done), remaining=len(left) + voted)
 
-    @property
-    def waits(self) -> bool:
-        """Whether battles of a study wait for people; those of practice wait for nobody."""
-        with self.store.read() as session:
-            return assignment.any_shown(session)
-
     def check(self, set_id: str, annotator: str) -> None:
         """Raises NotServed where a study is not there, not open, or not for this person."""
         with self.store.read() as session:

@@ -17,8 +17,6 @@ from arena.shown import About, Answered, Earlier, Reveal, Shown, Side
 
 ROLES = {"system": "System prompt", "user": "User, earlier", "assistant": "Assistant, earlier"}
 PRACTISE = '<button type="button" class="tw-quiet" data-open="practise">Practise on an example</button>'
-NONE_YET = "No battle yet"
-MAKE = "Make a study under Studies, or send two texts from Steer or Trade-offs."
 BACK = '<button type="button" class="tw-quiet" data-open="next">Back to judging</button>'
 LABELS = {"a": "A", "b": "B", "tie": "Tie", "both_bad": "Both bad", "skip": "Skip"}
 
@@ -75,11 +73,8 @@ def revealed(shown: Shown, reveal: Reveal, *, error: str = "") -> str:
 {undo if left else ""}</div></article>"""
 
 
-def welcome(login: bool, waits: bool) -> str:
-    """What is shown before the sign-in. waits: whether there is a battle for anybody."""
-    if not waits:
-        says = f"{MAKE} {_enter(login)} to practise, or to come back to your answers."
-        return _plate(NONE_YET, says, PRACTISE)
+def welcome(login: bool) -> str:
+    """What is shown before the sign-in."""
     return _plate(
         "Two answers, no names",
         f"{_enter(login)} to start. You will see one prompt and two answers, and say which is better in what you are asked. "
@@ -94,7 +89,8 @@ def _enter(login: bool) -> str:
 def finished(done: int, reveal: str = "vote") -> str:
     """What is shown when nothing is left to judge."""
     if not done:
-        return _plate(NONE_YET, MAKE, PRACTISE)
+        says = "Make a study under Studies, or send two texts from Steer or Trade-offs."
+        return _plate("No battle yet", says, PRACTISE)
     names = " Your answers now tell who wrote what." if reveal == "end" else ""
     return _plate("All judged", f"You have judged {_count(done)}. Thank you.{names}", _listed())
 

@@ -117,13 +117,13 @@ class Policy:
         1, extrapolated above. id: what it is known by.
         """
         assert self.adapter is not None  # names of others take no scale
-        about = {"id": id, "name": f"{self.about['name']}, scaled by {scale:g}", "method": SCALED}
+        about = {"id": id, "name": f"{self.about['name']} × {scale:g}", "method": SCALED}
         return replace(
             self,
             name=f"{self.name}*{scale:g}",
             adapter=Adapter.mix([(self.adapter, scale)]),
             parts={**self.parts, "scale": scale},
-            about={**self.about, **about, "preference": None},
+            about={**self.about, **about},
         )
 
 
@@ -159,6 +159,8 @@ class Policies:
         if kind == "plan":
             return self._known(self._plan, kind)(argument)
         argument, scale = scaled(argument)
+        if argument == BASE and scale != 1:
+            raise PolicyError("The base model has no trained change to scale: name a checkpoint or a mix.")
         policy = self._trained(kind, argument)
         id = f"{kind}:{_weight(kind, argument):g}" if kind in MIXES else argument
         return policy if scale == 1 else policy.scaled(scale, f"{id}*{scale:g}")
@@ -188,12 +190,12 @@ def scaled(name: str) -> tuple[str, float]:
     """A name without its scale, and the scale: `curve:0.35*1.5` has 1.5, names without one have 1. Raises
     PolicyError.
     """
-    bare, star, scale = name.rpartition("*")
-    if not star:
+    bare, star, scale = name.partition("*")
+    if not star or not bare:
         return name, 1.0
-    if not bare or not NUMBER.fullmatch(scale) or float(scale) > MAX_SCALE:
+    if not NUMBER.fullmatch(scale) or float(scale) > MAX_SCALE:
         raise PolicyError(
-            f"{shown(name)} has the scale {shown(scale)}: give a number from 0 to {MAX_SCALE:g} after the *, as in curve:0.35*1.5."
+            f"The scale {shown(scale)} of a policy is no number from 0 to {MAX_SCALE:g}: give one after the *, as in curve:0.35*1.5."
         )
     return bare, float(scale)
 

@@ -7,6 +7,7 @@ import moocore
 import numpy as np
 
 from common.statistics import Draws, middle
+from lm.policy import SCALED
 
 DRAWS = 500
 Point = Mapping[str, Any]
@@ -40,11 +41,11 @@ def runs(point: Point) -> list[Point]:
 
 def rivals(points: Sequence[Point]) -> dict[str, list[Point]]:
     """By method: the points at the preferences that all methods of several preferences share, by preference;
-    empty where they share none.
+    empty where they share none. Scaled policies were trained nowhere, so they are left out.
     """
     places: dict[str, dict[tuple[float, ...], Point]] = {}
     for point in points:
-        if point.get("preference") and point["method"] != END:
+        if point.get("preference") and point["method"] not in (END, SCALED):
             places.setdefault(point["method"], {})[tuple(round(w, 6) for w in point["preference"])] = point
     places = {method: own for method, own in places.items() if len(own) > 1}
     shared = sorted(set.intersection(*map(set, places.values()))) if places else []

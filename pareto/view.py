@@ -271,7 +271,7 @@ def _scored(points: Sequence[Mapping[str, Any]]) -> str:
     trained = max((len(point["seeds"]) for point in points), default=1)
     several = f", means of up to {trained} trainings" if trained > 1 else ""
     scaled = any(point["method"] == SCALED for point in points)
-    price = " Scaled ones are extrapolated from one training: with KL on an axis you see the price."
+    price = " Scaled ones are extrapolated, and not compared above: with KL on an axis you see the price."
     return f"{many} held-out prompts a point{several}.{price if scaled else ''}"
 
 

@@ -31,7 +31,7 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
             gr.LoginButton()
     fault = gr.HTML(visible=False, elem_classes="tw-by")
     change = gr.Button(visible=False, size="sm", elem_classes="tw-signed")
-    page = part(view.welcome(who.login, service.waits), "compare/arena", "tw-judge")
+    page = part(view.welcome(who.login), "compare/arena", "tw-judge")
 
     judging = Judging(service, who)
     served = PRIVATE | {"concurrency_limit": SERVED, "show_progress": "hidden"}
@@ -108,7 +108,7 @@ class Judging:
             html = (
                 view.invited(self.service.about(study), self.who.login)
                 if study
-                else view.welcome(self.who.login, self.service.waits)
+                else view.welcome(self.who.login)
             )
         except ArenaError as error:
             refused = str(error)
@@ -183,7 +183,7 @@ class Judging:
             except StoreError as error:
                 raise gr.Error(str(error), print_exception=False) from error
             except ArenaError:
-                return "", None, view.welcome(self.who.login, self.service.waits)
+                return "", None, view.welcome(self.who.login)
 
         return handler
 

@@ -9,7 +9,7 @@ const KNOWN = {
 };
 
 test('a policy has one id on the page, by whatever name a link calls it', () => {
-  const names = { 'mix:curve-1+curve-0@0.37': 'curve:0.37', 'curve:0.37': 'curve:0.37', 'curve:0.370': 'curve:0.37', 'curve:0.50': 'curve-0.5', 'mix:curve-1+curve-0@.5': 'curve-0.5', 'mix:helpful+harmless@0.2': 'soup:0.2', 'checkpoint:gapo-2': 'gapo-2', 'curve:0.50*1.8': 'curve:0.5*1.8', 'mix:curve-1+curve-0@.5*1.8': 'curve:0.5*1.8', 'curve:0.5*1': 'curve-0.5', 'checkpoint:gapo-2*0.5': 'gapo-2*0.5' };
+  const names = { 'mix:curve-1+curve-0@0.37': 'curve:0.37', 'curve:0.37': 'curve:0.37', 'curve:0.370': 'curve:0.37', 'curve:0.50': 'curve-0.5', 'mix:curve-1+curve-0@.5': 'curve-0.5', 'mix:helpful+harmless@0.2': 'soup:0.2', 'checkpoint:gapo-2': 'gapo-2', 'curve:0.50*1.8': 'curve:0.5*1.8', 'mix:curve-1+curve-0@.5*1.8': 'curve:0.5*1.8', 'curve:0.5*1': 'curve-0.5', 'mix:curve-1 curve-0@0.5*2': 'curve:0.5*2', 'checkpoint:gapo-2*0.5': 'gapo-2*0.5' };
   for (const [name, id] of Object.entries(names)) assert.equal(called(name, KNOWN), id, name);
   for (const other of ['mix:gapo-2+harmless@0.5', 'curve:2', 'curve:x', 'plan:sports', 'base']) assert.equal(called(other, KNOWN), other);
 });

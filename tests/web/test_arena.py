@@ -246,7 +246,6 @@ def test_who_finds_nothing_to_judge_practises_and_nothing_of_it_counts(browser, 
     with running(tmp_path, "empty") as (address, database):
         page = browser.new_page()
         page.goto(address)
-        page.get_by_role("heading", name="No battle yet").wait_for()
         page.get_by_label("Your name").fill("Ada")
         page.keyboard.press("Enter")
         page.get_by_role("button", name="Practise on an example").click()

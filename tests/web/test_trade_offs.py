@@ -242,7 +242,7 @@ def test_a_curve_answers_at_every_place_of_a_fine_slider(chrome: Browser, tmp_pa
         for _ in range(8):
             scale.press("ArrowRight")
         newer(page, before)
-        assert heads(page)[-1] == "curve 0.51 : 0.49, scaled by 1.8"
+        assert heads(page)[-1] == "curve 0.51 : 0.49 × 1.8"
         expect(page.locator(".tw-wish")).to_contain_text("1.8 ×, extrapolated")
         scaled = page.url
         before = run(page)
@@ -252,9 +252,15 @@ def test_a_curve_answers_at_every_place_of_a_fine_slider(chrome: Browser, tmp_pa
         assert text(page) == text(page, 0)
         visit(page, scaled)
         assert (slider.input_value(), scale.input_value()) == ("0.51", "1.8"), "a link brings the scale back"
-        assert heads(page)[-1] == "curve 0.51 : 0.49, scaled by 1.8"
+        assert heads(page)[-1] == "curve 0.51 : 0.49 × 1.8"
         link = scaled.replace("*1.8", "")
         pressed = page.locator(".tw-wish .tw-choice [aria-pressed=true]")
+        visit(page, link.replace("curve%3A0.51", "gapo*1.5"))
+        assert scale.input_value() == "1.5" and heads(page)[-1] == "gapo name × 1.5"
+        before = run(page)
+        scale.press("ArrowRight")
+        newer(page, before)
+        assert heads(page)[-1] == "gapo name × 1.6", "the scale is that of the policy that is shown"
         visit(page, link.replace("curve%3A0.51", "gapo"))
         expect(page.locator(".tw-wish .tw-says")).to_have_text("gapo name")
         expect(pressed).to_have_count(0)

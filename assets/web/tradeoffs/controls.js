@@ -6,7 +6,7 @@ import { store } from './store.js';
 import { scorer } from './score.js';
 import { lastWins } from '../shared/sender.js';
 import { lambda } from './figure.js';
-import { WAYS, called, placeOf, scaledTo } from './ways.js';
+import { WAYS, called, placeOf, scaleOf, scaledTo } from './ways.js';
 
 const TYPING = 500;
 const FINE = 0.01; // of the slider where every place on it was trained for
@@ -54,9 +54,9 @@ export default function mount({ element, props, trigger, watch }) {
   function show(id) {
     selected = id;
     const place = id && placeOf(id, { trained, mixes, ends });
-    aside = !place;
-    if (place) [way, weight, scale] = place;
-    else [weight, scale] = [store.point(id)?.lambda ?? weight, 1];
+    aside = !place || place[2] > limits.scale;
+    if (!aside) [way, weight, scale] = place;
+    else [weight, scale] = [store.point(id)?.lambda ?? weight, id ? scaleOf(id)[1] : 1];
     drawSlider();
   }
 
@@ -92,6 +92,10 @@ export default function mount({ element, props, trigger, watch }) {
   const measured = () => mixes[way]?.find((each) => Math.abs(each.lambda - weight) < 1e-9)?.id;
   const unscaled = () => (way === 'trained' ? nearest().id : (scale === 1 && measured()) || `${way}:${weight}`);
   const wanted = () => scaledTo(unscaled(), scale);
+  const current = () => (aside ? selected : wanted());
+  /** Whether what is shown has a trained change: not the base model, nor a plan. */
+  const scalable = () => !aside || (selected !== null && !selected.startsWith('plan:') && scaleOf(selected)[1] <= limits.scale
+    && !['base', 'steered'].includes(store.point(selected)?.method));
 
   const prompt = h('textarea', {
     rows: 3, maxlength: limits.prompt, 'aria-label': 'Prompt', placeholder: 'Ask for something', value: request.prompt,
@@ -111,9 +115,10 @@ export default function mount({ element, props, trigger, watch }) {
     oninput: () => { weight = Number(range.value); aside = false; drawSlider(); if (wanted() !== selected) pick(wanted()); },
   });
   const scaling = slider('Scale', { min: 0, max: limits.scale, step: 0.1 }, (times) => `${times} ×, ${extent(times)}`,
-    (times) => { scale = times; aside = false; drawSlider(); if (wanted() !== selected) pick(wanted()); });
+    (times) => { scale = times; pick(aside ? scaledTo(scaleOf(selected)[0], scale) : wanted()); drawSlider(); });
+  scaling.node.classList.add('tw-scaling');
   const ways = choice('Whose answer', WAYS, (next) => { way = next; aside = false; drawSlider(); pick(wanted()); });
-  const scoreMix = h('button', { type: 'button', class: 'tw-quiet tw-add', onclick: () => score.start({ pick: wanted() }, preference) }, 'Score this mix and plot it');
+  const scoreMix = h('button', { type: 'button', class: 'tw-quiet tw-add', onclick: () => score.start({ pick: current() }, preference) }, 'Score this mix and plot it');
   const ticks = h('div', { class: 'tw-ticks', 'aria-hidden': 'true' });
 
   function mark() {
@@ -144,7 +149,8 @@ export default function mount({ element, props, trigger, watch }) {
     range.setAttribute('aria-valuetext', aside ? `on none of its ways: ${says.textContent}` : `${words(weight)}, λ ${lambda(weight)}`);
     ways.set(aside ? null : way);
     scaling.set(scale);
-    scoreMix.hidden = aside || store.point(wanted()) != null || (scale === 1 && (way === 'trained' || measured() != null));
+    scaling.node.hidden = !scalable();
+    scoreMix.hidden = !scalable() || scale === 0 || store.point(current()) != null || (scale === 1 && (aside || way === 'trained' || measured() != null));
     scoreMix.textContent = `Score this ${way === 'soup' && scale === 1 ? 'mix' : 'place'} and plot it`;
     mark();
     for (const tick of ticks.children) tick.classList.toggle('tw-on', !aside && tick.dataset.id === wanted());

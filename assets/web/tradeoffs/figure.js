@@ -1,5 +1,6 @@
 // The figure of a front for plot.js, from the message of pareto/view.py: one set of points on its own axes at a time.
 import { edge, markOf, methods } from './marks.js';
+import { scaleOf } from './ways.js';
 
 const SIZES = { diamond: 13, 'triangle-up': 14, 'triangle-down': 14, star: 15, cross: 12, x: 11 };
 const AXES = {
@@ -113,7 +114,8 @@ function single(data, shown, { dim, picks, selected, seeds, axes, brushed }, nam
   for (const method of methods()) {
     const own = shown.filter((point) => point.method === method);
     const ordered = own.filter((point) => point.lambda != null).sort((a, b) => a.lambda - b.lambda);
-    if (ordered.length > 2) traces.push(path(ordered, { color: pale(markOf(method).color, 50), width: 1.5 }));
+    const scales = new Set(ordered.map(({ id }) => scaleOf(id)[1]));
+    if (ordered.length > 2 && scales.size === 1) traces.push(path(ordered, { color: pale(markOf(method).color, 50), width: 1.5 }));
     const surface = data.attainment[method];
     if (seeds && surface && own.some((point) => point.cloud?.length) && String(axes) === String(data.objectives)) {
       const corners = surface.map(([x, y]) => ({ x, y })).sort((a, b) => a.x - b.x);

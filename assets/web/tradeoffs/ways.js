@@ -28,7 +28,7 @@ function live(id, ends) {
 /** The id of a policy on the page, whatever its name elsewhere: `curve-0.5` for curve:0.50, where that place is scored. mixes: the scored
  * points of each method that mixes, { id, lambda }; ends: the two checkpoints of each. */
 export function called(id, { mixes, ends }) {
-  const [bare, scale] = scaleOf(id.replace(/^checkpoint:/, ''));
+  const [bare, scale] = scaleOf(id.replace(/^checkpoint:/, '').replace(/^(mix:\S+) /, '$1+')); // an address has a space for +
   const [method, weight] = live(bare, ends) ?? [];
   if (!method) return scaledTo(bare, scale);
   return scale === 1 ? at(mixes[method], weight)?.id ?? `${method}:${weight}` : scaledTo(`${method}:${weight}`, scale);

@@ -25,7 +25,6 @@ from arena import (
     import_,
     ranking,
     send,
-    studies,
     view,
     votes_frame,
 )
@@ -100,18 +99,6 @@ def test_it_is_told_when_all_votes_that_a_study_wants_are_in(store):
     assert more is not None and not more.short
     assert "all votes that were wanted are in; 6 more can be given" in view.battle(more)
     assert not service.again(more.battle, "Bo", wanted).short
-
-
-def test_battles_wait_while_a_study_of_people_is_open_whoever_it_is_for(store):
-    service = Service(store)
-    assert not service.waits
-    made = create(store, "Ours", answers(2), access="listed", members=("Ada",)).set
-    assert service.waits
-    studies.show(store, made, False)
-    assert not service.waits
-    studies.show(store, made, True)
-    studies.mark(store, made, "Practice.")
-    assert not service.waits, "practice waits for nobody"
 
 
 def test_every_prompt_is_seen_once_before_one_comes_back_whose_names_were_told(service):

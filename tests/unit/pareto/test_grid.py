@@ -297,20 +297,26 @@ def test_a_policy_is_scaled_from_the_base_model_through_what_was_trained_to_beyo
         assert policy.about == {
             **trained.about,
             "id": id,
-            "name": f"{trained.about['name']}, scaled by 1.5",
+            "name": f"{trained.about['name']} × 1.5",
             "method": "scaled",
-            "preference": None,
         }
         assert policy.spec == {**trained.spec, "scale": 1.5}
         assert known(id).about == policy.about, "the id of a scaled point is a name of its policy"
-        assert session.answers({**policy.about, "preference": None})
+        assert session.answers(policy.about)
         assert not Session(session.front, {"curve-1": ends["curve-1"]}).answers(policy.about)
     assert known("curve:0.25*1").about == known("curve:0.25").about
     base, still = (
         known(name).respond(["Hi"], seed=0, max_new_tokens=8)[0] for name in ("base", "curve:0.25*0")
     )
     assert base.ids == still.ids
-    for wrong in ("curve:0.25*-1", "curve:0.25*3.01", "curve:0.25*", "curve:0.25*x", "curve-0*nan", "*2"):
+    for wrong in (
+        "curve:0.25*-1",
+        "curve:0.25*3.01",
+        "curve:0.25*",
+        "curve:0.25*2*2",
+        "curve-0*nan",
+        "base*2",
+    ):
         with pytest.raises(PolicyError, match="scale"):
             known(wrong)
 

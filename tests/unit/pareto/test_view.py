@@ -212,6 +212,9 @@ def test_attainment_is_the_median_of_the_seeds_and_monotone_counts_them() -> Non
     end = curve[0] | {"id": "end", "preference": [0.0, 1.0], "harmless": -9.0, "runs": low}
     more = Front("m", "h", (-2.0, -2.0), (*grid(0.0), *curve, end)).to_dict()["monotone"]
     assert more["curve"] == more["pgapo"] == told["monotone"]["pgapo"], "over the preferences of all methods"
+    scaled = [each | {"id": f"{each['id']}*2", "method": "scaled"} for each in curve[:1]]
+    beside = Front("m", "h", (-2.0, -2.0), (*grid(0.0), *scaled, *scaled)).to_dict()
+    assert beside["comparison"] == told["comparison"] and beside["monotone"] == told["monotone"]
 
 
 def test_points_that_are_dominated_are_counted() -> None:
@@ -241,9 +244,7 @@ def test_points_scored_on_fewer_prompts_are_told() -> None:
     alike = view.front(Front("m", "h", (-2.0, -2.0), (point("a", 1, 1), point("b", 0, 0))))
     assert alike["models"]["note"].endswith("; 240 held-out prompts a point.")
     scaled = view.front(
-        Front(
-            "m", "h", (-2.0, -2.0), (point("a", 1, 1), point("a*2", 2, 2, method="scaled", preference=None))
-        )
+        Front("m", "h", (-2.0, -2.0), (point("a", 1, 1), point("a*2", 2, 2, method="scaled")))
     )
     assert "extrapolated" in scaled["models"]["note"]
 
