@@ -43,7 +43,7 @@ REFUSALS = ("refusal_unsafe", "refusal_safe", "refusal_unsafe_alike", "refusal_s
 
 
 def standard_prompts(every: int = 1) -> list[tuple[str, str]]:
-    """(kind, prompt) of the held-out prompts that ship; every: of each kind, only each so manieth."""
+    """(kind, prompt) of the held-out prompts that ship. every: 2 takes every second prompt of each kind."""
     prompts, counts = read_prompts(HELD_OUT), Counter[str]()
     numbered = []
     for kind, text in prompts:
