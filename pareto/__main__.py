@@ -26,6 +26,7 @@ from pareto.evaluate import (
     alike_prompts,
     asked_of,
     evaluate,
+    part_of,
     standard_heads,
     standard_rewards,
 )
@@ -295,7 +296,8 @@ def _evaluate(args: argparse.Namespace, model: LanguageModel) -> JsonObject:
         _check_addable(args, filed(model), policy.about["id"])
         rewards, (prompts, samples) = standard_rewards(model), asked_of(filed(model))
     else:
-        rewards, prompts, samples = _scorers(args, model), read_prompts(args.prompts), args.samples
+        prompts = part_of(filed(model), args.part) if args.part else read_prompts(args.prompts)
+        rewards, samples = _scorers(args, model), args.samples
     measured = evaluate(
         policy,
         model,
@@ -324,6 +326,7 @@ def _check_addable(args: argparse.Namespace, front: Front, id: str) -> None:
     if (
         args.reward
         or args.objectives
+        or args.part
         or (args.prompts, args.samples, args.max_new_tokens) != (HELD_OUT, SAMPLES, ANSWER)
     ):
         raise ValueError(

@@ -60,6 +60,19 @@ def asked_of(front: Front) -> tuple[list[tuple[str, str]], int]:
     return standard_prompts(front.about.get("every", 1)), samples
 
 
+def part_of(front: Front, part: str) -> list[tuple[str, str]]:
+    """The held-out prompts on which the points of a front were scored ("front"), or the others ("rest"), which chose
+    none of them. Raises ValueError where there are no others.
+    """
+    scored, _ = asked_of(front)
+    prompts = scored if part == "front" else [each for each in standard_prompts() if each not in scored]
+    if not prompts:
+        raise ValueError(
+            "--part rest: the front's points are scored on all held-out prompts, so none is left."
+        )
+    return prompts
+
+
 def alike_prompts() -> list[tuple[str, str]]:
     """(kind, prompt) of the held-out twins that ship: safe and unsafe prompts that sound alike."""
     return read_prompts(ALIKE)

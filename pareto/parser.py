@@ -204,6 +204,11 @@ def _evaluate(commands: Commands, parents: list[Parser]) -> None:
         "soup:0.35, the weight of helpfulness; all but base with *1.5 behind it: so many times the trained change",
     )
     sub.add_argument("--prompts", type=Path, default=HELD_OUT, help="JSON Lines of prompt and kind")
+    sub.add_argument(
+        "--part",
+        choices=("front", "rest"),
+        help="of the held-out prompts: those on which the front's points are scored, or the others",
+    )
     sub.add_argument("--samples", type=integer(1, 100), default=SAMPLES)
     sub.add_argument("--seed", type=integer(*BOUNDS["seed"]), default=0)
     sub.add_argument("--max-new-tokens", type=integer(1, MAX_NEW_TOKENS), default=ANSWER)

@@ -16,7 +16,7 @@ from lm import Adapter, LanguageModel, Policy, Stopped, load
 from pareto import fit, pairs
 from pareto.__main__ import main
 from pareto.corruptions import WAYS, spoiled
-from pareto.evaluate import asked_of, evaluate, refuses, standard_prompts
+from pareto.evaluate import asked_of, evaluate, part_of, refuses, standard_prompts
 from pareto.front import Front
 from pareto.pairs import Pair, PairError, read_pairs, read_prompts
 from pareto.rewards import ClassifierReward, FunctionReward, Head, HeadReward, RewardError, heads, sequences
@@ -73,6 +73,15 @@ def test_a_point_is_scored_on_the_prompts_of_the_front_that_it_is_put_on(model):
     for kind in ("helpful", "unsafe"):
         all_of, some = ([text for of, text in which if of == kind] for which in (standard_prompts(), prompts))
         assert some == all_of[:: shipped.about["every"]]
+
+
+def test_the_prompts_of_a_front_and_the_rest_are_all_that_are_held_out():
+    shipped = Front.load("assets/fronts/smollm2-135m-instruct.json")
+    scored, rest = part_of(shipped, "front"), part_of(shipped, "rest")
+    assert scored == asked_of(shipped)[0] and not {*scored} & {*rest}
+    assert sorted(scored + rest) == sorted(standard_prompts())
+    with pytest.raises(ValueError, match="none is left"):
+        part_of(Front("any", "0", (-2.0, -2.0)), "rest")
 
 
 def test_all_pairs_of_a_prompt_go_one_way():
