@@ -80,6 +80,8 @@ def test_the_longest_unasked_sleeps_and_no_more_than_places_are_awake() -> None:
     answer(second)
     assert first.awake and second.awake
     answer(first)
+    while first.at_work or second.at_work:  # a loop ends its round after its last token was taken
+        time.sleep(0.01)
     answer(third)
     assert [model.awake for model in (first, second, third)] == [True, False, True]
 
