@@ -49,11 +49,11 @@ static void quantize_row(const float *x, int k, int bits, uint32_t *pairs, float
     else quantize_row_at(x, k, 8, pairs, grid);
 }
 
-/* Rows r < R times B neighbouring blocks of 16 outputs. One function for each size: with sizes fixed the accumulators stay in
- * registers. Within a group the sums are of integers, exact in any order; groups are added in order. While several rows are multiplied, the
- * next tile's weights are fetched; one row is done too soon for that, and the processor's own prefetching is quicker. */
+/* Rows r < R times B blocks of 16 outputs that lie `apart` blocks from one another. One function for each size: with sizes fixed the
+ * accumulators stay in registers. Within a group the sums are of integers, exact in any order; groups are added in order. While several rows
+ * are multiplied, the next tile's weights are fetched; one row is done too soon for that, and the processor's own prefetching is quicker. */
 #define TILE(bits, B, R) \
-    static void tile_##bits##_##B##_##R(const Linear *w, int block, Quantized x, int row, float *y, int ldy) { \
+    static void tile_##bits##_##B##_##R(const Linear *w, int block, int apart, Quantized x, int row, float *y, int ldy) { \
         enum { HALF = 16 / bits, STEPS = GROUP * bits / 32, COLUMNS = B * PER }; \
         const int words = w->k * bits / 32, groups = w->k / GROUP, ldx = w->k / 2; \
         const uint32_t *codes = w->codes + (size_t)block * words * BLOCK, *pairs = x.pairs + (size_t)row * ldx; \
@@ -67,9 +67,9 @@ static void quantize_row(const float *x, int k, int bits, uint32_t *pairs, float
             UNROLL for (int u = 0; u < STEPS; u++) { \
                 vu word[COLUMNS]; \
                 UNROLL for (int c = 0; c < COLUMNS; c++) { \
-                    const uint32_t *from = codes + ((size_t)(c / PER) * words + g * STEPS + u) * BLOCK + c % PER * LANES; \
+                    const uint32_t *from = codes + ((size_t)(c / PER) * apart * words + g * STEPS + u) * BLOCK + c % PER * LANES; \
                     word[c] = *(const vu *)from; \
-                    if (R > 1) __builtin_prefetch(from + (size_t)B * words * BLOCK); \
+                    if (R > 1) __builtin_prefetch(from + (size_t)words * BLOCK); \
                 } \
                 UNROLL for (int i = 0; i < HALF; i++) UNROLL for (int r = 0; r < R; r++) { \
                     vu pair = pairs[(size_t)r * ldx + (g * STEPS + u) * HALF + i] - (vu){0}; \
@@ -78,9 +78,9 @@ static void quantize_row(const float *x, int k, int bits, uint32_t *pairs, float
                 } \
             } \
             UNROLL for (int c = 0; c < COLUMNS; c++) { \
-                const uint16_t *p = grid + ((size_t)(c / PER) * groups + g) * 2 * BLOCK + c % PER * LANES; \
+                const uint16_t *p = grid + ((size_t)(c / PER) * apart * groups + g) * 2 * BLOCK + c % PER * LANES; \
                 vf scale = load_halves(p), least = load_halves(p + BLOCK); \
-                if (R > 1) __builtin_prefetch(p + (size_t)B * groups * 2 * BLOCK); \
+                if (R > 1) __builtin_prefetch(p + (size_t)groups * 2 * BLOCK); \
                 UNROLL for (int r = 0; r < R; r++) { \
                     const float *px = gx + ((size_t)r * groups + g) * 2; \
                     acc[c * R + r] += __builtin_convertvector(dot[c * R + r], vf) * (scale * px[0]); \
@@ -89,7 +89,7 @@ static void quantize_row(const float *x, int k, int bits, uint32_t *pairs, float
             } \
         } \
         UNROLL for (int c = 0; c < COLUMNS; c++) UNROLL for (int r = 0; r < R; r++) \
-            store(y + (size_t)r * ldy + c * LANES, acc[c * R + r]); \
+            store(y + (size_t)r * ldy + c / PER * apart * BLOCK + c % PER * LANES, acc[c * R + r]); \
     }
 #define TILES(bits) \
     TILE(bits, 4, 1) TILE(bits, 2, 2) TILE(bits, 2, 3) TILE(bits, 2, 4) TILE(bits, 2, 5) TILE(bits, 2, 6) \
@@ -97,25 +97,27 @@ static void quantize_row(const float *x, int k, int bits, uint32_t *pairs, float
 TILES(4)
 TILES(8)
 
-typedef void Tile(const Linear *, int, Quantized, int, float *, int);
+typedef void Tile(const Linear *, int, int, Quantized, int, float *, int);
 #define TABLE(bits) { \
     {tile_##bits##_1_1, tile_##bits##_1_2, tile_##bits##_1_3, tile_##bits##_1_4, tile_##bits##_1_5, tile_##bits##_1_6}, \
     {tile_##bits##_4_1, tile_##bits##_2_2, tile_##bits##_2_3, tile_##bits##_2_4, tile_##bits##_2_5, tile_##bits##_2_6}}
 static Tile *const tiles[2][2][TILE_ROWS] = {TABLE(4), TABLE(8)}; /* [bits][one block, several][rows - 1] */
 
-/* The blocks of y = W x + bias that belong to thread `me`; y has rows of length ldy >= n rounded up to 16. */
-static void matmul(const Linear *w, int rows, Quantized x, float *y, int ldy, int me, int threads) {
-    const int blocks = (w->n + BLOCK - 1) / BLOCK;
-    const int begin = (int)((int64_t)blocks * me / threads), end = (int)((int64_t)blocks * (me + 1) / threads);
-    const int parts = (rows + TILE_ROWS - 1) / TILE_ROWS, wide = rows == 1 ? 4 : 2;
-    for (int block = begin; block < end;) {
-        const int several = block + wide <= end;
-        for (int t = 0; t < parts; t++) {
-            int from = (int)((int64_t)rows * t / parts), to = (int)((int64_t)rows * (t + 1) / parts);
-            tiles[w->bits / 8][several][to - from - 1](w, block, x, from, y + (size_t)from * ldy + block * BLOCK, ldy);
-        }
-        block += several ? wide : 1;
+static void multiply_blocks(const Linear *w, int block, int apart, int rows, Quantized x, float *y, int ldy) {
+    const int parts = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    for (int t = 0; t < parts; t++) {
+        int from = (int)((int64_t)rows * t / parts), to = (int)((int64_t)rows * (t + 1) / parts);
+        tiles[w->bits / 8][apart > 0][to - from - 1](w, block, apart, x, from, y + (size_t)from * ldy + block * BLOCK, ldy);
     }
+}
+
+/* The blocks of y = W x + bias that belong to thread `me`; y has rows of length ldy >= n rounded up to 16. They are read as `wide` long
+ * streams side by side, and what is left as another one: the processor follows a few long streams better than many short ones. */
+static void matmul(const Linear *w, int rows, Quantized x, float *y, int ldy, int me, int threads) {
+    const int blocks = (w->n + BLOCK - 1) / BLOCK, wide = rows == 1 ? 4 : 2;
+    const int begin = (int)((int64_t)blocks * me / threads), end = (int)((int64_t)blocks * (me + 1) / threads), apart = (end - begin) / wide;
+    for (int block = begin; block < begin + apart; block++) multiply_blocks(w, block, apart, rows, x, y, ldy);
+    for (int block = begin + wide * apart; block < end; block++) multiply_blocks(w, block, 0, rows, x, y, ldy);
     if (w->bias)
         for (int r = 0; r < rows; r++)
             for (int i = begin * BLOCK; i < end * BLOCK && i < w->n; i++) y[(size_t)r * ldy + i] += w->bias[i];
