@@ -48,6 +48,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"for {' or '.join(OBJECTIVES)}, in place of a fitted head: "
         + ", ".join(kind.title for kind in KINDS),
     )
+    parser.add_argument(
+        "--anew",
+        action="store_true",
+        help="make what ships with the model, too; the app goes on with what ships",
+    )
     parser.add_argument("--estimate", action="store_true", help="tell what it takes, and do nothing")
     return parser
 
@@ -96,7 +101,9 @@ def _prepare(args: argparse.Namespace) -> None:
     model = load(args.model, engine="rows")
     rewards = {name: named(word, model) for name, word in words.items()}
     wanted = Wanted(args.steps, args.seeds, args.samples, rewards)
-    preparation = Preparation(model, wanted, (args.only,) if args.only else PARTS, *args.part)
+    part, parts = args.part
+    only = (args.only,) if args.only else PARTS
+    preparation = Preparation(model, wanted, only, part, parts, args.anew)
     trades = TRADE_OFFS in preparation.only
     if trades and preparation.untrained:
         print(f"No trade-offs but reward heads: {preparation.untrained}", file=sys.stderr)

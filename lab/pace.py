@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lm import LanguageModel, Row, Sampling
@@ -11,8 +11,9 @@ from pareto.contrast import FOLDER as CONTRASTS
 from pareto.contrast import read
 from pareto.evaluate import ANSWER, alike_prompts, standard_prompts
 from pareto.features import features
+from pareto.fleet import Fleet, at_once, rows_at_once, together
 from pareto.function import FunctionReward
-from pareto.grid import Job
+from pareto.grid import UNTRAINED, Job
 from pareto.prepare import block_of, head_pairs
 from pareto.rewards import OBJECTIVES, Head, Reward
 from pareto.settings import Settings
@@ -26,6 +27,8 @@ ROWS, TOKENS, DECODED, PAIRS = 24, 64, 12, 12
 """Of what is measured: rows, tokens of each that are read, tokens of each
 that are decoded; pairs of answers.
 """
+TOGETHER = 4
+"""Runs of the measured step, where runs make their steps together."""
 FITTING = 2.0
 """Seconds in which the classifiers of a concept are fitted to states that were read."""
 METHODS = ("auto", "fixed")
@@ -72,11 +75,14 @@ class Pace:
         pairs = len(head_pairs(model, objective)) + 2 * len(read(CONTRASTS / "train.jsonl"))
         return FITTING + pairs * (self.pair or 0.0)
 
-    def job(self, job: Job, settings: Settings, samples: int) -> float:
-        """Training and scoring one job of the grid."""
+    def training(self, job: Job, settings: Settings) -> float:
+        """Training one job of the grid, if it has a training of its own."""
+        return 0.0 if job.method in UNTRAINED else settings.steps * (self.step or 0.0)
+
+    def scoring(self, samples: int) -> float:
+        """Scoring one job of the grid."""
         answers = samples * len(standard_prompts()) + len(alike_prompts())
-        scoring = answers * ANSWER * (self.decoding + 4 * self.reading)
-        return scoring + (0.0 if job.method in ("base", "soup") else settings.steps * (self.step or 0.0))
+        return answers * ANSWER * (self.decoding + 4 * self.reading)
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -100,14 +106,27 @@ def _pair(model: LanguageModel) -> float:
 
 
 def _step(model: LanguageModel) -> float:
-    """Seconds of one step of the usual settings, on two cheap rewards."""
+    """Seconds of one step of the usual settings, on two cheap rewards; on a GPU, of one among TOGETHER."""
     rewards: dict[str, Reward | Head] = {
         "helpful": FunctionReward(_length),
         "harmless": FunctionReward(_words),
     }
     prompts = [text for _, text in standard_prompts()]
+    first = block_of(model) + 1
+    settings = Settings(steps=1, first=first)
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(steps=1, first=block_of(model) + 1)
-        trainer = Trainer(model, rewards, prompts, settings, Path(folder) / "step", {"name": "a step"})
-        trainer.run(lambda row: None)
-        return float(trainer.curves[-1]["seconds"])
+
+        def trainer(settings: Settings) -> Trainer:
+            at = Path(folder) / str(settings.seed)
+            return Trainer(model, rewards, prompts, settings, at, {"name": "a step"})
+
+        if together(model.stack):
+            # The first step captures graphs.
+            settings = replace(settings, steps=2, rows_at_once=rows_at_once(model.stack, first))
+            count = min(TOGETHER, at_once(model.stack, settings))
+            runs = [trainer(replace(settings, seed=seed)) for seed in range(count)]
+            Fleet(runs).run()
+        else:
+            runs = [trainer(settings)]
+            runs[0].run()
+        return float(runs[0].curves[-1]["seconds"])

@@ -19,6 +19,7 @@ from lab.process import write
 from lm import LanguageModel
 from lm.paths import lab_folder
 from pareto import prepare as trade_offs
+from pareto.fleet import at_once, together
 from pareto.front import stored
 from pareto.grid import Grid, Job, locked
 from pareto.heads import OBJECTIVES
@@ -49,13 +50,16 @@ class Task:
 
 @dataclass
 class Preparation:
-    """The work for one model. parts: of PARTS; part, parts: which share of the tasks is this process's."""
+    """The work for one model. only: of PARTS; part, parts: which share of the tasks is this process's; anew:
+    what ships with the model is made as well, beside it.
+    """
 
     model: LanguageModel
     wanted: Wanted = field(default_factory=Wanted)
     only: Sequence[str] = PARTS
     part: int = 1
     parts: int = 1
+    anew: bool = False
 
     @cached_property
     def untrained(self) -> str:
@@ -89,10 +93,11 @@ class Preparation:
             clock.finish(task, undone)
 
     def _ships(self) -> bool:
-        return bool(stored(self.model).points) and not trade_offs.front_file(self.model).exists()
+        made = self.anew or trade_offs.front_file(self.model).exists()
+        return bool(stored(self.model).points) and not made
 
     def _concepts(self, pace: Pace) -> list[Task]:
-        library = Library(self.model)
+        library = Library(self.model, ships=not self.anew)
 
         def task(name: str) -> Task:
             def do(tell: Tell) -> None:
@@ -130,7 +135,7 @@ class Preparation:
                 trade_offs.put_up(self._grid)
 
         front = Task("front", 1.0, "front", lambda: trade_offs.is_put_up(self.model, mine), put_up)
-        return [*heads, *(self._job(pace, job) for job in mine), front]
+        return [*heads, *self._trainings(pace, mine), *(self._job(pace, job) for job in mine), front]
 
     def _head(self, pace: Pace, objective: str) -> Task:
         def do(tell: Tell) -> None:
@@ -141,16 +146,40 @@ class Preparation:
                     )
 
         def done() -> bool:
-            return trade_offs.has_head(self.model, objective)
+            return trade_offs.has_head(self.model, objective, self.anew)
 
         return Task(f"reward head {objective}", pace.head(self.model, objective), "reward heads", done, do)
+
+    def _trainings(self, pace: Pace, jobs: Sequence[Job]) -> list[Task]:
+        """On a GPU the trainings of all jobs, which make their steps together; each job has its scores left."""
+        stack = self.model.stack
+        if not together(stack):
+            return []
+        left = [job for job in jobs if not trade_offs.is_trained(self.model, job)]
+        settings = trade_offs.settings_of(self.model, self.wanted)
+        shares = dict.fromkeys([job.id for job in left], 0.0)
+
+        def do(tell: Tell) -> None:
+            def heard(id: str, share: float, note: str) -> None:
+                shares[id] = share
+                tell(sum(shares.values()) / len(shares), note)
+
+            self._grid.train(jobs, heard, at_once(stack, settings))
+
+        def done() -> bool:
+            return all(trade_offs.is_trained(self.model, job) for job in jobs)
+
+        seconds = sum(pace.training(job, settings) for job in left)
+        return [Task(f"{len(left)} trainings together", seconds, "trainings", done, do)]
 
     def _job(self, pace: Pace, job: Job) -> Task:
         def do(tell: Tell) -> None:
             self._grid.run([job], lambda id, share, note: tell(share, note))
 
-        seconds = pace.job(job, trade_offs.settings_of(self.wanted), self.wanted.samples)
-        kind = "trainings and scorings"
+        alone = not together(self.model.stack)
+        training = pace.training(job, trade_offs.settings_of(self.model, self.wanted)) if alone else 0.0
+        seconds = training + pace.scoring(self.wanted.samples)
+        kind = "trainings and scorings" if alone else "scorings"
         return Task(f"policy {job.name}", seconds, kind, lambda: trade_offs.is_scored(self.model, job), do)
 
 

@@ -258,7 +258,8 @@ def _in_torch(model: "PreTrainedModel", engine: str) -> BatchedEngine | Referenc
     fits = reason is None and len(devices) == 1
     if fits and (engine == "batched" or (engine != "reference" and model.device.type != "cpu")):
         context = min(model.config.max_position_embeddings, LONGEST_CONTEXT)
-        return BatchedEngine(Stack(model, fastest(model.device)), context, Replay.on(model.device))
+        replay = None if model.device.type == "cpu" else Replay.on(model.device)
+        return BatchedEngine(Stack(model, fastest(model.device)), context, replay)
     return ReferenceEngine(model, LONGEST_CONTEXT)
 
 

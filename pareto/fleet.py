@@ -12,17 +12,48 @@ from torch import Tensor
 
 from common.jsons import JsonObject
 from lm.engines.torch.lockstep import Lockstep
+from lm.engines.torch.stack import Stack
 from pareto import rollout
 from pareto.rollout import Asked, Rollout
-from pareto.settings import SettingsError
+from pareto.settings import Settings, SettingsError
 from pareto.train import Trainer
 
+MEMORY_SHARE = 0.4
+"""Of a GPU's free memory, for the answers of all runs; the same again for gradients."""
+MOST_ROWS = 480
+"""Answers whose gradients are worked out in one pass: more are no quicker on an H100."""
+ACTIVATIONS = 40
+"""Bytes that a trained block keeps for its gradients, of each token and each number of the residual stream."""
+LONGEST = 256
+"""Tokens of a prompt and its answer that memory is reckoned for."""
 KEPT_EVERY = 60.0
 """Seconds between two states on disk: writing those of all runs takes longer than a step."""
 ALIKE = (
     "steps", "prompts", "group", "max_new_tokens", "temperature", "rank", "first", "positions", "kl", "rows_at_once",
 )  # fmt: skip
 """Settings that runs of one fleet share."""
+
+
+def together(stack: Stack) -> bool:
+    """Whether runs make their steps together rather than one by one: on a GPU."""
+    return stack.device.type == "cuda"
+
+
+def at_once(stack: Stack, settings: Settings) -> int:
+    """How many runs of these settings a GPU's free memory answers for together."""
+    cache = 2 * stack.layers * stack.kv_heads * stack.head_width * stack.dtype.itemsize
+    answer = LONGEST * (cache + 4 * stack.width) + 12 * stack.vocabulary
+    return max(1, int(MEMORY_SHARE * _free(stack) / (settings.prompts * settings.group * answer)))
+
+
+def rows_at_once(stack: Stack, first: int) -> int:
+    """Answers whose gradients from block `first` on fit into a GPU's free memory, up to MOST_ROWS."""
+    answer = LONGEST * ACTIVATIONS * stack.width * (stack.layers - first)
+    return max(1, min(MOST_ROWS, int(MEMORY_SHARE * _free(stack) / answer)))
+
+
+def _free(stack: Stack) -> int:
+    return int(torch.cuda.mem_get_info(stack.device)[0])
 
 
 class Fleet:

@@ -134,7 +134,7 @@ class Grid:
             "model_hash": model.hash,
             "objectives": list(rewards),
             "rewards": {name: reward.identity for name, reward in rewards.items()},
-            "settings": asdict(replace(settings, seed=0)),
+            "settings": asdict(replace(settings, seed=0, rows_at_once=Settings.rows_at_once)),
             "samples": samples,
             "jobs": [asdict(job) for job in jobs],
         }
@@ -160,15 +160,16 @@ class Grid:
         return [job for job in self.jobs if job.unit in mine]
 
     def run(self, jobs: Sequence[Job], tell: Event = lambda id, share, note: None, at_once: int = 1) -> None:
-        """Does those of `jobs` that are neither done nor held by another process. at_once: trainings that
-        make their steps together, see pareto.fleet.
-        """
+        """Does those of `jobs` that are neither done nor held by another process. at_once: see `train`."""
         if at_once > 1:
-            self._train_together(jobs, tell, at_once)
+            self.train(jobs, tell, at_once)
         for unit in dict.fromkeys(job.unit for job in jobs):
             self._do_unit(unit, [job for job in jobs if job.unit == unit], tell)
 
-    def _train_together(self, jobs: Sequence[Job], tell: Event, at_once: int) -> None:
+    def train(self, jobs: Sequence[Job], tell: Event, at_once: int) -> None:
+        """Trains those of `jobs` that are neither done nor held by another process, and scores none; at_once:
+        trainings that make their steps together, see pareto.fleet.
+        """
         with ExitStack() as held:
             free = {
                 unit: held.enter_context(locked(self.folder / f"{unit}.lock", wait=False))

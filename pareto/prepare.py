@@ -5,16 +5,17 @@ trainings, a front.
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.command import typed
 from lm import LanguageModel
 from lm.paths import lab_folder, replacing
-from pareto import contrast
+from pareto import checkpoint, contrast
 from pareto.evaluate import alike_prompts, standard_prompts
 from pareto.fit import contrast_accuracy, fit
-from pareto.grid import PREFERENCES, SCORE, Grid, Job, plan
+from pareto.fleet import rows_at_once, together
+from pareto.grid import PREFERENCES, SCORE, UNTRAINED, Grid, Job, plan
 from pareto.heads import FOLDER, OBJECTIVES
 from pareto.pairs import Pair, PairError, messages, read_pairs, read_prompts
 from pareto.rewards import Head, HeadReward, Reward, heads
@@ -50,10 +51,11 @@ def head_file(model: LanguageModel, objective: str) -> Path:
     return lab_folder(model.hash, "rewards") / f"{objective}.safetensors"
 
 
-def has_head(model: LanguageModel, objective: str) -> bool:
-    """Whether there is a head for this model, fitted here or shipped."""
+def has_head(model: LanguageModel, objective: str, anew: bool = False) -> bool:
+    """Whether there is a head for this model, fitted here or (not where all is made anew) shipped."""
     shipped = FOLDER / f"{objective}.safetensors"
-    return head_file(model, objective).exists() or Head.load(shipped).model_hash == model.hash
+    fitted = head_file(model, objective).exists()
+    return fitted or (not anew and Head.load(shipped).model_hash == model.hash)
 
 
 def block_of(model: LanguageModel) -> int:
@@ -112,9 +114,12 @@ def jobs_of(objectives: Sequence[str], seeds: int) -> list[Job]:
     return [job for job in plan(objectives, PREFERENCES, range(seeds)) if job.method in METHODS]
 
 
-def settings_of(wanted: Wanted) -> Settings:
+def settings_of(model: LanguageModel, wanted: Wanted) -> Settings:
     """How each job is trained."""
-    return Settings(preference=(0.5, 0.5), steps=wanted.steps)
+    settings = Settings(preference=(0.5, 0.5), steps=wanted.steps)
+    if together(model.stack):
+        return replace(settings, rows_at_once=rows_at_once(model.stack, block_of(model) + 1))
+    return settings
 
 
 def grid_of(model: LanguageModel, wanted: Wanted) -> Grid:
@@ -127,10 +132,18 @@ def grid_of(model: LanguageModel, wanted: Wanted) -> Grid:
         {objective: rewards.get(objective) or known[objective] for objective in OBJECTIVES},
         [text for path in contrast.TRAIN_PROMPTS for _, text in read_prompts(path)],
         standard_prompts(),
-        settings_of(wanted),
+        settings_of(model, wanted),
         jobs_of(OBJECTIVES, wanted.seeds),
         wanted.samples,
         alike_prompts(),
+    )
+
+
+def is_trained(model: LanguageModel, job: Job) -> bool:
+    """Whether a job of the model's grid has its checkpoint, or needs none of its own."""
+    folder = lab_folder(model.hash, "grid") / job.id
+    return job.method in UNTRAINED or (
+        checkpoint.finished(folder) is not None and not (folder / checkpoint.STATE).exists()
     )
 
 

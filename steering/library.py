@@ -31,8 +31,11 @@ class Library:
     are added.
     """
 
-    def __init__(self, model: LanguageModel, concepts: dict[str, Concept] | None = None):
-        self.model = model
+    def __init__(
+        self, model: LanguageModel, concepts: dict[str, Concept] | None = None, *, ships: bool = True
+    ):
+        """ships: whether vectors that ship are taken, or all are made here."""
+        self.model, self._ships = model, ships
         self.concepts = dict(shipped() if concepts is None else concepts)
         self._cavs: ChainMap[str, CAV] = ChainMap()
         self._turns: dict[str, _Turn] = {}
@@ -41,7 +44,7 @@ class Library:
         """A copy that shares all vectors, also those trained later, and keeps concepts that are added to it
         to itself.
         """
-        other = Library(self.model, self.concepts)
+        other = Library(self.model, self.concepts, ships=self._ships)
         other._cavs, other._turns = self._cavs.new_child(), self._turns
         return other
 
@@ -138,7 +141,8 @@ class Library:
         return next((cav for cav in stored if cav.calibration), stored[0] if stored else None)
 
     def _readable(self, name: str) -> Iterator[CAV]:
-        for path in (SHIPPED / f"{name}.safetensors", self._cache(name)):
+        shipped = [SHIPPED / f"{name}.safetensors"] if self._ships else []
+        for path in (*shipped, self._cache(name)):
             if path.exists():
                 try:
                     cav = CAV.load(path)

@@ -31,6 +31,12 @@ class Operands(NamedTuple):
     max_push: Tensor
     program: Program
 
+    def rows(self, at: int, count: int) -> "Operands":
+        """Those of `count` rows from row `at`."""
+        program = Program(*(part.narrow(0, at, count) for part in self.program))
+        own = {name: part.narrow(0, at, count) for name, part in self._asdict().items() if name != "program"}
+        return Operands(**own, program=program)
+
 
 def apply(x: Tensor, active: Tensor, edits: Operands) -> tuple[Tensor, Tensor]:
     """The residual stream after its edits, and what they did.

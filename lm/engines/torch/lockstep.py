@@ -59,7 +59,7 @@ class Lockstep:
         self._rows = torch.arange(rows, device=device)
         self._temperature = zeros(1, dtype=torch.float32)
         self._heads = torch.arange(stack.kv_heads, device=device)
-        self._replay = Replay.captured(device)
+        self._replay = Replay.on(device)
 
     @torch.no_grad()
     def run(

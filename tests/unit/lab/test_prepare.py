@@ -17,13 +17,16 @@ from lab.pace import Pace
 from lab.prepare import Preparation
 from lab.preparer import Preparer
 from lm import load
+from lm.paths import lab_folder
 from pareto.checkpoint import shipped
+from pareto.fleet import Fleet
 from pareto.front import stored
 from pareto.function import FunctionReward
+from pareto.grid import Grid
 from pareto.heads import OBJECTIVES, heads
 from pareto.pairs import read_prompts
 from pareto.parser import parser
-from pareto.prepare import Wanted, grid_of
+from pareto.prepare import Wanted, grid_of, jobs_of, settings_of
 from steering import Library, train
 from steering.calibration import Calibration
 from tests.families import FAMILIES
@@ -79,6 +82,38 @@ def test_one_command_makes_a_lab_killed_it_goes_on_and_two_share_the_rest(lab, m
     assert len(front.points) == 18 and len(shipped(model)) == 12
     assert lacking(model) == []
     assert "All of tiny-qwen is there" in started(lab).ended()
+
+
+def test_where_runs_make_their_steps_together_a_lab_trains_them_first_and_then_scores_each(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path))
+    thin(monkeypatch.setattr)
+    for module in ("lab.prepare", "lab.pace", "pareto.prepare"):
+        monkeypatch.setattr(f"{module}.together", lambda stack: True)
+    monkeypatch.setattr("pareto.fleet._free", lambda stack: 2**30)
+    fleets: list[int] = []
+    run = Fleet.run
+    monkeypatch.setattr(
+        Fleet, "run", lambda fleet, *more: (fleets.append(len(fleet.trainers)), run(fleet, *more))[1]
+    )
+    model = load(str(save(tmp_path / "qwen", FAMILIES["qwen2"]())))
+    wanted = Wanted(steps=1, samples=1)
+    preparation = Preparation(model, wanted, ("trade-offs",))
+    pace = Pace.of(model, heads=True, trains=True)
+    assert fleets == [4]
+    tasks = {task.title: task for task in preparation.tasks(pace)}
+    assert tasks["12 trainings together"].seconds == pytest.approx(12 * pace.step)
+    assert sum(task.kind == "scorings" for task in tasks.values()) == 18
+    told: list[str] = []
+    preparation.run(pace, lambda state: told.append(state["note"]))
+    assert fleets == [4, 12] and len(stored(model).points) == 18
+    assert told.index("12 trainings together: done") < told.index("policy base model: done")
+    assert all(task.done() for task in preparation.tasks(pace))
+    other = replace(settings_of(model, wanted), rows_at_once=1)
+    assert Grid(
+        lab_folder(model.hash, "grid"), model, heads(model), [], [], other, jobs_of(OBJECTIVES, 1), 1
+    ), "a grid goes on where other numbers of answers fit into memory"
 
 
 def test_the_banner_names_the_concepts_that_others_are_ahead_of(monkeypatch, tmp_path):

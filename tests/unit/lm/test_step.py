@@ -4,7 +4,7 @@ replayed.
 
 import logging
 from copy import deepcopy
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from lm.edits.trace import CAPPED, MAX_TARGETS, REACHED, TRACE, UNREACHABLE, rec
 from lm.engines.base import Feed
 from lm.engines.torch.batched import BatchedEngine
 from lm.engines.torch.graphs import cuda_graphs
-from lm.engines.torch.graphs.cuda_graphs import MAX_GRAPHS, SWITCH, Replay
+from lm.engines.torch.graphs.cuda_graphs import MAX_GRAPHS, Replay
 from lm.engines.torch.stack import Stack
 from tests.tiny import LAYERS, NATIVE, WIDTH, tiny
 
@@ -530,33 +530,17 @@ def test_a_step_asks_the_cpu_nothing(family, width):
         torch.zeros(2, device="meta") + torch.zeros(())
 
 
-def test_a_step_compiles_whole_and_computes_the_same(caplog):
-    compiler = partial(
-        torch.compile, fullgraph=True, recompile_limit=64, isolate_recompiles=True, backend="aot_eager"
-    )
-    eager, stepped = engine_of(), stepping(compiler=compiler)
-    rows = [
-        (5 + 3 * i, edits, adapter(2, i) if i % 3 == 0 else None) for i, edits in enumerate(EDITS.values())
-    ]
-    for chosen in ([rows[0]], rows[:3], rows):
-        held(eager, stepped, *(opened(engine, chosen) for engine in (eager, stepped)), steps=2)
-    assert not [record for record in caplog.records if record.name == "lm.engines.torch.graphs.cuda_graphs"]
-
-
 def broken(*_):
     raise RuntimeError("no such thing here")
 
 
-@pytest.mark.parametrize(
-    ("how", "means"), [("captured", {"capture": broken}), ("compiled", {"compiler": lambda function: broken})]
-)
-def test_what_cannot_be_captured_or_compiled_runs_as_it_is_and_one_warning_says_why(how, means, caplog):
-    eager, stepped = engine_of(), stepping(**means)
+def test_what_cannot_be_captured_runs_as_it_is_and_one_warning_says_why(caplog):
+    eager, stepped = engine_of(), stepping(capture=broken)
     with caplog.at_level(logging.WARNING, "lm.engines.torch.graphs.cuda_graphs"):
         for rows in ([(5, EDITS["one"], None)], [(9, (), None), (11, EDITS["two"], adapter(2, 1))]):
             held(eager, stepped, *(opened(engine, rows) for engine in (eager, stepped)))
     [record] = [record for record in caplog.records if record.name == "lm.engines.torch.graphs.cuda_graphs"]
-    assert how in record.getMessage() and "no such thing here" in record.getMessage()
+    assert "captured" in record.getMessage() and "no such thing here" in record.getMessage()
 
 
 def test_a_capture_that_fails_later_leaves_the_rest_as_it_is(caplog):
@@ -576,8 +560,7 @@ def test_a_capture_that_fails_later_leaves_the_rest_as_it_is(caplog):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_replays_compiled_graphs_of_what_the_cpu_computes(caplog, monkeypatch):
-    monkeypatch.setenv(SWITCH, "1")
+def test_a_gpu_replays_graphs_of_what_the_cpu_computes(caplog):
     gpu = torch.device("cuda", 0)
     eager = engine_of()
     stepped = BatchedEngine(Stack(deepcopy(made().torch).to(gpu), torch.float32), 512, Replay.on(gpu))
@@ -590,10 +573,6 @@ def test_a_gpu_replays_compiled_graphs_of_what_the_cpu_computes(caplog, monkeypa
     assert not [record for record in caplog.records if record.name == "lm.engines.torch.graphs.cuda_graphs"]
 
 
-def test_graphs_are_for_gpus_and_for_those_who_ask(monkeypatch):
-    monkeypatch.delenv(SWITCH, raising=False)
+def test_a_gpu_replays_graphs_and_a_cpu_has_none(monkeypatch):
     monkeypatch.setattr(cuda_graphs, "_CudaGraphs", lambda device: tape)
-    gpu = torch.device("cuda", 0)
-    assert Replay.on(gpu) is None and Replay.on(CPU) is None
-    monkeypatch.setenv(SWITCH, "1")
-    assert Replay.on(gpu) is not None and Replay.on(CPU) is None
+    assert Replay.on(torch.device("cuda", 0))._capture is tape and Replay.on(CPU)._capture is None

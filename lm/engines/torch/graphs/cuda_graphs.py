@@ -1,12 +1,9 @@
 """Functions of tensors that stay where they are, captured once as graphs and replayed."""
 
 import logging
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from functools import partial
-from typing import ParamSpec, Protocol, TypeVar
 from weakref import WeakSet
 
 import torch
@@ -18,75 +15,29 @@ Capture = Callable[[Function, Tensor], Function]
 """(function, an input of it on the CPU) -> the function, with tensors of its own for inputs of that shape and
 what becomes of them.
 """
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
-
-
-class Compiler(Protocol):
-    """Makes a faster function of the same kind."""
-
-    def __call__(self, function: Callable[Arguments, Result], /) -> Callable[Arguments, Result]: ...
-
-
-SWITCH = "TRADEWIND_CUDA_GRAPHS"
 MAX_GRAPHS = 32
 """Graphs that are kept; the one that was not used for longest goes first."""
 
 
 class Replay:
-    """Runs functions on a device, as captured graphs of compiled parts. Where either fails they run as they
-    are, and one warning says why.
+    """Runs functions on a device, as captured graphs. Where a capture fails they run as they are, and one
+    warning says why.
 
-    capture, compiler: what captures and compiles; None: nothing is.
+    capture: what captures; None: nothing is.
     """
 
-    def __init__(
-        self, device: torch.device, capture: Capture | None = None, compiler: Compiler | None = None
-    ):
-        self.device, self._capture, self._compiler = device, capture, compiler
+    def __init__(self, device: torch.device, capture: Capture | None = None):
+        self.device, self._capture = device, capture
         self._graphs: OrderedDict[Hashable, Function] = OrderedDict()
-        self._told: set[str] = set()
 
     @classmethod
-    def on(cls, device: torch.device) -> "Replay | None":
-        """For a GPU that PyTorch calls cuda, where $TRADEWIND_CUDA_GRAPHS is set to 1: no GPU has
-        measured graphs yet. None elsewhere.
+    def on(cls, device: torch.device) -> "Replay":
+        """Graphs on a GPU that PyTorch calls cuda; plain calls elsewhere.
 
         Capture is by hand: torch.compile's own ("reduce-overhead") keeps its graphs to one thread and skips
         functions that write to their inputs, but decoding has a thread of its own and writes to its caches.
-        Shapes that change are compiled as such after their first change: two compilations, one of them for a
-        single row, serve all numbers of rows.
         """
-        if device.type != "cuda" or os.environ.get(SWITCH) != "1":
-            return None
-        return cls(
-            device,
-            _CudaGraphs(device),
-            partial(torch.compile, fullgraph=True, recompile_limit=64, isolate_recompiles=True),
-        )
-
-    @classmethod
-    def captured(cls, device: torch.device) -> "Replay":
-        """Graphs of functions as they are, on a GPU that PyTorch calls cuda; plain calls elsewhere."""
         return cls(device, _CudaGraphs(device) if device.type == "cuda" else None)
-
-    def compiled(self, function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-        """The function, compiled at its first call, which must change none of its arguments."""
-        if self._compiler is None:
-            return function
-        fast: Callable[Arguments, Result] | None = self._compiler(function)
-
-        def run(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-            nonlocal fast
-            if fast is not None:
-                try:
-                    return fast(*arguments, **named)
-                except Exception as error:  # any error: a compiler needs much that a machine may lack
-                    fast = None
-                    self._tell("compiled", error)
-            return function(*arguments, **named)
-
-        return run
 
     def run(self, key: Hashable, function: Function, numbers: Tensor) -> Tensor:
         """What the function makes of `numbers`, which are on the CPU: on the device, where the next run may
@@ -101,7 +52,9 @@ class Replay:
                 self._capture = None
                 self.forget()
                 # The end of a capture that failed raises an error of its own.
-                self._tell("captured", error.__context__ or error)
+                cause = error.__context__ or error
+                reason = f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
+                log.warning("decoding is not captured as graphs, and slower for it: %s", reason)
         if key in self._graphs:
             self._graphs.move_to_end(key)
             output = self._graphs[key](numbers)
@@ -110,12 +63,6 @@ class Replay:
         if len(self._graphs) > MAX_GRAPHS:
             self._graphs.popitem(last=False)
         return output
-
-    def _tell(self, what: str, error: BaseException) -> None:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        level = logging.INFO if what in self._told else logging.WARNING
-        log.log(level, "decoding is not %s, or not all of it, and slower for it: %s", what, reason)
-        self._told.add(what)
 
     def forget(self) -> None:
         """Drops all graphs: memory that they use has moved."""

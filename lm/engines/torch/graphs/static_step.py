@@ -14,11 +14,11 @@ from torch import Tensor
 from lm.adapter import Adapter
 from lm.edits.push import apply
 from lm.edits.table import EditTable, Placed, take
-from lm.edits.trace import MAX_TARGETS, TRACE, TRACE_SIZE
+from lm.edits.trace import TRACE, TRACE_SIZE
 from lm.engines.base import Feed
 from lm.engines.torch.graphs.adapter_table import AdapterTable, Halves, bucket, change
 from lm.engines.torch.graphs.cuda_graphs import Replay
-from lm.engines.torch.stack import Stack, Weights
+from lm.engines.torch.stack import Stack
 
 MAX_ROWS = 64
 """Rows of one step; their number is filled up to a power of two."""
@@ -73,8 +73,6 @@ class Step:
         self._stack, self._pool, self._edits, self._replay = stack, pool, edits, replay
         self._spare = pool.take()
         self._adapters = AdapterTable()
-        self._begin, self._end = replay.compiled(self._first_half), replay.compiled(self._second_half)
-        self._edit = {k: replay.compiled(partial(_edit, k)) for k in range(1, MAX_TARGETS + 1)}
         self._memory = self._tensors()
 
     def row(
@@ -150,48 +148,26 @@ class Step:
     def _compute(self, variant: Variant, numbers: Tensor) -> Tensor:
         """The pass: float32 [rows, vocabulary + traces + kept outputs]."""
         stack = self._stack
-        ids, positions, caches, adapters, *sites = numbers.unbind(0)
+        ids, positions, caches, adapters, *_ = numbers.unbind(0)
         positions = positions.unsqueeze(1)
+        places, active = numbers[_FIELDS::2].flatten(), (numbers[_FIELDS + 1 :: 2] > 0).unsqueeze(2)
+        edits = take(self._edits.vectors, self._edits.numbers, places, variant.targets)
         rotary = stack.rotary(positions)
         mask = torch.where(stack.mask(positions, variant.keys), 0.0, -torch.inf).to(stack.dtype)
         x = stack.embed(ids.unsqueeze(1))
         traces, hidden = [], []
         for layer, weights in enumerate(stack.weights):
-            low_rank = self._adapters.layer(layer) if variant.adapted else {}
-            q, k, v = self._begin(weights, x, rotary, low_rank, adapters)
+            low_rank = partial(change, self._adapters.layer(layer) if variant.adapted else {}, adapters)
+            q, k, v = stack.begin(weights, x, rotary, low_rank)
             attended = self._attend(self._pool.data[layer], caches, positions, q, k, v, mask)
-            x = self._end(weights, x, attended, low_rank, adapters)
+            x = stack.end(weights, x, attended, low_rank)
             for i, (at, _) in enumerate(variant.sites):
                 if at == layer:
-                    x, trace = self._touch(x, sites[2 * i], sites[2 * i + 1] > 0, variant.targets)
-                    traces.append(trace)
+                    x, trace = apply(x, active[i], edits.rows(i * variant.rows, variant.rows))
+                    traces.append(trace.squeeze(1))
             if layer in variant.recorded:
                 hidden.append(x.squeeze(1))
         return torch.cat([stack.logits(x.squeeze(1)), *traces, *hidden], 1)
-
-    def _first_half(
-        self,
-        weights: Weights,
-        x: Tensor,
-        rotary: tuple[Tensor, Tensor],
-        low_rank: dict[str, Halves],
-        adapters: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return self._stack.begin(weights, x, rotary, partial(change, low_rank, adapters))
-
-    def _second_half(
-        self, weights: Weights, x: Tensor, attended: Tensor, low_rank: dict[str, Halves], adapters: Tensor
-    ) -> Tensor:
-        return self._stack.end(weights, x, attended, partial(change, low_rank, adapters))
-
-    def _touch(self, x: Tensor, places: Tensor, active: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """x [rows, 1, width] after each row's edit at its place, of up to k targets, and traces [rows,
-        TRACE_SIZE].
-        """
-        edited: tuple[Tensor, Tensor] = self._edit[k](
-            x, active, places, self._edits.vectors, self._edits.numbers
-        )
-        return edited
 
     def _attend(
         self, cache: Tensor, rows: Tensor, positions: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor
@@ -204,10 +180,3 @@ class Step:
         )
         keys, values = cache.narrow(3, 0, mask.shape[-1]).index_select(1, rows).unbind(0)
         return self._stack.grouped(q, keys, values, mask)
-
-
-def _edit(
-    k: int, x: Tensor, active: Tensor, places: Tensor, vectors: Tensor, numbers: Tensor
-) -> tuple[Tensor, Tensor]:
-    x, trace = apply(x, active.unsqueeze(1), take(vectors, numbers, places, k))
-    return x, trace.squeeze(1)
