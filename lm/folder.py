@@ -11,11 +11,11 @@ from typing import TypedDict
 
 from common import digests
 from common.jsons import JsonObject
+from lm import formats
 from lm.paths import cache_folder, replacing
 from lm.sources import SourceError
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "F4": 0.5, "I16": 2, "F16": 2}
 """Bytes of a number in a safetensors file, where it is not 4 (F32, I32) or 8 (F64, I64)."""
 BYTES |= {"U16": 2, "BF16": 2, "F64": 8, "I64": 8, "U64": 8}
@@ -48,12 +48,23 @@ def config_of(folder: Path) -> JsonObject:
             f"{folder} holds both a model and an adapter: keep the two in folders of their own."
         )
     if not path.exists():
-        raise SourceError(f"{folder} is no model folder: config.json is missing.")
+        why = formats.within(folder)
+        raise SourceError(
+            f"{folder} {why}."
+            if why
+            else f"{folder} is no model folder, config.json is missing: {formats.FOLDER}."
+        )
     config = read_json(path)
     if not isinstance(config.get("model_type"), str):
         raise SourceError(
             f"config.json of {folder} has no model_type: "
             "give a folder that transformers' save_pretrained wrote."
+        )
+    stored = config.get("quantization_config", config.get("quantization"))
+    if isinstance(stored, dict) and "bits" in stored and "quant_method" not in stored:
+        raise SourceError(
+            f"{folder} is stored as MLX quantises, which is not read: give the model that it was made from, "
+            "or write it in 16 bits with `mlx_lm.convert --dequantize`."
         )
     kinds = [kind for kind in config.get("architectures") or [] if isinstance(kind, str)]
     if kinds and all("Classification" in kind or "QuestionAnswering" in kind for kind in kinds):
@@ -79,7 +90,7 @@ def weight_files(folder: Path) -> list[Path]:
                 f"{missing[0]} first: fetch the model again."
             )
     else:
-        raise SourceError(_without_weights(folder))
+        raise SourceError(f"{_without_weights(folder)}.")
     if not any([header(path) for path in files]):
         raise SourceError(f"The weight files of {folder} hold no tensors: fetch the model again.")
     return files
@@ -118,16 +129,12 @@ def _is_of_codes(name: str, kind: str) -> bool:
 def _without_weights(folder: Path) -> str:
     if lost := next((path.name for path in sorted(folder.glob("*.safetensors")) if not path.exists()), None):
         return f"{lost} of {folder} is a link to a file that is gone: fetch the model again"
-    if other := sorted(path.name for path in folder.glob("*.safetensors")):
-        return f"{folder} holds {other[0]} but neither {WEIGHTS} nor {INDEX}: fetch the model again"
-    if pickles := sorted(path.name for pattern in PICKLES for path in folder.glob(pattern)):
-        return (
-            f"{folder} holds no .safetensors weights but {pickles[0]}: files that can run code are refused, "
-            "save the model again with safe_serialization"
-        )
-    if gguf := sorted(path.name for path in folder.glob("*.gguf")):
-        return f"{folder} holds no .safetensors weights but {gguf[0]}: GGUF files are not read, give the model that it was made from"
-    return f"{folder} holds no .safetensors weights: other formats are refused, convert the model first"
+    if other := sorted(path.name for path in folder.glob("*.safetensors") if "consolidated" not in path.name):
+        return f"{folder} holds {other[0]} but neither {WEIGHTS} nor {INDEX}: fetch the whole model again, or give another one"
+    why = (
+        formats.within(folder) or f"holds no .safetensors weights, and others are not read: {formats.FOLDER}"
+    )
+    return f"{folder} {why}"
 
 
 class Stored(TypedDict):

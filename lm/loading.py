@@ -35,6 +35,7 @@ from lm.sources import SourceError, reason
 from lm.transformers_folder import (
     BUILDING,
     check_blocks,
+    check_head,
     frozen,
     read_config,
     read_model,
@@ -198,6 +199,7 @@ def _transformers(
     weights = files.weight_files(folder)
     files.require_declared(label, values, weights)
     check_blocks(label, values, weights)
+    check_head(label, config, weights)
     tokenizer = read_tokenizer(label, folder, config)
     stop_ids = stop_ids_of(folder, tokenizer)
     gpu = gpu_here()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from common import digests
 from common.folders import expanded
+from lm import formats
 from lm.paths import cache_folder
 
 Progress = Callable[[float, str], None]
@@ -133,7 +134,12 @@ def _here(name: str) -> Path | None:
             raise SourceError(f"{odd} is a pipe, a socket or a device, and no file: fetch the model again.")
         return path
     if os.path.exists(path):
-        raise SourceError(f"Model {shown} is a file: give the folder that holds it, or a hub id.")
+        why = formats.held([os.path.basename(path)], formats.FORMATS)
+        raise SourceError(
+            f"Model {shown} {why}."
+            if why
+            else f"Model {shown} is a file: give the folder that holds it, or a hub id."
+        )
     if os.path.islink(path):
         raise SourceError(f"Model {shown} is a link to nothing that can be read: mend it, or give a hub id.")
     if advice := misread(name):

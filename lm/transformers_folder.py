@@ -9,6 +9,7 @@ import torch
 from common.jsons import JsonObject
 from lm import folder as files
 from lm.devices import gpu_here, placement
+from lm.formats import CAUSAL
 from lm.sources import SourceError, reason
 
 if TYPE_CHECKING:
@@ -58,13 +59,18 @@ def read_config(label: str, folder: Path) -> "PreTrainedConfig":
 
 def _model_class(label: str, config: "PreTrainedConfig") -> "type[_BaseAutoModelClass]":
     """The class of transformers that loads a config's model: with its image tower where it has one."""
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMaskedLM
 
-    for kind in (AutoModelForCausalLM, AutoModelForImageTextToText):
-        if type(config) in kind._model_mapping:
-            return kind
-    why = "takes its prompt in an encoder" if config.is_encoder_decoder else "writes no text"
-    raise SourceError(f"{label} is a {config.model_type} model, which {why}: give a causal language model.")
+    why = "writes no text"
+    if config.is_encoder_decoder:
+        why = "takes its prompt in an encoder"
+    elif type(config) in AutoModelForMaskedLM._model_mapping and not getattr(config, "is_decoder", True):
+        why = "reads a text from both ends and writes none"
+    else:
+        for kind in (AutoModelForCausalLM, AutoModelForImageTextToText):
+            if type(config) in kind._model_mapping:
+                return kind
+    raise SourceError(f"{label} is a {config.model_type} model, which {why}: {CAUSAL}.")
 
 
 def _check_quantised(label: str, config: "PreTrainedConfig") -> None:
@@ -102,6 +108,18 @@ def check_blocks(label: str, values: JsonObject, weights: list[Path]) -> None:
                 f"{label} is stored quantised in blocks of {block[0]} x {block[1]}, and {name} of {shape[0]} x {shape[1]} "
                 "ends within one, which transformers reads wrongly without a GPU: give the model in 16 bits."
             )
+
+
+def check_head(label: str, config: "PreTrainedConfig", weights: list[Path]) -> None:
+    """Raises SourceError where the files hold a family's layers without the head that writes, as those of models that
+    embed sentences do.
+    """
+    kinds = config.architectures or []
+    bare = bool(kinds) and all(kind.endswith("Model") and "Head" not in kind for kind in kinds)
+    if not bare or config.get_text_config(decoder=True).tie_word_embeddings:
+        return
+    if not any(part in name for name, *_ in files.tensors(weights) for part in ("head", "embed_out")):
+        raise SourceError(f"{label} holds a {kinds[0]}, which has no head to write text with: {CAUSAL}.")
 
 
 def _check_rope(label: str, config: "PreTrainedConfig") -> None:
