@@ -162,6 +162,8 @@ class Policies:
         if argument == BASE and scale != 1:
             raise PolicyError("The base model has no trained change to scale: name a checkpoint or a mix.")
         policy = self._trained(kind, argument)
+        if scale == 0:  # nothing of the trained change is left
+            return Policy(self.model)
         id = f"{kind}:{_weight(kind, argument):g}" if kind in MIXES else argument
         return policy if scale == 1 else policy.scaled(scale, f"{id}*{scale:g}")
 

@@ -1,5 +1,6 @@
 """What the page shows about a pick: the head of its text, and its card."""
 
+from common.jsons import JsonObject
 from lm import Policy
 from lm.policy import between
 from pareto import view
@@ -10,10 +11,10 @@ from pareto.session import BASE, PLAN, Session
 
 def side(session: Session, pick: str, policy: Policy) -> Head:
     """The head of a pick's text, which its policy gives."""
-    point = session.point(pick)
+    point = _point(session, pick, policy)
     about = view.about(point, session.front.objectives)
-    if point is None and pick == BASE:
-        return view.side(BASE, view.methods()[BASE], BASE, "as it came")
+    if point is None and policy.about["method"] == BASE:
+        return view.side(pick, view.methods()[BASE], BASE, "as it came")
     if point is None and pick.startswith(PLAN):
         return view.side(pick, pick.removeprefix(PLAN), "steered", about)
     facts = point or policy.about
@@ -26,10 +27,15 @@ def card(session: Session, pick: str, policy: Policy) -> Card:
     checkpoint, head = session.checkpoints.get(pick), side(session, pick, policy)
     ends = [end.name for end in session.ends(head["method"]) or ()] if between(session.name(pick)) else []
     facts, curves = (checkpoint.card, checkpoint.curves) if checkpoint else (None, [])
-    return detail(head, session.point(pick), facts, curves, ends, session.front.objectives)
+    return detail(head, _point(session, pick, policy), facts, curves, ends, session.front.objectives)
 
 
 def named(session: Session, pick: str, policy: Policy) -> dict[str, str]:
     """What the point of a pick is called."""
     head = side(session, pick, policy)
     return {"id": pick, "name": head["name"], "method": head["method"]}
+
+
+def _point(session: Session, pick: str, policy: Policy) -> JsonObject | None:
+    """The scored point of a pick's policy, whatever name the base model is picked by."""
+    return session.point(BASE if policy.about["method"] == BASE else pick)

@@ -305,10 +305,15 @@ def test_a_policy_is_scaled_from_the_base_model_through_what_was_trained_to_beyo
         assert session.answers(policy.about)
         assert not Session(session.front, {"curve-1": ends["curve-1"]}).answers(policy.about)
     assert known("curve:0.25*1").about == known("curve:0.25").about
-    base, still = (
-        known(name).respond(["Hi"], seed=0, max_new_tokens=8)[0] for name in ("base", "curve:0.25*0")
-    )
-    assert base.ids == still.ids
+    for name in ("curve:0.25*0", "checkpoint:curve-1*0", "mix:curve-1+curve-0@0.25*.0"):
+        still = known(name)
+        assert still.spec == known("base").spec and still.about == known("base").about and not still.adapter
+        head = picks.side(session, name, still)
+        assert head == picks.side(session, "base", known("base")) | {"id": name}
+        scored, base = (picks.card(session, pick, known(pick)) for pick in (name, "base"))
+        assert scored == base | {"id": name}
+    with pytest.raises(PolicyError, match="no curve"):
+        known("curve:2*0")
     for wrong in (
         "curve:0.25*-1",
         "curve:0.25*3.01",
