@@ -41,7 +41,8 @@ async def answering(request: Request, caller: Caller) -> AsyncIterator[AsyncIter
 
     try:
         for index, (ids, sampling) in enumerate(request.rows if request.generates else ()):
-            row = Row(ids, sampling, request.policy.edits_for(list(ids)), request.policy.adapter)
+            policy, follows = request.policy, 0 if request.chat else len(ids)
+            row = Row(ids, sampling, policy.edits_for(list(ids)), policy.adapter, follows=follows)
             threading.Thread(
                 target=context.copy().run, args=(body, index, row), name="answer", daemon=True
             ).start()

@@ -53,10 +53,11 @@ class Refused(ValueError):
 
 @dataclass(frozen=True)
 class Request:
-    """Prompts for one policy, as token ids, and how they are answered. top: alternatives that are told of
-    each token, None for no log-probabilities at all.
+    """Prompts for one policy, as token ids, and how they are answered. chat: of /v1/chat/completions, else of
+    /v1/completions; top: alternatives that are told of each token, None for no log-probabilities at all.
     """
 
+    chat: bool
     policy: Policy
     model: str
     prompts: tuple[tuple[int, ...], ...]
@@ -100,6 +101,7 @@ def parse(body: Any, choose: Choose, *, chat: bool) -> Request:
     if streams and (top or echo):
         raise Refused("Alternatives of tokens and echo are not streamed: leave out stream.", "stream")
     return Request(
+        chat,
         policy,
         asked["model"],
         prompts,

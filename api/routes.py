@@ -97,7 +97,7 @@ async def _answer(http: Http, choose: Choose, chat: bool, caller: Caller) -> Res
     try:
         async with _watched(http, caller):
             request = await _threaded(lambda: parse(body, choose, chat=chat), caller)
-        shape = Shape(f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}", request, chat)
+        shape = Shape(f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}", request)
         if request.streams:
             return _Stream(_stream(http, request, shape, caller), media_type="text/event-stream")
         async with _watched(http, caller):

@@ -14,10 +14,10 @@ ScoredTokens = list[dict[str, Any]]
 
 
 class Shape:
-    """One answer's objects. chat: of /v1/chat/completions, else of /v1/completions."""
+    """One answer's objects."""
 
-    def __init__(self, id: str, request: Request, chat: bool):
-        self._request, self._chat, self._codec = request, chat, request.policy.model.codec
+    def __init__(self, id: str, request: Request):
+        self._request, self._chat, self._codec = request, request.chat, request.policy.model.codec
         self._head = {"id": id, "created": int(time.time()), "model": request.model}
 
     def whole(

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from lm.control import ControlTokens
@@ -27,6 +28,8 @@ _STRFTIME_NOW = (
     + " }}{% endmacro %}\n"
 )
 """Replaces the template function that tells today's date, on a line of its own, which leaves no text."""
+CONTEXT = 8
+"""Tokens before a text that tell how it begins."""
 THINKING = ("enable_thinking", "thinking")
 """The switches that templates of reasoning models know; other templates ignore them."""
 _UNTIDY = re.compile(r" (n?'?|'[vr])$")
@@ -116,9 +119,9 @@ class Codec:
             return self._marked_ids(self._control.marked(text))
         return self._plain_ids(text)
 
-    def stream(self) -> "TextStream":
-        """The text of token ids that come one by one."""
-        return TextStream(self)
+    def stream(self, before: Sequence[int] = ()) -> "TextStream":
+        """The text of token ids that come one by one. before: tokens whose text it goes on from."""
+        return TextStream(self, before)
 
     def piece(self, id: int) -> str:
         """The text of one token within others; the name of a special one."""
@@ -260,11 +263,17 @@ class TextStream:
     a row, which count as broken all together, and a space that a mark may close up.
     """
 
-    def __init__(self, codec: Codec):
+    def __init__(self, codec: Codec, before: Sequence[int] = ()):
         self._codec = codec
-        self._ids: list[int] = []
-        self._told, self._text = 0, ""
+        self._ids = self._context(before)
+        self._told, self._text = len(self._ids), codec.untidied(self._ids)
         self._apart = ""
+
+    def _context(self, before: Sequence[int]) -> list[int]:
+        """The last tokens before the text; none where these have no text of their own, or one that more bytes change."""
+        unsure = self._codec.special | self._codec.byte_ids
+        context = [*takewhile(lambda id: id not in unsure, reversed(before[-CONTEXT:]))][::-1]
+        return [] if self._codec.untidied(context).endswith("\N{REPLACEMENT CHARACTER}") else context
 
     def push(self, id: int) -> str:
         """Takes in a token. Returns the text that is certain now; often nothing."""

@@ -113,7 +113,7 @@ def _opened(model: LanguageModel, rows: Sequence[Row], plain: Sequence[tuple[int
         else:
             own, pending = engine.open(capacity, row.edits, row.adapter, last), row.prompt
         base = engine.fork(read[ids], len(ids) + longest, len(ids) - 1) if other else None
-        result, stream = Compared(Run(row.prompt)), model.codec.stream()
+        result, stream = Compared(Run(row.prompt)), model.codec.stream(row.before)
         yield _Active(row, result, stream, own, base, pending, ids[-1:])
 
 

@@ -11,7 +11,7 @@ from common.jsons import shown
 from lm.adapter import Adapter
 from lm.edits.edit import Edit
 from lm.model import LanguageModel
-from lm.prompts import Asked, fitting_ids, prompt_ids
+from lm.prompts import Asked, fitting_ids, follows, prompt_ids
 from lm.rows import Row, Run, Sampling
 
 BASE = "base"
@@ -86,7 +86,8 @@ class Policy:
 
     def row(self, prompt: Asked, sampling: Sampling) -> Row:
         """The row that answers a prompt, to be decoded beside others. Raises ValueError."""
-        return Row(prompt_ids(self.model, prompt), sampling, self.edits_for(prompt), self.adapter)
+        ids = prompt_ids(self.model, prompt)
+        return Row(ids, sampling, self.edits_for(prompt), self.adapter, follows=follows(prompt, ids))
 
     def check(self, prompt: Asked, max_new_tokens: int) -> None:
         """Raises ValueError where the policy cannot be made, or the prompt cannot be answered."""

@@ -166,6 +166,13 @@ def prompt_ids(model: LanguageModel, asked: Asked) -> tuple[int, ...]:
     return tuple(ids)
 
 
+def follows(asked: Asked, ids: Sequence[int]) -> int:
+    """How many of a prompt's token ids the answer's text goes on from: all but those of a chat, after which it
+    begins anew.
+    """
+    return 0 if isinstance(read(asked), Chat) else len(ids)
+
+
 def fitting_ids(model: LanguageModel, asked: Asked, max_new_tokens: int) -> tuple[int, ...]:
     """The same, where the answer has room in the model's context too. Raises PromptError."""
     ids = prompt_ids(model, asked)

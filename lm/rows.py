@@ -40,7 +40,8 @@ class Sampling:
 class Row:
     """One text to be generated: prompt token ids, sampling, edits of the residual stream, adapter.
 
-    record: a layer whose output is kept for every position that was fed (for training on its top).
+    record: a layer whose output is kept for every position that was fed (for training on its top). follows:
+        the last tokens of the prompt, so many, that the text goes on from: its first word keeps the space before it.
     """
 
     prompt: tuple[int, ...]
@@ -48,9 +49,15 @@ class Row:
     edits: tuple[Edit, ...] = ()
     adapter: Adapter | None = None
     record: int | None = None
+    follows: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt", tuple(self.prompt))
+
+    @property
+    def before(self) -> tuple[int, ...]:
+        """The tokens that the text goes on from."""
+        return self.prompt[len(self.prompt) - self.follows :]
 
 
 @dataclass(frozen=True)

@@ -283,7 +283,7 @@ class Loop:
             index,
             slot,
             row.prompt[slot.length :],
-            self._codec.stream(),
+            self._codec.stream(row.before),
             time.perf_counter(),
         )
 

@@ -13,7 +13,7 @@ from common.bounds import MAX_NEW_TOKENS
 from common.jsons import JsonObject, shown
 from lm import Decoding, Edit, Policy, Row, Run, Sampling
 from lm.edits.trace import MAX_TARGETS
-from lm.prompts import Asked, prompt_ids
+from lm.prompts import Asked, follows, prompt_ids
 from steering.edits import Steering, edits, feasible, reader, steering
 from steering.library import Library
 from steering.messages import SideName
@@ -119,7 +119,8 @@ def pair(
     sides = []
     for name, ids, plain, own in asked:
         own = tuple(started_at(edit, len(ids)) for edit in own) if begin else own
-        row = Row((*ids, *begin), sampling, (*own, *watchers))
+        after = follows(prompt, ids) + len(begin)
+        row = Row((*ids, *begin), sampling, (*own, *watchers), follows=after)
         sides.append(Side(name, row, own, (*plain, *begin)))
     decoding = library.model.decode([side.row for side in sides], stop=stop)
     return Pair(decoding, applied, temperature, tuple(sides), watchers, tuple(watch), tuple(begin))

@@ -48,6 +48,26 @@ def test_the_pieces_of_any_tokens_join_to_the_tokenizers_own_decoding(kind):
         assert streamed(tested, ids) == whole(tested, ids)
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "words"])
+def test_a_text_that_goes_on_from_another_keeps_the_space_between_them(kind):
+    tested = codec(kind)
+    for before, after in (("hello", " hello there"), ("a", "b"), ("so", " , it"), ("<s>hello", " hello")):
+        ids, more = tested.answer_ids(before), tested.answer_ids(before + after)
+        more = more[len(ids) :] if more[: len(ids)] == ids else tested.answer_ids(after)
+        stream = tested.stream(ids)
+        told = "".join(map(stream.push, more)) + stream.flush()
+        assert tested.decode(ids) + told == tested.decode([*ids, *more])
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma", "gpt2"])
+def test_a_text_begins_anew_after_a_control_token_and_half_a_character(kind):
+    tested = codec(kind)
+    ids = tested.answer_ids("hello")
+    for before in ([*ids, tested.tokenizer.eos_token_id], tested.answer_ids("\N{GRINNING FACE}")[:-1]):
+        stream = tested.stream(before)
+        assert "".join(map(stream.push, ids)) + stream.flush() == streamed(tested, ids)
+
+
 @pytest.mark.parametrize("kind", ["llama", "gemma", "gpt2"])
 @pytest.mark.parametrize("damage", ["none", "cut", "stray", "special", "repeated"])
 def test_characters_in_pieces_are_whole_or_replaced(kind, damage):

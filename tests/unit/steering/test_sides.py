@@ -116,6 +116,12 @@ def test_an_answer_goes_on_from_its_own_beginning_as_if_it_had_not_stopped(libra
         assert shown.kl > 0 and before.kl > 0
 
 
+@pytest.mark.parametrize("prompt", [PROMPT, {"continue": "Once"}])
+def test_a_text_follows_on_from_its_beginning_and_from_a_text_that_is_continued(library, prompt):
+    *_, side = pair(library, prompt, plan(), **SETTINGS, begin=[65, 66]).sides
+    assert side.row.follows == (2 if prompt == PROMPT else len(side.row.prompt))
+
+
 def test_a_beginning_of_tokens_that_are_none_is_refused(library):
     for begin, says in (([10**6], "the model knows"), (["a"], "give a list of at most 512 token ids")):
         *_, (state, _) = Controller(library).run("tab", asked(plan(), begin=begin))
