@@ -197,7 +197,7 @@ class Grid:
             self._trainer(job).run(lambda row: self._tell_step(tell, job.id, row))
         began = time.monotonic()
         numbers = evaluate(
-            Policy(self.model, adapter=self._adapter(job)),
+            Policy(self.model, adapter=self.adapter(job)),
             self.model,
             {name: scorer(self.model, reward) for name, reward in self.rewards.items()},
             self.held_out,
@@ -251,7 +251,7 @@ class Grid:
     def _tell_step(self, tell: Event, id: str, row: JsonObject) -> None:
         tell(id, 0.9 * row["step"] / self.settings.steps, f"step {row['step']}, KL {row['kl']:.2f}")
 
-    def _adapter(self, job: Job) -> Adapter | None:
+    def adapter(self, job: Job) -> Adapter | None:
         if job.method == "base":
             return None
         if job.method not in ("soup", CURVE):

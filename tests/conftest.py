@@ -21,9 +21,14 @@ if WORKERS > 1:  # threads of decoding wait for each other: more of them than co
 
 FOLDERS = {"unit": "unit", "real": "real", "web": "web"}
 SLOW = {"test_style", "test_step", "test_install", "test_front", "test_fuzz", "test_places", "test_lockstep"}
-"""Modules of tests/unit that run other tools, compile PyTorch's graphs, build a package, serve the whole page, load
-models again and again, or draw thousands of rows.
+"""Modules of tests/unit that run other tools, take hundreds of steps in PyTorch, build a package, serve the whole page,
+load models again and again, or draw thousands of rows.
 """
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
@@ -70,8 +75,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return (config.option.markexpr == "unit" and collection_path.name in {"real", "web"}) or None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
+        if item.get_closest_marker("gpu") and config.option.markexpr != "gpu":
+            item.add_marker(pytest.mark.skip("needs a GPU: python -m pytest -m gpu"))
         tier = Path(item.path).relative_to(Path(__file__).parent).parts[0]
         if tier == "unit" and _slow(item):
             tier = "slow"

@@ -19,6 +19,8 @@ def draw_rows(logits: Tensor, draws: Sequence[tuple[Sampling, int]]) -> list[tup
 
     logits: float32 [n, vocabulary]; draws: a row's sampling and step.
     """
+    if not draws:  # a part of a prompt is read, and nothing drawn
+        return []
     device = logits.device
     temperatures = torch.tensor([sampling.temperature for sampling, _ in draws], device=device)[:, None]
     seeds = torch.tensor([[sampling.seed, step] for sampling, step in draws], device=device)

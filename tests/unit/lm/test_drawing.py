@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lm.engines.torch import drawing
+from lm.engines.torch.drawing import draw_rows
 from lm.rows import Sampling
 from lm.sampling import draw, gumbel
 
@@ -42,3 +43,8 @@ def test_the_log_probability_of_broken_logits_is_no_number(bad):
     logits[0, 3] = bad
     broken, sound = drawing.draw_rows(logits, [(Sampling(1.0, 0, 9), 0)] * 2)
     assert np.isnan(broken[1]) and np.isfinite(sound[1])
+
+
+def test_nothing_is_drawn_of_no_rows():
+    """As where a part of a long prompt is read alone."""
+    assert draw_rows(torch.zeros(0, 7), []) == []

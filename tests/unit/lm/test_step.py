@@ -559,18 +559,39 @@ def test_a_capture_that_fails_later_leaves_the_rest_as_it_is(caplog):
     )
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_replays_graphs_of_what_the_cpu_computes(caplog):
+def both() -> tuple[BatchedEngine, BatchedEngine]:
+    """The same model on the CPU and on the GPU."""
     gpu = torch.device("cuda", 0)
-    eager = engine_of()
-    stepped = BatchedEngine(Stack(deepcopy(made().torch).to(gpu), torch.float32), 512, Replay.on(gpu))
+    source = deepcopy(made().torch).float()
+    return (
+        BatchedEngine(Stack(deepcopy(source).cpu(), torch.float32), 512),
+        BatchedEngine(Stack(source.to(gpu), torch.float32), 512, Replay.on(gpu)),
+    )
+
+
+@pytest.mark.gpu
+def test_a_gpu_replays_graphs_of_what_the_cpu_computes(caplog):
+    engines = both()
     rows = [
         (5 + 3 * i, edits, adapter(2, i) if i % 3 == 0 else None) for i, edits in enumerate(EDITS.values())
     ]
     for chosen in ([rows[0]], rows[:3], rows):
-        feeds = [opened(engine, chosen, record={0: 1}) for engine in (eager, stepped)]
-        held(eager, stepped, *feeds, steps=130)
+        feeds = [opened(engine, chosen, record={0: 1}) for engine in engines]
+        held(*engines, *feeds, steps=130)
     assert not [record for record in caplog.records if record.name == "lm.engines.torch.graphs.cuda_graphs"]
+
+
+@pytest.mark.gpu
+def test_a_gpu_answers_prompts_that_are_read_in_parts_as_the_cpu_does():
+    source = made()
+    rows = [Row(PROMPT * n, Sampling(max_new_tokens=20), EDITS["one"]) for n in (1, 9)]
+    texts = [
+        LanguageModel(
+            "tiny", source.hash, source.tokenizer, source.stop_ids, engine, lambda: source.torch
+        ).generate(rows)
+        for engine in both()
+    ]
+    assert [run.ids for run in texts[0]] == [run.ids for run in texts[1]]
 
 
 def test_a_gpu_replays_graphs_and_a_cpu_has_none(monkeypatch):
