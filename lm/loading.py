@@ -104,6 +104,10 @@ def fetch(name: str, report: sources.Progress) -> Path:
     """The checked folder of a model, fetched or converted first where it is not here. Raises SourceError."""
     if name == sources.DEFAULT_NAME and not Path(name).is_dir():
         return default_folder(report)
+    settings = sources.config_folder(name)
+    if (settings / "config.json").exists() and not (settings / PACKED).exists():
+        files.config_of(settings)
+        read_config(sources.label_of(name), settings)
     folder = sources.folder_of(name)
     if not (folder / PACKED).exists():
         files.config_of(folder)

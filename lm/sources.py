@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common import digests
@@ -97,15 +97,49 @@ def folder_of(name: str) -> Path:
     """The folder of a model given by folder or hub id. Raises SourceError where there is none."""
     if path := _here(name):
         return path
-    try:
-        from huggingface_hub import snapshot_download
-
-        folder = Path(snapshot_download(name, allow_patterns=[*MODEL_FILES]))
-    except Exception as error:  # any error: the hub's client, its connection, a proxy, the disk
-        raise SourceError(_unfetched(name, error)) from error
+    folder = _fetched(name, MODEL_FILES)
+    if not any(folder.glob("*.safetensors")) and (why := _held_there(name)):
+        raise SourceError(f"Model {name!r} {why}.")
     if not any(folder.iterdir()):
         raise SourceError(f"Model {name!r} holds no files of a model on the hub: check the id.")
     return folder
+
+
+def config_folder(name: str) -> Path:
+    """A folder with the config of a model, which may tell that its weights need not be fetched. Raises SourceError."""
+    if path := _here(name) or _cached(name):
+        return path
+    return _fetched(name, ("config.json", "adapter_config.json"))
+
+
+def _cached(name: str) -> Path | None:
+    """The folder in the cache of the hub's client, where it holds the model's config."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        config = try_to_load_from_cache(name, "config.json")
+    except Exception as error:  # any error, as below
+        raise SourceError(_unfetched(name, error)) from error
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def _fetched(name: str, patterns: Sequence[str]) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(name, allow_patterns=[*patterns]))
+    except Exception as error:  # any error: the hub's client, its connection, a proxy, the disk
+        raise SourceError(_unfetched(name, error)) from error
+
+
+def _held_there(name: str) -> str:
+    """What a model on the hub holds in another format, and what to give instead."""
+    from huggingface_hub import HfApi
+
+    try:
+        return formats.held(HfApi().list_repo_files(name))
+    except Exception:  # any error, as above: the files that are here tell what is lacking
+        return ""
 
 
 def known(name: str) -> Path | None:
@@ -113,9 +147,9 @@ def known(name: str) -> Path | None:
     if path := _here(name):
         return path
     try:
-        from huggingface_hub import HfApi, try_to_load_from_cache
+        from huggingface_hub import HfApi
 
-        if not isinstance(try_to_load_from_cache(name, "config.json"), str):
+        if not _cached(name):
             HfApi().model_info(name, timeout=PATIENCE)
     except Exception as error:  # any error, as above
         raise SourceError(_unfetched(name, error)) from error

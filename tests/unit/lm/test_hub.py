@@ -32,6 +32,41 @@ REFUSALS = {
     "nothing": (404, "RepoNotFound"),
     "down": (503, ""),
 }
+UNREAD = {
+    "gguf": ("a-Q4_K_M.gguf", {}, "holds a GGUF model, which is not read"),
+    "onnx": ("onnx/model_q4.onnx", {"pad_token_id": None}, "holds an ONNX model, which is not read"),
+    "mlx": ("model.safetensors", {"quantization": {"bits": 4}}, "is stored as MLX quantises"),
+    "gptq": (
+        "model.safetensors",
+        {"quantization_config": {"quant_method": "exl2"}},
+        "transformers knows no exl2",
+    ),
+    "encoder": (
+        "model.safetensors",
+        {"model_type": "bert"},
+        "is a bert model, which reads a text from both ends",
+    ),
+    "pickles": ("pytorch_model.bin", {"pad_token_id": None}, "holds pickles, which can run code"),
+}
+"""Repositories whose weights are not read, by a file of theirs, and values of their config: what is said of them."""
+
+ASKED = re.compile(
+    rf"/api/models/owner/(?P<name>[^/]+)(/revision/main|(?P<tree>/tree/({COMMIT}|main)))?"
+    rf"|/owner/(?P<of>[^/]+)/resolve/{COMMIT}/(?P<path>.+)"
+)
+
+
+def _held(name: str) -> dict[str, bytes]:
+    """The files of a repository; those without bytes must not be fetched: asked for, they are not found."""
+    folder = tiny("llama")
+    if name == "tiny":
+        whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+        return whole | dict.fromkeys(OTHERS, b"")
+    if name not in UNREAD:
+        return {}
+    file, config, _ = UNREAD[name]
+    settings = json.loads((folder / "config.json").read_text()) | config
+    return ({"config.json": json.dumps(settings).encode()} if config else {}) | {file: b""}
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -40,21 +75,20 @@ class Hub(BaseHTTPRequestHandler):
     """
 
     def do_GET(self) -> None:
-        folder = tiny("llama")
-        if status := REFUSALS.get(self.path.split("/")[4] if self.path.startswith("/api/models/") else ""):
+        asked = ASKED.fullmatch(self.path.partition("?")[0])
+        name, path = (asked["name"] or asked["of"], asked["path"]) if asked else ("", "")
+        if status := REFUSALS.get(name):
             self._refuse(*status)
-        elif self.path.startswith("/api/models/owner/tiny/revision/main"):
-            self._answer(json.dumps({"id": "owner/tiny", "sha": COMMIT}).encode(), "application/json")
-        elif self.path.startswith(f"/api/models/owner/tiny/tree/{COMMIT}"):
+        elif path and (file := _held(name).get(path)):
+            self._answer(file, "application/octet-stream")
+        elif asked and asked["tree"]:
             files = [
-                {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": COMMIT}
-                for path in sorted(folder.iterdir())
-            ] + [{"type": "file", "path": name, "size": 9, "oid": COMMIT} for name in OTHERS]
+                {"type": "file", "path": path, "size": len(file) or 9, "oid": COMMIT}
+                for path, file in _held(name).items()
+            ]
             self._answer(json.dumps(files).encode(), "application/json")
-        elif (path := folder / self.path.rpartition("/")[2]).is_file() and self.path.startswith(
-            f"/owner/tiny/resolve/{COMMIT}/"
-        ):
-            self._answer(path.read_bytes(), "application/octet-stream")
+        elif _held(name) and not path:
+            self._answer(json.dumps({"id": f"owner/{name}", "sha": COMMIT}).encode(), "application/json")
         else:
             self.send_error(404)
 
@@ -132,7 +166,7 @@ def told(hub: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[s
     """Where the hub answers, is away, and where its client has no cache: what becomes of names."""
     folder = tmp_path_factory.mktemp("fetched")
     usual = {"HF_ENDPOINT": hub, "HF_HOME": str(folder / "hf"), "TRADEWIND_CACHE": str(folder / "cache")}
-    names = ["owner/tiny", *(name for name, _ in REFUSED)]
+    names = ["owner/tiny", *(name for name, _ in REFUSED), *(f"owner/{name}" for name in UNREAD)]
     asked = {
         "hub": (usual, names),
         AWAY: (usual | {"HF_ENDPOINT": AWAY, "HF_HOME": str(folder / "away")}, names[:1]),
@@ -151,6 +185,11 @@ def test_a_hub_id_is_the_model_that_the_hub_holds(told):
 @pytest.mark.parametrize(("name", "message"), REFUSED)
 def test_a_model_that_the_hub_does_not_give_is_one_sentence(told, name, message):
     assert re.search(f"^Model '{name}' .*{message}", told["hub"][name])
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_model_in_another_format_is_told_before_its_weights_are_fetched(told, name):
+    assert re.search(f"{UNREAD[name][2]}.*: .*[.]$", told["hub"][f"owner/{name}"])
 
 
 def test_a_hub_that_cannot_be_reached_is_one_sentence(told):
