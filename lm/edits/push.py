@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lm.edits.solver import Program
@@ -63,6 +62,6 @@ def apply(x: Tensor, active: Tensor, edits: Operands) -> tuple[Tensor, Tensor]:
     capped = active & solved & (size > limit)
     eps = eps * torch.where(capped, limit / size, 1.0)[..., None]
     outcome = torch.where(active & ~solved, UNREACHABLE, torch.where(capped, CAPPED, 0)).float()
-    more = (0, MAX_TARGETS - z.shape[-1])
-    trace = torch.cat([F.pad(z, more), F.pad(eps, more), norm[..., None], outcome[..., None]], -1)
+    none = z.new_zeros(*z.shape[:-1], MAX_TARGETS - z.shape[-1])
+    trace = torch.cat([z, none, eps, none, norm[..., None], outcome[..., None]], -1)
     return torch.where((eps != 0).any(-1, keepdim=True), (e + eps @ edits.push).to(x.dtype), x), trace

@@ -51,20 +51,33 @@ class Program(NamedTuple):
     def strengths(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """eps [..., k] of read-outs z [..., k], float64, and whether every goal can be reached [...].
 
-        Everything is computed on the device, so a CUDA graph can capture it.
+        Everything is computed on the device, so a CUDA graph can capture it; what has one part is not reduced,
+        since each call is a kernel of a GPU.
         """
         gap = self.goal - z
-        met = ~(self.sense * gap > 0).any(-1)
+        met = _all(~(self.sense * gap > 0))
         if not self.vertices.shape[-3]:
             return torch.zeros_like(z), met
-        trials = (self.vertices * gap[..., None, None, :]).sum(-1)
-        short = gap[..., None, :] - (self.gram[..., None, :, :] * trials[..., None, :]).sum(-1)
+        trials = _sum(self.vertices * gap[..., None, None, :])
+        short = gap[..., None, :] - _sum(self.gram[..., None, :, :] * trials[..., None, :])
         sense, slack = self.sense[..., None, :], self.slack[..., None, :]
-        reached = ((sense * short <= slack) | (sense == 0)).all(-1)
-        cost, best = torch.where(reached, trials.abs().sum(-1), torch.inf).min(-1)
-        eps = trials.gather(-2, best[..., None, None].expand(*best.shape, 1, z.shape[-1])).squeeze(-2)
+        reached = _all((sense * short <= slack) | (sense == 0))
+        costs = torch.where(reached, _sum(trials.abs()), torch.inf)
+        if costs.shape[-1] == 1:
+            cost, eps = costs.squeeze(-1), trials.squeeze(-2)
+        else:
+            cost, best = costs.min(-1)
+            eps = trials.gather(-2, best[..., None, None].expand(*best.shape, 1, z.shape[-1])).squeeze(-2)
         solved = cost.isfinite()
         return torch.where((solved & ~met)[..., None], eps, 0.0), solved | met
+
+
+def _sum(x: Tensor) -> Tensor:
+    return x.squeeze(-1) if x.shape[-1] == 1 else x.sum(-1)
+
+
+def _all(x: Tensor) -> Tensor:
+    return x.squeeze(-1) if x.shape[-1] == 1 else x.all(-1)
 
 
 def _vertices(gram: np.ndarray, cosines: np.ndarray, free: np.ndarray) -> np.ndarray:

@@ -160,11 +160,26 @@ class BatchedEngine:
         self, feeds: Sequence[Feed], draws: Sequence[tuple[Sampling, int]]
     ) -> tuple[list[tuple[int, float]], list[np.ndarray]]:
         """Advances slots and draws tokens, where the logits are; see lm.engines.base.Engine."""
+        whole = all(sampling.top_p == 1 for sampling, _ in draws)
+        if self._step is not None and whole and all(_steps(feed) and feed.want == 1 for feed in feeds):
+            return self._drawn(self._step, feeds, draws)
         logits, traces = self._advance(feeds)
         if logits.is_cuda:
             return draw_rows(logits, draws), traces
         rows = logits.cpu().numpy()
         return [draw(row, *each) for row, each in zip(rows, draws, strict=True)], traces
+
+    @torch.inference_mode()
+    def _drawn(
+        self, step: Step, feeds: Sequence[Feed], draws: Sequence[tuple[Sampling, int]]
+    ) -> tuple[list[tuple[int, float]], list[np.ndarray]]:
+        tokens, traces = [], []
+        for at in range(0, len(feeds), MAX_STEP_ROWS):
+            part = slice(at, at + MAX_STEP_ROWS)
+            more, of_each = step.draw(feeds[part], draws[part])
+            tokens += more
+            traces += of_each
+        return tokens, traces
 
     @torch.inference_mode()
     def _advance(self, feeds: Sequence[Feed]) -> tuple[Tensor, list[np.ndarray]]:
@@ -182,7 +197,7 @@ class BatchedEngine:
         single = [i for i, feed in enumerate(feeds) if len(feed.ids) == 1]
         several = [i for i, feed in enumerate(feeds) if len(feed.ids) != 1]
         if self._step is not None:
-            steps = [i for i in single if feeds[i].pool is None and feeds[i].layers is None]
+            steps = [i for i in single if _steps(feeds[i])]
             single = [i for i in single if i not in steps]
             yield from (
                 (self._step, steps[at : at + MAX_STEP_ROWS]) for at in range(0, len(steps), MAX_STEP_ROWS)
@@ -259,6 +274,11 @@ class BatchedEngine:
             return change
 
         return low_rank
+
+
+def _steps(feed: Feed) -> bool:
+    """Whether a feed is one token of which nothing but logits, traces and one layer's output is asked."""
+    return len(feed.ids) == 1 and feed.pool is None and feed.layers is None
 
 
 class _Sites:

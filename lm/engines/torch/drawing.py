@@ -24,17 +24,28 @@ def draw_rows(logits: Tensor, draws: Sequence[tuple[Sampling, int]]) -> list[tup
     device = logits.device
     temperatures = torch.tensor([sampling.temperature for sampling, _ in draws], device=device)[:, None]
     seeds = torch.tensor([[sampling.seed, step] for sampling, step in draws], device=device)
+    top_p = [sampling.top_p for sampling, _ in draws] if any(s.top_p < 1 for s, _ in draws) else None
+    choices, logprobs = chosen(logits, seeds, temperatures, top_p)
+    return list(zip(choices.squeeze(1).tolist(), logprobs.squeeze(1).tolist(), strict=True))
+
+
+def chosen(
+    logits: Tensor, seeds: Tensor, temperatures: Tensor, top_p: Sequence[float] | None = None
+) -> tuple[Tensor, Tensor]:
+    """`draw_rows` in tensors alone: ids and log-probabilities [n, 1].
+
+    seeds: seed and step, int64 [n, 2]; temperatures: float32 [n, 1]; top_p: a number a row, or None for 1.
+    """
     best = logits.max(1, keepdim=True)
     scaled = (logits - best.values) / temperatures.where(temperatures > 0, 1.0)
     noise = gumbel(seeds, logits.shape[1])
-    if any(sampling.top_p < 1 for sampling, _ in draws):
-        noise = noise.masked_fill(~_nuclei(scaled, [sampling.top_p for sampling, _ in draws]), -torch.inf)
+    if top_p is not None:
+        noise = noise.masked_fill(~_nuclei(scaled, top_p), -torch.inf)
     noisy = (scaled + noise).argmax(1, keepdim=True)
     choices = noisy.where(temperatures > 0, best.indices)
     logprobs = scaled.gather(1, choices) - scaled.exp().sum(1, keepdim=True).log()
     broken = ~best.values.isfinite()
-    choices, logprobs = best.indices.where(broken, choices), logprobs.masked_fill(broken, torch.nan)
-    return list(zip(choices.squeeze(1).tolist(), logprobs.squeeze(1).tolist(), strict=True))
+    return best.indices.where(broken, choices), logprobs.masked_fill(broken, torch.nan)
 
 
 def _nuclei(scaled: Tensor, top_p: Sequence[float]) -> Tensor:

@@ -10,14 +10,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import sdpa_kernel
 
 from lm.engines.torch.drawing import uniform
 from lm.engines.torch.graphs.cuda_graphs import Replay
-from lm.engines.torch.stack import LowRank, Stack
-
-KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""Of attention. PyTorch's first choice on an H100, cuDNN's, takes twice as long for one token a row."""
+from lm.engines.torch.stack import KERNELS, LowRank, Stack
 
 
 @dataclass(frozen=True)

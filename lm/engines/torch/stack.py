@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend
 
 from lm.engines.geometry import NORMS, PARTS, Config, head_width, module_sizes, tied, unlike_llama, window
 from lm.engines.rotary import frequencies
@@ -14,6 +15,8 @@ from lm.engines.rotary import frequencies
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""Of attention to one token a row. PyTorch's first choice on an H100, cuDNN's, takes twice as long for it."""
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, q [n, heads, positions, w], k, v [n, kv_heads, positions, w]) -> what was attended to, shaped like
 q.
@@ -147,7 +150,7 @@ class Stack:
         if b["norm_q"] is not None:
             q, k = qk.split([self.heads, self.kv_heads], 1)
             qk = torch.cat([self._normed(q, b["norm_q"]), self._normed(k, b["norm_k"])], 1)
-        q, k = self._turned(qk.float(), rotary).split([self.heads, self.kv_heads], 1)
+        q, k = self._turned(qk, rotary).split([self.heads, self.kv_heads], 1)
         return q, k, v
 
     def _changed(self, qkv: Tensor, h: Tensor, change: Change) -> Tensor:

@@ -10,15 +10,18 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import sdpa_kernel
 
 from lm.adapter import Adapter
 from lm.edits.push import apply
 from lm.edits.table import EditTable, Placed, take
 from lm.edits.trace import TRACE, TRACE_SIZE
 from lm.engines.base import Feed
+from lm.engines.torch.drawing import chosen
 from lm.engines.torch.graphs.adapter_table import AdapterTable, Halves, bucket, change
 from lm.engines.torch.graphs.cuda_graphs import Replay
-from lm.engines.torch.stack import Stack
+from lm.engines.torch.stack import KERNELS, Stack
+from lm.rows import Sampling
 
 MAX_ROWS = 64
 """Rows of one step; their number is filled up to a power of two."""
@@ -26,8 +29,12 @@ MIN_KEYS = 128
 """Positions that rows attend to are filled up to a power of two, to this at least."""
 _FIELDS = 4
 """Numbers that every row has: token, position, cache, adapter. Two for each site follow: the edit's place,
-and whether it may write.
+and whether it may write; and where tokens are drawn, _DRAW more.
 """
+_DRAW = 3
+"""Seed, step, and the bits of the temperature."""
+Draw = tuple[Sampling, int]
+"""A row's sampling and step."""
 
 
 class Pool(Protocol):
@@ -53,7 +60,8 @@ class Row:
 @dataclass(frozen=True)
 class Variant:
     """What sets the computation of a step, and so its graph: how many rows and keys, where any row has edits,
-    of how many targets at most, whether any row has an adapter, and which layers' outputs are kept.
+    of how many targets at most, whether any row has an adapter, which layers' outputs are kept, and whether
+    tokens are drawn.
     """
 
     rows: int
@@ -62,6 +70,7 @@ class Variant:
     targets: int
     adapted: bool
     recorded: tuple[int, ...]
+    drawn: bool
 
 
 class Step:
@@ -88,6 +97,27 @@ class Step:
         """Advances up to MAX_ROWS slots, whose `state.row` is theirs. Returns logits [want, vocabulary], on
         the device, and traces of each.
         """
+        computed, variant = self._advanced(feeds, ())
+        vocabulary = self._stack.vocabulary
+        logits = computed[:, :vocabulary].clone()  # the next step writes where this one did
+        traces = self._rest(variant, feeds, computed[:, vocabulary:].cpu().numpy())
+        return [
+            (row[None][: feed.want], trace) for feed, row, trace in zip(feeds, logits, traces, strict=True)
+        ]
+
+    def draw(
+        self, feeds: Sequence[Feed], draws: Sequence[Draw]
+    ) -> tuple[list[tuple[int, float]], list[np.ndarray]]:
+        """The same for slots that want one row of logits each, from which a token is drawn, of all tokens;
+        returns tokens with log-probabilities, and traces.
+        """
+        computed, variant = self._advanced(feeds, draws)
+        values = computed.cpu().numpy()
+        ids, logprobs = values[:, 0].view(np.int32).tolist(), values[:, 1].tolist()
+        return list(zip(ids, logprobs, strict=True)), self._rest(variant, feeds, values[:, 2:])
+
+    def _advanced(self, feeds: Sequence[Feed], draws: Sequence[Draw]) -> tuple[Tensor, Variant]:
+        """What `_compute` makes of these rows, without those that fill up."""
         rows: list[Row] = [feed.slot.state.row for feed in feeds]
         variant = Variant(
             bucket(len(feeds)),
@@ -96,61 +126,85 @@ class Step:
             max(row.edits.targets for row in rows),
             any(row.adapter for row in rows),
             tuple(sorted({feed.record for feed in feeds if feed.hidden is not None})),
+            bool(draws),
         )
         memory = self._tensors()
         if any(a is not b for a, b in zip(memory, self._memory, strict=True)):
             self._memory = memory
             self._replay.forget()
-        computed = self._replay.run(
-            variant, partial(self._compute, variant), self._numbers(variant, feeds, rows)
-        )[: len(feeds)]
-        vocabulary = self._stack.vocabulary
-        logits = computed[:, :vocabulary].clone()  # the next step writes where this one did
-        others = computed[:, vocabulary:].cpu().numpy()
-        return [
-            (row_logits[None][: feed.want], self._rest(variant, feed, row, values))
-            for feed, row, row_logits, values in zip(feeds, rows, logits, others, strict=True)
-        ]
+        numbers = self._numbers(variant, feeds, rows, draws)
+        with sdpa_kernel(KERNELS):
+            computed = self._replay.run(variant, partial(self._compute, variant), numbers)
+        return computed[: len(feeds)], variant
 
     def _tensors(self) -> tuple[Tensor | dict[tuple[int, str], Halves], ...]:
         """What graphs know by its address."""
         return self._pool.data, self._edits.vectors, self._adapters.parts
 
-    def _numbers(self, variant: Variant, feeds: Sequence[Feed], rows: Sequence[Row]) -> Tensor:
+    def _numbers(
+        self, variant: Variant, feeds: Sequence[Feed], rows: Sequence[Row], draws: Sequence[Draw]
+    ) -> Tensor:
         """All that the device is told: int64 [fields, rows]."""
-        sites = {site: _FIELDS + 2 * i for i, site in enumerate(variant.sites)}
+        sites = {site: i for i, site in enumerate(variant.sites)}
+        size = _FIELDS + 2 * len(sites)
         numbers = torch.zeros(
-            _FIELDS + 2 * len(sites),
+            size + _DRAW * variant.drawn,
             variant.rows,
             dtype=torch.long,
             pin_memory=self._stack.device.type == "cuda",
         )
         table = numbers.numpy()
         table[2] = self._spare
+        own = [
+            (feed.ids[0], feed.slot.length, row.cache, row.adapter)
+            for feed, row in zip(feeds, rows, strict=True)
+        ]
+        table[:_FIELDS, : len(rows)] = np.array(own).T
+        places, active = table[_FIELDS:size:2], table[_FIELDS + 1 : size : 2]
         for i, (feed, row) in enumerate(zip(feeds, rows, strict=True)):
-            position = feed.slot.length
-            table[:_FIELDS, i] = feed.ids[0], position, row.cache, row.adapter
-            own = row.edits
-            for site, place, start in zip(own.sites, own.places, own.starts, strict=True):
-                table[sites[site] : sites[site] + 2, i] = place, position >= start
+            if row.edits.sites:
+                at = [sites[site] for site in row.edits.sites]
+                places[at, i], active[at, i] = (
+                    row.edits.places,
+                    feed.slot.length >= np.array(row.edits.starts),
+                )
+        if draws:
+            table[size : size + 2, : len(rows)] = np.array([(drawn.seed, step) for drawn, step in draws]).T
+            temperatures = np.array([drawn.temperature for drawn, _ in draws], np.float32)
+            table[size + 2, : len(rows)] = temperatures.view(np.int32)
         return numbers
 
-    def _rest(self, variant: Variant, feed: Feed, row: Row, values: np.ndarray) -> np.ndarray:
-        """A feed's traces, of its values [traces + kept outputs]; what it asks to keep is kept."""
-        traces, hidden = np.split(values, [len(variant.sites) * TRACE_SIZE])
-        if feed.hidden is not None:
-            outputs = torch.from_numpy(hidden.reshape(-1, self._stack.width))
-            feed.hidden[:1] = outputs[variant.recorded.index(feed.record)]
-        feed.slot.length += 1
-        own = [variant.sites.index(site) for site in row.edits.sites]
-        return traces.reshape(-1, TRACE_SIZE)[own].view(TRACE)[None, :, 0][: feed.want]
+    def _rest(self, variant: Variant, feeds: Sequence[Feed], values: np.ndarray) -> list[np.ndarray]:
+        """Traces of the feeds, of their values [n, traces + kept outputs]; what they ask to keep is kept."""
+        traces, hidden = np.split(values, [len(variant.sites) * TRACE_SIZE], 1)
+        records = np.ascontiguousarray(traces).reshape(len(feeds), -1, TRACE_SIZE).view(TRACE)[..., 0]
+        outputs = torch.from_numpy(hidden).unflatten(1, (-1, self._stack.width)) if variant.recorded else None
+        found = []
+        for i, feed in enumerate(feeds):
+            if feed.hidden is not None and outputs is not None:
+                feed.hidden[:1] = outputs[i, variant.recorded.index(feed.record)]
+            feed.slot.length += 1
+            sites = feed.slot.state.row.edits.sites
+            own = (
+                records[i]
+                if sites == variant.sites
+                else records[i][[variant.sites.index(site) for site in sites]]
+            )
+            found.append(own[None][: feed.want])
+        return found
 
     def _compute(self, variant: Variant, numbers: Tensor) -> Tensor:
-        """The pass: float32 [rows, vocabulary + traces + kept outputs]."""
+        """The pass: float32 [rows, vocabulary + traces + kept outputs]; where tokens are drawn, these (the bits of
+        an int32) and their log-probabilities stand in the vocabulary's place.
+        """
         stack = self._stack
         ids, positions, caches, adapters, *_ = numbers.unbind(0)
         positions = positions.unsqueeze(1)
-        places, active = numbers[_FIELDS::2].flatten(), (numbers[_FIELDS + 1 :: 2] > 0).unsqueeze(2)
+        size = _FIELDS + 2 * len(variant.sites)
+        places, active = (
+            numbers[_FIELDS:size:2].flatten(),
+            (numbers[_FIELDS + 1 : size : 2] > 0).unsqueeze(2),
+        )
         edits = take(self._edits.vectors, self._edits.numbers, places, variant.targets)
         rotary = stack.rotary(positions)
         mask = torch.where(stack.mask(positions, variant.keys), 0.0, -torch.inf).to(stack.dtype)
@@ -167,7 +221,12 @@ class Step:
                     traces.append(trace.squeeze(1))
             if layer in variant.recorded:
                 hidden.append(x.squeeze(1))
-        return torch.cat([stack.logits(x.squeeze(1)), *traces, *hidden], 1)
+        logits = stack.logits(x.squeeze(1))
+        if not variant.drawn:
+            return torch.cat([logits, *traces, *hidden], 1)
+        seeds, temperatures = numbers[size : size + 2].T, numbers[size + 2].int().view(torch.float32)
+        choices, logprobs = chosen(logits, seeds, temperatures.unsqueeze(1))
+        return torch.cat([choices.int().view(torch.float32), logprobs, *traces, *hidden], 1)
 
     def _attend(
         self, cache: Tensor, rows: Tensor, positions: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor
