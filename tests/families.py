@@ -174,7 +174,6 @@ FAMILIES: dict[str, Callable] = {
 }  # fmt: skip
 
 REFUSED: dict[str, Callable] = {
-    "bert": lambda: t.BertConfig(**FULL),
     "gemma3n_text": lambda: t.Gemma3nTextConfig(
         **SHAPE, vocab_size_per_layer_input=VOCABULARY, hidden_size_per_layer_input=16, num_kv_shared_layers=0,
         layer_types=["full_attention"] * LAYERS,
