@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 log = logging.getLogger(__name__)
-FORMAT = "3"
+FORMAT = "4"
 """Changes when what the cache holds changes."""
 PACKED = "packed.safetensors"
 
@@ -86,7 +86,7 @@ def packed_file(
 
 
 def _memory_needed(weights: list[Path]) -> float:
-    """Memory that packing takes: 9 bits a number and some, and the largest tensors as they are stored."""
+    """Memory that packing takes: 8.5 bits a number and some, and the largest tensors as they are stored."""
     counts = [(count, files.BYTES.get(kind, 4)) for _, kind, count in files.tensors(weights)]
     return 1.2 * sum(count for count, _ in counts) + 2 * max(count * size for count, size in counts)
 

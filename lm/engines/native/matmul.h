@@ -4,6 +4,7 @@
 #include "vectors.h"
 
 enum { BLOCK = 16, PER = BLOCK / LANES, GROUP = 32, TILE_ROWS = 6 };
+#define GRID(bits) (8 / (bits) * BLOCK) /* float16 numbers that go with a group of a block */
 
 /* acc + the products of the two signed 16-bit halves of every lane, summed in 32 bits. */
 INLINE vi dot2(vi acc, vu a, vu b) {
@@ -54,10 +55,10 @@ static void quantize_row(const float *x, int k, int bits, uint32_t *pairs, float
  * are multiplied, the next tile's weights are fetched; one row is done too soon for that, and the processor's own prefetching is quicker. */
 #define TILE(bits, B, R) \
     static void tile_##bits##_##B##_##R(const Linear *w, int block, int apart, Quantized x, int row, float *y, int ldy) { \
-        enum { HALF = 16 / bits, STEPS = GROUP * bits / 32, COLUMNS = B * PER }; \
+        enum { HALF = 16 / bits, STEPS = GROUP * bits / 32, COLUMNS = B * PER, PLACES = GRID(bits) }; \
         const int words = w->k * bits / 32, groups = w->k / GROUP, ldx = w->k / 2; \
         const uint32_t *codes = w->codes + (size_t)block * words * BLOCK, *pairs = x.pairs + (size_t)row * ldx; \
-        const uint16_t *grid = w->grid + (size_t)block * groups * 2 * BLOCK; \
+        const uint16_t *grid = w->grid + (size_t)block * groups * PLACES; \
         const float *gx = x.grid + (size_t)row * groups * 2; \
         vf acc[COLUMNS * R]; \
         UNROLL for (int i = 0; i < COLUMNS * R; i++) acc[i] = (vf){0}; \
@@ -78,9 +79,10 @@ static void quantize_row(const float *x, int k, int bits, uint32_t *pairs, float
                 } \
             } \
             UNROLL for (int c = 0; c < COLUMNS; c++) { \
-                const uint16_t *p = grid + ((size_t)(c / PER) * apart * groups + g) * 2 * BLOCK + c % PER * LANES; \
-                vf scale = load_halves(p), least = load_halves(p + BLOCK); \
-                if (R > 1) __builtin_prefetch(p + (size_t)groups * 2 * BLOCK); \
+                const uint16_t *p = grid + ((size_t)(c / PER) * apart * groups + g) * PLACES + c % PER * LANES; \
+                vf scale = load_halves(p), least = scale * -128.f; \
+                if (bits == 4) least = load_halves(p + BLOCK); \
+                if (R > 1) __builtin_prefetch(p + (size_t)groups * PLACES); \
                 UNROLL for (int r = 0; r < R; r++) { \
                     const float *px = gx + ((size_t)r * groups + g) * 2; \
                     acc[c * R + r] += __builtin_convertvector(dot[c * R + r], vf) * (scale * px[0]); \
@@ -124,13 +126,14 @@ static void matmul(const Linear *w, int rows, Quantized x, float *y, int ldy, in
 }
 
 static void embedding_row(const Linear *w, int id, float *x) {
-    const int per_word = 32 / w->bits, words = w->k / per_word, groups = w->k / GROUP, lane = id % BLOCK;
+    const int per_word = 32 / w->bits, words = w->k / per_word, groups = w->k / GROUP, places = GRID(w->bits), lane = id % BLOCK;
     const uint32_t *codes = w->codes + (size_t)(id / BLOCK) * words * BLOCK + lane;
-    const uint16_t *grid = w->grid + (size_t)(id / BLOCK) * groups * 2 * BLOCK + lane;
+    const uint16_t *grid = w->grid + (size_t)(id / BLOCK) * groups * places + lane;
     for (int k = 0; k < w->k; k++) {
         uint32_t code = codes[(k / per_word) * BLOCK] >> (w->bits * (k % per_word)) & ((1u << w->bits) - 1);
-        const uint16_t *g = grid + (k / GROUP) * 2 * BLOCK;
-        x[k] = fmaf((float)code, widen(g[0]), widen(g[BLOCK]));
+        const uint16_t *g = grid + (k / GROUP) * places;
+        const float scale = widen(g[0]);
+        x[k] = fmaf((float)code, scale, w->bits == 4 ? widen(g[BLOCK]) : scale * -128.f);
     }
 }
 

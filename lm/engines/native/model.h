@@ -14,7 +14,9 @@ typedef struct { /* activations of a product, see quantize_row in matmul.h */
     float *grid;
 } Quantized;
 
-typedef struct { /* y = W x: codes [n/16][k/(32/bits)][16] words, grid [n/16][k/32][2][16] = scale, least, float16 */
+/* y = W x, a weight being code * scale + least: codes [n/16][k/(32/bits)][16] words; grid, float16: at 4 bits [n/16][k/32][2][16] = scale,
+ * least; at 8 [n/16][k/32][16] = scale, and least is -128 * scale */
+typedef struct {
     const uint32_t *codes;
     const uint16_t *grid;
     const float *bias;

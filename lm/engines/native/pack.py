@@ -13,10 +13,10 @@ PIECE = 128
 
 @dataclass(frozen=True)
 class Packed:
-    """A matrix [n, k]. codes: int32 [blocks, k * bits / 32, 16]; grid: float16 [blocks, k / 32, 2, 16], scale
-    then least.
+    """A matrix [n, k]. codes: int32 [blocks, k * bits / 32, 16]; grid: float16 [blocks, k / 32, 8 / bits, 16],
+    scale and, at 4 bits, least.
 
-    A weight is code * scale + least.
+    A weight is code * scale + least; at 8 bits least is -128 * scale.
     """
 
     codes: Tensor
@@ -30,7 +30,9 @@ class Packed:
 
 
 def pack(codes: np.ndarray, scale: np.ndarray, least: np.ndarray, bits: int) -> Packed:
-    """Packs weights code * scale + least. codes: uint8 [n, k]; scale, least: float16 values [n, k / 32]."""
+    """Packs weights code * scale + least. codes: uint8 [n, k]; scale, least: float16 values [n, k / 32], least
+    being -128 * scale at 8 bits.
+    """
     n, k = codes.shape
     if k % GROUP:
         raise ValueError(
@@ -41,9 +43,10 @@ def pack(codes: np.ndarray, scale: np.ndarray, least: np.ndarray, bits: int) -> 
     wide[:n] = codes
     shifts = (np.arange(per, dtype=np.uint32) * bits).reshape(1, 1, 1, per)
     words = (wide.reshape(blocks, BLOCK, k // per, per) << shifts).sum(-1, dtype=np.uint32).transpose(0, 2, 1)
-    grid = np.zeros((2, blocks * BLOCK, k // GROUP), np.float16)
-    grid[0, :n], grid[1, :n] = scale, least
-    grid = grid.reshape(2, blocks, BLOCK, k // GROUP).transpose(1, 3, 0, 2)
+    places = 8 // bits
+    grid = np.zeros((places, blocks * BLOCK, k // GROUP), np.float16)
+    grid[:, :n] = (scale, least)[:places]
+    grid = grid.reshape(places, blocks, BLOCK, k // GROUP).transpose(1, 3, 0, 2)
     return Packed(
         torch.from_numpy(np.ascontiguousarray(words).view(np.int32)),
         torch.from_numpy(np.ascontiguousarray(grid)),
@@ -83,7 +86,7 @@ def quantize(weight: Tensor, bits: int = 8) -> Packed:
     n, k = weight.shape
     blocks = -(-n // BLOCK)
     codes = torch.empty(blocks, k * bits // 32, BLOCK, dtype=torch.int32)
-    grid = torch.empty(blocks, k // GROUP, 2, BLOCK, dtype=torch.float16)
+    grid = torch.empty(blocks, k // GROUP, 8 // bits, BLOCK, dtype=torch.float16)
     for first in range(0, blocks, PIECE):
         rows = weight[first * BLOCK : (first + PIECE) * BLOCK].detach().float()
         piece = pack(*GRIDS[bits](rows.numpy()))
@@ -99,7 +102,8 @@ def grids(packed: Packed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     data = packed.codes.numpy().view(np.uint8).reshape(blocks, words, BLOCK, 4).transpose(0, 2, 1, 3)
     if packed.bits == 4:
         data = np.stack([data & 15, data >> 4], -1)
-    scale, least = packed.grid.float().numpy().transpose(2, 0, 3, 1).reshape(2, blocks * BLOCK, -1)
+    parts = packed.grid.float().numpy().transpose(2, 0, 3, 1).reshape(-1, blocks * BLOCK, packed.k // GROUP)
+    scale, least = parts if packed.bits == 4 else (parts[0], -128 * parts[0])
     return data.reshape(blocks * BLOCK, packed.k), scale, least
 
 
