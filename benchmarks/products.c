@@ -3,7 +3,8 @@
 #include "../lm/engines/native/matmul.h"
 #include "../lm/engines/native/threads.h"
 
-typedef struct { const Linear *w; Quantized x; float *y; uint32_t *sums; } Job;
+typedef struct { const Linear *w; Quantized x; float *y; } Job;
+typedef struct { const uint32_t *const *from; const size_t *words; int count; uint32_t *sums; } Pieces;
 
 static void product(void *data, int me, int threads) {
     const Job *j = data;
@@ -11,24 +12,28 @@ static void product(void *data, int me, int threads) {
 }
 
 static void reading(void *data, int me, int threads) {
-    const Job *j = data;
-    const size_t words = (size_t)j->w->n * j->w->k * j->w->bits / 32 / threads / (4 * LANES) * (4 * LANES);
-    const uint32_t *from = j->w->codes + me * words;
-    vu sums[4] = {0};
-    for (size_t i = 0; i < words; i += 4 * LANES)
-        UNROLL for (int s = 0; s < 4; s++) sums[s] += *(const vu *)(from + i + s * LANES);
-    const vu all = sums[0] + sums[1] + sums[2] + sums[3];
-    UNROLL for (int l = 0; l < LANES; l++) j->sums[me] += all[l];
+    enum { WIDE = 8 };
+    const Pieces *j = data;
+    vu sums[WIDE] = {0};
+    for (int piece = 0; piece < j->count; piece++) {
+        const size_t words = j->words[piece] / threads / (WIDE * LANES) * (WIDE * LANES);
+        const uint32_t *from = j->from[piece] + me * words;
+        for (size_t i = 0; i < words; i += WIDE * LANES)
+            UNROLL for (int s = 0; s < WIDE; s++) sums[s] += *(const vu *)(from + i + s * LANES);
+    }
+    for (int s = 1; s < WIDE; s++) sums[0] += sums[s];
+    UNROLL for (int l = 0; l < LANES; l++) j->sums[me] += sums[0][l];
 }
 
-/* x: k floats; pairs, grid: room for them as a product takes them; y: n floats; sums: a number a thread. n is a multiple of 16. */
+/* x: k floats; pairs, grid: room for them as a product takes them; y: n floats. n is a multiple of 16. */
 void multiply_once(const Linear *w, const float *x, uint32_t *pairs, float *grid, float *y, int threads) {
     quantize_row(x, w->k, w->bits, pairs, grid);
     Job job = {.w = w, .x = {pairs, grid}, .y = y};
     run_threads(product, &job, threads);
 }
 
-void read_once(const Linear *w, uint32_t *sums, int threads) {
-    Job job = {.w = w, .sums = sums};
-    run_threads(reading, &job, threads);
+/* sums: a number a thread, so that the reading is not left out. */
+void read_once(const uint32_t *const *from, const size_t *words, int count, uint32_t *sums, int threads) {
+    Pieces pieces = {from, words, count, sums};
+    run_threads(reading, &pieces, threads);
 }

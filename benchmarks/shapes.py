@@ -4,10 +4,10 @@
 Random weights of the shape at 8 bits, and with --llama the same in llama.cpp (Q8_0, or Q4_1 with a Q8_0
 embedding; wants llama-cpp-python), in turns, medians. Every prompt is new. Steered: an edit that pushes at
 every token on eight layers, against llama.cpp unsteered. Nine rows: one prompt, the unsteered row and eight
-magnitudes. Of the bandwidth: the bytes of all weights times the tokens a second of one row, over what reading
-one large array brings a second. Memory: the peak beyond what the process holds before it loads. Give it an
-idle machine; on one that others use, --busy compares the two on one thread each, by seconds of processor
-time, which do not count while others have the core.
+magnitudes. A loop that only reads the weights, in the same turns, tells how many tokens a second memory
+allows an engine that reads each weight once a token. Memory: the peak beyond what the process holds before
+it loads. Give it an idle machine; on one that others use, --busy compares the two on one thread each, by
+seconds of processor time, which do not count while others have the core.
 """
 
 import argparse
@@ -24,8 +24,9 @@ import torch
 
 from benchmarks.llama import Llama, write_gguf
 from benchmarks.packing import SHAPES, make, peak
+from benchmarks.products import Reading
 from benchmarks.steering_speed import machine
-from lm import Edit, LanguageModel, Row, Sampling, load
+from lm import Edit, Row, Sampling, load
 from lm.engines.native.weights import Weights
 
 NEW, STEERED_LAYERS, ROWS = 64, 8, 9
@@ -37,7 +38,8 @@ LINES = {
     "one": "one row, tokens/s",
     "steered": "one row, steered, tokens/s",
     "nine": "nine rows, tokens/s",
-    "bandwidth": "one row, of the bandwidth",
+    "steps": "one row, steered, after its first token, tokens/s",
+    "share": "that, of what memory allows",
     "first_40": "first token of 40, s",
     "first_512": "first token of 512, s",
     "memory": "peak memory, GB",
@@ -61,6 +63,10 @@ class Ours:
             max(0, middle - STEERED_LAYERS // 2), min(self.model.layers, middle + STEERED_LAYERS // 2)
         )
         self.edits = [tuple(self._edit(layer, goal) for layer in layers) for goal in range(1, ROWS)]
+        [weights] = [kept for kept in self.model.engine._keep if isinstance(kept, Weights)]
+        assert "head" not in weights.matrices  # each is read once a token: embedding and head are one
+        arrays = [part.numpy() for each in weights.matrices.values() for part in (each.codes, each.grid)]
+        self.reading = Reading(arrays, torch.get_num_threads())
 
     def _edit(self, layer: int, goal: float) -> Edit:
         read = torch.randn(1, self.model.width, generator=self.random)
@@ -74,6 +80,13 @@ class Ours:
             torch.ones(1, dtype=torch.int),
             cap=0.1,
         )
+
+    def allowed(self) -> float:
+        """Tokens a second of a loop that only reads the weights."""
+        started = clock()
+        for _ in range(NEW):
+            self.reading.once()
+        return NEW / (clock() - started)
 
     def prompt(self, length: int) -> tuple[int, ...]:
         return tuple(torch.randint(self.model.engine.vocabulary, (length,), generator=self.random).tolist())
@@ -143,24 +156,6 @@ class Theirs:
         self._llama.close()
 
 
-def read_speed() -> float:
-    """Bytes a second that all cores read of an array larger than any cache."""
-    array = torch.ones(2**28)
-    seconds = []
-    for _ in range(5):
-        started = clock()
-        array.sum()
-        seconds.append(clock() - started)
-    return array.nbytes / min(seconds)
-
-
-def weight_bytes(model: LanguageModel) -> int:
-    """Of all matrices as they are packed: each is read once a token, as embedding and head are one."""
-    [weights] = [kept for kept in model.engine._keep if isinstance(kept, Weights)]
-    assert "head" not in weights.matrices
-    return sum(matrix.codes.nbytes + matrix.grid.nbytes for matrix in weights.matrices.values())
-
-
 def measure(folder: str, gguf: str | None, bits: int, turns: int) -> dict[str, dict[str, float]]:
     """Medians, by side and by name of LINES."""
     ours = Ours(folder, bits)
@@ -169,18 +164,22 @@ def measure(folder: str, gguf: str | None, bits: int, turns: int) -> dict[str, d
         sides["llama.cpp"] = Theirs(Path(gguf), ours)
     names = ("one", "steered", "nine", "first_40", "first_512")
     values: dict[str, dict[str, list[float]]] = {side: {name: [] for name in names} for side in sides}
+    allowed = []
     for _ in range(turns):
+        allowed.append(ours.allowed())
         for name in names:
             for side, bench in sides.items():
                 values[side][name].append(getattr(bench, name)())
     memory = {side: bench.memory for side, bench in sides.items()}
-    speed, size = read_speed(), weight_bytes(ours.model)
     medians = {}
     for side, bench in sides.items():
         medians[side] = {name: statistics.median(each) for name, each in values[side].items()}
         medians[side] |= {"memory": memory[side], "cached": bench.cached}
-        medians[side]["bandwidth"] = medians[side]["one"] * size / speed
+        rest = NEW / medians[side]["steered"] - medians[side]["first_40"]
+        medians[side]["steps"] = (NEW - 1) / rest
+        medians[side]["share"] = medians[side]["steps"] / statistics.median(allowed)
         bench.close()
+    medians["ours"] |= {"allowed": statistics.median(allowed), "bytes": ours.reading.bytes}
     return medians
 
 
@@ -215,7 +214,11 @@ def table(shape: str, bits: int, medians: dict[str, dict[str, float]]) -> str:
         both = len(medians) == 2 and all(name in side for side in medians.values())
         ratio = f"{medians['ours'][name] / medians['llama.cpp'][name]:.2f}" if both else ""
         lines.append(f"| {text} | {' | '.join(cells)} | {ratio} |")
-    return "\n".join(lines)
+    ours = medians["ours"]
+    bound = f"Memory allows {ours['allowed']:.1f} tokens/s of {ours['bytes'] / 1e6:.0f} MB each"
+    if len(medians) == 2:
+        bound += f", {ours['allowed'] / medians['llama.cpp']['one']:.2f} x one row of llama.cpp's"
+    return "\n".join([*lines, "", f"{bound}."])
 
 
 def main() -> None:
