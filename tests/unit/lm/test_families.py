@@ -6,10 +6,12 @@ from itertools import product
 
 import pytest
 import torch
+import transformers as t
 
 from lm import Adapter, load
+from lm.engines.transformers import ReferenceEngine
 from tests import matrix
-from tests.families import FAMILIES, REFUSED
+from tests.families import FAMILIES, FULL, REFUSED
 from tests.matrix import ENGINES, PROMPT, hooked
 from tests.tiny import save, tiny
 
@@ -93,3 +95,26 @@ def test_what_cannot_be_run_is_refused_with_what_can(tmp_path, family):
 
 def test_the_page_of_models_is_up_to_date():
     assert matrix.PAGE.read_text(encoding="utf-8") == matrix.page()
+
+
+def test_a_family_that_counts_positions_from_elsewhere_counts_them_itself(tmp_path):
+    """RoBERTa's begin behind its padding token's number, and not at 0."""
+    config = t.RobertaConfig(**FULL, is_decoder=True)
+    model = load(str(save(tmp_path, config)))
+    assert matrix.gap(matrix.logprobs(model.torch, PROMPT), model.logprobs([PROMPT], [1])[0]) < 1e-5
+
+
+def test_a_quantised_model_may_read_a_text_in_pieces_as_its_numbers_allow():
+    """Where activations have a scale of all tokens that come at once, pieces are rounded otherwise than the whole."""
+
+    def rounded(_module, inputs):
+        scale = inputs[0].abs().max() / 63
+        return ((inputs[0] / scale).round() * scale,)
+
+    model = t.AutoModelForCausalLM.from_pretrained(tiny("llama"))
+    for layer in model.model.layers:
+        layer.mlp.down_proj.register_forward_pre_hook(rounded)
+    with pytest.raises(ValueError, match="nats a token from those on a cache"):
+        ReferenceEngine(model, 512)
+    model.is_quantized = True
+    assert ReferenceEngine(model, 512).layers == model.config.num_hidden_layers
