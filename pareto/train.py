@@ -377,8 +377,8 @@ class Trainer:
                     f"{self.folder} is not empty and holds no checkpoint, which would replace it: give another --out."
                 )
             return
-        mine = json.loads(json.dumps(self.card))
-        if any(card.get(key) != value for key, value in mine.items() if key != "command"):
+        theirs, mine = map(_decided, (card, json.loads(json.dumps(self.card))))
+        if any(theirs.get(key) != value for key, value in mine.items()):
             raise SettingsError(
                 f"{self.folder} holds a run of other settings: give another --out, or delete it."
             )
@@ -392,3 +392,13 @@ class Trainer:
         self.grams.total, self.grams.weight = tensors["gram"], about["gram_weight"]
         if self.critic is not None:
             self.critic.resume(tensors)
+
+
+def _decided(card: JsonObject) -> JsonObject:
+    """What a card says of a run but how it was started, and how many answers fit into the memory there."""
+    hyperparameters = {
+        name: value for name, value in card["hyperparameters"].items() if name != "rows_at_once"
+    }
+    return {name: value for name, value in card.items() if name != "command"} | {
+        "hyperparameters": hyperparameters
+    }

@@ -330,6 +330,11 @@ def test_a_run_of_other_settings_is_not_continued(model, tmp_path):
         trainer(model, tmp_path / "a", lr=0.01)
 
 
+def test_a_run_goes_on_where_another_number_of_answers_fits_into_memory(model, tmp_path):
+    trainer(model, tmp_path / "a", rows_at_once=3).advance()
+    assert trainer(model, tmp_path / "a", rows_at_once=6).step == 1
+
+
 @pytest.mark.parametrize(
     "bad",
     [
