@@ -232,11 +232,12 @@ class Codec:
             {**turn, "content": [{"type": "text", "text": turn["content"]}] if parts else turn["content"]}
             for turn in turns
         ]
+        template = self._template
         try:
             return str(
                 self.tokenizer.apply_chat_template(
                     written,
-                    chat_template=self._template,
+                    chat_template=template,
                     tokenize=False,
                     add_generation_prompt=opens,
                     enable_thinking=thinking,
@@ -245,13 +246,22 @@ class Codec:
             )
         except Exception as error:  # any error: a template is a program of the model's author
             message = " ".join(str(error).split()) or type(error).__name__
+            remedy = "give plain text to be continued, mend the template"
+            if [turn["role"] for turn in turns] != ["user"]:
+                remedy = "leave out the system turn, let user and assistant alternate"
             raise PromptError(
                 f"The chat template of {self.name} refuses this chat ({message[:200].rstrip('.')}): "
-                "leave out the system turn, let user and assistant alternate, or take another model."
+                f"{remedy}, or take another model."
             ) from error
 
     @property
     def _template(self) -> str:
+        named = self.tokenizer.chat_template
+        if isinstance(named, dict) and "default" not in named:
+            raise PromptError(
+                f"The chat templates of {self.name} are called {' and '.join(sorted(named))}, and none default: "
+                "give plain text to be continued, or call one of them default."
+            )
         template = self.tokenizer.get_chat_template()
         return _STRFTIME_NOW + template if "strftime_now" in template else template
 

@@ -13,6 +13,7 @@ import torch
 from common.jsons import JsonObject
 from lm import folder as files
 from lm import memory, sources
+from lm.codec import PromptError
 from lm.devices import gpu_here, placement
 from lm.engines.base import Engine
 from lm.engines.geometry import unsupported
@@ -302,5 +303,6 @@ def _checked(model: LanguageModel) -> LanguageModel:
 def _chat_ids(model: LanguageModel) -> list[int]:
     try:
         return model.chat_ids("Hi")
-    except Exception:  # a template that refuses this chat says so when it is asked
+    except PromptError as error:  # plain text can be continued
+        log.warning("%s", error)
         return []

@@ -155,9 +155,25 @@ def read_tokenizer(label: str, folder: Path, config: "PreTrainedConfig") -> "Pre
     if is_empty(tokenizer):
         raise SourceError(f"{label} has no tokenizer, or one without words: fetch the model again.")
     beside = folder / "chat_template.json"  # of a processor, for a model with an image tower
-    if tokenizer.chat_template is None and beside.exists():
-        tokenizer.chat_template = files.read_json(beside).get("chat_template")
+    given = tokenizer.chat_template
+    if given is None and beside.exists():
+        given = files.read_json(beside).get("chat_template")
+    tokenizer.chat_template = _templates(label, given)
     return tokenizer
+
+
+def _templates(label: str, given: Any) -> Any:
+    """Chat templates as a tokenizer has them, a text or texts by name; a file may list them. Raises SourceError."""
+    try:
+        named = {each["name"]: each["template"] for each in given} if isinstance(given, list) else given
+    except (TypeError, KeyError):
+        named = given
+    texts = named.values() if isinstance(named, dict) else [named]
+    if not all(isinstance(text, str | None) for text in texts):
+        raise SourceError(
+            f"The chat template of {label} is {str(given)[:80]}: give a text, or a list of name and template."
+        )
+    return named
 
 
 def is_empty(tokenizer: "PreTrainedTokenizerBase") -> bool:

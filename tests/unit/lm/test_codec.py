@@ -223,7 +223,9 @@ def test_a_template_that_refuses_is_one_sentence_with_its_words(template, said, 
 def test_a_model_with_a_template_for_tools_alone_is_one_sentence():
     tested = codec()
     tested.tokenizer.chat_template = {"tool_use": CHATML}
-    with pytest.raises(PromptError, match="chat template of tiny"):
+    with pytest.raises(
+        PromptError, match="The chat templates of tiny are called tool_use, and none default: give plain text"
+    ):
         tested.chat_ids([USER])
 
 

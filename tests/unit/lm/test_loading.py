@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -11,11 +12,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
 
 from common import digests
 from lm import Row, Sampling, SourceError, load, loading, memory, packed_cache
 from lm import folder as folders
+from lm.codec import PromptError
 from lm.packed_cache import _keep
 from tests.tiny import CHATML, CONFIGS, LAYERS, SHAPE, save, save_tokenizer, tiny
 
@@ -357,6 +365,43 @@ def test_a_template_of_the_models_processor_is_read(folder):
     (folder / "chat_template.json").write_text(json.dumps({"chat_template": CHATML}))
     model = load(str(folder), engine="native")
     assert model.tokenizer.decode(model.chat_ids("Hi")).startswith("<|im_start|>user\nHi")
+
+
+BY_NAME = [{"name": "tool_use", "template": "no"}, {"name": "default", "template": CHATML}]
+
+
+@pytest.mark.parametrize("given", [BY_NAME, {each["name"]: each["template"] for each in BY_NAME}], ids=type)
+def test_a_processors_templates_by_name_are_read_as_a_tokenizers(folder, given):
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": given}))
+    model = load(str(folder), engine="native")
+    change(folder, "tokenizer_config.json", chat_template=given)
+    (folder / "chat_template.json").unlink()
+    own = AutoTokenizer.from_pretrained(folder)
+    chat = [{"role": "user", "content": "Hi"}]
+    assert model.tokenizer.chat_template == own.chat_template
+    want = own.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    assert model.codec.decode(model.chat_ids(chat)) == want
+
+
+@pytest.mark.parametrize("given", [3, True, [1, 2], ["default"], {"default": 3}, [{"name": "default"}]])
+def test_a_template_that_is_no_text_is_one_sentence(folder, given):
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": given}))
+    with pytest.raises(SourceError, match="The chat template of model is .*: give a text, or a list of"):
+        load(str(folder), engine="native")
+
+
+@pytest.mark.parametrize("template", ["{% if %}", "{{ nothing.here }}", "{{ raise_exception('no') }}"])
+def test_a_template_that_fails_is_told_at_the_load_and_text_is_continued(folder, template, caplog):
+    change(folder, "tokenizer_config.json", chat_template=template)
+    model = load(str(folder), engine="native")
+    [told] = [record.getMessage() for record in caplog.records if "chat template" in record.getMessage()]
+    assert (
+        told.startswith("The chat template of model refuses this chat (")
+        and "plain text to be continued" in told
+    )
+    assert model.generate([Row(tuple(model.text_ids("Hi")), Sampling(max_new_tokens=2))])[0].ids
+    with pytest.raises(PromptError, match=re.escape(told)):
+        model.chat_ids("Hi")
 
 
 def test_a_mended_tokenizer_is_noticed(folder):
