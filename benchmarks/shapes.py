@@ -31,6 +31,8 @@ from lm.engines.native.weights import Weights
 
 NEW, STEERED_LAYERS, ROWS = 64, 8, 9
 PROMPTS = (40, 512)
+NAMES = ("one", "steered", "allowed", "nine", "first_40", "first_512")
+"""What is measured in turns."""
 CLOCKS = {False: "perf_counter", True: "process_time"}
 KINDS = {8: "Q8_0", 4: "Q4_1"}
 clock = time.perf_counter
@@ -39,7 +41,8 @@ LINES = {
     "steered": "one row, steered, tokens/s",
     "nine": "nine rows, tokens/s",
     "steps": "one row, steered, after its first token, tokens/s",
-    "share": "that, of what memory allows",
+    "allowed": "only reading the weights, tokens/s",
+    "share": "the steered row's share of that",
     "first_40": "first token of 40, s",
     "first_512": "first token of 512, s",
     "memory": "peak memory, GB",
@@ -139,6 +142,9 @@ class Theirs:
 
     steered = one
 
+    def allowed(self) -> float:
+        return self._ours.allowed()
+
     def nine(self) -> float:
         return self._llama.answer(self._ours.prompt(PROMPTS[0]), NEW, ROWS)[0]
 
@@ -157,29 +163,33 @@ class Theirs:
 
 
 def measure(folder: str, gguf: str | None, bits: int, turns: int) -> dict[str, dict[str, float]]:
-    """Medians, by side and by name of LINES."""
+    """Medians, by side and by name of LINES, and of each turn's ratio of ours to theirs."""
     ours = Ours(folder, bits)
     sides: dict[str, Ours | Theirs] = {"ours": ours}
     if gguf:
         sides["llama.cpp"] = Theirs(Path(gguf), ours)
-    names = ("one", "steered", "nine", "first_40", "first_512")
-    values: dict[str, dict[str, list[float]]] = {side: {name: [] for name in names} for side in sides}
-    allowed = []
+    values: dict[str, dict[str, list[float]]] = {side: {name: [] for name in NAMES} for side in sides}
     for _ in range(turns):
-        allowed.append(ours.allowed())
-        for name in names:
+        for name in NAMES:
             for side, bench in sides.items():
                 values[side][name].append(getattr(bench, name)())
-    memory = {side: bench.memory for side, bench in sides.items()}
-    medians = {}
     for side, bench in sides.items():
-        medians[side] = {name: statistics.median(each) for name, each in values[side].items()}
-        medians[side] |= {"memory": memory[side], "cached": bench.cached}
-        rest = NEW / medians[side]["steered"] - medians[side]["first_40"]
-        medians[side]["steps"] = (NEW - 1) / rest
-        medians[side]["share"] = medians[side]["steps"] / statistics.median(allowed)
+        each = values[side] | {"memory": [bench.memory], "cached": [bench.cached]}
+        rows = list(zip(each["steered"], each["first_40"], each["allowed"], strict=True))
+        each["steps"] = [(NEW - 1) / (NEW / rate - first) for rate, first, _ in rows]
+        each["share"] = [step / most for step, (*_, most) in zip(each["steps"], rows, strict=True)]
+        values[side] = each
         bench.close()
-    medians["ours"] |= {"allowed": statistics.median(allowed), "bytes": ours.reading.bytes}
+    if gguf:
+        theirs = values["llama.cpp"]
+        values["ratio"] = {
+            name: [own / other for own, other in zip(each, theirs[name], strict=True)]
+            for name, each in values["ours"].items()
+        } | {"bound": [most / one for most, one in zip(theirs["allowed"], theirs["one"], strict=True)]}
+    medians = {
+        side: {name: statistics.median(each) for name, each in of.items()} for side, of in values.items()
+    }
+    medians["ours"]["bytes"] = ours.reading.bytes
     return medians
 
 
@@ -208,16 +218,13 @@ def run(shape: str, asked: argparse.Namespace) -> dict[str, dict[str, float]]:
 
 def table(shape: str, bits: int, medians: dict[str, dict[str, float]]) -> str:
     """A side a column, and ours over the other's."""
-    lines = [f"| {shape}, {bits} bits | {' | '.join(medians)} | ratio |", "|---" * (len(medians) + 2) + "|"]
+    lines = [f"| {shape}, {bits} bits | {' | '.join(medians)} |", "|---" * (len(medians) + 1) + "|"]
     for name, text in LINES.items():
         cells = [f"{side[name]:.3g}" if name in side else "" for side in medians.values()]
-        both = len(medians) == 2 and all(name in side for side in medians.values())
-        ratio = f"{medians['ours'][name] / medians['llama.cpp'][name]:.2f}" if both else ""
-        lines.append(f"| {text} | {' | '.join(cells)} | {ratio} |")
-    ours = medians["ours"]
-    bound = f"Memory allows {ours['allowed']:.1f} tokens/s of {ours['bytes'] / 1e6:.0f} MB each"
-    if len(medians) == 2:
-        bound += f", {ours['allowed'] / medians['llama.cpp']['one']:.2f} x one row of llama.cpp's"
+        lines.append(f"| {text} | {' | '.join(cells)} |")
+    bound = f"A token reads {medians['ours']['bytes'] / 1e6:.0f} MB"
+    if "ratio" in medians:
+        bound += f": an engine that did nothing else would be {medians['ratio']['bound']:.2f} x llama.cpp's one row"
     return "\n".join([*lines, "", f"{bound}."])
 
 
