@@ -55,7 +55,7 @@ def build(
     editor = Editor(who.login)
     # a button of its own, since Gradio needs a second press of the one that makes the file
     archive = gr.DownloadButton(visible="hidden", elem_id="tw-export")
-    with gr.Column() as leads:
+    with gr.Column(visible=False) as leads:  # until who comes is known to be an organizer
         new_study = making.build(store, who, policies, model_queue, picked, status, groups)
         with gr.Row(elem_classes="tw-actions"):
             every = gr.Button("Export all studies (.zip)")

@@ -97,3 +97,20 @@ def test_back_comes_to_a_part_of_compare_whose_study_is_the_same(page: Page, app
         page.go_back()
     expect(tab(page, "Judge")).to_have_attribute("aria-selected", "true")
     expect(name).to_be_visible()
+
+
+def test_a_new_study_has_an_address(page: Page, app: str) -> None:
+    page.goto(f"{app}?tab=compare&view=new")
+    name, form = page.get_by_label("Name of the study"), page.get_by_role("button", name="New study")
+    expect(name).to_be_visible()
+    form.click()
+    page.wait_for_url(lambda url: "view=studies" in url)
+    expect(name).to_be_hidden()
+    form.click()
+    page.wait_for_url(lambda url: "view=new" in url)
+    page.reload()
+    expect(name).to_be_visible()
+    tab(page, "Judge").click()
+    page.go_back()
+    expect(tab(page, "Studies")).to_have_attribute("aria-selected", "true")
+    expect(name).to_be_visible()

@@ -3,14 +3,19 @@ import { addressOf, fieldsOf, leftOut, note, returned, tabRow } from '../shared/
 import { h, heard } from '../shared/dom.js';
 
 const VIEWS = { judge: 'Judge', results: 'Results', studies: 'Studies' };
+/** The view of Studies in which the form of a new study is open. */
+export const NEW = 'new';
+const isView = (view) => view in VIEWS || view === NEW;
 export const place = { view: 'judge', study: '', name: '' };
 
+const FORM = '.tw-new > button';
 const tabs = tabRow('.tw-compare', VIEWS);
 const fields = () => ({ ...place, view: place.view === 'judge' ? '' : place.view });
 
 /** Says in the address which study is looked at. */
 export function look(study) {
   place.study = study;
+  if (place.view === NEW) place.view = 'studies';
   note('compare', fields(), true);
 }
 
@@ -23,14 +28,26 @@ export default function mount({ element, props, trigger, watch }) {
   let visit = 0; // a place that is as it was before is told, too
 
   function take(query, otherwise = 'judge') {
-    place.view = query.get('view') in VIEWS ? query.get('view') : otherwise;
+    place.view = isView(query.get('view')) ? query.get('view') : otherwise;
     place.study = query.get('study') ?? '';
     place.name = query.get('name') ?? '';
     asked = Boolean(place.study || place.name);
     root.toggleAttribute('data-known', !asked); // nobody signs in before the link is read
     if (asked) open();
-    else tabs.show(place.view);
-    if (query.has('view') && !(query.get('view') in VIEWS)) says(leftOut(['view']));
+    else show();
+    if (query.has('view') && !isView(query.get('view'))) says(leftOut(['view']));
+  }
+
+  function show() {
+    tabs.show(place.view === NEW ? 'studies' : place.view);
+    if (place.view === NEW) unfold();
+  }
+
+  /** Opens the form, which is drawn when Studies is first shown. */
+  function unfold() {
+    const button = /** @type {HTMLElement | null} */ (document.querySelector(FORM));
+    if (button) button.classList.contains('open') || button.click();
+    else if (place.view === NEW) requestAnimationFrame(unfold);
   }
 
   /** Judge shows its own sentence about a study that it cannot open. */
@@ -44,6 +61,12 @@ export default function mount({ element, props, trigger, watch }) {
   heard('place-failed', () => root.replaceChildren(h('p', { class: 'tw-problem', role: 'alert' }, 'The server failed over what this link names. ',
     h('button', { type: 'button', class: 'tw-quiet', onclick: open }, 'Try again'))));
 
+  document.addEventListener('click', (/** @type {MouseEvent & { target: Element }} */ { target, isTrusted }) => {
+    const button = isTrusted && target.closest(FORM);
+    if (!button) return;
+    place.view = button.classList.contains('open') ? 'studies' : NEW;
+    note('compare', fields(), true);
+  }, true); // as it is before it heeds the click
   tabs.clicked((view) => {
     if (view === place.view) return;
     place.view = view;
@@ -55,7 +78,7 @@ export default function mount({ element, props, trigger, watch }) {
     const { study, name, refused } = props.value;
     Object.assign(place, { study, name });
     says(place.view === 'results' ? refused : '');
-    if (asked) tabs.show(place.view);
+    if (asked) show();
     asked = false;
     root.toggleAttribute('data-known', true);
     note('compare', fields());

@@ -1,6 +1,6 @@
 // The list of studies and, of the one that is picked, its links and its people. A part whose value is what the list shows.
 import { copy, filled, h, meter } from '../shared/dom.js';
-import { linkTo, look, place } from './place.js';
+import { NEW, linkTo, look, place } from './place.js';
 
 const STATES = { open: 'Open', closed: 'Closed', archived: 'Archived' };
 const percent = (value) => (value == null ? '' : `${Math.round(100 * value)}%`);
@@ -87,7 +87,7 @@ export default function mount({ element, props, trigger, watch }) {
       const lost = !restored && place.view === 'studies' && place.study && !linked;
       restored = true;
       if (linked) trigger('pick', { study: place.study });
-      else if (value.picked && value.picked !== place.study && place.view === 'studies') look(value.picked);
+      else if (value.picked && value.picked !== place.study && ['studies', NEW].includes(place.view)) look(value.picked);
       if (!search.isConnected) root.prepend(search);
       search.hidden = value.studies.length < 2;
       body.replaceChildren(lost ? h('p', { class: 'tw-problem', role: 'alert' }, 'There is no study at this address: choose one of these.') : '', list(value), value.picked ? people(value) : h('span', {}));
