@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { next } from '../../assets/web/shared/walker.js';
 import { figure, ranked } from '../../assets/web/tradeoffs/figure.js';
+import { parallel } from '../../assets/web/tradeoffs/parallel.js';
 import { kept, open } from '../../assets/web/tradeoffs/filters.js';
 import { smooth, spread } from '../../assets/web/tradeoffs/training.js';
 
@@ -37,6 +38,13 @@ test('a point that cannot answer has a hollow mark', () => {
   const data = { attainment: {}, methods: [], objectives: ['helpful', 'harmless'] };
   const drawn = figure(data, 'people', shown, { picks: [] }).data.find(({ customdata }) => customdata);
   assert.deepEqual([drawn.customdata, drawn.marker.symbol], [['p0', 'p1'], ['cross', 'cross-open']]);
+});
+
+test('a line of a point that cannot answer is dotted, its marks are hollow', () => {
+  const points = [true, false].map((answers, x) => ({ id: `p${x}`, name: 'p', method: 'soup', answers, lambda: x, helpful: x, harmless: -x }));
+  const { data } = parallel(points, ['helpful', 'harmless'], [], { brushed: null, selected: null });
+  assert.deepEqual(data.map(({ line, marker }) => [line.dash, marker.symbol]), [['solid', 'cross'], ['dot', 'cross-open']]);
+  assert.deepEqual(data.map(({ text }) => text[0].includes('scores alone')), [false, true]);
 });
 
 test('arrow keys walk through all points in the order of an axis and stay at its ends', () => {

@@ -51,7 +51,7 @@ function hover(point, [x, y]) {
     point.prompts ? `${point.prompts} prompts` : '',
     point.seeds?.length > 1 ? `${point.seeds.length} trainings` : point.seeds?.length === 1 && point.method !== 'base' ? `seed ${point.seeds[0]}` : '',
     point.comparisons ? `${point.comparisons} comparisons by people` : '',
-    hollow(point) ? 'scores alone, no answers' : '',
+    hollow(point) ? SCORES_ALONE : '',
   ].filter(Boolean).join('<br>');
 }
 
@@ -60,6 +60,7 @@ const bars = (points, ends, at, color) => ({
   type: 'data', symmetric: false, array: points.map((p) => (p[ends] ? p[ends][1] - p[at] : 0)), arrayminus: points.map((p) => (p[ends] ? p[at] - p[ends][0] : 0)),
   thickness: 1, width: 0, color,
 });
+export const SCORES_ALONE = 'scores alone, no answers';
 /** Whether a point has scores alone: its policy is not here, so it cannot answer. Its mark is hollow. */
 export const hollow = (point) => point.answers === false;
 const pale = (color, share) => color + Math.round(2.55 * share).toString(16).padStart(2, '0');

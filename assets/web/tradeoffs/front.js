@@ -185,7 +185,7 @@ export default function mount({ element, props, trigger, watch }) {
   function drawing(shown, { title, note, empty }) {
     const how = { dim: dim.box.checked, hidden: filter.hidden, picks: store.asked?.picks ?? [], selected: store.asked?.selected, seeds: trainings.box.checked && filter.seed === '', axes, brushed, drag, revision };
     if (empty) return { title, note, empty };
-    if (set === 'models' && view === 'parallel') return { title: 'What each policy gains, and what it pays', note: 'A line is a policy; each axis runs from the least to the largest value here.', figure: parallel(shown, data.objectives, data.methods, how) };
+    if (set === 'models' && view === 'parallel') return { title: 'What each policy gains, and what it pays', note: `A line is a policy; each axis runs from the least to the largest value here.${shown.some(hollow) ? ' Dotted lines have scores alone and cannot answer.' : ''}`, figure: parallel(shown, data.objectives, data.methods, how) };
     if (set === 'models' && view === 'training') {
       if (!data.curves) return { title: 'Training', empty: 'Reading the trainings.' };
       return training(shown, data.curves, data.measures, { measure, brushed, selected: how.selected });

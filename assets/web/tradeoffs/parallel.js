@@ -1,6 +1,6 @@
 // Parallel coordinates: a line a policy, an axis a measure, each axis from its least to its largest value. A box drawn over an axis brushes.
 import { MEASURES } from './columns.js';
-import { lambda, plain, short } from './figure.js';
+import { SCORES_ALONE, hollow, lambda, plain, short } from './figure.js';
 import { markOf } from './marks.js';
 
 const AXES = ['refusal_safe', 'refusal_unsafe', 'kl', 'toxicity', 'length'];
@@ -22,10 +22,10 @@ export function parallel(points, objectives, methods, { brushed, selected, revis
   const rank = (point) => (point.id === selected ? 2 : brushed && !brushed.has(point.id) ? 0 : 1);
   const data = [...points].sort((a, b) => rank(a) - rank(b)).map((point) => ({
     type: 'scatter', mode: 'lines+markers', x: axes.map((_, i) => i), y: axes.map((axis) => at(point, axis)), customdata: axes.map(() => point.id),
-    text: axes.map((axis) => `<b>${plain(point.name)}</b><br>${axis.title} ${point[axis.key] == null ? 'not measured' : axis.words(point[axis.key])}`),
+    text: axes.map((axis) => [`<b>${plain(point.name)}</b>`, `${axis.title} ${point[axis.key] == null ? 'not measured' : axis.words(point[axis.key])}`, ...(hollow(point) ? [SCORES_ALONE] : [])].join('<br>')),
     hovertemplate: '%{text}<extra></extra>', showlegend: false, meta: { legend: titles.get(point.method) }, cliponaxis: false, opacity: rank(point) ? 1 : 0.12,
-    line: { color: markOf(point.method).color, width: point.id === selected ? 3.5 : 1.5 },
-    marker: { color: markOf(point.method).color, symbol: markOf(point.method).symbol, size: 7 }, selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 1 } },
+    line: { color: markOf(point.method).color, width: point.id === selected ? 3.5 : 1.5, dash: hollow(point) ? 'dot' : 'solid' },
+    marker: { color: markOf(point.method).color, symbol: `${markOf(point.method).symbol}${hollow(point) ? '-open' : ''}`, size: 7 }, selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 1 } },
   }));
   const ends = axes.flatMap(({ words, low, high }, i) => [[low, -0.04, 'top'], [high, 1.04, 'bottom']].map(([value, y, anchor]) => (
     { x: i, y, xref: 'x', yref: 'y', yanchor: anchor, text: words(value), showarrow: false, font: { size: 12, color: 'var(--tw-muted)' } })));
