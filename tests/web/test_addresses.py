@@ -114,3 +114,14 @@ def test_a_new_study_has_an_address(page: Page, app: str) -> None:
     page.go_back()
     expect(tab(page, "Studies")).to_have_attribute("aria-selected", "true")
     expect(name).to_be_visible()
+
+
+def test_a_link_with_points_keeps_the_view_of_a_front_that_is_drawn_after_them(page: Page, app: str) -> None:
+    held = []
+    page.route("**/tradeoffs/front.js*", lambda route: held.append(route))
+    page.goto(f"{app}?tab=tradeoffs&view=parallel&point=pgapo-0.1&prompt=Hello&max_new_tokens=8")
+    expect(page.get_by_label("Answer of P-GAPO 0.1 : 0.9")).to_have_text(re.compile(".", re.DOTALL))
+    for route in held:
+        route.continue_()
+    expect(page.get_by_role("button", name="Parallel axes")).to_have_attribute("aria-pressed", "true")
+    assert "view=parallel" in page.url

@@ -65,6 +65,12 @@ export function know(tab, fields, part = 'request') {
   places[tab] = { ...places[tab], [part]: fields };
 }
 
+/** Keeps fields of the address for a part of the page that has not read them yet. */
+export function keep(tab, names, part) {
+  const query = fieldsOf(tab);
+  if (!places[tab]?.[part]) know(tab, Object.fromEntries(names.map((name) => [name, query.get(name)])), part);
+}
+
 /** Notes fields of a tab; the address shows them while the tab is open. step: adds an entry to the browser's history. */
 export function note(tab, fields, step = false, part = 'request') {
   know(tab, fields, part);

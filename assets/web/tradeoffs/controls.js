@@ -1,5 +1,5 @@
 // The left column of the Trade-offs tab: the prompt, the preference, and what is seldom used. It owns which points are picked.
-import { DRAWN, fieldsOf, leftOut, note, numbersIn, returned } from '../shared/address.js';
+import { DRAWN, fieldsOf, keep, leftOut, note, numbersIn, returned } from '../shared/address.js';
 import { choice, drawing, faults, field, fold, sheet, slider, thinkingBox } from '../shared/controls.js';
 import { h, heard, tell } from '../shared/dom.js';
 import { store } from './store.js';
@@ -231,6 +231,7 @@ export default function mount({ element, props, trigger, watch }) {
   new IntersectionObserver((entries, observer) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     observer.disconnect();
+    keep('tradeoffs', ['set', 'view', 'axes'], 'view'); // of the front, which may be drawn later
     linked = restore(fieldsOf('tradeoffs'));
     if (linked) go();
     else begin();
