@@ -1,5 +1,6 @@
 """What transformers reads of a model's folder: config, tokenizer, weights, or one sentence on why it cannot."""
 
+import logging
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     )
     from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
+logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+"""It warns of each product of a model at 8 bits that its input is rounded."""
 BUILDING = threading.Lock()
 """Held while transformers builds a model: it swaps functions of torch and of its own for that time."""
 

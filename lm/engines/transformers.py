@@ -20,6 +20,7 @@ from lm.engines.base import MAX_ROWS, Feed, Slot
 from lm.metrics import kl
 from lm.rows import Sampling
 from lm.sampling import draw
+from lm.sources import reason
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -116,9 +117,8 @@ class ReferenceEngine:
             self.width, self.vocabulary = self._measured()
             self._probe()
         except Exception as error:  # any error: this is the first run of somebody else's model code
-            reason = str(error).strip().split("\n")[0] or type(error).__name__
             raise ValueError(
-                f"This {model.config.model_type} model cannot be run here ({reason.rstrip('.')}): {WORKING}"
+                f"This {model.config.model_type} model cannot be run here ({reason(error)}): {WORKING}"
             ) from error
 
     def _measured(self) -> tuple[int, int]:

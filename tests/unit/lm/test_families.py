@@ -2,6 +2,7 @@
 computed. docs/models.md is the table of it.
 """
 
+import logging
 from itertools import product
 
 import pytest
@@ -118,3 +119,18 @@ def test_a_quantised_model_may_read_a_text_in_pieces_as_its_numbers_allow():
         ReferenceEngine(model, 512)
     model.is_quantized = True
     assert ReferenceEngine(model, 512).layers == model.config.num_hidden_layers
+
+
+def test_a_key_that_a_models_code_misses_is_told_as_missing(monkeypatch):
+    def fails(*_, **__):
+        raise KeyError(2)
+
+    model = t.AutoModelForCausalLM.from_pretrained(tiny("llama"))
+    monkeypatch.setattr(model, "forward", fails)
+    with pytest.raises(ValueError, match=r"This llama model cannot be run here \(2 is missing\): Llama"):
+        ReferenceEngine(model, 512)
+
+
+def test_a_product_at_8_bits_is_not_told_each_time():
+    """bitsandbytes would write 14,000 lines while a tiny model is prepared."""
+    assert not logging.getLogger("bitsandbytes.autograd._functions").isEnabledFor(logging.WARNING)
