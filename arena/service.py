@@ -114,6 +114,13 @@ class Service:
                 raise NotServed(GONE)
             return About(study.name, study.guideline, study.reveal, study.notice)
 
+    def waits(self) -> bool:
+        """Whether a study is open, for anybody, that has battles and is under no notice."""
+        with self.store.read() as session:
+            shown = BattleSet.open & BattleSet.archived_at.is_(None) & (BattleSet.notice == "")
+            query = select(Battle.id).join(BattleSet, Battle.set_id == BattleSet.id).where(shown).limit(1)
+            return session.scalar(query) is not None
+
     def judged(self, annotator: str, set_id: str | None = None) -> int:
         """How many battles this annotator has judged, of one study or of all but those under a notice."""
         with self.store.read() as session:

@@ -51,9 +51,8 @@ def build(service: Service, who: Who, place: Place) -> gr.Dropdown:
     for event, act in ((page.vote, judging.vote), (page.undo, judging.undo)):
         inputs = [name, shown, typed, chosen]
         event(judging.on_battle(act), inputs, state, concurrency_id="votes", **served)
-    page.practise(
-        judging.on_practise, [name, typed], [chosen, *state, *about], concurrency_id="battles", **served
-    )
+    after = [chosen, *state, *about, fault]
+    page.practise(judging.on_practise, [name, typed], after, concurrency_id="battles", **served)
     chosen.focus(lambda: gr.Dropdown(offered(service.store)), None, chosen, **served)
     return chosen
 
@@ -89,15 +88,30 @@ class Judging:
         try:
             return *self.begin(typed, study, profile), gr.HTML(visible=False)
         except ArenaError as error:
-            return *[gr.skip()] * 6, gr.HTML(notices.failed(str(error)), visible=True)
+            return *[gr.skip()] * 6, refused(error)
 
     def on_open(self, event: gr.EventData, profile: Profile) -> tuple[Any, ...]:
-        """Takes up what the address names: a study, and the name of whoever comes back."""
+        """Takes up what the address names: a study, and the name of whoever comes back. Where it names neither,
+        says whether anything waits before a name is asked for.
+        """
         asked = sent(event)
         study, name = str(asked.get("study") or "")[:32], str(asked.get("name") or "")
         visit = asked.get("visit")
         choices = offered(self.service.store)
         known = study in [id for _, id in choices]
+        if not (study or name):
+            html = view.welcome(self.who.login) if self.service.waits() else view.finished(0)
+            unchanged = gr.skip()  # a row that is told to be visible again forgets what is being typed
+            return (
+                unchanged,
+                gr.Dropdown(choices),
+                unchanged,
+                unchanged,
+                html,
+                unchanged,
+                unchanged,
+                Place.at("", "", visit),
+            )
         fields = (gr.Textbox(value=name), gr.Dropdown(choices, value=study if known else ""))
         try:
             if study and not known:
@@ -124,10 +138,14 @@ class Judging:
         )
 
     def on_practise(self, person: str, typed: str, profile: Profile) -> tuple[Any, ...]:
-        with refusals():
+        """A battle of the example; a name that is missing is told by its field."""
+        try:
+            person = self.named(person, typed, profile)
             study = example.practise(self.service.store)
-            begun = self.begin(self.named(person, typed, profile), study, profile)
-            return gr.Dropdown(offered(self.service.store), value=study), *begun
+            begun = self.begin(person, study, profile)
+        except ArenaError as error:
+            return *[gr.skip()] * 7, refused(error)
+        return gr.Dropdown(offered(self.service.store), value=study), *begun, gr.HTML(visible=False)
 
     def on_next(self, person: str, typed: str, study: str, profile: Profile) -> tuple[Any, ...]:
         with refusals():
@@ -222,6 +240,11 @@ class Judging:
             return person, seen, view.revealed(seen, reveal, error=str(error))
         note = "Vote taken back. You have seen the names: a new answer is kept as a correction, not as blind."
         return person, seen, view.battle(seen, note=note)
+
+
+def refused(error: ArenaError) -> gr.HTML:
+    """What stands by the name."""
+    return gr.HTML(notices.failed(str(error)), visible=True)
 
 
 def following(service: Service, person: str, study: str) -> tuple[Shown | None, str]:

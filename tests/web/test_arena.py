@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from arena import Store, export, import_, ranking, votes_frame
+from arena import Store, create, export, import_, ranking, votes_frame
 from arena.studies import listing
 from arena.tables import tables
 from tests.arena_postgres import free_port
-from tests.web.arena_app import SECRET
+from tests.web.arena_app import SECRET, outputs
 from tests.web.conftest import serving
 
 
@@ -261,6 +261,28 @@ def test_who_finds_nothing_to_judge_practises_and_nothing_of_it_counts(browser, 
         )
         page.close()
     assert stored(database).empty
+
+
+def test_who_comes_to_judge_is_told_whether_anything_waits_as_it_is_now(browser, tmp_path):
+    with running(tmp_path, "empty") as (address, database):
+        page = browser.new_page()
+        page.goto(address)
+        page.get_by_text("No battle yet").wait_for()
+        page.get_by_role("button", name="Practise on an example").click()
+        page.get_by_text("Your name is missing: type one").wait_for()
+        name = page.get_by_label("Your name")
+        assert name.evaluate("(field) => field === document.activeElement")
+        name.fill("Ad")
+        create(Store(database), "Eggs", outputs(), repeats=0.0)
+        page.get_by_role("tab", name="Results").click()
+        page.get_by_role("tab", name="Judge").click()
+        page.get_by_text("Two answers, no names").wait_for()
+        assert name.input_value() == "Ad"
+        other = browser.new_page()
+        other.goto(address)
+        other.get_by_text("Two answers, no names").wait_for()
+        other.close()
+        page.close()
 
 
 def test_a_part_that_is_clicked_before_the_page_is_ready_stays_open(browser, shared):

@@ -115,6 +115,13 @@ export default function mount({ element, props, trigger, watch }) {
     trigger('next', {});
   }
 
+  /** The server says beside an empty field that it wants a name. */
+  function practise() {
+    const name = /** @type {HTMLTextAreaElement | null} */ (document.querySelector('.tw-signin textarea'));
+    if (name?.value.trim() === '') name.focus();
+    trigger('practise', {});
+  }
+
   function undo() {
     const button = element.querySelector('.tw-undo');
     if (!button || button.disabled) return;
@@ -144,6 +151,7 @@ export default function mount({ element, props, trigger, watch }) {
       moved = true;
       const { correct, open, page, battle } = button.dataset;
       if (correct) trigger('look', { battle: correct });
+      else if (open === 'practise') practise();
       else trigger(open, open === 'earlier' ? { page: Number(page), battle } : {});
     } else if (button.dataset.view) toggle(button.dataset.view);
     else if (button.classList.contains('tw-undo')) undo();

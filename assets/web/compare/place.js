@@ -32,7 +32,6 @@ export default function mount({ element, props, trigger, watch }) {
     place.study = query.get('study') ?? '';
     place.name = query.get('name') ?? '';
     asked = Boolean(place.study || place.name);
-    root.toggleAttribute('data-known', !asked); // nobody signs in before the link is read
     if (asked) open();
     else show();
     if (query.has('view') && !isView(query.get('view'))) says(leftOut(['view']));
@@ -55,6 +54,7 @@ export default function mount({ element, props, trigger, watch }) {
 
   function open() {
     root.replaceChildren();
+    root.toggleAttribute('data-known', false); // nobody signs in before the answer is there
     trigger('open', { study: place.study, name: place.name, visit: (visit += 1) });
   }
 
@@ -72,7 +72,10 @@ export default function mount({ element, props, trigger, watch }) {
     place.view = view;
     says('');
     note('compare', fields(), true);
+    greet();
   });
+  /** Whoever comes to Judge without a name is told whether anything waits, or of the study that is looked at. */
+  const greet = () => { if (place.view === 'judge' && !place.name && !asked) open(); };
   returned('compare', take);
   watch('value', () => {
     const { study, name, refused } = props.value;
@@ -83,5 +86,6 @@ export default function mount({ element, props, trigger, watch }) {
     root.toggleAttribute('data-known', true);
     note('compare', fields());
   });
+  new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) greet(); }).observe(root);
   take(fieldsOf('compare'), tabs.open() ?? undefined); // a part that was clicked before this file arrived stays open
 }

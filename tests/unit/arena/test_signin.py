@@ -27,15 +27,15 @@ def profile(name: str) -> gr.OAuthProfile:
 
 def test_without_a_login_a_name_is_taken_as_typed():
     assert signed("  Ada   L ", None, login=False) == "Ada L"
-    with pytest.raises(ArenaError, match="1 to 80 characters"):
-        signed("", None, login=False)
+    with pytest.raises(ArenaError, match="name is missing: type one"):
+        signed(" ", None, login=False)
 
 
 def test_a_name_that_is_refused_is_told_by_its_field_and_the_sentence_goes_when_it_is_mended(lite):
     create(lite, "Set", answers(2), repeats=0.0)
     judging = Judging(Service(lite), Who(gr.State(""), False, bool))
     *_, fault = judging.on_start("  ", "", None)
-    assert fault.visible and "1 to 80 characters" in fault.value
+    assert fault.visible and "Your name is missing: type one" in fault.value
     person, *_, fault = judging.on_start("Ada", "", None)
     assert person == "Ada" and not fault.visible
 
