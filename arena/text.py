@@ -24,7 +24,9 @@ def clean_name(name: str, *, label: str = "The name") -> str:
     plain = re.sub(
         r"\s+", " ", unicodedata.normalize("NFKC", clean(name, most=4 * NAME, label=label))
     ).strip()
-    if not 1 <= len(plain) <= NAME:
+    if not plain:
+        raise ArenaError(f"{label} is missing: type one of 1 to {NAME} characters.")
+    if len(plain) > NAME:
         raise ArenaError(f"{label} must have 1 to {NAME} characters, found {len(plain)}.")
     visible = plain.translate(JOINERS)
     if not visible or any(unicodedata.category(character) in ("Cc", "Cf") for character in visible):

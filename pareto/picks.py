@@ -13,7 +13,7 @@ def side(session: Session, pick: str, policy: Policy) -> Head:
     """The head of a pick's text, which its policy gives."""
     point = _point(session, pick, policy)
     about = view.about(point, session.front.objectives)
-    if point is None and policy.about["method"] == BASE:
+    if point is None and _is_base(policy):
         return view.side(pick, view.methods()[BASE], BASE, "as it came")
     if point is None and pick.startswith(PLAN):
         return view.side(pick, pick.removeprefix(PLAN), "steered", about)
@@ -38,4 +38,9 @@ def named(session: Session, pick: str, policy: Policy) -> dict[str, str]:
 
 def _point(session: Session, pick: str, policy: Policy) -> JsonObject | None:
     """The scored point of a pick's policy, whatever name the base model is picked by."""
-    return session.point(BASE if policy.about["method"] == BASE else pick)
+    return session.point(BASE if _is_base(policy) else pick)
+
+
+def _is_base(policy: Policy) -> bool:
+    """Whether nothing was added to the model, by whatever name it is picked."""
+    return BASE in policy.parts

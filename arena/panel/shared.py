@@ -52,9 +52,7 @@ class refusals:
 def signed(name: str, profile: Profile, login: bool) -> str:
     """The name to vote under: the login's where one is wanted, else the given one; ArenaError without one."""
     if not login:
-        if not name.strip():
-            raise ArenaError("Your name is missing: type one, as it will stand beside your votes.")
-        return clean_name(name)
+        return clean_name(name, label="Your name")
     if profile is None:
         raise ArenaError("Sign in with Hugging Face first; votes are taken under your login.")
     if name and name != profile.username:

@@ -139,7 +139,7 @@ def app(model: LanguageModel, folder: Path, kind: str) -> gr.Blocks:
                 build(
                     model, preference=0.5, checkpoints=checkpoint.shipped(model, folder / "shipped"),
                     folders=folder / "added", human=votes,
-                    entrants={"loud": lambda: Loud(model)}, send=lambda prompt, sides, sender: "Sent " + " and ".join(side[0] for side in sides),
+                    entrants={"loud": lambda: Loud(model, "plan:loud", parts={"plan": "loud"})}, send=lambda prompt, sides, sender: "Sent " + " and ".join(side[0] for side in sides),
                 )  # fmt: skip
     return blocks
 

@@ -25,16 +25,18 @@ export const linkTo = (study, name = '') => addressOf('compare', { study, name }
 export default function mount({ element, props, trigger, watch }) {
   const root = element.firstElementChild;
   let asked = false;
+  let left = ''; // what a link named that is not there
   let visit = 0; // a place that is as it was before is told, too
 
   function take(query, otherwise = 'judge') {
     place.view = isView(query.get('view')) ? query.get('view') : otherwise;
     place.study = query.get('study') ?? '';
     place.name = query.get('name') ?? '';
+    left = query.has('view') && !isView(query.get('view')) ? leftOut(['view']) : '';
     asked = Boolean(place.study || place.name);
     if (asked) open();
     else show();
-    if (query.has('view') && !isView(query.get('view'))) says(leftOut(['view']));
+    says(left);
   }
 
   function show() {
@@ -42,18 +44,18 @@ export default function mount({ element, props, trigger, watch }) {
     if (place.view === NEW) unfold();
   }
 
-  /** Opens the form, which is drawn when Studies is first shown. */
+  /** Opens the form, which is drawn when Studies is first shown, and for organizers alone. */
   function unfold() {
     const button = /** @type {HTMLElement | null} */ (document.querySelector(FORM));
     if (button) button.classList.contains('open') || button.click();
-    else if (place.view === NEW) requestAnimationFrame(unfold);
+    else if (place.view === NEW) setTimeout(unfold, 100);
   }
 
   /** Judge shows its own sentence about a study that it cannot open. */
   const says = (sentence) => root.replaceChildren(...(sentence ? [h('p', { class: 'tw-problem', role: 'alert' }, sentence)] : []));
 
   function open() {
-    root.replaceChildren();
+    says(left);
     root.toggleAttribute('data-known', false); // nobody signs in before the answer is there
     trigger('open', { study: place.study, name: place.name, visit: (visit += 1) });
   }
@@ -70,7 +72,8 @@ export default function mount({ element, props, trigger, watch }) {
   tabs.clicked((view) => {
     if (view === place.view) return;
     place.view = view;
-    says('');
+    left = '';
+    says(left);
     note('compare', fields(), true);
     greet();
   });
@@ -80,7 +83,7 @@ export default function mount({ element, props, trigger, watch }) {
   watch('value', () => {
     const { study, name, refused } = props.value;
     Object.assign(place, { study, name });
-    says(place.view === 'results' ? refused : '');
+    says((place.view === 'results' && refused) || left);
     if (asked) show();
     asked = false;
     root.toggleAttribute('data-known', true);

@@ -183,7 +183,7 @@ def test_only_a_battle_that_was_shown_can_be_voted_on(service, store, battle):
             "The answer 'pretty' is to no question: give one to each of helpful, harmless",
         ),
         ({"comment": "x" * 1001}, "The comment has 1,001 characters; the most is 1,000"),
-        ({"annotator": "   "}, "must have 1 to 80 characters, found 0"),
+        ({"annotator": "   "}, "The name is missing: type one of 1 to 80 characters"),
         ({"annotator": "a\u202eb"}, "invisible character"),
         ({"annotator": "\u200d\u200c"}, "invisible character"),
         ({"annotator": "x" * 81}, "found 81"),
