@@ -2,7 +2,7 @@
 benchmarks.remade [--seeds 3] [--samples 1] [--only heads front vectors]
 
 Give the same $TRADEWIND_CACHE and the same --seeds and --samples. Reward heads: the accuracy of the fitted
-and the shipped ones on held-out pairs and contrasts, and how their scores of the same answers correlate.
+and the shipped ones on held-out pairs and contrasts.
 Front: every policy that was trained anew, scored by the shipped heads on the prompts of the shipped front,
 beside the shipped point and its interval; scores are kept, so it goes on where it was ended. Vectors: the
 least cosine of a layer's, and the direction and blocks that the calibration chose.
@@ -30,20 +30,21 @@ SHOWN = (*OBJECTIVES, "kl", "refusal_unsafe", "refusal_safe")
 
 def heads(model: LanguageModel) -> list[str]:
     """A line an objective."""
-    lines = ["| head | accuracy anew | shipped | on safe contrasts anew | shipped |", "|---" * 5 + "|"]
+    titles = ("accuracy", "safe contrasts", "unsafe contrasts")
+    lines = [f"| head, anew and shipped | {' | '.join(titles)} |", "|---" * 4 + "|"]
     for objective in OBJECTIVES:
-        anew, ships = (
-            json.loads(file.read_text("utf-8"))
-            for file in (head_file(model, objective).with_suffix(".json"), FOLDER / f"{objective}.json")
-        )
-        cells = [
-            f"{about[key]['value']:.2f} [{about[key]['low']:.2f}, {about[key]['high']:.2f}]"
-            for key in ("accuracy",)
-            for about in (anew, ships)
+        files = head_file(model, objective).with_suffix(".json"), FOLDER / f"{objective}.json"
+        both = [json.loads(file.read_text("utf-8")) for file in files]
+        measures = [
+            (about["accuracy"], about["contrast"]["safe"], about["contrast"]["unsafe"]) for about in both
         ]
-        cells += [json.dumps(about.get("contrast")) for about in (anew, ships)]
+        cells = [f"{_interval(anew)}, {_interval(ships)}" for anew, ships in zip(*measures, strict=True)]
         lines.append(f"| {objective} | {' | '.join(cells)} |")
     return lines
+
+
+def _interval(measure: JsonObject) -> str:
+    return f"{measure['value']:.2f} [{measure['low']:.2f}, {measure['high']:.2f}]"
 
 
 def scored(model: LanguageModel, wanted: Wanted, front: Front) -> list[JsonObject]:
