@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--anew",
         action="store_true",
-        help="make what ships with the model, too; the app goes on with what ships",
+        help="make what ships with the model, too: give it a cache of its own in $TRADEWIND_CACHE, since trainings take heads that were fitted before those that ship",
     )
     parser.add_argument("--estimate", action="store_true", help="tell what it takes, and do nothing")
     return parser

@@ -14,6 +14,11 @@ def gpu_here() -> torch.device | None:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
+def free_bytes(gpu: torch.device) -> int:
+    """Memory of a GPU that nobody holds."""
+    return int(torch.cuda.mem_get_info(gpu)[0])
+
+
 def device_here() -> torch.device:
     """Where another model of this process stands: on its GPU, or the CPU."""
     return gpu_here() or torch.device("cpu")

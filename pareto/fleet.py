@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from common.jsons import JsonObject
+from lm.devices import free_bytes
 from lm.engines.torch.lockstep import Lockstep
 from lm.engines.torch.stack import Stack
 from pareto import rollout
@@ -43,17 +44,13 @@ def at_once(stack: Stack, settings: Settings) -> int:
     """How many runs of these settings a GPU's free memory answers for together."""
     cache = 2 * stack.layers * stack.kv_heads * stack.head_width * stack.dtype.itemsize
     answer = LONGEST * (cache + 4 * stack.width) + 12 * stack.vocabulary
-    return max(1, int(MEMORY_SHARE * _free(stack) / (settings.prompts * settings.group * answer)))
+    return max(1, int(MEMORY_SHARE * free_bytes(stack.device) / (settings.prompts * settings.group * answer)))
 
 
 def rows_at_once(stack: Stack, first: int) -> int:
     """Answers whose gradients from block `first` on fit into a GPU's free memory, up to MOST_ROWS."""
     answer = LONGEST * ACTIVATIONS * stack.width * (stack.layers - first)
-    return max(1, min(MOST_ROWS, int(MEMORY_SHARE * _free(stack) / answer)))
-
-
-def _free(stack: Stack) -> int:
-    return int(torch.cuda.mem_get_info(stack.device)[0])
+    return max(1, min(MOST_ROWS, int(MEMORY_SHARE * free_bytes(stack.device) / answer)))
 
 
 class Fleet:

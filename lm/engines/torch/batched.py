@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lm.adapter import Adapter
+from lm.devices import free_bytes
 from lm.edits.edit import Edit
 from lm.edits.push import apply
 from lm.edits.table import EditTable, Placed, take
@@ -73,8 +74,7 @@ def _affordable_rows(stack: Stack) -> int:
     if stack.device.type != "cuda":
         return MAX_ROWS
     row = 2 * stack.layers * stack.kv_heads * stack.head_width * stack.dtype.itemsize * USUAL_POSITIONS
-    free, _ = torch.cuda.mem_get_info(stack.device)
-    return max(MAX_ROWS, min(MAX_ROWS_GPU, int(MEMORY_SHARE * free / row)))
+    return max(MAX_ROWS, min(MAX_ROWS_GPU, int(MEMORY_SHARE * free_bytes(stack.device) / row)))
 
 
 def _in_steps(positions: int) -> int:

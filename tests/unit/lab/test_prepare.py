@@ -91,7 +91,7 @@ def test_where_runs_make_their_steps_together_a_lab_trains_them_first_and_then_s
     thin(monkeypatch.setattr)
     for module in ("lab.prepare", "lab.pace", "pareto.prepare"):
         monkeypatch.setattr(f"{module}.together", lambda stack: True)
-    monkeypatch.setattr("pareto.fleet._free", lambda stack: 2**30)
+    monkeypatch.setattr("pareto.fleet.free_bytes", lambda device: 2**30)
     fleets: list[int] = []
     run = Fleet.run
     monkeypatch.setattr(
@@ -111,9 +111,8 @@ def test_where_runs_make_their_steps_together_a_lab_trains_them_first_and_then_s
     assert told.index("12 trainings together: done") < told.index("policy base model: done")
     assert all(task.done() for task in preparation.tasks(pace))
     other = replace(settings_of(model, wanted), rows_at_once=1)
-    assert Grid(
-        lab_folder(model.hash, "grid"), model, heads(model), [], [], other, jobs_of(OBJECTIVES, 1), 1
-    ), "a grid goes on where other numbers of answers fit into memory"
+    # A grid goes on where another number of answers fits into memory.
+    Grid(lab_folder(model.hash, "grid"), model, heads(model), [], [], other, jobs_of(OBJECTIVES, 1), 1)
 
 
 def test_the_banner_names_the_concepts_that_others_are_ahead_of(monkeypatch, tmp_path):
